@@ -1,0 +1,114 @@
+"""The one error tree of the service, by meaning.
+
+Whatever comes from outside (the engine, a CNI plugin, the kernel, a file) is converted to one of these once, where it
+comes in (``raise … from``), and mapped to a gRPC status once, at the RPC boundary. The text of an error is for people:
+no code decides by it.
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """Base of everything that this service raises on purpose.
+
+    Args:
+        message: one sentence that names the object and the cause.
+        operation: what was being done (``"create container"``), for logs and metrics.
+        subject: the id or name of the object it was done to.
+    """
+
+    code = "INTERNAL"
+
+    def __init__(self, message: str, *, operation: str = "", subject: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.operation = operation
+        self.subject = subject
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidArgument(ServiceError):
+    """The request itself is wrong, whatever the state of the node."""
+
+    code = "INVALID_ARGUMENT"
+
+
+class NotFound(ServiceError):
+    """The named object does not exist."""
+
+    code = "NOT_FOUND"
+
+
+class AlreadyExists(ServiceError):
+    """An object of that name or key exists and is not the one asked for."""
+
+    code = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(ServiceError):
+    """The request is sound, but the node or the object is not in a state for it."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class PermissionDenied(ServiceError):
+    """The outside refused us: no right to the socket, the registry, the file."""
+
+    code = "PERMISSION_DENIED"
+
+
+class Unauthenticated(ServiceError):
+    """A registry wants credentials that the request did not give, or refused the ones it gave."""
+
+    code = "UNAUTHENTICATED"
+
+
+class ResourceExhausted(ServiceError):
+    """A limit of ours or of the node is reached."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class Unavailable(ServiceError):
+    """The engine, or something else that the call needs, is not there now; a retry may succeed."""
+
+    code = "UNAVAILABLE"
+
+
+class DeadlineExceeded(ServiceError):
+    """An outbound call did not answer within its deadline."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class Unimplemented(ServiceError):
+    """This service does not do that, and says so rather than ignore it."""
+
+    code = "UNIMPLEMENTED"
+
+
+class Internal(ServiceError):
+    """A defect here or an answer from outside that makes no sense."""
+
+    code = "INTERNAL"
+
+
+class RollbackFailed(Internal):
+    """A step failed and undoing the earlier steps failed too; the object stays visible as not ready.
+
+    Args:
+        message: what failed first.
+        leftovers: one sentence for each undo step that failed.
+    """
+
+    def __init__(self, message: str, *, leftovers: tuple[str, ...], operation: str = "", subject: str = "") -> None:
+        super().__init__(f"{message}; undoing it failed too: {'; '.join(leftovers)}", operation=operation, subject=subject)
+        self.leftovers = leftovers
+
+
+class ConfigError(ServiceError):
+    """A setting is missing, malformed or in conflict with another; the message names it. Exit code 2."""
+
+    code = "INVALID_ARGUMENT"

@@ -1,0 +1,115 @@
+"""What a pod network must do, whoever does it: the interface that the dockershim knows.
+
+A plugin is told everything by value and never calls back. It owns the addresses, host ports and interfaces of every
+pod that it set up, from :meth:`NetworkPlugin.set_up` until a :meth:`NetworkPlugin.tear_down` that succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from anyio.abc import TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class PortMapping:
+    """One port of the host that leads to one port of a pod (CRI PortMapping).
+
+    Args:
+        protocol: ``tcp``, ``udp`` or ``sctp``.
+        container_port: 1 to 65535.
+        host_port: 1 to 65535; a mapping without one is not handed to a plugin.
+        host_ip: the host address to listen on; empty means all of them.
+    """
+
+    protocol: str
+    container_port: int
+    host_port: int
+    host_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodNetwork:
+    """A pod as its network sees it.
+
+    Args:
+        sandbox_id: the engine's id of the sandbox container, 64 hex digits.
+        name: the pod's name.
+        namespace: the pod's Kubernetes namespace.
+        uid: the pod's uid.
+        netns: path of its network namespace (``/proc/<pid>/ns/net``); empty when it is gone, as it may be on tear-down.
+        port_mappings: the host ports that it asked for.
+        annotations: the pod's annotations, exactly as CRI gave them.
+    """
+
+    sandbox_id: str
+    name: str
+    namespace: str
+    uid: str
+    netns: str = ""
+    port_mappings: tuple[PortMapping, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatus:
+    """What RuntimeStatus' NetworkReady condition says.
+
+    Args:
+        ready: whether pods can be set up now.
+        reason: one CamelCase word; empty when ready.
+        message: what is missing and what the operator may do; empty when ready.
+    """
+
+    ready: bool
+    reason: str = ""
+    message: str = ""
+
+
+class NetworkPlugin(Protocol):
+    """One pod network. Constructors do no I/O; :meth:`run` does all of it."""
+
+    name: str
+    """As ``--network-plugin`` names it."""
+    engine_network_mode: str
+    """The engine NetworkMode of a sandbox that is not on the host's network: ``none``, or ``default`` under no-op."""
+    engine_publishes_ports: bool
+    """Whether the engine itself publishes the host ports (no-op); then plugins hear nothing of them."""
+
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        """Initialise, call ``task_status.started()``, then serve (watch configuration, …) until cancelled."""
+
+    def status(self) -> NetworkStatus:
+        """The present state, from memory."""
+
+    def check(self, pod: PodNetwork) -> None:
+        """Refuse, before anything is created for it, what cannot be set up.
+
+        Raises:
+            FailedPrecondition: a host port is held by another pod; the message names both.
+            Unavailable: the network is not ready; the message is that of :meth:`status`.
+        """
+
+    async def set_up(self, pod: PodNetwork) -> tuple[str, ...]:
+        """Give the pod its network. All or nothing: what failed is undone, or stays known for a later tear-down.
+
+        Returns:
+            Every address of the pod, the primary one first, both families; empty where the engine gives them (no-op).
+
+        Raises:
+            ServiceError: with the plugin's own words.
+        """
+
+    async def tear_down(self, pod: PodNetwork) -> None:
+        """Take everything away that :meth:`set_up` gave; repeatable; works with an empty ``netns``."""
+
+    async def addresses(self, pod: PodNetwork) -> tuple[str, ...]:
+        """Addresses of a pod that was set up before this process started; empty where none can be found."""
+
+    async def update_pod_cidr(self, pod_cidr: str) -> None:
+        """A pod CIDR from UpdateRuntimeConfig; the first one wins, later ones are logged and ignored."""
+
+    async def reconcile(self, living: Collection[PodNetwork]) -> None:
+        """After start-up and after the engine came back: release what belongs to no living pod, rebuild what does."""
