@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asupervisor.config import NetworkConfig
+from asupervisor.errors import ConfigError
+from asupervisor.network.kernel import set_sysctl
+from asupervisor.network.plugin import PodNetwork
+from asupervisor.network.select import network_plugin
+
+POD = PodNetwork(sandbox_id="a" * 64, name="web", namespace="default", uid="u1", netns="/proc/1/ns/net")
+
+
+@pytest.mark.parametrize("name", ["no-op", ""])
+def test_no_op_leaves_everything_to_the_engine(name: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        plugin = network_plugin(NetworkConfig(plugin=name), tmp_path / "state")
+        assert (plugin.name, plugin.engine_network_mode, plugin.engine_publishes_ports) == ("no-op", "default", True)
+        async with anyio.create_task_group() as tg:
+            await tg.start(plugin.run)
+            assert plugin.status().ready
+            plugin.check(POD)
+            assert await plugin.set_up(POD) == ()
+            assert await plugin.addresses(POD) == ()
+            await plugin.reconcile([POD])
+            await plugin.update_pod_cidr("10.1.0.0/24")
+            await plugin.tear_down(POD)
+            tg.cancel_scope.cancel()
+        assert not (tmp_path / "state").exists()
+
+    anyio.run(scenario)
+
+
+def test_an_unknown_plugin_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="flannel"):
+        network_plugin(NetworkConfig(plugin="flannel"), tmp_path)
+
+
+def test_a_sysctl_that_does_not_exist_is_reported_and_not_raised(tmp_path: Path) -> None:
+    (tmp_path / "forward").write_text("0\n")
+    assert set_sysctl("forward", "1", tmp_path)
+    assert (tmp_path / "forward").read_text() == "1"
+    assert not set_sysctl("missing/forward", "1", tmp_path)
