@@ -42,6 +42,7 @@ class PodNetwork:
         netns: path of its network namespace (``/proc/<pid>/ns/net``); empty when it is gone, as it may be on tear-down.
         port_mappings: the host ports that it asked for.
         annotations: the pod's annotations, exactly as CRI gave them.
+        dns_servers, dns_searches, dns_options: the pod's CRI DNSConfig.
     """
 
     sandbox_id: str
@@ -51,6 +52,9 @@ class PodNetwork:
     netns: str = ""
     port_mappings: tuple[PortMapping, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    dns_servers: tuple[str, ...] = ()
+    dns_searches: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,4 +23,8 @@ def network_plugin(config: NetworkConfig, state_dir: Path) -> NetworkPlugin:
     """
     if config.plugin in ("", "no-op"):
         return NoOpNetwork()
+    if config.plugin == "cni":
+        from asupervisor.network.cni.network import CniNetwork
+
+        return CniNetwork(config, state_dir)
     raise ConfigError(f'--network-plugin: "{config.plugin}" is not a network plugin')

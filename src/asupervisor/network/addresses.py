@@ -1,0 +1,78 @@
+"""The addresses of a network namespace, read from /proc without entering it and without a process."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+
+_PROC_NETNS = re.compile(r"(/proc/\d+)/ns/net")
+_SCOPE_GLOBAL = "00"
+_LOOPBACK4 = ipaddress.ip_network("127.0.0.0/8")
+
+
+def namespace_addresses(netns: str) -> tuple[str, ...]:
+    """Every global address in a network namespace, IPv4 first.
+
+    Args:
+        netns: ``/proc/<pid>/ns/net``; other paths have no files to read, and give nothing.
+
+    Returns:
+        Empty where the namespace is gone, is ours, or has no address.
+    """
+    match = _PROC_NETNS.fullmatch(netns)
+    if match is None or is_own_namespace(netns):
+        return ()
+    directory = Path(match.group(1)) / "net"
+    return (*parse_fib_trie(_text(directory / "fib_trie")), *parse_if_inet6(_text(directory / "if_inet6")))
+
+
+def is_own_namespace(netns: str) -> bool:
+    """Whether a path leads to the network namespace that this process is in; False where it leads nowhere.
+
+    The process whose number the path carries may have ended and the number be another's.
+    """
+    try:
+        theirs, ours = os.stat(netns), os.stat("/proc/self/ns/net")
+    except OSError:
+        return False
+    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def parse_fib_trie(text: str) -> tuple[str, ...]:
+    """The local unicast addresses in ``/proc/<pid>/net/fib_trie``, without those of loopback.
+
+    Args:
+        text: the file. An address is a ``|--`` leaf that has a ``/32 host LOCAL`` entry.
+    """
+    addresses: dict[str, None] = {}
+    leaf = ""
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 2 and words[0] == "|--":
+            leaf = words[1]
+        elif words[:3] == ["/32", "host", "LOCAL"] and leaf and ipaddress.ip_address(leaf) not in _LOOPBACK4:
+            addresses[leaf] = None
+    return tuple(addresses)
+
+
+def parse_if_inet6(text: str) -> tuple[str, ...]:
+    """The global addresses in ``/proc/<pid>/net/if_inet6``.
+
+    Args:
+        text: the file: address in 32 hex digits, interface index, prefix length, scope, flags and name on each line.
+    """
+    addresses = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 6 and words[3] == _SCOPE_GLOBAL and words[5] != "lo":
+            addresses.append(str(ipaddress.IPv6Address(int(words[0], 16))))
+    return tuple(addresses)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

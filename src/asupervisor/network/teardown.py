@@ -1,0 +1,136 @@
+"""Tear-downs: each runs to its own deadline in the plugin's own group, is joined by who asks again, and repeated until it succeeds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from asupervisor.errors import Internal, ServiceError, Unavailable
+from asupervisor.network.plugin import PodNetwork
+
+log = logging.getLogger(__name__)
+
+_LONGEST_DELAY_S = 60.0
+_AT_ONCE = 4
+
+
+class _Attempt:
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.error: ServiceError | None = None
+
+
+class TearDowns:
+    """Runs one plugin's tear-downs.
+
+    Args:
+        delete: takes one pod's network away; raises ServiceError when it has to be repeated.
+        retry_delay_s: seconds from a failure to the first repetition; doubled each time, up to a minute.
+    """
+
+    def __init__(self, delete: Callable[[PodNetwork], Awaitable[None]], *, retry_delay_s: float) -> None:
+        self._delete = delete
+        self._retry_delay_s = retry_delay_s
+        self._attempts: dict[str, _Attempt] = {}
+        self._failed: dict[str, PodNetwork] = {}
+        self._group: TaskGroup | None = None
+
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        """Be there until cancelled; what is in flight then is cancelled."""
+        async with anyio.create_task_group() as group:
+            self._group = group
+            try:
+                task_status.started()
+                await anyio.sleep_forever()
+            finally:
+                self._group = None
+
+    @property
+    def failed(self) -> int:
+        """How many pods wait for the repetition of their tear-down."""
+        return len(self._failed)
+
+    def begin(self, pod: PodNetwork) -> _Attempt:
+        """Start tearing a pod's network down, or join the attempt under way."""
+        attempt = self._attempts.get(pod.sandbox_id)
+        if attempt is None:
+            attempt = _Attempt()
+            if self._group is None:
+                attempt.error = Unavailable("the network plugin is not running", operation="tear down pod network", subject=pod.sandbox_id)
+                attempt.done.set()
+                return attempt
+            self._attempts[pod.sandbox_id] = attempt
+            self._group.start_soon(self._attempt, pod, attempt)
+        return attempt
+
+    async def finish(self, pod: PodNetwork) -> None:
+        """Tear down and wait for it; the caller's cancellation does not touch it.
+
+        Raises:
+            ServiceError: it failed; it will be repeated without being asked.
+        """
+        attempt = self.begin(pod)
+        await attempt.done.wait()
+        if attempt.error is not None:
+            raise attempt.error
+
+    async def bounded(self, pod: PodNetwork, wait_s: float) -> bool:
+        """Tear down and wait at most ``wait_s`` seconds; whether it succeeded. It goes on if it takes longer."""
+        attempt = self.begin(pod)
+        with anyio.move_on_after(wait_s):
+            await attempt.done.wait()
+        return attempt.done.is_set() and attempt.error is None
+
+    async def finish_all(self, pods: Iterable[PodNetwork]) -> None:
+        """Tear down several pods, a few at a time; failures are logged and repeated, not raised."""
+        limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+        async def one(pod: PodNetwork) -> None:
+            async with limiter:
+                await self.begin(pod).done.wait()
+
+        async with anyio.create_task_group() as group:
+            for pod in pods:
+                group.start_soon(one, pod)
+
+    async def _attempt(self, pod: PodNetwork, attempt: _Attempt) -> None:
+        try:
+            await self._delete(pod)
+        except ServiceError as error:
+            attempt.error = error
+        except Exception as error:
+            log.exception("tearing down the network of sandbox %s failed unexpectedly", pod.sandbox_id)
+            attempt.error = Internal(f"tearing down the network of sandbox {pod.sandbox_id}: {error!r}", subject=pod.sandbox_id)
+        except BaseException:
+            attempt.error = Unavailable(
+                f"the service stopped while it tore down the network of sandbox {pod.sandbox_id}", subject=pod.sandbox_id
+            )
+            raise
+        finally:
+            del self._attempts[pod.sandbox_id]
+            attempt.done.set()
+        if attempt.error is None:
+            self._failed.pop(pod.sandbox_id, None)
+        elif pod.sandbox_id not in self._failed and self._group is not None:
+            # Later attempts go without the namespace: the process that its path names may be another one by then.
+            self._failed[pod.sandbox_id] = replace(pod, netns="")
+            log.warning("%s; it will be repeated", attempt.error)
+            self._group.start_soon(self._repeat, pod.sandbox_id)
+
+    async def _repeat(self, sandbox_id: str) -> None:
+        delay_s = self._retry_delay_s
+        while True:
+            await anyio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
+            pod = self._failed.get(sandbox_id)
+            if pod is None:
+                return
+            attempt = self.begin(pod)
+            await attempt.done.wait()
+            if attempt.error is None:
+                log.info("the network of sandbox %s is taken down at last", sandbox_id)
+                return

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asupervisor.config import NetworkConfig
+from asupervisor.network.cni.network import CniNetwork
+from asupervisor.network.plugin import PortMapping
+from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, pod, rules
+
+pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
+
+
+class Node:
+    """Directories of a node with a CNI network: bridge, host-local in two families, portmap, bandwidth."""
+
+    def __init__(self, root: Path, *, extra: list[dict[str, Any]] | None = None, binaries: tuple[str, ...] = (CNI_BINARIES,)) -> None:
+        self.root = root
+        self.leases = root / "leases"
+        for name in ("conf", "state"):
+            (root / name).mkdir()
+        self.config = NetworkConfig(cni_conf_dir=str(root / "conf"), cni_bin_dirs=binaries, cni_cache_dir=str(root / "cache"))
+        self.network: dict[str, Any] = {
+            "cniVersion": "1.0.0",
+            "name": "testnet",
+            "plugins": [
+                {
+                    "type": "bridge", "bridge": "cnitest0", "isGateway": True, "ipMasq": True, "hairpinMode": True,
+                    "ipam": {
+                        "type": "host-local", "dataDir": str(self.leases),
+                        "ranges": [[{"subnet": "10.77.0.0/24"}], [{"subnet": "fd77::/64"}]],
+                        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+                    },
+                },
+                {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+                {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+                *(extra or []),
+            ],
+        }  # fmt: skip
+        self.write()
+
+    def write(self) -> None:
+        (self.root / "conf" / "10-test.conflist").write_text(json.dumps(self.network))
+
+    def plugin(self, **settings: Any) -> CniNetwork:
+        return CniNetwork(self.config, self.root / "state", **settings)
+
+    def run(self, scenario: Callable[[CniNetwork], Awaitable[None]], **settings: Any) -> None:
+        """Run a scenario against a plugin that is started and stopped around it."""
+
+        async def main() -> None:
+            plugin = self.plugin(**settings)
+            async with anyio.create_task_group() as group:
+                await group.start(plugin.run)
+                await scenario(plugin)
+                group.cancel_scope.cancel()
+
+        anyio.run(main)
+
+    def nothing_left(self) -> None:
+        """No lease, cached result, journal entry, veth or shaping interface."""
+        assert leases(self.leases) == []
+        assert [path for name in ("cache", "state") for path in (self.root / name).rglob("*") if path.is_file()] == []
+        assert [name for name in links() if name.startswith(("veth", "bwp", "ifb"))] == []
+
+
+@pytest.fixture
+def namespaces() -> Iterator[Callable[[], Namespace]]:
+    made: list[Namespace] = []
+
+    def make() -> Namespace:
+        made.append(Namespace())
+        return made[-1]
+
+    yield make
+    for namespace in made:
+        namespace.close()
+
+
+def test_pods_reach_each_other_and_the_host_in_both_families(tmp_path: Path, namespaces: Callable[[], Namespace]) -> None:
+    node = Node(tmp_path)
+    one, two = namespaces(), namespaces()
+    web = pod(one, PortMapping("tcp", 80, 8080), PortMapping("tcp", 80, 8081, "127.0.0.1"))
+    client = pod(two, annotations={"kubernetes.io/egress-bandwidth": "10M", "kubernetes.io/ingress-bandwidth": "10M"}, name="client")
+
+    async def scenario(plugin: CniNetwork) -> None:
+        assert plugin.status().ready
+        addresses = await plugin.set_up(web)
+        assert len(addresses) == 2 and addresses[0].startswith("10.77.0.") and addresses[1].startswith("fd77::")
+        other = await plugin.set_up(client)
+        assert await plugin.addresses(web) == addresses
+        with Echo(one, 80), Echo(None, 9000):
+            assert ask(addresses[0], 80, two) == other[0]
+            assert ask(addresses[0], 80) == "10.77.0.1"
+            assert ask("10.77.0.1", 9000, two) == other[0]
+            assert ask("127.0.0.1", 8080) and ask("127.0.0.1", 8081)
+            assert ask("10.77.0.1", 8080) == "10.77.0.1"
+            assert ask("10.77.0.1", 8080, one), "the pod reaches itself through its host port"
+        with Echo(one, 81, socket.AF_INET6):
+            assert ask(addresses[1], 81, two) == other[1]
+        assert any(name.startswith("bwp") for name in links())
+        assert len(list((tmp_path / "cache" / "results").iterdir())) == 2
+
+        await plugin.tear_down(web)
+        await plugin.tear_down(web)
+        await plugin.tear_down(client)
+        assert web.sandbox_id not in rules() and "8080" not in rules()
+        node.nothing_left()
+
+    node.run(scenario)
+
+
+def test_a_later_process_knows_the_addresses_and_takes_down_without_the_namespace(
+    tmp_path: Path, namespaces: Callable[[], Namespace]
+) -> None:
+    node = Node(tmp_path)
+    alive, gone = namespaces(), namespaces()
+    living, dead = pod(alive, PortMapping("tcp", 80, 8082)), pod(gone, PortMapping("tcp", 80, 8083))
+    given: dict[str, tuple[str, ...]] = {}
+
+    async def before(plugin: CniNetwork) -> None:
+        given["living"] = await plugin.set_up(living)
+        await plugin.set_up(dead)
+
+    async def after(plugin: CniNetwork) -> None:
+        assert await plugin.addresses(living) == given["living"]
+        await plugin.reconcile([living])
+        assert "8083" not in rules()
+        assert len(leases(node.leases)) == 2
+        await plugin.tear_down(living)
+
+    async def without_cache(plugin: CniNetwork) -> None:
+        assert await plugin.addresses(living) == given["living"], "read from the namespace"
+
+    node.run(before)
+    gone.close()
+    results = tmp_path / "cache" / "results"
+    saved = {path: path.read_bytes() for path in results.iterdir()}
+    for path in saved:
+        path.unlink()
+    node.run(without_cache)
+    for path, content in saved.items():
+        path.write_bytes(content)
+    node.run(after)
+    node.nothing_left()
