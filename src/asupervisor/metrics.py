@@ -218,6 +218,10 @@ class Metrics:
             figures = self._engine[operation] = EngineFigures()
         return figures
 
+    def engine_operation(self, operation: str, seconds: float, error: Exception | None) -> None:
+        """Count one finished engine request: what the engine session tells its observer."""
+        self.engine(operation).end(seconds, failed=error is not None, timed_out=isinstance(error, DeadlineExceeded))
+
     def event_applied(self, action: str) -> None:
         """Count one applied engine event; an action's detail (``exec_create: sh -c …``) is cut off, never exported."""
         action = action.split(":", 1)[0]

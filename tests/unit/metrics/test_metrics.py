@@ -54,12 +54,14 @@ def test_engine_operations_keep_dockershims_names() -> None:
         raise Unavailable("no engine")
     with pytest.raises(KeyboardInterrupt), metrics.engine("inspect_container").measure():
         raise KeyboardInterrupt
+    metrics.engine_operation("inspect_container", 0.1, None)
+    metrics.engine_operation("inspect_container", 0.1, DeadlineExceeded("late"))
     seen = samples(metrics)
     label = (("operation_type", "inspect_container"),)
-    assert seen["docker_operations_total", label] == 4
-    assert seen["docker_operations_errors_total", label] == 2, "a timeout is an error too, a cancelled call is none"
-    assert seen["docker_operations_timeout_total", label] == 1
-    assert seen["docker_operations_duration_seconds_count", label] == 4
+    assert seen["docker_operations_total", label] == 6
+    assert seen["docker_operations_errors_total", label] == 3, "a timeout is an error too, a cancelled call is none"
+    assert seen["docker_operations_timeout_total", label] == 2
+    assert seen["docker_operations_duration_seconds_count", label] == 6
 
 
 def test_an_events_detail_is_not_exported() -> None:

@@ -1,0 +1,219 @@
+"""What one cgroup uses, read from cgroup v1, v2 or both.
+
+Sources: the kernel's admin-guide/cgroup-v1 (cpuacct, memory, pids) and admin-guide/cgroup-v2; which figure is called
+working set, RSS and swap is kubelet's and cAdvisor's choice.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple, Protocol
+
+from asupervisor.stats.files import Budget, KernelFile, number, table
+from asupervisor.stats.hierarchy import Location
+
+UNLIMITED = 1 << 62
+"""cgroup v1 reports "no limit" as a number near 2^63, rounded down to a page."""
+
+
+class Usage(NamedTuple):
+    """One reading of one cgroup. -1 stands for what the kernel does not say here."""
+
+    time_ns: int
+    """Unix time of the reading, nanoseconds."""
+    cpu_ns: int
+    """CPU time consumed since the cgroup was made, nanoseconds."""
+    memory_bytes: int
+    working_set_bytes: int
+    """Memory without the page cache that was not used of late: what kubelet calls the working set."""
+    rss_bytes: int
+    """Anonymous memory."""
+    page_faults: int
+    major_page_faults: int
+    memory_limit_bytes: int
+    """-1 where there is no limit."""
+    swap_bytes: int
+    """-1 where the kernel does not account swap."""
+    swap_limit_bytes: int
+    """-1 where there is no limit."""
+    cpu_pressure: bytes
+    """The kernel's text of pressure stall information, see :func:`parse_pressure`; empty where there is none."""
+    memory_pressure: bytes
+    io_pressure: bytes
+
+
+class CgroupReader(Protocol):
+    """Reads one cgroup; not safe for use by two threads at once."""
+
+    def read(self) -> Usage:
+        """Everything about it. Raises :class:`~asupervisor.stats.files.Gone` when it was removed."""
+
+    def read_cpu_ns(self) -> int:
+        """The CPU time alone, for a sample. Raises :class:`~asupervisor.stats.files.Gone`."""
+
+    def read_processes(self) -> int:
+        """The number of processes and threads (pids.current); -1 where the kernel does not count. Raises Gone."""
+
+    def close(self) -> None:
+        """Close its files; a later read opens them again."""
+
+
+def open_cgroup(location: Location, budget: Budget) -> CgroupReader:
+    """The reader that fits where the memory and CPU controllers are."""
+    if "cpuacct" in location.v1 or "memory" in location.v1:
+        return CgroupV1(location, budget)
+    return CgroupV2(location.v2, budget)
+
+
+class _Pressure:
+    """The three pressure files, which only the unified hierarchy has; in hybrid mode it has them beside v1's controllers."""
+
+    __slots__ = ("cpu", "io", "memory")
+
+    def __init__(self, directory: str, budget: Budget) -> None:
+        self.cpu, self.memory, self.io = (
+            KernelFile(f"{directory}/{name}.pressure" if directory else "", budget) for name in ("cpu", "memory", "io")
+        )
+
+    def files(self) -> tuple[KernelFile, ...]:
+        return (self.cpu, self.memory, self.io)
+
+
+class CgroupV1:
+    """One cgroup under v1's controllers.
+
+    Args:
+        location: its directories; the unified one, where there is one, gives the pressure.
+        budget: how many files may stay open.
+    """
+
+    def __init__(self, location: Location, budget: Budget) -> None:
+        def file(controller: str, name: str) -> KernelFile:
+            directory = location.v1.get(controller, "")
+            return KernelFile(f"{directory}/{name}" if directory else "", budget)
+
+        self._cpu = file("cpuacct", "cpuacct.usage")
+        self._usage = file("memory", "memory.usage_in_bytes")
+        self._stat = file("memory", "memory.stat")
+        self._limit = file("memory", "memory.limit_in_bytes")
+        self._swap_limit = file("memory", "memory.memsw.limit_in_bytes")
+        self._pids = file("pids", "pids.current")
+        self._pressure = _Pressure(location.v2, budget)
+
+    def read(self) -> Usage:
+        """See :meth:`CgroupReader.read`."""
+        now = time.time_ns()
+        cpu = self.read_cpu_ns()
+        usage = number(self._usage.read())
+        stat = table(self._stat.read())
+        limit, swap_limit = number(self._limit.read()) or -1, number(self._swap_limit.read()) or -1
+        bounded = 0 <= limit < UNLIMITED
+        return Usage(
+            time_ns=now,
+            cpu_ns=cpu,
+            memory_bytes=usage,
+            working_set_bytes=max(0, usage - stat.get(b"total_inactive_file", 0)),
+            rss_bytes=stat.get(b"total_rss", 0),
+            page_faults=stat.get(b"total_pgfault", 0),
+            major_page_faults=stat.get(b"total_pgmajfault", 0),
+            memory_limit_bytes=limit if bounded else -1,
+            swap_bytes=stat.get(b"total_swap", -1),
+            swap_limit_bytes=max(0, swap_limit - limit) if bounded and 0 <= swap_limit < UNLIMITED else -1,
+            cpu_pressure=self._pressure.cpu.read(),
+            memory_pressure=self._pressure.memory.read(),
+            io_pressure=self._pressure.io.read(),
+        )
+
+    def read_cpu_ns(self) -> int:
+        """See :meth:`CgroupReader.read_cpu_ns`."""
+        return number(self._cpu.read())
+
+    def read_processes(self) -> int:
+        """See :meth:`CgroupReader.read_processes`."""
+        return int(self._pids.read() or -1)
+
+    def close(self) -> None:
+        """See :meth:`CgroupReader.close`."""
+        for file in (self._cpu, self._usage, self._stat, self._limit, self._swap_limit, self._pids, *self._pressure.files()):
+            file.close()
+
+
+class CgroupV2:
+    """One cgroup of the unified hierarchy.
+
+    Args:
+        directory: its directory; empty reads as nothing used.
+        budget: how many files may stay open.
+    """
+
+    def __init__(self, directory: str, budget: Budget) -> None:
+        def file(name: str) -> KernelFile:
+            return KernelFile(f"{directory}/{name}" if directory else "", budget)
+
+        self._cpu = file("cpu.stat")
+        self._usage = file("memory.current")
+        self._stat = file("memory.stat")
+        self._limit = file("memory.max")
+        self._swap = file("memory.swap.current")
+        self._swap_limit = file("memory.swap.max")
+        self._pids = file("pids.current")
+        self._pressure = _Pressure(directory, budget)
+
+    def read(self) -> Usage:
+        """See :meth:`CgroupReader.read`."""
+        now = time.time_ns()
+        cpu = self.read_cpu_ns()
+        usage = number(self._usage.read())
+        stat = table(self._stat.read())
+        swap = self._swap.read()
+        return Usage(
+            time_ns=now,
+            cpu_ns=cpu,
+            memory_bytes=usage,
+            working_set_bytes=max(0, usage - stat.get(b"inactive_file", 0)),
+            rss_bytes=stat.get(b"anon", 0),
+            page_faults=stat.get(b"pgfault", 0),
+            major_page_faults=stat.get(b"pgmajfault", 0),
+            memory_limit_bytes=number(self._limit.read() or b"max"),
+            swap_bytes=number(swap) if swap else -1,
+            swap_limit_bytes=number(self._swap_limit.read() or b"max"),
+            cpu_pressure=self._pressure.cpu.read(),
+            memory_pressure=self._pressure.memory.read(),
+            io_pressure=self._pressure.io.read(),
+        )
+
+    def read_cpu_ns(self) -> int:
+        """See :meth:`CgroupReader.read_cpu_ns`."""
+        return table(self._cpu.read()).get(b"usage_usec", 0) * 1000
+
+    def read_processes(self) -> int:
+        """See :meth:`CgroupReader.read_processes`."""
+        return int(self._pids.read() or -1)
+
+    def close(self) -> None:
+        """See :meth:`CgroupReader.close`."""
+        for file in (self._cpu, self._usage, self._stat, self._limit, self._swap, self._swap_limit, self._pids, *self._pressure.files()):
+            file.close()
+
+
+class PressureLine(NamedTuple):
+    """How long tasks waited: shares of the last 10, 60 and 300 seconds in percent, and the total in nanoseconds."""
+
+    avg10: float
+    avg60: float
+    avg300: float
+    total_ns: int
+
+
+def parse_pressure(content: bytes) -> dict[str, PressureLine]:
+    """Read pressure stall information (the kernel's accounting/psi): ``some`` and, where the kernel has it, ``full``.
+
+    Args:
+        content: lines ``some avg10=0.00 avg60=0.00 avg300=0.00 total=0``; the kernel's total is in microseconds.
+    """
+    lines: dict[str, PressureLine] = {}
+    for line in content.decode("ascii", "replace").splitlines():
+        name, *pairs = line.split()
+        values = dict(pair.split("=", 1) for pair in pairs)
+        lines[name] = PressureLine(float(values["avg10"]), float(values["avg60"]), float(values["avg300"]), int(values["total"]) * 1000)
+    return lines

@@ -1,0 +1,138 @@
+"""CRI messages out of readings.
+
+A subject's attributes never change, so they are encoded once; the rest is a message that is filled anew and joined to
+them as bytes (protobuf: fields of one message may be written one after the other).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from asupervisor.proto import cri
+from asupervisor.stats.cgroup import Usage, parse_pressure
+from asupervisor.stats.network import InterfaceCounters
+from asupervisor.stats.subjects import LayerUsage
+
+DEFAULT_INTERFACE = "eth0"
+"""What CNI and the engine's own network call a pod's interface."""
+
+
+def varint(value: int) -> bytes:
+    """A protobuf varint of a number that is not negative."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """One length-delimited field, ``number`` below 16."""
+    return bytes((number << 3 | 2,)) + varint(len(content)) + content
+
+
+class _Pressure:
+    """One PsiStats field that is parsed again only when the kernel's text changed; an idle cgroup's does not."""
+
+    __slots__ = ("_seen", "_stats")
+
+    def __init__(self) -> None:
+        self._seen = b""
+        self._stats: cri.PsiStats | None = None
+
+    def set(self, target: cri.CpuUsage | cri.MemoryUsage | cri.IoUsage, content: bytes) -> None:
+        if content == self._seen:
+            return
+        self._seen = content
+        target.ClearField("psi")
+        if not content:
+            return
+        for name, line in parse_pressure(content).items():
+            data = target.psi.Full if name == "full" else target.psi.Some
+            data.Total, data.Avg10, data.Avg60, data.Avg300 = line.total_ns, line.avg10, line.avg60, line.avg300
+
+
+class UsageFields:
+    """The cpu, memory and io messages of one cgroup, filled from its readings."""
+
+    __slots__ = ("_cpu_psi", "_io_psi", "_memory_psi", "cpu", "io", "memory")
+
+    def __init__(self) -> None:
+        self.cpu, self.memory, self.io = cri.CpuUsage(), cri.MemoryUsage(), cri.IoUsage()
+        self._cpu_psi, self._memory_psi, self._io_psi = _Pressure(), _Pressure(), _Pressure()
+
+    def set(self, usage: Usage, nano_cores: int | None) -> None:
+        """Take over one reading.
+
+        Args:
+            usage: the reading.
+            nano_cores: the CPU rate; None where there is none.
+        """
+        cpu, memory, io = self.cpu, self.memory, self.io
+        cpu.timestamp = memory.timestamp = io.timestamp = usage.time_ns
+        cpu.usage_core_nano_seconds.value = usage.cpu_ns
+        if nano_cores is None:
+            cpu.ClearField("usage_nano_cores")
+        else:
+            cpu.usage_nano_cores.value = nano_cores
+        memory.usage_bytes.value = usage.memory_bytes
+        memory.working_set_bytes.value = usage.working_set_bytes
+        memory.rss_bytes.value = usage.rss_bytes
+        memory.page_faults.value = usage.page_faults
+        memory.major_page_faults.value = usage.major_page_faults
+        if usage.memory_limit_bytes >= 0:
+            memory.available_bytes.value = max(0, usage.memory_limit_bytes - usage.working_set_bytes)
+        else:
+            memory.ClearField("available_bytes")
+        self._cpu_psi.set(cpu, usage.cpu_pressure)
+        self._memory_psi.set(memory, usage.memory_pressure)
+        self._io_psi.set(io, usage.io_pressure)
+
+
+def container_stats(attributes: bytes, fields: UsageFields, usage: Usage, layer: LayerUsage | None, mountpoint: str) -> bytes:
+    """A ContainerStats message of a running container.
+
+    Args:
+        attributes: its encoded ContainerAttributes.
+        fields: already filled from ``usage``.
+        usage: the reading.
+        layer: the writable layer's size; None while it is not known.
+        mountpoint: of the file system that the layer is on.
+    """
+    message = cri.ContainerStats(cpu=fields.cpu, memory=fields.memory)
+    if usage.swap_bytes >= 0:
+        message.swap.timestamp = usage.time_ns
+        message.swap.swap_usage_bytes.value = usage.swap_bytes
+        if usage.swap_limit_bytes >= 0:
+            message.swap.swap_available_bytes.value = max(0, usage.swap_limit_bytes - usage.swap_bytes)
+    if usage.io_pressure:
+        message.io.CopyFrom(fields.io)
+    return field(1, attributes) + message.SerializeToString() + _layer(layer, usage.time_ns, mountpoint)
+
+
+def stopped_container_stats(attributes: bytes, layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:
+    """A ContainerStats message of a container that does not run: it uses nothing but its writable layer."""
+    return field(1, attributes) + _layer(layer, time_ns, mountpoint)
+
+
+def _layer(layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:
+    usage = cri.FilesystemUsage(timestamp=layer.time_ns if layer else time_ns)
+    if mountpoint:
+        usage.fs_id.mountpoint = mountpoint
+    if layer is not None:
+        usage.used_bytes.value, usage.inodes_used.value = layer.used_bytes, layer.inodes
+    return field(4, usage.SerializeToString())
+
+
+def network_usage(time_ns: int, interfaces: Iterable[InterfaceCounters]) -> cri.NetworkUsage:
+    """A pod's interfaces: ``eth0``, else the first one, is the default one, which CRI keeps out of the list of the others."""
+    message = cri.NetworkUsage(timestamp=time_ns)
+    rest = list(interfaces)
+    default = next((counters for counters in rest if counters.name == DEFAULT_INTERFACE), rest[0] if rest else None)
+    for counters in rest:
+        target = message.default_interface if counters is default else message.interfaces.add()
+        target.name = counters.name
+        target.rx_bytes.value, target.rx_errors.value = counters.rx_bytes, counters.rx_errors
+        target.tx_bytes.value, target.tx_errors.value = counters.tx_bytes, counters.tx_errors
+    return message

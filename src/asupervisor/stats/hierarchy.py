@@ -1,0 +1,124 @@
+"""Where a process' cgroups are: cgroup v1, cgroup v2, and both at once (hybrid).
+
+Sources: cgroups(7) for ``/proc/<pid>/cgroup``, proc_pid_mountinfo(5) for the mounts.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """The mounted cgroup file systems.
+
+    Args:
+        v1: for each v1 controller (``cpuacct``, ``memory`` …) its mount point and the part of the hierarchy that is mounted there.
+        v2: the same for the unified hierarchy; None where there is none.
+    """
+
+    v1: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    v2: tuple[str, str] | None = None
+
+    @classmethod
+    def parse(cls, mountinfo: str) -> Hierarchies:
+        """Find them in the text of ``/proc/self/mountinfo``; of several mounts of one hierarchy the first counts."""
+        v1: dict[str, tuple[str, str]] = {}
+        v2: tuple[str, str] | None = None
+        for line in mountinfo.splitlines():
+            fields, separator, rest = line.partition(" - ")
+            before, after = fields.split(" "), rest.split(" ")
+            if not separator or len(before) < 6 or len(after) < 3:
+                continue
+            root, mount_point = unescape(before[3]), unescape(before[4])
+            if after[0] == "cgroup2":
+                v2 = v2 or (mount_point, root)
+            elif after[0] == "cgroup":
+                for option in after[2].split(","):
+                    v1.setdefault(option, (mount_point, root))
+        return cls(v1, v2)
+
+    def locate(self, proc_cgroup: str, container_id: str = "") -> tuple[Location, Location]:
+        """Find the cgroup of a container and the one above it.
+
+        Args:
+            proc_cgroup: the text of ``/proc/<pid>/cgroup`` of the container's first process.
+            container_id: that process may have moved into a cgroup below the container's (an init system does); the
+                directory whose name contains the id is the container's own.
+
+        Returns:
+            The container's directories and the directories of its parent: the pod's, where CRI gave the pod one.
+        """
+        own, above = Location({}, ""), Location({}, "")
+        for line in proc_cgroup.splitlines():
+            number, _, rest = line.partition(":")
+            controllers, _, path = rest.partition(":")
+            path = _cut(path, container_id)
+            if path != "/" and (not own.path or "memory" in controllers.split(",")):
+                own.path, above.path = path, posixpath.dirname(path)
+            for location, place in ((own, path), (above, posixpath.dirname(path))):
+                if number == "0" and not controllers:
+                    if self.v2 is not None:
+                        location.v2 = _directory(self.v2, place)
+                    continue
+                for controller in controllers.split(","):
+                    directory = _directory(self.v1[controller], place) if controller in self.v1 else ""
+                    if directory:
+                        location.v1[controller] = directory
+        return own, above
+
+
+@dataclass(slots=True)
+class Location:
+    """The directories of one cgroup.
+
+    Args:
+        v1: one directory for each v1 controller.
+        v2: the directory in the unified hierarchy; empty where it is the root (which describes the whole machine) or unknown.
+        path: the cgroup's path within its hierarchy, the memory controller's where they differ.
+    """
+
+    v1: dict[str, str]
+    v2: str
+    path: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.v1 or self.v2)
+
+
+def _cut(path: str, container_id: str) -> str:
+    if not container_id or container_id not in path:
+        return path
+    parts = path.split("/")
+    index = next(index for index, part in enumerate(parts) if container_id in part)
+    return "/".join(parts[: index + 1])
+
+
+def _directory(mount: tuple[str, str], path: str) -> str:
+    """The directory of a cgroup path under a mount; empty for the root cgroup and for what is not under the mount."""
+    mount_point, root = mount
+    if root != "/":
+        if path != root and not path.startswith(root + "/"):
+            return ""
+        path = path[len(root) :]
+    if path in ("", "/") or path.startswith("/.."):
+        return ""
+    return mount_point.rstrip("/") + path
+
+
+def unescape(text: str) -> str:
+    """Undo the octal escapes (``\\040``) of mountinfo."""
+    if "\\" not in text:
+        return text
+    out, index = bytearray(), 0
+    raw = text.encode()
+    while index < len(raw):
+        if raw[index] == 0x5C and raw[index + 1 : index + 4].isdigit():
+            out.append(int(raw[index + 1 : index + 4], 8))
+            index += 4
+        else:
+            out.append(raw[index])
+            index += 1
+    return out.decode()

@@ -1,0 +1,179 @@
+"""Sizes of writable layers, found by walking their directories slowly in a thread of their own.
+
+cri-dockerd asks the engine for a size with every stats call, which walks every overlay while kubelet waits. Here no call
+ever waits for a walk: calls read what the last walk found, with its time. One walk runs at a time, it rests after every
+few milliseconds of work, and a layer's next walk waits the longer the more work its last one was, so that all walks
+together take at most a set share of one core.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import anyio
+import anyio.to_thread
+
+from asupervisor.stats.hierarchy import unescape
+from asupervisor.stats.subjects import LayerUsage
+
+_SLICE_S = 0.005
+"""Seconds of work between two rests."""
+
+
+class WalkStopped(Exception):
+    """The walk was told to end before it was done."""
+
+
+def walk(directory: str, rest: Callable[[], None] = lambda: None) -> LayerUsage | None:
+    """Add up what a directory's files take on the disk.
+
+    Symbolic links are not followed and other mounts not entered. Files that vanish meanwhile are left out.
+
+    Args:
+        directory: the layer's directory.
+        rest: called after each entry; it may sleep, or raise :class:`WalkStopped`.
+
+    Returns:
+        The usage; None when the directory is not there.
+    """
+    try:
+        top = os.lstat(directory)
+    except OSError:
+        return None
+    used, inodes, complete = 0, 0, True
+    several_names: set[tuple[int, int]] = set()
+    pending = [directory]
+    while pending:
+        try:
+            for status, path in _entries(pending.pop()):
+                rest()
+                if status.st_nlink > 1 and not path:
+                    if (status.st_dev, status.st_ino) in several_names:
+                        continue
+                    several_names.add((status.st_dev, status.st_ino))
+                inodes += 1
+                used += status.st_blocks * 512
+                if path and status.st_dev == top.st_dev:
+                    pending.append(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            complete = False
+    return LayerUsage(time.time_ns(), used, inodes, complete)
+
+
+def _entries(directory: str) -> Iterator[tuple[os.stat_result, str]]:
+    """Each entry's status, and its path where it is a directory."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                yield entry.stat(follow_symlinks=False), entry.path if entry.is_dir(follow_symlinks=False) else ""
+            except FileNotFoundError:
+                continue
+
+
+class _Layer:
+    __slots__ = ("directory", "due_at", "usage")
+
+    def __init__(self, directory: str, due_at: float) -> None:
+        self.directory = directory
+        self.due_at = due_at
+        self.usage: LayerUsage | None = None
+
+
+class WritableLayers:
+    """The sizes of all known writable layers.
+
+    Args:
+        interval_s: seconds from one walk of a layer to its next, at least.
+        share: of one core, that all walks together may take.
+        walked: called on the event loop after each walk (metrics).
+    """
+
+    def __init__(self, *, interval_s: float = 60.0, share: float = 0.02, walked: Callable[[], None] = lambda: None) -> None:
+        self._interval_s = interval_s
+        self._share = share
+        self._walked = walked
+        self._layers: dict[str, _Layer] = {}
+        self._changed = anyio.Event()
+        self._stop = threading.Event()
+
+    def watch(self, container_id: str, directory: str) -> None:
+        """Keep the size of a container's layer from now on; an empty directory means that it is not known."""
+        layer = self._layers.get(container_id)
+        if not directory or (layer is not None and layer.directory == directory):
+            return
+        self._layers[container_id] = _Layer(directory, time.monotonic())
+        self._changed.set()
+
+    def forget(self, container_id: str) -> None:
+        """The container was removed."""
+        self._layers.pop(container_id, None)
+
+    def usage(self, container_id: str) -> LayerUsage | None:
+        """What the last walk found; None before the first one's end."""
+        layer = self._layers.get(container_id)
+        return layer.usage if layer else None
+
+    def total_bytes(self) -> int:
+        """All layers together."""
+        return sum(layer.usage.used_bytes for layer in self._layers.values() if layer.usage)
+
+    async def run(self) -> None:
+        """Walk whatever is due, until cancelled; a cancelled walk ends at its next entry."""
+        while True:
+            self._changed = anyio.Event()
+            layer = min(self._layers.values(), key=lambda layer: layer.due_at, default=None)
+            if layer is None or layer.due_at > time.monotonic():
+                with anyio.move_on_after(layer.due_at - time.monotonic() if layer else None):
+                    await self._changed.wait()
+                continue
+            self._stop = threading.Event()
+            try:
+                usage, worked_s = await anyio.to_thread.run_sync(self._walk, layer.directory, self._stop, abandon_on_cancel=True)
+            finally:
+                self._stop.set()
+            layer.usage = usage or layer.usage
+            layer.due_at = time.monotonic() + max(self._interval_s, worked_s / self._share)
+            self._walked()
+
+    def _walk(self, directory: str, stop: threading.Event) -> tuple[LayerUsage | None, float]:
+        """Runs in a thread: walks, rests, and says how many seconds of work it was."""
+        worked_s, slice_start = 0.0, time.monotonic()
+
+        def rest() -> None:
+            nonlocal worked_s, slice_start
+            now = time.monotonic()
+            if now - slice_start < _SLICE_S:
+                return
+            worked_s += now - slice_start
+            if stop.wait((now - slice_start) / self._share):
+                raise WalkStopped
+            slice_start = time.monotonic()
+
+        try:
+            usage = walk(directory, rest)
+        except WalkStopped:
+            usage = None
+        return usage, worked_s + time.monotonic() - slice_start
+
+
+def upper_directory(mountinfo: str) -> str:
+    """The writable layer of a process' root file system, from the text of ``/proc/<pid>/mountinfo``.
+
+    Every engine that mounts overlays shows it there, the containerd image store among them, whose inspect does not.
+
+    Returns:
+        An absolute path, or empty where the root is no overlay.
+    """
+    for line in mountinfo.splitlines():
+        fields, _, rest = line.partition(" - ")
+        before, after = fields.split(" "), rest.split(" ")
+        if len(before) > 4 and before[4] == "/" and len(after) > 2 and after[0] == "overlay":
+            for option in after[2].split(","):
+                if option.startswith("upperdir=/"):
+                    return unescape(option.removeprefix("upperdir="))
+    return ""

@@ -1,0 +1,54 @@
+"""Counters of a network namespace's interfaces, from ``/proc/<pid>/net/dev`` (proc_pid_net(5)) of a process in it."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+
+class InterfaceCounters(NamedTuple):
+    """Everything that one interface counted since it was made."""
+
+    name: str
+    rx_bytes: int
+    rx_packets: int
+    rx_errors: int
+    rx_packets_dropped: int
+    tx_bytes: int
+    tx_packets: int
+    tx_errors: int
+    tx_packets_dropped: int
+
+
+def parse_net_dev(content: bytes) -> list[InterfaceCounters]:
+    """The interfaces in the kernel's order, the loopback left out."""
+    interfaces = []
+    for line in content.splitlines()[2:]:
+        name, separator, counters = line.rpartition(b":")
+        values = counters.split()
+        if not separator or len(values) < 12 or name.strip() == b"lo":
+            continue
+        rx, tx = list(map(int, values[:4])), list(map(int, values[8:12]))
+        interfaces.append(InterfaceCounters(name.strip().decode("utf-8", "replace"), *rx, *tx))
+    return interfaces
+
+
+def read_net_dev(process: int) -> bytes:
+    """Read it from the directory of a process.
+
+    The file is closed at once: left open it would keep the whole network namespace alive.
+
+    Args:
+        process: a descriptor of the directory ``/proc/<pid>``, which goes on meaning that process when its pid is used again.
+
+    Raises:
+        OSError: the process is gone.
+    """
+    fd = os.open("net/dev", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+    try:
+        content = os.read(fd, 65536)
+        while chunk := os.read(fd, 65536):
+            content += chunk
+        return content
+    finally:
+        os.close(fd)

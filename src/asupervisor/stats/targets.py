@@ -1,0 +1,217 @@
+"""What is read for one container and for one sandbox. Everything here blocks: it runs in the stats' reading thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from asupervisor.proto import cri
+from asupervisor.stats.cgroup import CgroupReader, Usage, open_cgroup
+from asupervisor.stats.encode import UsageFields, container_stats, field, network_usage, stopped_container_stats
+from asupervisor.stats.files import Budget, Gone
+from asupervisor.stats.hierarchy import Hierarchies
+from asupervisor.stats.process import Process
+from asupervisor.stats.rate import CpuRate
+from asupervisor.stats.subjects import ContainerSubject, LayerUsage, SandboxSubject
+
+
+class CgroupTarget:
+    """One cgroup that is read repeatedly: the reading, the rate, and the messages they are put into.
+
+    Args:
+        reader: None where there is no cgroup to read.
+        started_at_ns: Unix time of its making in nanoseconds, 0 when unknown.
+    """
+
+    def __init__(self, reader: CgroupReader | None, started_at_ns: int) -> None:
+        self.reader = reader
+        self.rate = CpuRate(started_at_ns)
+        self.fields = UsageFields()
+        self.usage: Usage | None = None
+        self.nano_cores: int | None = None
+        self.last_cpu_ns = 0
+
+    def read(self) -> Usage | None:
+        """Take a reading; None once the cgroup is gone."""
+        if self.reader is None:
+            self.usage = None
+            return None
+        try:
+            usage = self.reader.read()
+        except Gone:
+            self.end()
+            return None
+        self.usage, self.last_cpu_ns = usage, usage.cpu_ns
+        self.nano_cores = self.rate.at(usage.time_ns, usage.cpu_ns)
+        self.rate.sample(usage.time_ns, usage.cpu_ns)
+        self.fields.set(usage, self.nano_cores)
+        return usage
+
+    def sample(self, older_than_s: float) -> None:
+        """Take a CPU sample if the last one is older."""
+        now = time.time_ns()
+        if self.reader is None or now - self.rate.last_sample_ns() < older_than_s * 1e9:
+            return
+        try:
+            self.last_cpu_ns = self.reader.read_cpu_ns()
+        except Gone:
+            self.end()
+        else:
+            self.rate.sample(now, self.last_cpu_ns)
+
+    def processes(self) -> int:
+        """The number of its processes; 0 where that is not known."""
+        try:
+            return max(0, self.reader.read_processes()) if self.reader else 0
+        except Gone:
+            self.end()
+            return 0
+
+    def end(self) -> None:
+        """Close the files: there is nothing to read any more."""
+        if self.reader is not None:
+            self.reader.close()
+        self.reader = None
+        self.usage = None
+
+
+class ContainerTarget:
+    """One container.
+
+    Args:
+        subject: what is known of it.
+        hierarchies: gives the mounted cgroup file systems.
+        budget: how many files may stay open.
+    """
+
+    def __init__(self, subject: ContainerSubject, hierarchies: Callable[[], Hierarchies], budget: Budget) -> None:
+        self.subject = subject
+        self.attributes = subject.attributes.SerializeToString()
+        self.read_at = 0.0
+        """When it was last read, by the monotonic clock in seconds."""
+        self.entry = b""
+        """The last reading, as field 1 of the responses: a ContainerStats."""
+        self.message = b""
+        """The same without tag and length."""
+        self.writable_layer = subject.writable_layer
+        self.process: Process | None = None
+        self._hierarchies, self._budget = hierarchies, budget
+        self.cgroup = CgroupTarget(None, subject.started_at_ns)
+
+    def open(self) -> None:
+        """Find its process and cgroup, once."""
+        if self.process is not None:
+            return
+        self.process = Process(self.subject.pid, self.subject.container_id, self._hierarchies)
+        if self.process:
+            self.cgroup.reader = open_cgroup(self.process.cgroup, self._budget)
+        self.writable_layer = self.writable_layer or self.process.upper_directory()
+
+    def refresh(self, layer: LayerUsage | None, mountpoint: str) -> None:
+        """Read it and encode what was read."""
+        self.open()
+        usage = self.cgroup.read()
+        if usage is not None:
+            self.message = container_stats(self.attributes, self.cgroup.fields, usage, layer, mountpoint)
+        else:
+            self.message = stopped_container_stats(self.attributes, layer, time.time_ns(), mountpoint)
+        self.entry = field(1, self.message)
+        self.read_at = time.monotonic()
+
+    def close(self) -> None:
+        """Close everything."""
+        self.cgroup.end()
+        if self.process is not None:
+            self.process.close()
+
+
+class SandboxTarget:
+    """One sandbox: its own container's cgroup, the pod's where it has one, and the network.
+
+    Args:
+        subject: what is known of it.
+        hierarchies: gives the mounted cgroup file systems.
+        budget: how many files may stay open.
+    """
+
+    def __init__(self, subject: SandboxSubject, hierarchies: Callable[[], Hierarchies], budget: Budget) -> None:
+        self.subject = subject
+        self.attributes = subject.attributes.SerializeToString()
+        self.read_at = 0.0
+        self.entry = b""
+        """The last reading, as field 1 of the responses: a PodSandboxStats."""
+        self.process: Process | None = None
+        self.ended_cpu_ns = 0
+        """What containers of a pod without a cgroup of its own had used when they ended: its counter never falls."""
+        self._hierarchies, self._budget = hierarchies, budget
+        self.own = CgroupTarget(None, subject.started_at_ns)
+        self.pod = CgroupTarget(None, subject.started_at_ns)
+
+    def open(self) -> None:
+        """Find its process and cgroups, once."""
+        if self.process is not None:
+            return
+        self.process = Process(self.subject.pid, self.subject.sandbox_id, self._hierarchies)
+        if not self.process:
+            return
+        self.own.reader = open_cgroup(self.process.cgroup, self._budget)
+        if self.subject.own_cgroup and self.process.parent:
+            self.pod.reader = open_cgroup(self.process.parent, self._budget)
+
+    def sample(self, older_than_s: float) -> None:
+        """Take a CPU sample if the last one is older."""
+        self.own.sample(older_than_s)
+        self.pod.sample(older_than_s)
+
+    def refresh(self, containers: Sequence[ContainerTarget]) -> None:
+        """Read it and encode what was read.
+
+        Args:
+            containers: its containers, just refreshed.
+        """
+        self.open()
+        message = cri.LinuxPodSandboxStats()
+        usage = self.pod.read()
+        if usage is not None:
+            message.cpu.CopyFrom(self.pod.fields.cpu)
+            message.memory.CopyFrom(self.pod.fields.memory)
+            if usage.io_pressure:
+                message.io.CopyFrom(self.pod.fields.io)
+            processes = self.pod.processes()
+        else:
+            parts = [self.own, *(container.cgroup for container in containers)]
+            self.own.read()
+            processes = self._sum(message, [part for part in parts if part.usage is not None])
+        if message.HasField("cpu"):
+            message.process.timestamp = message.cpu.timestamp
+            message.process.process_count.value = processes
+        if self.subject.own_network and self.process:
+            interfaces = self.process.net_dev()
+            if interfaces:
+                message.network.CopyFrom(network_usage(time.time_ns(), interfaces))
+        linux = message.SerializeToString() + b"".join(field(5, container.message) for container in containers)
+        self.entry = field(1, field(1, self.attributes) + field(2, linux))
+        self.read_at = time.monotonic()
+
+    def _sum(self, message: cri.LinuxPodSandboxStats, parts: list[CgroupTarget]) -> int:
+        """Fill a pod's message from the cgroups of its containers; returns the number of processes."""
+        usages = [part.usage for part in parts if part.usage is not None]
+        if not usages:
+            return 0
+        message.cpu.timestamp = message.memory.timestamp = min(usage.time_ns for usage in usages)
+        message.cpu.usage_core_nano_seconds.value = self.ended_cpu_ns + sum(usage.cpu_ns for usage in usages)
+        message.cpu.usage_nano_cores.value = sum(part.nano_cores or 0 for part in parts)
+        memory = message.memory
+        memory.usage_bytes.value = sum(usage.memory_bytes for usage in usages)
+        memory.working_set_bytes.value = sum(usage.working_set_bytes for usage in usages)
+        memory.rss_bytes.value = sum(usage.rss_bytes for usage in usages)
+        memory.page_faults.value = sum(usage.page_faults for usage in usages)
+        memory.major_page_faults.value = sum(usage.major_page_faults for usage in usages)
+        return sum(part.processes() for part in parts)
+
+    def close(self) -> None:
+        """Close everything."""
+        self.own.end()
+        self.pod.end()
+        if self.process is not None:
+            self.process.close()

@@ -1,0 +1,129 @@
+"""Walks over writable layers."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asupervisor.stats.layers import WalkStopped, WritableLayers, upper_directory, walk
+from tests.harness.engine import eventually
+
+
+def fill(root: Path) -> int:
+    """Five names for four inodes; returns the bytes they take on the disk."""
+    (root / "etc").mkdir(parents=True)
+    (root / "etc" / "big").write_bytes(b"x" * 300_000)
+    os.link(root / "etc" / "big", root / "etc" / "second-name")
+    (root / "small").write_bytes(b"x")
+    (root / "link").symlink_to("/etc")
+    paths = [root / "etc", root / "etc" / "big", root / "small", root / "link"]
+    return sum(os.lstat(path).st_blocks * 512 for path in paths)
+
+
+def test_what_a_layer_takes(tmp_path: Path) -> None:
+    used = fill(tmp_path / "upper")
+    usage = walk(str(tmp_path / "upper"))
+    assert usage is not None
+    assert (usage.used_bytes, usage.inodes, usage.complete) == (used, 4, True), "several names count once, links are not followed"
+    assert usage.time_ns > 0
+    assert walk(str(tmp_path / "no such")) is None
+
+
+def test_a_sparse_file_takes_what_it_takes(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 30)
+    usage = walk(str(tmp_path))
+    assert usage is not None and usage.used_bytes < 1 << 20
+
+
+def test_files_that_vanish_meanwhile(tmp_path: Path) -> None:
+    fill(tmp_path / "upper")
+    seen = 0
+
+    def remove() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1:
+            for path in (tmp_path / "upper" / "etc").iterdir():
+                path.unlink()
+            (tmp_path / "upper" / "etc").rmdir()
+
+    usage = walk(str(tmp_path / "upper"), remove)
+    assert usage is not None and usage.complete
+
+
+def test_a_walk_can_be_stopped(tmp_path: Path) -> None:
+    fill(tmp_path / "upper")
+
+    def stop() -> None:
+        raise WalkStopped
+
+    with pytest.raises(WalkStopped):
+        walk(str(tmp_path / "upper"), stop)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(20):
+        while not condition():  # noqa: ASYNC110 - a thread fulfils it
+            await anyio.sleep(0.005)
+
+
+def test_sizes_come_in_the_background_and_calls_never_wait(tmp_path: Path) -> None:
+    used = fill(tmp_path / "upper")
+    walks = 0
+
+    def walked() -> None:
+        nonlocal walks
+        walks += 1
+
+    async def main() -> None:
+        layers = WritableLayers(interval_s=0.01, walked=walked)
+        layers.watch("c1", str(tmp_path / "upper"))
+        layers.watch("c2", "")
+        assert layers.usage("c1") is None and layers.usage("c2") is None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(layers.run)
+            await until(lambda: layers.usage("c1") is not None)
+            first = layers.usage("c1")
+            assert first is not None and first.used_bytes == used == layers.total_bytes()
+            (tmp_path / "upper" / "more").write_bytes(b"x" * 100_000)
+            await until(lambda: layers.total_bytes() > used)
+            layers.watch("c3", str(tmp_path / "upper" / "etc"))
+            await until(lambda: layers.usage("c3") is not None)
+            layers.forget("c3")
+            assert layers.usage("c3") is None
+            tasks.cancel_scope.cancel()
+        assert walks >= 3
+
+    anyio.run(main)
+
+
+def test_a_cancelled_walk_ends_soon(tmp_path: Path) -> None:
+    for number in range(20_000):
+        (tmp_path / f"{number}").touch()
+
+    async def main() -> None:
+        layers = WritableLayers(share=0.0001)
+        layers.watch("c1", str(tmp_path))
+        with anyio.move_on_after(0.05):
+            await layers.run()
+        assert layers.usage("c1") is None
+
+    anyio.run(main)
+    eventually(lambda: not any("worker" in thread.name for thread in threading.enumerate()), "the walking thread ends")
+
+
+def test_the_writable_layer_in_mountinfo() -> None:
+    line = (
+        "600 500 0:70 / / rw,relatime - overlay overlay rw,lowerdir=/a:/b,upperdir=/var/lib/x\\040y/fs,workdir=/var/lib/x/work,xino=off\n"
+    )
+    assert upper_directory(f"601 600 0:5 / /proc rw - proc proc rw\n{line}") == "/var/lib/x y/fs"
+    assert upper_directory("600 500 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n") == ""
+    assert upper_directory("600 500 0:70 / / rw - overlay overlay rw,lowerdir=l/A,upperdir=abc/diff\n") == "", (
+        "relative to a directory unknown"
+    )
