@@ -1,0 +1,91 @@
+"""What a streaming session needs of a container runtime, told by value. The service below the CRI implements it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from enum import Enum
+from typing import Protocol
+
+import anyio.abc
+
+from asupervisor.streaming.requests import AttachRequest, ExecRequest
+
+
+class Output(Enum):
+    """Which of a process's streams bytes came from; with a terminal all come as ``STDOUT``."""
+
+    STDOUT = 1
+    STDERR = 2
+
+
+class Process(Protocol):
+    """A command that runs, or a container that was attached to."""
+
+    async def receive(self) -> tuple[Output, bytes]:
+        """The next output, never empty. A caller that does not call stops the process's writes in the end.
+
+        Raises:
+            anyio.EndOfStream: the process has closed its output, or ended.
+            ServiceError: the connection to the runtime is gone.
+        """
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Write to its stdin; waits while it reads none.
+
+        Raises:
+            anyio.BrokenResourceError: nothing reads its stdin any more.
+        """
+        ...
+
+    async def send_eof(self) -> None:
+        """Close its stdin, where the runtime can."""
+        ...
+
+    async def resize(self, width: int, height: int) -> None:
+        """Size its terminal, in characters; a process that has ended ignores it.
+
+        Raises:
+            ServiceError: the runtime refuses.
+        """
+        ...
+
+    async def wait(self) -> int:
+        """Its exit code, once its output has ended; 0 for an attachment.
+
+        Raises:
+            ServiceError: the runtime cannot tell.
+        """
+        ...
+
+    async def kill(self) -> None:
+        """End the command and every process it started; nothing for an attachment. Called when its client is gone."""
+        ...
+
+
+class Backend(Protocol):
+    """Starts what sessions serve."""
+
+    def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[Process]:
+        """Start a command; the context lasts as long as its streams and leaves nothing of them behind.
+
+        Raises:
+            ServiceError: on entering: the container is gone, not running, or the command is not there.
+        """
+        ...
+
+    def attach(self, request: AttachRequest) -> AbstractAsyncContextManager[Process]:
+        """Join a container's streams, from now on; leaving the context leaves the container alone.
+
+        Raises:
+            ServiceError: on entering: the container is gone or not running.
+        """
+        ...
+
+    async def port_forward(self, pod_sandbox_id: str, port: int) -> anyio.abc.ByteStream:
+        """Connect to a port on the loopback of a sandbox's network; the caller closes the connection.
+
+        Raises:
+            ServiceError: the sandbox is gone or not ready, or nothing listens on the port.
+        """
+        ...

@@ -1,0 +1,110 @@
+"""What a session sees of its peer, whichever transport carries it: byte streams with names, and the peer's going away."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+import anyio.abc
+
+from asupervisor.streaming.inbox import Inbox
+
+PROBE_S = 5.0
+"""Seconds between looks at a connection that is not being read."""
+
+
+class PeerStream(Protocol):
+    """One stream of a session: bytes both ways, each way ended on its own."""
+
+    async def receive(self) -> bytes:
+        """The next bytes, never none.
+
+        Raises:
+            anyio.EndOfStream: the peer has sent all.
+            anyio.BrokenResourceError: the stream or its connection is gone.
+        """
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes; waits while the peer takes none.
+
+        Raises:
+            anyio.BrokenResourceError: the stream or its connection is gone.
+        """
+        ...
+
+    async def send_eof(self) -> None:
+        """Say that no more bytes will come; where the protocol has no word for it, do nothing."""
+        ...
+
+    async def reset(self) -> None:
+        """Drop the stream at once, both ways, what waits in it included."""
+        ...
+
+
+def peer_hung_up(stream: anyio.abc.ByteStream) -> bool:
+    """Whether the other end of a socket has closed it, without reading what it sent before.
+
+    A connection that is not read, because its reader is slow, would otherwise keep the news of its end behind unread bytes.
+    """
+    sock = stream.extra(anyio.abc.SocketAttribute.raw_socket, None)
+    if sock is None or sock.fileno() < 0 or sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        return False
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLRDHUP)
+    return bool(poller.poll(0))
+
+
+class Gate:
+    """Holds a connection's reader while more bytes wait in the inboxes than they may.
+
+    Args:
+        stream: the connection.
+        limit: bytes over all inboxes.
+    """
+
+    def __init__(self, stream: anyio.abc.ByteStream, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._held = 0
+        self._full: set[int] = set()
+        self._changed = anyio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection may be read."""
+        return self._held <= self._limit and not self._full
+
+    def take(self, key: int, inbox: Inbox, count: int, inbox_limit: int) -> None:
+        """Count bytes that went into the inbox called ``key``."""
+        self._held += count
+        if inbox.size > inbox_limit:
+            self._full.add(key)
+
+    def give(self, key: int, inbox: Inbox, count: int, inbox_limit: int) -> None:
+        """Count bytes that left it."""
+        self._held -= count
+        if inbox.size <= inbox_limit:
+            self._full.discard(key)
+        if self.is_open:
+            self._changed.set()
+
+    async def wait(self, still_here: Callable[[], None] | None = None) -> bool:
+        """Wait until the connection may be read; False if the peer hung up meanwhile.
+
+        Args:
+            still_here: called every :data:`PROBE_S` of the wait, to show the peer that this side is alive.
+        """
+        while not self.is_open:
+            self._changed = anyio.Event()
+            with anyio.move_on_after(PROBE_S):
+                await self._changed.wait()
+                continue
+            if peer_hung_up(self._stream):
+                return False
+            if still_here is not None:
+                still_here()
+        return True

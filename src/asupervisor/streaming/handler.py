@@ -1,0 +1,223 @@
+"""One connection from its first byte to its last: request, token, negotiation, session, farewell, log line."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.abc
+
+from asupervisor.errors import NotFound
+from asupervisor.streaming import spdy
+from asupervisor.streaming.backend import Backend
+from asupervisor.streaming.http import HttpConnection, HttpRequest, websocket_answer
+from asupervisor.streaming.multiplex import SpdySession
+from asupervisor.streaming.negotiation import PROTOCOL_HEADER, Choice, Refused, choose_spdy, choose_websocket
+from asupervisor.streaming.requests import PortForwardRequest, Request
+from asupervisor.streaming.session import check_ports, serve_channels, serve_spdy
+from asupervisor.streaming.settings import Settings
+from asupervisor.streaming.tokens import TokenCache
+from asupervisor.streaming.websocket import WebSocket, WebSocketByteStream
+
+_access = logging.getLogger("asupervisor.streaming.access")
+
+VERBS = ("exec", "attach", "portforward")
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """What the access log says of a connection. The token is not part of it: it was a secret until it was used."""
+
+    peer: str
+    method: str = "-"
+    verb: str = "-"
+    subject: str = "-"
+    status: int = 0
+    protocol: str = "-"
+    outcome: str = "-"
+    started: float = 0.0
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+
+class StreamHandler:
+    """Serves streaming connections, wherever they were accepted.
+
+    Args:
+        tokens: what the URLs stand for.
+        backend: starts what is asked for.
+        settings: bounds and times.
+    """
+
+    def __init__(self, tokens: TokenCache, backend: Backend, settings: Settings | None = None) -> None:
+        self._tokens = tokens
+        self._backend = backend
+        self._settings = settings or Settings()
+        self._visits: set[Visit] = set()
+        self._closing = False
+        self._left = anyio.Event()
+
+    @property
+    def active(self) -> int:
+        """Connections now."""
+        return len(self._visits)
+
+    async def serve(self, stream: anyio.abc.ByteStream, *, received: bytes = b"", peer: str = "") -> None:
+        """Serve one connection to its end and close it.
+
+        Args:
+            stream: the connection, just accepted.
+            received: bytes of it that the caller has read already, e.g. to see that it is for this handler.
+            peer: the client's address, for the log; taken from the connection where it is not given.
+        """
+        visit = Visit(peer or _address(stream), started=anyio.current_time())
+        self._visits.add(visit)
+        try:
+            with visit.scope:
+                await self._serve(stream, received, visit)
+            if visit.scope.cancelled_caught and visit.outcome == "-":
+                visit.outcome = "closed by shutdown"
+        finally:
+            self._visits.discard(visit)
+            self._left.set()
+            with (
+                anyio.CancelScope(shield=True),
+                anyio.move_on_after(self._settings.farewell_timeout_s),
+                contextlib.suppress(anyio.BrokenResourceError, OSError),
+            ):
+                await stream.aclose()
+            _access.info(
+                '%s "%s /%s" %d %s subject=%s outcome=%r duration_s=%.3f',
+                visit.peer, visit.method, visit.verb, visit.status, visit.protocol or "binary", visit.subject,
+                visit.outcome, anyio.current_time() - visit.started,
+            )  # fmt: skip
+
+    def resume(self) -> None:
+        """Take connections again after :meth:`drain`."""
+        self._closing = False
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no new connections, let the sessions end, and close those that have not after the grace with a farewell.
+
+        Args:
+            grace_s: seconds for the sessions to end by themselves.
+        """
+        self._closing = True
+        with anyio.move_on_after(grace_s):
+            await self._wait_empty()
+        for visit in list(self._visits):
+            visit.scope.cancel()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.kill_timeout_s + self._settings.farewell_timeout_s):
+            await self._wait_empty()
+
+    async def _wait_empty(self) -> None:
+        while self._visits:
+            self._left = anyio.Event()
+            await self._left.wait()
+
+    async def _serve(self, stream: anyio.abc.ByteStream, received: bytes, visit: Visit) -> None:
+        http = HttpConnection(stream, received)
+        try:
+            try:
+                with anyio.fail_after(self._settings.head_timeout_s):
+                    request = await http.read_request()
+            except TimeoutError:
+                raise Refused(408, "no request came in time") from None
+            if request is None:
+                visit.outcome = "no request"
+                return
+            visit.method = request.method
+            wanted = self._route(request, visit)
+            choice, answer = _negotiate(request, wanted)
+        except Refused as refusal:
+            visit.status, visit.outcome = refusal.status, refusal.reason
+            await http.refuse(refusal)
+            await self._linger(stream)
+            return
+        except anyio.BrokenResourceError:
+            visit.outcome = "connection broke"
+            return
+        visit.status, visit.protocol = 101, f"{choice.transport}:{choice.name}"
+        try:
+            rest = await http.upgrade("SPDY/3.1" if choice.transport == "spdy" else "websocket", answer)
+            visit.outcome = await self._session(stream, rest, choice, wanted)
+        except anyio.BrokenResourceError:
+            visit.outcome = "connection broke"
+        finally:
+            await self._linger(stream)
+
+    def _route(self, request: HttpRequest, visit: Visit) -> Request:
+        """Find what a URL stands for; an embedding program may have put a prefix before it."""
+        parts = urlsplit(request.target).path.rstrip("/").split("/")
+        if len(parts) < 2 or parts[-2] not in VERBS:
+            raise Refused(404, "there is nothing under this path")
+        visit.verb = parts[-2]
+        if request.method not in ("GET", "POST"):
+            raise Refused(405, "GET or POST is needed", [("Allow", "GET, POST")])
+        if self._closing or len(self._visits) > self._settings.sessions:
+            raise Refused(503, "the service stops" if self._closing else "there are too many sessions")
+        try:
+            wanted = self._tokens.consume(parts[-1], visit.verb)
+        except NotFound as error:
+            raise Refused(404, str(error)) from error
+        visit.subject = wanted.pod_sandbox_id if isinstance(wanted, PortForwardRequest) else wanted.container_id
+        return wanted
+
+    async def _session(self, stream: anyio.abc.ByteStream, rest: bytes, choice: Choice, wanted: Request) -> str:
+        if choice.transport == "spdy":
+            async with self._spdy(stream, rest) as session:
+                return await serve_spdy(session, choice, wanted, self._backend, self._settings)
+        async with WebSocket(stream, client=False, received=rest) as websocket:
+            if choice.transport == "channels":
+                return await serve_channels(websocket, choice, wanted, self._backend, self._settings)
+            try:
+                async with self._spdy(WebSocketByteStream(websocket), b"") as session:
+                    return await serve_spdy(session, choice, wanted, self._backend, self._settings)
+            finally:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.farewell_timeout_s):
+                    await websocket.close()
+
+    @contextlib.asynccontextmanager
+    async def _spdy(self, stream: anyio.abc.ByteStream, rest: bytes) -> AsyncIterator[SpdySession]:
+        """A SPDY session that says GOAWAY at its end, however it ends."""
+        async with SpdySession(stream, spdy.Role.SERVER, self._settings.spdy, rest) as session:
+            try:
+                yield session
+            finally:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.farewell_timeout_s):
+                    await session.goodbye()
+
+    async def _linger(self, stream: anyio.abc.ByteStream) -> None:
+        """Read and drop what still comes until the peer closes: closing on unread bytes would reset the last ones sent."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.farewell_timeout_s):
+            with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError, NotImplementedError):
+                await stream.send_eof()
+            with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+                while True:
+                    await stream.receive(65536)
+
+
+def _negotiate(request: HttpRequest, wanted: Request) -> tuple[Choice, list[tuple[str, str]]]:
+    """Choose the protocol. Returns it with the headers of the answer.
+
+    Raises:
+        Refused: there is none in common, or the request is no upgrade.
+    """
+    port_forward = isinstance(wanted, PortForwardRequest)
+    if request.upgrades_to("websocket"):
+        choice = choose_websocket(request.all("sec-websocket-protocol"), port_forward=port_forward)
+        if isinstance(wanted, PortForwardRequest):
+            check_ports(choice, wanted)
+        return choice, websocket_answer(request, choice.name)
+    if not request.upgrades_to("SPDY/3.1"):
+        raise Refused(400, "unable to upgrade: Connection: Upgrade and Upgrade: SPDY/3.1 or websocket are needed")
+    choice = choose_spdy(request.all(PROTOCOL_HEADER), port_forward=port_forward)
+    return choice, [(PROTOCOL_HEADER, choice.name)]
+
+
+def _address(stream: anyio.abc.ByteStream) -> str:
+    remote = stream.extra(anyio.abc.SocketAttribute.remote_address, None)
+    return f"{remote[0]}:{remote[1]}" if isinstance(remote, tuple) else "local"

@@ -1,0 +1,93 @@
+"""Bytes that have come in for one stream and wait to be read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+
+CHUNK_BYTES = 64 * 1024
+"""Most bytes that one read gives."""
+
+
+class Inbox:
+    """A byte queue with an end.
+
+    It has no bound of its own: whoever feeds it bounds it, by the flow control of the protocol or by not reading further.
+
+    Args:
+        on_read: told the count of bytes that left the queue, by a read or by being dropped.
+    """
+
+    def __init__(self, on_read: Callable[[int], None]) -> None:
+        self._on_read = on_read
+        self._chunks: deque[bytes] = deque()
+        self._ended = False
+        self._broken: str | None = None
+        self._arrived: anyio.Event | None = None
+        self.size = 0
+        """Bytes that wait."""
+
+    def feed(self, data: bytes) -> bool:
+        """Add bytes; False if nobody will read them any more."""
+        if self._ended or self._broken is not None:
+            return False
+        self._chunks.append(data)
+        self.size += len(data)
+        self._wake()
+        return True
+
+    def feed_eof(self) -> None:
+        """The sender has sent all; what waits can still be read."""
+        self._ended = True
+        self._wake()
+
+    def fail(self, reason: str, *, drop: bool = False) -> None:
+        """The sender is gone. What waits can still be read, unless ``drop``; then reads fail with ``reason``."""
+        if not self._ended and self._broken is None:
+            self._broken = reason
+        if drop:
+            self._broken = self._broken or reason
+            self.drop()
+        self._wake()
+
+    def drop(self) -> None:
+        """Forget what waits."""
+        count, self.size = self.size, 0
+        self._chunks.clear()
+        if count:
+            self._on_read(count)
+
+    async def read(self) -> bytes:
+        """The next bytes, at most :data:`CHUNK_BYTES` of them where they came in such pieces, never none.
+
+        Raises:
+            anyio.EndOfStream: the sender has sent all.
+            anyio.BrokenResourceError: the sender is gone.
+        """
+        while not self._chunks:
+            if self._ended:
+                await anyio.lowlevel.checkpoint()
+                raise anyio.EndOfStream
+            if self._broken is not None:
+                await anyio.lowlevel.checkpoint()
+                raise anyio.BrokenResourceError(self._broken)
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+        data = self._chunks.popleft()
+        if self._chunks and len(data) + len(self._chunks[0]) <= CHUNK_BYTES:
+            parts, total = [data], len(data)
+            while self._chunks and total + len(self._chunks[0]) <= CHUNK_BYTES:
+                parts.append(self._chunks.popleft())
+                total += len(parts[-1])
+            data = b"".join(parts)
+        self.size -= len(data)
+        self._on_read(len(data))
+        return data
+
+    def _wake(self) -> None:
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None

@@ -1,0 +1,271 @@
+"""A SPDY connection over a byte stream: the driver of the state machine, and its streams."""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from asupervisor.streaming import spdy
+from asupervisor.streaming.endpoint import Gate
+from asupervisor.streaming.inbox import Inbox
+from asupervisor.streaming.outbox import Outbox
+from asupervisor.streaming.spdy.headers import Headers
+
+READ_BYTES = 64 * 1024
+SEND_CHUNK_BYTES = 64 * 1024
+"""Longest DATA frame that is sent, so that streams take turns."""
+CONTROL_BACKLOG_BYTES = 64 * 1024
+"""Bytes of answers (to pings, to nonsense) that may wait before the peer is not read any further."""
+
+
+class SpdyStream:
+    """One stream; see :class:`asupervisor.streaming.endpoint.PeerStream` for its methods."""
+
+    def __init__(self, session: SpdySession, stream_id: int, headers: Headers, *, write_closed: bool = False) -> None:
+        self._session = session
+        self._window = anyio.Event()
+        self._write_closed = write_closed
+        self._lost = False
+        self.replied = anyio.Event()
+        """Set when the peer has taken a stream that this side opened, or it is over."""
+        self.id = stream_id
+        self.headers = headers
+        self.inbox = Inbox(self._on_read)
+
+    async def receive(self) -> bytes:
+        """The next bytes."""
+        return await self.inbox.read()
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes within the peer's window."""
+        start, end = 0, len(data)
+        while start < end:
+            await self._session.outbox.room()
+            self._check()
+            capacity = min(self._session.connection.send_capacity(self.id), SEND_CHUNK_BYTES)
+            if capacity <= 0:
+                self._window = anyio.Event()
+                await self._window.wait()
+                continue
+            self._session.connection.send_data(self.id, data[start : start + capacity])
+            self._session.push()
+            start += capacity
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    async def send_eof(self) -> None:
+        """Half-close; once is enough."""
+        if not self._write_closed and not self._lost:
+            self._write_closed = True
+            self._session.connection.send_data(self.id, b"", fin=True)
+            self._session.push()
+        await anyio.lowlevel.checkpoint()
+
+    async def reset(self) -> None:
+        """RST_STREAM, unless the stream is closed already."""
+        self.abort("the stream was reset here")
+        await anyio.lowlevel.checkpoint()
+
+    def abort(self, reason: str, code: spdy.ResetCode = spdy.ResetCode.CANCEL) -> None:
+        """:meth:`reset` without waiting."""
+        self._session.connection.reset(self.id, code)
+        self._session.push()
+        self.lost(reason)
+
+    def lost(self, reason: str, *, drop: bool = True) -> None:
+        """The stream is over both ways; what waits in it is dropped unless the peer may have meant it to be read."""
+        self._lost = True
+        self.inbox.fail(reason, drop=drop)
+        self.replied.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let a sender look at its window again."""
+        self._window.set()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether either side gave the stream, or the whole connection, up."""
+        return self._lost
+
+    def _check(self) -> None:
+        if self._lost or self._write_closed:
+            raise anyio.BrokenResourceError(f"stream {self.id} is closed for writing")
+
+    def _on_read(self, count: int) -> None:
+        self._session.on_read(self, count)
+
+
+class SpdySession:
+    """Drives one connection. Use as an async context manager; the end of the peer sets :attr:`ended`.
+
+    Args:
+        stream: the connection after the HTTP upgrade (or a WebSocket tunnel).
+        role: which end this is.
+        limits: bounds for the peer.
+        received: bytes that were read behind the HTTP head already.
+    """
+
+    def __init__(self, stream: anyio.abc.ByteStream, role: spdy.Role, limits: spdy.Limits | None = None, received: bytes = b"") -> None:
+        self.connection = spdy.Connection(role, limits)
+        self.outbox = Outbox(stream)
+        self.streams: dict[int, SpdyStream] = {}
+        self.ended = anyio.Event()
+        """Set when the peer is gone or was sent away."""
+        self.last_data = anyio.current_time()
+        """When a data byte last moved, either way, on the loop's clock."""
+        self.violation: str = ""
+        """How the peer broke the protocol, if it did."""
+        self._stream = stream
+        self._received = received
+        self._gate = Gate(stream, self.connection.limits.session_window)
+        self._accept_send, self._accept_receive = anyio.create_memory_object_stream[SpdyStream](self.connection.limits.streams)
+        self._answered = 0
+        self._tasks = anyio.create_task_group()
+
+    async def __aenter__(self) -> SpdySession:
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self.outbox.run)
+        self._tasks.start_soon(self._read)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        self._tasks.cancel_scope.cancel()
+        try:
+            return await self._tasks.__aexit__(kind, error, trace)
+        finally:
+            self._end("the connection is closed")
+            self._accept_send.close()
+            self._accept_receive.close()
+
+    async def accept(self) -> SpdyStream:
+        """The next stream that the peer opens; reply to it, or reset it.
+
+        Raises:
+            anyio.EndOfStream: the peer is gone.
+        """
+        return await self._accept_receive.receive()
+
+    def open(self, headers: Headers) -> SpdyStream:
+        """Open a stream.
+
+        Raises:
+            anyio.BrokenResourceError: the connection takes no new streams.
+        """
+        try:
+            stream_id = self.connection.open_stream(headers)
+        except spdy.LocalProtocolError as error:
+            raise anyio.BrokenResourceError(str(error)) from error
+        stream = self.streams[stream_id] = SpdyStream(self, stream_id, headers)
+        self.push()
+        return stream
+
+    def reply(self, stream: SpdyStream) -> None:
+        """Take a stream that :meth:`accept` gave."""
+        if not stream.is_lost:
+            self.connection.reply(stream.id)
+            self.push()
+
+    def release(self, stream: SpdyStream, code: spdy.ResetCode = spdy.ResetCode.CANCEL) -> None:
+        """Forget a stream that nobody will use any more; what is still open of it is reset."""
+        self.streams.pop(stream.id, None)
+        stream.abort("the stream was released", code)
+
+    def push(self) -> None:
+        """Hand what the state machine wants sent to the writer."""
+        self.last_data = anyio.current_time()
+        self.outbox.put(self.connection.data_to_send())
+
+    def on_read(self, stream: SpdyStream, count: int) -> None:
+        """Bytes left a stream's inbox: let the peer send as many more."""
+        self._gate.give(stream.id, stream.inbox, count, self.connection.limits.stream_window)
+        self.connection.consume(stream.id, count)
+        self.push()
+
+    async def goodbye(self, status: spdy.GoAwayStatus = spdy.GoAwayStatus.OK) -> None:
+        """GOAWAY as the last thing, after everything that waits; does not outwait a peer that is gone."""
+        if not self.violation:
+            self.connection.goaway(status)
+            self.push()
+        with contextlib.suppress(anyio.BrokenResourceError):
+            await self.outbox.flush()
+
+    async def _read(self) -> None:
+        reason = "the peer closed the connection"
+        try:
+            data = self._received or await self._stream.receive(READ_BYTES)
+            while True:
+                for event in self.connection.receive_data(data):
+                    self._on_event(event)
+                if self.connection.peer_is_paced:
+                    self.connection.send_settings()
+                await self._answer()
+                if not await self._gate.wait():
+                    return
+                data = await self._stream.receive(READ_BYTES)
+        except anyio.EndOfStream:
+            pass
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            reason = "the connection broke"
+        except spdy.RemoteProtocolError as error:
+            reason = self.violation = str(error)
+            self.push()
+        finally:
+            self._end(reason)
+
+    async def _answer(self) -> None:
+        """Queue what the peer's frames call for; one that asks and never reads is not read any further."""
+        answers = self.connection.data_to_send()
+        self.outbox.put(answers)
+        self._answered += len(answers)
+        if self._answered > CONTROL_BACKLOG_BYTES:
+            # Only the answers are waited for: waiting for data as well could make two ends wait for each other.
+            await self.outbox.passed(self.outbox.put_bytes)
+            self._answered = 0
+
+    def _on_event(self, event: spdy.Event) -> None:
+        match event:
+            case spdy.DataReceived():
+                stream = self.streams.get(event.stream_id)
+                self.last_data = anyio.current_time()
+                if stream is None or (event.data and not stream.inbox.feed(event.data)):
+                    self.connection.consume(event.stream_id, len(event.data))
+                    return
+                if event.data:
+                    self._gate.take(stream.id, stream.inbox, len(event.data), self.connection.limits.stream_window)
+                if event.fin:
+                    stream.inbox.feed_eof()
+            case spdy.WindowOpened():
+                for stream in [self.streams[event.stream_id]] if event.stream_id in self.streams else list(self.streams.values()):
+                    stream.wake()
+            case spdy.StreamOpened():
+                stream = SpdyStream(self, event.stream_id, event.headers, write_closed=event.unidirectional)
+                self.streams[event.stream_id] = stream
+                if event.fin:
+                    stream.inbox.feed_eof()
+                try:
+                    self._accept_send.send_nowait(stream)
+                except anyio.WouldBlock:
+                    self.release(stream, spdy.ResetCode.REFUSED_STREAM)
+            case spdy.ReplyReceived() | spdy.HeadersReceived():
+                stream = self.streams.get(event.stream_id)
+                if stream is not None:
+                    stream.replied.set()
+                    if event.fin:
+                        stream.inbox.feed_eof()
+            case spdy.StreamReset():
+                stream = self.streams.pop(event.stream_id, None)
+                if stream is not None:
+                    stream.lost("the peer reset the stream" if event.by_peer else "the peer broke the protocol on the stream")
+            case _:
+                pass
+
+    def _end(self, reason: str) -> None:
+        """The peer sends no more: wake everybody who waits for it."""
+        self.ended.set()
+        self._accept_send.close()
+        for stream in list(self.streams.values()):
+            stream.lost(reason, drop=False)

@@ -1,0 +1,103 @@
+"""The one writer of a connection: bytes of many tasks, in order, each frame whole."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.abc
+
+
+class Outbox:
+    """A byte queue that a task of its own empties into the connection.
+
+    Writers never touch the connection themselves: a writer that is cancelled half-way would leave half a frame behind.
+
+    Args:
+        stream: the connection; only this object writes to it.
+        high_water: bytes that may wait before :meth:`room` makes writers wait.
+    """
+
+    def __init__(self, stream: anyio.abc.ByteSendStream, high_water: int = 256 * 1024) -> None:
+        self._stream = stream
+        self._high_water = high_water
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._in_flight = 0
+        self._wake: anyio.Event | None = None
+        self._drained = anyio.Event()
+        self._broken = False
+        self.put_bytes = 0
+        """Bytes ever put."""
+        self.sent_bytes = 0
+        """Bytes that the connection has taken."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that the connection has not taken yet."""
+        return self._size + self._in_flight
+
+    def put(self, data: bytes) -> None:
+        """Queue bytes without waiting; callers bound what they put by :meth:`room`, or by what they answer to."""
+        if data and not self._broken:
+            self._waiting.append(data)
+            self._size += len(data)
+            self.put_bytes += len(data)
+            if self._wake is not None:
+                self._wake.set()
+                self._wake = None
+
+    async def room(self) -> None:
+        """Wait until fewer bytes wait than the high-water mark.
+
+        Raises:
+            anyio.BrokenResourceError: the connection is gone.
+        """
+        while self.waiting_bytes >= self._high_water and not self._broken:
+            await self._drained.wait()
+        self._check()
+
+    async def flush(self) -> None:
+        """Wait until the connection has taken everything.
+
+        Raises:
+            anyio.BrokenResourceError: the connection is gone.
+        """
+        await self.passed(self.put_bytes)
+
+    async def passed(self, mark: int) -> None:
+        """Wait until the connection has taken the first ``mark`` bytes ever put, whatever was put behind them.
+
+        Raises:
+            anyio.BrokenResourceError: the connection is gone.
+        """
+        while self.sent_bytes < mark and not self._broken:
+            await self._drained.wait()
+        self._check()
+
+    async def run(self) -> None:
+        """Write until cancelled or until the connection breaks, which is remembered and not raised."""
+        try:
+            while True:
+                if not self._waiting:
+                    self._wake = anyio.Event()
+                    await self._wake.wait()
+                chunks, self._waiting = self._waiting, []
+                self._in_flight, self._size = self._size, 0
+                await self._stream.send(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+                self.sent_bytes += self._in_flight
+                self._in_flight = 0
+                self._notify()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass
+        finally:
+            self._broken = True
+            self._waiting.clear()
+            self._size = self._in_flight = 0
+            self._notify()
+
+    def _notify(self) -> None:
+        drained, self._drained = self._drained, anyio.Event()
+        drained.set()
+
+    def _check(self) -> None:
+        if self._broken:
+            raise anyio.BrokenResourceError("the connection is gone")

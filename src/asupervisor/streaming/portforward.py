@@ -1,0 +1,185 @@
+"""A port-forward session: pairs of streams from the peer, each joined to a connection inside the sandbox's network.
+
+A pair is one connection: a data stream and an error stream. A connection that cannot be made, or breaks, says so on its own
+error stream, and the others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+
+from asupervisor.errors import ServiceError
+from asupervisor.streaming import spdy
+from asupervisor.streaming.backend import Backend
+from asupervisor.streaming.endpoint import PeerStream
+from asupervisor.streaming.multiplex import SpdySession, SpdyStream
+from asupervisor.streaming.settings import Settings
+
+READ_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Pair:
+    """One connection's streams and the port it is for."""
+
+    port: int
+    data: PeerStream
+    error: PeerStream
+
+
+async def forward(pair: Pair, pod_sandbox_id: str, backend: Backend, *, half_close: bool = True) -> str:
+    """Serve one connection until both ends have closed it.
+
+    Args:
+        pair: the peer's streams.
+        pod_sandbox_id: whose port.
+        backend: connects to it.
+        half_close: whether the peer can say that it has sent all; if not, the connection ends with the remote end's last byte.
+
+    Returns:
+        Empty if it went well, else what was written to the error stream.
+    """
+    failure = ""
+    try:
+        remote = await backend.port_forward(pod_sandbox_id, pair.port)
+        async with remote:
+            await join(pair.data, remote, half_close=half_close)
+    except ServiceError as error:
+        failure = f"error forwarding port {pair.port}: {error}"
+    except anyio.BrokenResourceError as error:
+        failure = f"error forwarding port {pair.port}: {error or 'the connection broke'}"
+    with contextlib.suppress(anyio.BrokenResourceError):
+        if failure:
+            await pair.error.send(failure.encode())
+        await pair.error.send_eof()
+        if failure:
+            await pair.data.reset()
+    return failure
+
+
+async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, half_close: bool = True) -> None:
+    """Carry bytes both ways; each way ends on its own (unless not ``half_close``), and a way that breaks ends both.
+
+    Raises:
+        anyio.BrokenResourceError: the remote end broke; the peer's going away is no error.
+    """
+    broken: anyio.BrokenResourceError | None = None
+    async with anyio.create_task_group() as tasks:
+
+        async def outward() -> None:
+            nonlocal broken
+            try:
+                while True:
+                    data = await peer.receive()
+                    try:
+                        await remote.send(data)
+                    except (anyio.BrokenResourceError, OSError) as error:
+                        broken = _break(error)
+                        tasks.cancel_scope.cancel()
+                        return
+            except anyio.EndOfStream:
+                with contextlib.suppress(anyio.BrokenResourceError, OSError):
+                    await remote.send_eof()
+            except anyio.BrokenResourceError:
+                tasks.cancel_scope.cancel()
+
+        tasks.start_soon(outward)
+        try:
+            while True:
+                data = await remote.receive(READ_BYTES)
+                await peer.send(data)
+        except anyio.EndOfStream:
+            with contextlib.suppress(anyio.BrokenResourceError):
+                await peer.send_eof()
+            if not half_close:
+                tasks.cancel_scope.cancel()
+        except anyio.BrokenResourceError as error:
+            if isinstance(error.__cause__, OSError):  # it was the remote end
+                broken = _break(error)
+            tasks.cancel_scope.cancel()
+    if broken is not None:
+        raise broken
+
+
+class SpdyForwards:
+    """Takes the pairs that a SPDY peer opens, and serves each in a task.
+
+    Args:
+        session: the connection, entered.
+        pod_sandbox_id: whose ports.
+        backend: connects to them.
+        settings: bounds.
+    """
+
+    def __init__(self, session: SpdySession, pod_sandbox_id: str, backend: Backend, settings: Settings) -> None:
+        self._session = session
+        self._pod_sandbox_id = pod_sandbox_id
+        self._backend = backend
+        self._settings = settings
+        self._halves: dict[str, SpdyStream] = {}
+        self._active = 0
+        self.served = 0
+        """Connections so far."""
+
+    async def serve(self) -> None:
+        """Run until the peer is gone."""
+        async with anyio.create_task_group() as tasks:
+            with contextlib.suppress(anyio.EndOfStream):
+                while True:
+                    self._take(await self._session.accept(), tasks)
+            tasks.cancel_scope.cancel()
+
+    def _take(self, stream: SpdyStream, tasks: anyio.abc.TaskGroup) -> None:
+        kind, port = stream.headers.get("streamtype"), _port(stream.headers.get("port", ""))
+        if kind not in ("data", "error") or port is None:
+            self._session.release(stream, spdy.ResetCode.PROTOCOL_ERROR)
+            return
+        # The first clients sent no request id; they open the error stream right before its data stream.
+        key = stream.headers.get("requestid") or f"#{stream.id if kind == 'error' else stream.id - 2}"
+        other = self._halves.get(key)
+        if other is None:
+            if self._active >= self._settings.forwards:
+                self._session.release(stream, spdy.ResetCode.REFUSED_STREAM)
+                return
+            self._active += 1
+            self._halves[key] = stream
+            self._session.reply(stream)
+            tasks.start_soon(self._expire, key, stream)
+            return
+        if other.headers.get("streamtype") == kind or other.headers.get("port") != stream.headers.get("port"):
+            self._session.release(stream, spdy.ResetCode.PROTOCOL_ERROR)
+            return
+        del self._halves[key]
+        self._session.reply(stream)
+        data, error = (stream, other) if kind == "data" else (other, stream)
+        tasks.start_soon(self._serve, Pair(port, data, error), data, error)
+
+    async def _serve(self, pair: Pair, data: SpdyStream, error: SpdyStream) -> None:
+        try:
+            await forward(pair, self._pod_sandbox_id, self._backend)
+        finally:
+            self.served += 1
+            self._active -= 1
+            self._session.release(data)
+            self._session.release(error)
+
+    async def _expire(self, key: str, stream: SpdyStream) -> None:
+        """Give up a stream whose other half does not come in time."""
+        await anyio.sleep(self._settings.creation_timeout_s)
+        if self._halves.get(key) is stream:
+            del self._halves[key]
+            self._active -= 1
+            self._session.release(stream)
+
+
+def _port(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535 else None
+
+
+def _break(error: BaseException) -> anyio.BrokenResourceError:
+    cause = error.__cause__ or error
+    return anyio.BrokenResourceError(str(cause) or type(cause).__name__)

@@ -1,0 +1,148 @@
+"""An exec or attach session: the peer's streams on one side, a process on the other.
+
+Every task of a session lives in one task group, which ends with the process or with the peer, whichever is first. When the
+peer is first, a command's whole process tree is ended; a container that was only attached to goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import anyio
+
+from asupervisor.errors import ServiceError
+from asupervisor.streaming.backend import Backend, Output, Process
+from asupervisor.streaming.endpoint import PeerStream
+from asupervisor.streaming.requests import AttachRequest, ExecRequest
+from asupervisor.streaming.settings import Settings
+from asupervisor.streaming.status import ExitStatus, encode_status
+from asupervisor.streaming.terminal import SizeDecoder
+
+
+@dataclass(slots=True)
+class CommandStreams:
+    """The streams that a peer has opened for a session.
+
+    Args:
+        version: of the remote command protocol, 1 to 5.
+        ended: set when the peer is gone.
+        error: where the end is told.
+        stdin: what the process reads, if anything.
+        stdout: where its output goes, if anywhere.
+        stderr: where its error output goes, if anywhere.
+        resize: where terminal sizes come from, if it has a terminal.
+    """
+
+    version: int
+    ended: anyio.Event
+    error: PeerStream | None = None
+    stdin: PeerStream | None = None
+    stdout: PeerStream | None = None
+    stderr: PeerStream | None = None
+    resize: PeerStream | None = None
+
+
+async def serve_command(streams: CommandStreams, request: ExecRequest | AttachRequest, backend: Backend, settings: Settings) -> ExitStatus:
+    """Run a session to its end and tell the peer how it went.
+
+    Returns:
+        The end, for the log; its message is ``client disconnected`` if the peer was first.
+    """
+    status = ExitStatus(None, "client disconnected")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_when, streams.ended, tasks.cancel_scope)
+        try:
+            status = ExitStatus(await _run(streams, request, backend, settings))
+        except ServiceError as error:
+            status = ExitStatus(None, str(error))
+        tasks.cancel_scope.cancel()
+    with contextlib.suppress(anyio.BrokenResourceError):
+        await _finish(streams, status)
+    return status
+
+
+async def _run(streams: CommandStreams, request: ExecRequest | AttachRequest, backend: Backend, settings: Settings) -> int:
+    opened = backend.exec(request) if isinstance(request, ExecRequest) else backend.attach(request)
+    async with opened as process:
+        exit_code: int | None = None
+        try:
+            async with anyio.create_task_group() as tasks:
+                if streams.stdin is not None:
+                    tasks.start_soon(_pump_stdin, streams.stdin, process)
+                if streams.resize is not None:
+                    tasks.start_soon(_pump_sizes, streams.resize, process)
+                await _pump_output(streams, process)
+                exit_code = await process.wait()
+                tasks.cancel_scope.cancel()
+        except* ServiceError as group:
+            raise _first(group) from group
+        finally:
+            if exit_code is None:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(settings.kill_timeout_s):
+                    await process.kill()
+        assert exit_code is not None
+        return exit_code
+
+
+async def _pump_stdin(stream: PeerStream, process: Process) -> None:
+    """Carry stdin; what a process no longer reads is still taken from the peer, so that the peer's other streams go on."""
+    try:
+        while True:
+            await process.send(await stream.receive())
+    except anyio.EndOfStream:
+        with contextlib.suppress(anyio.BrokenResourceError):
+            await process.send_eof()
+    except anyio.BrokenResourceError:
+        with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            while True:
+                await stream.receive()
+
+
+async def _pump_sizes(stream: PeerStream, process: Process) -> None:
+    decoder = SizeDecoder()
+    with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+        while True:
+            sizes = decoder.feed(await stream.receive())
+            if sizes:
+                with contextlib.suppress(ServiceError):  # a size that is not taken is no reason to end a session
+                    await process.resize(*sizes[-1])
+
+
+async def _pump_output(streams: CommandStreams, process: Process) -> None:
+    """Carry output until the process has closed it; what the peer has closed its stream for is read and dropped."""
+    targets = {Output.STDOUT: streams.stdout, Output.STDERR: streams.stderr}
+    with contextlib.suppress(anyio.EndOfStream):
+        while True:
+            source, data = await process.receive()
+            target = targets[source]
+            if target is None:
+                continue
+            try:
+                await target.send(data)
+            except anyio.BrokenResourceError:
+                targets[source] = None
+
+
+async def _finish(streams: CommandStreams, status: ExitStatus) -> None:
+    for stream in (streams.stdout, streams.stderr):
+        if stream is not None:
+            await stream.send_eof()
+    if streams.error is not None:
+        text = encode_status(status, streams.version)
+        if text:
+            await streams.error.send(text)
+        await streams.error.send_eof()
+
+
+async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def _first(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, ServiceError)
+    return found

@@ -1,0 +1,90 @@
+"""What a streaming URL stands for: the CRI's Exec, Attach and PortForward requests by value, checked as the CRI asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asupervisor.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecRequest:
+    """Run a command in a container (CRI ExecRequest)."""
+
+    container_id: str
+    command: tuple[str, ...]
+    tty: bool = False
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+
+    verb = "exec"
+
+    def check(self) -> None:
+        """Refuse what no client may ask for.
+
+        Raises:
+            InvalidArgument: no container, no command, no stream, or stderr of its own with a terminal.
+        """
+        if not self.command:
+            raise InvalidArgument("a command is needed", operation="exec", subject=self.container_id)
+        _check_streams(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachRequest:
+    """Join a container's own streams (CRI AttachRequest)."""
+
+    container_id: str
+    tty: bool = False
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+
+    verb = "attach"
+
+    def check(self) -> None:
+        """Refuse what no client may ask for.
+
+        Raises:
+            InvalidArgument: no container, no stream, or stderr of its own with a terminal.
+        """
+        _check_streams(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortForwardRequest:
+    """Connect to ports inside a sandbox (CRI PortForwardRequest).
+
+    ``ports`` are only needed by the WebSocket channel protocols; in SPDY each pair of streams names its own.
+    """
+
+    pod_sandbox_id: str
+    ports: tuple[int, ...] = ()
+
+    verb = "portforward"
+
+    def check(self) -> None:
+        """Refuse what no client may ask for.
+
+        Raises:
+            InvalidArgument: no sandbox, or a port that is none.
+        """
+        if not self.pod_sandbox_id:
+            raise InvalidArgument("a pod sandbox id is needed", operation="portforward")
+        for port in self.ports:
+            if not 1 <= port <= 65535:
+                raise InvalidArgument(f"port {port} is not between 1 and 65535", operation="portforward", subject=self.pod_sandbox_id)
+
+
+Request = ExecRequest | AttachRequest | PortForwardRequest
+
+
+def _check_streams(request: ExecRequest | AttachRequest) -> None:
+    where = {"operation": request.verb, "subject": request.container_id}
+    if not request.container_id:
+        raise InvalidArgument("a container id is needed", **where)
+    if request.tty and request.stderr:
+        raise InvalidArgument("a terminal has no stderr of its own: tty and stderr exclude each other", **where)
+    if not (request.stdin or request.stdout or request.stderr):
+        raise InvalidArgument("one of stdin, stdout and stderr is needed", **where)

@@ -1,0 +1,190 @@
+"""The streaming service: URLs for requests, and a listener that serves them (or none, where an embedding program listens)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+
+import anyio
+import anyio.abc
+from anyio.streams.tls import TLSStream
+
+from asupervisor.config import StreamingConfig
+from asupervisor.errors import ConfigError, FailedPrecondition
+from asupervisor.streaming.backend import Backend
+from asupervisor.streaming.handler import StreamHandler
+from asupervisor.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request
+from asupervisor.streaming.settings import Settings
+from asupervisor.streaming.tls import ReloadingCertificate
+from asupervisor.streaming.tokens import TokenCache
+
+_log = logging.getLogger(__name__)
+
+REDIRECT_PREFIX = "/cri"
+"""Path before the URLs where an embedding program serves them, as dockershim had it inside kubelet."""
+
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_ACCEPT_PAUSE_S = 0.1
+_SPARE_CONNECTIONS = 64
+
+
+class StreamingService:
+    """Serves exec, attach and port-forward to whoever holds a URL that it gave out.
+
+    Args:
+        config: where to listen, TLS, times.
+        backend: starts what is asked for.
+        settings: further bounds; its times are taken from ``config``.
+        tokens: what the URLs stand for.
+    """
+
+    def __init__(
+        self, config: StreamingConfig, backend: Backend, *, settings: Settings | None = None, tokens: TokenCache | None = None
+    ) -> None:
+        self._config = config
+        self._settings = settings or Settings(creation_timeout_s=config.creation_timeout_s, idle_timeout_s=config.idle_timeout_s)
+        self._tokens = tokens or TokenCache()
+        self._certificate = (
+            ReloadingCertificate(config.tls_cert_file, config.tls_private_key_file)
+            if config.tls_cert_file and not config.redirect
+            else None
+        )
+        self._base_url = REDIRECT_PREFIX if config.redirect else ""
+        self.handler = StreamHandler(self._tokens, backend, self._settings)
+        """Serves connections; an embedding program with ``redirect`` on hands its own to ``handler.serve``."""
+
+    @property
+    def base_url(self) -> str:
+        """What every URL begins with; with ``redirect`` a path alone, and empty before the listener stands."""
+        return self._base_url
+
+    def exec_url(self, request: ExecRequest) -> str:
+        """A URL under which ``request`` can be served once, within a minute.
+
+        Raises:
+            InvalidArgument: the request is none that can be served.
+            ResourceExhausted: too many URLs wait for their client.
+            FailedPrecondition: the service does not listen yet.
+        """
+        return self._url(request)
+
+    def attach_url(self, request: AttachRequest) -> str:
+        """The same for an attachment; see :meth:`exec_url`."""
+        return self._url(request)
+
+    def port_forward_url(self, request: PortForwardRequest) -> str:
+        """The same for a port-forward; see :meth:`exec_url`."""
+        return self._url(request)
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Listen until cancelled; ``started`` gives the base URL. Sessions that still run are closed with a farewell.
+
+        Raises:
+            ConfigError: the address cannot be listened on, or the certificate not be read.
+        """
+        self.handler.resume()
+        if self._config.redirect:
+            task_status.started(self._base_url)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                await self._close_sessions()
+        listener = await self._listen()
+        try:
+            async with anyio.create_task_group() as tasks:
+                try:
+                    task_status.started(self._base_url)
+                    await self._accept(listener, tasks)
+                finally:
+                    await listener.aclose()
+                    await self._close_sessions()
+        finally:
+            self._base_url = ""
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no new sessions and wait for the running ones; those that outlast the grace are closed with a farewell.
+
+        Args:
+            grace_s: seconds for the sessions to end by themselves.
+        """
+        await self.handler.drain(grace_s)
+
+    async def _close_sessions(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.handler.drain(0)
+
+    def _url(self, request: Request) -> str:
+        request.check()
+        if not self._base_url:
+            raise FailedPrecondition("the streaming service does not listen", operation=request.verb)
+        return f"{self._base_url}/{request.verb}/{self._tokens.insert(request)}"
+
+    async def _listen(self) -> anyio.abc.SocketListener:
+        if self._certificate is not None:
+            self._certificate.load()
+        host, port = self._config.bind_host, self._config.bind_port
+        try:
+            addresses = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, kind, protocol, _, address = addresses[0]
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.setblocking(False)
+                sock.bind(address)
+                sock.listen(1024)
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as error:
+            raise ConfigError(f"--streaming-bind-addr: cannot listen on {host}:{port}: {error}") from error
+        bound = sock.getsockname()
+        shown = bound[0] if bound[0] not in ("0.0.0.0", "::") else ("127.0.0.1" if family == socket.AF_INET else "::1")
+        scheme = "https" if self._certificate is not None else "http"
+        self._base_url = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{bound[1]}"
+        _log.info("streaming on %s", self._base_url)
+        return await anyio.abc.SocketListener.from_socket(sock)
+
+    async def _accept(self, listener: anyio.abc.SocketListener, tasks: anyio.abc.TaskGroup) -> None:
+        # Connections beyond the sessions are answered 503; beyond these too, they wait in the kernel.
+        slots = anyio.Semaphore(self._settings.sessions + _SPARE_CONNECTIONS)
+        while True:
+            await slots.acquire()
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                slots.release()
+                if error.errno not in _OUT_OF_DESCRIPTORS:
+                    continue  # the client was gone before it was accepted
+                _log.warning("a streaming connection has to wait: %s", error)
+                await anyio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            tasks.start_soon(self._serve, stream, slots)
+
+    async def _serve(self, stream: anyio.abc.SocketStream, slots: anyio.Semaphore) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection = await self._secure(stream)
+            if connection is not None:
+                await self.handler.serve(connection)
+        except Exception:
+            _log.exception("a streaming session failed")
+        finally:
+            slots.release()
+
+    async def _secure(self, stream: anyio.abc.SocketStream) -> anyio.abc.ByteStream | None:
+        """TLS where it is on; None if the client does not manage it."""
+        if self._certificate is None:
+            return stream
+        try:
+            with anyio.fail_after(self._settings.head_timeout_s):
+                return await TLSStream.wrap(stream, server_side=True, ssl_context=self._certificate.current(), standard_compatible=False)
+        except (ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream, TimeoutError, OSError) as error:
+            _log.debug("no TLS with a client: %s", error)
+            await anyio.aclose_forcefully(stream)
+            return None

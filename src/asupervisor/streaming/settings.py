@@ -1,0 +1,34 @@
+"""Bounds and times of the streaming service that are no flags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from asupervisor.streaming import spdy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one service allows.
+
+    Args:
+        sessions: connections at once; one more is answered 503.
+        head_timeout_s: seconds for a request's head to come in.
+        creation_timeout_s: seconds for a session's streams to be opened.
+        idle_timeout_s: seconds without a data byte until a session is closed.
+        kill_timeout_s: seconds for the runtime to end a command whose client is gone.
+        farewell_timeout_s: seconds for a peer to take the last bytes and to close after them.
+        forwards: port-forward connections at once in one session.
+        buffer_bytes: bytes of one channel of a WebSocket session, and of all, that wait to be read.
+        spdy: bounds of a SPDY connection.
+    """
+
+    sessions: int = 1024
+    head_timeout_s: float = 10.0
+    creation_timeout_s: float = 30.0
+    idle_timeout_s: float = 4 * 3600.0
+    kill_timeout_s: float = 10.0
+    farewell_timeout_s: float = 2.0
+    forwards: int = 512
+    buffer_bytes: int = 256 * 1024
+    spdy: spdy.Limits = field(default_factory=spdy.Limits)

@@ -1,0 +1,419 @@
+"""One SPDY/3.1 connection without I/O.
+
+Calls queue bytes for :meth:`Connection.data_to_send`; :meth:`Connection.receive_data` turns the peer's bytes into events.
+
+Flow control (SPDY/3.1, 2.6.8) works both ways, with one allowance: the SPDY library of most Kubernetes clients neither keeps
+to windows nor ever opens one. A peer therefore counts as paced from its first SETTINGS or WINDOW_UPDATE on. Until then this
+side sends without a window, and the driver bounds what it receives by not reading the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from asupervisor.streaming.spdy import frames
+from asupervisor.streaming.spdy.codes import (
+    FLAG_FIN,
+    FLAG_UNIDIRECTIONAL,
+    SETTINGS_INITIAL_WINDOW_SIZE,
+    FrameType,
+    GoAwayStatus,
+    ResetCode,
+)
+from asupervisor.streaming.spdy.events import (
+    DataReceived,
+    Event,
+    GoAwayReceived,
+    HeadersReceived,
+    PingAcknowledged,
+    ReplyReceived,
+    StreamOpened,
+    StreamReset,
+    WindowOpened,
+)
+from asupervisor.streaming.spdy.headers import HeaderDecoder, HeaderEncoder, Headers, MalformedHeaders
+from asupervisor.streaming.spdy.limits import DEFAULT_WINDOW, MAX_WINDOW, Limits, LocalProtocolError, RemoteProtocolError
+from asupervisor.streaming.spdy.states import TRANSITIONS, VIOLATIONS, Action, State
+
+
+class Role(Enum):
+    """Which end: a client's streams and pings are odd, a server's even."""
+
+    CLIENT = 1
+    SERVER = 2
+
+
+class _Stream:
+    __slots__ = ("read_bytes", "receive_window", "send_window", "state")
+
+    def __init__(self, state: State, send_window: int, receive_window: int) -> None:
+        self.state = state
+        self.send_window = send_window
+        self.receive_window = receive_window
+        self.read_bytes = 0
+
+
+class Connection:
+    """The state of one connection, seen from one end.
+
+    Args:
+        role: which end this is.
+        limits: bounds on what the peer can make it keep.
+    """
+
+    def __init__(self, role: Role, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.peer_is_paced = False
+        """Whether the peer takes part in flow control."""
+        self.going_away = False
+        """Whether either side has said GOAWAY: no stream can be opened any more."""
+        self._parity = role.value % 2
+        self._next_stream = self._next_ping = role.value
+        self._last_peer_stream = 0
+        self._peer_streams = 0
+        self._streams: dict[int, _Stream] = {}
+        self._pings: set[int] = set()
+        self._parser = frames.FrameParser(self.limits.control_frame_bytes)
+        self._encoder = HeaderEncoder()
+        self._decoder = HeaderDecoder(self.limits)
+        self._out: list[bytes] = []
+        self._dead = False
+        self._settings_sent = False
+        self._initial_send = self._initial_receive = DEFAULT_WINDOW
+        self._send_window = self._receive_window = DEFAULT_WINDOW
+        self._read_bytes = 0
+        self._handlers: dict[FrameType, Callable[[frames.ControlFrame, list[Event]], None]] = {
+            FrameType.SYN_STREAM: self._on_syn_stream,
+            FrameType.SYN_REPLY: self._on_syn_reply,
+            FrameType.RST_STREAM: self._on_rst_stream,
+            FrameType.SETTINGS: self._on_settings,
+            FrameType.PING: self._on_ping,
+            FrameType.GOAWAY: self._on_goaway,
+            FrameType.HEADERS: self._on_headers,
+            FrameType.WINDOW_UPDATE: self._on_window_update,
+        }
+
+    # -- what this side does -------------------------------------------------------------------------------------------
+
+    def data_to_send(self) -> bytes:
+        """Take the bytes that wait for the peer; frames are whole and in order."""
+        out, self._out = self._out, []
+        return b"".join(out)
+
+    @property
+    def open_streams(self) -> int:
+        """Streams, of either side, that are not closed."""
+        return len(self._streams)
+
+    def send_settings(self) -> None:
+        """Tell the peer the windows of :class:`Limits`; once.
+
+        A server must not do so before the client has sent something: clients read the answer to their HTTP upgrade through
+        a buffer that they then drop, and frames that come right behind it are lost.
+        """
+        if self._settings_sent:
+            return
+        self._settings_sent = True
+        more = self.limits.stream_window - self._initial_receive
+        self._initial_receive = self.limits.stream_window
+        for stream in self._streams.values():
+            stream.receive_window += more
+        self._out.append(frames.settings(self.limits.stream_window))
+        if self.limits.session_window > DEFAULT_WINDOW:
+            self._receive_window += self.limits.session_window - DEFAULT_WINDOW
+            self._out.append(frames.window_update(0, self.limits.session_window - DEFAULT_WINDOW))
+
+    def open_stream(self, headers: Headers, *, fin: bool = False) -> int:
+        """SYN_STREAM. Returns the new stream's id.
+
+        Raises:
+            LocalProtocolError: GOAWAY was said, or the ids are used up.
+        """
+        if self.going_away or self._dead or self._next_stream > MAX_WINDOW:
+            raise LocalProtocolError("the connection takes no new streams")
+        stream_id = self._next_stream
+        self._next_stream += 2
+        state = State.SYN_SENT_FIN if fin else State.SYN_SENT
+        self._streams[stream_id] = _Stream(state, self._initial_send, self._initial_receive)
+        self._out.append(frames.syn_stream(stream_id, self._encoder.encode(headers), FLAG_FIN if fin else 0))
+        return stream_id
+
+    def reply(self, stream_id: int, headers: Headers | None = None, *, fin: bool = False) -> None:
+        """SYN_REPLY: take a stream that the peer opened. Clients drop data that comes before it."""
+        self._act(stream_id, Action.SEND_REPLY)
+        self._out.append(frames.syn_reply(stream_id, self._encoder.encode(headers or {}), fin))
+        if fin:
+            self._act(stream_id, Action.SEND_FIN)
+
+    def send_capacity(self, stream_id: int) -> int:
+        """Bytes that may be sent on a stream now; 0 or less means wait for :class:`WindowOpened`.
+
+        Raises:
+            LocalProtocolError: the stream is closed.
+        """
+        stream = self._need(stream_id)
+        return min(stream.send_window, self._send_window) if self.peer_is_paced else MAX_WINDOW
+
+    def send_data(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
+        """DATA, as one frame.
+
+        Raises:
+            LocalProtocolError: more than :meth:`send_capacity`, or the stream's state forbids it.
+        """
+        stream = self._need(stream_id)
+        if data and len(data) > min(self.send_capacity(stream_id), frames.MAX_PAYLOAD):
+            raise LocalProtocolError(f"{len(data)} bytes on stream {stream_id} are more than its window takes")
+        if data:
+            self._act(stream_id, Action.SEND_DATA)
+            stream.send_window -= len(data)
+            self._send_window -= len(data)
+        if fin:
+            self._act(stream_id, Action.SEND_FIN)
+        self._out.append(frames.data_head(stream_id, len(data), fin))
+        if data:
+            self._out.append(data)
+
+    def consume(self, stream_id: int, count: int) -> None:
+        """Say that ``count`` received bytes were read, so that the peer may send as many more."""
+        self._consume_session(count)
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        stream.read_bytes += count
+        if stream.read_bytes * 2 >= self._initial_receive and stream.state not in (State.HALF_CLOSED_REMOTE, State.SYN_RECEIVED_FIN):
+            stream.receive_window += stream.read_bytes
+            self._out.append(frames.window_update(stream_id, stream.read_bytes))
+            stream.read_bytes = 0
+
+    def reset(self, stream_id: int, code: ResetCode = ResetCode.CANCEL) -> None:
+        """RST_STREAM; of a stream that is closed already, nothing."""
+        if self._close(stream_id):
+            self._out.append(frames.rst_stream(stream_id, code))
+
+    def ping(self) -> int:
+        """PING. Returns its id, which :class:`PingAcknowledged` repeats.
+
+        Raises:
+            LocalProtocolError: too many wait for their answer.
+        """
+        if len(self._pings) >= self.limits.pings:
+            raise LocalProtocolError(f"{len(self._pings)} pings without an answer")
+        ping_id = self._next_ping
+        self._next_ping = (ping_id + 2) & MAX_WINDOW or 2
+        self._pings.add(ping_id)
+        self._out.append(frames.ping(ping_id))
+        return ping_id
+
+    def goaway(self, status: GoAwayStatus = GoAwayStatus.OK) -> None:
+        """GOAWAY; nothing of this side's should follow, since clients stop reading at it."""
+        if not self._dead:
+            self.going_away = True
+            self._out.append(frames.goaway(self._last_peer_stream, status))
+
+    # -- what the peer does --------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take the peer's bytes in.
+
+        Raises:
+            RemoteProtocolError: the connection is over; a GOAWAY waits to be sent. The events before it are lost with it.
+        """
+        events: list[Event] = []
+        if self._dead:
+            return events
+        try:
+            for frame in self._parser.feed(data):
+                if isinstance(frame, frames.DataPart):
+                    self._on_data(frame, events)
+                else:
+                    self._handlers[frame.type](frame, events)
+        except RemoteProtocolError as error:
+            self.goaway(error.status)
+            self._dead = True
+            raise
+        return events
+
+    def _on_data(self, frame: frames.DataPart, events: list[Event]) -> None:
+        size = len(frame.data)
+        self._receive_window -= size
+        if self.peer_is_paced and self._receive_window < 0:
+            raise RemoteProtocolError("more bytes than the session's window")
+        stream = self._streams.get(frame.stream_id)
+        if stream is None:
+            self._consume_session(size)
+            if not self._known(frame.stream_id):
+                self._out.append(frames.rst_stream(frame.stream_id, ResetCode.INVALID_STREAM))
+            return  # on a stream that was reset here it was on its way before the peer knew
+        stream.receive_window -= size
+        if self.peer_is_paced and stream.receive_window < 0:
+            code: ResetCode | None = ResetCode.FLOW_CONTROL_ERROR
+        else:
+            code = self._violation(frame.stream_id, stream, Action.RECEIVE_DATA) if size else None
+        if code is None and frame.fin:
+            code = self._violation(frame.stream_id, stream, Action.RECEIVE_FIN)
+        if code is not None:
+            self._consume_session(size)
+            self._fail(frame.stream_id, code, events)
+        elif size or frame.fin:
+            events.append(DataReceived(frame.stream_id, frame.data, frame.fin))
+
+    def _on_syn_stream(self, frame: frames.ControlFrame, events: list[Event]) -> None:
+        stream_id = frame.stream_id
+        headers = self._headers(frame.payload[10:])  # before any refusal, to keep the compression in step
+        if stream_id == 0 or stream_id % 2 == self._parity:
+            raise RemoteProtocolError(f"the peer opened stream {stream_id}, which is not its to open")
+        if stream_id <= self._last_peer_stream:
+            raise RemoteProtocolError(f"stream {stream_id} opened after stream {self._last_peer_stream}")
+        self._last_peer_stream = stream_id
+        if self.going_away:
+            return
+        code = ResetCode.PROTOCOL_ERROR if headers is None else None
+        if self._peer_streams >= self.limits.streams:
+            code = ResetCode.REFUSED_STREAM
+        if headers is None or code is not None:
+            self._out.append(frames.rst_stream(stream_id, code or ResetCode.PROTOCOL_ERROR))
+            return
+        one_way = bool(frame.flags & FLAG_UNIDIRECTIONAL)
+        if one_way and frame.fin:
+            return  # closed both ways as it opens
+        state = State.HALF_CLOSED_LOCAL if one_way else State.SYN_RECEIVED_FIN if frame.fin else State.SYN_RECEIVED
+        self._streams[stream_id] = _Stream(state, self._initial_send, self._initial_receive)
+        self._peer_streams += 1
+        events.append(StreamOpened(stream_id, headers, frame.fin, one_way))
+
+    def _on_syn_reply(self, frame: frames.ControlFrame, events: list[Event]) -> None:
+        headers = self._headers(frame.payload[4:])
+        if self._received(frame.stream_id, (Action.RECEIVE_REPLY,), frame.fin, headers, events) and headers is not None:
+            events.append(ReplyReceived(frame.stream_id, headers, frame.fin))
+
+    def _on_headers(self, frame: frames.ControlFrame, events: list[Event]) -> None:
+        headers = self._headers(frame.payload[4:])
+        if self._received(frame.stream_id, (Action.RECEIVE_DATA,), frame.fin, headers, events) and headers is not None:
+            events.append(HeadersReceived(frame.stream_id, headers, frame.fin))
+
+    def _received(self, stream_id: int, actions: tuple[Action, ...], fin: bool, headers: Headers | None, events: list[Event]) -> bool:
+        """Do what a frame with headers does to its stream; False if the stream is not there or fails by it."""
+        if stream_id == 0:
+            raise RemoteProtocolError("headers for stream 0")
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if not self._known(stream_id):
+                self._out.append(frames.rst_stream(stream_id, ResetCode.INVALID_STREAM))
+            return False
+        code = ResetCode.PROTOCOL_ERROR if headers is None else None
+        for action in (*actions, *((Action.RECEIVE_FIN,) if fin else ())):
+            code = code or self._violation(stream_id, stream, action)
+        if code is not None:
+            self._fail(stream_id, code, events)
+        return code is None
+
+    def _on_rst_stream(self, frame: frames.ControlFrame, events: list[Event]) -> None:
+        if self._close(frame.stream_id):
+            events.append(StreamReset(frame.stream_id, frame.word(1), by_peer=True))
+
+    def _on_settings(self, frame: frames.ControlFrame, events: list[Event]) -> None:
+        self.peer_is_paced = True
+        window = frames.parse_settings(frame.payload).get(SETTINGS_INITIAL_WINDOW_SIZE)
+        if window is None:
+            return
+        if window > MAX_WINDOW:
+            raise RemoteProtocolError(f"an initial window of {window} bytes")
+        more, self._initial_send = window - self._initial_send, window
+        for stream_id, stream in list(self._streams.items()):
+            stream.send_window += more
+            if stream.send_window > MAX_WINDOW:
+                self._fail(stream_id, ResetCode.FLOW_CONTROL_ERROR, events)
+        if more > 0:
+            events.append(WindowOpened(0))
+
+    def _on_ping(self, frame: frames.ControlFrame, events: list[Event]) -> None:
+        ping_id = frame.word(0)
+        if ping_id % 2 != self._parity:
+            self._out.append(frames.ping(ping_id))
+        elif ping_id in self._pings:
+            self._pings.discard(ping_id)
+            events.append(PingAcknowledged(ping_id))
+
+    def _on_goaway(self, frame: frames.ControlFrame, events: list[Event]) -> None:
+        self.going_away = True
+        events.append(GoAwayReceived(frame.stream_id, frame.word(1)))
+        for stream_id in [one for one in self._streams if one % 2 == self._parity and one > frame.stream_id]:
+            self._close(stream_id)
+            events.append(StreamReset(stream_id, ResetCode.REFUSED_STREAM, by_peer=True))
+
+    def _on_window_update(self, frame: frames.ControlFrame, events: list[Event]) -> None:
+        self.peer_is_paced = True
+        delta = frame.word(1) & MAX_WINDOW
+        if frame.stream_id == 0:
+            self._send_window += delta
+            if delta == 0 or self._send_window > MAX_WINDOW:
+                raise RemoteProtocolError("a WINDOW_UPDATE that breaks the session's window")
+            events.append(WindowOpened(0))
+            return
+        stream = self._streams.get(frame.stream_id)
+        if stream is None:
+            return  # closed here before the peer knew
+        stream.send_window += delta
+        if delta == 0 or stream.send_window > MAX_WINDOW:
+            self._fail(frame.stream_id, ResetCode.FLOW_CONTROL_ERROR, events)
+        else:
+            events.append(WindowOpened(frame.stream_id))
+
+    # -- streams -------------------------------------------------------------------------------------------------------
+
+    def _headers(self, block: bytes) -> Headers | None:
+        try:
+            return self._decoder.decode(block)
+        except MalformedHeaders:
+            return None
+
+    def _known(self, stream_id: int) -> bool:
+        """Whether a stream of that id was ever open."""
+        return 0 < stream_id < self._next_stream if stream_id % 2 == self._parity else 0 < stream_id <= self._last_peer_stream
+
+    def _need(self, stream_id: int) -> _Stream:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            raise LocalProtocolError(f"stream {stream_id} is closed")
+        return stream
+
+    def _act(self, stream_id: int, action: Action) -> None:
+        stream = self._need(stream_id)
+        state = TRANSITIONS.get((stream.state, action))
+        if state is None:
+            raise LocalProtocolError(f"{action.name} on stream {stream_id} in state {stream.state.name}")
+        self._move(stream_id, stream, state)
+
+    def _violation(self, stream_id: int, stream: _Stream, action: Action) -> ResetCode | None:
+        """Do what the peer did, or tell the code that answers it if the state forbids it."""
+        state = TRANSITIONS.get((stream.state, action))
+        if state is None:
+            return VIOLATIONS[(stream.state, action)]
+        self._move(stream_id, stream, state)
+        return None
+
+    def _move(self, stream_id: int, stream: _Stream, state: State) -> None:
+        stream.state = state
+        if state is State.CLOSED:
+            self._close(stream_id)
+
+    def _close(self, stream_id: int) -> bool:
+        if self._streams.pop(stream_id, None) is None:
+            return False
+        if stream_id % 2 != self._parity:
+            self._peer_streams -= 1
+        return True
+
+    def _fail(self, stream_id: int, code: ResetCode, events: list[Event]) -> None:
+        self._close(stream_id)
+        self._out.append(frames.rst_stream(stream_id, code))
+        events.append(StreamReset(stream_id, code, by_peer=False))
+
+    def _consume_session(self, count: int) -> None:
+        self._read_bytes += count
+        window = self.limits.session_window if self._settings_sent else DEFAULT_WINDOW
+        if self._read_bytes * 2 >= window:
+            self._receive_window += self._read_bytes
+            self._out.append(frames.window_update(0, self._read_bytes))
+            self._read_bytes = 0

@@ -1,0 +1,81 @@
+"""What a peer did, as the connection tells it to its driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asupervisor.streaming.spdy.headers import Headers
+
+
+@dataclass(slots=True)
+class StreamOpened:
+    """The peer opened a stream; answer with ``reply`` or ``reset``.
+
+    ``fin``: it will send nothing on it. ``unidirectional``: it wants nothing on it, not even a reply.
+    """
+
+    stream_id: int
+    headers: Headers
+    fin: bool
+    unidirectional: bool
+
+
+@dataclass(slots=True)
+class ReplyReceived:
+    """The peer took a stream that this side opened."""
+
+    stream_id: int
+    headers: Headers
+    fin: bool
+
+
+@dataclass(slots=True)
+class HeadersReceived:
+    """Further headers for a stream."""
+
+    stream_id: int
+    headers: Headers
+    fin: bool
+
+
+@dataclass(slots=True)
+class DataReceived:
+    """Bytes for a stream; once they are read, say so with ``consume``."""
+
+    stream_id: int
+    data: bytes
+    fin: bool
+
+
+@dataclass(slots=True)
+class StreamReset:
+    """A stream is over: the peer reset it (``by_peer``), or this side did because the peer broke its law."""
+
+    stream_id: int
+    code: int
+    by_peer: bool
+
+
+@dataclass(slots=True)
+class WindowOpened:
+    """The peer takes more; stream 0 means any stream."""
+
+    stream_id: int
+
+
+@dataclass(slots=True)
+class PingAcknowledged:
+    """The answer to a ping of this side's."""
+
+    ping_id: int
+
+
+@dataclass(slots=True)
+class GoAwayReceived:
+    """The peer takes no new streams; those of this side's after ``last_stream_id`` were never seen by it."""
+
+    last_stream_id: int
+    status: int
+
+
+Event = StreamOpened | ReplyReceived | HeadersReceived | DataReceived | StreamReset | WindowOpened | PingAcknowledged | GoAwayReceived

@@ -1,0 +1,98 @@
+"""Header blocks: name/value pairs under one zlib context for each direction of a connection.
+
+The law (SPDY/3.1, 2.6.10): a count, then name and value, each after its length in 4 bytes; names lower case, not empty, none
+twice; several values of a name are joined by a zero byte. The whole runs through one zlib stream that lasts as long as the
+connection, so a block that cannot be inflated ends the connection, while a block that is merely malformed ends its stream.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from struct import Struct
+
+from asupervisor.streaming.spdy.dictionary import DICTIONARY
+from asupervisor.streaming.spdy.limits import Limits, RemoteProtocolError
+
+_WORD = Struct(">I")
+
+Headers = Mapping[str, str]
+"""Names in lower case. Kubernetes names have one value each, so the first of several is the value."""
+
+
+class MalformedHeaders(Exception):
+    """The block inflates but is not a list of headers; the compression context is still good."""
+
+
+class HeaderEncoder:
+    """The sending end of one direction."""
+
+    def __init__(self) -> None:
+        self._deflate = zlib.compressobj(level=9, zdict=DICTIONARY)
+
+    def encode(self, headers: Headers) -> bytes:
+        """Compress one block; blocks must reach the wire in the order in which they were encoded."""
+        parts = [_WORD.pack(len(headers))]
+        for name, value in headers.items():
+            for text in (name.lower(), value):
+                raw = text.encode()
+                parts += (_WORD.pack(len(raw)), raw)
+        return self._deflate.compress(b"".join(parts)) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+
+
+class HeaderDecoder:
+    """The receiving end of one direction.
+
+    Args:
+        limits: of which ``header_bytes`` and ``headers`` bound one block.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._inflate = zlib.decompressobj(zdict=DICTIONARY)
+
+    def decode(self, block: bytes) -> dict[str, str]:
+        """Decompress one block.
+
+        Raises:
+            MalformedHeaders: what it holds is no list of headers, or too long a one.
+            RemoteProtocolError: it does not inflate, or to more than the limit.
+        """
+        try:
+            text = self._inflate.decompress(block, self._limits.header_bytes)
+        except zlib.error as error:
+            raise RemoteProtocolError(f"a header block that does not inflate ({error})") from error
+        # zlib may hold back output without holding back input, so a full buffer counts as too much too.
+        if self._inflate.unconsumed_tail or len(text) >= self._limits.header_bytes:
+            raise RemoteProtocolError(f"a header block of more than {self._limits.header_bytes} bytes")
+        if self._inflate.eof:
+            raise RemoteProtocolError("the header compression was ended")
+        return self._pairs(text)
+
+    def _pairs(self, text: bytes) -> dict[str, str]:
+        if len(text) < 4:
+            raise MalformedHeaders("no count")
+        count = _WORD.unpack_from(text)[0]
+        if count > self._limits.headers:
+            raise MalformedHeaders(f"{count} headers; the limit is {self._limits.headers}")
+        position = 4
+        found: dict[str, str] = {}
+        for _ in range(count):
+            name, position = _text(text, position)
+            value, position = _text(text, position)
+            if not name or name != name.lower() or name in found:
+                raise MalformedHeaders(f"header name {name!r} is empty, not lower case or there twice")
+            found[name] = value.split("\0", 1)[0]
+        if position != len(text):
+            raise MalformedHeaders("bytes after the last header")
+        return found
+
+
+def _text(block: bytes, position: int) -> tuple[str, int]:
+    if position + 4 > len(block):
+        raise MalformedHeaders("it ends within a length")
+    start = position + 4
+    end = start + _WORD.unpack_from(block, position)[0]
+    if end > len(block):
+        raise MalformedHeaders("it ends within a text")
+    return block[start:end].decode("utf-8", "replace"), end

@@ -1,0 +1,170 @@
+"""WebSocket messages over a byte stream, by wsproto, after the HTTP upgrade; and a byte stream inside WebSocket messages."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, TextMessage
+from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from asupervisor.streaming.outbox import Outbox
+
+READ_BYTES = 64 * 1024
+CONTROL_BACKLOG_BYTES = 64 * 1024
+"""Bytes of answers to pings that may wait before the peer is not read any further."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """Some or all of a message."""
+
+    data: bytes
+    text: bool
+    finished: bool
+
+
+class WebSocket:
+    """One WebSocket connection. Use as an async context manager; leaving it does not say goodbye, :meth:`close` does.
+
+    Args:
+        stream: the connection after the HTTP upgrade.
+        client: which end this is; a client masks what it sends.
+        received: bytes that were read behind the HTTP head already.
+    """
+
+    def __init__(self, stream: anyio.abc.ByteStream, *, client: bool, received: bytes = b"") -> None:
+        self.stream = stream
+        self.outbox = Outbox(stream)
+        self.close_code: int | None = None
+        """The code of the peer's close frame, once it came."""
+        self._connection = Connection(ConnectionType.CLIENT if client else ConnectionType.SERVER, trailing_data=received)
+        self._pieces: deque[Piece] = deque()
+        self._answered = 0
+        self._tasks = anyio.create_task_group()
+
+    async def __aenter__(self) -> WebSocket:
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self.outbox.run)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        self._tasks.cancel_scope.cancel()
+        return await self._tasks.__aexit__(kind, error, trace)
+
+    async def receive(self) -> Piece:
+        """The next piece of a message; pings are answered on the way.
+
+        Raises:
+            anyio.EndOfStream: the peer closed in order; see :attr:`close_code`.
+            anyio.BrokenResourceError: the connection is gone, or the peer broke the protocol.
+        """
+        while True:
+            self._collect()
+            if self._pieces:
+                return self._pieces.popleft()
+            if self.close_code is not None:
+                raise anyio.EndOfStream
+            if self._answered > CONTROL_BACKLOG_BYTES:
+                await self.outbox.flush()
+                self._answered = 0
+            try:
+                data = await self.stream.receive(READ_BYTES)
+            except anyio.EndOfStream:
+                raise anyio.BrokenResourceError("the peer closed the connection without a close frame") from None
+            except anyio.ClosedResourceError as error:
+                raise anyio.BrokenResourceError("the connection is closed") from error
+            self._connection.receive_data(data)
+
+    def put(self, data: bytes, *, text: bool = False) -> None:
+        """Queue one message without waiting; nothing once a close was sent or received."""
+        if self._connection.state is ConnectionState.OPEN:
+            self.outbox.put(self._connection.send(TextMessage(data.decode("ascii")) if text else BytesMessage(data)))
+
+    def pong(self) -> None:
+        """Queue a pong that nobody asked for, unless something waits anyway: it shows that this side lives (RFC 6455, 5.5.3)."""
+        if self._connection.state is ConnectionState.OPEN and not self.outbox.waiting_bytes:
+            self.outbox.put(self._connection.send(Pong()))
+
+    async def close(self, code: int = CloseReason.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Send a close frame behind everything that waits; does not wait for the peer's."""
+        if self._connection.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+            with contextlib.suppress(LocalProtocolError):
+                self.outbox.put(self._connection.send(CloseConnection(code=code, reason=reason[:120] or None)))
+        with contextlib.suppress(anyio.BrokenResourceError):
+            await self.outbox.flush()
+
+    def _collect(self) -> None:
+        """Take what wsproto has parsed."""
+        if self._pieces or self.close_code is not None:
+            return
+        try:
+            for event in self._connection.events():
+                if isinstance(event, Message):
+                    text = isinstance(event, TextMessage)
+                    raw: Any = event.data
+                    data = raw.encode() if text else bytes(raw)
+                    self._pieces.append(Piece(data, text, event.message_finished))
+                elif isinstance(event, Ping):
+                    answer = self._connection.send(event.response())
+                    self._answered += len(answer)
+                    self.outbox.put(answer)
+                elif isinstance(event, CloseConnection):
+                    self.close_code = event.code
+                    if self._connection.state is ConnectionState.REMOTE_CLOSING:
+                        self.outbox.put(self._connection.send(event.response()))
+                    return
+        except RemoteProtocolError as error:
+            with contextlib.suppress(LocalProtocolError):
+                self.outbox.put(self._connection.send(CloseConnection(code=CloseReason.PROTOCOL_ERROR)))
+            raise anyio.BrokenResourceError(f"the peer broke the WebSocket protocol ({error})") from error
+
+
+class WebSocketByteStream(anyio.abc.ByteStream):
+    """A byte stream whose bytes travel in binary messages, as port-forward tunnels SPDY.
+
+    Args:
+        websocket: the connection, entered.
+    """
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._rest = b""
+
+    async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
+        """The next bytes."""
+        while not self._rest:
+            piece = await self._websocket.receive()
+            if piece.text:
+                await self._websocket.close(CloseReason.UNSUPPORTED_DATA)
+                raise anyio.BrokenResourceError("a text message in a SPDY tunnel")
+            self._rest = piece.data
+        data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
+        return data
+
+    async def send(self, item: bytes) -> None:
+        """Send bytes as one message."""
+        await self._websocket.outbox.room()
+        self._websocket.put(item)
+
+    async def send_eof(self) -> None:
+        """A tunnel has no half-close: SPDY closes its streams itself."""
+        await anyio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Close in order."""
+        await self._websocket.close()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of the connection below."""
+        return self._websocket.stream.extra_attributes
