@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +68,6 @@ class Node:
         assert leases(self.leases) == []
         assert [path for name in ("cache", "state") for path in (self.root / name).rglob("*") if path.is_file()] == []
         assert [name for name in links() if name.startswith(("veth", "bwp", "ifb"))] == []
-
-
-@pytest.fixture
-def namespaces() -> Iterator[Callable[[], Namespace]]:
-    made: list[Namespace] = []
-
-    def make() -> Namespace:
-        made.append(Namespace())
-        return made[-1]
-
-    yield make
-    for namespace in made:
-        namespace.close()
 
 
 def test_pods_reach_each_other_and_the_host_in_both_families(tmp_path: Path, namespaces: Callable[[], Namespace]) -> None:

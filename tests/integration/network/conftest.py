@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.integration.network.namespaces import Namespace, links
+
+_BRIDGES = ("cnitest0", "cbr0")
+
+
+@pytest.fixture
+def namespaces() -> Iterator[Callable[[], Namespace]]:
+    """Makes namespaces, which end with the test; so do the bridges that plugins made for them."""
+    made: list[Namespace] = []
+
+    def make() -> Namespace:
+        made.append(Namespace())
+        return made[-1]
+
+    yield make
+    for namespace in made:
+        namespace.close()
+    for bridge in links().intersection(_BRIDGES):
+        subprocess.run(["ip", "link", "delete", bridge], check=True)
