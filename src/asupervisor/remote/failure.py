@@ -1,0 +1,99 @@
+"""A gRPC status becomes one of our errors here, once, and is logged here, not too often."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+import grpc
+
+from asupervisor import errors
+from asupervisor.remote.endpoint import Endpoint, advice
+
+logger = logging.getLogger("asupervisor.remote")
+
+_BY_CODE: dict[grpc.StatusCode, type[errors.ServiceError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgument,
+    grpc.StatusCode.OUT_OF_RANGE: errors.InvalidArgument,
+    grpc.StatusCode.NOT_FOUND: errors.NotFound,
+    grpc.StatusCode.ALREADY_EXISTS: errors.AlreadyExists,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.FailedPrecondition,
+    grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDenied,
+    grpc.StatusCode.UNAUTHENTICATED: errors.Unauthenticated,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhausted,
+    # The server gave up what it had begun; a retry may succeed.
+    grpc.StatusCode.ABORTED: errors.Unavailable,
+    grpc.StatusCode.CANCELLED: errors.Unavailable,
+    grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
+    grpc.StatusCode.UNIMPLEMENTED: errors.Unimplemented,
+    # containerd and CRI-O answer UNKNOWN for every error that nobody gave a status.
+    grpc.StatusCode.UNKNOWN: errors.Internal,
+    grpc.StatusCode.DATA_LOSS: errors.Internal,
+    grpc.StatusCode.INTERNAL: errors.Internal,
+}
+
+
+def failure(
+    status: grpc.aio.AioRpcError, *, method: str, endpoint: Endpoint, connected: bool, deadline_s: float | None
+) -> errors.ServiceError:
+    """The error for a call's status; its class is decided by the code alone.
+
+    Args:
+        status: what gRPC raised.
+        method: ``Service/Method``.
+        endpoint: whom the call went to.
+        connected: whether the channel has a connection now; where it has none, the message says what to do.
+        deadline_s: the call's deadline in seconds.
+    """
+    code = status.code()
+    details = status.details() or code.name
+    if code is grpc.StatusCode.UNAVAILABLE and not connected:
+        message = f"{method}: no CRI server answers at {endpoint.url} ({details}): {advice(endpoint)}"
+    elif code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
+        message = f"{method} at {endpoint.url}: {details} (deadline {deadline_s:g} s)"
+    else:
+        message = f"{method} at {endpoint.url}: {details}"
+    return _BY_CODE.get(code, errors.Internal)(message, operation=method, subject=endpoint.url)
+
+
+class FailureLog:
+    """Logs failed calls, an identical one once in an interval: a caller that polls would fill the log with a dead server.
+
+    Args:
+        interval_s: how long a repetition stays silent, seconds.
+        clock: seconds, monotonic.
+    """
+
+    _SIZE = 256
+    """Distinct failures remembered; the oldest is forgotten, hence logged again when it comes back."""
+
+    def __init__(self, interval_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval_s = interval_s
+        self._clock = clock
+        self._seen: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()
+
+    def record(self, error: errors.ServiceError) -> None:
+        """Log the error, or count it where the same one was logged less than an interval ago."""
+        key = (error.operation, error.subject, error.message)
+        now = self._clock()
+        logged_at, repeated = self._seen.get(key, (float("-inf"), 0))
+        if now - logged_at < self._interval_s:
+            self._seen[key] = (logged_at, repeated + 1)
+            return
+        self._seen[key] = (now, 0)
+        self._seen.move_to_end(key)
+        if len(self._seen) > self._SIZE:
+            self._seen.popitem(last=False)
+        # Not having a method is a property of the server, which callers such as list_containers(stream=True) allow for.
+        level = logging.DEBUG if isinstance(error, errors.Unimplemented) else logging.WARNING
+        again = f" ({repeated} more since it was last logged)" if repeated else ""
+        logger.log(
+            level,
+            "%s%s",
+            error.message,
+            again,
+            extra={"cri_method": error.operation, "endpoint": error.subject, "code": error.code, "repeated": repeated},
+        )
