@@ -1,0 +1,329 @@
+"""One container's log: read what the engine wrote, append it in the CRI format, remember how far.
+
+The law of this file: what a target file holds is, from any recorded position on, a prefix of what the source encodes to.
+So recovery never guesses. It goes back to the recorded position, encodes again, and appends only what the target does
+not hold yet. Where the law is broken (the machine crashed, somebody truncated a file), the target is cut to its last
+whole line that agrees, and times decide where the source goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from asupervisor.logs.lines import LineEncoder
+from asupervisor.logs.position import TAIL_BYTES, Position, PositionFile
+from asupervisor.logs.source import Generation, Source, generations_after, last_time, time_key
+from asupervisor.logs.target import Target, find_renamed, newest_renamed
+
+Warn = Callable[[str], None]
+
+
+class LogFollower(Protocol):
+    """What the pump turns round by round, whatever the log comes from."""
+
+    @property
+    def drained(self) -> bool:
+        """Whether the last turn found nothing."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is written that the source has so far; for a stream, that it has ended."""
+
+    @property
+    def read_bytes(self) -> int:
+        """Of the source, so far."""
+
+    @property
+    def written_bytes(self) -> int:
+        """To the target, so far."""
+
+    @property
+    def malformed(self) -> int:
+        """Lines that were left out because they were none."""
+
+    def turn(self, limit: int) -> int:
+        """Move at most about ``limit`` bytes of the source; returns how many. Never waits."""
+
+    def ready(self) -> bool:
+        """Whether a turn would move something."""
+
+    def reopen(self) -> None:
+        """From now on write to a new file at the path."""
+
+    def recover(self) -> None:
+        """After a turn that raised: find what of it reached the target."""
+
+    def lag(self) -> int:
+        """Bytes of the source that are not in the target yet."""
+
+    def close(self) -> None:
+        """Let go of every file."""
+
+
+class FileFollower:
+    """Follows a json-file log. Opens its files when made, and finds where an earlier process stopped.
+
+    Args:
+        source: the engine's file; need not exist yet.
+        target: the CRI log file.
+        position: path of the durable position.
+        boot: :func:`asupervisor.logs.position.boot_id` of this boot.
+        warn: told, in a sentence, of what could not be kept.
+
+    Raises:
+        OSError: the target or the position cannot be opened.
+    """
+
+    def __init__(self, source: str, target: str, position: str, boot: bytes, warn: Warn) -> None:
+        self.read_bytes = 0
+        self.written_bytes = 0
+        self.drained = False
+        self._warn = warn
+        self._encoder = LineEncoder()
+        self._source = Source(source, [])
+        self._position = PositionFile(position, boot)
+        self._done: tuple[int, int, bytes] | None = None
+        """Inode, offset and tail of the source that the target's first ``_base`` bytes are the output of."""
+        self._base = 0
+        self._held = 0
+        """Bytes of the target beyond ``_base``, which an append left that no position tells of."""
+        self._trusted = True
+        """Whether what is held must agree with the source: not after a crash of the machine."""
+        self._switch = False
+        """Whether the target is a file of before a rotation, to be left as soon as nothing is held."""
+        self._made_inode = 0
+        self._seen_size = -1
+        try:
+            self._target = self._open(target)
+            self._resume(self._position.load())
+        except BaseException:
+            self._source.close()
+            self._position.close()
+            raise
+
+    @property
+    def complete(self) -> bool:
+        """See :class:`LogFollower`."""
+        return self.drained
+
+    @property
+    def malformed(self) -> int:
+        """Source lines that were no json-file lines."""
+        return self._encoder.malformed
+
+    def turn(self, limit: int) -> int:
+        """See :class:`LogFollower`.
+
+        Raises:
+            OSError: the target takes nothing more now; :meth:`recover` before the next turn.
+        """
+        self.drained = False
+        while True:
+            self._source.discover()
+            generation = self._source.current
+            if generation is None:
+                return self._nothing(0)
+            size = generation.size()
+            if generation.offset > size:
+                self._warn("the engine's log was truncated; reading it from its beginning")
+                generation.offset = 0
+            if chunk := generation.read(limit):
+                return self._move(generation, chunk)
+            if len(self._source.chain) == 1:
+                return self._nothing(size)
+            # Its successor was there before this read: the engine had closed it, so what is left has no end to wait for.
+            if torn := generation.rest():
+                return self._move(generation, torn)
+            self._source.next()
+
+    def ready(self) -> bool:
+        """See :class:`LogFollower`."""
+        generation = self._source.current
+        return self._source.rotated() or (generation is not None and generation.size() != self._seen_size)
+
+    def reopen(self) -> None:
+        """See :class:`LogFollower`. Everything that was read is in the old file already.
+
+        Raises:
+            OSError: the new file cannot be opened; the old one stays in use.
+        """
+        if self._held:
+            # What an earlier process left in the old file is not compared yet: switch when it is.
+            self._switch = True
+        else:
+            self._change_target()
+
+    def recover(self) -> None:
+        """After a failed turn: find what of it reached the target.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        self._held = max(0, self._target.size() - self._base)
+
+    def lag(self) -> int:
+        """See :class:`LogFollower`."""
+        return self._source.pending()
+
+    def close(self) -> None:
+        """See :class:`LogFollower`."""
+        self._source.close()
+        self._target.close()
+        self._position.close()
+
+    def _nothing(self, size: int) -> int:
+        self._seen_size = size
+        if self._held:
+            # The source ends before what the target holds: only a whole line of it is worth keeping.
+            self._base, self._held = max(self._base, self._target.whole_lines()), 0
+            self._target.truncate(self._base)
+            self._store()
+        if self._switch:
+            self._change_target()
+        elif self._target.replaced():
+            self._follow_replacement()
+        self.drained = True
+        return 0
+
+    def _move(self, generation: Generation, chunk: bytes) -> int:
+        encoded = self._encoder.encode(chunk)
+        fresh = self._not_held(encoded) if self._held else encoded
+        if fresh:
+            self._target.append(fresh)
+        self._base = self._base + len(encoded) if self._held else self._target.size()
+        generation.offset += len(chunk)
+        self.read_bytes += len(chunk)
+        self.written_bytes += len(fresh)
+        self._done = (generation.inode, generation.offset, chunk[-TAIL_BYTES:])
+        self._store()
+        if self._switch and not self._held:
+            self._change_target()
+        return len(chunk)
+
+    def _store(self) -> None:
+        if self._done is not None:
+            inode, offset, tail = self._done
+            self._position.store(Position(inode, offset, self._target.inode, self._base, tail))
+
+    def _not_held(self, encoded: bytes) -> bytes:
+        """Compare with what the target holds beyond the recorded position, and give what it does not hold."""
+        held = self._target.read(min(self._held, len(encoded)), self._base)
+        if encoded.startswith(held):
+            self._held -= len(held)
+            return encoded[len(held) :]
+        agreed = 0
+        while (end := encoded.find(b"\n", agreed) + 1) and encoded[agreed:end] == held[agreed:end]:
+            agreed = end
+        if self._trusted:
+            self._warn("the log file holds lines that the engine has dropped since; going on after them")
+            self._target.truncate(max(self._base + agreed, self._target.whole_lines()))
+        else:
+            self._target.truncate(self._base + agreed)
+        self._held = 0
+        return encoded[agreed:]
+
+    def _change_target(self) -> None:
+        """Go on in a new file at the path; the position says so before the first line is in it."""
+        target = self._open(self._target.path)
+        self._target.close()
+        self._target, self._switch = target, False
+        self._base = target.size()
+        self._store()
+
+    def _open(self, path: str) -> Target:
+        target = Target(path)
+        if target.created:
+            self._made_inode = target.inode
+        return target
+
+    def _follow_replacement(self) -> None:
+        """Somebody renamed another file over ours, as kubelet does when a rotation failed while nobody served it."""
+        lost = self._target.read(self._target.size(), 0) if self._target.inode == self._made_inode else b""
+        self._change_target()
+        if lost:
+            self._target.append(lost)
+            self._base = self._target.size()
+            self._store()
+
+    def _resume(self, position: Position | None) -> None:
+        generations = generations_after(self._source.path, None)
+        self._trusted = position is not None and position.this_boot
+        if position is not None and position.this_boot:
+            self._resume_recorded(position, generations)
+        else:
+            if not self._target.size() and (renamed := newest_renamed(self._target.path)) is not None:
+                self._use_former(renamed)
+            self._resume_aligned(generations)
+        if self._switch and not self._held:
+            self._change_target()
+
+    def _use_former(self, name: str) -> None:
+        """Begin in the file of before a rotation: it holds the end of what was written, and maybe half a line."""
+        path = self._target.path
+        self._target.close()
+        self._target = Target(name)
+        self._target.path, self._switch = path, True
+
+    def _resume_recorded(self, position: Position, generations: list[Generation]) -> None:
+        index = _holder(generations, position)
+        self._done = (position.source_inode, position.source_offset, position.tail)
+        if index is not None:
+            generations[index].offset = position.source_offset
+            self._adopt(generations, index)
+        elif position.tail:
+            self._warn("the engine dropped the file that was being read; lines may be missing here")
+            self._adopt_after(generations, last_time(position.tail))
+        else:
+            self._adopt(generations, 0)
+        if self._target.inode != position.target_inode:
+            name = find_renamed(self._target.path, position.target_inode)
+            if name is None:
+                self._base = self._target.size()
+                return
+            self._use_former(name)
+        size = self._target.size()
+        self._base = min(position.target_offset, size)
+        self._held = size - self._base
+
+    def _resume_aligned(self, generations: list[Generation]) -> None:
+        time, offset = self._target.last_lines()
+        if not time:
+            self._target.truncate(0)
+            self._adopt(generations, 0)
+            return
+        needle = b'"time":"' + time + b'"}\n'
+        for index, generation in enumerate(generations):
+            found = generation.find(needle)
+            if found >= 0:
+                generation.offset = generation.line_start(found)
+                self._adopt(generations, index)
+                self._base, self._held = offset, self._target.size() - offset
+                return
+        self._base = self._target.whole_lines()
+        self._target.truncate(self._base)
+        self._adopt_after(generations, time_key(time))
+
+    def _adopt(self, generations: list[Generation], first: int) -> None:
+        for generation in generations[:first]:
+            generation.close()
+        self._source.chain.extend(generations[first:])
+
+    def _adopt_after(self, generations: list[Generation], time: bytes) -> None:
+        """Go on at the first line that is later than ``time``."""
+        for index, generation in enumerate(generations):
+            generation.offset = generation.first_after(time)
+            if generation.offset < generation.size() or index == len(generations) - 1:
+                self._adopt(generations, index)
+                return
+
+
+def _holder(generations: list[Generation], position: Position) -> int | None:
+    """Which generation the position was taken in."""
+    for index, generation in enumerate(generations):
+        if generation.inode == position.source_inode and generation.holds(position):
+            return index
+    for index, generation in enumerate(generations):
+        if generation.holds(position):
+            return index
+    return None

@@ -1,0 +1,226 @@
+"""Follows a log that the engine keeps in no json-file (``local``, ``journald``, or its cache of ``syslog``): the legacy log service.
+
+The engine's logs API is read with times, from the last second that the CRI file holds, and what the file holds of that
+second is left out: so a cut of either side neither loses nor doubles a line, as far as the engine's own log holds it.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+from asupervisor.logs.frames import HttpBody, Message, Messages
+from asupervisor.logs.lines import encode_message
+from asupervisor.logs.source import time_key
+from asupervisor.logs.target import Target, newest_renamed
+
+_OVERLAP_S = 1
+_TAIL_BYTES = 256 * 1024
+
+
+class StreamFollower:
+    """One container's log through the engine's API. Opens its target when made, connects on its first turn.
+
+    Args:
+        endpoint: ``unix:///path`` or ``tcp://host:port`` of the engine.
+        container: the engine's id of it.
+        target: the CRI log file.
+        warn: told, in a sentence, of what could not be kept.
+        unreadable: told when the engine says that this log cannot be read, with its words.
+        tty: whether the container has one.
+
+    Raises:
+        OSError: the target cannot be opened.
+    """
+
+    def __init__(
+        self, endpoint: str, container: str, target: str, warn: Callable[[str], None], unreadable: Callable[[str], None], *, tty: bool
+    ) -> None:
+        self.read_bytes = 0
+        self.written_bytes = 0
+        self.malformed = 0
+        self.drained = False
+        self.complete = False
+        self.fd = -1
+        self._endpoint = endpoint
+        self._container = container
+        self._warn = warn
+        self._unreadable = unreadable
+        self._tty = tty
+        self._target = Target(target)
+        self._target.truncate(self._target.whole_lines())
+        self._socket: socket.socket | None = None
+        self._body = HttpBody()
+        self._messages = Messages(tty=tty)
+        self._refusal = b""
+        self._known: Counter[bytes] = Counter()
+        self._known_until = b""
+
+    def turn(self, limit: int) -> int:
+        """See :class:`asupervisor.logs.follower.LogFollower`.
+
+        Raises:
+            OSError: the target takes nothing more now.
+        """
+        self.drained = True
+        if self.complete:
+            return 0
+        try:
+            if self._socket is None:
+                self._connect()
+            assert self._socket is not None
+            data = self._socket.recv(limit)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            # The engine is away: the pump comes back in a while.
+            self._disconnect()
+            return 0
+        if not data:
+            self._disconnect()
+            return 0
+        self.drained = False
+        self._take(data)
+        return len(data)
+
+    def ready(self) -> bool:
+        """Wakes come from the connection, not from looking."""
+        return False
+
+    def reopen(self) -> None:
+        """See :class:`asupervisor.logs.follower.LogFollower`.
+
+        Raises:
+            OSError: the new file cannot be opened; the old one stays in use.
+        """
+        target = Target(self._target.path)
+        self._target.close()
+        self._target = target
+
+    def recover(self) -> None:
+        """After a failed turn: cut what it left unfinished and read from there again.
+
+        Raises:
+            OSError: it cannot be cut.
+        """
+        self._target.truncate(self._target.whole_lines())
+        self._disconnect()
+
+    def lag(self) -> int:
+        """Unknown: the engine does not say."""
+        return 0
+
+    def close(self) -> None:
+        """Let go of the connection and the file."""
+        self._disconnect()
+        self._target.close()
+
+    def _connect(self) -> None:
+        since = self._overlap()
+        address = urlsplit(self._endpoint)
+        if address.scheme == "unix":
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.setblocking(False)
+            self._socket.connect(address.path)
+        else:
+            self._socket = socket.create_connection((address.hostname or "", address.port or 2375), timeout=1.0)
+            self._socket.setblocking(False)
+        query = f"follow=1&stdout=1&stderr=1&timestamps=1&since={since}"
+        request = f"GET /containers/{quote(self._container)}/logs?{query} HTTP/1.1\r\nHost: engine\r\n\r\n"
+        self._socket.sendall(request.encode())
+        self.fd = self._socket.fileno()
+        self._body = HttpBody()
+        self._messages = Messages(tty=self._tty)
+        self._refusal = b""
+
+    def _disconnect(self) -> None:
+        self.drained = True
+        self.fd = -1
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _take(self, data: bytes) -> None:
+        try:
+            body = self._body.feed(data)
+        except ValueError:
+            self._disconnect()
+            return
+        if self._body.status >= 300:
+            self._refusal += body
+            if self._body.ended:
+                self._unreadable(self._refusal.decode(errors="replace").strip())
+                self.complete = True
+                self._disconnect()
+            return
+        messages = self._messages.feed(body)
+        if self._body.ended:
+            messages += self._messages.rest()
+        self._write(messages)
+        self.read_bytes += len(body)
+        if self._body.ended:
+            self.complete = True
+            self._disconnect()
+
+    def _write(self, messages: list[Message]) -> None:
+        pieces: list[bytes] = []
+        for message in messages:
+            encoded = encode_message(b"%s %s " % (message.time, message.stream), message.content)
+            if self._known_until:
+                if time_key(message.time) > self._known_until:
+                    self._known_until = b""
+                    self._known.clear()
+                elif self._known[encoded] > 0:
+                    self._known[encoded] -= 1
+                    continue
+            pieces.append(encoded)
+        if pieces:
+            data = b"".join(pieces)
+            self._target.append(data)
+            self.written_bytes += len(data)
+
+    def _overlap(self) -> str:
+        """The time to read from, for the query, and what the file holds from there on."""
+        tail = self._tail()
+        self._known.clear()
+        self._known_until = b""
+        if not tail:
+            return "0"
+        last = tail[-1][0]
+        seconds = _unix_seconds(last) - _OVERLAP_S
+        if _unix_seconds(tail[0][0]) >= seconds:
+            # More than the tail in a second: begin after the first time in it, of which the tail may lack some lines.
+            first = next((time for time, _line in tail if time > tail[0][0]), last)
+            tail = [(time, line) for time, line in tail if time >= first]
+            since = f"{_unix_seconds(first)}.{first.rpartition(b'.')[2].decode()}"
+        else:
+            tail = [(time, line) for time, line in tail if _unix_seconds(time) >= seconds]
+            since = str(seconds)
+        # A message that was split stands in the file as several lines of one time.
+        self._known.update(line for _time, line in tail)
+        self._known_until = last
+        return since
+
+    def _tail(self) -> list[tuple[bytes, bytes]]:
+        found: list[tuple[bytes, bytes]] = []
+        if (former := newest_renamed(self._target.path)) is not None:
+            with open(former, "rb") as file:
+                file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+                found += _timed_lines(file.read())
+        size = self._target.size()
+        found += _timed_lines(self._target.read(_TAIL_BYTES, max(0, size - _TAIL_BYTES)))
+        return found
+
+
+def _timed_lines(data: bytes) -> list[tuple[bytes, bytes]]:
+    lines = data.splitlines(keepends=True)
+    return [
+        (time_key(line.partition(b" ")[0]), line) for line in lines if line.endswith(b"\n") and line[4:5] == b"-" and line[10:11] == b"T"
+    ]
+
+
+def _unix_seconds(time: bytes) -> int:
+    return int(datetime.strptime(time[:19].decode(), "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp())
