@@ -1,0 +1,22 @@
+"""``python -m asupervisor`` and the console script ``asupervisor``: the only place that ends the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the service or a client verb, and exit with its code."""
+    # Read by grpc when it is first imported. The listener of its event engine costs a Python server a third of its rate, and its
+    # fork handlers cost every CNI plugin that is started. What the operator set wins.
+    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from asupervisor.cli.dispatch import dispatch
+
+    sys.exit(dispatch(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""The service's flags, under kubelet's and cri-dockerd's names, and how they become a :class:`Config`.
+
+File < environment < flags: a KubeletConfiguration gives the fields that it shares, ``ASUPERVISOR_<FLAG>`` overrides it, a flag
+overrides both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from asupervisor import __version__
+from asupervisor.config import (
+    CGROUP_DRIVERS,
+    CONTAINER_LOG_FORMATS,
+    HAIRPIN_MODES,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    NETWORK_PLUGINS,
+    Config,
+    NetworkConfig,
+    StreamingConfig,
+)
+from asupervisor.durations import format_duration, parse_duration
+from asupervisor.errors import ConfigError
+
+_ENVIRONMENT_PREFIX = "ASUPERVISOR_"
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One setting of the command line.
+
+    Args:
+        name: without dashes.
+        field: of Config; ``network.…`` and ``streaming.…`` reach into the parts.
+        help: with its unit.
+        parse: text → value; the name is handed over for the error.
+        aliases: other names, without dashes.
+        kubelet_field: of KubeletConfiguration, where it has the same meaning.
+        switch: a boolean that needs no value.
+    """
+
+    name: str
+    field: str
+    help: str
+    parse: Callable[[str, str], Any]
+    aliases: tuple[str, ...] = ()
+    kubelet_field: str = ""
+    switch: bool = False
+
+
+def _text(value: str, name: str) -> str:
+    return value
+
+
+def _number(value: str, name: str) -> int:
+    try:
+        return int(value)
+    except ValueError as error:
+        raise ConfigError(f'{name}: "{value}" is not a whole number') from error
+
+
+def _boolean(value: str, name: str) -> bool:
+    if value.lower() in ("true", "1", "t"):
+        return True
+    if value.lower() in ("false", "0", "f"):
+        return False
+    raise ConfigError(f'{name}: "{value}" is neither true nor false')
+
+
+def _list(value: str, name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _names(values: tuple[str, ...]) -> str:
+    return ", ".join(value for value in values if value)
+
+
+FLAGS = (
+    Flag("container-runtime", "container_runtime", "docker: host the dockershim; remote: only connect to the endpoints", _text),
+    Flag(
+        "container-runtime-endpoint",
+        "runtime_endpoint",
+        "unix:// socket of the CRI server, or fd:// for systemd's socket activation",
+        _text,
+        kubelet_field="containerRuntimeEndpoint",
+    ),
+    Flag(
+        "image-service-endpoint",
+        "image_endpoint",
+        "unix:// socket of the image service; empty: the runtime endpoint",
+        _text,
+        kubelet_field="imageServiceEndpoint",
+    ),
+    Flag(
+        "docker-endpoint",
+        "docker_endpoint",
+        "the engine's socket; empty: DOCKER_HOST, else unix:///var/run/docker.sock; managed: a dockerd of the service's own",
+        _text,
+    ),
+    Flag("root-directory", "root_directory", "directory of checkpoints and state", _text, aliases=("cri-dockerd-root-directory",)),
+    Flag("pod-infra-container-image", "pod_infra_container_image", "image of sandbox containers; embedded: the one of this package", _text),
+    Flag("runtime-cgroups", "runtime_cgroups", "cgroup to move the engine and this service into", _text),
+    Flag("cgroup-driver", "cgroup_driver", f"{_names(CGROUP_DRIVERS)}: must be the engine's; empty: take the engine's", _text),
+    Flag("network-plugin", "network.plugin", f"pod network: {_names(NETWORK_PLUGINS)}", _text),
+    Flag("cni-conf-dir", "network.cni_conf_dir", "directory of CNI configurations", _text),
+    Flag("cni-bin-dir", "network.cni_bin_dirs", "directories of CNI plugins, separated by commas", _list),
+    Flag("cni-cache-dir", "network.cni_cache_dir", "directory of CNI results", _text),
+    Flag("network-plugin-mtu", "network.mtu", "MTU in bytes; 0: found by the plugin", _number),
+    Flag("hairpin-mode", "network.hairpin_mode", _names(HAIRPIN_MODES), _text, kubelet_field="hairpinMode"),
+    Flag("non-masquerade-cidr", "network.non_masquerade_cidr", "traffic to addresses outside of it is masqueraded (kubenet)", _text),
+    Flag("pod-cidr", "network.pod_cidr", "pod addresses (kubenet), one CIDR for each family", _text, kubelet_field="podCIDR"),
+    Flag(
+        "runtime-request-timeout",
+        "runtime_request_timeout_s",
+        "deadline of requests to runtime and engine, a duration",
+        lambda value, name: parse_duration(value, name) or 119.0,
+        kubelet_field="runtimeRequestTimeout",
+    ),
+    Flag(
+        "image-pull-progress-deadline",
+        "image_pull_progress_deadline_s",
+        "a pull without progress for longer is given up, a duration",
+        parse_duration,
+    ),
+    Flag("streaming-bind-addr", "streaming.bind", "host[:port] of exec, attach and port-forward; port 0: the system's choice", _text),
+    Flag("streaming-tls-cert-file", "streaming.tls_cert_file", "certificate of the streaming server (PEM)", _text),
+    Flag("streaming-tls-private-key-file", "streaming.tls_private_key_file", "key of that certificate (PEM)", _text),
+    Flag(
+        "streaming-connection-idle-timeout",
+        "streaming.idle_timeout_s",
+        "a stream that carries nothing for longer is closed, a duration",
+        parse_duration,
+        kubelet_field="streamingConnectionIdleTimeout",
+    ),
+    Flag("redirect-container-streaming", "streaming.redirect", "the embedding program serves the streams itself", _boolean, switch=True),
+    Flag("container-log-format", "container_log_format", f"{_names(CONTAINER_LOG_FORMATS)}: what stands at a container's log path", _text),
+    Flag("metrics-bind-addr", "metrics_bind_address", "host:port of metrics and health; empty: none", _text),
+    Flag("shutdown-grace", "shutdown_grace_s", "calls in flight may finish within it at the end, a duration", parse_duration),
+    Flag("log-level", "log_level", _names(LOG_LEVELS), _text),
+    Flag("log-format", "log_format", _names(LOG_FORMATS), _text),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line and ours to print."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="asupervisor",
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=40, width=120),
+        description="The node service between Kubernetes and Docker: a CRI server over Docker Engine.",
+        epilog="Durations are written as in Go: 2m0s, 500ms, 1h. Every flag can be given as an environment variable too: "
+        "ASUPERVISOR_ and the name in capitals, with _ for -. Client verbs: asupervisor help.",
+    )
+    parser.add_argument("--version", action="version", version=f"asupervisor {__version__}")
+    parser.add_argument("--config", metavar="FILE", help="a KubeletConfiguration in YAML, for the fields that it shares with these flags")
+    for flag in FLAGS:
+        options: dict[str, Any] = {"nargs": "?", "const": "true"} if flag.switch else {}
+        parser.add_argument(
+            *(f"--{name}" for name in (flag.name, *flag.aliases)),
+            dest=flag.name,
+            metavar="VALUE",
+            help=f"{flag.help} (default: {_default_text(flag)})",
+            **options,
+        )
+    return parser
+
+
+def _default_text(flag: Flag) -> str:
+    value = _default(flag.field)
+    if flag.field.endswith("_s"):
+        return format_duration(value)
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value).replace("%", "%%") or "empty"
+
+
+def _default(field: str) -> Any:
+    if field == "streaming.bind":
+        return "127.0.0.1:0"
+    part, _, rest = field.partition(".")
+    if not rest:
+        return Config.__dataclass_fields__[part].default
+    owner = NetworkConfig if part == "network" else StreamingConfig
+    return owner.__dataclass_fields__[rest].default
+
+
+def parse_arguments(arguments: list[str], environment: Mapping[str, str] | None = None) -> Config:
+    """Build the settings.
+
+    Args:
+        arguments: the command line without the program's name.
+        environment: ``os.environ`` where None.
+
+    Raises:
+        ConfigError: an unknown flag, a bad value, a file that cannot be read; one line that names it.
+        SystemExit: after ``--help`` and ``--version``, code 0.
+    """
+    environment = os.environ if environment is None else environment
+    given = vars(_parser().parse_args(arguments))
+    values: dict[str, Any] = {}
+    if given["config"]:
+        values.update(_from_file(Path(given["config"])))
+    for flag in FLAGS:
+        variable = _ENVIRONMENT_PREFIX + flag.name.replace("-", "_").upper()
+        if variable in environment:
+            values[flag.field] = flag.parse(environment[variable], variable)
+        if given[flag.name] is not None:
+            values[flag.field] = flag.parse(given[flag.name], f"--{flag.name}")
+    return _assemble(values)
+
+
+def _assemble(values: dict[str, Any]) -> Config:
+    parts: dict[str, dict[str, Any]] = {"": {}, "network": {}, "streaming": {}}
+    for field, value in values.items():
+        if field == "streaming.bind":
+            parts["streaming"].update(_bind_address(value))
+            continue
+        part, _, rest = field.rpartition(".")
+        parts[part][rest] = value
+    return Config(**parts[""], network=NetworkConfig(**parts["network"]), streaming=StreamingConfig(**parts["streaming"]))
+
+
+def _bind_address(value: str) -> dict[str, Any]:
+    host, colon, port = value.rpartition(":")
+    if not colon or value.endswith("]"):
+        host, port = value, "0"
+    number = _number(port or "0", "--streaming-bind-addr")
+    if not 0 <= number < 65536:
+        raise ConfigError(f"--streaming-bind-addr: port {number} is not between 0 and 65535")
+    return {"bind_host": host.strip("[]") or "0.0.0.0", "bind_port": number}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"--config: {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config: {path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict) or document.get("kind") != "KubeletConfiguration":
+        raise ConfigError(f"--config: {path} is no KubeletConfiguration")
+    found: dict[str, Any] = {}
+    for flag in FLAGS:
+        if flag.kubelet_field and document.get(flag.kubelet_field) not in (None, ""):
+            where = f"--config: {path}: {flag.kubelet_field}"
+            found[flag.field] = flag.parse(str(document[flag.kubelet_field]), where)
+    if document.get("cgroupDriver"):
+        found["cgroup_driver"] = str(document["cgroupDriver"])
+    return found

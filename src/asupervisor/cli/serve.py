@@ -1,0 +1,106 @@
+"""Running the service in the foreground: settings, logging, signals, readiness, exit code."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
+
+from asupervisor.cli.flags import parse_arguments
+from asupervisor.config import Config
+from asupervisor.errors import ServiceError
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+    from asupervisor.supervisor import Supervisor
+    from asupervisor.supervisor.notify import Notifier
+
+_logger = logging.getLogger("asupervisor")
+
+
+def serve(arguments: list[str]) -> int:
+    """Run until a signal; 0 after an orderly stop.
+
+    Raises:
+        ServiceError: what cannot be started or went wrong for good.
+    """
+    config = parse_arguments(arguments)
+    from asupervisor.log import configure_logging
+
+    configure_logging(config.log_level, config.log_format)
+    options = {}
+    with suppress(ImportError):
+        import uvloop  # noqa: F401
+
+        options["use_uvloop"] = True
+    try:
+        return anyio.run(_serve, config, backend_options=options)
+    except BaseExceptionGroup as group:
+        errors = list(_leaves(group))
+        ours = [error for error in errors if isinstance(error, ServiceError)]
+        if len(ours) == len(errors):
+            raise ours[0] from group
+        raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [leaf for error in group.exceptions for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])]
+
+
+async def _serve(config: Config) -> int:
+    # Imported late: what the command line gets wrong is told without waiting for it.
+    from asupervisor.supervisor import Supervisor
+    from asupervisor.supervisor.notify import Notifier
+
+    notifier = Notifier.from_environment()
+    supervisor = Supervisor(config)
+    stopped = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_watch_signals, supervisor, stopped)
+        tasks.start_soon(notifier.run_watchdog)
+        async with supervisor:
+            _announce(supervisor, notifier)
+            tasks.start_soon(_follow_readiness, supervisor, notifier)
+            await stopped.wait()
+            _logger.info("stopping: calls in flight have %g s", config.shutdown_grace_s)
+            notifier.send(STOPPING="1", STATUS="stopping")
+        tasks.cancel_scope.cancel()
+    _logger.info("stopped; the containers keep running")
+    return 0
+
+
+def _announce(supervisor: Supervisor, notifier: Notifier) -> None:
+    reasons = supervisor.not_ready_reasons
+    if reasons:
+        _logger.warning("not ready: %s (%s)", "; ".join(reasons), supervisor.summary)
+    else:
+        _logger.info("ready: %s", supervisor.summary)
+    notifier.send(READY="1", STATUS="; ".join(reasons) or supervisor.summary)
+
+
+async def _follow_readiness(supervisor: Supervisor, notifier: Notifier) -> None:
+    """Tell the operator whenever readiness changes."""
+    if supervisor.shim is None:
+        return
+    health = supervisor.shim.engine.health
+    while True:
+        if health.ready:
+            await health.wait_down()
+        else:
+            await health.wait_ready()
+        _announce(supervisor, notifier)
+
+
+async def _watch_signals(supervisor: Supervisor, stopped: anyio.Event, *, task_status: TaskStatus[None]) -> None:
+    """The first SIGTERM or SIGINT stops the service in order, a second one skips the grace."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            _logger.info("received %s", signal.Signals(number).name)
+            if stopped.is_set():
+                supervisor.skip_grace()
+            stopped.set()

@@ -1,0 +1,205 @@
+"""The RPC boundary: bytes in, bytes out, one error mapping, calls in flight counted.
+
+One generic handler with raw bytes serves every method: a registered servicer costs a waiting task for each method and call, and
+its serializers would encode again what the node state keeps ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from asupervisor.dockershim.methods import API_VERSIONS, READY_BYTES, Method, all_methods
+from asupervisor.dockershim.runtime.version import version_bytes
+from asupervisor.dockershim.shim import Shim
+from asupervisor.errors import Internal, InvalidArgument, ResourceExhausted, ServiceError, Unavailable, Unimplemented
+from asupervisor.metrics import Metrics
+
+_logger = logging.getLogger("asupervisor.dockershim.rpc")
+MAXIMUM_MESSAGE_BYTES = 16 << 20
+_CODES = {code.name: code for code in grpc.StatusCode}
+
+Handler = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The CRI services ``runtime.v1`` and ``runtime.v1alpha2`` over one shim.
+
+    Args:
+        shim: what the verbs are handed.
+        metrics: counts calls, errors and latencies by method.
+    """
+
+    def __init__(self, shim: Shim, metrics: Metrics) -> None:
+        self._shim = shim
+        self._metrics = metrics
+        self._stopping = False
+        self.in_flight = 0
+        self._idle = anyio.Event()
+        self._idle.set()
+        self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+        for method in all_methods():
+            for version in API_VERSIONS:
+                path = f"/runtime.{version}.{method.service}/{method.name}"
+                self._handlers[path] = self._handler(method, version)
+
+    def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
+        """grpc's look-up: None makes it answer UNIMPLEMENTED for a method that the CRI does not have."""
+        return self._handlers.get(handler_call_details.method)
+
+    def stop_accepting(self) -> None:
+        """Answer every further call UNAVAILABLE."""
+        self._stopping = True
+
+    async def drain(self) -> None:
+        """Return once no call is in flight."""
+        while self.in_flight:
+            await self._idle.wait()
+
+    def _handler(self, method: Method, api_version: str) -> grpc.RpcMethodHandler:
+        if method.streams:
+            return grpc.unary_stream_rpc_method_handler(self._streaming(method))
+        if method.name == "Version":
+            return grpc.unary_unary_rpc_method_handler(self._guarded(method, self._version(api_version)))
+        return grpc.unary_unary_rpc_method_handler(self._guarded(method, self._unary(method)))
+
+    def _version(self, api_version: str) -> Callable[[bytes], Awaitable[bytes]]:
+        kept: tuple[str, bytes] = ("", b"")
+
+        async def call(request: bytes) -> bytes:
+            nonlocal kept
+            engine_version = str(self._shim.engine.version.get("Version") or "")
+            if kept[0] != engine_version or not kept[1]:
+                kept = (engine_version, version_bytes(self._shim, api_version))
+            return kept[1]
+
+        return call
+
+    def _unary(self, method: Method) -> Callable[[bytes], Awaitable[bytes]]:
+        shim, verb, name = self._shim, method.unary, method.name
+        ready = READY_BYTES.get(name)
+        parse = method.request_type.FromString
+
+        async def call(request: bytes) -> bytes:
+            if ready is not None and not request:
+                return ready(shim)
+            if verb is None:
+                raise Unimplemented(f"{name} is not implemented by this runtime service")
+            try:
+                message = parse(request)
+            except DecodeError as error:
+                raise InvalidArgument(f"{name}: the request is no {method.request_type.DESCRIPTOR.name}") from error
+            answer = await verb(shim, message)
+            return answer.SerializeToString() if isinstance(answer, Message) else answer
+
+        return call
+
+    def _guarded(self, method: Method, call: Callable[[bytes], Awaitable[bytes]]) -> Handler:
+        figures = self._metrics.rpc(method.name)
+        name = method.name
+
+        async def handler(request: bytes, context: Any) -> bytes:
+            started = time.monotonic()
+            code = "OK"
+            self._enter()
+            figures.begin()
+            try:
+                if self._stopping:
+                    raise Unavailable("the service is stopping")
+                answer = await call(request)
+                if len(answer) > MAXIMUM_MESSAGE_BYTES:
+                    raise ResourceExhausted(
+                        f"the answer of {name} has {len(answer)} bytes, more than {MAXIMUM_MESSAGE_BYTES}; use its Stream form"
+                    )
+                return answer
+            except ServiceError as error:
+                code = error.code
+                _log_failure(name, error)
+                await context.abort(_CODES[code], error.message)
+            except asyncio.CancelledError:
+                # Deadline, disconnect and our own stop look alike here; only in the last case is somebody still listening.
+                code = "CANCELLED"
+                if self._stopping:
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the service stopped before the call ended")
+                raise
+            except Exception as error:
+                code = "INTERNAL"
+                _logger.exception("%s failed by a defect of this service", name, extra={"rpc": name})
+                await context.abort(
+                    grpc.StatusCode.INTERNAL, f"{name} failed by a defect of this service ({type(error).__name__}); see its log"
+                )
+            finally:
+                figures.end(time.monotonic() - started, code)
+                self._leave()
+            raise AssertionError("abort raises")
+
+        return handler
+
+    def _streaming(self, method: Method) -> Callable[[bytes, Any], Any]:
+        figures = self._metrics.rpc(method.name)
+        name, verb = method.name, method.streaming
+
+        async def handler(request: bytes, context: Any) -> Any:
+            started = time.monotonic()
+            code = "OK"
+            self._enter()
+            figures.begin()
+            try:
+                if self._stopping:
+                    raise Unavailable("the service is stopping")
+                if verb is None:
+                    raise Unimplemented(f"{name} is not implemented by this runtime service")
+                try:
+                    message = method.request_type.FromString(request)
+                except DecodeError as error:
+                    raise InvalidArgument(f"{name}: the request is no {method.request_type.DESCRIPTOR.name}") from error
+                async for answer in verb(self._shim, message):
+                    yield answer.SerializeToString() if isinstance(answer, Message) else answer
+            except ServiceError as error:
+                code = error.code
+                _log_failure(name, error)
+                await context.abort(_CODES[code], error.message)
+            except asyncio.CancelledError:
+                code = "CANCELLED"
+                if self._stopping:
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the service stopped before the stream ended")
+                raise
+            except Exception as error:
+                code = "INTERNAL"
+                _logger.exception("%s failed by a defect of this service", name, extra={"rpc": name})
+                await context.abort(
+                    grpc.StatusCode.INTERNAL, f"{name} failed by a defect of this service ({type(error).__name__}); see its log"
+                )
+            finally:
+                figures.end(time.monotonic() - started, code)
+                self._leave()
+
+        return handler
+
+    def _enter(self) -> None:
+        if self.in_flight == 0:
+            self._idle = anyio.Event()
+        self.in_flight += 1
+
+    def _leave(self) -> None:
+        self.in_flight -= 1
+        if self.in_flight == 0:
+            self._idle.set()
+
+
+def _log_failure(name: str, error: ServiceError) -> None:
+    level = (
+        logging.ERROR
+        if isinstance(error, Internal)
+        else logging.INFO
+        if error.code not in ("NOT_FOUND", "UNIMPLEMENTED")
+        else logging.DEBUG
+    )
+    _logger.log(level, "%s failed: %s", name, error.message, extra={"rpc": name, "code": error.code, "subject": error.subject})

@@ -1,0 +1,113 @@
+"""CreateContainer."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import anyio.to_thread
+
+from asupervisor.dockershim.profiles import read_profile
+from asupervisor.dockershim.rollback import Rollback
+from asupervisor.dockershim.sandbox.run import make_way
+from asupervisor.dockershim.shim import Shim
+from asupervisor.engine.session import Document
+from asupervisor.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from asupervisor.node.records import SandboxRecord
+from asupervisor.proto import cri
+from asupervisor.translate.container import check_container_config, container_body, container_subject, engine_container_name, log_path
+
+_logger = logging.getLogger("asupervisor.dockershim.container")
+
+
+async def create_container(shim: Shim, request: cri.CreateContainerRequest) -> cri.CreateContainerResponse:
+    """Create a container in a sandbox; a retry of the same container and attempt joins the one under way.
+
+    Raises:
+        InvalidArgument, NotFound, FailedPrecondition: what the config asks for and cannot be.
+    """
+    config, sandbox_config = request.config, request.sandbox_config
+    check_container_config(config, sandbox_config)
+    subject = container_subject(config, sandbox_config)
+    shim.engine.health.require("create a container", subject)
+    sandbox = shim.store.sandbox(request.pod_sandbox_id)
+    if not sandbox.ready:
+        raise FailedPrecondition(f"{subject}: sandbox {sandbox.id[:12]} is not ready", subject=sandbox.id)
+    name = engine_container_name(config, sandbox_config)
+
+    async def work() -> str:
+        return await _create(shim, request, sandbox, name, subject)
+
+    return cri.CreateContainerResponse(container_id=await shim.operations.run(name, "CreateContainer", work))
+
+
+async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: SandboxRecord, name: str, subject: str) -> str:
+    config = request.config
+    image = shim.store.image(config.image.image)
+    if image is None:
+        raise NotFound(f"{subject}: image {config.image.image} is not on this node", subject=config.image.image)
+    await anyio.to_thread.run_sync(_resolve_host_paths, config, subject)
+    options = config.linux.security_context.namespace_options
+    body = container_body(
+        config,
+        request.sandbox_config,
+        sandbox_id=sandbox.id,
+        runtime=sandbox.runtime,
+        target_id=_target(shim, sandbox, options, subject),
+        cgroup_driver=shim.engine.cgroup_driver,
+        api_version=shim.engine.api_version,
+        oom_floor=shim.engine.oom_floor,
+        read_profile=read_profile,
+    )
+    async with Rollback("CreateContainer", subject) as undo:
+        container_id = await _create_named(shim, name, body)
+        undo.push("forget the container", lambda: _forget(shim, container_id))
+        undo.push("remove the container", lambda: shim.engine.containers.remove(container_id, force=True))
+        await shim.on_step("CreateContainer.created")
+        if path := log_path(config, request.sandbox_config):
+            await anyio.to_thread.run_sync(_make_log_directory, path, subject)
+        await shim.on_step("CreateContainer.logged")
+        await shim.feed.refresh(container_id)
+    _logger.info("created %s as %s", subject, container_id[:12], extra={"rpc": "CreateContainer", "container": container_id})
+    return container_id
+
+
+async def _forget(shim: Shim, container_id: str) -> None:
+    shim.feed.forget(container_id)
+
+
+async def _create_named(shim: Shim, name: str, body: Document) -> str:
+    try:
+        return await shim.engine.containers.create(name, body)
+    except AlreadyExists as conflict:
+        if await make_way(shim, name, conflict):
+            return await shim.engine.containers.create(name, body)
+        return await shim.engine.containers.create(f"{name}_{os.urandom(4).hex()}", body)
+
+
+def _target(shim: Shim, sandbox: SandboxRecord, options: cri.NamespaceOption, subject: str) -> str:
+    """The container whose pid namespace is joined; it must be of the same sandbox."""
+    if options.pid != cri.TARGET or not options.target_id:
+        return ""
+    target = shim.store.container(options.target_id)
+    if target.sandbox_id != sandbox.id:
+        raise InvalidArgument(f"{subject}: target container {target.id[:12]} is not in the same sandbox", subject=target.id)
+    return target.id
+
+
+def _resolve_host_paths(config: cri.ContainerConfig, subject: str) -> None:
+    """The CRI wants symlinks of a host path followed and a missing one refused; the engine does neither in that way."""
+    for mount in config.mounts:
+        if not mount.host_path:
+            continue
+        path = os.path.realpath(mount.host_path)
+        if not os.path.lexists(path):
+            raise NotFound(f"{subject}: the host path {mount.host_path} of mount {mount.container_path} does not exist", subject=path)
+        mount.host_path = path
+
+
+def _make_log_directory(path: str, subject: str) -> None:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    except OSError as error:
+        raise FailedPrecondition(f"{subject}: the log directory of {path} cannot be made: {error}") from error

@@ -1,0 +1,38 @@
+"""StopContainer."""
+
+from __future__ import annotations
+
+import logging
+
+from asupervisor.dockershim.shim import Shim
+from asupervisor.errors import NotFound
+from asupervisor.proto import cri
+
+_logger = logging.getLogger("asupervisor.dockershim.container")
+
+
+async def stop_container(shim: Shim, request: cri.StopContainerRequest) -> cri.StopContainerResponse:
+    """Stop a container: its stop signal, SIGKILL after the grace, which no caller's deadline cuts short; repeatable."""
+    try:
+        record = shim.store.container(request.container_id)
+    except NotFound:
+        return cri.StopContainerResponse()
+    if not record.running:
+        return cri.StopContainerResponse()
+    shim.engine.health.require("stop a container", record.id)
+    grace_s = max(0, request.timeout)
+
+    async def work() -> None:
+        try:
+            await shim.engine.containers.stop(record.id, grace_s)
+        except NotFound:
+            shim.feed.forget(record.id)
+            return
+        await shim.feed.refresh(record.id)
+        _logger.info(
+            "stopped container %s (%s)", record.status.metadata.name, record.id[:12], extra={"rpc": "StopContainer", "container": record.id}
+        )
+
+    # A shorter grace than the one under way must not wait for it, so the grace is part of what is joined, and no lock is shared.
+    await shim.operations.run(f"{record.id}/stop/{grace_s}", "StopContainer", work)
+    return cri.StopContainerResponse()

@@ -1,0 +1,24 @@
+"""ImageStatus, from memory; an image that is not there is an empty answer, not an error (CRI)."""
+
+from __future__ import annotations
+
+import orjson
+
+from asupervisor.dockershim.shim import Shim
+from asupervisor.errors import InvalidArgument
+from asupervisor.proto import cri
+
+
+async def image_status(shim: Shim, request: cri.ImageStatusRequest) -> bytes:
+    """A whole ImageStatusResponse."""
+    if not request.image.image:
+        raise InvalidArgument("ImageStatus names no image")
+    record = shim.store.image(request.image.image)
+    if record is None:
+        return b""
+    if not request.verbose:
+        return record.item_bytes
+    document = {key: value for key, value in record.document.items() if not key.startswith("_")}
+    config = dict(document.get("Config") or {})
+    details = {"imageSpec": {"config": config, "architecture": document.get("Architecture"), "os": document.get("Os")}, "inspect": document}
+    return record.item_bytes + cri.ImageStatusResponse(info={"info": orjson.dumps(details).decode()}).SerializeToString()

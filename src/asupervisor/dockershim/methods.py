@@ -1,0 +1,108 @@
+"""Every RPC of the CRI by name: the file of its verb, what it is asked with, how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+from asupervisor.dockershim.container.create import create_container
+from asupervisor.dockershim.container.exec_sync import exec_sync
+from asupervisor.dockershim.container.list import list_containers
+from asupervisor.dockershim.container.remove import remove_container
+from asupervisor.dockershim.container.start import start_container
+from asupervisor.dockershim.container.status import container_status
+from asupervisor.dockershim.container.stop import stop_container
+from asupervisor.dockershim.image.fs_info import image_fs_info
+from asupervisor.dockershim.image.list import list_images
+from asupervisor.dockershim.image.pull import pull_image
+from asupervisor.dockershim.image.remove import remove_image
+from asupervisor.dockershim.image.status import image_status
+from asupervisor.dockershim.runtime.config import runtime_config, update_runtime_config
+from asupervisor.dockershim.runtime.status import status
+from asupervisor.dockershim.sandbox.list import list_pod_sandbox
+from asupervisor.dockershim.sandbox.remove import remove_pod_sandbox
+from asupervisor.dockershim.sandbox.run import run_pod_sandbox
+from asupervisor.dockershim.sandbox.status import pod_sandbox_status
+from asupervisor.dockershim.sandbox.stop import stop_pod_sandbox
+from asupervisor.dockershim.shim import Shim
+from asupervisor.proto import cri
+
+Unary = Callable[[Shim, Any], Awaitable[Message | bytes]]
+"""A verb: answers with a message, or with the bytes of one that the node state keeps ready."""
+Streaming = Callable[[Shim, Any], AsyncIterator[Message | bytes]]
+
+SERVICES = ("RuntimeService", "ImageService")
+API_VERSIONS = ("v1", "v1alpha2")
+"""One set of verbs serves both: they are the same on the wire."""
+
+_UNARY: dict[str, Unary] = {
+    "Status": status,
+    "RuntimeConfig": runtime_config,
+    "UpdateRuntimeConfig": update_runtime_config,
+    "RunPodSandbox": run_pod_sandbox,
+    "StopPodSandbox": stop_pod_sandbox,
+    "RemovePodSandbox": remove_pod_sandbox,
+    "PodSandboxStatus": pod_sandbox_status,
+    "ListPodSandbox": list_pod_sandbox,
+    "CreateContainer": create_container,
+    "StartContainer": start_container,
+    "StopContainer": stop_container,
+    "RemoveContainer": remove_container,
+    "ContainerStatus": container_status,
+    "ListContainers": list_containers,
+    "ExecSync": exec_sync,
+    "PullImage": pull_image,
+    "ListImages": list_images,
+    "ImageStatus": image_status,
+    "RemoveImage": remove_image,
+    "ImageFsInfo": image_fs_info,
+}
+_STREAMING: dict[str, Streaming] = {}
+
+READY_BYTES: dict[str, Callable[[Shim], bytes]] = {
+    "ListPodSandbox": lambda shim: shim.store.list_sandboxes(),
+    "ListContainers": lambda shim: shim.store.list_containers(),
+    "ListImages": lambda shim: shim.store.list_images(),
+}
+"""Answers to an empty request, which are there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One RPC.
+
+    Args:
+        name: as the CRI has it.
+        service: ``RuntimeService`` or ``ImageService``.
+        request_type: the message class it is asked with.
+        unary: its verb, or None.
+        streaming: its verb when it answers with a stream, or None.
+        streams: whether the CRI says that it answers with a stream.
+    """
+
+    name: str
+    service: str
+    request_type: type[Message]
+    unary: Unary | None
+    streaming: Streaming | None
+    streams: bool
+
+
+def all_methods() -> list[Method]:
+    """Every RPC that the descriptors know, whether or not it has a verb; none can be forgotten."""
+    return [_method(service, method) for service in SERVICES for method in cri.DESCRIPTOR.services_by_name[service].methods]
+
+
+def _method(service: str, method: MethodDescriptor) -> Method:
+    return Method(
+        name=method.name,
+        service=service,
+        request_type=getattr(cri, method.input_type.name),
+        unary=_UNARY.get(method.name),
+        streaming=_STREAMING.get(method.name),
+        streams=method.server_streaming,
+    )

@@ -1,0 +1,46 @@
+"""A pod as its network plugin sees it, out of the request that makes it or out of what was kept of it."""
+
+from __future__ import annotations
+
+from asupervisor.network.plugin import PodNetwork, PortMapping
+from asupervisor.node.records import SandboxRecord
+from asupervisor.proto import cri
+from asupervisor.translate.checkpoint import Checkpoint
+
+_PROTOCOLS = {cri.TCP: "tcp", cri.UDP: "udp", cri.SCTP: "sctp"}
+
+
+def pod_network(sandbox_id: str, config: cri.PodSandboxConfig, netns: str) -> PodNetwork:
+    """Out of RunPodSandbox's request; mappings without a host port are nothing to a plugin."""
+    return PodNetwork(
+        sandbox_id=sandbox_id,
+        name=config.metadata.name,
+        namespace=config.metadata.namespace,
+        uid=config.metadata.uid,
+        netns=netns,
+        port_mappings=tuple(
+            PortMapping(_PROTOCOLS[port.protocol], port.container_port, port.host_port, port.host_ip)
+            for port in config.port_mappings
+            if port.host_port
+        ),
+        annotations=dict(config.annotations),
+    )
+
+
+def recorded_network(sandbox_id: str, record: SandboxRecord | None, checkpoint: Checkpoint | None) -> PodNetwork:
+    """Out of the node state and the checkpoint; either may be missing, the namespace may be gone."""
+    metadata = record.status.metadata if record is not None else cri.PodSandboxMetadata()
+    ports = checkpoint.port_mappings if checkpoint is not None else ()
+    return PodNetwork(
+        sandbox_id=sandbox_id,
+        name=metadata.name or (checkpoint.name if checkpoint is not None else ""),
+        namespace=metadata.namespace or (checkpoint.namespace if checkpoint is not None else ""),
+        uid=metadata.uid or (checkpoint.uid if checkpoint is not None else ""),
+        netns=f"/proc/{record.pid}/ns/net" if record is not None and record.pid else "",
+        port_mappings=tuple(
+            PortMapping(port.protocol or "tcp", port.container_port or 0, port.host_port, port.host_ip or "")
+            for port in ports
+            if port.host_port
+        ),
+        annotations=dict(record.status.annotations) if record is not None else {},
+    )

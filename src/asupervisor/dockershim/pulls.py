@@ -1,0 +1,115 @@
+"""Pulling images: one pull for each reference and credentials, joined by whoever asks meanwhile, stopped when nobody does.
+
+The progress deadline counts from the last sign of progress; downloading, verifying and extracting all are such signs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+
+import anyio
+from anyio.abc import TaskGroup
+
+from asupervisor.engine.client import EngineClient
+from asupervisor.engine.session import Document
+from asupervisor.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
+from asupervisor.node.feed import Feed
+from asupervisor.node.records import ImageRecord
+from asupervisor.node.store import NodeStore
+from asupervisor.translate.images import Reference
+from asupervisor.translate.pull_errors import pull_error
+
+_logger = logging.getLogger("asupervisor.dockershim.pulls")
+
+
+class _Pull:
+    __slots__ = ("done", "error", "record", "scope", "waiters")
+
+    def __init__(self) -> None:
+        self.waiters = 0
+        self.scope = anyio.CancelScope()
+        self.done = anyio.Event()
+        self.error: ServiceError | None = None
+        self.record: ImageRecord | None = None
+
+
+class Pulls:
+    """The pulls under way.
+
+    Args:
+        tasks: where they run.
+        engine: does them.
+        feed, store: show the image before a pull is answered.
+        progress_deadline_s: seconds without any progress after which a pull is given up.
+    """
+
+    def __init__(self, tasks: TaskGroup, engine: EngineClient, feed: Feed, store: NodeStore, progress_deadline_s: float) -> None:
+        self._tasks = tasks
+        self._engine = engine
+        self._feed = feed
+        self._store = store
+        self._progress_deadline_s = progress_deadline_s
+        self._running: dict[tuple[str, str], _Pull] = {}
+
+    async def pull(self, reference: Reference, auth: Document | None) -> ImageRecord:
+        """Pull an image and return it as the node has it then.
+
+        Raises:
+            ServiceError: by its cause: NotFound, Unauthenticated, PermissionDenied, Unavailable, DeadlineExceeded.
+        """
+        secret = hashlib.sha256(repr(sorted((auth or {}).items())).encode()).hexdigest()
+        pull = self._running.get((reference.name, secret))
+        if pull is None:
+            pull = self._running[reference.name, secret] = _Pull()
+            self._tasks.start_soon(self._run, reference, auth, secret, pull, name=f"pull {reference.name}")
+        pull.waiters += 1
+        try:
+            await pull.done.wait()
+        finally:
+            pull.waiters -= 1
+            if pull.waiters == 0:
+                pull.scope.cancel()
+        if pull.error is not None:
+            raise pull.error
+        if pull.record is None:
+            raise Internal(f"the pull of {reference.name} ended without an image")
+        return pull.record
+
+    async def _run(self, reference: Reference, auth: Document | None, secret: str, pull: _Pull) -> None:
+        started = time.monotonic()
+        try:
+            with pull.scope:
+                await self._follow(reference, auth)
+                await self._feed.refresh_images()
+                pull.record = self._store.image(reference.name)
+                if pull.record is None:
+                    pull.error = Internal(f"Docker Engine reported a pull of {reference.name} and then did not list it")
+            if pull.scope.cancelled_caught:
+                pull.error = Unavailable(f"the pull of {reference.name} was given up: nobody waited for it any more")
+                _logger.info("pull of %s was given up by its callers", reference.name)
+        except ServiceError as error:
+            pull.error = error
+        except BaseException:
+            pull.error = Unavailable(f"the service stopped during the pull of {reference.name}")
+            raise
+        finally:
+            del self._running[reference.name, secret]
+            pull.done.set()
+        if pull.record is not None:
+            _logger.info("pulled %s in %.1f s", reference.name, time.monotonic() - started)
+
+    async def _follow(self, reference: Reference, auth: Document | None) -> None:
+        with anyio.move_on_after(self._progress_deadline_s) as scope:
+            async with self._engine.images.pull(reference.repository, reference.digest or reference.tag, auth) as progress:
+                async for step in progress:
+                    scope.deadline = anyio.current_time() + self._progress_deadline_s
+                    if "error" in step:
+                        raise pull_error(reference.name, step)
+        if scope.cancelled_caught:
+            raise DeadlineExceeded(
+                f"pulling {reference.name} made no progress for {self._progress_deadline_s:g} s",
+                operation="pull image",
+                subject=reference.name,
+            )

@@ -1,0 +1,58 @@
+"""Undoing the steps of a change that failed half-way: in reverse order, shielded, with a deadline, and honest about what is left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+import anyio
+
+from asupervisor.errors import RollbackFailed, ServiceError
+
+_logger = logging.getLogger("asupervisor.dockershim.rollback")
+_DEADLINE_S = 30.0
+"""For each undo step."""
+
+Step = Callable[[], Awaitable[object]]
+
+
+class Rollback:
+    """``async with Rollback(…) as undo``: each step that was taken pushes its undo; they run when the body fails.
+
+    Args:
+        operation: what is being done, for errors and logs.
+        subject: to what.
+
+    Raises:
+        RollbackFailed: the body failed and an undo step failed too.
+    """
+
+    def __init__(self, operation: str, subject: str) -> None:
+        self._operation = operation
+        self._subject = subject
+        self._steps: list[tuple[str, Step]] = []
+
+    def push(self, what: str, step: Step) -> None:
+        """Remember how to undo what is about to be, or was just, done."""
+        self._steps.append((what, step))
+
+    async def __aenter__(self) -> Rollback:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            return
+        leftovers: list[str] = []
+        for what, step in reversed(self._steps):
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _DEADLINE_S) as scope:
+                try:
+                    await step()
+                except ServiceError as failure:
+                    leftovers.append(f"{what}: {failure}")
+            if scope.cancelled_caught:
+                leftovers.append(f"{what}: not done within {_DEADLINE_S:g} s")
+        for leftover in leftovers:
+            _logger.error("%s of %s failed, and so did undoing it: %s", self._operation, self._subject, leftover)
+        if leftovers and isinstance(error, Exception):
+            raise RollbackFailed(str(error), leftovers=tuple(leftovers), operation=self._operation, subject=self._subject) from error

@@ -1,0 +1,146 @@
+"""The CRI server on its unix socket: one owner of the path, nobody's socket stolen, none left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import grpc
+import grpc.aio
+
+from asupervisor.dockershim.boundary import MAXIMUM_MESSAGE_BYTES, Boundary
+from asupervisor.errors import AlreadyExists, ConfigError, FailedPrecondition
+
+_logger = logging.getLogger("asupervisor.dockershim.server")
+_SOCKET_UMASK = 0o117
+_LONGEST_PATH = 107
+_LAST_WORDS_S = 1.0
+
+SERVER_OPTIONS = (
+    ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAXIMUM_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+    ("grpc.http2.bdp_probe", 0),
+)
+
+
+def endpoint_path(endpoint: str) -> Path:
+    """The file of a ``unix://`` endpoint or plain path.
+
+    Raises:
+        ConfigError: it is none, it is relative, or the kernel has no room for it.
+    """
+    path = endpoint.removeprefix("unix://").removeprefix("unix:")
+    if not path.startswith("/"):
+        raise ConfigError(f'--container-runtime-endpoint: "{endpoint}" is no unix:// address with an absolute path')
+    if len(path.encode()) > _LONGEST_PATH:
+        raise ConfigError(
+            f"--container-runtime-endpoint: the path {path} is longer than the {_LONGEST_PATH} bytes that a unix socket may have"
+        )
+    return Path(path)
+
+
+@contextmanager
+def owned_socket_path(path: Path) -> Iterator[None]:
+    """Own a socket path: its directory made, a stale socket removed, a live one refused, the socket removed at the end.
+
+    A lock file beside it settles who owns it: grpc would silently take the path from a living server. The lock file stays,
+    since removing it would let two of three contenders win.
+
+    Raises:
+        AlreadyExists: another server listens there.
+        FailedPrecondition: the path cannot be used.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise FailedPrecondition(f"the endpoint {path} cannot be used: {error}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AlreadyExists(f"another asupervisor serves {path}", subject=str(path)) from error
+        _remove_stale(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FailedPrecondition(f"{path} is there and is not a socket; it is left alone", subject=str(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise FailedPrecondition(f"{path} is there and cannot be tried: {error}", subject=str(path)) from error
+    raise AlreadyExists(f"another server listens on {path}", subject=str(path))
+
+
+class CriServer:
+    """A grpc.aio server for the CRI on one unix socket.
+
+    Args:
+        path: the socket's file; owned by the caller (see :func:`owned_socket_path`).
+        boundary: answers.
+        extra: further generic handlers (health, reflection).
+    """
+
+    def __init__(self, path: Path, boundary: Boundary, extra: tuple[grpc.GenericRpcHandler, ...] = ()) -> None:
+        self._path = path
+        self._boundary = boundary
+        self._extra = extra
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen; the socket gets mode 0660.
+
+        Raises:
+            FailedPrecondition: the socket cannot be bound.
+        """
+        server = grpc.aio.server(options=SERVER_OPTIONS)
+        server.add_generic_rpc_handlers((self._boundary, *self._extra))
+        before = os.umask(_SOCKET_UMASK)
+        try:
+            server.add_insecure_port(f"unix://{self._path}")
+        except RuntimeError as error:
+            raise FailedPrecondition(f"the endpoint {self._path} cannot be bound: {error}") from error
+        finally:
+            os.umask(before)
+        await server.start()
+        self._server = server
+
+    async def drain(self) -> None:
+        """Refuse further calls and return once none is in flight; the caller sets the deadline."""
+        self._boundary.stop_accepting()
+        await self._boundary.drain()
+
+    async def stop(self) -> None:
+        """Close the socket and cancel what is still in flight; :meth:`drain` comes first in an orderly stop."""
+        if self._server is None:
+            return
+        self._boundary.stop_accepting()
+        await self._server.stop(0)
+        # stop() does not wait for handlers that were cancelled.
+        with anyio.move_on_after(_LAST_WORDS_S):
+            await self._boundary.drain()
+        self._server = None

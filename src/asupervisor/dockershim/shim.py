@@ -1,0 +1,39 @@
+"""What a verb is handed: the rooms below, each by its own interface. Verbs are functions; nobody holds state for them here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from asupervisor.config import Config
+from asupervisor.dockershim.operations import Operations
+from asupervisor.dockershim.pause import PauseImage
+from asupervisor.dockershim.pulls import Pulls
+from asupervisor.engine.client import EngineClient
+from asupervisor.network.plugin import NetworkPlugin
+from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.feed import Feed
+from asupervisor.node.store import NodeStore
+
+StepObserver = Callable[[str], Awaitable[None]]
+"""Told each step of a change as ``verb.step`` right after it was taken; a test that raises in it proves the rollback."""
+
+
+async def no_observer(step: str) -> None:
+    """Watches nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shim:
+    """The collaborators of every verb."""
+
+    config: Config
+    engine: EngineClient
+    store: NodeStore
+    feed: Feed
+    checkpoints: CheckpointStore
+    network: NetworkPlugin
+    operations: Operations
+    pause: PauseImage
+    pulls: Pulls
+    on_step: StepObserver = no_observer

@@ -1,0 +1,66 @@
+"""The engine as the rest of the service sees it: its endpoints, its health, and what it said of itself."""
+
+from __future__ import annotations
+
+from asupervisor.engine.containers import ContainersApi
+from asupervisor.engine.endpoint import oom_score_floor
+from asupervisor.engine.health import EngineHealth
+from asupervisor.engine.images import ImagesApi
+from asupervisor.engine.session import Document, EngineObserver, EngineSession
+from asupervisor.engine.system import SystemApi
+
+
+class EngineClient:
+    """One engine. The constructor dials nothing; :meth:`open` and :meth:`close` bracket its use.
+
+    Attributes:
+        containers, images, system: the endpoints.
+        health: whether it can be used now.
+        info, version: the engine's last ``/info`` and ``/version`` answers; empty before the first.
+        oom_floor: the lowest oom_score_adj that it can give, None for no limit.
+    """
+
+    def __init__(self, endpoint: str, timeout_s: float = 120.0, observer: EngineObserver | None = None) -> None:
+        self.endpoint = endpoint
+        self.health = EngineHealth()
+        self.session = EngineSession(endpoint, self.health, timeout_s, observer)
+        self.containers = ContainersApi(self.session)
+        self.images = ImagesApi(self.session)
+        self.system = SystemApi(self.session)
+        self.info: Document = {}
+        self.version: Document = {}
+        self.oom_floor: int | None = None
+
+    async def open(self) -> None:
+        """Make the connection pool."""
+        await self.session.open()
+
+    async def close(self) -> None:
+        """Close the connection pool."""
+        await self.session.close()
+
+    async def identify(self, timeout_s: float) -> None:
+        """Ask version and info, choose the API version, notice what this engine cannot do.
+
+        Args:
+            timeout_s: deadline in seconds for each of the two questions.
+        """
+        self.version = await self.system.version(timeout_s)
+        self.session.negotiate(self.version)
+        self.info = await self.system.info(timeout_s, through_gate=True)
+        self.oom_floor = oom_score_floor(self.endpoint)
+
+    @property
+    def api_version(self) -> tuple[int, int]:
+        """The negotiated API version."""
+        return self.session.api_version
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Names of the OCI runtimes that the engine has: the CRI's runtime handlers."""
+        return tuple(sorted(self.info.get("Runtimes") or {}))
+
+    @property
+    def cgroup_driver(self) -> str:
+        """``cgroupfs`` or ``systemd``; empty before the engine was asked."""
+        return str(self.info.get("CgroupDriver", ""))

@@ -1,0 +1,102 @@
+"""``/containers``: one method for each endpoint, options in, result out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from asupervisor.engine.session import Document, EngineSession
+from asupervisor.errors import NotFound
+
+OWNED_LABEL = "io.kubernetes.docker.type"
+"""Only containers that carry this label are ours; every list asks the engine for nothing else."""
+
+
+class ContainersApi:
+    """Containers of the engine, by id."""
+
+    def __init__(self, session: EngineSession) -> None:
+        self._session = session
+
+    async def list_owned(self, through_gate: bool = False, timeout_s: float | None = None) -> list[Document]:
+        """Every container of ours, running or not, as ``GET /containers/json`` summarises it."""
+        params = {"all": "1", "filters": orjson.dumps({"label": [OWNED_LABEL]}).decode()}
+        answer: list[Document] = await self._session.json(
+            "GET", "containers/json", "list_containers", params=params, through_gate=through_gate, timeout_s=timeout_s
+        )
+        return answer
+
+    async def inspect(self, container: str, through_gate: bool = False, timeout_s: float | None = None) -> Document:
+        """``GET /containers/{id}/json``; ``container`` may be an id or a name.
+
+        Raises:
+            NotFound: no such container.
+        """
+        answer: Document = await self._session.json(
+            "GET", f"containers/{container}/json", "inspect_container", container, through_gate=through_gate, timeout_s=timeout_s
+        )
+        return answer
+
+    async def create(self, name: str, body: Document) -> str:
+        """``POST /containers/create``; returns the new id.
+
+        Raises:
+            AlreadyExists: another container holds the name.
+            NotFound: the image is not there.
+        """
+        answer = await self._session.json("POST", "containers/create", "create_container", name, params={"name": name}, body=body)
+        return str(answer["Id"])
+
+    async def start(self, container: str) -> None:
+        """``POST /containers/{id}/start``; a container that runs already is fine."""
+        await self._session.json("POST", f"containers/{container}/start", "start_container", container)
+
+    async def stop(self, container: str, grace_s: int) -> None:
+        """``POST /containers/{id}/stop``: the stop signal, then SIGKILL after ``grace_s`` seconds; its deadline covers the grace.
+
+        A container that is stopped already is fine; so is, for the engine's clients, a grace of 0 (kill at once).
+        """
+        await self._session.json(
+            "POST",
+            f"containers/{container}/stop",
+            "stop_container",
+            container,
+            params={"t": str(grace_s)},
+            timeout_s=grace_s + self._session.timeout_s,
+        )
+
+    async def kill(self, container: str, signal: str = "KILL") -> None:
+        """``POST /containers/{id}/kill``."""
+        await self._session.json("POST", f"containers/{container}/kill", "kill_container", container, params={"signal": signal})
+
+    async def remove(self, container: str, force: bool = False) -> None:
+        """``DELETE /containers/{id}`` with its anonymous volumes; one that is gone already is fine."""
+        params = {"v": "1", **({"force": "1"} if force else {})}
+        try:
+            await self._session.json("DELETE", f"containers/{container}", "remove_container", container, params=params)
+        except NotFound:
+            return
+
+    async def update(self, container: str, body: Document) -> None:
+        """``POST /containers/{id}/update``: resources of a container that exists."""
+        await self._session.json("POST", f"containers/{container}/update", "update_container", container, body=body)
+
+    async def create_exec(self, container: str, body: Document) -> str:
+        """``POST /containers/{id}/exec``; returns the exec's id.
+
+        Raises:
+            FailedPrecondition: the container is not running.
+        """
+        answer = await self._session.json("POST", f"containers/{container}/exec", "create_exec", container, body=body)
+        return str(answer["Id"])
+
+    async def inspect_exec(self, exec_id: str) -> Document:
+        """``GET /exec/{id}/json``: ``Running``, ``ExitCode``, ``Pid`` (in the host's pid namespace)."""
+        answer: Document = await self._session.json("GET", f"exec/{exec_id}/json", "inspect_exec", exec_id)
+        return answer
+
+    def start_exec(self, exec_id: str, tty: bool = False) -> Any:
+        """``POST /exec/{id}/start`` with its output as the response's body: a context manager that gives the response."""
+        body = {"Detach": False, "Tty": tty}
+        return self._session.response("POST", f"exec/{exec_id}/start", "start_exec", exec_id, body=body, stream=True)

@@ -1,0 +1,113 @@
+"""Whether the engine can be used now, in one object that the probe writes and everybody else reads."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+
+from asupervisor.errors import Unavailable
+
+
+class EngineHealth:
+    """The gate in front of the engine: open while it answers and the node state is in step with it.
+
+    Attributes:
+        reachable: the engine answers pings.
+        synced: the node state was taken from this engine and events have flowed since.
+        reason: CamelCase word for the RuntimeReady condition; empty when ready.
+        message: what is wrong and what to do; empty when ready.
+        changes: how often readiness changed, for logs and tests.
+    """
+
+    def __init__(self) -> None:
+        self.reachable = False
+        self.synced = False
+        self.reason = "EngineNotProbed"
+        self.message = "Docker Engine has not been probed yet"
+        self.changes = 0
+        self.since = time.time()
+        self._reachable_event = anyio.Event()
+        self._ready_event = anyio.Event()
+        self._down_event = anyio.Event()
+        self._down_event.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether pods can be run: reachable and in step."""
+        return self.reachable and self.synced
+
+    def set_reachable(self) -> None:
+        """The engine answers; it is not ready before :meth:`set_synced`."""
+        self.reachable = True
+        self._reachable_event.set()
+        if not self.synced:
+            self.reason, self.message = "NodeStateNotSynced", "Docker Engine answers; its containers and images are being read"
+
+    def set_synced(self) -> None:
+        """The node state is in step with the engine."""
+        if self.ready:
+            return
+        self.synced = True
+        if self.reachable:
+            self.reason = self.message = ""
+            self._changed()
+            self._ready_event.set()
+            self._down_event = anyio.Event()
+
+    def set_stale(self, reason: str, message: str) -> None:
+        """Events may have been lost: the engine must be probed and the node state read again before ready is claimed."""
+        was_ready = self.ready
+        self.synced = self.reachable = False
+        self._reachable_event = anyio.Event()
+        self._fell(was_ready, reason, message)
+
+    def set_unreachable(self, reason: str, message: str) -> None:
+        """The engine does not answer."""
+        was_ready, self.reachable = self.ready, False
+        self._reachable_event = anyio.Event()
+        self._fell(was_ready, reason, message)
+
+    def _fell(self, was_ready: bool, reason: str, message: str) -> None:
+        self.reason, self.message = reason, message
+        if was_ready:
+            self._changed()
+            self._ready_event = anyio.Event()
+            self._down_event.set()
+
+    def recovered(self) -> None:
+        """The engine answers again and no event was lost meanwhile (it only was slow)."""
+        self.set_reachable()
+        if self.synced:
+            self.reason = self.message = ""
+            self._changed()
+            self._ready_event.set()
+            self._down_event = anyio.Event()
+
+    def _changed(self) -> None:
+        self.changes += 1
+        self.since = time.time()
+
+    def require(self, operation: str, subject: str = "") -> None:
+        """Fail at once when the engine cannot be asked.
+
+        Raises:
+            Unavailable: with the reason that Status gives.
+        """
+        if not self.reachable:
+            raise Unavailable(f"cannot {operation}: {self.message}", operation=operation, subject=subject)
+
+    async def wait_reachable(self) -> None:
+        """Return once the engine answers pings, in step or not."""
+        while not self.reachable:
+            await self._reachable_event.wait()
+
+    async def wait_ready(self) -> None:
+        """Return once the engine is ready."""
+        while not self.ready:
+            await self._ready_event.wait()
+
+    async def wait_down(self) -> None:
+        """Return once the engine is not ready."""
+        while self.ready:
+            await self._down_event.wait()

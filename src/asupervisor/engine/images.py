@@ -1,0 +1,92 @@
+"""``/images``: one method for each endpoint, options in, result out."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from asupervisor.engine.session import Document, EngineSession
+
+
+class ImagesApi:
+    """Images of the engine, by id or reference."""
+
+    def __init__(self, session: EngineSession) -> None:
+        self._session = session
+
+    async def list_all(self, through_gate: bool = False, timeout_s: float | None = None) -> list[Document]:
+        """``GET /images/json``: every image that is not an intermediate layer."""
+        answer: list[Document] = await self._session.json(
+            "GET", "images/json", "list_images", through_gate=through_gate, timeout_s=timeout_s
+        )
+        return answer
+
+    async def inspect(self, reference: str, through_gate: bool = False, timeout_s: float | None = None) -> Document:
+        """``GET /images/{name}/json``.
+
+        Raises:
+            NotFound: no such image.
+        """
+        answer: Document = await self._session.json(
+            "GET", f"images/{quote(reference, safe='/:@')}/json", "inspect_image", reference, through_gate=through_gate, timeout_s=timeout_s
+        )
+        return answer
+
+    async def remove(self, reference: str, force: bool = False) -> list[Document]:
+        """``DELETE /images/{name}``: what was untagged and deleted."""
+        params = {"force": "1"} if force else {}
+        path = f"images/{quote(reference, safe='/:@')}"
+        answer: list[Document] = await self._session.json("DELETE", path, "remove_image", reference, params=params)
+        return answer
+
+    async def tag(self, reference: str, repository: str, tag: str) -> None:
+        """``POST /images/{name}/tag``."""
+        path = f"images/{quote(reference, safe='/:@')}/tag"
+        await self._session.json("POST", path, "tag_image", reference, params={"repo": repository, "tag": tag})
+
+    async def load(self, archive: bytes, name: str) -> None:
+        """``POST /images/load`` of a ``docker save`` archive; ``name`` is for errors only."""
+        headers = {"Content-Type": "application/x-tar"}
+        async with self._session.response(
+            "POST", "images/load", "load_image", name, params={"quiet": "1"}, data=archive, headers=headers
+        ) as response:
+            await response.read()
+
+    @asynccontextmanager
+    async def pull(self, repository: str, tag_or_digest: str, auth: Document | None) -> AsyncIterator[AsyncIterator[Document]]:
+        """``POST /images/create``: yields the engine's progress documents; leaving early stops the pull.
+
+        Args:
+            repository: without tag or digest.
+            tag_or_digest: ``1.36`` or ``sha256:…``.
+            auth: the engine's AuthConfig (``username``, ``password``, ``identitytoken``, ``registrytoken``, ``serveraddress``).
+        """
+        headers = {}
+        if auth:
+            headers["X-Registry-Auth"] = base64.urlsafe_b64encode(orjson.dumps(auth)).decode()
+        params = {"fromImage": repository, "tag": tag_or_digest}
+        subject = f"{repository}{'@' if ':' in tag_or_digest else ':'}{tag_or_digest}"
+        async with self._session.response(
+            "POST", "images/create", "pull_image", subject, params=params, headers=headers, stream=True
+        ) as response:
+
+            async def progress() -> AsyncIterator[Document]:
+                buffer = b""
+                async for chunk in response.content.iter_any():
+                    *complete, buffer = (buffer + chunk).split(b"\n")
+                    for line in complete:
+                        if line.strip():
+                            yield orjson.loads(line)
+                if buffer.strip():
+                    yield orjson.loads(buffer)
+
+            yield progress()
+
+    async def disk_usage(self) -> Any:
+        """``GET /system/df`` as far as images go (a slow call: never on a request's path)."""
+        return await self._session.json("GET", "system/df", "disk_usage", params={"type": "image"})

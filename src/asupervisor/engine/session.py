@@ -1,0 +1,232 @@
+"""One connection pool to the engine: every request has a deadline, every failure becomes one of our errors here.
+
+The only importer of aiodocker. aiodocker resolves the endpoint, owns the transport (unix, tcp, TLS) and reports errors;
+its endpoint classes are not used, since they neither release a failed response nor take a deadline for each call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import aiodocker
+import aiohttp
+import anyio
+import orjson
+
+from asupervisor.engine.endpoint import MINIMUM_API_VERSION, NEWEST_API_VERSION, diagnose
+from asupervisor.engine.health import EngineHealth
+from asupervisor.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+)
+
+Document = dict[str, Any]
+"""A JSON object of the engine API."""
+
+_CONNECTION_LIMIT = 256
+_NO_DAEMON = 900
+_CHUNK_BYTES = 65536
+
+
+class EngineObserver(Protocol):
+    """Who wants to know how long engine operations take (metrics)."""
+
+    def engine_operation(self, operation: str, seconds: float, error: ServiceError | None) -> None:
+        """Called once after each engine request."""
+
+
+class _NoObserver:
+    def engine_operation(self, operation: str, seconds: float, error: ServiceError | None) -> None:
+        return None
+
+
+class EngineSession:
+    """Requests to one engine.
+
+    Args:
+        endpoint: ``unix://…`` or ``tcp://…``.
+        health: the gate; requests fail at once while it is closed, unless they ask to pass it.
+        timeout_s: deadline for a request that names none, in seconds.
+        observer: told of each finished request.
+    """
+
+    def __init__(self, endpoint: str, health: EngineHealth, timeout_s: float = 120.0, observer: EngineObserver | None = None) -> None:
+        self.endpoint = endpoint
+        self.health = health
+        self.timeout_s = timeout_s
+        self.observer: EngineObserver = observer or _NoObserver()
+        self.api_version: tuple[int, int] = MINIMUM_API_VERSION
+        self._docker: aiodocker.Docker | None = None
+
+    async def open(self) -> None:
+        """Make the connection pool; nothing is dialled yet."""
+        connector: aiohttp.BaseConnector | None = None
+        if self.endpoint.startswith("unix://"):
+            connector = aiohttp.UnixConnector(self.endpoint.removeprefix("unix://"), limit=_CONNECTION_LIMIT)
+        # The connector is ours, so aiodocker's close() leaves it to us: its own can raise half-way and leak the session.
+        session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(), auto_decompress=False, read_bufsize=_CHUNK_BYTES
+        )
+        url = "unix://localhost" if connector is not None else self.endpoint
+        self._session = session
+        self._docker = aiodocker.Docker(url, session=session, connector=connector, api_version=self._version_text)
+        if connector is not None:
+            self._docker.docker_host = "http://engine"
+
+    async def close(self) -> None:
+        """Close every connection; safe to call twice."""
+        if self._docker is not None:
+            self._docker = None
+            await self._session.close()
+
+    @property
+    def _version_text(self) -> str:
+        return f"v{self.api_version[0]}.{self.api_version[1]}"
+
+    def negotiate(self, version: Document) -> None:
+        """Choose the API version from the engine's ``/version`` answer.
+
+        Raises:
+            FailedPrecondition: the engine is older than the oldest supported one; both versions are named.
+        """
+        theirs = _parse_version(version.get("ApiVersion", "0.0"))
+        if theirs < MINIMUM_API_VERSION:
+            raise FailedPrecondition(
+                f"Docker Engine {version.get('Version')} speaks API {version.get('ApiVersion')}; "
+                f"{MINIMUM_API_VERSION[0]}.{MINIMUM_API_VERSION[1]} (Docker 20.10) is the oldest supported",
+                operation="negotiate",
+            )
+        self.api_version = min(theirs, NEWEST_API_VERSION)
+        if self._docker is not None:
+            self._docker.api_version = self._version_text
+
+    async def json(self, method: str, path: str, operation: str, subject: str = "", **options: Any) -> Any:
+        """One request whose answer is JSON.
+
+        Args:
+            method: HTTP method.
+            path: below the versioned root, such as ``containers/json``.
+            operation: what it is called in errors and metrics (``inspect_container``).
+            subject: the id or reference it is about.
+            options: as :meth:`response` takes them.
+
+        Returns:
+            The decoded answer; None when it is empty.
+        """
+        async with self.response(method, path, operation, subject, **options) as response:
+            content = await response.read()
+        return orjson.loads(content) if content else None
+
+    @asynccontextmanager
+    async def response(
+        self,
+        method: str,
+        path: str,
+        operation: str,
+        subject: str = "",
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        stream: bool = False,
+        versioned: bool = True,
+        through_gate: bool = False,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request; its response is released whatever happens in the body.
+
+        Args:
+            params: query parameters.
+            body: an object to send as JSON.
+            data: bytes, or an async iterable of them, to send as they are.
+            timeout_s: deadline in seconds for the whole exchange; the session's where None. With ``stream`` it covers only the time until
+                the response's headers.
+            stream: the body is read for as long as the caller likes.
+            versioned: whether the path stands below ``/vX.Y``.
+            through_gate: ask even while the engine is held to be down (the probe).
+
+        Raises:
+            ServiceError: by the HTTP status; Unavailable when nobody answers, DeadlineExceeded after ``timeout_s``.
+        """
+        if not through_gate:
+            self.health.require(operation.replace("_", " "), subject)
+        docker = self._docker
+        if docker is None:
+            raise Unavailable("the connection to Docker Engine is closed", operation=operation, subject=subject)
+        if params:
+            path = f"{path}?{urlencode(params)}"
+        if body is not None:
+            data = orjson.dumps(body)
+        deadline = self.timeout_s if timeout_s is None else timeout_s
+        started = time.monotonic()
+        failure: ServiceError | None = None
+        response: aiohttp.ClientResponse | None = None
+        try:
+            with anyio.move_on_after(deadline) as scope:
+                response = await docker._do_query(path, method, data=data, headers=headers, timeout=None, versioned_api=versioned)
+                if stream:
+                    scope.deadline = float("inf")
+                yield response
+            if scope.cancelled_caught:
+                failure = DeadlineExceeded(
+                    f"Docker Engine did not answer {_words(operation, subject)} within {deadline:g} s", operation=operation, subject=subject
+                )
+                raise failure
+        except aiodocker.DockerError as error:
+            failure = self._convert(error, operation, subject)
+            raise failure from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            failure = Unavailable(
+                f"Docker Engine broke off during {_words(operation, subject)}: {error}", operation=operation, subject=subject
+            )
+            raise failure from error
+        except ServiceError as error:
+            failure = error
+            raise
+        finally:
+            if response is not None:
+                response.release() if not stream else response.close()
+            self.observer.engine_operation(operation, time.monotonic() - started, failure)
+
+    def _convert(self, error: aiodocker.DockerError, operation: str, subject: str) -> ServiceError:
+        """By the HTTP status of the engine API; never by the words."""
+        if error.status == _NO_DAEMON:
+            reason, hint = diagnose(self.endpoint)
+            kind: type[ServiceError] = PermissionDenied if reason == "EnginePermissionDenied" else Unavailable
+            return kind(hint, operation=operation, subject=subject)
+        kinds: dict[int, type[ServiceError]] = {
+            400: InvalidArgument,
+            401: Unauthenticated,
+            403: PermissionDenied,
+            404: NotFound,
+            409: AlreadyExists if operation == "create_container" else FailedPrecondition,
+            501: FailedPrecondition,
+            503: Unavailable,
+        }
+        message = f"{_words(operation, subject)}: {str(error.message).strip()}"
+        return kinds.get(error.status, Internal)(message, operation=operation, subject=subject)
+
+
+def _words(operation: str, subject: str) -> str:
+    return f"{operation.replace('_', ' ')} {subject}".strip()
+
+
+def _parse_version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    try:
+        return int(major), int(minor.split(".")[0] or 0)
+    except ValueError as error:
+        raise Internal(f'Docker Engine gave "{text}" as its API version', operation="negotiate") from error

@@ -1,0 +1,70 @@
+"""``/_ping``, ``/version``, ``/info``, ``/events``: the engine as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+
+from asupervisor.engine.session import Document, EngineSession
+from asupervisor.errors import Internal, Unavailable
+
+_MAXIMUM_EVENT_BYTES = 1 << 20
+_CONTAINER_EVENTS = ("create", "start", "die", "destroy", "rename", "update", "oom", "pause", "unpause")
+_IMAGE_EVENTS = ("pull", "load", "import", "tag", "untag", "delete")
+
+
+class SystemApi:
+    """The engine as a whole."""
+
+    def __init__(self, session: EngineSession) -> None:
+        self._session = session
+
+    async def ping(self, timeout_s: float) -> None:
+        """``GET /_ping``, even while the engine is held to be down.
+
+        Args:
+            timeout_s: deadline in seconds.
+        """
+        async with self._session.response("GET", "_ping", "ping", timeout_s=timeout_s, versioned=False, through_gate=True) as response:
+            await response.read()
+
+    async def version(self, timeout_s: float | None = None) -> Document:
+        """``GET /version``, without a version in the path, so that any engine answers it."""
+        answer: Document = await self._session.json("GET", "version", "version", timeout_s=timeout_s, versioned=False, through_gate=True)
+        return answer
+
+    async def info(self, timeout_s: float | None = None, through_gate: bool = False) -> Document:
+        """``GET /info``: cgroup driver, runtimes, log driver, data root, storage driver."""
+        answer: Document = await self._session.json("GET", "info", "info", timeout_s=timeout_s, through_gate=through_gate)
+        return answer
+
+    @asynccontextmanager
+    async def events(self, timeout_s: float) -> AsyncIterator[AsyncIterator[Document]]:
+        """``GET /events`` of containers and images: subscribed once the context is entered.
+
+        Args:
+            timeout_s: deadline in seconds for the subscription itself; the stream has none.
+
+        Yields:
+            An iterator over event documents; it ends when the engine ends the stream.
+        """
+        filters = orjson.dumps({"type": ["container", "image"], "event": [*_CONTAINER_EVENTS, *_IMAGE_EVENTS]}).decode()
+        async with self._session.response(
+            "GET", "events", "events", params={"filters": filters}, timeout_s=timeout_s, stream=True, through_gate=True
+        ) as response:
+
+            async def lines() -> AsyncIterator[Document]:
+                buffer = b""
+                async for chunk in response.content.iter_any():
+                    buffer += chunk
+                    *complete, buffer = buffer.split(b"\n")
+                    if len(buffer) > _MAXIMUM_EVENT_BYTES:
+                        raise Internal(f"Docker Engine sent an event of more than {_MAXIMUM_EVENT_BYTES} bytes", operation="events")
+                    for line in complete:
+                        if line.strip():
+                            yield orjson.loads(line)
+                raise Unavailable("Docker Engine ended the event stream", operation="events")
+
+            yield lines()

@@ -1,0 +1,213 @@
+"""Records out of the engine's documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from asupervisor.node.records import ContainerId, ContainerRecord, ImageId, ImageRecord, SandboxId, SandboxRecord, encode_field
+from asupervisor.proto import cri
+from asupervisor.translate.checkpoint import Checkpoint
+from asupervisor.translate.images import cri_image
+from asupervisor.translate.labels import LOG_PATH_LABEL, SANDBOX_ID_LABEL, split_labels
+from asupervisor.translate.mounts import cri_mounts
+from asupervisor.translate.names import parse_container_name
+from asupervisor.translate.namespaces import sandbox_namespaces
+from asupervisor.translate.resources import cri_resources
+from asupervisor.translate.signals import cri_signal
+from asupervisor.translate.states import container_facts
+
+ImageLookup = Callable[[str], ImageRecord | None]
+"""The image of an id, if the node has it."""
+
+
+def sandbox_record(document: dict[str, Any], checkpoint: Checkpoint | None, addresses: tuple[str, ...]) -> SandboxRecord:
+    """A sandbox out of its inspect document.
+
+    Args:
+        document: ``GET /containers/{id}/json``.
+        checkpoint: what was kept of it; None where that is missing or corrupt, which does not make a sandbox less ready.
+        addresses: as the network plugin gave them; where empty, the engine's networks are read (no-op plugin).
+    """
+    config, host_config = document["Config"], document["HostConfig"]
+    labels, annotations = split_labels(config.get("Labels") or {})
+    facts = container_facts(document)
+    complete = checkpoint.complete if checkpoint is not None else True
+    host_network = host_config.get("NetworkMode") == "host"
+    runtime = str(host_config.get("Runtime") or "")
+    handler = checkpoint.runtime_handler if checkpoint is not None and checkpoint.runtime_handler is not None else runtime
+    status = cri.PodSandboxStatus(
+        id=document["Id"],
+        metadata=_pod_metadata(document["Name"], checkpoint),
+        state=cri.SANDBOX_READY if facts.state == cri.CONTAINER_RUNNING and complete else cri.SANDBOX_NOTREADY,
+        created_at=facts.created_at,
+        labels=labels,
+        annotations=annotations,
+        runtime_handler=handler,
+        linux=cri.LinuxPodSandboxStatus(namespaces=cri.Namespace(options=sandbox_namespaces(host_config))),
+        network=cri.PodSandboxNetworkStatus(),
+    )
+    if not host_network:
+        _set_addresses(status, addresses or _engine_addresses(document))
+    return _with_bytes(
+        status,
+        engine_name=str(document["Name"]).removeprefix("/"),
+        runtime=runtime,
+        host_network=host_network,
+        pid=int(document["State"].get("Pid") or 0),
+        known_to_engine=True,
+        complete=complete,
+        cgroup_parent=str(host_config.get("CgroupParent") or ""),
+        resolv_conf_path=str(document.get("ResolvConfPath") or ""),
+    )
+
+
+def checkpoint_only_record(sandbox_id: str, checkpoint: Checkpoint) -> SandboxRecord:
+    """A sandbox that vanished from the engine while nobody looked; NOTREADY, so that kubelet tears its network down."""
+    status = cri.PodSandboxStatus(
+        id=sandbox_id,
+        metadata=cri.PodSandboxMetadata(
+            name=checkpoint.name, namespace=checkpoint.namespace, uid=checkpoint.uid, attempt=checkpoint.attempt
+        ),
+        state=cri.SANDBOX_NOTREADY,
+        runtime_handler=checkpoint.runtime_handler or "",
+    )
+    return _with_bytes(
+        status,
+        engine_name="",
+        runtime="",
+        host_network=checkpoint.host_network,
+        pid=0,
+        known_to_engine=False,
+        complete=False,
+        cgroup_parent="",
+        resolv_conf_path="",
+    )
+
+
+def _with_bytes(status: cri.PodSandboxStatus, **fields: Any) -> SandboxRecord:
+    item = cri.PodSandbox(
+        id=status.id,
+        metadata=status.metadata,
+        state=status.state,
+        created_at=status.created_at,
+        labels=status.labels,
+        annotations=status.annotations,
+        runtime_handler=status.runtime_handler,
+    )
+    return SandboxRecord(
+        id=SandboxId(status.id), status=status, item_bytes=encode_field(1, item), status_bytes=encode_field(1, status), **fields
+    )
+
+
+def _pod_metadata(engine_name: str, checkpoint: Checkpoint | None) -> cri.PodSandboxMetadata:
+    name = parse_container_name(engine_name)
+    if name is not None:
+        return cri.PodSandboxMetadata(name=name.pod_name, uid=name.pod_uid, namespace=name.namespace, attempt=name.attempt)
+    if checkpoint is not None:
+        return cri.PodSandboxMetadata(name=checkpoint.name, uid=checkpoint.uid, namespace=checkpoint.namespace, attempt=checkpoint.attempt)
+    return cri.PodSandboxMetadata(name=engine_name.removeprefix("/"))
+
+
+def _engine_addresses(document: dict[str, Any]) -> tuple[str, ...]:
+    """Addresses on the engine's networks; the top-level fields of NetworkSettings are gone in API 1.52, so they are not read."""
+    found: list[str] = []
+    for network in ((document.get("NetworkSettings") or {}).get("Networks") or {}).values():
+        found += [network.get(key) for key in ("IPAddress", "GlobalIPv6Address") if network.get(key)]
+    return tuple(found)
+
+
+def _set_addresses(status: cri.PodSandboxStatus, addresses: tuple[str, ...]) -> None:
+    if addresses:
+        status.network.ip = addresses[0]
+        status.network.additional_ips.extend(cri.PodIP(ip=address) for address in addresses[1:])
+
+
+def container_record(document: dict[str, Any], image_of: ImageLookup) -> ContainerRecord:
+    """A container out of its inspect document.
+
+    Args:
+        document: ``GET /containers/{id}/json``.
+        image_of: finds its image, whose names go into the status.
+    """
+    config, host_config = document["Config"], document["HostConfig"]
+    engine_labels = config.get("Labels") or {}
+    labels, annotations = split_labels(engine_labels)
+    facts = container_facts(document)
+    name = parse_container_name(document["Name"])
+    metadata = (
+        cri.ContainerMetadata(name=name.container, attempt=name.attempt)
+        if name is not None
+        else cri.ContainerMetadata(name=str(document["Name"]).removeprefix("/"))
+    )
+    status = cri.ContainerStatus(
+        id=document["Id"],
+        metadata=metadata,
+        state=facts.state,  # type: ignore[arg-type]
+        created_at=facts.created_at,
+        started_at=facts.started_at,
+        finished_at=facts.finished_at,
+        exit_code=facts.exit_code,
+        image_id=str(document.get("Image") or ""),
+        reason=facts.reason,
+        message=facts.message,
+        labels=labels,
+        annotations=annotations,
+        mounts=cri_mounts(document),
+        log_path=engine_labels.get(LOG_PATH_LABEL, ""),
+        resources=cri.ContainerResources(linux=cri_resources(host_config)),
+        stop_signal=cri_signal(str(config.get("StopSignal") or "")),  # type: ignore[arg-type]
+    )
+    driver_data = (document.get("GraphDriver") or {}).get("Data") or {}
+    record = ContainerRecord(
+        id=ContainerId(document["Id"]),
+        sandbox_id=SandboxId(engine_labels.get(SANDBOX_ID_LABEL, "")),
+        status=status,
+        engine_name=str(document["Name"]).removeprefix("/"),
+        image_name=str(config.get("Image") or ""),
+        pid=int(document["State"].get("Pid") or 0),
+        tty=bool(config.get("Tty")),
+        stdin=bool(config.get("OpenStdin")),
+        stdin_once=bool(config.get("StdinOnce")),
+        log_path=engine_labels.get(LOG_PATH_LABEL, ""),
+        engine_log_path=str(document.get("LogPath") or ""),
+        log_driver=str((host_config.get("LogConfig") or {}).get("Type") or ""),
+        upper_dir=str(driver_data.get("UpperDir") or ""),
+        cgroup_parent=str(host_config.get("CgroupParent") or ""),
+        runtime=str(host_config.get("Runtime") or ""),
+        item_bytes=b"",
+        status_bytes=b"",
+    )
+    return with_image(record, image_of(status.image_id))
+
+
+def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerRecord:
+    """The same container, told what its image is called now."""
+    status = cri.ContainerStatus()
+    status.CopyFrom(record.status)
+    name, digest = record.image_name, ""
+    if image is not None:
+        digest = image.image.repo_digests[0] if image.image.repo_digests else ""
+        name = image.image.repo_tags[0] if image.image.repo_tags else name
+    status.image.CopyFrom(cri.ImageSpec(image=name, user_specified_image=record.image_name))
+    status.image_ref = f"docker-pullable://{digest}" if digest else f"docker://{status.image_id}"
+    item = cri.Container(
+        id=status.id,
+        pod_sandbox_id=record.sandbox_id,
+        metadata=status.metadata,
+        image=status.image,
+        image_ref=status.image_id,
+        state=status.state,
+        created_at=status.created_at,
+        labels=status.labels,
+        annotations=status.annotations,
+        image_id=status.image_id,
+    )
+    return replace(record, status=status, item_bytes=encode_field(1, item), status_bytes=encode_field(1, status))
+
+
+def image_record(document: dict[str, Any], pinned: bool) -> ImageRecord:
+    """An image out of its inspect document."""
+    image = cri_image(document, pinned)
+    return ImageRecord(id=ImageId(document["Id"]), image=image, document=document, item_bytes=encode_field(1, image))

@@ -1,0 +1,104 @@
+"""Sandbox checkpoints on disk: ``<root>/sandbox/<sandbox id>``, written aside, synced, renamed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import anyio.to_thread
+
+from asupervisor.errors import FailedPrecondition, Internal
+from asupervisor.translate.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
+
+_logger = logging.getLogger("asupervisor.node.checkpoints")
+
+
+class CheckpointStore:
+    """The checkpoints of this node, read once and kept in memory; every change is on disk before the call returns.
+
+    Args:
+        root: the service's root directory (``/var/lib/cri-dockerd``), shared with the peers.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._directory = root / "sandbox"
+        self._known: dict[str, Checkpoint] = {}
+        self.corrupt: dict[str, str] = {}
+        """Ids whose file cannot be read, with the reason; they never hold up a stop or a remove."""
+
+    def get(self, sandbox_id: str) -> Checkpoint | None:
+        """The checkpoint of a sandbox; None when it has none that can be read."""
+        return self._known.get(sandbox_id)
+
+    @property
+    def all(self) -> dict[str, Checkpoint]:
+        """Every readable checkpoint by sandbox id."""
+        return dict(self._known)
+
+    async def load(self) -> None:
+        """Read the directory; what cannot be read is logged and remembered as corrupt."""
+        await anyio.to_thread.run_sync(self._load)
+
+    def _load(self) -> None:
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            names = sorted(entry.name for entry in os.scandir(self._directory) if entry.is_file())
+        except OSError as error:
+            raise FailedPrecondition(f"--root-directory: {self._directory} cannot be used: {error}") from error
+        self._known.clear()
+        self.corrupt.clear()
+        for name in names:
+            path = self._directory / name
+            if name.startswith("."):
+                path.unlink(missing_ok=True)
+                continue
+            try:
+                self._known[name] = decode_checkpoint(path.read_bytes(), str(path))
+            except (Internal, OSError) as error:
+                self.corrupt[name] = str(error)
+                _logger.warning("going on without the checkpoint of sandbox %s: %s", name, error)
+
+    async def write(self, sandbox_id: str, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint, durably.
+
+        Raises:
+            FailedPrecondition: the disk refuses it.
+        """
+        await anyio.to_thread.run_sync(self._write, sandbox_id, encode_checkpoint(checkpoint))
+        self._known[sandbox_id] = checkpoint
+        self.corrupt.pop(sandbox_id, None)
+
+    def _write(self, sandbox_id: str, content: bytes) -> None:
+        aside = self._directory / f".{sandbox_id}"
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with open(aside, "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(aside, self._directory / sandbox_id)
+            directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"the checkpoint of sandbox {sandbox_id} cannot be written: {error}", operation="write checkpoint", subject=sandbox_id
+            ) from error
+
+    async def remove(self, sandbox_id: str) -> None:
+        """Forget a checkpoint, corrupt ones too; none is fine."""
+        self._known.pop(sandbox_id, None)
+        self.corrupt.pop(sandbox_id, None)
+        await anyio.to_thread.run_sync(self._remove, sandbox_id)
+
+    def _remove(self, sandbox_id: str) -> None:
+        try:
+            (self._directory / sandbox_id).unlink(missing_ok=True)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"the checkpoint of sandbox {sandbox_id} cannot be removed: {error}", operation="remove checkpoint", subject=sandbox_id
+            ) from error

@@ -1,0 +1,214 @@
+"""Keeps the node state in step with the engine: subscribe, snapshot, apply, and again whenever the stream is lost.
+
+An event only says that a container changed; the container is then read. So an event that comes twice, late or out of order
+does no harm, and what this service changed itself is read before its RPC returns, event or not.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from asupervisor.engine.client import EngineClient
+from asupervisor.engine.session import Document
+from asupervisor.errors import NotFound, ServiceError
+from asupervisor.node.build import checkpoint_only_record, container_record, image_record, sandbox_record
+from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.records import ImageRecord
+from asupervisor.node.refresh import Refresher
+from asupervisor.node.store import NodeStore
+from asupervisor.translate.images import parse_reference
+from asupervisor.translate.labels import TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
+
+_logger = logging.getLogger("asupervisor.node.feed")
+_AUDIT_S = 300.0
+_RETRY_S = (0.1, 0.2, 0.5, 1.0)
+_SNAPSHOT_DEADLINE_S = 60.0
+_IMAGES = "images"
+
+
+class Feed:
+    """The one writer of the node state.
+
+    Args:
+        engine: asked for documents and events.
+        store: written.
+        checkpoints: what is kept of each sandbox.
+        tasks: where readings run.
+        pinned: whether an image reference must never be collected (the pause image).
+        on_event: told each event's action as it is taken up (metrics).
+        on_resync: told after each full reading, with its duration in seconds.
+    """
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        store: NodeStore,
+        checkpoints: CheckpointStore,
+        tasks: TaskGroup,
+        pinned: Callable[[str], bool],
+        on_event: Callable[[str], None] = lambda action: None,
+        on_resync: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._checkpoints = checkpoints
+        self._pinned = pinned
+        self._on_event = on_event
+        self._on_resync = on_resync
+        self._addresses: dict[str, tuple[str, ...]] = {}
+        self._refresher = Refresher(tasks, self._read)
+        self.resyncs = 0
+        self.resynced = anyio.Event()
+        """Set after each full reading, then replaced."""
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Follow the engine until cancelled; a lost stream is a gap, and ends readiness until everything was read again."""
+        task_status.started()
+        failures = 0
+        while True:
+            await self._engine.health.wait_reachable()
+            try:
+                async with self._engine.system.events(timeout_s=5.0) as events, anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._audit, name="node audit")
+                    await self.resync()
+                    self._engine.health.set_synced()
+                    failures = 0
+                    async for event in events:
+                        self._take(event)
+                    tasks.cancel_scope.cancel()
+            except* ServiceError as group:
+                error = _first(group)
+                self._engine.health.set_stale("EngineEventsLost", f"{error}; the node state is read again when the engine answers")
+                _logger.warning("following Docker Engine's events ended: %s", error)
+            await anyio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
+            failures += 1
+
+    async def _audit(self) -> None:
+        while True:
+            await anyio.sleep(_AUDIT_S)
+            await self.resync()
+
+    def _take(self, event: Document) -> None:
+        action = str(event.get("Action") or event.get("status") or "").split(":")[0]
+        self._on_event(action)
+        actor = event.get("Actor") or {}
+        if event.get("Type") == "image":
+            self._refresher.mark(_IMAGES)
+            return
+        any_id = str(actor.get("ID") or event.get("id") or "")
+        if not any_id or TYPE_LABEL not in (actor.get("Attributes") or {}):
+            return
+        if action == "destroy":
+            self.forget(any_id)
+        else:
+            self._refresher.mark(any_id)
+
+    async def resync(self) -> None:
+        """Read everything: containers, images, and the checkpoints of sandboxes that are gone.
+
+        Raises:
+            ServiceError: the engine could not be asked.
+        """
+        started = time.monotonic()
+        images = self._refresher.mark(_IMAGES)
+        listed = await self._engine.containers.list_owned(through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S)
+        present = {str(document["Id"]) for document in listed}
+        await images.done.wait()
+        if images.error is not None:
+            raise images.error
+        outcomes = [self._refresher.mark(any_id) for any_id in present]
+        for outcome in outcomes:
+            await outcome.done.wait()
+            if outcome.error is not None:
+                raise outcome.error
+        for any_id in [*self._store.sandboxes, *self._store.containers]:
+            if any_id not in present and any_id not in self._checkpoints.all:
+                self._refresher.mark(any_id)
+        for sandbox_id, checkpoint in self._checkpoints.all.items():
+            if sandbox_id not in present:
+                self._store.put_sandbox(checkpoint_only_record(sandbox_id, checkpoint))
+        self.resyncs += 1
+        self._on_resync(time.monotonic() - started)
+        done, self.resynced = self.resynced, anyio.Event()
+        done.set()
+
+    async def refresh(self, any_id: str) -> None:
+        """Have the store show a container as it is now; called by every verb that changed one, before it returns."""
+        await self._refresher.refresh(any_id)
+
+    async def refresh_images(self) -> None:
+        """Have the store show the images as they are now."""
+        await self._refresher.refresh(_IMAGES)
+
+    def forget(self, any_id: str) -> None:
+        """A container is gone; of a sandbox the checkpoint may still be there, and then it stays visible as not ready."""
+        self._addresses.pop(any_id, None)
+        checkpoint = self._checkpoints.get(any_id)
+        if checkpoint is not None:
+            self._store.put_sandbox(checkpoint_only_record(any_id, checkpoint))
+        else:
+            self._store.remove(any_id)
+
+    def set_addresses(self, sandbox_id: str, addresses: tuple[str, ...]) -> None:
+        """What the network plugin gave a sandbox; shown from its next reading on."""
+        self._addresses[sandbox_id] = addresses
+
+    async def _read(self, any_id: str) -> None:
+        if any_id == _IMAGES:
+            await self._read_images()
+            return
+        try:
+            document = await self._engine.containers.inspect(any_id, through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S)
+        except NotFound:
+            self.forget(any_id)
+            return
+        self.apply(document)
+
+    def apply(self, document: Document) -> None:
+        """Put a container's inspect document into the store."""
+        kind = (document["Config"].get("Labels") or {}).get(TYPE_LABEL)
+        any_id = str(document["Id"])
+        if kind == TYPE_SANDBOX:
+            checkpoint = self._checkpoints.get(any_id)
+            addresses = self._addresses.get(any_id) or (checkpoint.addresses if checkpoint is not None else ())
+            self._store.put_sandbox(sandbox_record(document, checkpoint, addresses))
+        elif kind == TYPE_CONTAINER:
+            self._store.put_container(container_record(document, self._store.images.get))
+
+    async def _read_images(self) -> None:
+        """Images are listed as a whole; one that has kept its names is not inspected again."""
+        records: list[ImageRecord] = []
+        for summary in await self._engine.images.list_all(through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S):
+            known = self._store.images.get(str(summary["Id"]))
+            names = (sorted(summary.get("RepoTags") or []), sorted(summary.get("RepoDigests") or []))
+            pinned = any(self._pinned(tag) for tag in summary.get("RepoTags") or [])
+            if known is not None and known.image.pinned == pinned and known.document.get("_names") == names:
+                records.append(known)
+                continue
+            try:
+                document = await self._engine.images.inspect(str(summary["Id"]), through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S)
+            except NotFound:
+                continue
+            records.append(image_record({**document, "_names": names}, pinned))
+        self._store.replace_images(records)
+
+
+def _first(group: BaseExceptionGroup[ServiceError]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def pinned_matcher(references: Callable[[], tuple[str, ...]]) -> Callable[[str], bool]:
+    """Whether a tag is one of the references that must never be collected, in whatever spelling."""
+
+    def matches(tag: str) -> bool:
+        return any(parse_reference(reference).name == tag for reference in references())
+
+    return matches

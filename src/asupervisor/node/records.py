@@ -1,0 +1,134 @@
+"""What the node has, as immutable records that carry their own encoded CRI form.
+
+A list or a status is answered by joining or returning these bytes: building the messages again for every call would cost a
+hundred times as much. A record is replaced, never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+from google.protobuf.message import Message
+
+from asupervisor.proto import cri
+
+SandboxId = NewType("SandboxId", str)
+"""The engine's id of a sandbox container: 64 hex digits."""
+ContainerId = NewType("ContainerId", str)
+"""The engine's id of a container: 64 hex digits."""
+ImageId = NewType("ImageId", str)
+"""The engine's id of an image: ``sha256:`` and 64 hex digits."""
+
+
+def encode_field(number: int, message: Message) -> bytes:
+    """One message as a length-delimited field of its parent: tag, length, bytes; fields of one list may simply be joined."""
+    payload = message.SerializeToString(deterministic=True)
+    return encode_tag(number, len(payload)) + payload
+
+
+def encode_tag(number: int, length: int) -> bytes:
+    """Tag and length of a length-delimited field (protobuf wire type 2)."""
+    return _varint(number << 3 | 2) + _varint(length)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxRecord:
+    """One pod sandbox.
+
+    Args:
+        status: its CRI status, as PodSandboxStatus answers it.
+        engine_name: the engine container's name, without the slash; empty when only a checkpoint knows the sandbox.
+        runtime: the OCI runtime that the engine chose or was given.
+        host_network: whether it shares the host's network.
+        pid: of its process in our pid namespace; 0 when it does not run.
+        known_to_engine: False when only a checkpoint is left of it.
+        complete: every step of RunPodSandbox holds.
+        cgroup_parent: as the engine has it.
+        resolv_conf_path: the pod's resolv.conf on the host.
+    """
+
+    id: SandboxId
+    status: cri.PodSandboxStatus
+    engine_name: str
+    runtime: str
+    host_network: bool
+    pid: int
+    known_to_engine: bool
+    complete: bool
+    cgroup_parent: str
+    resolv_conf_path: str
+    item_bytes: bytes = field(repr=False)
+    """``ListPodSandboxResponse.items``, one element."""
+    status_bytes: bytes = field(repr=False)
+    """``PodSandboxStatusResponse.status``."""
+
+    @property
+    def ready(self) -> bool:
+        """SANDBOX_READY: its process runs and every step of it holds."""
+        return self.status.state == cri.SANDBOX_READY
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRecord:
+    """One container of a sandbox.
+
+    Args:
+        status: its CRI status, as ContainerStatus answers it.
+        image_name: the image as the engine was told at creation.
+        pid: of its init process in our pid namespace; 0 when it does not run.
+        tty, stdin, stdin_once: as created.
+        log_path: the CRI log file that the container was created with; empty for none.
+        engine_log_path: the engine's own log file; empty where the log driver keeps none.
+        log_driver: the engine log driver of the container.
+        upper_dir: the writable layer on the host; empty where the storage driver does not tell.
+        cgroup_parent: as the engine has it.
+        runtime: the OCI runtime.
+    """
+
+    id: ContainerId
+    sandbox_id: SandboxId
+    status: cri.ContainerStatus
+    engine_name: str
+    image_name: str
+    pid: int
+    tty: bool
+    stdin: bool
+    stdin_once: bool
+    log_path: str
+    engine_log_path: str
+    log_driver: str
+    upper_dir: str
+    cgroup_parent: str
+    runtime: str
+    item_bytes: bytes = field(repr=False)
+    """``ListContainersResponse.containers``, one element."""
+    status_bytes: bytes = field(repr=False)
+    """``ContainerStatusResponse.status``."""
+
+    @property
+    def running(self) -> bool:
+        """CONTAINER_RUNNING."""
+        return self.status.state == cri.CONTAINER_RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image."""
+
+    id: ImageId
+    image: cri.Image
+    document: Mapping[str, Any] = field(repr=False)
+    """The engine's inspect document, for verbose answers."""
+    item_bytes: bytes = field(repr=False)
+    """``ListImagesResponse.images``, one element; ``ImageStatusResponse.image`` has the same number."""

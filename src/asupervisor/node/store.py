@@ -1,0 +1,197 @@
+"""What runs on this node, in memory: every list and status is answered from here, as ready bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from asupervisor.errors import InvalidArgument, NotFound
+from asupervisor.node.build import with_image
+from asupervisor.node.records import ContainerId, ContainerRecord, ImageRecord, SandboxId, SandboxRecord
+from asupervisor.translate.images import is_image_id, parse_reference
+
+Record = TypeVar("Record", SandboxRecord, ContainerRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One sandbox or container as it was and as it is; None where it was not or is no more."""
+
+    kind: Literal["sandbox", "container"]
+    before: SandboxRecord | ContainerRecord | None
+    after: SandboxRecord | ContainerRecord | None
+
+
+class NodeStore:
+    """Sandboxes, containers and images by id. Only the event loop's thread uses it; a change is seen by the next call.
+
+    Attributes:
+        sandboxes, containers, images: the records; read them, change them only through the methods.
+    """
+
+    def __init__(self) -> None:
+        self.sandboxes: dict[SandboxId, SandboxRecord] = {}
+        self.containers: dict[ContainerId, ContainerRecord] = {}
+        self.images: dict[str, ImageRecord] = {}
+        self._by_sandbox: dict[str, dict[ContainerId, ContainerRecord]] = {}
+        self._by_reference: dict[str, ImageRecord] = {}
+        self._sandbox_bytes: bytes | None = None
+        self._container_bytes: bytes | None = None
+        self._image_bytes: bytes | None = None
+        self._listeners: list[Callable[[Change], None]] = []
+
+    def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Have every change told, in order, as it is applied; the listener must not wait. Returns what ends it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell(self, change: Change) -> None:
+        for listener in tuple(self._listeners):
+            listener(change)
+
+    def put_sandbox(self, record: SandboxRecord) -> None:
+        """Add or replace a sandbox."""
+        before = self.sandboxes.get(record.id)
+        self.sandboxes[record.id] = record
+        self._sandbox_bytes = None
+        self._tell(Change("sandbox", before, record))
+
+    def put_container(self, record: ContainerRecord) -> None:
+        """Add or replace a container."""
+        before = self.containers.get(record.id)
+        self.containers[record.id] = record
+        self._by_sandbox.setdefault(record.sandbox_id, {})[record.id] = record
+        self._container_bytes = None
+        self._tell(Change("container", before, record))
+
+    def remove(self, any_id: str) -> None:
+        """Forget a sandbox or container; one that is not known is fine."""
+        sandbox = self.sandboxes.pop(SandboxId(any_id), None)
+        if sandbox is not None:
+            self._sandbox_bytes = None
+            self._tell(Change("sandbox", sandbox, None))
+        container = self.containers.pop(ContainerId(any_id), None)
+        if container is not None:
+            siblings = self._by_sandbox[container.sandbox_id]
+            siblings.pop(container.id)
+            if not siblings:
+                del self._by_sandbox[container.sandbox_id]
+            self._container_bytes = None
+            self._tell(Change("container", container, None))
+
+    def replace_images(self, records: Iterable[ImageRecord]) -> None:
+        """All images at once; containers whose image changed its names are told."""
+        before, self.images = self.images, {record.id: record for record in records}
+        self._by_reference = {
+            name: record for record in self.images.values() for name in (*record.image.repo_tags, *record.image.repo_digests)
+        }
+        self._image_bytes = None
+        for container in tuple(self.containers.values()):
+            image_id = container.status.image_id
+            old, new = before.get(image_id), self.images.get(image_id)
+            if (old.item_bytes if old else None) != (new.item_bytes if new else None):
+                self.put_container(with_image(container, new))
+
+    def containers_of(self, sandbox_id: str) -> list[ContainerRecord]:
+        """Every container of a sandbox."""
+        return list(self._by_sandbox.get(sandbox_id, {}).values())
+
+    def sandbox(self, id_or_prefix: str) -> SandboxRecord:
+        """A sandbox by its id or an unambiguous prefix of it.
+
+        Raises:
+            NotFound: there is none.
+            InvalidArgument: the prefix is empty or fits several.
+        """
+        return self.sandboxes.get(SandboxId(id_or_prefix)) or _by_prefix("pod sandbox", id_or_prefix, self.sandboxes.values())
+
+    def container(self, id_or_prefix: str) -> ContainerRecord:
+        """A container by its id or an unambiguous prefix of it.
+
+        Raises:
+            NotFound: there is none.
+            InvalidArgument: the prefix is empty or fits several.
+        """
+        return self.containers.get(ContainerId(id_or_prefix)) or _by_prefix("container", id_or_prefix, self.containers.values())
+
+    def image(self, reference: str) -> ImageRecord | None:
+        """An image by id, unambiguous id prefix, tag or digest in any spelling; None when the node has none of it."""
+        found = self.images.get(reference) or self._by_reference.get(reference)
+        if found is not None:
+            return found
+        if is_image_id(reference):
+            return self.images.get(f"sha256:{reference.removeprefix('sha256:')}")
+        try:
+            named = self._by_reference.get(parse_reference(reference).name)
+        except InvalidArgument:
+            named = None
+        if named is not None:
+            return named
+        prefix = reference.removeprefix("sha256:")
+        if len(prefix) >= 4 and all(digit in "0123456789abcdef" for digit in prefix):
+            fitting = [record for record in self.images.values() if record.id.startswith(f"sha256:{prefix}")]
+            if len(fitting) == 1:
+                return fitting[0]
+        return None
+
+    def list_sandboxes(self) -> bytes:
+        """A whole ListPodSandboxResponse."""
+        if self._sandbox_bytes is None:
+            self._sandbox_bytes = b"".join([record.item_bytes for record in self.sandboxes.values()])
+        return self._sandbox_bytes
+
+    def list_containers(self) -> bytes:
+        """A whole ListContainersResponse."""
+        if self._container_bytes is None:
+            self._container_bytes = b"".join([record.item_bytes for record in self.containers.values()])
+        return self._container_bytes
+
+    def list_images(self) -> bytes:
+        """A whole ListImagesResponse."""
+        if self._image_bytes is None:
+            self._image_bytes = b"".join([record.item_bytes for record in self.images.values()])
+        return self._image_bytes
+
+    def select_sandboxes(
+        self, id_prefix: str = "", state: int | None = None, labels: Mapping[str, str] | None = None
+    ) -> list[SandboxRecord]:
+        """Sandboxes that meet every condition given (CRI PodSandboxFilter)."""
+        return [
+            record
+            for record in _fitting(self.sandboxes.values(), id_prefix)
+            if (state is None or record.status.state == state) and _has_labels(record.status.labels, labels)
+        ]
+
+    def select_containers(
+        self, id_prefix: str = "", state: int | None = None, sandbox_prefix: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[ContainerRecord]:
+        """Containers that meet every condition given (CRI ContainerFilter)."""
+        if sandbox_prefix in self._by_sandbox:
+            candidates: Iterable[ContainerRecord] = self._by_sandbox[sandbox_prefix].values()
+        else:
+            candidates = (record for record in self.containers.values() if record.sandbox_id.startswith(sandbox_prefix))
+        return [
+            record
+            for record in _fitting(candidates, id_prefix)
+            if (state is None or record.status.state == state) and _has_labels(record.status.labels, labels)
+        ]
+
+
+def _fitting(records: Iterable[Record], id_prefix: str) -> Iterable[Record]:
+    return (record for record in records if record.id.startswith(id_prefix)) if id_prefix else records
+
+
+def _has_labels(labels: Mapping[str, str], wanted: Mapping[str, str] | None) -> bool:
+    return not wanted or all(labels.get(key) == value for key, value in wanted.items())
+
+
+def _by_prefix(what: str, prefix: str, records: Iterable[Record]) -> Record:
+    if not prefix:
+        raise InvalidArgument(f"the {what} id is empty")
+    found = [record for record in records if record.id.startswith(prefix)]
+    if not found:
+        raise NotFound(f"{what} {prefix} does not exist", subject=prefix)
+    if len(found) > 1:
+        raise InvalidArgument(f"{what} id {prefix} is ambiguous: {len(found)} of them begin with it", subject=prefix)
+    return found[0]

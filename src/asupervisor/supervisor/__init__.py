@@ -1,0 +1,5 @@
+"""The node service as an async context: ``async with Supervisor(Config(…)) as supervisor``."""
+
+from asupervisor.supervisor.supervisor import Supervisor
+
+__all__ = ["Supervisor"]

@@ -1,0 +1,48 @@
+"""systemd's notification protocol (sd_notify): READY, STATUS, WATCHDOG and STOPPING, as datagrams to ``$NOTIFY_SOCKET``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+
+import anyio
+
+_logger = logging.getLogger("asupervisor.supervisor.notify")
+
+
+class Notifier:
+    """Says nothing where nobody listens.
+
+    Args:
+        address: ``$NOTIFY_SOCKET``; empty where systemd did not start this process.
+        watchdog_usec: ``$WATCHDOG_USEC`` in microseconds; 0 for no watchdog.
+    """
+
+    def __init__(self, address: str = "", watchdog_usec: int = 0) -> None:
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self.watchdog_s = watchdog_usec / 1e6
+
+    @classmethod
+    def from_environment(cls) -> Notifier:
+        """As systemd set it for this process, and for this process only."""
+        mine = os.environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
+        usec = os.environ.get("WATCHDOG_USEC", "0")
+        return cls(os.environ.get("NOTIFY_SOCKET", ""), int(usec) if mine and usec.isdigit() else 0)
+
+    def send(self, **fields: str) -> None:
+        """Send ``NAME=value`` lines, such as ``send(READY="1", STATUS="…")``; a deaf systemd is logged, nothing more."""
+        if not self._address:
+            return
+        message = "\n".join(f"{name}={value}" for name, value in fields.items())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.sendto(message.encode(), self._address)
+        except OSError as error:
+            _logger.warning("systemd could not be notified: %s", error)
+
+    async def run_watchdog(self) -> None:
+        """Send a sign of life twice in each watchdog period: it stops with the event loop, which is the point."""
+        while self.watchdog_s > 0:
+            self.send(WATCHDOG="1")
+            await anyio.sleep(self.watchdog_s / 2)

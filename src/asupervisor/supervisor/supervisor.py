@@ -1,0 +1,226 @@
+"""The composition root: the nesting of the scopes below is the order of the start, and read upwards, of the stop.
+
+task group → engine client → probe → node state and its feed → pod network → verbs → CRI server → remote services
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import anyio
+from anyio.abc import TaskGroup
+
+from asupervisor.config import Config, uses_legacy_cadvisor_stats
+from asupervisor.dockershim.boundary import Boundary
+from asupervisor.dockershim.operations import Operations
+from asupervisor.dockershim.pause import PauseImage
+from asupervisor.dockershim.pulls import Pulls
+from asupervisor.dockershim.recovery import run_recovery
+from asupervisor.dockershim.server import CriServer, endpoint_path, owned_socket_path
+from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
+from asupervisor.engine.client import EngineClient
+from asupervisor.engine.endpoint import resolve_endpoint
+from asupervisor.engine.probe import Probe
+from asupervisor.errors import ConfigError, ServiceError
+from asupervisor.metrics import Metrics
+from asupervisor.network.plugin import NetworkPlugin
+from asupervisor.network.select import network_plugin
+from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.feed import Feed, pinned_matcher
+from asupervisor.node.store import NodeStore
+from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+
+_logger = logging.getLogger("asupervisor.supervisor")
+_CLEANUP_DEADLINE_S = 10.0
+_FIRST_SYNC_S = 5.0
+
+
+class _EngineMetrics:
+    """Counts the engine's operations."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def engine_operation(self, operation: str, seconds: float, error: ServiceError | None) -> None:
+        self._metrics.engine(operation).end(
+            seconds, failed=error is not None, timed_out=error is not None and error.code == "DEADLINE_EXCEEDED"
+        )
+
+
+class Supervisor:
+    """The node service in one async context: everything runs inside it and nothing outlives it, but the containers.
+
+    ``async with Supervisor(config) as supervisor:`` works in any program on asyncio, its own task group or not; several can
+    live in one event loop. Leaving the context stops it gracefully; the host's own cancellation does so too.
+
+    Args:
+        config: the settings.
+        on_step: told each step of a change right after it was taken (see :class:`Shim`).
+
+    Attributes:
+        runtime, images: the remote services, connected to the endpoints (CRI over gRPC, as kubelet would be).
+        shim: the collaborators of the CRI verbs; None for the ``remote`` runtime.
+        metrics: this supervisor's figures.
+
+    Raises:
+        ConfigError: the settings contradict the node (a cgroup driver that is not the engine's).
+        ServiceError: what cannot be started.
+    """
+
+    runtime: RemoteRuntimeService
+    images: RemoteImageService
+
+    def __init__(self, config: Config, *, on_step: StepObserver = no_observer) -> None:
+        self.config = config
+        self.metrics = Metrics()
+        self.shim: Shim | None = None
+        self.uses_legacy_cadvisor_stats = uses_legacy_cadvisor_stats(config.container_runtime, config.runtime_endpoint, sys.platform)
+        self._on_step = on_step
+        self._stack = AsyncExitStack()
+        self._stopping = False
+        self._skip_grace = anyio.Event()
+        self._started_at = time.monotonic()
+
+    async def __aenter__(self) -> Supervisor:
+        await self._stack.__aenter__()
+        try:
+            tasks = await self._stack.enter_async_context(anyio.create_task_group())
+            self._stack.callback(tasks.cancel_scope.cancel)
+            if self.config.container_runtime == "docker":
+                await self._start_docker(tasks)
+            await self._connect()
+        except BaseException:
+            await self._stack.__aexit__(*sys.exc_info())
+            raise
+        # The node as it is now stays; without this every full collection walks all of it, for 5 to 10 ms.
+        gc.collect()
+        gc.freeze()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        self._stopping = True
+        return await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the node can run pods now: the engine is in step, the network is ready, the service is not stopping."""
+        return not self.not_ready_reasons
+
+    @property
+    def not_ready_reasons(self) -> list[str]:
+        """Why :attr:`ready` is false, one sentence each; empty when it is true."""
+        reasons = ["the service is stopping"] if self._stopping else []
+        if self.shim is not None:
+            if not self.shim.engine.health.ready:
+                reasons.append(self.shim.engine.health.message)
+            network = self.shim.network.status()
+            if not network.ready:
+                reasons.append(network.message)
+        return reasons
+
+    @property
+    def summary(self) -> str:
+        """One line that names the endpoint, the engine with its version, and the network plugin."""
+        if self.shim is None:
+            return f"connected to the CRI at {self.config.runtime_endpoint}"
+        engine = self.shim.engine
+        version = engine.version.get("Version") or "not there yet"
+        return (
+            f"serving the CRI at {self.config.runtime_endpoint}; Docker Engine {version} at {engine.endpoint}; "
+            f"network plugin {self.shim.network.name}"
+        )
+
+    def skip_grace(self) -> None:
+        """Stop without waiting for calls in flight (a second signal)."""
+        self._skip_grace.set()
+
+    async def _start_docker(self, tasks: TaskGroup) -> None:
+        config = self.config
+        root = Path(config.root_directory)
+        path = endpoint_path(config.runtime_endpoint)
+        self._stack.enter_context(owned_socket_path(path))
+        checkpoints = CheckpointStore(root)
+        await checkpoints.load()
+        network = network_plugin(config.network, root / "network")
+        await tasks.start(network.run, name="pod network")
+        engine = EngineClient(resolve_endpoint(config.docker_endpoint), config.runtime_request_timeout_s, _EngineMetrics(self.metrics))
+        await engine.open()
+        self._stack.push_async_callback(self._shielded, engine.close, _CLEANUP_DEADLINE_S)
+        self.shim = shim = self._shim(tasks, engine, network, checkpoints)
+        server = CriServer(path, Boundary(shim, self.metrics))
+        await server.start()
+        self._stack.push_async_callback(self._stop, server, shim)
+        probe = Probe(
+            engine, config.engine_probe_interval_s, config.engine_probe_deadline_s, config.engine_connect_deadline_s, self._check_engine
+        )
+        await tasks.start(shim.feed.run, name="node state")
+        await tasks.start(partial(run_recovery, shim), name="recovery")
+        await tasks.start(probe.run, name="engine probe")
+        # A node boots in any order: an engine that is not there yet is waited for with the server up, not here.
+        await probe.first_answer.wait()
+        if engine.health.reachable:
+            with anyio.move_on_after(_FIRST_SYNC_S):
+                await engine.health.wait_ready()
+
+    def _shim(self, tasks: TaskGroup, engine: EngineClient, network: NetworkPlugin, checkpoints: CheckpointStore) -> Shim:
+        store = NodeStore()
+        pause = PauseImage(self.config.pod_infra_container_image, engine, store)
+        feed = Feed(engine, store, checkpoints, tasks, pinned_matcher(lambda: pause.pinned), on_event=self.metrics.event_applied)
+        return Shim(
+            config=self.config,
+            engine=engine,
+            store=store,
+            feed=feed,
+            checkpoints=checkpoints,
+            network=network,
+            operations=Operations(tasks),
+            pause=pause,
+            pulls=Pulls(tasks, engine, feed, store, self.config.image_pull_progress_deadline_s),
+            on_step=self._on_step,
+        )
+
+    def _check_engine(self, engine: EngineClient) -> None:
+        wanted, has = self.config.cgroup_driver, engine.cgroup_driver
+        if wanted and has and wanted != has:
+            raise ConfigError(f'--cgroup-driver is "{wanted}" but Docker Engine at {engine.endpoint} uses "{has}"; make them the same')
+        if engine.oom_floor is not None:
+            _logger.warning(
+                "Docker Engine may not lower oom_score_adj on this host (no CAP_SYS_RESOURCE): scores below %d are raised to it",
+                engine.oom_floor,
+            )
+
+    async def _connect(self) -> None:
+        config = self.config
+        timeout_s = config.runtime_request_timeout_s
+        self.runtime = await self._stack.enter_async_context(RemoteRuntimeService.connect(config.runtime_endpoint, timeout_s))
+        self.images = await self._stack.enter_async_context(RemoteImageService.connect(config.effective_image_endpoint, timeout_s))
+
+    async def _stop(self, server: CriServer, shim: Shim) -> None:
+        """Not ready, nothing accepted, calls and changes finish within the grace; cancelled work is then answered for."""
+        self._stopping = True
+        grace_s = self.config.shutdown_grace_s
+        with anyio.CancelScope(shield=True), anyio.move_on_after(grace_s + _CLEANUP_DEADLINE_S):
+            async with anyio.create_task_group() as tasks:
+
+                async def skip() -> None:
+                    await self._skip_grace.wait()
+                    patience.cancel()
+
+                tasks.start_soon(skip)
+                with anyio.move_on_after(grace_s) as patience:
+                    await server.drain()
+                    await shim.operations.drain()
+                tasks.cancel_scope.cancel()
+            await server.stop()
+
+    async def _shielded(self, close: Callable[[], Awaitable[None]], deadline_s: float) -> None:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(deadline_s):
+            await close()

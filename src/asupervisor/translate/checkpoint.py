@@ -1,0 +1,167 @@
+"""A sandbox's checkpoint: the file that dockershim and cri-dockerd keep for each sandbox, byte-compatible both ways.
+
+``{"version":"v1","name":…,"namespace":…,"data":{…},"checksum":N}``; the checksum is FNV-1a (32 bit) over the text that Go's
+spew prints for the data, with the names of the Go types in it. cri-dockerd and the in-tree dockershim name the types
+differently; both are accepted, cri-dockerd's is written. What only this service knows stands under a key of its own,
+``asupervisor``, which the others pass over.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from asupervisor.errors import Internal
+
+_VERSION = "v1"
+_OWN_KEY = "asupervisor"
+_PEERS = (("core", "config"), ("dockershim", "dockershim"))
+"""Go packages of CheckpointData and of PortMapping: cri-dockerd's first, since that is what is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPort:
+    """One port mapping of a checkpoint; None where the field was left out."""
+
+    protocol: str | None = None
+    container_port: int | None = None
+    host_port: int | None = None
+    host_ip: str | None = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What is kept of a sandbox.
+
+    Args:
+        name, namespace: the pod's.
+        port_mappings: its host ports, in the order of the request.
+        host_network: whether it is on the host's network.
+        complete: every step of RunPodSandbox holds; a peer's checkpoint, which cannot tell, counts as complete.
+        addresses: what the network plugin returned.
+        runtime_handler: exactly as the request gave it; None where a peer wrote the checkpoint.
+        uid: the pod's uid; empty where a peer wrote the checkpoint.
+        attempt: the sandbox's attempt.
+    """
+
+    name: str
+    namespace: str
+    port_mappings: tuple[CheckpointPort, ...] = ()
+    host_network: bool = False
+    complete: bool = True
+    addresses: tuple[str, ...] = ()
+    runtime_handler: str | None = None
+    uid: str = ""
+    attempt: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def _spew(checkpoint: Checkpoint, packages: tuple[str, str]) -> str:
+    outer, inner = packages
+    if checkpoint.port_mappings:
+        ports = "[" + " ".join(_spew_port(port, inner) for port in checkpoint.port_mappings) + "]"
+    else:
+        ports = "<nil>"
+    host_network = "true" if checkpoint.host_network else "false"
+    return f"({outer}.CheckpointData){{PortMappings:([]*{inner}.PortMapping){ports} HostNetwork:(bool){host_network}}}"
+
+
+def _spew_port(port: CheckpointPort, package: str) -> str:
+    def pointer(kind: str, value: object) -> str:
+        return f"(*{kind})" + ("<nil>" if value is None else str(value))
+
+    return (
+        f"<*>{{Protocol:{pointer(f'{package}.Protocol', port.protocol)} ContainerPort:{pointer('int32', port.container_port)}"
+        f" HostPort:{pointer('int32', port.host_port)} HostIP:(string){port.host_ip or ''}}}"
+    )
+
+
+def _fnv1a(text: str) -> int:
+    value = 0x811C9DC5
+    for byte in text.encode():
+        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return value
+
+
+def checksum(checkpoint: Checkpoint, packages: tuple[str, str] = _PEERS[0]) -> int:
+    """The checksum that a peer whose Go types live in ``packages`` computes."""
+    return _fnv1a(_spew(checkpoint, packages))
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """The file's content; fields that are zero are left out, as Go does it."""
+    data: dict[str, Any] = {}
+    if checkpoint.port_mappings:
+        data["port_mappings"] = [
+            {
+                key: value
+                for key, value in (
+                    ("protocol", port.protocol),
+                    ("container_port", port.container_port),
+                    ("host_port", port.host_port),
+                    ("host_ip", port.host_ip or None),
+                )
+                if value is not None
+            }
+            for port in checkpoint.port_mappings
+        ]
+    if checkpoint.host_network:
+        data["host_network"] = True
+    own = {
+        **checkpoint.extra,
+        "complete": checkpoint.complete,
+        "addresses": list(checkpoint.addresses),
+        "runtime_handler": checkpoint.runtime_handler,
+        "uid": checkpoint.uid,
+        "attempt": checkpoint.attempt,
+    }
+    document = {
+        "version": _VERSION,
+        "name": checkpoint.name,
+        "namespace": checkpoint.namespace,
+        "data": data,
+        "checksum": checksum(checkpoint),
+        _OWN_KEY: own,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def decode_checkpoint(content: bytes, where: str) -> Checkpoint:
+    """Read a file's content.
+
+    Args:
+        content: the file as it is.
+        where: its path, for the error.
+
+    Raises:
+        Internal: it is no checkpoint, or its checksum is none that a known writer computes.
+    """
+    try:
+        document = json.loads(content)
+        data = document["data"]
+        ports = tuple(
+            CheckpointPort(port.get("protocol"), port.get("container_port"), port.get("host_port"), port.get("host_ip") or "")
+            for port in data.get("port_mappings") or ()
+        )
+        own = dict(document.get(_OWN_KEY) or {})
+        checkpoint = Checkpoint(
+            name=document["name"],
+            namespace=document["namespace"],
+            port_mappings=ports,
+            host_network=bool(data.get("host_network")),
+            complete=bool(own.pop("complete", True)),
+            addresses=tuple(own.pop("addresses", ())),
+            runtime_handler=own.pop("runtime_handler", None),
+            uid=own.pop("uid", ""),
+            attempt=int(own.pop("attempt", 0)),
+            extra=own,
+        )
+        found = document["checksum"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Internal(f"the sandbox checkpoint {where} cannot be read: {error!r}", operation="read checkpoint", subject=where) from error
+    if found not in {checksum(checkpoint, packages) for packages in _PEERS}:
+        raise Internal(
+            f"the sandbox checkpoint {where} is corrupt: its checksum {found} is wrong", operation="read checkpoint", subject=where
+        )
+    return checkpoint

@@ -1,0 +1,132 @@
+"""A CRI container as an engine container."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asupervisor.errors import InvalidArgument
+from asupervisor.proto import cri
+from asupervisor.translate.labels import container_labels
+from asupervisor.translate.mounts import engine_mounts
+from asupervisor.translate.names import container_name
+from asupervisor.translate.namespaces import container_modes
+from asupervisor.translate.resources import cgroup_parent, engine_resources
+from asupervisor.translate.security import ReadProfile, container_security
+from asupervisor.translate.signals import engine_signal
+
+_SHM_BYTES = 64 << 20
+
+
+def check_container_config(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> None:
+    """Refuse what cannot be created, before anything is.
+
+    Raises:
+        InvalidArgument: it names the field.
+    """
+    if not config.metadata.name:
+        raise InvalidArgument("the container config needs metadata with a name")
+    if not sandbox_config.metadata.name:
+        raise InvalidArgument(f"container {config.metadata.name}: the request has no sandbox_config with metadata")
+    subject = container_subject(config, sandbox_config)
+    if not config.image.image:
+        raise InvalidArgument(f"{subject}: no image is named")
+    if config.HasField("windows"):
+        raise InvalidArgument(f"{subject}: this node runs Linux; the windows config cannot be applied")
+    if config.log_path.startswith("/"):
+        raise InvalidArgument(f'{subject}: log_path "{config.log_path}" must be relative to the sandbox\'s log_directory')
+
+
+def container_subject(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
+    """A container in the words of errors and logs: ``container name of pod namespace/name``."""
+    metadata = sandbox_config.metadata
+    return f"container {config.metadata.name} of pod {metadata.namespace}/{metadata.name}"
+
+
+def log_path(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
+    """The CRI log file: log_directory and log_path joined; empty where either is missing."""
+    if not config.log_path or not sandbox_config.log_directory:
+        return ""
+    return f"{sandbox_config.log_directory.rstrip('/')}/{config.log_path}"
+
+
+def engine_container_name(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
+    """The engine container's name."""
+    pod = sandbox_config.metadata
+    return container_name(config.metadata.name, pod.name, pod.namespace, pod.uid, config.metadata.attempt)
+
+
+def container_body(
+    config: cri.ContainerConfig,
+    sandbox_config: cri.PodSandboxConfig,
+    *,
+    sandbox_id: str,
+    runtime: str,
+    target_id: str,
+    cgroup_driver: str,
+    api_version: tuple[int, int],
+    oom_floor: int | None,
+    read_profile: ReadProfile,
+) -> dict[str, Any]:
+    """The body of ``POST /containers/create`` for a container of a sandbox.
+
+    Args:
+        config: its host paths resolved and checked.
+        sandbox_config: of its sandbox.
+        sandbox_id: the sandbox's full id.
+        runtime: the sandbox's OCI runtime.
+        target_id: full id of the container whose pid namespace it joins (TARGET); empty for none.
+        cgroup_driver: the engine's.
+        api_version: the engine's.
+        oom_floor: the lowest oom_score_adj that it can give; None for no limit.
+        read_profile: reads localhost seccomp profiles.
+
+    Raises:
+        ServiceError: a setting that cannot be applied.
+    """
+    subject = container_subject(config, sandbox_config)
+    context = config.linux.security_context
+    user, security = container_security(context, read_profile, subject)
+    body: dict[str, Any] = {
+        "Image": config.image.image,
+        "Entrypoint": list(config.command) or None,
+        "Cmd": list(config.args) or None,
+        "Env": _environment(config, subject),
+        "WorkingDir": config.working_dir,
+        "User": user,
+        "Labels": container_labels(config.labels, config.annotations, sandbox_id, log_path(config, sandbox_config)),
+        "OpenStdin": config.stdin,
+        "StdinOnce": config.stdin_once,
+        "Tty": config.tty,
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {
+            **container_modes(context.namespace_options, sandbox_id, target_id, subject),
+            **security,
+            **engine_resources(config.linux.resources, oom_floor, subject),
+            "CgroupParent": cgroup_parent(sandbox_config.linux.cgroup_parent, cgroup_driver),
+            "Mounts": engine_mounts(list(config.mounts), api_version, subject),
+            "Devices": [
+                {"PathOnHost": device.host_path, "PathInContainer": device.container_path, "CgroupPermissions": device.permissions}
+                for device in config.devices
+            ],
+            "RestartPolicy": {"Name": "no"},
+            "ShmSize": _SHM_BYTES,
+            "Runtime": runtime,
+        },
+    }
+    if config.CDI_devices:
+        body["HostConfig"]["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [device.name for device in config.CDI_devices]}]
+    if config.stop_signal != cri.SIGNAL_RUNTIME_DEFAULT:
+        body["StopSignal"] = engine_signal(config.stop_signal)
+    return body
+
+
+def _environment(config: cri.ContainerConfig, subject: str) -> list[str]:
+    entries = []
+    for entry in config.envs:
+        try:
+            entries.append(f"{entry.key}={entry.value.decode()}")
+        except UnicodeDecodeError as error:
+            raise InvalidArgument(
+                f"{subject}: the value of the environment variable {entry.key} is not UTF-8, which Docker Engine's API cannot carry"
+            ) from error
+    return entries

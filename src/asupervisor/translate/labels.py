@@ -1,0 +1,45 @@
+"""CRI labels and annotations as engine labels, and back: the annotations carry a prefix, the internal ones stay hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from asupervisor.translate.names import SANDBOX_CONTAINER_NAME
+
+TYPE_LABEL = "io.kubernetes.docker.type"
+TYPE_SANDBOX = "podsandbox"
+TYPE_CONTAINER = "container"
+SANDBOX_ID_LABEL = "io.kubernetes.sandbox.id"
+LOG_PATH_LABEL = "io.kubernetes.container.logpath"
+CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
+ANNOTATION_PREFIX = "annotation."
+_INTERNAL = (TYPE_LABEL, SANDBOX_ID_LABEL, LOG_PATH_LABEL)
+
+
+def sandbox_labels(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:
+    """Engine labels of a sandbox."""
+    return {**_merged(labels, annotations), TYPE_LABEL: TYPE_SANDBOX, CONTAINER_NAME_LABEL: SANDBOX_CONTAINER_NAME}
+
+
+def container_labels(labels: Mapping[str, str], annotations: Mapping[str, str], sandbox_id: str, log_path: str) -> dict[str, str]:
+    """Engine labels of a container; ``log_path`` is absolute or empty."""
+    return {**_merged(labels, annotations), TYPE_LABEL: TYPE_CONTAINER, SANDBOX_ID_LABEL: sandbox_id, LOG_PATH_LABEL: log_path}
+
+
+def _merged(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:
+    return {**labels, **{ANNOTATION_PREFIX + key: value for key, value in annotations.items()}}
+
+
+def split_labels(engine_labels: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """CRI labels and annotations out of an engine container's labels."""
+    is_sandbox = engine_labels.get(TYPE_LABEL) == TYPE_SANDBOX
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    for key, value in engine_labels.items():
+        if key in _INTERNAL or (is_sandbox and key == CONTAINER_NAME_LABEL):
+            continue
+        if key.startswith(ANNOTATION_PREFIX):
+            annotations[key.removeprefix(ANNOTATION_PREFIX)] = value
+        else:
+            labels[key] = value
+    return labels, annotations

@@ -1,0 +1,113 @@
+"""CRI mounts as engine mounts, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asupervisor.errors import FailedPrecondition, InvalidArgument
+from asupervisor.proto import cri
+
+_PROPAGATION = {
+    cri.PROPAGATION_PRIVATE: "rprivate",
+    cri.PROPAGATION_HOST_TO_CONTAINER: "rslave",
+    cri.PROPAGATION_BIDIRECTIONAL: "rshared",
+}
+_PROPAGATION_BACK = {
+    "": cri.PROPAGATION_PRIVATE,
+    "private": cri.PROPAGATION_PRIVATE,
+    "rprivate": cri.PROPAGATION_PRIVATE,
+    "slave": cri.PROPAGATION_HOST_TO_CONTAINER,
+    "rslave": cri.PROPAGATION_HOST_TO_CONTAINER,
+    "shared": cri.PROPAGATION_BIDIRECTIONAL,
+    "rshared": cri.PROPAGATION_BIDIRECTIONAL,
+}
+IMAGE_MOUNTS_SINCE = (1, 48)
+RECURSIVE_READ_ONLY_SINCE = (1, 44)
+
+
+def engine_mounts(mounts: list[cri.Mount], api_version: tuple[int, int], subject: str) -> list[dict[str, Any]]:
+    """HostConfig.Mounts; host paths must be resolved and checked by the caller.
+
+    Raises:
+        InvalidArgument: a mount without a container path, or a combination that the CRI forbids.
+        FailedPrecondition: what this engine's API cannot do yet; the message names the version that can.
+    """
+    return [_engine_mount(mount, api_version, subject) for mount in mounts]
+
+
+def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) -> dict[str, Any]:
+    if not mount.container_path:
+        raise InvalidArgument(f'{subject}: a mount of "{mount.host_path}" has no container_path')
+    where = f"{subject}: mount {mount.container_path}"
+    if mount.uidMappings or mount.gidMappings:
+        raise InvalidArgument(f"{where}: id-mapped mounts need user namespaces, which Docker Engine does not give a pod")
+    if mount.mount_options:
+        raise InvalidArgument(f"{where}: mount_options are not supported by Docker Engine (RuntimeFeatures.mount_options is false)")
+    if mount.HasField("image") and mount.image.image:
+        if mount.host_path:
+            raise InvalidArgument(f"{where}: has both an image and a host_path")
+        if api_version < IMAGE_MOUNTS_SINCE:
+            raise FailedPrecondition(
+                f"{where}: image volumes need Docker Engine API {IMAGE_MOUNTS_SINCE[0]}.{IMAGE_MOUNTS_SINCE[1]} (Docker 28); "
+                f"this engine speaks {api_version[0]}.{api_version[1]}"
+            )
+        entry: dict[str, Any] = {"Type": "image", "Source": mount.image.image, "Target": mount.container_path, "ReadOnly": True}
+        if mount.image_sub_path:
+            entry["ImageOptions"] = {"Subpath": mount.image_sub_path}
+        return entry
+    if not mount.host_path:
+        raise InvalidArgument(f"{where}: has no host_path")
+    bind: dict[str, Any] = {"Propagation": _PROPAGATION[mount.propagation]}
+    if mount.recursive_read_only:
+        if not mount.readonly:
+            raise InvalidArgument(f"{where}: recursive_read_only needs readonly")
+        if mount.propagation != cri.PROPAGATION_PRIVATE:
+            raise InvalidArgument(f"{where}: recursive_read_only needs PROPAGATION_PRIVATE")
+        if api_version < RECURSIVE_READ_ONLY_SINCE:
+            raise FailedPrecondition(
+                f"{where}: recursive read-only mounts need Docker Engine API {RECURSIVE_READ_ONLY_SINCE[0]}.{RECURSIVE_READ_ONLY_SINCE[1]} "
+                f"(Docker 25); this engine speaks {api_version[0]}.{api_version[1]}"
+            )
+        bind["ReadOnlyForceRecursive"] = True
+    elif mount.readonly and api_version >= RECURSIVE_READ_ONLY_SINCE:
+        # From this API on the engine makes read-only mounts recursive by itself; the CRI wants that only where it is asked for.
+        bind["ReadOnlyNonRecursive"] = True
+    return {"Type": "bind", "Source": mount.host_path, "Target": mount.container_path, "ReadOnly": mount.readonly, "BindOptions": bind}
+
+
+def cri_mounts(document: dict[str, Any]) -> list[cri.Mount]:
+    """Mounts of a container as they are, out of its inspect document.
+
+    What was asked for (HostConfig) tells recursion and image; what is there (Mounts) tells the rest, so that a mount made by an image's
+    VOLUME is left out and a container made by a peer with ``Binds`` is read too.
+    """
+    asked = {entry.get("Target"): entry for entry in (document.get("HostConfig") or {}).get("Mounts") or []}
+    mounts = []
+    for entry in document.get("Mounts") or []:
+        target = entry.get("Destination", "")
+        wanted = asked.pop(target, {})
+        if entry.get("Type") == "bind":
+            mounts.append(
+                cri.Mount(
+                    container_path=target,
+                    host_path=entry.get("Source", ""),
+                    readonly=not entry.get("RW", True),
+                    propagation=_PROPAGATION_BACK.get(entry.get("Propagation", ""), cri.PROPAGATION_PRIVATE),
+                    recursive_read_only=bool((wanted.get("BindOptions") or {}).get("ReadOnlyForceRecursive")),
+                )
+            )
+        elif entry.get("Type") == "image" or wanted.get("Type") == "image":
+            mounts.append(_image_mount(wanted or {"Target": target, "Source": entry.get("Source", "")}))
+    # An engine may list image mounts only as asked for, and not at all before the start.
+    mounts += [_image_mount(entry) for entry in asked.values() if entry.get("Type") == "image"]
+    return mounts
+
+
+def _image_mount(entry: dict[str, Any]) -> cri.Mount:
+    source = entry.get("Source", "")
+    return cri.Mount(
+        container_path=entry.get("Target", ""),
+        readonly=True,
+        image=cri.ImageSpec(image=source, user_specified_image=source),
+        image_sub_path=(entry.get("ImageOptions") or {}).get("Subpath", ""),
+    )

@@ -1,0 +1,25 @@
+"""The engine's RFC 3339 times as Unix nanoseconds, 0 where there is none."""
+
+from __future__ import annotations
+
+import calendar
+import re
+
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)$")
+
+
+def unix_nanoseconds(text: str | None) -> int:
+    """Nanoseconds since 1970 of a time such as ``2026-01-02T03:04:05.678901234Z``.
+
+    The engine writes the year 1 for "never": that, an empty text and one that is no time are 0, as the CRI wants it.
+    """
+    match = _TIME.match(text or "")
+    if match is None or match.group(1) < "1970":
+        return 0
+    year, month, day, hour, minute, second = (int(match.group(i)) for i in range(1, 7))
+    seconds = calendar.timegm((year, month, day, hour, minute, second))
+    zone = match.group(8)
+    if zone != "Z":
+        sign = 1 if zone[0] == "-" else -1
+        seconds += sign * (int(zone[1:3]) * 3600 + int(zone[4:6]) * 60)
+    return seconds * 1_000_000_000 + int((match.group(7) or "").ljust(9, "0"))
