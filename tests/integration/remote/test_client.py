@@ -1,0 +1,493 @@
+"""The client against a real gRPC server on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import grpc
+import pytest
+
+from asupervisor import errors
+from asupervisor.proto import cri
+from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+from asupervisor.remote.deadlines import DEADLINES, Deadline
+from tests.integration.remote.server import METHODS, CriServer
+
+V1, V1ALPHA2 = "v1", "v1alpha2"
+TIMEOUT_S = 20.0
+ROUNDED_UP_S = 2.0
+"""gRPC sends a deadline in few digits, rounded up."""
+
+ARGUMENTS: dict[str, Any] = {
+    "pod_sandbox_id": "sandbox",
+    "container_id": "container",
+    "cmd": ["true"],
+    "config": cri.PodSandboxConfig(hostname="pod"),
+    "sandbox_config": cri.PodSandboxConfig(hostname="pod"),
+    "image": "busybox",
+    "location": "/tmp/checkpoint",
+    "output_path": "/tmp/checkpoint",
+    "checkpoint_path": "/tmp/checkpoint",
+    "runtime_config": cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr="10.1.0.0/16")),
+}
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run one test's coroutine; nothing in these tests takes this long unless it hangs."""
+
+    async def bounded() -> None:
+        with anyio.fail_after(60):
+            await test()
+
+    asyncio.run(bounded())
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> str:
+    return f"unix://{tmp_path}/cri.sock"
+
+
+@asynccontextmanager
+async def runtime_of(server: CriServer, endpoint: str, timeout_s: float = TIMEOUT_S) -> AsyncIterator[RemoteRuntimeService]:
+    async with server.listening(endpoint), RemoteRuntimeService.connect(endpoint, timeout_s) as runtime:
+        yield runtime
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    """Return when the condition holds; the test's own limit ends it otherwise."""
+    while not condition():  # noqa: ASYNC110  what is waited for happens in the server
+        await anyio.sleep(0.01)
+
+
+def answer(*responses: Any) -> Any:
+    """A behaviour that answers so: one message, or the messages of a stream."""
+
+    async def behaviour(_request: Any, _context: Any) -> Any:
+        return responses[0] if len(responses) == 1 else list(responses)
+
+    return behaviour
+
+
+def fail(code: grpc.StatusCode, details: str) -> Any:
+    async def behaviour(_request: Any, context: Any) -> Any:
+        await context.abort(code, details)
+
+    return behaviour
+
+
+def hang() -> Any:
+    async def behaviour(_request: Any, _context: Any) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+    return behaviour
+
+
+async def invoke(method: str, runtime: RemoteRuntimeService, images: RemoteImageService) -> Any:
+    """Call the client's method for an RPC with the arguments that it demands."""
+    service, rpc = method.split("/")
+    client = runtime if service == "RuntimeService" else images
+    function = getattr(client, re.sub(r"(?<=[a-z])(?=[A-Z])", "_", rpc).lower())
+    required = [name for name, parameter in inspect.signature(function).parameters.items() if parameter.default is parameter.empty]
+    arguments = {name: ARGUMENTS[name] for name in required}
+    if method == "RuntimeService/CreateContainer":
+        arguments["config"] = cri.ContainerConfig(log_path="0.log")
+    if METHODS[method].server_streaming:
+        return [item async for item in function(**arguments)]
+    return await function(**arguments)
+
+
+@pytest.mark.parametrize("version", [V1, V1ALPHA2])
+def test_every_rpc_reaches_its_server_within_its_deadline(version: str, endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(version)
+        async with runtime_of(server, endpoint) as runtime, RemoteImageService.connect(endpoint, TIMEOUT_S, sharing=runtime) as images:
+            assert (runtime.api_version, images.api_version) == (version, version)
+            for method in METHODS:
+                await invoke(method, runtime, images)
+                assert server.calls[-1] == (version, method)
+                remaining = server.remaining_s[method]
+                if DEADLINES[method] in (Deadline.NONE, Deadline.REQUEST_AFTER_OWN_OR_NONE):
+                    assert remaining is None or remaining > 10**6, f"{method} has no deadline"
+                else:
+                    assert remaining is not None and TIMEOUT_S / 2 < remaining <= TIMEOUT_S + ROUNDED_UP_S, method
+                for name in ("pod_sandbox_id", "container_id"):
+                    if hasattr(server.requests[method], name):
+                        assert getattr(server.requests[method], name) == ARGUMENTS[name]
+
+    run(test)
+
+
+def test_own_times_lengthen_the_deadline(endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(V1)
+        async with runtime_of(server, endpoint) as runtime:
+            await runtime.stop_container("c", grace_s=100)
+            await runtime.exec_sync("c", ["true"], exec_timeout_s=100)
+            await runtime.checkpoint_container("c", "/x", checkpoint_timeout_s=100)
+        for method in ("StopContainer", "ExecSync", "CheckpointContainer"):
+            remaining = server.remaining_s[f"RuntimeService/{method}"]
+            assert remaining is not None and 100 < remaining <= 100 + TIMEOUT_S + ROUNDED_UP_S
+            assert server.requests[f"RuntimeService/{method}"].timeout == 100
+
+    run(test)
+
+
+def test_values(endpoint: str) -> None:
+    """The useful value comes back, in the form that the method promises."""
+
+    async def test() -> None:
+        server = CriServer(V1)
+        server.behaviours |= {
+            "RuntimeService/RunPodSandbox": answer(cri.RunPodSandboxResponse(pod_sandbox_id="s1")),
+            "RuntimeService/CreateContainer": answer(cri.CreateContainerResponse(container_id="c1")),
+            "RuntimeService/ListContainers": answer(cri.ListContainersResponse(containers=[cri.Container(id="c1")])),
+            "RuntimeService/ExecSync": answer(cri.ExecSyncResponse(stdout=b"out", exit_code=3)),
+            "RuntimeService/Exec": answer(cri.ExecResponse(url="http://x/exec/t")),
+            "RuntimeService/ContainerStats": answer(cri.ContainerStatsResponse(stats=cri.ContainerStats(cpu=cri.CpuUsage(timestamp=7)))),
+            "ImageService/PullImage": answer(cri.PullImageResponse(image_ref="sha256:1")),
+        }
+        async with runtime_of(server, endpoint) as runtime, RemoteImageService.connect(endpoint) as images:
+            config = cri.PodSandboxConfig(hostname="h")
+            assert await runtime.run_pod_sandbox(config, runtime_handler="kata") == "s1"
+            assert server.requests["RuntimeService/RunPodSandbox"] == cri.RunPodSandboxRequest(config=config, runtime_handler="kata")
+            assert await runtime.create_container("s1", cri.ContainerConfig(), config) == "c1"
+            assert await runtime.list_containers(cri.ContainerFilter(id="c1")) == [cri.Container(id="c1")]
+            assert server.requests["RuntimeService/ListContainers"].filter.id == "c1"
+            assert (await runtime.exec_sync("c1", ["sh", "-c", "exit 3"])).exit_code == 3
+            assert await runtime.exec("c1", ["sh"]) == "http://x/exec/t"
+            assert (await runtime.container_stats("c1")).cpu.timestamp == 7
+            auth = cri.AuthConfig(username="u")
+            assert await images.pull_image("busybox:1", auth=auth) == "sha256:1"
+            assert server.requests["ImageService/PullImage"] == cri.PullImageRequest(image=cri.ImageSpec(image="busybox:1"), auth=auth)
+
+    run(test)
+
+
+def test_list_by_stream(endpoint: str) -> None:
+    pieces = [cri.StreamContainersResponse(containers=[cri.Container(id=name)]) for name in ("a", "b")]
+
+    async def test() -> None:
+        server = CriServer(V1)
+        server.behaviours["RuntimeService/StreamContainers"] = answer(*pieces)
+        async with runtime_of(server, endpoint) as runtime:
+            assert [container.id for container in await runtime.list_containers(stream=True)] == ["a", "b"]
+            assert ("v1", "RuntimeService/ListContainers") not in server.calls
+
+    run(test)
+
+
+def test_list_falls_back_to_the_unary_call_and_remembers(endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(V1, lacking=tuple(method for method in METHODS if "/Stream" in method))
+        server.behaviours["RuntimeService/ListContainers"] = answer(cri.ListContainersResponse(containers=[cri.Container(id="a")]))
+        async with runtime_of(server, endpoint) as runtime, RemoteImageService.connect(endpoint, sharing=runtime) as images:
+            for _ in range(2):
+                assert [container.id for container in await runtime.list_containers(stream=True)] == ["a"]
+                assert await runtime.list_pod_sandbox(stream=True) == []
+                assert await runtime.list_container_stats(stream=True) == []
+                assert await runtime.list_pod_sandbox_stats(stream=True) == []
+                assert await runtime.list_pod_sandbox_metrics(stream=True) == []
+                assert await images.list_images(stream=True) == []
+        assert sorted(method for _, method in server.calls if "/Stream" in method) == sorted(server.lacking)
+
+    run(test)
+
+
+def test_unimplemented_method_is_an_error(endpoint: str) -> None:
+    async def test() -> None:
+        async with runtime_of(CriServer(V1, lacking=("RuntimeService/CheckpointPod",)), endpoint) as runtime:
+            with pytest.raises(errors.Unimplemented, match="RuntimeService/CheckpointPod at unix://"):
+                await runtime.checkpoint_pod("s", "/x")
+            assert runtime.api_version == V1
+
+    run(test)
+
+
+def test_v1_is_preferred(endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(V1, V1ALPHA2)
+        async with runtime_of(server, endpoint) as runtime:
+            await runtime.status()
+        assert {version for version, _ in server.calls} == {V1}
+
+    run(test)
+
+
+@pytest.mark.parametrize("version", [V1, V1ALPHA2])
+def test_image_service_that_listens_alone(version: str, endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(version, lacking=("RuntimeService",))
+        async with server.listening(endpoint), RemoteImageService.connect(endpoint) as images:
+            assert images.api_version == version
+            await images.list_images()
+
+    run(test)
+
+
+async def until_available(runtime: RemoteRuntimeService) -> None:
+    """Call until the server answers."""
+    while True:
+        try:
+            await runtime.status()
+            return
+        except errors.Unavailable:
+            await anyio.sleep(0.02)
+
+
+@pytest.mark.parametrize(("before", "after"), [(V1ALPHA2, V1), (V1, V1ALPHA2)])
+@pytest.mark.parametrize("noticed", [True, False])
+def test_version_is_decided_again_when_the_server_was_replaced(before: str, after: str, noticed: bool, endpoint: str) -> None:
+    """Whether or not a call failed in between."""
+
+    async def test() -> None:
+        old, new = CriServer(before), CriServer(after)
+        async with AsyncExitStack() as client:
+            async with old.listening(endpoint):
+                runtime = await client.enter_async_context(RemoteRuntimeService.connect(endpoint, TIMEOUT_S))
+                await runtime.status()
+                assert old.calls[-1] == (before, "RuntimeService/Status")
+            if noticed:
+                with pytest.raises(errors.Unavailable, match="no CRI server answers at unix://"):
+                    await runtime.status()
+                assert runtime.api_version is None
+            async with new.listening(endpoint):
+                await until_available(runtime)
+                assert runtime.api_version == after
+                assert new.calls[-1] == (after, "RuntimeService/Status")
+
+    run(test)
+
+
+def test_version_is_decided_again_when_a_method_is_unknown(endpoint: str) -> None:
+    """A server that changes what it speaks without losing the connection."""
+
+    async def test() -> None:
+        server = CriServer(V1ALPHA2)
+        async with runtime_of(server, endpoint) as runtime:
+            server.versions = (V1,)
+            assert await runtime.list_containers() == []
+            assert runtime.api_version == V1
+            server.versions = (V1ALPHA2,)
+            server.behaviours["RuntimeService/GetContainerEvents"] = answer(cri.ContainerEventResponse(container_id="c"))
+            assert [event.container_id async for event in runtime.get_container_events()] == ["c"]
+            assert runtime.api_version == V1ALPHA2
+
+    run(test)
+
+
+def test_a_server_whose_engine_is_away_is_still_a_server(endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(V1)
+        server.behaviours["RuntimeService/Version"] = fail(grpc.StatusCode.UNAVAILABLE, "the engine is not running")
+        async with runtime_of(server, endpoint) as runtime:
+            assert runtime.api_version == V1
+            await runtime.status()
+            with pytest.raises(errors.Unavailable, match=r"RuntimeService/Version at unix://.*: the engine is not running$"):
+                await runtime.version()
+
+    run(test)
+
+
+def test_error_names_method_and_endpoint_and_keeps_its_cause(endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(V1)
+        server.behaviours["RuntimeService/ContainerStatus"] = fail(grpc.StatusCode.NOT_FOUND, "no container c")
+        async with runtime_of(server, endpoint) as runtime:
+            with pytest.raises(errors.NotFound) as caught:
+                await runtime.container_status("c")
+        assert caught.value.message == f"RuntimeService/ContainerStatus at {endpoint}: no container c"
+        assert isinstance(caught.value.__cause__, grpc.aio.AioRpcError)
+
+    run(test)
+
+
+def test_error_in_a_stream(endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(V1)
+        server.behaviours["RuntimeService/GetContainerEvents"] = fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow")
+        async with runtime_of(server, endpoint) as runtime:
+            with pytest.raises(errors.ResourceExhausted, match="too slow"):
+                await anext(runtime.get_container_events())
+
+    run(test)
+
+
+def test_repeated_error_is_logged_once(endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        server = CriServer(V1)
+        server.behaviours["RuntimeService/Status"] = fail(grpc.StatusCode.INTERNAL, "broken")
+        async with runtime_of(server, endpoint) as runtime:
+            for _ in range(3):
+                with pytest.raises(errors.Internal):
+                    await runtime.status()
+
+    run(test)
+    records = [record for record in caplog.records if record.name == "asupervisor.remote"]
+    assert [(record.levelno, vars(record)["cri_method"], vars(record)["endpoint"]) for record in records] == [
+        (logging.WARNING, "RuntimeService/Status", endpoint)
+    ]
+
+
+def test_no_server(endpoint: str) -> None:
+    async def test() -> None:
+        with pytest.raises(errors.Unavailable, match=r"there is no socket .*: start the runtime, or correct the endpoint"):
+            async with RemoteRuntimeService.connect(endpoint):
+                pass
+
+    run(test)
+
+
+def test_server_that_accepts_and_does_not_answer(tmp_path: Path) -> None:
+    async def test() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "cri.sock"))
+            listener.listen()
+            with pytest.raises(errors.DeadlineExceeded, match=r"deadline 0\.3 s"):
+                async with RemoteRuntimeService.connect(str(tmp_path / "cri.sock"), 0.3):
+                    pass
+
+    run(test)
+
+
+def test_deadline_passes(endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(V1)
+        server.behaviours["RuntimeService/Status"] = hang()
+        async with runtime_of(server, endpoint, timeout_s=0.3) as runtime:
+            with pytest.raises(errors.DeadlineExceeded, match="RuntimeService/Status at unix://"):
+                await runtime.status()
+            await eventually(lambda: server.cancelled == ["RuntimeService/Status"])
+
+    run(test)
+
+
+def test_cancelling_the_caller_cancels_the_pull(endpoint: str) -> None:
+    async def test() -> None:
+        server = CriServer(V1)
+        server.behaviours["ImageService/PullImage"] = hang()
+        async with server.listening(endpoint), RemoteImageService.connect(endpoint) as images:
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(images.pull_image, "busybox")
+                    await eventually(lambda: "ImageService/PullImage" in server.requests)
+                    scope.cancel()
+            await eventually(lambda: server.cancelled == ["ImageService/PullImage"])
+            assert await images.list_images() == [], "the channel is none the worse"
+
+    run(test)
+
+
+def test_leaving_the_events_cancels_the_call(endpoint: str) -> None:
+    class Server(CriServer):
+        async def first_then_hang(self, _request: Any, context: Any) -> Any:
+            await context.write(cri.ContainerEventResponse(container_id="c"))
+            await asyncio.get_running_loop().create_future()
+
+    async def test() -> None:
+        server = Server(V1)
+        server.behaviours["RuntimeService/GetContainerEvents"] = server.first_then_hang
+        async with runtime_of(server, endpoint) as runtime:
+            async with aclosing(runtime.get_container_events()) as events:
+                async for event in events:
+                    assert event.container_id == "c"
+                    break
+            await eventually(lambda: server.cancelled == ["RuntimeService/GetContainerEvents"])
+
+    run(test)
+
+
+def test_closing_fails_the_calls_in_flight(endpoint: str) -> None:
+    """The callers were not cancelled, so they must not see a cancellation."""
+
+    async def test() -> None:
+        server = CriServer(V1)
+        server.behaviours |= {"RuntimeService/Status": hang(), "RuntimeService/GetContainerEvents": hang()}
+        seen: list[str] = []
+        async with server.listening(endpoint), anyio.create_task_group() as group:
+            async with RemoteRuntimeService.connect(endpoint) as runtime:
+
+                async def call() -> None:
+                    with pytest.raises(errors.Unavailable, match="was closed during the call"):
+                        await runtime.status()
+                    seen.append("call")
+
+                async def stream() -> None:
+                    with pytest.raises(errors.Unavailable, match="was closed during the call"):
+                        await anext(runtime.get_container_events())
+                    seen.append("stream")
+
+                group.start_soon(call)
+                group.start_soon(stream)
+                await eventually(lambda: len(server.requests) == 3)
+            with pytest.raises(errors.FailedPrecondition, match="is closed"):
+                await runtime.status()
+        assert sorted(seen) == ["call", "stream"]
+
+    run(test)
+
+
+def test_sharing_a_channel(endpoint: str, tmp_path: Path) -> None:
+    async def test() -> None:
+        server, other = CriServer(V1), CriServer(V1ALPHA2)
+        other_endpoint = f"unix://{tmp_path}/images.sock"
+        async with runtime_of(server, endpoint) as runtime, other.listening(other_endpoint):
+            calls = len(server.calls)
+            async with RemoteImageService.connect(endpoint, sharing=runtime) as images:
+                assert len(server.calls) == calls, "nothing to decide again"
+                await images.list_images()
+            await runtime.status()
+            async with RemoteImageService.connect(other_endpoint, sharing=runtime) as images:
+                await images.list_images()
+                assert (images.endpoint, images.api_version) == (other_endpoint, V1ALPHA2)
+            assert other.calls[-1] == (V1ALPHA2, "ImageService/ListImages")
+
+    run(test)
+
+
+def test_message_size(endpoint: str) -> None:
+    """16 MiB both ways, and the error for more is not a lost connection."""
+    mebibyte = 1024 * 1024
+
+    def status(size: int) -> Any:
+        return answer(cri.ContainerStatusResponse(info={"log": "x" * size}))
+
+    async def test() -> None:
+        server = CriServer(V1)
+        async with runtime_of(server, endpoint) as runtime:
+            server.behaviours["RuntimeService/ContainerStatus"] = status(15 * mebibyte)
+            assert len((await runtime.container_status("c" * 15 * mebibyte)).info["log"]) == 15 * mebibyte
+            with pytest.raises(errors.ResourceExhausted):
+                await runtime.container_status("c" * 17 * mebibyte)
+            await runtime.status()
+
+    run(test)
+
+
+@pytest.mark.parametrize(("text", "timeout_s"), [("npipe://x", 1.0), ("unix:///run/cri.sock", 0.0), ("unix:///run/cri.sock", float("nan"))])
+def test_bad_settings(text: str, timeout_s: float) -> None:
+    async def test() -> None:
+        with pytest.raises(errors.ConfigError):
+            async with RemoteRuntimeService.connect(text, timeout_s):
+                pass
+
+    run(test)
+
+
+def test_over_tcp() -> None:
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        server = CriServer(V1)
+        async with server.listening(f"127.0.0.1:{port}"), RemoteRuntimeService.connect(f"tcp://127.0.0.1:{port}") as runtime:
+            assert await runtime.list_containers() == []
+
+    run(test)
