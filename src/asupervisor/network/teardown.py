@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from asupervisor.errors import Internal, ServiceError, Unavailable
+from asupervisor.errors import Internal, RollbackFailed, ServiceError, Unavailable
 from asupervisor.network.plugin import PodNetwork
 
 log = logging.getLogger(__name__)
@@ -78,12 +79,35 @@ class TearDowns:
         if attempt.error is not None:
             raise attempt.error
 
-    async def bounded(self, pod: PodNetwork, wait_s: float) -> bool:
-        """Tear down and wait at most ``wait_s`` seconds; whether it succeeded. It goes on if it takes longer."""
-        attempt = self.begin(pod)
-        with anyio.move_on_after(wait_s):
-            await attempt.done.wait()
-        return attempt.done.is_set() and attempt.error is None
+    @asynccontextmanager
+    async def unless_complete(self, pod: PodNetwork, wait_s: float) -> AsyncIterator[None]:
+        """Tear a pod down when the body, which sets it up, does not come to its end.
+
+        Args:
+            pod: the pod.
+            wait_s: seconds that the body's error waits for the tear-down, which goes on behind it if it takes longer.
+
+        Raises:
+            RollbackFailed: the body failed and the pod is not torn down yet; that is repeated.
+        """
+        try:
+            yield
+        except ServiceError as error:
+            attempt = self.begin(pod)
+            with anyio.move_on_after(wait_s):
+                await attempt.done.wait()
+            if attempt.done.is_set() and attempt.error is None:
+                raise
+            why = attempt.error.message if attempt.error else f"not within {wait_s:g} s"
+            raise RollbackFailed(
+                error.message,
+                leftovers=(f"the network of sandbox {pod.sandbox_id} is not taken down yet and that is tried again: {why}",),
+                operation="set up pod network",
+                subject=pod.sandbox_id,
+            ) from error
+        except BaseException:
+            self.begin(pod)
+            raise
 
     async def finish_all(self, pods: Iterable[PodNetwork]) -> None:
         """Tear down several pods, a few at a time; failures are logged and repeated, not raised."""

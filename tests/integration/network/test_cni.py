@@ -66,7 +66,7 @@ class Node:
     def nothing_left(self) -> None:
         """No lease, cached result, journal entry, veth or shaping interface."""
         assert leases(self.leases) == []
-        assert [path for name in ("cache", "state") for path in (self.root / name).rglob("*") if path.is_file()] == []
+        assert [path for name in ("cache", "state/cni") for path in (self.root / name).rglob("*") if path.is_file()] == []
         assert [name for name in links() if name.startswith(("veth", "bwp", "ifb"))] == []
 
 

@@ -1,0 +1,198 @@
+"""Pods attached to CNI networks: each is noted before its first ADD, cached after its last one, and forgotten after DEL.
+
+So there is no moment at which the end of this process would leak what a plugin gave: the next start finds the note.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from asupervisor.errors import FailedPrecondition, Internal, ServiceError
+from asupervisor.network.addresses import is_own_namespace, namespace_addresses
+from asupervisor.network.cni.cache import Cached, ResultCache
+from asupervisor.network.cni.chain import Chain
+from asupervisor.network.cni.config import LOOPBACK, InvalidNetworkConfig, NetworkList, find_binary, load_bytes
+from asupervisor.network.cni.execute import Attachment
+from asupervisor.network.cni.result import result_addresses
+from asupervisor.network.plugin import PodNetwork
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED = 4096
+
+
+class Attachments:
+    """The attachments of a node's pods, one interface each.
+
+    Args:
+        cache_dir: results go to ``<cache dir>/results``, in libcni's format.
+        journal_dir: notes of pods whose ADD has begun.
+        bin_dirs: where the plugins are.
+        pod_deadline_s: seconds for the ADDs of one pod, and for its DELs.
+    """
+
+    def __init__(self, cache_dir: Path, journal_dir: Path, bin_dirs: Sequence[str], pod_deadline_s: float) -> None:
+        self._results = ResultCache(cache_dir / "results")
+        self._begun = ResultCache(journal_dir)
+        self._bin_dirs = tuple(bin_dirs)
+        self._pod_deadline_s = pod_deadline_s
+        self._loopback = Chain(LOOPBACK, self._bin_dirs)
+        self._addresses: dict[str, tuple[str, ...]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+
+    async def add(self, pod: PodNetwork, network: NetworkList, attachment: Attachment) -> Mapping[str, Any]:
+        """Bring ``lo`` up, ADD the pod to a network and cache the result. What fails has to be undone by :meth:`delete`.
+
+        Args:
+            pod: the pod; it needs a namespace of its own.
+            network: the chain to call.
+            attachment: the pod's interface, as plugins are told of it.
+
+        Returns:
+            The result; :meth:`addresses` knows the pod from here on.
+
+        Raises:
+            ServiceError: of the plugin that failed; FailedPrecondition where there is no namespace; Internal where the
+                pod has no address in the end.
+        """
+        if not pod.netns or is_own_namespace(pod.netns):
+            raise FailedPrecondition(
+                f'sandbox {pod.sandbox_id} has no network namespace of its own ("{pod.netns}")',
+                operation="set up pod network",
+                subject=pod.sandbox_id,
+            )
+        if self._known(pod.sandbox_id):  # the specification forbids a second ADD without a DEL
+            await self.delete(pod, None)
+        self._gone.pop(pod.sandbox_id, None)
+        self._begun.write(Cached(network.name, attachment, network.source, None))
+        end = anyio.current_time() + self._pod_deadline_s
+        if find_binary("loopback", self._bin_dirs) is not None or not _loopback_is_up(pod.netns):
+            await self._loopback.add(attachment, self._pod_deadline_s)
+        result = await Chain(network, self._bin_dirs).add(attachment, max(0.0, end - anyio.current_time()))
+        addresses = result_addresses(result) or namespace_addresses(pod.netns)
+        self._results.write(Cached(network.name, attachment, network.source, result))
+        if not addresses:
+            raise Internal(
+                f'network "{network.name}" gave sandbox {pod.sandbox_id} no address', operation="set up pod network", subject=pod.sandbox_id
+            )
+        self._begun.remove(network.name, attachment.container_id, attachment.interface)
+        self._addresses[pod.sandbox_id] = addresses
+        return result
+
+    async def delete(self, pod: PodNetwork, fallback: tuple[NetworkList, Attachment] | None) -> None:
+        """DEL every attachment of a pod, by the configuration, the arguments and the result of its ADD; repeatable.
+
+        Args:
+            pod: the pod; its netns may be empty.
+            fallback: what to DEL where nothing is known of the pod, or its configuration is not readable.
+
+        Raises:
+            ServiceError: of the plugin that failed; nothing is forgotten then.
+        """
+        known = self._known(pod.sandbox_id)
+        if not known and fallback is not None and pod.sandbox_id not in self._gone:  # DEL is harmless where ADD never was
+            known = [Cached(fallback[0].name, fallback[1], fallback[0].source, None)]
+        netns = "" if is_own_namespace(pod.netns) else pod.netns
+        for cached in known:
+            if cached.network != LOOPBACK.name:
+                network = self._network_of(cached, fallback[0] if fallback else None)
+                attachment = replace(cached.attachment, netns=netns)
+                await Chain(network, self._bin_dirs).delete(attachment, cached.result, self._pod_deadline_s)
+            for directory in (self._results, self._begun):
+                directory.remove(cached.network, pod.sandbox_id, cached.attachment.interface)
+        self._addresses.pop(pod.sandbox_id, None)
+        self._gone[pod.sandbox_id] = None
+        if len(self._gone) > _REMEMBERED:
+            self._gone.popitem(last=False)
+
+    async def check(self, pod: PodNetwork) -> None:
+        """CHECK a pod's attachments.
+
+        Args:
+            pod: a living pod with its namespace.
+
+        Raises:
+            ServiceError: of the first plugin that finds its work undone.
+        """
+        for cached in self._results.find(pod.sandbox_id):
+            if cached.result is not None and pod.netns and cached.network != LOOPBACK.name:
+                chain = Chain(self._network_of(cached, None), self._bin_dirs)
+                await chain.check(replace(cached.attachment, netns=pod.netns), cached.result, self._pod_deadline_s)
+
+    def addresses(self, pod: PodNetwork) -> tuple[str, ...]:
+        """A pod's addresses: from memory, else from the cache, else from its namespace; empty where ADD did not come to its end."""
+        known = self._addresses.get(pod.sandbox_id)
+        if known is not None:
+            return known
+        if self._begun.find(pod.sandbox_id):
+            return ()
+        found: tuple[str, ...] = ()
+        for cached in self._results.find(pod.sandbox_id):
+            found = found or result_addresses(cached.result or {})
+        found = found or namespace_addresses(pod.netns)
+        if found:
+            self._addresses[pod.sandbox_id] = found
+        return found
+
+    def vanished(self, alive: Collection[str]) -> list[PodNetwork]:
+        """The pods that are noted or cached and not alive, with an empty netns.
+
+        Args:
+            alive: sandbox ids.
+        """
+        found: dict[str, PodNetwork] = {}
+        for cached in (*self._results.everything(), *self._begun.everything()):
+            arguments = dict(cached.attachment.arguments)
+            container_id = cached.attachment.container_id
+            # Other programs may cache what is no pod sandbox in the same directory.
+            if container_id in alive or arguments.get("K8S_POD_INFRA_CONTAINER_ID") != container_id:
+                continue
+            found[container_id] = PodNetwork(
+                sandbox_id=container_id,
+                name=arguments.get("K8S_POD_NAME", ""),
+                namespace=arguments.get("K8S_POD_NAMESPACE", ""),
+                uid=arguments.get("K8S_POD_UID", ""),
+            )
+        return list(found.values())
+
+    async def collect_garbage(self, network: NetworkList, alive: Collection[str], interface: str, deadline_s: float) -> list[ServiceError]:
+        """GC of a network: everything but the pods that are alive or cached.
+
+        Args:
+            network: whose plugins to call.
+            alive: sandbox ids.
+            interface: name of the interface in the pods.
+            deadline_s: seconds.
+        """
+        valid = {*alive, *(cached.attachment.container_id for cached in self._results.everything())}
+        return await Chain(network, self._bin_dirs).collect_garbage([(entry, interface) for entry in sorted(valid)], deadline_s)
+
+    def _known(self, sandbox_id: str) -> list[Cached]:
+        """What is noted and cached for a sandbox, once for each network and interface, with the result where there is one."""
+        found = {(cached.network, cached.attachment.interface): cached for cached in self._begun.find(sandbox_id)}
+        found |= {(cached.network, cached.attachment.interface): cached for cached in self._results.find(sandbox_id)}
+        return list(found.values())
+
+    def _network_of(self, cached: Cached, fallback: NetworkList | None) -> NetworkList:
+        try:
+            return load_bytes(cached.config, f"cached configuration of sandbox {cached.attachment.container_id}")
+        except InvalidNetworkConfig as error:
+            if fallback is None:
+                raise
+            log.warning("%s; the present configuration is used instead", error)
+            return fallback
+
+
+def _loopback_is_up(netns: str) -> bool:
+    """Whether ``lo`` has its address; the engine brings it up itself."""
+    try:
+        return "127.0.0.1" in Path(netns).parents[1].joinpath("net/fib_trie").read_text()
+    except (OSError, IndexError):
+        return False
