@@ -57,7 +57,7 @@ class Operations:
         """Do ``work``, or join the same action on the same key that is under way.
 
         Args:
-            key: the object: a sandbox's or container's id, or a name where there is no id yet.
+            key: the object: the engine name of a sandbox or container, which it has before it has an id.
             action: what is done to it; with the request's content where that matters for joining.
             work: the change; it runs to its end whether or not somebody still waits.
 

@@ -62,7 +62,7 @@ async def recover(shim: Shim) -> None:
 
 
 def _under_way(shim: Shim, record: SandboxRecord) -> bool:
-    return any(key in (record.engine_name, record.id) for key, _, _ in shim.operations.under_way)
+    return any(key == record.engine_name for key, _, _ in shim.operations.under_way)
 
 
 async def _roll_back(shim: Shim, record: SandboxRecord) -> None:
@@ -73,7 +73,7 @@ async def _roll_back(shim: Shim, record: SandboxRecord) -> None:
         shim.feed.forget(record.id)
 
     try:
-        await shim.operations.run(record.id, "roll back", work)
+        await shim.operations.run(record.engine_name, "roll back", work)
     except ServiceError as error:
         _logger.error("%s was left half-built and could not be rolled back: %s", pod_subject(record.status.metadata), error)
         return

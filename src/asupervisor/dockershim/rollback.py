@@ -31,11 +31,17 @@ class Rollback:
     def __init__(self, operation: str, subject: str) -> None:
         self._operation = operation
         self._subject = subject
-        self._steps: list[tuple[str, Step]] = []
+        self._steps: list[tuple[str, Step, bool]] = []
 
-    def push(self, what: str, step: Step) -> None:
-        """Remember how to undo what is about to be, or was just, done."""
-        self._steps.append((what, step))
+    def push(self, what: str, step: Step, *, only_if_clean: bool = False) -> None:
+        """Remember how to undo what is about to be, or was just, done.
+
+        Args:
+            what: in words, for errors and logs.
+            step: the undo; it must bear being run when its step was not taken.
+            only_if_clean: skip it when an undo before it failed: what keeps an object visible goes last, and only then.
+        """
+        self._steps.append((what, step, only_if_clean))
 
     async def __aenter__(self) -> Rollback:
         return self
@@ -44,7 +50,9 @@ class Rollback:
         if error is None:
             return
         leftovers: list[str] = []
-        for what, step in reversed(self._steps):
+        for what, step, only_if_clean in reversed(self._steps):
+            if leftovers and only_if_clean:
+                continue
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _DEADLINE_S) as scope:
                 try:
                     await step()

@@ -18,7 +18,7 @@ from types import TracebackType
 import anyio
 from anyio.abc import TaskGroup
 
-from asupervisor.config import Config, uses_legacy_cadvisor_stats
+from asupervisor.config import EMBEDDED_PAUSE_IMAGE, Config, uses_legacy_cadvisor_stats
 from asupervisor.dockershim.boundary import Boundary
 from asupervisor.dockershim.operations import Operations
 from asupervisor.dockershim.pause import PauseImage
@@ -29,7 +29,7 @@ from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import resolve_endpoint
 from asupervisor.engine.probe import Probe
-from asupervisor.errors import ConfigError, ServiceError
+from asupervisor.errors import ConfigError, InvalidArgument, ServiceError
 from asupervisor.metrics import Metrics
 from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.network.select import network_plugin
@@ -37,6 +37,7 @@ from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.feed import Feed, pinned_matcher
 from asupervisor.node.store import NodeStore
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+from asupervisor.translate.images import parse_reference
 
 _logger = logging.getLogger("asupervisor.supervisor")
 _CLEANUP_DEADLINE_S = 10.0
@@ -92,10 +93,8 @@ class Supervisor:
     async def __aenter__(self) -> Supervisor:
         await self._stack.__aenter__()
         try:
-            tasks = await self._stack.enter_async_context(anyio.create_task_group())
-            self._stack.callback(tasks.cancel_scope.cancel)
             if self.config.container_runtime == "docker":
-                await self._start_docker(tasks)
+                await self._start_docker()
             await self._connect()
         except BaseException:
             await self._stack.__aexit__(*sys.exc_info())
@@ -142,22 +141,24 @@ class Supervisor:
         """Stop without waiting for calls in flight (a second signal)."""
         self._skip_grace.set()
 
-    async def _start_docker(self, tasks: TaskGroup) -> None:
-        config = self.config
+    async def _start_docker(self) -> None:
+        config, stack = self.config, self._stack
         root = Path(config.root_directory)
         path = endpoint_path(config.runtime_endpoint)
-        self._stack.enter_context(owned_socket_path(path))
+        stack.enter_context(owned_socket_path(path))
         checkpoints = CheckpointStore(root)
         await checkpoints.load()
-        network = network_plugin(config.network, root / "network")
-        await tasks.start(network.run, name="pod network")
         engine = EngineClient(resolve_endpoint(config.docker_endpoint), config.runtime_request_timeout_s, _EngineMetrics(self.metrics))
         await engine.open()
-        self._stack.push_async_callback(self._shielded, engine.close, _CLEANUP_DEADLINE_S)
+        stack.push_async_callback(_shielded, engine.close)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        network = network_plugin(config.network, root / "network")
+        await tasks.start(network.run, name="pod network")
         self.shim = shim = self._shim(tasks, engine, network, checkpoints)
         server = CriServer(path, Boundary(shim, self.metrics))
         await server.start()
-        self._stack.push_async_callback(self._stop, server, shim)
+        stack.push_async_callback(self._stop, server, shim)
         probe = Probe(
             engine, config.engine_probe_interval_s, config.engine_probe_deadline_s, config.engine_connect_deadline_s, self._check_engine
         )
@@ -172,6 +173,11 @@ class Supervisor:
 
     def _shim(self, tasks: TaskGroup, engine: EngineClient, network: NetworkPlugin, checkpoints: CheckpointStore) -> Shim:
         store = NodeStore()
+        if self.config.pod_infra_container_image != EMBEDDED_PAUSE_IMAGE:
+            try:
+                parse_reference(self.config.pod_infra_container_image)
+            except InvalidArgument as error:
+                raise ConfigError(f"--pod-infra-container-image: {error}") from error
         pause = PauseImage(self.config.pod_infra_container_image, engine, store)
         feed = Feed(engine, store, checkpoints, tasks, pinned_matcher(lambda: pause.pinned), on_event=self.metrics.event_applied)
         return Shim(
@@ -221,6 +227,7 @@ class Supervisor:
                 tasks.cancel_scope.cancel()
             await server.stop()
 
-    async def _shielded(self, close: Callable[[], Awaitable[None]], deadline_s: float) -> None:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(deadline_s):
-            await close()
+
+async def _shielded(close: Callable[[], Awaitable[None]]) -> None:
+    with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEANUP_DEADLINE_S):
+        await close()

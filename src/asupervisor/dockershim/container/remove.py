@@ -26,7 +26,7 @@ async def remove_container(shim: Shim, request: cri.RemoveContainerRequest) -> c
     async def work() -> None:
         await remove_engine_container(shim, record)
 
-    await shim.operations.run(record.id, "RemoveContainer", work)
+    await shim.operations.run(record.engine_name or record.id, "RemoveContainer", work)
     return cri.RemoveContainerResponse()
 
 

@@ -42,5 +42,5 @@ async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri
         extra = {"rpc": "StartContainer", "container": record.id, "duration_s": time.monotonic() - started}
         _logger.info("started container %s (%s)", name, record.id[:12], extra=extra)
 
-    await shim.operations.run(record.id, "StartContainer", work)
+    await shim.operations.run(record.engine_name or record.id, "StartContainer", work)
     return cri.StartContainerResponse()

@@ -34,5 +34,5 @@ async def remove_pod_sandbox(shim: Shim, request: cri.RemovePodSandboxRequest) -
         shim.feed.forget(record.id)
         _logger.info("%s removed", pod_subject(record.status.metadata), extra={"rpc": "RemovePodSandbox", "sandbox": record.id})
 
-    await shim.operations.run(record.id, "RemovePodSandbox", work)
+    await shim.operations.run(record.engine_name or record.id, "RemovePodSandbox", work)
     return cri.RemovePodSandboxResponse()

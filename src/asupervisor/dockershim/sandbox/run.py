@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -16,7 +17,7 @@ from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.sandbox.teardown import release_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
-from asupervisor.errors import AlreadyExists, FailedPrecondition, Internal, InvalidArgument, NotFound
+from asupervisor.errors import AlreadyExists, FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
 from asupervisor.proto import cri
 from asupervisor.translate.labels import TYPE_LABEL
 from asupervisor.translate.sandbox import (
@@ -76,7 +77,9 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
     checkpoint = sandbox_checkpoint(config, handler)
     async with Rollback("RunPodSandbox", subject) as undo:
         sandbox_id = await _create(shim, name, body)
-        undo.push("remove the checkpoint", lambda: _forget(shim, sandbox_id))
+        # Pushed first, so undone last: as long as it is there, what could not be undone stays visible and can be stopped again.
+        undo.push("remove the checkpoint", lambda: _forget(shim, sandbox_id), only_if_clean=True)
+        undo.push("show the sandbox as it is", lambda: _refresh(shim, sandbox_id))
         undo.push("remove the sandbox container", lambda: shim.engine.containers.remove(sandbox_id, force=True))
         await shim.on_step("RunPodSandbox.created")
         await shim.checkpoints.write(sandbox_id, checkpoint)
@@ -98,9 +101,15 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
             checkpoint = replace(checkpoint, addresses=addresses)
             await shim.on_step("RunPodSandbox.networked")
         await shim.checkpoints.write(sandbox_id, replace(checkpoint, complete=True))
+        undo.push("mark the sandbox as incomplete", lambda: shim.checkpoints.write(sandbox_id, checkpoint))
         await shim.on_step("RunPodSandbox.completed")
         await shim.feed.refresh(sandbox_id)
     return sandbox_id
+
+
+async def _refresh(shim: Shim, sandbox_id: str) -> None:
+    with contextlib.suppress(Unavailable):
+        await shim.feed.refresh(sandbox_id)
 
 
 async def _forget(shim: Shim, sandbox_id: str) -> None:

@@ -27,5 +27,5 @@ async def stop_pod_sandbox(shim: Shim, request: cri.StopPodSandboxRequest) -> cr
         await stop_processes(shim, record.id)
         _logger.info("%s stopped", pod_subject(record.status.metadata), extra={"rpc": "StopPodSandbox", "sandbox": record.id})
 
-    await shim.operations.run(record.id, "StopPodSandbox", work)
+    await shim.operations.run(record.engine_name or record.id, "StopPodSandbox", work)
     return cri.StopPodSandboxResponse()
