@@ -93,19 +93,18 @@ class ChannelDecoder:
 
     def _binary(self, data: bytes, finished: bool) -> list[ChannelData | ChannelClosed]:
         found: list[ChannelData | ChannelClosed] = []
-        if self._channel is None and data:
+        named = self._channel is None and bool(data)
+        if named:
             self._channel, data = data[0], data[1:]
-            if finished and not data:
-                found.append(ChannelData(self._channel, b""))
         if self._channel == CLOSE and self._protocol.closes_channels:
             self._kept += data
             if len(self._kept) > 1:
                 raise ChannelError("a close of more than one channel")
-            if finished and self._kept:
-                found = [ChannelClosed(self._kept[0])]
-            elif finished:
+            if finished and not self._kept:
                 raise ChannelError("a close of no channel")
-        elif self._channel is not None and data:
+            if finished:
+                found.append(ChannelClosed(self._kept[0]))
+        elif self._channel is not None and (data or named):
             found.append(ChannelData(self._channel, data))
         if finished:
             self._channel = None

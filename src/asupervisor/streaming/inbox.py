@@ -27,6 +27,7 @@ class Inbox:
         self._ended = False
         self._broken: str | None = None
         self._arrived: anyio.Event | None = None
+        self._put_back = b""
         self.size = 0
         """Bytes that wait."""
 
@@ -38,6 +39,10 @@ class Inbox:
         self.size += len(data)
         self._wake()
         return True
+
+    def unread(self, data: bytes) -> None:
+        """Put back the end of what :meth:`read` gave; it counts as read already."""
+        self._put_back = data
 
     def feed_eof(self) -> None:
         """The sender has sent all; what waits can still be read."""
@@ -67,6 +72,9 @@ class Inbox:
             anyio.EndOfStream: the sender has sent all.
             anyio.BrokenResourceError: the sender is gone.
         """
+        if self._put_back:
+            data, self._put_back = self._put_back, b""
+            return data
         while not self._chunks:
             if self._ended:
                 await anyio.lowlevel.checkpoint()

@@ -1,0 +1,130 @@
+"""The client's way to a session: connect to a URL and upgrade."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.abc
+import h11
+from anyio.streams.tls import TLSStream
+from wsproto.utilities import generate_accept_token
+
+from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError, Unavailable
+from asupervisor.streaming.negotiation import PROTOCOL_HEADER
+
+UPGRADE_TIMEOUT_S = 30.0
+"""Seconds to connect and to be answered: the server may still be starting what is asked for."""
+_BODY_BYTES = 4096
+_READ_BYTES = 16 * 1024
+
+_ERRORS: dict[int, type[ServiceError]] = {400: InvalidArgument, 403: FailedPrecondition, 404: NotFound, 503: Unavailable}
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """A connection after its upgrade.
+
+    Args:
+        stream: the connection.
+        protocol: what the server chose; empty if it named none.
+        received: bytes that came behind the server's answer.
+    """
+
+    stream: anyio.abc.ByteStream
+    protocol: str
+    received: bytes
+
+
+async def upgrade(
+    url: str, protocols: Sequence[str], *, websocket: bool, ssl_context: ssl.SSLContext | None = None, timeout_s: float = UPGRADE_TIMEOUT_S
+) -> Upgraded:
+    """Connect to a streaming URL and upgrade; the caller closes the connection.
+
+    Args:
+        url: ``http://`` or ``https://``, as the CRI gave it.
+        protocols: what to offer, the best first.
+        websocket: WebSocket instead of SPDY/3.1.
+        ssl_context: for ``https``; without one the system's certificates are trusted.
+        timeout_s: seconds for all of it.
+
+    Raises:
+        NotFound: the URL is used up or expired.
+        FailedPrecondition: the server knows none of ``protocols``.
+        InvalidArgument: the URL is none, or the server cannot make sense of the request.
+        Unavailable: there is no connection, or the server takes no sessions now.
+        DeadlineExceeded: no answer in time.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidArgument(f'"{url}" is no http:// or https:// URL', operation="stream")
+    stream: anyio.abc.ByteStream | None = None
+    try:
+        with anyio.fail_after(timeout_s):
+            stream = await anyio.connect_tcp(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+            if parts.scheme == "https":
+                stream = await TLSStream.wrap(stream, hostname=parts.hostname, ssl_context=ssl_context, standard_compatible=False)
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            return await _upgrade(stream, parts.netloc, target, protocols, websocket)
+    except BaseException as error:
+        if stream is not None:
+            await anyio.aclose_forcefully(stream)
+        if isinstance(error, TimeoutError):
+            raise DeadlineExceeded(f"{parts.netloc} did not answer in {timeout_s:g} s", operation="stream") from error
+        if isinstance(error, OSError | anyio.BrokenResourceError):
+            raise Unavailable(f"no connection to {parts.netloc}: {error}", operation="stream") from error
+        raise
+
+
+async def _upgrade(stream: anyio.abc.ByteStream, host: str, target: str, protocols: Sequence[str], websocket: bool) -> Upgraded:
+    key = base64.b64encode(secrets.token_bytes(16))
+    headers = [("Host", host), ("Connection", "Upgrade")]
+    if websocket:
+        headers += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", key.decode())]
+        headers += [("Sec-WebSocket-Protocol", ", ".join(protocols))] if protocols else []
+    else:
+        headers += [("Upgrade", "SPDY/3.1"), *((PROTOCOL_HEADER, name) for name in protocols)]
+    connection = h11.Connection(h11.CLIENT)
+    method = "GET" if websocket else "POST"
+    request = connection.send(h11.Request(method=method, target=target, headers=headers)) or b""
+    await stream.send(request + (connection.send(h11.EndOfMessage()) or b""))
+    answer: h11.InformationalResponse | h11.Response | None = None
+    body = b""
+    while True:
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError as error:
+            raise Internal(f"{host} does not answer in HTTP", operation="stream") from error
+        if event is h11.NEED_DATA:
+            try:
+                connection.receive_data(await stream.receive(_READ_BYTES))
+            except anyio.EndOfStream:
+                connection.receive_data(b"")
+        elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+            answer = event
+            break
+        elif isinstance(event, h11.Response):
+            answer = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > _BODY_BYTES:
+                break
+        elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
+            break
+    if answer is None:
+        raise Unavailable(f"{host} closed the connection", operation="stream")
+    if answer.status_code != 101:
+        text = body.decode(errors="replace").strip()
+        raise _ERRORS.get(answer.status_code, Internal)(f"{host} answers {answer.status_code}: {text}", operation="stream")
+    found = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in answer.headers}
+    if websocket and found.get("sec-websocket-accept") != generate_accept_token(key).decode():
+        raise Internal(f"{host} did not accept the WebSocket key", operation="stream")
+    chosen = found.get("sec-websocket-protocol" if websocket else PROTOCOL_HEADER.lower(), "")
+    if chosen and chosen not in protocols:
+        raise Internal(f'{host} chose "{chosen}", which was not offered', operation="stream")
+    return Upgraded(stream, chosen, connection.trailing_data[0])
