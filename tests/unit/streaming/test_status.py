@@ -63,8 +63,7 @@ def test_sizes_come_in_pieces_and_in_rows() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b'{"Width":0,"Height":24}', b'{"Width":80,"Height":-1}', b'{"Width":80}', b'{"Width":"80","Height":24}']
-    + [b"[]", b"{}", b"{]}", b"}{"],,
+    [b'{"Width":0,"Height":24}', b'{"Width":80,"Height":-1}', b'{"Width":80}', b'{"Width":"80","Height":24}', b"[]", b"{}", b"{]}"],
 )
 def test_what_is_no_size_is_left_out(text: bytes) -> None:
     decoder = SizeDecoder()
