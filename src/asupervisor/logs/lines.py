@@ -10,6 +10,7 @@ by writing it again in memory and comparing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -17,11 +18,10 @@ import orjson
 MAX_CONTENT_BYTES = 16 * 1024
 """Longest content of one CRI log line; what is longer is split into P lines and a last one."""
 
-_MAX_TIME_BYTES = 35
+_HALF_LINE_BYTES = MAX_CONTENT_BYTES // 2
 _BETWEEN = b'"}\n{"log":"'
 _HEAD = b'{"log":"'
 _FOOT = b'"}\n'
-_STREAMS = ("stdout", "stderr")
 
 
 class LineEncoder:
@@ -33,8 +33,8 @@ class LineEncoder:
 
     def __init__(self) -> None:
         self.malformed = 0
-        self._stream = 0
-        self._mixed = 0
+        self._short_ways: list[Callable[[bytes], bytes | None]] = [_encode_stdout, _encode_stderr, _encode_both]
+        self._long_way_for = 0
 
     def encode(self, chunk: bytes) -> bytes:
         """Encode whole json-file lines.
@@ -45,16 +45,18 @@ class LineEncoder:
         Returns:
             The CRI log lines; fewer than came in only where some were malformed.
         """
-        if self._mixed:
-            self._mixed -= 1
-        elif not _escaped(chunk):
-            for attempt in (self._stream, 1 - self._stream):
-                encoded = _encode_uniform(chunk, _STREAMS[attempt])
+        if self._long_way_for:
+            self._long_way_for -= 1
+        else:
+            for way in self._short_ways:
+                encoded = way(chunk)
                 if encoded is not None:
-                    self._stream = attempt
+                    if way is not self._short_ways[0]:
+                        self._short_ways.remove(way)
+                        self._short_ways.insert(0, way)
                     return encoded
-            # What mixes streams or escapes goes on doing so: do not try the short way on every chunk.
-            self._mixed = 15
+            # Lines with escapes, attributes, or parts of longer ones are seldom alone: do not try the short ways on every chunk.
+            self._long_way_for = 15
         encoded = _encode_parsed(chunk)
         return encoded if encoded is not None else self._encode_one_by_one(chunk)
 
@@ -74,28 +76,57 @@ class LineEncoder:
         return bytes(out)
 
 
-def _escaped(chunk: bytes) -> bool:
-    """Whether the first line holds an escape beside its trailing newline: then the rest probably does too."""
-    first = chunk.find(b"\\")
-    return first < 0 or chunk[first : first + 3] != b'\\n"'
+def _may_be_long(chunk: bytes) -> bool:
+    """Whether a line may be longer than the limit: such a line covers a block of half its length that has no newline."""
+    return any(chunk.find(b"\n", at, at + _HALF_LINE_BYTES) < 0 for at in range(0, len(chunk), _HALF_LINE_BYTES))
 
 
-def _encode_uniform(chunk: bytes, stream: str) -> bytes | None:
-    """Whole lines of one stream without any escape or attribute: only splits, slices and joins, no work per line in Python."""
-    parts = chunk[len(_HEAD) : -len(_FOOT)].split(b'\\n","stream":"%s","time":"' % stream.encode())
+def _encode_stdout(chunk: bytes) -> bytes | None:
+    return _encode_stream(chunk, b'\\n","stream":"stdout","time":"', b" stdout F ")
+
+
+def _encode_stderr(chunk: bytes) -> bytes | None:
+    return _encode_stream(chunk, b'\\n","stream":"stderr","time":"', b" stderr F ")
+
+
+def _encode_stream(chunk: bytes, middle: bytes, tag: bytes) -> bytes | None:
+    """Whole lines of one stream, without escapes and attributes: only splits, slices and joins, no work for each line in Python.
+
+    No content holds a bare quote, so the splits fall only where the engine put its own punctuation; where they do not come
+    out even, the lines are of another kind.
+    """
+    parts = chunk[len(_HEAD) : -len(_FOOT)].split(middle)
     count = len(parts) - 1
-    # No content holds a bare quote, so these splits can only fall where the engine put its own punctuation.
     parts = _BETWEEN.join(parts).split(_BETWEEN)
     if not count or len(parts) != 2 * count or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT)):
         return None
-    contents, times = parts[0::2], parts[1::2]
-    if max(map(len, times)) > _MAX_TIME_BYTES or max(map(len, contents)) > MAX_CONTENT_BYTES:
+    pieces = [b"", tag, b"", b"\n"] * count
+    pieces[0::4] = parts[1::2]
+    return _fill(pieces, slice(2, None, 4), parts[0::2], chunk)
+
+
+def _encode_both(chunk: bytes) -> bytes | None:
+    """The same for lines of both streams."""
+    parts = chunk[len(_HEAD) : -len(_FOOT)].split(b'\\n","stream":"std')
+    count = len(parts) - 1
+    parts = _BETWEEN.join(_BETWEEN.join(parts).split(b'","time":"')).split(_BETWEEN)
+    if not count or len(parts) != 3 * count or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT)):
         return None
-    pieces = [b"", b" %s F " % stream.encode(), b"", b"\n"] * count
-    pieces[0::4] = times
-    pieces[2::4] = contents
+    pieces = [b"", b" std", b"", b" F ", b"", b"\n"] * count
+    pieces[0::6] = parts[2::3]
+    pieces[2::6] = parts[1::3]
+    return _fill(pieces, slice(4, None, 6), parts[0::3], chunk)
+
+
+def _fill(pieces: list[bytes], places: slice, contents: list[bytes], chunk: bytes) -> bytes | None:
+    """Put the contents in their places and join; None for whatever is not plain.
+
+    What is not plain goes the long way, whole, so that the encoding of a line never depends on its neighbours.
+    """
+    if _may_be_long(chunk) and max(map(len, contents)) > MAX_CONTENT_BYTES:
+        return None
+    pieces[places] = contents
     encoded = b"".join(pieces)
-    # Whatever is not plain goes the long way, whole, so that a line's encoding never depends on its neighbours.
     return None if b"\\" in encoded or b'"' in encoded or b"\x00" in encoded else encoded
 
 
@@ -117,7 +148,7 @@ def _encode_parsed(chunk: bytes) -> bytes | None:
 
 def _encode_line(line: bytes) -> bytes | None:
     try:
-        return _encode_row(orjson.loads(line))
+        return _encode_row(orjson.loads(line.decode("utf-8", "replace")))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

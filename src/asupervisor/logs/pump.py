@@ -8,6 +8,7 @@ commands by none. One pump works in a state directory at a time: the next one wa
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import heapq
@@ -36,6 +37,8 @@ _FAST_POLL_S = 0.1
 _RETRY_S = 1.0
 _FIGURES_S = 1.0
 _REPLY_BUFFER_BYTES = 1 << 20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 32 << 20
 
 
 class Entry:
@@ -341,6 +344,14 @@ class Pump:
             self._epoll.unregister(self._replies)
 
 
+def _keep_memory() -> None:
+    """Let the allocator keep what a turn frees for the next one: to fault it in again would take a third of the time."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            libc.mallopt(option, _KEPT_BYTES)
+
+
 def main() -> None:
     """``python -m asupervisor.logs.pump <state directory>``."""
     # The service ends the pump by closing its input; a signal to the whole group must not cut it off before the service.
@@ -348,6 +359,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(5)
+    _keep_memory()
     try:
         Pump(sys.argv[1], 0, 1).run()
     except OSError as error:
