@@ -58,6 +58,10 @@ class Gauge:
         """Change it by ``amount``."""
         self.value += amount
 
+    def set(self, value: float) -> None:
+        """Make it ``value``."""
+        self.value = value
+
     def follow(self, read: Callable[[], float]) -> None:
         """Ask ``read`` at each scrape from now on; it must be quick and is called on the event loop."""
         self._read = read

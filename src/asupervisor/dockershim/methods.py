@@ -10,22 +10,30 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
 from asupervisor.dockershim.container.create import create_container
+from asupervisor.dockershim.container.events import get_container_events
 from asupervisor.dockershim.container.exec_sync import exec_sync
-from asupervisor.dockershim.container.list import list_containers
+from asupervisor.dockershim.container.list import list_containers, stream_containers
 from asupervisor.dockershim.container.remove import remove_container
 from asupervisor.dockershim.container.start import start_container
+from asupervisor.dockershim.container.stats import container_stats, list_container_stats, stream_container_stats
 from asupervisor.dockershim.container.status import container_status
 from asupervisor.dockershim.container.stop import stop_container
 from asupervisor.dockershim.image.fs_info import image_fs_info
-from asupervisor.dockershim.image.list import list_images
+from asupervisor.dockershim.image.list import list_images, stream_images
 from asupervisor.dockershim.image.pull import pull_image
 from asupervisor.dockershim.image.remove import remove_image
 from asupervisor.dockershim.image.status import image_status
 from asupervisor.dockershim.runtime.config import runtime_config, update_runtime_config
 from asupervisor.dockershim.runtime.status import status
-from asupervisor.dockershim.sandbox.list import list_pod_sandbox
+from asupervisor.dockershim.sandbox.list import list_pod_sandbox, stream_pod_sandboxes
+from asupervisor.dockershim.sandbox.metrics import (
+    list_metric_descriptors,
+    list_pod_sandbox_metrics,
+    stream_pod_sandbox_metrics,
+)
 from asupervisor.dockershim.sandbox.remove import remove_pod_sandbox
 from asupervisor.dockershim.sandbox.run import run_pod_sandbox
+from asupervisor.dockershim.sandbox.stats import list_pod_sandbox_stats, pod_sandbox_stats, stream_pod_sandbox_stats
 from asupervisor.dockershim.sandbox.status import pod_sandbox_status
 from asupervisor.dockershim.sandbox.stop import stop_pod_sandbox
 from asupervisor.dockershim.shim import Shim
@@ -54,6 +62,12 @@ _UNARY: dict[str, Unary] = {
     "RemoveContainer": remove_container,
     "ContainerStatus": container_status,
     "ListContainers": list_containers,
+    "ContainerStats": container_stats,
+    "ListContainerStats": list_container_stats,
+    "PodSandboxStats": pod_sandbox_stats,
+    "ListPodSandboxStats": list_pod_sandbox_stats,
+    "ListMetricDescriptors": list_metric_descriptors,
+    "ListPodSandboxMetrics": list_pod_sandbox_metrics,
     "ExecSync": exec_sync,
     "PullImage": pull_image,
     "ListImages": list_images,
@@ -61,7 +75,15 @@ _UNARY: dict[str, Unary] = {
     "RemoveImage": remove_image,
     "ImageFsInfo": image_fs_info,
 }
-_STREAMING: dict[str, Streaming] = {}
+_STREAMING: dict[str, Streaming] = {
+    "StreamPodSandboxes": stream_pod_sandboxes,
+    "StreamContainers": stream_containers,
+    "StreamImages": stream_images,
+    "StreamContainerStats": stream_container_stats,
+    "StreamPodSandboxStats": stream_pod_sandbox_stats,
+    "StreamPodSandboxMetrics": stream_pod_sandbox_metrics,
+    "GetContainerEvents": get_container_events,
+}
 
 READY_BYTES: dict[str, Callable[[Shim], bytes]] = {
     "ListPodSandbox": lambda shim: shim.store.list_sandboxes(),

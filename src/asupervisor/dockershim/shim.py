@@ -12,8 +12,10 @@ from asupervisor.dockershim.pulls import Pulls
 from asupervisor.engine.client import EngineClient
 from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.events import EventHub
 from asupervisor.node.feed import Feed
 from asupervisor.node.store import NodeStore
+from asupervisor.stats.service import Stats
 
 StepObserver = Callable[[str], Awaitable[None]]
 """Told each step of a change as ``verb.step`` right after it was taken; a test that raises in it proves the rollback."""
@@ -30,6 +32,8 @@ class Shim:
     config: Config
     engine: EngineClient
     store: NodeStore
+    events: EventHub
+    stats: Stats
     feed: Feed
     checkpoints: CheckpointStore
     network: NetworkPlugin

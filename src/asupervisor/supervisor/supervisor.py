@@ -34,9 +34,13 @@ from asupervisor.metrics import Metrics
 from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.network.select import network_plugin
 from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.events import EventHub
 from asupervisor.node.feed import Feed, pinned_matcher
 from asupervisor.node.store import NodeStore
+from asupervisor.node.subjects import feed_stats
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+from asupervisor.stats.layers import WritableLayers
+from asupervisor.stats.service import Stats
 from asupervisor.translate.images import parse_reference
 
 _logger = logging.getLogger("asupervisor.supervisor")
@@ -162,6 +166,7 @@ class Supervisor:
         probe = Probe(
             engine, config.engine_probe_interval_s, config.engine_probe_deadline_s, config.engine_connect_deadline_s, self._check_engine
         )
+        await tasks.start(shim.stats.run, name="stats")
         await tasks.start(shim.feed.run, name="node state")
         await tasks.start(partial(run_recovery, shim), name="recovery")
         await tasks.start(probe.run, name="engine probe")
@@ -172,7 +177,10 @@ class Supervisor:
                 await engine.health.wait_ready()
 
     def _shim(self, tasks: TaskGroup, engine: EngineClient, network: NetworkPlugin, checkpoints: CheckpointStore) -> Shim:
-        store = NodeStore()
+        store, metrics = NodeStore(), self.metrics
+        stats = Stats(WritableLayers(walked=metrics.writable_layer_walks.add))
+        feed_stats(store, stats)
+        events = EventHub(store, on_subscribers=metrics.event_subscribers.set, on_dropped=metrics.event_subscribers_dropped.add)
         if self.config.pod_infra_container_image != EMBEDDED_PAUSE_IMAGE:
             try:
                 parse_reference(self.config.pod_infra_container_image)
@@ -184,6 +192,8 @@ class Supervisor:
             config=self.config,
             engine=engine,
             store=store,
+            events=events,
+            stats=stats,
             feed=feed,
             checkpoints=checkpoints,
             network=network,
@@ -221,6 +231,7 @@ class Supervisor:
                     patience.cancel()
 
                 tasks.start_soon(skip)
+                shim.events.close()
                 with anyio.move_on_after(grace_s) as patience:
                     await server.drain()
                     await shim.operations.drain()

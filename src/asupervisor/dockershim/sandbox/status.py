@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from asupervisor.dockershim.shim import Shim
 from asupervisor.dockershim.verbose import verbose_info
+from asupervisor.node.events import retag
 from asupervisor.proto import cri
 
 
@@ -14,7 +17,14 @@ async def pod_sandbox_status(shim: Shim, request: cri.PodSandboxStatusRequest) -
         NotFound: no such sandbox.
     """
     record = shim.store.sandbox(request.pod_sandbox_id)
+    answer = record.status_bytes + _observed(shim, record.id)
     if not request.verbose:
-        return record.status_bytes
+        return answer
     info = await verbose_info(shim, record.id, record.pid, {"runtime": record.runtime, "complete": record.complete})
-    return record.status_bytes + cri.PodSandboxStatusResponse(info=info).SerializeToString()
+    return answer + cri.PodSandboxStatusResponse(info=info).SerializeToString()
+
+
+def _observed(shim: Shim, sandbox_id: str) -> bytes:
+    """``containers_statuses`` and ``timestamp``, always together: kubelet takes a timestamp alone for "no containers"."""
+    timestamp = cri.PodSandboxStatusResponse(timestamp=time.time_ns()).SerializeToString()
+    return b"".join([*(retag(3, container.status_bytes) for container in shim.store.containers_of(sandbox_id)), timestamp])

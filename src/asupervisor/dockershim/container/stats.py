@@ -1,0 +1,37 @@
+"""ContainerStats, ListContainerStats, StreamContainerStats: read from the kernel, without the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from asupervisor.dockershim.batches import batches
+from asupervisor.dockershim.shim import Shim
+from asupervisor.proto import cri
+
+
+async def container_stats(shim: Shim, request: cri.ContainerStatsRequest) -> bytes:
+    """A whole ContainerStatsResponse.
+
+    Raises:
+        NotFound: no such container.
+    """
+    return b"".join(await shim.stats.container_stats([shim.store.container(request.container_id).id]))
+
+
+async def list_container_stats(shim: Shim, request: cri.ListContainerStatsRequest) -> bytes:
+    """A whole ListContainerStatsResponse; containers that do not run have attributes and a writable layer only."""
+    return b"".join(await _entries(shim, request))
+
+
+async def stream_container_stats(shim: Shim, request: cri.StreamContainerStatsRequest) -> AsyncIterator[bytes]:
+    """The same in several messages."""
+    for batch in batches(await _entries(shim, request)):
+        yield batch
+
+
+async def _entries(shim: Shim, request: cri.ListContainerStatsRequest | cri.StreamContainerStatsRequest) -> list[bytes]:
+    if not request.HasField("filter"):
+        return await shim.stats.container_stats()
+    wanted = request.filter
+    selected = shim.store.select_containers(wanted.id, None, wanted.pod_sandbox_id, wanted.label_selector)
+    return await shim.stats.container_stats([record.id for record in selected])

@@ -1,0 +1,35 @@
+"""PodSandboxStats, ListPodSandboxStats, StreamPodSandboxStats: read from the kernel, without the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from asupervisor.dockershim.batches import batches
+from asupervisor.dockershim.shim import Shim
+from asupervisor.proto import cri
+
+
+async def pod_sandbox_stats(shim: Shim, request: cri.PodSandboxStatsRequest) -> bytes:
+    """A whole PodSandboxStatsResponse; of a sandbox that is not ready it has what there is.
+
+    Raises:
+        NotFound: no such sandbox.
+    """
+    return b"".join(await shim.stats.sandbox_stats([shim.store.sandbox(request.pod_sandbox_id).id]))
+
+
+async def list_pod_sandbox_stats(shim: Shim, request: cri.ListPodSandboxStatsRequest) -> bytes:
+    """A whole ListPodSandboxStatsResponse, of the sandboxes that are ready."""
+    return b"".join(await _entries(shim, request))
+
+
+async def stream_pod_sandbox_stats(shim: Shim, request: cri.StreamPodSandboxStatsRequest) -> AsyncIterator[bytes]:
+    """The same in several messages."""
+    for batch in batches(await _entries(shim, request)):
+        yield batch
+
+
+async def _entries(shim: Shim, request: cri.ListPodSandboxStatsRequest | cri.StreamPodSandboxStatsRequest) -> list[bytes]:
+    wanted = request.filter
+    selected = shim.store.select_sandboxes(wanted.id, cri.SANDBOX_READY, wanted.label_selector)
+    return await shim.stats.sandbox_stats([record.id for record in selected])
