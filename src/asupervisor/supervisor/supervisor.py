@@ -217,7 +217,10 @@ class Supervisor:
         config = self.config
         timeout_s = config.runtime_request_timeout_s
         self.runtime = await self._stack.enter_async_context(RemoteRuntimeService.connect(config.runtime_endpoint, timeout_s))
-        self.images = await self._stack.enter_async_context(RemoteImageService.connect(config.effective_image_endpoint, timeout_s))
+        same = config.effective_image_endpoint == config.runtime_endpoint
+        self.images = await self._stack.enter_async_context(
+            RemoteImageService.connect(config.effective_image_endpoint, timeout_s, sharing=self.runtime if same else None)
+        )
 
     async def _stop(self, server: CriServer, shim: Shim) -> None:
         """Not ready, nothing accepted, calls and changes finish within the grace; cancelled work is then answered for."""
