@@ -1,6 +1,6 @@
 """The composition root: the nesting of the scopes below is the order of the start, and read upwards, of the stop.
 
-task group → engine client → probe → node state and its feed → pod network → verbs → CRI server → remote services
+task group → engine client → probe → node state and its feed → pod network → streaming → verbs → CRI server → remote services
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from asupervisor.dockershim.pulls import Pulls
 from asupervisor.dockershim.recovery import run_recovery
 from asupervisor.dockershim.server import CriServer, endpoint_path, owned_socket_path
 from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
+from asupervisor.dockershim.streaming.backend import EngineBackend
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import resolve_endpoint
 from asupervisor.engine.probe import Probe
-from asupervisor.errors import ConfigError, InvalidArgument, ServiceError
+from asupervisor.engine.runtime_cgroups import keep_in_cgroup
+from asupervisor.errors import ConfigError, FailedPrecondition, InvalidArgument, ServiceError
 from asupervisor.metrics import Metrics
 from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.network.select import network_plugin
@@ -41,6 +43,9 @@ from asupervisor.node.subjects import feed_stats
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from asupervisor.stats.layers import WritableLayers
 from asupervisor.stats.service import Stats
+from asupervisor.streaming.handler import StreamHandler
+from asupervisor.streaming.netns import NamespaceDialer
+from asupervisor.streaming.server import StreamingService
 from asupervisor.translate.images import parse_reference
 
 _logger = logging.getLogger("asupervisor.supervisor")
@@ -113,6 +118,17 @@ class Supervisor:
         return await self._stack.__aexit__(kind, error, trace)
 
     @property
+    def stream_handler(self) -> StreamHandler:
+        """What serves streaming connections; with ``streaming.redirect`` on, hand it those of your own listener.
+
+        Raises:
+            FailedPrecondition: the supervisor hosts no runtime service, so nothing is streamed from it.
+        """
+        if self.shim is None:
+            raise FailedPrecondition("the remote runtime serves its streams itself", operation="stream")
+        return self.shim.streaming.handler
+
+    @property
     def ready(self) -> bool:
         """Whether the node can run pods now: the engine is in step, the network is ready, the service is not stopping."""
         return not self.not_ready_reasons
@@ -157,9 +173,13 @@ class Supervisor:
         stack.push_async_callback(_shielded, engine.close)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
+        if config.runtime_cgroups:
+            await tasks.start(partial(keep_in_cgroup, config.runtime_cgroups, engine.endpoint), name="runtime cgroups")
         network = network_plugin(config.network, root / "network")
         await tasks.start(network.run, name="pod network")
-        self.shim = shim = self._shim(tasks, engine, network, checkpoints)
+        dialer = await stack.enter_async_context(NamespaceDialer())
+        self.shim = shim = self._shim(tasks, engine, network, checkpoints, dialer)
+        await tasks.start(shim.streaming.run, name="streaming")
         server = CriServer(path, Boundary(shim, self.metrics))
         await server.start()
         stack.push_async_callback(self._stop, server, shim)
@@ -176,7 +196,9 @@ class Supervisor:
             with anyio.move_on_after(_FIRST_SYNC_S):
                 await engine.health.wait_ready()
 
-    def _shim(self, tasks: TaskGroup, engine: EngineClient, network: NetworkPlugin, checkpoints: CheckpointStore) -> Shim:
+    def _shim(
+        self, tasks: TaskGroup, engine: EngineClient, network: NetworkPlugin, checkpoints: CheckpointStore, dialer: NamespaceDialer
+    ) -> Shim:
         store, metrics = NodeStore(), self.metrics
         stats = Stats(WritableLayers(walked=metrics.writable_layer_walks.add))
         feed_stats(store, stats)
@@ -200,6 +222,7 @@ class Supervisor:
             operations=Operations(tasks),
             pause=pause,
             pulls=Pulls(tasks, engine, feed, store, self.config.image_pull_progress_deadline_s),
+            streaming=StreamingService(self.config.streaming, EngineBackend(engine, store, dialer), observe=metrics.streaming_session),
             on_step=self._on_step,
         )
 
@@ -238,8 +261,10 @@ class Supervisor:
                 with anyio.move_on_after(grace_s) as patience:
                     await server.drain()
                     await shim.operations.drain()
+                    await shim.streaming.drain(grace_s)
                 tasks.cancel_scope.cancel()
             await server.stop()
+            await shim.streaming.drain(0)
 
 
 async def _shielded(close: Callable[[], Awaitable[None]]) -> None:
