@@ -1,4 +1,4 @@
-"""``--runtime-cgroups``: the engine's daemon and this service run in a cgroup of the operator's naming, so that it can be limited and counted.
+"""``--runtime-cgroups``: the engine's daemon and this service run in a cgroup that the operator names, to be limited and counted there.
 
 dockershim kept the daemon there by looking again every minute, since a restarted daemon starts somewhere else; so does this.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,13 @@ def sleeper() -> Iterator[int]:
     process.wait()
     for root in hierarchies():
         group = root / _NAME.strip("/")
-        eventually(lambda group=group: not (group / "cgroup.procs").read_text() if group.exists() else True, f"{group} is empty")
+        eventually(partial(_empty, group), f"{group} is empty")
         if group.exists():
             group.rmdir()
+
+
+def _empty(group: Path) -> bool:
+    return not group.exists() or not (group / "cgroup.procs").read_text()
 
 
 def test_a_process_is_moved_in_every_hierarchy(sleeper: int) -> None:
