@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from enum import Enum
 
 import anyio
@@ -71,7 +71,7 @@ class EventHub:
         for subscriber in self._subscribers:
             subscriber.finish(Unavailable("the service is stopping; subscribe again when it is back"))
 
-    async def subscribe(self) -> AsyncIterator[bytes]:
+    async def subscribe(self) -> AsyncGenerator[bytes, None]:
         """Every event from now on, as an encoded ContainerEventResponse.
 
         Events that wait are still delivered when the subscription ends.

@@ -9,11 +9,14 @@ from __future__ import annotations
 import time
 from typing import NamedTuple, Protocol
 
-from asupervisor.stats.files import Budget, KernelFile, number, table
+from asupervisor.stats.files import Budget, KernelFile, figures, number, table
 from asupervisor.stats.hierarchy import Location
 
 UNLIMITED = 1 << 62
 """cgroup v1 reports "no limit" as a number near 2^63, rounded down to a page."""
+
+_V1_KEYS = (b"\ntotal_inactive_file ", b"\ntotal_rss ", b"\ntotal_pgfault ", b"\ntotal_pgmajfault ", b"\ntotal_swap ")
+_V2_KEYS = (b"\ninactive_file ", b"\nanon ", b"\npgfault ", b"\npgmajfault ")
 
 
 class Usage(NamedTuple):
@@ -105,19 +108,19 @@ class CgroupV1:
         now = time.time_ns()
         cpu = self.read_cpu_ns()
         usage = number(self._usage.read())
-        stat = table(self._stat.read())
+        inactive_file, rss, faults, major_faults, swap = figures(b"\n" + self._stat.read(), _V1_KEYS)
         limit, swap_limit = number(self._limit.read()) or -1, number(self._swap_limit.read()) or -1
         bounded = 0 <= limit < UNLIMITED
         return Usage(
             time_ns=now,
             cpu_ns=cpu,
             memory_bytes=usage,
-            working_set_bytes=max(0, usage - stat.get(b"total_inactive_file", 0)),
-            rss_bytes=stat.get(b"total_rss", 0),
-            page_faults=stat.get(b"total_pgfault", 0),
-            major_page_faults=stat.get(b"total_pgmajfault", 0),
+            working_set_bytes=max(0, usage - max(0, inactive_file)),
+            rss_bytes=max(0, rss),
+            page_faults=max(0, faults),
+            major_page_faults=max(0, major_faults),
             memory_limit_bytes=limit if bounded else -1,
-            swap_bytes=stat.get(b"total_swap", -1),
+            swap_bytes=swap,
             swap_limit_bytes=max(0, swap_limit - limit) if bounded and 0 <= swap_limit < UNLIMITED else -1,
             cpu_pressure=self._pressure.cpu.read(),
             memory_pressure=self._pressure.memory.read(),
@@ -164,16 +167,16 @@ class CgroupV2:
         now = time.time_ns()
         cpu = self.read_cpu_ns()
         usage = number(self._usage.read())
-        stat = table(self._stat.read())
+        inactive_file, rss, faults, major_faults = figures(b"\n" + self._stat.read(), _V2_KEYS)
         swap = self._swap.read()
         return Usage(
             time_ns=now,
             cpu_ns=cpu,
             memory_bytes=usage,
-            working_set_bytes=max(0, usage - stat.get(b"inactive_file", 0)),
-            rss_bytes=stat.get(b"anon", 0),
-            page_faults=stat.get(b"pgfault", 0),
-            major_page_faults=stat.get(b"pgmajfault", 0),
+            working_set_bytes=max(0, usage - max(0, inactive_file)),
+            rss_bytes=max(0, rss),
+            page_faults=max(0, faults),
+            major_page_faults=max(0, major_faults),
             memory_limit_bytes=number(self._limit.read() or b"max"),
             swap_bytes=number(swap) if swap else -1,
             swap_limit_bytes=number(self._swap_limit.read() or b"max"),

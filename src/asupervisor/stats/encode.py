@@ -17,8 +17,15 @@ DEFAULT_INTERFACE = "eth0"
 """What CNI and the engine's own network call a pod's interface."""
 
 
+_SHORT = tuple(bytes((value,)) for value in range(0x80))
+
+
 def varint(value: int) -> bytes:
     """A protobuf varint of a number that is not negative."""
+    if value < 0x80:
+        return _SHORT[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
@@ -29,7 +36,7 @@ def varint(value: int) -> bytes:
 
 def field(number: int, content: bytes) -> bytes:
     """One length-delimited field, ``number`` below 16."""
-    return bytes((number << 3 | 2,)) + varint(len(content)) + content
+    return _SHORT[number << 3 | 2] + varint(len(content)) + content
 
 
 class _Pressure:
@@ -100,15 +107,21 @@ def container_stats(attributes: bytes, fields: UsageFields, usage: Usage, layer:
         layer: the writable layer's size; None while it is not known.
         mountpoint: of the file system that the layer is on.
     """
-    message = cri.ContainerStats(cpu=fields.cpu, memory=fields.memory)
+    parts = [
+        field(1, attributes),
+        field(2, fields.cpu.SerializeToString()),
+        field(3, fields.memory.SerializeToString()),
+        _layer(layer, usage.time_ns, mountpoint),
+    ]
     if usage.swap_bytes >= 0:
-        message.swap.timestamp = usage.time_ns
-        message.swap.swap_usage_bytes.value = usage.swap_bytes
+        swap = cri.SwapUsage(timestamp=usage.time_ns)
+        swap.swap_usage_bytes.value = usage.swap_bytes
         if usage.swap_limit_bytes >= 0:
-            message.swap.swap_available_bytes.value = max(0, usage.swap_limit_bytes - usage.swap_bytes)
+            swap.swap_available_bytes.value = max(0, usage.swap_limit_bytes - usage.swap_bytes)
+        parts.append(field(5, swap.SerializeToString()))
     if usage.io_pressure:
-        message.io.CopyFrom(fields.io)
-    return field(1, attributes) + message.SerializeToString() + _layer(layer, usage.time_ns, mountpoint)
+        parts.append(field(6, fields.io.SerializeToString()))
+    return b"".join(parts)
 
 
 def stopped_container_stats(attributes: bytes, layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:

@@ -116,3 +116,21 @@ def table(content: bytes) -> dict[bytes, int]:
     """A file of ``name value`` lines."""
     words = content.split()
     return dict(zip(words[::2], map(int, words[1::2]), strict=False))
+
+
+def figures(content: bytes, keys: tuple[bytes, ...]) -> list[int]:
+    """Some numbers of a file of ``name value`` lines, -1 for a name that is not there; a third of the cost of :func:`table`.
+
+    Args:
+        content: with a line break before its first line too.
+        keys: each a line break, the name, and a space.
+    """
+    values = []
+    for key in keys:
+        start = content.find(key)
+        if start < 0:
+            values.append(-1)
+            continue
+        start += len(key)
+        values.append(int(content[start : content.find(b"\n", start)]))
+    return values

@@ -25,26 +25,29 @@ _device_names: dict[str, str] = {}
 
 
 class MetricWriter:
-    """Collects encoded Metric messages that share their first labels.
+    """Collects encoded Metric messages that share their first labels, as field 2 of their parent.
 
     Args:
-        number: of the field that each one becomes.
         labels: values of the base labels, in the order of :data:`~asupervisor.stats.descriptors.BASE`.
+        beginnings: what a metric begins with, all but its value, by name and own labels; kept from one reading to the next.
     """
 
-    def __init__(self, number: int, labels: tuple[str, ...]) -> None:
-        self._number = number
-        self._labels = b"".join(field(4, label.encode()) for label in labels)
+    def __init__(self, labels: tuple[str, ...], beginnings: dict[tuple[str, ...], bytes]) -> None:
+        self._labels = labels
+        self._beginnings = beginnings
         self._parts: list[bytes] = []
 
     def add(self, name: str, value: int | None, *labels: str) -> None:
         """Add one metric with its own labels' values after the base ones; None adds nothing."""
         if value is None:
             return
-        kind = b"\x18\x01" if METRICS[name][0] is Kind.GAUGE else b""
-        own = b"".join(field(4, label.encode()) for label in labels)
-        content = field(1, name.encode()) + kind + self._labels + own + field(5, b"\x08" + varint(value) if value else b"")
-        self._parts.append(field(self._number, content))
+        beginning = self._beginnings.get((name, *labels))
+        if beginning is None:
+            kind = b"\x18\x01" if METRICS[name][0] is Kind.GAUGE else b""
+            values = b"".join(field(4, label.encode()) for label in (*self._labels, *labels))
+            beginning = self._beginnings[name, *labels] = field(1, name.encode()) + kind + values
+        content = field(5, b"\x08" + varint(value)) if value else b"*\0"
+        self._parts += (b"\x12", varint(len(beginning) + len(content)), beginning, content)
 
     def encoded(self) -> bytes:
         """All of them, one after the other."""
@@ -72,13 +75,15 @@ def pod_metrics(
     sandbox.open()
     parts = [field(1, subject.sandbox_id.encode())]
     if sandbox.process:
-        pod = MetricWriter(2, ("", sandbox.process.parent.path if subject.own_cgroup else "", "", "", metadata.namespace, metadata.name))
+        pod = MetricWriter(("", sandbox.process.parent.path, "", "", metadata.namespace, metadata.name), sandbox.pod.beginnings)
         usage = sandbox.pod.read()
         if usage is not None:
             _add_usage(pod, usage)
             _add_details(pod, sandbox.process.parent)
         parts.append(pod.encoded())
-        pause = MetricWriter(2, ("POD", sandbox.process.cgroup.path, subject.image, subject.name, metadata.namespace, metadata.name))
+        pause = MetricWriter(
+            ("POD", sandbox.process.cgroup.path, subject.image, subject.name, metadata.namespace, metadata.name), sandbox.own.beginnings
+        )
         _add_network(pause, sandbox)
         parts.append(pause.encoded())
     for container in containers:
@@ -93,7 +98,9 @@ def _container(target: ContainerTarget, pod: tuple[str, str], layer: Callable[[s
     if usage is None or not target.process:
         return field(1, subject.container_id.encode())
     process = target.process
-    writer = MetricWriter(2, (subject.attributes.metadata.name, process.cgroup.path, subject.image, subject.name, *pod))
+    writer = MetricWriter(
+        (subject.attributes.metadata.name, process.cgroup.path, subject.image, subject.name, *pod), target.cgroup.beginnings
+    )
     _add_usage(writer, usage)
     pids = _add_details(writer, process.cgroup)
     writer.add("container_processes", len(pids))

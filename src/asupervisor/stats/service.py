@@ -153,13 +153,9 @@ class Stats:
         """
         sandboxes = _chosen(self._sandboxes, sandbox_ids)
         groups = self._groups(sandboxes)
-        filesystem, layers = self.image_filesystem.mountpoint, self.layers
-
-        def read() -> list[bytes]:
-            self._close_retired()
-            return [pod_metrics(sandbox, containers, layers.usage, filesystem) for sandbox, containers in groups]
-
-        return await self._in_thread(read)
+        filesystem, size = self.image_filesystem.mountpoint, self.layers.usage
+        # One pod at a time: all of them take tens of milliseconds, for which other readings would have to wait.
+        return [await self._in_thread(pod_metrics, sandbox, containers, size, filesystem) for sandbox, containers in groups]
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Sample the CPU of all that runs and walk writable layers, until cancelled."""

@@ -30,6 +30,8 @@ class CgroupTarget:
         self.usage: Usage | None = None
         self.nano_cores: int | None = None
         self.last_cpu_ns = 0
+        self.beginnings: dict[tuple[str, ...], bytes] = {}
+        """Encoded beginnings of its metrics, see :class:`~asupervisor.stats.podmetrics.MetricWriter`."""
 
     def read(self) -> Usage | None:
         """Take a reading; None once the cgroup is gone."""
