@@ -17,10 +17,12 @@ import json
 import os
 import select
 import signal
+import stat
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from asupervisor.logs.follower import FileFollower, LogFollower
@@ -36,6 +38,8 @@ _SAFETY_POLL_S = 2.0
 _FAST_POLL_S = 0.1
 _RETRY_S = 1.0
 _FIGURES_S = 1.0
+_LAST_DRAIN_S = 1.0
+_STATE_FILES = ("position", "done")
 _REPLY_BUFFER_BYTES = 1 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 32 << 20
@@ -75,11 +79,14 @@ class Pump:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._ended = False
-        self._handlers: dict[str, Callable[[int, dict[str, Any]], None]] = {
+        self._wanted: dict[str, dict[str, Any]] = {}
+        self._links: set[str] = set()
+        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "follow": self._follow,
             "reopen": self._reopen,
             "finish": self._finish,
             "forget": self._forget,
+            "retain": self._retain,
         }
 
     def run(self) -> None:
@@ -100,6 +107,17 @@ class Pump:
             self._wait()
             for _ in range(min(len(self._ready), 4)):
                 self._turn(self._ready.popleft())
+        self._drain()
+
+    def _drain(self) -> None:
+        """Write what is there already, as far as a moment goes: whoever is next begins where this one stopped anyway."""
+        end = time.monotonic() + _LAST_DRAIN_S
+        busy = [entry for entry in self._entries.values() if not entry.broken]
+        while busy and time.monotonic() < end:
+            for entry in busy:
+                with contextlib.suppress(OSError):
+                    entry.follower.turn(TURN_BYTES)
+            busy = [entry for entry in busy if not entry.follower.drained]
         for entry in self._entries.values():
             entry.follower.close()
 
@@ -163,9 +181,7 @@ class Pump:
                 self._look_again(entry)
             return
         if entry.finishing and entry.follower.complete:
-            self._close(entry)
-            for request in entry.finishing:
-                self._send({"id": request})
+            self._finished(entry)
             return
         if isinstance(entry.follower, StreamFollower):
             self._tend_stream(entry, entry.follower)
@@ -237,72 +253,131 @@ class Pump:
         *lines, self._input = (self._input + data).split(b"\n")
         for line in lines:
             command = json.loads(line)
-            try:
-                self._handlers[command["op"]](command["id"], command)
-            except OSError as error:
-                self._send({"id": command["id"], "error": "FAILED_PRECONDITION", "message": str(error)})
+            self._handlers[command["op"]](command)
 
-    def _follow(self, request: int, command: dict[str, Any]) -> None:
+    def _path(self, container: str, kind: str) -> str:
+        return os.path.join(self._state_directory, f"{container}.{kind}")
+
+    def _follow(self, command: dict[str, Any]) -> None:
         container = command["container"]
-        if container not in self._entries:
-
-            def warn(message: str) -> None:
-                self._warn(container, message)
-
-            position = os.path.join(self._state_directory, f"{container}.position")
-            follower: LogFollower
-            if command.get("endpoint"):
-
-                def unreadable(message: str) -> None:
-                    self._send({"event": "unreadable", "container": container, "message": message})
-
-                follower = StreamFollower(command["endpoint"], container, command["target"], warn, unreadable, tty=command["tty"])
-                directory = ""
-            else:
-                follower = FileFollower(command["source"], command["target"], position, self._boot, warn)
-                directory = os.path.dirname(command["source"])
-            entry = self._entries[container] = Entry(container, follower, directory)
-            self._wake(entry)
-        self._send({"id": request})
-
-    def _reopen(self, request: int, command: dict[str, Any]) -> None:
-        entry = self._entries.get(command["container"])
-        if entry is None:
-            self._send({"id": request, "error": "NOT_FOUND", "message": "this container's log is not being written"})
+        if not command["running"] and os.path.exists(self._path(container, "done")):
             return
-        with contextlib.suppress(OSError):
+        if command["running"]:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path(container, "done"))
+        if container in self._entries or container in self._links:
+            return
+        self._wanted[container] = command
+        try:
+            if self._is_link(command):
+                self._links.add(container)
+                return
+            entry = self._entries[container] = self._entry(command)
+        except OSError as error:
+            self._warn(container, f"cannot write the log: {error}; trying again")
+            self._after(_RETRY_S, partial(self._follow_again, command))
+            return
+        self._wake(entry)
+
+    def _follow_again(self, command: dict[str, Any]) -> None:
+        if self._wanted.get(command["container"]) is command:
+            self._follow(command)
+
+    def _is_link(self, command: dict[str, Any]) -> bool:
+        """Whether the log is the old symbolic link: one that is there stays, whoever made it; the ``docker`` format makes one.
+
+        Raises:
+            OSError: it cannot be looked at or made.
+        """
+        target, source = command["target"], command["source"]
+        try:
+            return stat.S_ISLNK(os.lstat(target).st_mode)
+        except FileNotFoundError:
+            # A container whose log was written here stays so under the other format.
+            if command["format"] != "docker" or not source or os.path.exists(self._path(command["container"], "position")):
+                return False
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        os.symlink(source, target)
+        return True
+
+    def _entry(self, command: dict[str, Any]) -> Entry:
+        container, target, source = command["container"], command["target"], command["source"]
+
+        def warn(message: str) -> None:
+            self._warn(container, message)
+
+        def unreadable(message: str) -> None:
+            self._send({"event": "unreadable", "container": container, "message": message})
+
+        if source:
+            follower = FileFollower(source, target, self._path(container, "position"), self._boot, warn)
+            return Entry(container, follower, os.path.dirname(source))
+        return Entry(container, StreamFollower(command["endpoint"], container, target, warn, unreadable, tty=command["tty"]), "")
+
+    def _reopen(self, command: dict[str, Any]) -> None:
+        request, container = command["id"], command["container"]
+        entry = self._entries.get(container)
+        if entry is None:
+            why = (
+                "its log is the engine's own file, which the engine rotates" if container in self._links else "its log is not being written"
+            )
+            self._send({"id": request, "error": why})
+            return
+        try:
             # What the container wrote before the rotation belongs to the old file, as far as one turn goes.
             if not entry.broken:
                 entry.follower.turn(4 * TURN_BYTES)
-        entry.follower.reopen()
+        except OSError as error:
+            self._break(entry, error)
+        try:
+            entry.follower.reopen()
+        except OSError as error:
+            self._send({"id": request, "error": f"the new log file cannot be opened: {error}"})
+            return
         self._wake(entry)
         self._send({"id": request})
 
-    def _finish(self, request: int, command: dict[str, Any]) -> None:
+    def _finish(self, command: dict[str, Any]) -> None:
         entry = self._entries.get(command["container"])
         if entry is None:
-            self._send({"id": request})
+            self._send({"id": command["id"]})
             return
-        entry.finishing.append(request)
+        entry.finishing.append(command["id"])
         self._wake(entry)
 
-    def _forget(self, request: int, command: dict[str, Any]) -> None:
+    def _finished(self, entry: Entry) -> None:
+        """All that the container has written is in its log: nothing is to be opened for it again, not after a restart either."""
+        os.close(os.open(self._path(entry.container, "done"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._close(entry)
+
+    def _forget(self, command: dict[str, Any]) -> None:
         container = command["container"]
+        self._wanted.pop(container, None)
+        self._links.discard(container)
         if (entry := self._entries.get(container)) is not None:
             self._close(entry)
-            for waiting in entry.finishing:
-                self._send({"id": waiting})
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._state_directory, f"{container}.position"))
-        self._send({"id": request})
+        for kind in _STATE_FILES:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path(container, kind))
+
+    def _retain(self, command: dict[str, Any]) -> None:
+        """Forget every container but those named: what was removed while nobody looked."""
+        named = set(command["containers"])
+        for name in os.listdir(self._state_directory):
+            container, _, kind = name.rpartition(".")
+            if kind in _STATE_FILES and container not in named:
+                self._forget({"container": container})
 
     def _close(self, entry: Entry) -> None:
         del self._entries[entry.container]
+        self._wanted.pop(entry.container, None)
         if entry.queued:
             self._ready.remove(entry)
             entry.queued = False
         self._report([entry])
         entry.follower.close()
+        for request in entry.finishing:
+            self._send({"id": request})
 
     # Replies and events.
 

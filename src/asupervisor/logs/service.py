@@ -1,0 +1,344 @@
+"""The service's side of the log pump: runs its process, tells it what to follow, and starts it again when it ends."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+from anyio.abc import AnyByteReceiveStream, AnyByteSendStream, Process, TaskStatus
+
+from asupervisor.errors import FailedPrecondition, Unavailable
+
+_logger = logging.getLogger("asupervisor.logs")
+_BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+_STEADY_S = 10.0
+_END_S = 5.0
+_REOPEN_DEADLINE_S = 20.0
+_MAX_REPLY_BYTES = 8 << 20
+_MAX_OUTBOX = 20_000
+
+FORMATS = ("cri", "docker")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """One container's log, from where and to where.
+
+    Args:
+        container_id: the engine's id of it.
+        target: absolute path of the CRI log file.
+        source: the engine's json-file; empty where its log driver keeps none, and then the engine's API is read.
+        tty: whether the container has one.
+        running: whether it runs; of one that does not, what is still missing is written.
+    """
+
+    container_id: str
+    target: str
+    source: str
+    tty: bool
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogFigures:
+    """What one container's log has moved since the pump began to follow it.
+
+    Args:
+        read_bytes: of the engine's log.
+        written_bytes: to the CRI log file.
+        lag_bytes: of the engine's log that are not written yet.
+        malformed: lines of the engine's log that were none and were left out.
+    """
+
+    read_bytes: int
+    written_bytes: int
+    lag_bytes: int
+    malformed: int
+
+
+class _Request:
+    """A command that is answered; sent again to the next pump when the one that had it ended."""
+
+    def __init__(self, command: dict[str, Any]) -> None:
+        self.command = command
+        self.answered = anyio.Event()
+        self.error = ""
+
+
+class LogService:
+    """Every container's log in CRI form, kept by a process of its own.
+
+    Args:
+        state_directory: for the durable positions; one service at a time uses it.
+        log_format: ``cri`` writes files, ``docker`` makes the symbolic links to the engine's files that dockershim made. Either
+            leaves alone what the other has begun.
+        engine_endpoint: ``unix://…`` or ``tcp://…``, for log drivers that keep no file.
+        on_written: told how many more bytes were written to CRI log files.
+        on_lag: told how many bytes of all the engine's logs are not written yet.
+        on_restart: told when the pump had to be started again.
+    """
+
+    def __init__(
+        self,
+        state_directory: Path,
+        *,
+        log_format: str = "cri",
+        engine_endpoint: str = "",
+        on_written: Callable[[int], None] = lambda count: None,
+        on_lag: Callable[[float], None] = lambda count: None,
+        on_restart: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._state_directory = state_directory
+        self._format = log_format
+        self._endpoint = engine_endpoint
+        self._on_written = on_written
+        self._on_lag = on_lag
+        self._on_restart = on_restart
+        self._followed: dict[str, LogSource] = {}
+        self._finishing: dict[str, _Request] = {}
+        self._requests: dict[int, _Request] = {}
+        self._numbers = itertools.count(1)
+        self._outbox: deque[bytes] = deque()
+        self._wake = anyio.Event()
+        self._unreadable: dict[str, str] = {}
+        self.figures: dict[str, LogFigures] = {}
+        """By container id, a second old at most."""
+        self.pid = 0
+        """Of the pump; 0 while there is none."""
+        self.starts = 0
+        """How often a pump was started."""
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Keep a pump running until cancelled; then let it write what is there and end it.
+
+        Raises:
+            Unavailable: the first one could not be started.
+        """
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                process = await self._spawn()
+            except OSError as error:
+                if not self.starts:
+                    raise Unavailable(f"the log pump could not be started: {error}", operation="start the log pump") from error
+                _logger.error("the log pump could not be started: %s", error)
+            else:
+                self.starts += 1
+                if self.starts == 1:
+                    task_status.started()
+                await self._serve(process)
+            failures = 1 if time.monotonic() - began > _STEADY_S else failures + 1
+            self._on_restart()
+            await anyio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S)) - 1])
+
+    def follow(self, log: LogSource) -> None:
+        """Have a container's log written from where it stands until :meth:`finish` or :meth:`forget`; repeatable."""
+        if self._followed.get(log.container_id) != log:
+            self._followed[log.container_id] = log
+            self._tell(self._follow_command(log))
+
+    def follows(self, container_id: str) -> bool:
+        """Whether :meth:`follow` was called for it, and it is not finished or forgotten."""
+        return container_id in self._followed
+
+    async def reopen(self, container_id: str) -> None:
+        """Write to a new file at the same path from now on (CRI ReopenContainerLog); returns when that file is there.
+
+        Raises:
+            FailedPrecondition: this log is not being written here; the message says why.
+            Unavailable: the pump did not answer in time.
+        """
+        request = self._ask({"op": "reopen", "container": container_id})
+        with anyio.move_on_after(_REOPEN_DEADLINE_S) as deadline:
+            await request.answered.wait()
+        if deadline.cancelled_caught:
+            self._requests.pop(request.command["id"], None)
+            raise Unavailable("the log pump does not answer; try again", operation="reopen the log", subject=container_id)
+        if request.error:
+            raise FailedPrecondition(
+                f"the log of container {container_id[:12]} cannot be reopened: {request.error}",
+                operation="reopen the log",
+                subject=container_id,
+            )
+
+    async def finish(self, container_id: str, timeout_s: float) -> bool:
+        """Wait until everything that a container wrote, which runs no more, is in its log; that goes on after the time is up.
+
+        Args:
+            container_id: nothing happens for one that is not followed.
+            timeout_s: how long to wait.
+
+        Returns:
+            Whether it is complete.
+        """
+        log = self._followed.get(container_id)
+        if log is None:
+            return True
+        request = self._finishing.get(container_id)
+        if request is None:
+            self._followed[container_id] = replace(log, running=False)
+            request = self._finishing[container_id] = self._ask({"op": "finish", "container": container_id})
+        with anyio.move_on_after(timeout_s) as deadline:
+            await request.answered.wait()
+        return not deadline.cancelled_caught
+
+    def forget(self, container_id: str) -> None:
+        """A container is removed: stop with its log and drop its position. The files stay, they are kubelet's."""
+        self._followed.pop(container_id, None)
+        self._finishing.pop(container_id, None)
+        self._unreadable.pop(container_id, None)
+        self.figures.pop(container_id, None)
+        self._tell({"op": "forget", "container": container_id})
+
+    def retain(self, container_ids: Collection[str]) -> None:
+        """Forget every container but these."""
+        for container_id in [known for known in self._followed if known not in container_ids]:
+            self.forget(container_id)
+        self._tell({"op": "retain", "containers": list(container_ids)})
+
+    def unreadable(self, container_id: str) -> str:
+        """Why a container's log cannot be read from the engine, in the engine's words; empty when it can."""
+        return self._unreadable.get(container_id, "")
+
+    def _follow_command(self, log: LogSource) -> dict[str, Any]:
+        return {
+            "op": "follow",
+            "container": log.container_id,
+            "source": log.source,
+            "target": log.target,
+            "tty": log.tty,
+            "running": log.running,
+            "format": self._format,
+            "endpoint": self._endpoint,
+        }
+
+    def _tell(self, command: dict[str, Any]) -> None:
+        if self.pid:
+            if len(self._outbox) >= _MAX_OUTBOX:
+                # It does not read: the next one is told everything that matters anew.
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+                self._outbox.clear()
+            self._outbox.append(orjson.dumps(command) + b"\n")
+            self._wake.set()
+
+    def _ask(self, command: dict[str, Any]) -> _Request:
+        """Send what is answered; a pump that is started meanwhile is asked again."""
+        number = next(self._numbers)
+        request = self._requests[number] = _Request({**command, "id": number})
+        self._tell(request.command)
+        return request
+
+    async def _spawn(self) -> Process:
+        # The pump must find this very package, however this process found it.
+        package = str(Path(__file__).parents[2])
+        path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))
+        return await anyio.open_process(
+            [sys.executable, "-m", "asupervisor.logs.pump", str(self._state_directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+
+    async def _serve(self, process: Process) -> None:
+        """Talk to a pump until it ends, or until cancelled; either way it has ended afterwards."""
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            async with anyio.create_task_group() as tasks:
+                self.pid = process.pid
+                self._outbox.clear()
+                for log in self._followed.values():
+                    self._tell(self._follow_command(log))
+                for request in self._requests.values():
+                    self._tell(request.command)
+                tasks.start_soon(self._send, process.stdin, name="log pump commands")
+                async for message in _messages(process.stdout):
+                    self._take(message)
+                tasks.cancel_scope.cancel()
+        finally:
+            self.pid = 0
+            with anyio.CancelScope(shield=True):
+                code = await _end(process)
+        _logger.error("the log pump ended with code %s; starting it again", code)
+
+    async def _send(self, stream: AnyByteSendStream) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                while self._outbox:
+                    await stream.send(self._outbox.popleft())
+                self._wake = anyio.Event()
+                await self._wake.wait()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        kind = message.get("event")
+        if kind is None:
+            request = self._requests.pop(message["id"], None)
+            if request is not None:
+                self._answer(request, message.get("error", ""))
+        elif kind == "figures":
+            for container_id, values in message["containers"].items():
+                self._count(container_id, LogFigures(*values))
+            self._on_lag(sum(figures.lag_bytes for figures in self.figures.values()))
+        elif kind == "unreadable":
+            self._unreadable[message["container"]] = message["message"]
+            self._warn(message["container"], f"Docker Engine cannot read it: {message['message']}")
+        elif kind == "warning":
+            self._warn(message["container"], message["message"])
+
+    def _answer(self, request: _Request, error: str) -> None:
+        container_id = request.command["container"]
+        if self._finishing.get(container_id) is request:
+            del self._finishing[container_id]
+            self._followed.pop(container_id, None)
+        request.error = error
+        request.answered.set()
+
+    def _count(self, container_id: str, figures: LogFigures) -> None:
+        before = self.figures.get(container_id)
+        # A pump that was started again counts from 0.
+        known = before.written_bytes if before is not None and before.written_bytes <= figures.written_bytes else 0
+        self._on_written(figures.written_bytes - known)
+        if container_id in self._followed:
+            self.figures[container_id] = figures
+
+    def _warn(self, container_id: str, message: str) -> None:
+        _logger.warning("log of container %s: %s", container_id[:12] or "?", message, extra={"container": container_id})
+
+
+async def _messages(stream: AnyByteReceiveStream) -> AsyncIterator[dict[str, Any]]:
+    buffer = b""
+    with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        while len(buffer) < _MAX_REPLY_BYTES:
+            *lines, buffer = (buffer + await stream.receive()).split(b"\n")
+            for line in lines:
+                yield orjson.loads(line)
+
+
+async def _end(process: Process) -> int:
+    """Close its input and give it a moment to end by itself; then kill it. Returns its exit code."""
+    assert process.stdin is not None and process.stdout is not None
+    with suppress(anyio.BrokenResourceError, OSError):
+        await process.stdin.aclose()
+    with anyio.move_on_after(_END_S):
+        await process.wait()
+    if process.returncode is None:
+        process.kill()
+    code = await process.wait()
+    await process.stdout.aclose()
+    return code

@@ -1,0 +1,53 @@
+"""A log service with its pump process, in a loop of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from asupervisor.logs.service import LogService, LogSource
+from tests.harness.engine_log import EngineLog
+
+
+@asynccontextmanager
+async def running(directory: Path, **options: str) -> AsyncIterator[LogService]:
+    """A log service that is ready, with its state below ``directory``."""
+    service = LogService(directory / "state", **options)  # type: ignore[arg-type]
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(service.run)
+        yield service
+        tasks.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+    """Wait for a condition; fail by name."""
+    with anyio.move_on_after(timeout_s):
+        while not condition():
+            await anyio.sleep(0.01)
+        return
+    raise AssertionError(f"not within {timeout_s} s: {what}")
+
+
+def source_of(directory: Path, name: str = "c") -> EngineLog:
+    """An engine's log in the layout of its data root."""
+    return EngineLog(directory / "containers" / name / f"{name}-json.log")
+
+
+def followed(directory: Path, log: EngineLog, name: str = "c", *, alive: bool = True) -> LogSource:
+    """That log with its target."""
+    return LogSource(name, str(target_of(directory, name)), str(log.path), tty=False, running=alive)
+
+
+def target_of(directory: Path, name: str = "c") -> Path:
+    """Where its CRI log file belongs."""
+    return directory / "pods" / name / "0.log"
+
+
+def lines_of(path: Path) -> list[bytes]:
+    """The contents of a CRI log file's lines; none for a file that is not there."""
+    if not path.exists():
+        return []
+    return [line.split(b" ", 3)[3] for line in path.read_bytes().splitlines()]
