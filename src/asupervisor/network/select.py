@@ -27,4 +27,8 @@ def network_plugin(config: NetworkConfig, state_dir: Path) -> NetworkPlugin:
         from asupervisor.network.cni.network import CniNetwork
 
         return CniNetwork(config, state_dir)
+    if config.plugin == "kubenet":
+        from asupervisor.network.kubenet.network import KubenetNetwork
+
+        return KubenetNetwork(config, state_dir)
     raise ConfigError(f'--network-plugin: "{config.plugin}" is not a network plugin')

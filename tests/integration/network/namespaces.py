@@ -16,6 +16,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from asupervisor.network.plugin import PodNetwork, PortMapping
 
 CNI_BINARIES = "/usr/lib/cni"
@@ -156,3 +158,12 @@ def rules() -> str:
 def leases(directory: Path) -> list[str]:
     """The addresses that host-local has given in a data directory."""
     return sorted(path.name for path in directory.rglob("*") if path.is_file() and re.match(r"[0-9a-f]+[.:]", path.name))
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait in a scenario for a condition; fail by name."""
+    for _ in range(750):
+        if condition():
+            return
+        await anyio.sleep(0.02)
+    raise AssertionError(f"not within 15 s: {what}")

@@ -12,7 +12,7 @@ import pytest
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, NotFound, RollbackFailed, ServiceError, Unavailable
 from asupervisor.network.cni.network import CniNetwork
 from asupervisor.network.plugin import PortMapping
-from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, pod
+from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, pod, until
 from tests.integration.network.test_cni import Node
 
 pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
@@ -56,14 +56,6 @@ class Faulty:
 @pytest.fixture
 def faulty(tmp_path: Path) -> Faulty:
     return Faulty(tmp_path)
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    for _ in range(750):
-        if condition():
-            return
-        await anyio.sleep(0.02)
-    raise AssertionError(f"not within 15 s: {what}")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,180 @@
+"""Host ports of kubenet's pods: claims, sockets and iptables rules kept in step."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Collection, Mapping
+
+import anyio
+
+from asupervisor.errors import FailedPrecondition, ServiceError
+from asupervisor.network.hostports.claims import HostPortClaims
+from asupervisor.network.hostports.iptables import Iptables
+from asupervisor.network.hostports.rules import Layout, Published, chain_name, intact, restore_text
+from asupervisor.network.hostports.sockets import HostPortSockets
+from asupervisor.network.plugin import PodNetwork
+from asupervisor.network.process import run_program
+
+log = logging.getLogger(__name__)
+
+_CONNTRACK_DEADLINE_S = 5.0
+
+
+class HostPortForwarding:
+    """What leads from the node's ports to pods, and the pods' masquerade, in one change for each address family.
+
+    Args:
+        iptables: the node's.
+    """
+
+    def __init__(self, iptables: Iptables) -> None:
+        self._iptables = iptables
+        self._claims = HostPortClaims()
+        self._sockets = HostPortSockets()
+        self._published: dict[str, Published] = {}
+        self._layout: Layout | None = None
+        self._withdrawn: set[str] = set()
+        self._rebuilt = False
+        self._lock = anyio.Lock()
+        self._wanted = 0
+        self._applied = 0
+
+    @property
+    def families(self) -> frozenset[int]:
+        """4, 6 or both: those of the pod CIDR."""
+        return frozenset(subnet.version for subnet in self._layout.subnets) if self._layout else frozenset()
+
+    async def lay_out(self, layout: Layout) -> None:
+        """Write the rules that do not depend on pods. Host ports of pods unknown so far stay until :meth:`rebuild`.
+
+        Raises:
+            ServiceError: iptables fails.
+        """
+        await self._iptables.detect()
+        self._layout = layout
+        await self._change()
+
+    def check(self, pod: PodNetwork) -> None:
+        """Refuse a pod whose host ports another pod or process has.
+
+        Raises:
+            FailedPrecondition: the message names the port and who has it.
+        """
+        self._claims.check(pod)
+        self._sockets.probe(pod, self.families)
+
+    def take(self, pod: PodNetwork) -> None:
+        """Take a pod's host ports before anything is created for it.
+
+        Raises:
+            FailedPrecondition: as :meth:`check`; nothing is taken then.
+        """
+        self._claims.claim(pod)
+        try:
+            self._sockets.hold(pod, self.families)
+        except FailedPrecondition:
+            self._claims.release(pod.sandbox_id)
+            raise
+
+    async def publish(self, pod: PodNetwork, addresses: tuple[str, ...]) -> None:
+        """Lead a pod's host ports to its addresses.
+
+        Raises:
+            ServiceError: iptables fails; :meth:`withdraw` undoes what there is.
+        """
+        if pod.port_mappings:
+            self._published[pod.sandbox_id] = Published(pod, addresses)
+            await self._change()
+            await self._forget_udp(pod)
+
+    async def withdraw(self, sandbox_id: str) -> None:
+        """Take a pod's host ports back; repeatable.
+
+        Raises:
+            ServiceError: iptables fails; nothing is given back then.
+        """
+        entry = self._published.pop(sandbox_id, None)
+        if entry is not None:
+            self._withdrawn.update(chain_name(sandbox_id, mapping) for mapping in entry.pod.port_mappings)
+            try:
+                await self._change()
+            except ServiceError:
+                self._published[sandbox_id] = entry
+                raise
+            await self._forget_udp(entry.pod)
+        self._sockets.release(sandbox_id)
+        self._claims.release(sandbox_id)
+
+    async def rebuild(self, living: Mapping[str, Published]) -> None:
+        """Make the host ports those of the living pods and of those set up by this process; remove all others'.
+
+        Args:
+            living: by sandbox id.
+
+        Raises:
+            ServiceError: iptables fails.
+        """
+        for sandbox_id, entry in living.items():
+            if not entry.pod.port_mappings or sandbox_id in self._published:
+                continue
+            try:
+                self.take(entry.pod)
+            except FailedPrecondition as error:  # it lives, so its rules win
+                log.warning("%s", error)
+            self._published[sandbox_id] = entry
+        self._rebuilt = True
+        await self._change()
+
+    async def repair(self) -> None:
+        """Write the rules again if somebody flushed them.
+
+        Raises:
+            ServiceError: iptables fails.
+        """
+        layout, flushed = self._layout, False
+        async with self._lock:
+            if layout is None:
+                return
+            entries = list(self._published.values())
+            for family in sorted(self.families):
+                flushed = flushed or not intact(family, layout, entries, await self._iptables.save(family))
+            behind = self._wanted != self._applied  # a change waits for the lock, or failed: both write everything
+        if flushed and not behind:
+            log.warning("iptables rules of pods were missing; they are written again")
+        if flushed or behind:
+            await self._change()
+
+    def close(self) -> None:
+        """Let the sockets go; rules stay for the pods that live on."""
+        self._sockets.close()
+
+    async def _change(self) -> None:
+        """Bring the kernel's rules to the present state; changes that come together become one."""
+        self._wanted += 1
+        mine = self._wanted
+        async with self._lock:
+            if self._applied >= mine or self._layout is None:
+                return
+            covers, withdrawn = self._wanted, frozenset(self._withdrawn)
+            for family in sorted(self.families):
+                present = await self._iptables.save(family)
+                entries = list(self._published.values())
+                text = restore_text(family, self._layout, entries, present, removable=lambda chain: self._rebuilt or chain in withdrawn)
+                await self._iptables.restore(family, text)
+            self._applied = covers
+            self._withdrawn -= withdrawn
+
+    async def _forget_udp(self, pod: PodNetwork) -> None:
+        """Have the kernel forget UDP flows to a pod's host ports: they keep their old way for as long as they last."""
+        ports: Collection[int] = {mapping.host_port for mapping in pod.port_mappings if mapping.protocol == "udp"}
+        conntrack = shutil.which("conntrack")
+        if conntrack is None:
+            return
+        for port in ports:
+            for family in self.families:
+                command = [conntrack, "-D", "-f", f"ipv{family}", "-p", "udp", "--dport", str(port)]
+                try:
+                    await run_program(command, deadline_s=_CONNTRACK_DEADLINE_S)
+                except ServiceError as error:
+                    log.warning("%s", error)

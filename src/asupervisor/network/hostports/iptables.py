@@ -1,0 +1,110 @@
+"""The node's iptables: which of its two backends the node uses, and whole changes to it, or none."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+
+from asupervisor.errors import FailedPrecondition, Internal
+from asupervisor.network.process import run_program
+
+log = logging.getLogger(__name__)
+
+_DEADLINE_S = 30.0
+_LOCK_WAIT_S = 5
+_SEARCH = os.pathsep.join(("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"))
+_HINTS = (":KUBE-IPTABLES-HINT ", ":KUBE-KUBELET-CANARY ")
+"""Chains that kubelet makes in the mangle table for those who want to know the backend (KEP 3178)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    restore: str
+    save: str
+
+
+class Iptables:
+    """iptables and ip6tables of one backend.
+
+    Args:
+        backend: ``nft`` or ``legacy``; empty means the one in which kubelet left its hint, else the node's default.
+    """
+
+    def __init__(self, backend: str = "") -> None:
+        self.backend = backend
+        self._commands: dict[int, _Command] = {}
+
+    async def detect(self) -> None:
+        """Settle on a backend.
+
+        Raises:
+            FailedPrecondition: the node has no iptables.
+        """
+        backend = self.backend
+        if not backend:
+            for candidate in ("nft", "legacy"):
+                save = _which(f"iptables-{candidate}-save")
+                if save is not None and await _has_hint(save):
+                    backend = candidate
+                    break
+        infix = f"-{backend}" if backend else ""
+        for family, program in ((4, "iptables"), (6, "ip6tables")):
+            restore, save = _which(f"{program}{infix}-restore"), _which(f"{program}{infix}-save")
+            if restore is None or save is None:
+                raise FailedPrecondition(f"{program}{infix}-restore or {program}{infix}-save is missing; install iptables")
+            self._commands[family] = _Command(restore, save)
+        self.backend = backend
+
+    async def save(self, family: int) -> dict[str, list[str]]:
+        """The present rules.
+
+        Args:
+            family: 4 or 6.
+
+        Returns:
+            For each table, the lines of ``iptables-save``: ``:CHAIN policy`` and ``-A CHAIN …``.
+
+        Raises:
+            ServiceError: iptables fails.
+        """
+        command = self._commands[family].save
+        finished = await run_program([command], deadline_s=_DEADLINE_S)
+        if finished.returncode != 0:
+            raise Internal(f"{command} exited with status {finished.returncode}: {finished.stderr.decode(errors='replace').strip()}")
+        tables: dict[str, list[str]] = {}
+        lines: list[str] = []
+        for line in finished.stdout.decode(errors="replace").splitlines():
+            if line.startswith("*"):
+                lines = tables.setdefault(line[1:].strip(), [])
+            elif line.startswith((":", "-A ")):
+                lines.append(line)
+        return tables
+
+    async def restore(self, family: int, text: str) -> None:
+        """Apply a change to all of its tables, each of them whole or not at all. What the text does not name stays as it is.
+
+        Args:
+            family: 4 or 6.
+            text: input of ``iptables-restore --noflush``; a chain that it declares is emptied first.
+
+        Raises:
+            ServiceError: iptables refuses; the message has its words.
+        """
+        command = self._commands[family].restore
+        finished = await run_program([command, "-w", str(_LOCK_WAIT_S), "--noflush"], stdin=text.encode(), deadline_s=_DEADLINE_S)
+        if finished.returncode != 0:
+            raise Internal(
+                f"{command} exited with status {finished.returncode}: {finished.stderr.decode(errors='replace').strip()}",
+                operation="change iptables",
+            )
+
+
+async def _has_hint(save: str) -> bool:
+    finished = await run_program([save, "-t", "mangle"], deadline_s=_DEADLINE_S)
+    return any(line.startswith(_HINTS) for line in finished.stdout.decode(errors="replace").splitlines())
+
+
+def _which(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(program, path=_SEARCH)

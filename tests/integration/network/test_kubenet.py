@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asupervisor.config import NetworkConfig
+from asupervisor.errors import FailedPrecondition, Unavailable
+from asupervisor.network.kubenet.network import KubenetNetwork
+from asupervisor.network.plugin import PortMapping
+from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, pod, rules, udp_round_trip, until
+
+pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
+
+CIDR = "10.88.0.0/24,fd88::/64"
+
+
+class Node:
+    """A node that runs kubenet in directories of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.leases = root / "leases"
+
+    def run(self, scenario: Callable[[KubenetNetwork], Awaitable[None]], *, settings: dict[str, Any] | None = None, **config: Any) -> None:
+        async def main() -> None:
+            plugin = KubenetNetwork(
+                NetworkConfig(
+                    plugin="kubenet",
+                    cni_bin_dirs=(CNI_BINARIES,),
+                    cni_cache_dir=str(self.root / "cache"),
+                    **{"pod_cidr": CIDR, "hairpin_mode": "hairpin-veth", **config},
+                ),
+                self.root / "state",
+                lease_dir=str(self.leases),
+                **(settings or {}),
+            )
+            async with anyio.create_task_group() as group:
+                await group.start(plugin.run)
+                await scenario(plugin)
+                group.cancel_scope.cancel()
+
+        anyio.run(main)
+
+    def nothing_left(self) -> None:
+        """No lease, cached result, journal entry, veth or rule of a pod."""
+        assert leases(self.leases) == []
+        assert [path for name in ("cache", "state/kubenet") for path in (self.root / name).rglob("*") if path.is_file()] == []
+        assert [name for name in links() if name.startswith("veth")] == []
+        assert "KUBE-HP-" not in rules()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+@contextmanager
+def foreign_rules(backend: str) -> Iterator[None]:
+    """Rules of somebody else, which must be there afterwards as they were before."""
+    for program in ("iptables", "ip6tables"):
+        command = f"{program}-{backend}-restore"
+        text = "*nat\n:OTHERS - [0:0]\n-A OTHERS -p tcp -m tcp --dport 1 -j RETURN\n-A PREROUTING -j OTHERS\nCOMMIT\n"
+        subprocess.run([command, "--noflush"], input=text, text=True, check=True)
+    yield
+    for program in ("iptables", "ip6tables"):
+        saved = subprocess.run([f"{program}-{backend}-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
+        assert "-A PREROUTING -j OTHERS" in saved and "-A OTHERS -p tcp -m tcp --dport 1 -j RETURN" in saved
+        for argument in (["-D", "PREROUTING", "-j", "OTHERS"], ["-F", "OTHERS"], ["-X", "OTHERS"]):
+            subprocess.run([f"{program}-{backend}", "-t", "nat", *argument], check=True)
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    """No rule at all before and after a test, in either backend."""
+    yield
+    for backend in ("nft", "legacy"):
+        for program in ("iptables", "ip6tables"):
+            for table in ("nat", "filter"):
+                for argument in ("-F", "-X"):
+                    subprocess.run([f"{program}-{backend}", "-t", table, argument], check=True)
+
+
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_a_pod_reaches_others_the_host_and_itself_and_serves_host_ports(
+    node: Node, namespaces: Callable[[], Namespace], clean: None, backend: str
+) -> None:
+    one, two = namespaces(), namespaces()
+    web = pod(
+        one,
+        PortMapping("tcp", 80, 18080),
+        PortMapping("tcp", 80, 18081, "127.0.0.1"),
+        PortMapping("udp", 53, 18053),
+        PortMapping("sctp", 99, 18099),
+        PortMapping("tcp", 80, 18082, "fd88::1"),
+    )
+    client = pod(two, name="client")
+
+    async def scenario(plugin: KubenetNetwork) -> None:
+        assert plugin.status().ready
+        plugin.check(web)
+        addresses = await plugin.set_up(web)
+        assert addresses[0].startswith("10.88.0.") and addresses[1].startswith("fd88::")
+        other = await plugin.set_up(client)
+        with Echo(one, 80), Echo(None, 19000):
+            assert ask(addresses[0], 80, two) == other[0]
+            assert ask(addresses[0], 80) == "10.88.0.1"
+            assert ask("10.88.0.1", 19000, two) == other[0]
+            assert ask("127.0.0.1", 18080) and ask("127.0.0.1", 18081)
+            assert ask("10.88.0.1", 18080) == "10.88.0.1"
+            assert ask("10.88.0.1", 18080, two) == other[0], "another pod comes with its own address"
+            assert ask("10.88.0.1", 18080, one) == "10.88.0.1", "the pod reaches itself, masqueraded"
+            with pytest.raises(OSError, match="refused"):
+                ask("10.88.0.1", 18081, two)
+        with Echo(one, 80, socket.AF_INET6):
+            assert ask(addresses[1], 80, two) == other[1]
+            assert ask("fd88::1", 18080, two) == other[1]
+            assert ask("fd88::1", 18082) and ask("fd88::1", 18080, one)
+            with pytest.raises(OSError, match="refused"):
+                ask("::1", 18080)
+        with one.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+            server.bind(("0.0.0.0", 53))
+            server.settimeout(5)
+            assert udp_round_trip(server, "127.0.0.1", 18053) == b"ping pong"
+            assert udp_round_trip(server, "10.88.0.1", 18053, two) == b"ping pong"
+        text = rules()
+        assert "-p sctp -m sctp --dport 18099" in text and f"--to-destination {addresses[0]}:99" in text
+        await plugin.tear_down(web)
+        await plugin.tear_down(web)
+        await plugin.tear_down(client)
+        node.nothing_left()
+
+    with foreign_rules(backend):
+        node.run(scenario, settings={"iptables_backend": backend})
+
+
+def test_host_port_conflicts_are_refused_before_anything_is_created(node: Node, namespaces: Callable[[], Namespace], clean: None) -> None:
+    web, rival = pod(namespaces(), PortMapping("tcp", 80, 18080)), pod(namespaces(), PortMapping("tcp", 80, 18080), name="rival")
+
+    async def scenario(plugin: KubenetNetwork) -> None:
+        with Echo(None, 18080), pytest.raises(FailedPrecondition, match=r"tcp/18080 of pod default/web is in use by another process"):
+            plugin.check(web)
+        await plugin.set_up(web)
+        with pytest.raises(FailedPrecondition, match=r"tcp/18080 is held by pod default/web .*pod default/rival"):
+            plugin.check(rival)
+        with pytest.raises(FailedPrecondition):
+            await plugin.set_up(rival)
+        assert len(leases(node.leases)) == 2
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", 18080))
+        await plugin.tear_down(web)
+        socket.create_server(("127.0.0.1", 18080)).close()
+        node.nothing_left()
+
+    node.run(scenario)
+
+
+def test_a_later_process_rebuilds_what_lives_and_removes_what_does_not(
+    node: Node, namespaces: Callable[[], Namespace], clean: None
+) -> None:
+    one, two = namespaces(), namespaces()
+    living, dead = pod(one, PortMapping("tcp", 80, 18080)), pod(two, PortMapping("tcp", 80, 18090), name="dead")
+    third = pod(namespaces(), PortMapping("tcp", 80, 18100), name="third")
+    given: dict[str, tuple[str, ...]] = {}
+
+    async def before(plugin: KubenetNetwork) -> None:
+        given["living"] = await plugin.set_up(living)
+        await plugin.set_up(dead)
+
+    async def after(plugin: KubenetNetwork) -> None:
+        with Echo(one, 80):
+            assert ask("127.0.0.1", 18080), "the rules outlive the process"
+            await plugin.set_up(third)
+            assert ask("127.0.0.1", 18080), "a new pod does not disturb pods that are not known yet"
+            assert await plugin.addresses(living) == given["living"]
+            await plugin.reconcile([living, third])
+            assert ask("127.0.0.1", 18080)
+        assert "18090" not in rules()
+        assert "18100" in rules()
+        with pytest.raises(FailedPrecondition):
+            plugin.check(replace(third, sandbox_id="", name="new", uid="x", port_mappings=living.port_mappings))
+        await plugin.tear_down(living)
+        await plugin.tear_down(third)
+        node.nothing_left()
+
+    node.run(before)
+    two.close()
+    node.run(after)
+
+
+def test_the_pod_cidr_comes_by_update_runtime_config_and_is_remembered(
+    node: Node, namespaces: Callable[[], Namespace], clean: None
+) -> None:
+    web = pod(namespaces())
+
+    async def first(plugin: KubenetNetwork) -> None:
+        assert not plugin.status().ready and "pod CIDR" in plugin.status().message
+        with pytest.raises(Unavailable, match="pod CIDR"):
+            plugin.check(web)
+        await plugin.update_pod_cidr("10.89.0.0/24")
+        assert plugin.status().ready
+        await plugin.update_pod_cidr("10.90.0.0/24")
+        assert (await plugin.set_up(web))[0].startswith("10.89.0.")
+        await plugin.tear_down(web)
+
+    async def second(plugin: KubenetNetwork) -> None:
+        assert plugin.status().ready, "kubelet does not say it again"
+        await plugin.update_pod_cidr("10.91.0.0/24,fd91::/64")
+        addresses = await plugin.set_up(web)
+        assert addresses[0].startswith("10.91.0.") and addresses[1].startswith("fd91::")
+        await plugin.tear_down(web)
+        node.nothing_left()
+
+    node.run(first, pod_cidr="")
+    node.run(second, pod_cidr="")
+
+
+def test_rules_that_somebody_flushed_are_written_again(node: Node, namespaces: Callable[[], Namespace], clean: None) -> None:
+    one = namespaces()
+    web = pod(one, PortMapping("tcp", 80, 18080))
+
+    async def scenario(plugin: KubenetNetwork) -> None:
+        await plugin.set_up(web)
+        with Echo(one, 80):
+            await anyio.to_thread.run_sync(lambda: subprocess.run(["iptables", "-t", "nat", "-F"], check=True))
+            await until(lambda: "--to-destination 10.88.0." in rules(), "the rules are there again")
+            assert ask("127.0.0.1", 18080)
+        await plugin.tear_down(web)
+        node.nothing_left()
+
+    node.run(scenario, settings={"repair_interval_s": 0.1})
+
+
+def test_bandwidth_is_limited_both_ways_and_the_limits_go_with_the_pod(
+    node: Node, namespaces: Callable[[], Namespace], clean: None
+) -> None:
+    one = namespaces()
+    web = pod(one, annotations={"kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "5M"})
+
+    async def scenario(plugin: KubenetNetwork) -> None:
+        await plugin.set_up(web)
+        veth = next(name for name in links() if name.startswith("veth"))
+        assert "rate 10Mbit ceil 10Mbit" in classes(veth)
+        assert "rate 5Mbit ceil 5Mbit" in one.run(lambda: classes("eth0"))
+        with pytest.raises(Exception, match="egress-bandwidth"):
+            plugin.check(replace(web, annotations={"kubernetes.io/egress-bandwidth": "much"}))
+        await plugin.tear_down(web)
+        node.nothing_left()
+
+    node.run(scenario)
+
+
+@pytest.mark.parametrize("mode", ["promiscuous-bridge", "none"])
+def test_hairpin_modes(node: Node, namespaces: Callable[[], Namespace], clean: None, mode: str) -> None:
+    one = namespaces()
+    web = pod(one, PortMapping("tcp", 80, 18080))
+
+    async def scenario(plugin: KubenetNetwork) -> None:
+        await plugin.set_up(web)
+        with Echo(one, 80):
+            if mode == "none":
+                with pytest.raises(OSError, match="timed out"):
+                    ask("10.88.0.1", 18080, one, timeout_s=1.0)
+            else:
+                assert ask("10.88.0.1", 18080, one)
+                assert "--ip-src 10.88.0.1 -j ACCEPT" in dedup() and "10.88.0.0/24 -j DROP" in dedup()
+        await plugin.tear_down(web)
+        node.nothing_left()
+
+    node.run(scenario, hairpin_mode=mode)
+    if mode == "promiscuous-bridge":
+        for argument in (["-D", "OUTPUT", "-j", "KUBE-DEDUP"], ["-F", "KUBE-DEDUP"], ["-X", "KUBE-DEDUP"]):
+            subprocess.run(["ebtables", "-t", "filter", *argument], check=True)
+
+
+def dedup() -> str:
+    return subprocess.run(["ebtables", "-t", "filter", "-L", "KUBE-DEDUP"], capture_output=True, text=True, check=True).stdout
+
+
+def classes(interface: str) -> str:
+    return subprocess.run(["tc", "class", "show", "dev", interface], capture_output=True, text=True, check=True).stdout
