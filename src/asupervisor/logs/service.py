@@ -89,6 +89,7 @@ class LogService:
         on_written: told how many more bytes were written to CRI log files.
         on_lag: told how many bytes of all the engine's logs are not written yet.
         on_restart: told when the pump had to be started again.
+        on_unreadable: told the id of a container when :meth:`unreadable` has something new to say of it.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class LogService:
         on_written: Callable[[int], None] = lambda count: None,
         on_lag: Callable[[float], None] = lambda count: None,
         on_restart: Callable[[], None] = lambda: None,
+        on_unreadable: Callable[[str], None] = lambda container_id: None,
     ) -> None:
         self._state_directory = state_directory
         self._format = log_format
@@ -107,6 +109,8 @@ class LogService:
         self._on_written = on_written
         self._on_lag = on_lag
         self._on_restart = on_restart
+        self._on_unreadable = on_unreadable
+        self._finished: set[str] = set()
         self._followed: dict[str, LogSource] = {}
         self._finishing: dict[str, _Request] = {}
         self._requests: dict[int, _Request] = {}
@@ -147,7 +151,9 @@ class LogService:
 
     def follow(self, log: LogSource) -> None:
         """Have a container's log written from where it stands until :meth:`finish` or :meth:`forget`; repeatable."""
-        if self._followed.get(log.container_id) != log:
+        if log.running:
+            self._finished.discard(log.container_id)
+        if self._followed.get(log.container_id) != log and log.container_id not in self._finished:
             self._followed[log.container_id] = log
             self._tell(self._follow_command(log))
 
@@ -199,6 +205,7 @@ class LogService:
     def forget(self, container_id: str) -> None:
         """A container is removed: stop with its log and drop its position. The files stay, they are kubelet's."""
         self._followed.pop(container_id, None)
+        self._finished.discard(container_id)
         self._finishing.pop(container_id, None)
         self._unreadable.pop(container_id, None)
         self.figures.pop(container_id, None)
@@ -297,6 +304,7 @@ class LogService:
             self._on_lag(sum(figures.lag_bytes for figures in self.figures.values()))
         elif kind == "unreadable":
             self._unreadable[message["container"]] = message["message"]
+            self._on_unreadable(message["container"])
             self._warn(message["container"], f"Docker Engine cannot read it: {message['message']}")
         elif kind == "warning":
             self._warn(message["container"], message["message"])
@@ -306,6 +314,7 @@ class LogService:
         if self._finishing.get(container_id) is request:
             del self._finishing[container_id]
             self._followed.pop(container_id, None)
+            self._finished.add(container_id)
         request.error = error
         request.answered.set()
 

@@ -60,6 +60,7 @@ def sandbox_record(document: dict[str, Any], checkpoint: Checkpoint | None, addr
         complete=complete,
         cgroup_parent=str(host_config.get("CgroupParent") or ""),
         resolv_conf_path=str(document.get("ResolvConfPath") or ""),
+        log_config=host_config.get("LogConfig") or {},
     )
 
 
@@ -124,12 +125,13 @@ def _set_addresses(status: cri.PodSandboxStatus, addresses: tuple[str, ...]) -> 
         status.network.additional_ips.extend(cri.PodIP(ip=address) for address in addresses[1:])
 
 
-def container_record(document: dict[str, Any], image_of: ImageLookup) -> ContainerRecord:
+def container_record(document: dict[str, Any], image_of: ImageLookup, note: str = "") -> ContainerRecord:
     """A container out of its inspect document.
 
     Args:
         document: ``GET /containers/{id}/json``.
         image_of: finds its image, whose names go into the status.
+        note: what its status' message says beside what the engine says.
     """
     config, host_config = document["Config"], document["HostConfig"]
     engine_labels = config.get("Labels") or {}
@@ -151,7 +153,7 @@ def container_record(document: dict[str, Any], image_of: ImageLookup) -> Contain
         exit_code=facts.exit_code,
         image_id=str(document.get("Image") or ""),
         reason=facts.reason,
-        message=facts.message,
+        message="; ".join(filter(None, (facts.message, note))),
         labels=labels,
         annotations=annotations,
         mounts=cri_mounts(document),

@@ -56,6 +56,7 @@ class SandboxRecord:
         complete: every step of RunPodSandbox holds.
         cgroup_parent: as the engine has it.
         resolv_conf_path: the pod's resolv.conf on the host.
+        log_config: ``LogConfig`` as the engine gave it, which is its default: a sandbox asks for none.
     """
 
     id: SandboxId
@@ -72,6 +73,7 @@ class SandboxRecord:
     """``ListPodSandboxResponse.items``, one element."""
     status_bytes: bytes = field(repr=False)
     """``PodSandboxStatusResponse.status``."""
+    log_config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

@@ -66,6 +66,7 @@ def container_body(
     api_version: tuple[int, int],
     oom_floor: int | None,
     read_profile: ReadProfile,
+    log_config: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The body of ``POST /containers/create`` for a container of a sandbox.
 
@@ -79,6 +80,7 @@ def container_body(
         api_version: the engine's.
         oom_floor: the lowest oom_score_adj that it can give; None for no limit.
         read_profile: reads localhost seccomp profiles.
+        log_config: how much the engine keeps of its log; None for the engine's default.
 
     Raises:
         ServiceError: a setting that cannot be applied.
@@ -113,6 +115,8 @@ def container_body(
             "Runtime": runtime,
         },
     }
+    if log_config is not None:
+        body["HostConfig"]["LogConfig"] = log_config
     if config.CDI_devices:
         body["HostConfig"]["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [device.name for device in config.CDI_devices]}]
     if config.stop_signal != cri.SIGNAL_RUNTIME_DEFAULT:

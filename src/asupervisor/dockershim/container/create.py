@@ -16,6 +16,7 @@ from asupervisor.errors import AlreadyExists, FailedPrecondition, InvalidArgumen
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.container import check_container_config, container_body, container_subject, engine_container_name, log_path
+from asupervisor.translate.logs import engine_log_config
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
 
@@ -58,6 +59,7 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
         api_version=shim.engine.api_version,
         oom_floor=shim.engine.oom_floor,
         read_profile=read_profile,
+        log_config=engine_log_config(sandbox.log_config, shim.config.container_log_format),
     )
     async with Rollback("CreateContainer", subject) as undo:
         container_id = await _create_named(shim, name, body)
