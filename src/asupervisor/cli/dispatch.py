@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from asupervisor.errors import ConfigError, ServiceError
 
 EXIT_USAGE = 2
 EXIT_FAILURE = 1
+EXIT_INTERRUPTED = 130
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -16,7 +18,9 @@ def dispatch(arguments: list[str]) -> int:
         if arguments and not arguments[0].startswith("-"):
             from asupervisor.cli.client import run_client
 
-            return run_client(arguments)
+            code = run_client(arguments)
+            sys.stdout.flush()
+            return code
         from asupervisor.cli.serve import serve
 
         return serve(arguments)
@@ -27,4 +31,8 @@ def dispatch(arguments: list[str]) -> int:
         print(f"asupervisor: {error}", file=sys.stderr)
         return EXIT_FAILURE
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has seen enough (``… | head``); Python would complain again when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from asupervisor.cli.failures import sole_failure
 from asupervisor.cli.flags import parse_arguments
 from asupervisor.config import Config
-from asupervisor.errors import ServiceError
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -40,15 +40,10 @@ def serve(arguments: list[str]) -> int:
     try:
         return anyio.run(_serve, config, backend_options=options)
     except BaseExceptionGroup as group:
-        errors = list(_leaves(group))
-        ours = [error for error in errors if isinstance(error, ServiceError)]
-        if len(ours) == len(errors):
-            raise ours[0] from group
-        raise
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    return [leaf for error in group.exceptions for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])]
+        failure = sole_failure(group)
+        if failure is None:
+            raise
+        raise failure from group
 
 
 async def _serve(config: Config) -> int:

@@ -1,0 +1,190 @@
+"""The client's command line: ``asupervisor VERB …``, for any CRI server, this service's own first of all.
+
+One file for each verb, ``asupervisor/cli/verbs/<verb>.py``, with ``arguments(parser)`` and ``async run(client) -> int``; it is imported
+only when its verb is called. A new verb is that file and a line in :data:`VERBS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+
+from asupervisor.cli.failures import sole_failure
+from asupervisor.config import Config
+from asupervisor.durations import parse_duration
+from asupervisor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+
+VERBS = {
+    "info": "what the runtime says of itself: conditions, features, engine",
+    "version": "names and versions of the runtime",
+    "pods": "list pods",
+    "ps": "list containers",
+    "images": "list images",
+    "pull": "fetch an image",
+    "run": "run a pod from a manifest (Kubernetes kind: Pod, the fields that need no cluster)",
+    "status": "show a pod and its containers",
+    "logs": "print a container's log",
+    "exec": "run a command in a container",
+    "inspect": "everything about a pod, a container or an image, as JSON",
+    "stats": "what containers use",
+    "stop": "stop a pod, or one container of it",
+    "rm": "remove a stopped pod, or one container of it",
+    "rmi": "remove an image",
+}
+"""Every verb with one line about it; ``help`` comes on top."""
+
+ENDPOINT_VARIABLES = ("ASUPERVISOR_ENDPOINT", "CONTAINER_RUNTIME_ENDPOINT")
+"""Environment variables that name the endpoint, the first one that is set wins; the second is crictl's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What a verb gets.
+
+    Args:
+        runtime: connected.
+        images: connected, to the same endpoint.
+        options: what the command line said: the verb's own arguments, ``output`` (``text`` or ``json``), ``endpoint``.
+    """
+
+    runtime: RemoteRuntimeService
+    images: RemoteImageService
+    options: argparse.Namespace
+
+
+class Verb(Protocol):
+    """The shape of a verb's module."""
+
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Client], Coroutine[Any, Any, int]]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def run_client(arguments: list[str]) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: the verb and what follows it.
+
+    Returns:
+        The exit code; a command's own for ``exec``.
+
+    Raises:
+        ConfigError: a usage error, one line.
+        ServiceError: what the runtime answered.
+    """
+    name, rest = arguments[0], arguments[1:]
+    if name == "help":
+        return _help(rest)
+    if name not in VERBS:
+        raise ConfigError(f'unknown verb "{name}"; asupervisor help lists them')
+    verb = _verb(name)
+    options = parse_options(name, verb, rest)
+    # Failures are raised and printed once; the library's own log of them would be a second line.
+    logging.getLogger("asupervisor").addHandler(logging.NullHandler())
+    import anyio
+
+    try:
+        return anyio.run(_run, verb, options)
+    except BaseExceptionGroup as group:
+        failure = sole_failure(group)
+        if failure is None:
+            raise
+        raise failure from group
+
+
+def parse_options(name: str, verb: Verb, arguments: list[str], environment: Mapping[str, str] | None = None) -> argparse.Namespace:
+    """The options of one verb.
+
+    Args:
+        name: the verb's.
+        verb: its module.
+        arguments: what follows the verb; everything after ``--`` is a command's and not looked into.
+        environment: ``os.environ`` where None.
+
+    Raises:
+        ConfigError: a usage error.
+        SystemExit: after ``--help``, code 0.
+    """
+    parser = _parser(name)
+    verb.arguments(parser)
+    command: list[str] = []
+    if "--" in arguments:
+        position = arguments.index("--")
+        arguments, command = arguments[:position], arguments[position + 1 :]
+    options = parser.parse_intermixed_args(arguments)
+    if command and not hasattr(options, "command"):
+        raise ConfigError(f"{parser.prog} takes nothing after --")
+    if command:
+        options.command = [*options.command, *command]
+    options.endpoint = options.endpoint or default_endpoint(os.environ if environment is None else environment)
+    options.timeout_s = parse_duration(options.timeout, "--timeout")
+    if options.timeout_s <= 0:
+        raise ConfigError("--timeout must be longer than 0")
+    return options
+
+
+def default_endpoint(environment: Mapping[str, str]) -> str:
+    """The endpoint where no flag names one: from the environment, else where the service listens by default."""
+    found = next((environment[name] for name in ENDPOINT_VARIABLES if environment.get(name)), "")
+    return found or str(Config.__dataclass_fields__["runtime_endpoint"].default)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = _Parser(prog=f"asupervisor {name}", description=VERBS[name], allow_abbrev=False)
+    parser.add_argument(
+        "-r",
+        "--endpoint",
+        default="",
+        metavar="ADDRESS",
+        help=f"unix:///path of the CRI server (default: ${ENDPOINT_VARIABLES[0]}, ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})})",
+    )
+    parser.add_argument("--timeout", default="2m", metavar="DURATION", help="deadline of each request, such as 10s or 2m (default: 2m)")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
+    return parser
+
+
+def _verb(name: str) -> Verb:
+    return cast(Verb, importlib.import_module(f"asupervisor.cli.verbs.{name.replace('-', '_')}"))
+
+
+def _help(rest: list[str]) -> int:
+    if rest and rest[0] in VERBS:
+        parser = _parser(rest[0])
+        _verb(rest[0]).arguments(parser)
+        parser.print_help()
+        return 0
+    if rest:
+        raise ConfigError(f'unknown verb "{rest[0]}"; asupervisor help lists them')
+    width = max(map(len, VERBS))
+    print("Usage: asupervisor [FLAGS]            run the service; its flags: asupervisor --help")
+    print("       asupervisor VERB [ARGUMENTS]   talk to a CRI server; a verb's arguments: asupervisor help VERB\n")
+    for name, summary in VERBS.items():
+        print(f"  {name:{width}}  {summary}")
+    print(
+        f"\nThe server is the one of --endpoint, else of ${ENDPOINT_VARIABLES[0]}, ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})}."
+    )
+    print("A pod is named by its name, NAMESPACE/NAME or the start of its id; a container by POD/CONTAINER or the start of its id.")
+    return 0
+
+
+async def _run(verb: Verb, options: argparse.Namespace) -> int:
+    from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+
+    async with (
+        RemoteRuntimeService.connect(options.endpoint, options.timeout_s) as runtime,
+        RemoteImageService.connect(options.endpoint, options.timeout_s, sharing=runtime) as images,
+    ):
+        return await verb.run(Client(runtime, images, options))

@@ -1,0 +1,127 @@
+"""Reading a YAML document field by field, so that what nobody read can be refused by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from asupervisor.errors import ConfigError
+
+_KINDS = {str: "a text", bool: "true or false", int: "a whole number", dict: "a mapping", list: "a list"}
+
+
+class Fields:
+    """One mapping of a document; every field is taken out once, and :meth:`done` refuses the rest.
+
+    Args:
+        value: what the document has here; None counts as empty.
+        where: its place, ``spec.containers[0]``; empty at the top.
+
+    Raises:
+        ConfigError: it is no mapping.
+    """
+
+    def __init__(self, value: Any, where: str = "") -> None:
+        self.where = where
+        if value is None:
+            value = {}
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where or 'the document'} must be a mapping")
+        self._rest: dict[Any, Any] = dict(value)
+
+    def place(self, name: str) -> str:
+        """The full name of a field."""
+        return f"{self.where}.{name}" if self.where else name
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A text; required where there is no default."""
+        return self._take(name, str, default)  # type: ignore[no-any-return]
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A boolean."""
+        return self._take(name, bool, default)  # type: ignore[no-any-return]
+
+    def number(self, name: str, default: int | None = None) -> int:
+        """A whole number; required where there is no default."""
+        return self._take(name, int, default)  # type: ignore[no-any-return]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left in it."""
+        return not self._rest
+
+    def quantity(self, name: str) -> str:
+        """A quantity as it was written, which may be as a number; empty where absent."""
+        value = self._rest.pop(name, None)
+        if value is None:
+            return ""
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ConfigError(f"{self.place(name)} must be a quantity")
+        return str(value)
+
+    def optional_number(self, name: str) -> int | None:
+        """A whole number, or None where the field is absent."""
+        return self.number(name) if self._rest.get(name) is not None else None
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...], why: str = "") -> str:
+        """One of a few texts; ``why`` ends the error for any other."""
+        value = self.text(name, default)
+        if value not in allowed:
+            names = " or ".join(f'"{each}"' for each in allowed)
+            raise ConfigError(f'{self.place(name)}: "{value}" is not supported, only {names}{why}')
+        return value
+
+    def texts(self, name: str) -> list[str]:
+        """A list of texts."""
+        values = self._take(name, list, [])
+        for index, value in enumerate(values):
+            if not isinstance(value, str):
+                raise ConfigError(f"{self.place(name)}[{index}] must be a text")
+        return list(values)
+
+    def numbers(self, name: str) -> list[int]:
+        """A list of whole numbers."""
+        values = self._take(name, list, [])
+        for index, value in enumerate(values):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(f"{self.place(name)}[{index}] must be a whole number")
+        return list(values)
+
+    def mapping(self, name: str) -> dict[str, str]:
+        """Texts by text, as labels are."""
+        values = self._take(name, dict, {})
+        for key, value in values.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise ConfigError(f"{self.place(name)}: {key}: keys and values must be texts; put the value in quotes")
+        return dict(values)
+
+    def below(self, name: str) -> Fields:
+        """A mapping inside this one; empty where absent."""
+        return Fields(self._rest.pop(name, None), self.place(name))
+
+    def each(self, name: str) -> Iterator[Fields]:
+        """The mappings of a list; each is checked for rests after the caller is done with it."""
+        for index, value in enumerate(self._take(name, list, [])):
+            fields = Fields(value, f"{self.place(name)}[{index}]")
+            yield fields
+            fields.done()
+
+    def done(self) -> None:
+        """Every field was read.
+
+        Raises:
+            ConfigError: one was not; it is named.
+        """
+        for name in self._rest:
+            raise ConfigError(f"{self.place(str(name))} is not supported; remove it")
+
+    def _take(self, name: str, kind: type, default: Any) -> Any:
+        value = self._rest.pop(name, None)
+        if value is None:
+            if default is None:
+                raise ConfigError(f"{self.place(name)} is missing")
+            return default
+        # A bool is an int to Python, not to the author of a manifest.
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ConfigError(f"{self.place(name)} must be {_KINDS[kind]}")
+        return value

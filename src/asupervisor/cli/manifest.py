@@ -1,0 +1,258 @@
+"""A Kubernetes Pod manifest (``apiVersion: v1, kind: Pod``) as CRI configurations: the fields that need no cluster.
+
+What a field becomes is what kubelet makes of it. A field that is not read here is refused by its name: a pod that runs without what
+its manifest asks for is worse than one that does not run.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from asupervisor.cli.document import Fields
+from asupervisor.cli.quantity import parse_quantity
+from asupervisor.errors import ConfigError
+from asupervisor.proto import cri
+
+GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod"
+"""Where kubelet notes terminationGracePeriodSeconds on a container."""
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_POD_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")
+_PROTOCOLS = {"TCP": cri.TCP, "UDP": cri.UDP, "SCTP": cri.SCTP}
+_PULL_POLICIES = ("IfNotPresent", "Always", "Never")
+_SECCOMP = {
+    "RuntimeDefault": cri.SecurityProfile.RuntimeDefault,
+    "Unconfined": cri.SecurityProfile.Unconfined,
+    "Localhost": cri.SecurityProfile.Localhost,
+}
+_CPU_PERIOD_US = 100_000
+_CPU_SHARES_OF_ONE = 1024
+_LEAST_CPU_SHARES = 2
+_LEAST_CPU_QUOTA_US = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPlan:
+    """One container to be: its configuration, and when its image is to be pulled."""
+
+    config: cri.ContainerConfig
+    pull_policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlan:
+    """What a manifest asks for."""
+
+    sandbox: cri.PodSandboxConfig
+    runtime_handler: str
+    containers: tuple[ContainerPlan, ...]
+
+
+def read_manifest(text: str, source: str, log_root: Path) -> PodPlan:
+    """Read a manifest.
+
+    Args:
+        text: one YAML document.
+        source: its file name, for errors.
+        log_root: directory of pod logs; the pod's own is ``<namespace>_<name>_<uid>`` in it, as kubelet has it.
+
+    Raises:
+        ConfigError: it is no YAML or no such Pod; the field is named.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: no YAML: {' '.join(str(error).split())}") from error
+    try:
+        return _pod(Fields(document), log_root)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def _pod(top: Fields, log_root: Path) -> PodPlan:
+    top.choice("apiVersion", "", ("v1",))
+    top.choice("kind", "", ("Pod",))
+    meta, spec = top.below("metadata"), top.below("spec")
+    top.done()
+    name = meta.text("name")
+    if not _POD_NAME.match(name):
+        raise ConfigError(f'metadata.name: "{name}" is no DNS name of lower case letters, digits, "-" and "."')
+    namespace = meta.text("namespace", "default")
+    if not _NAME.match(namespace):
+        raise ConfigError(f'metadata.namespace: "{namespace}" is no DNS label of lower case letters, digits and "-"')
+    uid = meta.text("uid", "") or str(uuid.uuid4())
+    labels, annotations = meta.mapping("labels"), meta.mapping("annotations")
+    meta.done()
+    identity = {"io.kubernetes.pod.name": name, "io.kubernetes.pod.namespace": namespace, "io.kubernetes.pod.uid": uid}
+
+    spec.choice("restartPolicy", "Never", ("Never",), ", since nothing restarts containers without a kubelet")
+    grace_s = spec.number("terminationGracePeriodSeconds", 30)
+    host_network = spec.flag("hostNetwork")
+    namespaces = cri.NamespaceOption(
+        network=cri.NODE if host_network else cri.POD,
+        pid=cri.NODE if spec.flag("hostPID") else cri.CONTAINER,
+        ipc=cri.NODE if spec.flag("hostIPC") else cri.POD,
+    )
+    if spec.flag("shareProcessNamespace"):
+        namespaces.pid = cri.POD
+    sandbox = cri.PodSandboxConfig(
+        metadata=cri.PodSandboxMetadata(name=name, uid=uid, namespace=namespace),
+        hostname="" if host_network else spec.text("hostname", name)[:63].rstrip("-."),
+        log_directory=str(log_root / f"{namespace}_{name}_{uid}"),
+        labels={**labels, **identity},
+        annotations=annotations,
+        linux=cri.LinuxPodSandboxConfig(security_context=cri.LinuxSandboxSecurityContext(namespace_options=namespaces)),
+    )
+    spec.choice("dnsPolicy", "Default", ("Default", "None"))
+    if (dns := _dns(spec.below("dnsConfig"))) is not None:
+        sandbox.dns_config.CopyFrom(dns)
+    runtime_handler = spec.text("runtimeClassName", "")
+    _pod_security(spec.below("securityContext"), sandbox.linux)
+    volumes = {volume.text("name"): _host_path(volume) for volume in spec.each("volumes")}
+    plans, names = [], set()
+    for fields in spec.each("containers"):
+        plan = _container(fields, sandbox, volumes, grace_s)
+        container_name = plan.config.metadata.name
+        if container_name in names:
+            raise ConfigError(f'{fields.where}.name: there is another container "{container_name}"')
+        names.add(container_name)
+        plan.config.labels.update({**identity, "io.kubernetes.container.name": container_name})
+        plans.append(plan)
+        if plan.config.linux.security_context.privileged:
+            sandbox.linux.security_context.privileged = True
+    spec.done()
+    if not plans:
+        raise ConfigError("spec.containers is missing")
+    return PodPlan(sandbox, runtime_handler, tuple(plans))
+
+
+def _dns(fields: Fields) -> cri.DNSConfig | None:
+    dns = cri.DNSConfig(servers=fields.texts("nameservers"), searches=fields.texts("searches"))
+    for option in fields.each("options"):
+        name, value = option.text("name"), option.text("value", "")
+        dns.options.append(f"{name}:{value}" if value else name)
+    fields.done()
+    return dns if dns.ByteSize() else None
+
+
+def _pod_security(fields: Fields, linux: cri.LinuxPodSandboxConfig) -> None:
+    context = linux.security_context
+    if (user := fields.optional_number("runAsUser")) is not None:
+        context.run_as_user.value = user
+    if (group := fields.optional_number("runAsGroup")) is not None:
+        context.run_as_group.value = group
+    context.supplemental_groups.extend(fields.numbers("supplementalGroups"))
+    for sysctl in fields.each("sysctls"):
+        linux.sysctls[sysctl.text("name")] = sysctl.text("value")
+    _seccomp(fields.below("seccompProfile"), context.seccomp)
+    fields.done()
+
+
+def _seccomp(fields: Fields, profile: cri.SecurityProfile) -> None:
+    profile.profile_type = _SECCOMP[fields.choice("type", "RuntimeDefault", tuple(_SECCOMP))]
+    profile.localhost_ref = fields.text("localhostProfile", "")
+    fields.done()
+
+
+def _host_path(volume: Fields) -> str:
+    source = volume.below("hostPath")
+    path = source.text("path")
+    source.choice("type", "", ("", "Directory", "File", "Socket"))
+    source.done()
+    return path
+
+
+def _container(fields: Fields, sandbox: cri.PodSandboxConfig, volumes: dict[str, str], grace_s: int) -> ContainerPlan:
+    name, image = fields.text("name"), fields.text("image")
+    if not _NAME.match(name):
+        raise ConfigError(f'{fields.place("name")}: "{name}" is no DNS label of lower case letters, digits and "-"')
+    latest = "@" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest"))
+    config = cri.ContainerConfig(
+        metadata=cri.ContainerMetadata(name=name),
+        image=cri.ImageSpec(image=image, user_specified_image=image),
+        command=fields.texts("command"),
+        args=fields.texts("args"),
+        working_dir=fields.text("workingDir", ""),
+        log_path=f"{name}/0.log",
+        stdin=fields.flag("stdin"),
+        stdin_once=fields.flag("stdinOnce"),
+        tty=fields.flag("tty"),
+        annotations={GRACE_ANNOTATION: str(grace_s)},
+    )
+    for variable in fields.each("env"):
+        config.envs.append(cri.KeyValue(key=variable.text("name"), value=variable.text("value", "").encode()))
+    for port in fields.each("ports"):
+        _port(port, sandbox)
+    for mount in fields.each("volumeMounts"):
+        volume = mount.text("name")
+        if volume not in volumes:
+            raise ConfigError(f'{mount.place("name")}: there is no volume "{volume}" in spec.volumes')
+        config.mounts.append(cri.Mount(host_path=volumes[volume], container_path=mount.text("mountPath"), readonly=mount.flag("readOnly")))
+    _resources(fields.below("resources"), config.linux.resources)
+    _security(fields.below("securityContext"), sandbox.linux.security_context, config.linux.security_context)
+    policy = fields.choice("imagePullPolicy", "Always" if latest else "IfNotPresent", _PULL_POLICIES)
+    return ContainerPlan(config, policy)
+
+
+def _port(port: Fields, sandbox: cri.PodSandboxConfig) -> None:
+    port.text("name", "")
+    container_port, host_port = port.number("containerPort"), port.number("hostPort", 0)
+    for field, number in (("containerPort", container_port), ("hostPort", host_port or 1)):
+        if not 0 < number < 65536:
+            raise ConfigError(f"{port.place(field)}: {number} is not between 1 and 65535")
+    protocol = _PROTOCOLS[port.choice("protocol", "TCP", tuple(_PROTOCOLS))]
+    host_ip = port.text("hostIP", "")
+    if host_port:
+        sandbox.port_mappings.append(
+            cri.PortMapping(protocol=protocol, container_port=container_port, host_port=host_port, host_ip=host_ip)
+        )
+
+
+def _resources(fields: Fields, resources: cri.LinuxContainerResources) -> None:
+    limits, requests = fields.below("limits"), fields.below("requests")
+    fields.done()
+    cpu_limit, memory_limit = _quantity(limits, "cpu"), _quantity(limits, "memory")
+    cpu_request = _quantity(requests, "cpu") or cpu_limit
+    _quantity(requests, "memory")
+    limits.done()
+    requests.done()
+    if cpu_request:
+        resources.cpu_shares = max(_LEAST_CPU_SHARES, int(cpu_request * _CPU_SHARES_OF_ONE))
+    if cpu_limit:
+        resources.cpu_period = _CPU_PERIOD_US
+        resources.cpu_quota = max(_LEAST_CPU_QUOTA_US, int(cpu_limit * _CPU_PERIOD_US))
+    if memory_limit:
+        resources.memory_limit_in_bytes = int(memory_limit)
+
+
+def _quantity(fields: Fields, name: str) -> float:
+    value = fields.quantity(name)
+    return float(parse_quantity(value, fields.place(name))) if value else 0.0
+
+
+def _security(fields: Fields, pod: cri.LinuxSandboxSecurityContext, context: cri.LinuxContainerSecurityContext) -> None:
+    context.namespace_options.CopyFrom(pod.namespace_options)
+    context.supplemental_groups.extend(pod.supplemental_groups)
+    context.privileged = fields.flag("privileged")
+    context.readonly_rootfs = fields.flag("readOnlyRootFilesystem")
+    context.no_new_privs = not fields.flag("allowPrivilegeEscalation", True)
+    user = fields.optional_number("runAsUser")
+    group = fields.optional_number("runAsGroup")
+    if user is not None or pod.HasField("run_as_user"):
+        context.run_as_user.value = user if user is not None else pod.run_as_user.value
+    if group is not None or pod.HasField("run_as_group"):
+        context.run_as_group.value = group if group is not None else pod.run_as_group.value
+    capabilities = fields.below("capabilities")
+    context.capabilities.add_capabilities.extend(capabilities.texts("add"))
+    context.capabilities.drop_capabilities.extend(capabilities.texts("drop"))
+    capabilities.done()
+    context.seccomp.CopyFrom(pod.seccomp)
+    seccomp = fields.below("seccompProfile")
+    if not seccomp.empty:
+        _seccomp(seccomp, context.seccomp)
+    fields.done()

@@ -1,0 +1,31 @@
+"""``info``: what the runtime says of itself."""
+
+from __future__ import annotations
+
+import argparse
+
+from asupervisor.cli.client import Client
+from asupervisor.cli.output import as_document, print_fields, print_json, verbose_information
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+async def run(client: Client) -> int:
+    """Status, verbose; exit code 1 while a condition is false."""
+    answer = await client.runtime.status(verbose=True)
+    conditions = answer.status.conditions
+    if client.options.output == "json":
+        document = as_document(answer)
+        document["info"] = verbose_information(answer.info)
+        print_json(document)
+    else:
+        version = await client.runtime.version()
+        fields = [("Runtime", f"{version.runtime_name} {version.runtime_version}"), ("CRI", client.runtime.api_version or "")]
+        for condition in conditions:
+            why = "" if condition.status else f" ({condition.reason}: {condition.message})"
+            fields.append((condition.type, f"{str(condition.status).lower()}{why}"))
+        handlers = ", ".join(handler.name or "(default)" for handler in answer.runtime_handlers)
+        print_fields([*fields, ("Runtime handlers", handlers)])
+    return 0 if all(condition.status for condition in conditions) else 1

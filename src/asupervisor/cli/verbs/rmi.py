@@ -1,0 +1,20 @@
+"""``rmi``: remove images."""
+
+from __future__ import annotations
+
+import argparse
+
+from asupervisor.cli.client import Client
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The images."""
+    parser.add_argument("image", nargs="+", help="reference or id")
+
+
+async def run(client: Client) -> int:
+    """One that is gone is a success."""
+    for image in client.options.image:
+        await client.images.remove_image(image)
+        print(image)
+    return 0

@@ -1,0 +1,29 @@
+"""``version``: names and versions of the client and the runtime."""
+
+from __future__ import annotations
+
+import argparse
+
+from asupervisor import __version__
+from asupervisor.cli.client import Client
+from asupervisor.cli.output import print_fields, print_json
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+async def run(client: Client) -> int:
+    """Version."""
+    answer = await client.runtime.version()
+    if client.options.output == "json":
+        print_json(answer)
+    else:
+        print_fields(
+            [
+                ("Client", f"asupervisor {__version__}"),
+                ("Runtime", f"{answer.runtime_name} {answer.runtime_version}"),
+                ("CRI", answer.runtime_api_version),
+            ]
+        )
+    return 0
