@@ -14,6 +14,7 @@ from asupervisor.dockershim.container.events import get_container_events
 from asupervisor.dockershim.container.exec_sync import exec_sync
 from asupervisor.dockershim.container.list import list_containers, stream_containers
 from asupervisor.dockershim.container.remove import remove_container
+from asupervisor.dockershim.container.reopen_log import reopen_container_log
 from asupervisor.dockershim.container.start import start_container
 from asupervisor.dockershim.container.stats import container_stats, list_container_stats, stream_container_stats
 from asupervisor.dockershim.container.status import container_status
@@ -61,6 +62,7 @@ _UNARY: dict[str, Unary] = {
     "StopContainer": stop_container,
     "RemoveContainer": remove_container,
     "ContainerStatus": container_status,
+    "ReopenContainerLog": reopen_container_log,
     "ListContainers": list_containers,
     "ContainerStats": container_stats,
     "ListContainerStats": list_container_stats,

@@ -10,6 +10,7 @@ from asupervisor.dockershim.operations import Operations
 from asupervisor.dockershim.pause import PauseImage
 from asupervisor.dockershim.pulls import Pulls
 from asupervisor.engine.client import EngineClient
+from asupervisor.logs.service import LogService
 from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.events import EventHub
@@ -34,6 +35,7 @@ class Shim:
     store: NodeStore
     events: EventHub
     stats: Stats
+    logs: LogService
     feed: Feed
     checkpoints: CheckpointStore
     network: NetworkPlugin

@@ -18,6 +18,7 @@ from asupervisor.engine.session import Document
 from asupervisor.errors import NotFound, ServiceError
 from asupervisor.node.build import checkpoint_only_record, container_record, image_record, sandbox_record
 from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.logs import ContainerLogs, NoLogs
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.refresh import Refresher
 from asupervisor.node.store import NodeStore
@@ -42,6 +43,7 @@ class Feed:
         pinned: whether an image reference must never be collected (the pause image).
         on_event: told each event's action as it is taken up (metrics).
         on_resync: told after each full reading, with its duration in seconds.
+        logs: told of containers before the store shows them.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Feed:
         pinned: Callable[[str], bool],
         on_event: Callable[[str], None] = lambda action: None,
         on_resync: Callable[[float], None] = lambda seconds: None,
+        logs: ContainerLogs | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -60,6 +63,7 @@ class Feed:
         self._pinned = pinned
         self._on_event = on_event
         self._on_resync = on_resync
+        self._logs = logs or NoLogs()
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._refresher = Refresher(tasks, self._read)
         self.resyncs = 0
@@ -132,6 +136,7 @@ class Feed:
         for sandbox_id, checkpoint in self._checkpoints.all.items():
             if sandbox_id not in present:
                 self._store.put_sandbox(checkpoint_only_record(sandbox_id, checkpoint))
+        self._logs.retain(tuple(self._store.containers))
         self.resyncs += 1
         self._on_resync(time.monotonic() - started)
         done, self.resynced = self.resynced, anyio.Event()
@@ -148,6 +153,7 @@ class Feed:
     def forget(self, any_id: str) -> None:
         """A container is gone; of a sandbox the checkpoint may still be there, and then it stays visible as not ready."""
         self._addresses.pop(any_id, None)
+        self._logs.forget(any_id)
         checkpoint = self._checkpoints.get(any_id)
         if checkpoint is not None:
             self._store.put_sandbox(checkpoint_only_record(any_id, checkpoint))
@@ -167,9 +173,13 @@ class Feed:
         except NotFound:
             self.forget(any_id)
             return
-        self.apply(document)
+        await self._apply(document)
 
-    def apply(self, document: Document) -> None:
+    def mark(self, any_id: str) -> None:
+        """A container changed in a way that the engine does not tell of; it is read again in the background."""
+        self._refresher.mark(any_id)
+
+    async def _apply(self, document: Document) -> None:
         """Put a container's inspect document into the store."""
         kind = (document["Config"].get("Labels") or {}).get(TYPE_LABEL)
         any_id = str(document["Id"])
@@ -178,7 +188,9 @@ class Feed:
             addresses = self._addresses.get(any_id) or (checkpoint.addresses if checkpoint is not None else ())
             self._store.put_sandbox(sandbox_record(document, checkpoint, addresses))
         elif kind == TYPE_CONTAINER:
-            self._store.put_container(container_record(document, self._store.images.get))
+            record = container_record(document, self._store.images.get, self._logs.note(any_id))
+            await self._logs.settle(record)
+            self._store.put_container(record)
 
     async def _read_images(self) -> None:
         """Images are listed as a whole; one that has kept its names is not inspected again."""

@@ -32,12 +32,14 @@ from asupervisor.engine.endpoint import resolve_endpoint
 from asupervisor.engine.probe import Probe
 from asupervisor.engine.runtime_cgroups import keep_in_cgroup
 from asupervisor.errors import ConfigError, FailedPrecondition, InvalidArgument, ServiceError
+from asupervisor.logs.service import LogService
 from asupervisor.metrics import Metrics
 from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.network.select import network_plugin
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.events import EventHub
 from asupervisor.node.feed import Feed, pinned_matcher
+from asupervisor.node.logs import NodeLogs
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import feed_stats
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
@@ -187,6 +189,7 @@ class Supervisor:
             engine, config.engine_probe_interval_s, config.engine_probe_deadline_s, config.engine_connect_deadline_s, self._check_engine
         )
         await tasks.start(shim.stats.run, name="stats")
+        await tasks.start(shim.logs.run, name="container logs")
         await tasks.start(shim.feed.run, name="node state")
         await tasks.start(partial(run_recovery, shim), name="recovery")
         await tasks.start(probe.run, name="engine probe")
@@ -209,13 +212,31 @@ class Supervisor:
             except InvalidArgument as error:
                 raise ConfigError(f"--pod-infra-container-image: {error}") from error
         pause = PauseImage(self.config.pod_infra_container_image, engine, store)
-        feed = Feed(engine, store, checkpoints, tasks, pinned_matcher(lambda: pause.pinned), on_event=self.metrics.event_applied)
+        logs = LogService(
+            Path(self.config.root_directory) / "logs",
+            log_format=self.config.container_log_format,
+            engine_endpoint=engine.endpoint,
+            on_written=metrics.log_bytes.add,
+            on_lag=metrics.log_lag_bytes.set,
+            on_restart=metrics.log_pump_restarts.add,
+            on_unreadable=lambda container_id: feed.mark(container_id),
+        )
+        feed = Feed(
+            engine,
+            store,
+            checkpoints,
+            tasks,
+            pinned_matcher(lambda: pause.pinned),
+            on_event=self.metrics.event_applied,
+            logs=NodeLogs(logs),
+        )
         return Shim(
             config=self.config,
             engine=engine,
             store=store,
             events=events,
             stats=stats,
+            logs=logs,
             feed=feed,
             checkpoints=checkpoints,
             network=network,
