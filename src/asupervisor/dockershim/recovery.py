@@ -62,7 +62,8 @@ async def recover(shim: Shim) -> None:
 
 
 def _under_way(shim: Shim, record: SandboxRecord) -> bool:
-    return any(key == record.engine_name for key, _, _ in shim.operations.under_way)
+    # After a name conflict the engine's name has one part more than the key of the operation that makes it.
+    return any(record.engine_name == key or record.engine_name.startswith(f"{key}_") for key, _, _ in shim.operations.under_way)
 
 
 async def _roll_back(shim: Shim, record: SandboxRecord) -> None:

@@ -58,6 +58,10 @@ class Rollback:
                     await step()
                 except ServiceError as failure:
                     leftovers.append(f"{what}: {failure}")
+                except Exception as failure:
+                    # A defect in one undo step is no reason to leave out the others.
+                    _logger.exception("%s of %s: a defect of this service in the undo step: %s", self._operation, self._subject, what)
+                    leftovers.append(f"{what}: {failure!r}")
             if scope.cancelled_caught:
                 leftovers.append(f"{what}: not done within {_DEADLINE_S:g} s")
         for leftover in leftovers:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import orjson
 
-from asupervisor.engine.session import Document, EngineSession
+from asupervisor.engine.session import Document, EngineSession, decode
 
 
 class ImagesApi:
@@ -81,9 +81,9 @@ class ImagesApi:
                     *complete, buffer = (buffer + chunk).split(b"\n")
                     for line in complete:
                         if line.strip():
-                            yield orjson.loads(line)
+                            yield decode(line, "pull_image", subject)
                 if buffer.strip():
-                    yield orjson.loads(buffer)
+                    yield decode(buffer, "pull_image", subject)
 
             yield progress()
 

@@ -127,7 +127,7 @@ class EngineSession:
         """
         async with self.response(method, path, operation, subject, **options) as response:
             content = await response.read()
-        return orjson.loads(content) if content else None
+        return decode(content, operation, subject) if content else None
 
     @asynccontextmanager
     async def response(
@@ -218,6 +218,22 @@ class EngineSession:
         }
         message = f"{_words(operation, subject)}: {str(error.message).strip()}"
         return kinds.get(error.status, Internal)(message, operation=operation, subject=subject)
+
+
+def decode(content: bytes, operation: str, subject: str = "") -> Any:
+    """JSON that the engine sent.
+
+    Raises:
+        Internal: it is none.
+    """
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Internal(
+            f"Docker Engine answered {_words(operation, subject)} with something that is no JSON: {error}",
+            operation=operation,
+            subject=subject,
+        ) from error
 
 
 def _words(operation: str, subject: str) -> str:

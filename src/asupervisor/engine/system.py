@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import orjson
 
-from asupervisor.engine.session import Document, EngineSession
+from asupervisor.engine.session import Document, EngineSession, decode
 from asupervisor.errors import Internal, Unavailable
 
 _MAXIMUM_EVENT_BYTES = 1 << 20
@@ -32,13 +33,13 @@ class SystemApi:
 
     async def version(self, timeout_s: float | None = None) -> Document:
         """``GET /version``, without a version in the path, so that any engine answers it."""
-        answer: Document = await self._session.json("GET", "version", "version", timeout_s=timeout_s, versioned=False, through_gate=True)
-        return answer
+        return _document(
+            await self._session.json("GET", "version", "version", timeout_s=timeout_s, versioned=False, through_gate=True), "version"
+        )
 
     async def info(self, timeout_s: float | None = None, through_gate: bool = False) -> Document:
         """``GET /info``: cgroup driver, runtimes, log driver, data root, storage driver."""
-        answer: Document = await self._session.json("GET", "info", "info", timeout_s=timeout_s, through_gate=through_gate)
-        return answer
+        return _document(await self._session.json("GET", "info", "info", timeout_s=timeout_s, through_gate=through_gate), "info")
 
     @asynccontextmanager
     async def events(self, timeout_s: float) -> AsyncIterator[AsyncIterator[Document]]:
@@ -64,7 +65,13 @@ class SystemApi:
                         raise Internal(f"Docker Engine sent an event of more than {_MAXIMUM_EVENT_BYTES} bytes", operation="events")
                     for line in complete:
                         if line.strip():
-                            yield orjson.loads(line)
+                            yield _document(decode(line, "events"), "events")
                 raise Unavailable("Docker Engine ended the event stream", operation="events")
 
             yield lines()
+
+
+def _document(answer: Any, operation: str) -> Document:
+    if not isinstance(answer, dict):
+        raise Internal(f"Docker Engine answered {operation} with something that is no JSON object", operation=operation)
+    return answer

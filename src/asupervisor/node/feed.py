@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.session import Document
-from asupervisor.errors import NotFound, ServiceError
+from asupervisor.errors import DeadlineExceeded, Internal, NotFound, ServiceError, Unavailable
 from asupervisor.node.build import checkpoint_only_record, container_record, image_record, sandbox_record
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.logs import ContainerLogs, NoLogs
-from asupervisor.node.records import ImageRecord
-from asupervisor.node.refresh import Refresher
+from asupervisor.node.records import ContainerRecord, ImageRecord
+from asupervisor.node.refresh import Apply, Refresher
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.images import parse_reference
 from asupervisor.translate.labels import TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
@@ -29,6 +30,11 @@ _logger = logging.getLogger("asupervisor.node.feed")
 _AUDIT_S = 300.0
 _RETRY_S = (0.1, 0.2, 0.5, 1.0)
 _SNAPSHOT_DEADLINE_S = 60.0
+_READING_DEADLINE_S = 20.0
+_STRAGGLERS_S = 5.0
+"""How long a full reading waits for single containers: one that the engine is stuck on must not keep the node from being ready."""
+_AGAIN_S = 1.0
+"""Between two tries of what could not be read."""
 _IMAGES = "images"
 
 
@@ -65,7 +71,8 @@ class Feed:
         self._on_resync = on_resync
         self._logs = logs or NoLogs()
         self._addresses: dict[str, tuple[str, ...]] = {}
-        self._refresher = Refresher(tasks, self._read)
+        self._refresher = Refresher(tasks, self._read, on_failure=self._failed)
+        self._unread: set[str] = set()
         self.resyncs = 0
         self.resynced = anyio.Event()
         """Set after each full reading, then replaced."""
@@ -77,8 +84,10 @@ class Feed:
         while True:
             await self._engine.health.wait_reachable()
             try:
-                async with self._engine.system.events(timeout_s=5.0) as events, anyio.create_task_group() as tasks:
+                # The group outside: an error of the stream must reach the session bare, to be converted there.
+                async with anyio.create_task_group() as tasks, self._engine.system.events(timeout_s=5.0) as events:
                     tasks.start_soon(self._audit, name="node audit")
+                    tasks.start_soon(self._read_again, name="node readings that failed")
                     await self.resync()
                     self._engine.health.set_synced()
                     failures = 0
@@ -96,6 +105,19 @@ class Feed:
         while True:
             await anyio.sleep(_AUDIT_S)
             await self.resync()
+
+    def _failed(self, any_id: str) -> None:
+        if any_id not in self._unread:
+            _logger.warning("%s could not be read from Docker Engine; it is shown as it was, and tried again", any_id[:12])
+        self._unread.add(any_id)
+
+    async def _read_again(self) -> None:
+        """An event is told once: what could not be read for it is tried until it is."""
+        while True:
+            await anyio.sleep(_AGAIN_S)
+            if self._engine.health.reachable:
+                for any_id in tuple(self._unread):
+                    self._refresher.mark(any_id)
 
     def _take(self, event: Document) -> None:
         action = str(event.get("Action") or event.get("status") or "").split(":")[0]
@@ -121,21 +143,22 @@ class Feed:
         started = time.monotonic()
         images = self._refresher.mark(_IMAGES)
         listed = await self._engine.containers.list_owned(through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S)
-        present = {str(document["Id"]) for document in listed}
         await images.done.wait()
-        if images.error is not None:
+        if isinstance(images.error, Unavailable | DeadlineExceeded):
             raise images.error
-        outcomes = [self._refresher.mark(any_id) for any_id in present]
-        for outcome in outcomes:
-            await outcome.done.wait()
-            if outcome.error is not None:
+        # What the list does not have is read too: it may be gone, or have been made since.
+        known = (*self._store.sandboxes, *self._store.containers, *self._checkpoints.all)
+        outcomes = {any_id: self._refresher.mark(any_id) for any_id in {*(str(document["Id"]) for document in listed), *known}}
+        with anyio.move_on_after(_STRAGGLERS_S):
+            for outcome in outcomes.values():
+                await outcome.done.wait()
+        for outcome in outcomes.values():
+            if isinstance(outcome.error, Unavailable):
                 raise outcome.error
-        for any_id in [*self._store.sandboxes, *self._store.containers]:
-            if any_id not in present and any_id not in self._checkpoints.all:
-                self._refresher.mark(any_id)
-        for sandbox_id, checkpoint in self._checkpoints.all.items():
-            if sandbox_id not in present:
-                self._store.put_sandbox(checkpoint_only_record(sandbox_id, checkpoint))
+        late = [any_id[:12] for any_id, outcome in outcomes.items() if not outcome.done.is_set()]
+        if late:
+            self._engine.health.require("read the containers")
+            _logger.warning("Docker Engine is stuck on %s; going on without", ", ".join(sorted(late)))
         self._logs.retain(tuple(self._store.containers))
         self.resyncs += 1
         self._on_resync(time.monotonic() - started)
@@ -152,6 +175,12 @@ class Feed:
 
     def forget(self, any_id: str) -> None:
         """A container is gone; of a sandbox the checkpoint may still be there, and then it stays visible as not ready."""
+        # A reading under way may have seen it alive; applied after this it would bring back a ghost.
+        self._refresher.void(any_id)
+        self._gone(any_id)
+
+    def _gone(self, any_id: str) -> None:
+        self._unread.discard(any_id)
         self._addresses.pop(any_id, None)
         self._logs.forget(any_id)
         checkpoint = self._checkpoints.get(any_id)
@@ -164,35 +193,37 @@ class Feed:
         """What the network plugin gave a sandbox; shown from its next reading on."""
         self._addresses[sandbox_id] = addresses
 
-    async def _read(self, any_id: str) -> None:
+    async def _read(self, any_id: str) -> Apply:
         if any_id == _IMAGES:
-            await self._read_images()
-            return
+            return partial(self._apply_images, await self._read_images())
         try:
-            document = await self._engine.containers.inspect(any_id, through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S)
+            document = await self._engine.containers.inspect(any_id, through_gate=True, timeout_s=_READING_DEADLINE_S)
         except NotFound:
-            self.forget(any_id)
-            return
-        await self._apply(document)
+            return partial(self._gone, any_id)
+        if _kind(document) == TYPE_CONTAINER:
+            await self._logs.settle(self._container(document))
+        return partial(self._apply, document)
 
     def mark(self, any_id: str) -> None:
         """A container changed in a way that the engine does not tell of; it is read again in the background."""
         self._refresher.mark(any_id)
 
-    async def _apply(self, document: Document) -> None:
+    def _apply(self, document: Document) -> None:
         """Put a container's inspect document into the store."""
-        kind = (document["Config"].get("Labels") or {}).get(TYPE_LABEL)
         any_id = str(document["Id"])
+        self._unread.discard(any_id)
+        kind = _kind(document)
         if kind == TYPE_SANDBOX:
             checkpoint = self._checkpoints.get(any_id)
             addresses = self._addresses.get(any_id) or (checkpoint.addresses if checkpoint is not None else ())
             self._store.put_sandbox(sandbox_record(document, checkpoint, addresses))
         elif kind == TYPE_CONTAINER:
-            record = container_record(document, self._store.images.get, self._logs.note(any_id))
-            await self._logs.settle(record)
-            self._store.put_container(record)
+            self._store.put_container(self._container(document))
 
-    async def _read_images(self) -> None:
+    def _container(self, document: Document) -> ContainerRecord:
+        return container_record(document, self._store.images.get, self._logs.note(str(document["Id"])))
+
+    async def _read_images(self) -> list[ImageRecord]:
         """Images are listed as a whole; one that has kept its names is not inspected again."""
         records: list[ImageRecord] = []
         for summary in await self._engine.images.list_all(through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S):
@@ -206,8 +237,20 @@ class Feed:
                 document = await self._engine.images.inspect(str(summary["Id"]), through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S)
             except NotFound:
                 continue
+            except Internal as error:
+                # One image that the engine cannot read must not hide the others.
+                _logger.warning("going on without image %s: %s", summary["Id"], error)
+                continue
             records.append(image_record({**document, "_names": names}, pinned))
+        return records
+
+    def _apply_images(self, records: list[ImageRecord]) -> None:
+        self._unread.discard(_IMAGES)
         self._store.replace_images(records)
+
+
+def _kind(document: Document) -> str | None:
+    return (document["Config"].get("Labels") or {}).get(TYPE_LABEL)
 
 
 def _first(group: BaseExceptionGroup[ServiceError]) -> BaseException:

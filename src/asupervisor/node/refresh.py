@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import TaskGroup
 
-from asupervisor.errors import ServiceError
+from asupervisor.errors import Internal, ServiceError
+
+_logger = logging.getLogger("asupervisor.node.refresh")
+
+Apply = Callable[[], None]
+"""Puts what was read into the store."""
 
 
 class _Reading:
     """One container's reading: the one under way, and whether another must follow because something changed meanwhile."""
 
-    __slots__ = ("again", "current", "following")
+    __slots__ = ("again", "current", "following", "void")
 
     def __init__(self) -> None:
         self.again = False
+        self.void = False
         self.current = _Outcome()
         self.following = _Outcome()
 
@@ -34,14 +41,22 @@ class Refresher:
 
     Args:
         tasks: where readings run, so that a caller that gives up does not tear one that others wait for.
-        read: reads a container and applies it to the store.
+        read: reads a container and returns what applies it to the store.
         concurrency: how many readings may be under way at once.
+        on_failure: told the id of each reading that failed.
     """
 
-    def __init__(self, tasks: TaskGroup, read: Callable[[str], Awaitable[None]], concurrency: int = 16) -> None:
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        read: Callable[[str], Awaitable[Apply]],
+        concurrency: int = 16,
+        on_failure: Callable[[str], None] = lambda any_id: None,
+    ) -> None:
         self._tasks = tasks
         self._read = read
         self._limit = anyio.CapacityLimiter(concurrency)
+        self._on_failure = on_failure
         self._readings: dict[str, _Reading] = {}
 
     def mark(self, any_id: str) -> _Outcome:
@@ -53,6 +68,12 @@ class Refresher:
             return reading.current
         reading.again = True
         return reading.following
+
+    def void(self, any_id: str) -> None:
+        """The caller knows better than a reading under way, which may have seen the container before it went: drop that one, read again."""
+        reading = self._readings.get(any_id)
+        if reading is not None:
+            reading.void = reading.again = True
 
     async def refresh(self, any_id: str) -> None:
         """Read a container and return once the store has it.
@@ -69,9 +90,18 @@ class Refresher:
         while True:
             try:
                 async with self._limit:
-                    await self._read(any_id)
+                    reading.void = False
+                    apply = await self._read(any_id)
+                if not reading.void:
+                    apply()
             except ServiceError as error:
                 reading.current.error = error
+                self._on_failure(any_id)
+            except Exception as error:
+                # One document that makes no sense must not end the service of all the others.
+                _logger.exception("reading %s failed by a defect of this service", any_id)
+                reading.current.error = Internal(f"reading {any_id} failed by a defect of this service: {error!r}", subject=any_id)
+                self._on_failure(any_id)
             finally:
                 reading.current.done.set()
                 if not reading.again:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 
@@ -12,7 +13,7 @@ from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.sandbox.run import make_way
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
-from asupervisor.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from asupervisor.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.container import check_container_config, container_body, container_subject, engine_container_name, log_path
@@ -63,7 +64,7 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
     )
     async with Rollback("CreateContainer", subject) as undo:
         container_id = await _create_named(shim, name, body)
-        undo.push("forget the container", lambda: _forget(shim, container_id))
+        undo.push("show the container as it is", lambda: _show(shim, container_id))
         undo.push("remove the container", lambda: shim.engine.containers.remove(container_id, force=True))
         await shim.on_step("CreateContainer.created")
         if path := log_path(config, request.sandbox_config):
@@ -74,8 +75,10 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
     return container_id
 
 
-async def _forget(shim: Shim, container_id: str) -> None:
-    shim.feed.forget(container_id)
+async def _show(shim: Shim, container_id: str) -> None:
+    """Gone if it could be removed, visible if not; while the engine is away nobody can tell, and the next full reading will."""
+    with contextlib.suppress(Unavailable):
+        await shim.feed.refresh(container_id)
 
 
 async def _create_named(shim: Shim, name: str, body: Document) -> str:

@@ -1,0 +1,190 @@
+"""An engine at the wire: HTTP on a unix socket, for answers that no real engine can be brought to give on demand."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+Answer = tuple[int, Any]
+"""HTTP status, and an object to send as JSON or bytes to send as they are."""
+
+
+class FakeEngine:
+    """Answers what its fields say; a test changes them while it runs.
+
+    Args:
+        path: of the socket.
+        api_version: as ``/version`` tells it.
+
+    Attributes:
+        containers: inspect documents by id.
+        answers: overrides by ``METHOD path`` (below the version): called in the request's own thread, so it may block.
+        requests: every request so far, as ``METHOD path``.
+    """
+
+    def __init__(self, path: Path, api_version: str = "1.41") -> None:
+        self.path = path
+        self.endpoint = f"unix://{path}"
+        self.version: Any = {"Version": "20.10.0", "ApiVersion": api_version}
+        self.info: dict[str, Any] = {"CgroupDriver": "systemd", "Runtimes": {"runc": {}}, "Driver": "overlay2"}
+        self.containers: dict[str, dict[str, Any]] = {}
+        self.images: list[dict[str, Any]] = []
+        self.answers: dict[str, Callable[[], Answer]] = {}
+        self.requests: list[str] = []
+        self._streams: list[Any] = []
+        self._closing = threading.Event()
+        self._changed = threading.Condition()
+        self._server: socketserver.ThreadingUnixStreamServer | None = None
+
+    def start(self) -> FakeEngine:
+        """Listen."""
+        engine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                engine._serve(self, "GET")
+
+            def do_POST(self) -> None:
+                engine._serve(self, "POST")
+
+            def do_DELETE(self) -> None:
+                engine._serve(self, "DELETE")
+
+            def log_message(self, format: str, *args: Any) -> None:
+                return
+
+            def address_string(self) -> str:
+                return "test"
+
+        class Server(socketserver.ThreadingUnixStreamServer):
+            daemon_threads = True
+            block_on_close = False
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                return
+
+        self._closing.clear()
+        self._server = Server(str(self.path), Handler)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Close the socket and end every event stream, as a daemon that ends."""
+        assert self._server is not None
+        self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+        self.path.unlink(missing_ok=True)
+        self._server = None
+
+    def __enter__(self) -> FakeEngine:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self.stop()
+
+    @property
+    def subscribers(self) -> int:
+        """How many event streams are open."""
+        return len(self._streams)
+
+    def emit(self, event: dict[str, Any] | bytes) -> None:
+        """Send an event (or bytes that are none) to every subscriber."""
+        line = event if isinstance(event, bytes) else json.dumps(event).encode() + b"\n"
+        for stream in list(self._streams):
+            stream.append(line)
+        with self._changed:
+            self._changed.notify_all()
+
+    def container_event(self, action: str, any_id: str) -> None:
+        """One container event about a container of ours."""
+        self.emit(
+            {"Type": "container", "Action": action, "Actor": {"ID": any_id, "Attributes": {"io.kubernetes.docker.type": "container"}}}
+        )
+
+    def _serve(self, handler: BaseHTTPRequestHandler, method: str) -> None:
+        length = int(handler.headers.get("Content-Length") or 0)
+        if length:
+            handler.rfile.read(length)
+        path = urlsplit(handler.path).path
+        parts = path.strip("/").split("/")
+        if parts[0].startswith("v1."):
+            parts = parts[1:]
+        name = f"{method} /{'/'.join(parts)}"
+        self.requests.append(name)
+        if name == "GET /events":
+            self._events(handler)
+            return
+        status, body = self.answers[name]() if name in self.answers else self._answer(method, parts)
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Type", "application/json" if not isinstance(body, bytes) or name != "GET /_ping" else "text/plain")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    def _answer(self, method: str, parts: list[str]) -> Answer:
+        match (method, *parts):
+            case ("GET", "_ping"):
+                return 200, b"OK"
+            case ("GET", "version"):
+                return 200, self.version
+            case ("GET", "info"):
+                return 200, self.info
+            case ("GET", "containers", "json"):
+                return 200, [{"Id": any_id} for any_id in self.containers]
+            case ("GET", "containers", any_id, "json") if any_id in self.containers:
+                return 200, self.containers[any_id]
+            case ("DELETE", "containers", any_id) if any_id in self.containers:
+                del self.containers[any_id]
+                return 204, b""
+            case ("GET", "images", "json"):
+                return 200, self.images
+        return 404, {"message": f"no such thing: {method} {parts}"}
+
+    def _events(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        waiting: list[bytes] = []
+        self._streams.append(waiting)
+        try:
+            while not self._closing.is_set():
+                with self._changed:
+                    self._changed.wait_for(lambda: waiting or self._closing.is_set(), timeout=1.0)
+                while waiting:
+                    line = waiting.pop(0)
+                    handler.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+                    handler.wfile.flush()
+        finally:
+            self._streams.remove(waiting)
+            handler.close_connection = True
+            # No last chunk: the stream breaks off, as that of a daemon that dies does.
+
+
+def container_document(any_id: str, name: str = "k8s_main_pod_default_uid_0", sandbox: bool = False, **changes: Any) -> dict[str, Any]:
+    """An inspect document with what the node state reads; ``state`` and ``labels`` among the changes are merged in."""
+    state = {"Status": "running", "Running": True, "Pid": 0, "ExitCode": 0, "StartedAt": "2026-01-02T03:04:05Z", **changes.pop("state", {})}
+    labels = {"io.kubernetes.docker.type": "podsandbox" if sandbox else "container", **changes.pop("labels", {})}
+    return {
+        "Id": any_id,
+        "Name": f"/{name}",
+        "Created": "2026-01-02T03:04:04.5Z",
+        "Image": "sha256:" + "0" * 64,
+        "State": state,
+        "Config": {"Labels": labels, "Image": "busybox"},
+        "HostConfig": {"NetworkMode": "default"},
+        **changes,
+    }

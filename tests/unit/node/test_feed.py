@@ -1,0 +1,255 @@
+"""The node state follows the engine: events, gaps, and an engine that answers oddly, with an engine at the wire."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asupervisor.engine.client import EngineClient
+from asupervisor.engine.probe import Probe
+from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.feed import Feed
+from asupervisor.node.store import NodeStore
+from asupervisor.proto import cri
+from asupervisor.translate.checkpoint import Checkpoint
+from tests.harness.fake_engine import FakeEngine, container_document
+
+A, B = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakeEngine:
+    return FakeEngine(tmp_path / "engine.sock")
+
+
+class Node:
+    """A feed with its probe, following a fake engine."""
+
+    def __init__(self, engine: EngineClient, store: NodeStore, checkpoints: CheckpointStore, feed: Feed) -> None:
+        self.engine, self.store, self.checkpoints, self.feed = engine, store, checkpoints, feed
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        with anyio.fail_after(10):
+            while not condition():  # noqa: ASYNC110 - the engine's thread tells nobody
+                await anyio.sleep(0.01)
+
+
+@asynccontextmanager
+async def following(fake: FakeEngine, root: Path) -> AsyncIterator[Node]:
+    engine = EngineClient(fake.endpoint, 5.0)
+    store, checkpoints = NodeStore(), CheckpointStore(root)
+    await checkpoints.load()
+    await engine.open()
+    async with anyio.create_task_group() as tasks:
+        feed = Feed(engine, store, checkpoints, tasks, pinned=lambda tag: False)
+        tasks.start_soon(feed.run)
+        tasks.start_soon(Probe(engine, 0.05, 1.0).run)
+        with anyio.fail_after(10):
+            await engine.health.wait_ready()
+        yield Node(engine, store, checkpoints, feed)
+        tasks.cancel_scope.cancel()
+    await engine.close()
+
+
+def run(fake: FakeEngine, root: Path, scenario: Callable[[Node], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with following(fake, root) as node:
+            await scenario(node)
+
+    with fake:
+        anyio.run(main)
+
+
+def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(fake: FakeEngine, tmp_path: Path) -> None:
+    fake.containers[A] = container_document(A)
+
+    async def scenario(node: Node) -> None:
+        assert set(node.store.containers) == {A}
+        fake.containers[B] = container_document(B)
+        fake.container_event("create", B)
+        await node.until(lambda: set(node.store.containers) == {A, B})
+        fake.containers[B]["State"].update(Running=False, ExitCode=3, FinishedAt="2026-01-02T04:00:00Z")
+        fake.container_event("die", B)
+        await node.until(lambda: node.store.container(B).status.state == cri.CONTAINER_EXITED)
+        assert node.store.container(B).status.exit_code == 3
+        del fake.containers[A]
+        fake.container_event("destroy", A)
+        await node.until(lambda: set(node.store.containers) == {B})
+
+    run(fake, tmp_path, scenario)
+
+
+def test_containers_of_others_are_not_looked_at(fake: FakeEngine, tmp_path: Path) -> None:
+    async def scenario(node: Node) -> None:
+        fake.emit({"Type": "container", "Action": "start", "Actor": {"ID": B, "Attributes": {"name": "somebody"}}})
+        fake.containers[A] = container_document(A)
+        fake.container_event("create", A)
+        await node.until(lambda: set(node.store.containers) == {A})
+        assert f"GET /containers/{B}/json" not in fake.requests
+
+    run(fake, tmp_path, scenario)
+
+
+def test_a_container_removed_while_it_is_read_does_not_come_back(fake: FakeEngine, tmp_path: Path) -> None:
+    seen_alive, go_on = threading.Event(), threading.Event()
+    fake.containers[A] = container_document(A)
+
+    def slow() -> tuple[int, Any]:
+        document = fake.containers.get(A)
+        if document is None:
+            return 404, {"message": "gone"}
+        seen_alive.set()
+        go_on.wait(10)
+        return 200, document
+
+    async def scenario(node: Node) -> None:
+        fake.answers[f"GET /containers/{A}/json"] = slow
+        fake.container_event("die", A)
+        await node.until(seen_alive.is_set)
+        del fake.containers[A]
+        node.feed.forget(A)
+        assert not node.store.containers
+        brought_back: list[Any] = []
+        node.store.listen(brought_back.append)
+        go_on.set()
+        await node.feed.refresh(A)
+        assert brought_back == []
+
+    run(fake, tmp_path, scenario)
+
+
+def test_a_reading_that_failed_is_made_up_for(fake: FakeEngine, tmp_path: Path) -> None:
+    fake.containers[A] = container_document(A)
+
+    async def scenario(node: Node) -> None:
+        fake.containers[A]["State"].update(Running=False, ExitCode=1)
+        fake.answers[f"GET /containers/{A}/json"] = lambda: (500, {"message": "try later"})
+        fake.container_event("die", A)
+        await node.until(lambda: fake.requests.count(f"GET /containers/{A}/json") >= 3)
+        assert node.store.container(A).running, "shown as it was"
+        assert node.engine.health.ready
+        del fake.answers[f"GET /containers/{A}/json"]
+        await node.until(lambda: not node.store.container(A).running)
+
+    run(fake, tmp_path, scenario)
+
+
+@pytest.mark.parametrize("answer", [(500, {"message": "corrupt"}), (200, {"Id": B}), (200, b"{broken")], ids=["500", "odd", "no JSON"])
+def test_one_container_that_cannot_be_read_does_not_keep_the_node_from_being_ready(
+    fake: FakeEngine, tmp_path: Path, answer: tuple[int, Any]
+) -> None:
+    fake.containers = {A: container_document(A), B: container_document(B)}
+    fake.answers[f"GET /containers/{B}/json"] = lambda: answer
+
+    async def scenario(node: Node) -> None:
+        assert set(node.store.containers) == {A}
+
+    run(fake, tmp_path, scenario)
+
+
+def test_a_container_that_the_engine_is_stuck_on_does_not_keep_the_node_from_being_ready(
+    fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asupervisor.node.feed._STRAGGLERS_S", 0.2)
+    let_go = threading.Event()
+    fake.containers = {A: container_document(A), B: container_document(B)}
+
+    def stuck() -> tuple[int, Any]:
+        let_go.wait(10)
+        return 200, fake.containers[B]
+
+    fake.answers[f"GET /containers/{B}/json"] = stuck
+
+    async def scenario(node: Node) -> None:
+        assert set(node.store.containers) == {A}
+        let_go.set()
+        await node.until(lambda: set(node.store.containers) == {A, B})
+
+    run(fake, tmp_path, scenario)
+
+
+def test_a_lost_stream_is_a_gap_that_ends_readiness_until_all_was_read_again(fake: FakeEngine, tmp_path: Path) -> None:
+    fake.containers = {A: container_document(A), B: container_document(B)}
+
+    async def scenario(node: Node) -> None:
+        readings = node.feed.resyncs
+        fake.stop()
+        await node.until(lambda: not node.engine.health.ready)
+        assert set(node.store.containers) == {A, B}, "shown as it was while nobody knows better"
+        del fake.containers[A]
+        fake.containers[B]["State"].update(Running=False)
+        fake.start()
+        await node.until(lambda: node.engine.health.ready)
+        assert node.feed.resyncs > readings
+        assert set(node.store.containers) == {B} and not node.store.container(B).running
+
+    run(fake, tmp_path, scenario)
+
+
+def test_an_event_that_is_no_event_is_a_gap_too(fake: FakeEngine, tmp_path: Path) -> None:
+    async def scenario(node: Node) -> None:
+        readings = node.feed.resyncs
+        fake.emit(b"{half an ev\n")
+        await node.until(lambda: node.feed.resyncs > readings and node.engine.health.ready)
+
+    run(fake, tmp_path, scenario)
+
+
+def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_as_not_ready(fake: FakeEngine, tmp_path: Path) -> None:
+    async def scenario(node: Node) -> None:
+        await node.checkpoints.write(A, Checkpoint(name="web", namespace="default", uid="u1", attempt=2))
+        await node.feed.resync()
+        sandbox = node.store.sandbox(A)
+        assert sandbox.status.state == cri.SANDBOX_NOTREADY and not sandbox.known_to_engine
+        assert sandbox.status.metadata == cri.PodSandboxMetadata(name="web", namespace="default", uid="u1", attempt=2)
+        await node.checkpoints.remove(A)
+        node.feed.forget(A)
+        assert not node.store.sandboxes
+
+    run(fake, tmp_path, scenario)
+
+
+def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(fake: FakeEngine, tmp_path: Path) -> None:
+    listed, go_on = threading.Event(), threading.Event()
+
+    def listing() -> tuple[int, Any]:
+        ids = [{"Id": any_id} for any_id in fake.containers]
+        listed.set()
+        go_on.wait(10)
+        return 200, ids
+
+    async def scenario(node: Node) -> None:
+        fake.answers["GET /containers/json"] = listing
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(node.feed.resync)
+            await node.until(listed.is_set)
+            fake.containers[A] = container_document(A, name="k8s_POD_web_default_u1_0", sandbox=True)
+            await node.checkpoints.write(A, Checkpoint(name="web", namespace="default"))
+            await node.feed.refresh(A)
+            go_on.set()
+        assert node.store.sandbox(A).ready
+
+    run(fake, tmp_path, scenario)
+
+
+def test_images_follow_too_and_containers_are_told_their_names(fake: FakeEngine, tmp_path: Path) -> None:
+    image_id = "sha256:" + "0" * 64
+    fake.containers[A] = container_document(A)
+
+    async def scenario(node: Node) -> None:
+        assert node.store.container(A).status.image_ref == f"docker://{image_id}"
+        summary = {"Id": image_id, "RepoTags": ["busybox:1"], "RepoDigests": [f"busybox@sha256:{'1' * 64}"], "Size": 7}
+        fake.answers[f"GET /images/{image_id}/json"] = lambda: (200, summary)
+        fake.images.append(summary)
+        fake.emit({"Type": "image", "Action": "pull", "Actor": {"ID": "busybox:1"}})
+        await node.until(lambda: node.store.images)
+        status = node.store.container(A).status
+        assert (status.image.image, status.image_ref) == ("busybox:1", f"docker-pullable://busybox@sha256:{'1' * 64}")
+
+    run(fake, tmp_path, scenario)
