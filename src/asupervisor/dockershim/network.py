@@ -24,6 +24,9 @@ def pod_network(sandbox_id: str, config: cri.PodSandboxConfig, netns: str) -> Po
             if port.host_port
         ),
         annotations=dict(config.annotations),
+        dns_servers=tuple(config.dns_config.servers),
+        dns_searches=tuple(config.dns_config.searches),
+        dns_options=tuple(config.dns_config.options),
     )
 
 
