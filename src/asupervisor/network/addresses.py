@@ -33,11 +33,17 @@ def is_own_namespace(netns: str) -> bool:
 
     The process whose number the path carries may have ended and the number be another's.
     """
+    identity = namespace_identity(netns)
+    return identity != (0, 0) and identity == namespace_identity("/proc/self/ns/net")
+
+
+def namespace_identity(netns: str) -> tuple[int, int]:
+    """Device and inode of a network namespace, which tell it from others that live at the same time; zeros where the path leads nowhere."""
     try:
-        theirs, ours = os.stat(netns), os.stat("/proc/self/ns/net")
+        status = os.stat(netns)
     except OSError:
-        return False
-    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+        return (0, 0)
+    return (status.st_dev, status.st_ino)
 
 
 def parse_fib_trie(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 from asupervisor.errors import FailedPrecondition, Internal, ServiceError
-from asupervisor.network.addresses import is_own_namespace, namespace_addresses
+from asupervisor.network.addresses import is_own_namespace, namespace_addresses, namespace_identity
 from asupervisor.network.cni.cache import Cached, ResultCache
 from asupervisor.network.cni.chain import Chain
 from asupervisor.network.cni.config import LOOPBACK, InvalidNetworkConfig, NetworkList, find_binary, load_bytes
@@ -45,6 +45,7 @@ class Attachments:
         self._pod_deadline_s = pod_deadline_s
         self._loopback = Chain(LOOPBACK, self._bin_dirs)
         self._addresses: dict[str, tuple[str, ...]] = {}
+        self._namespaces: dict[str, tuple[str, tuple[int, int]]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
 
     async def add(self, pod: PodNetwork, network: NetworkList, attachment: Attachment) -> Mapping[str, Any]:
@@ -71,6 +72,7 @@ class Attachments:
         if self._known(pod.sandbox_id):  # the specification forbids a second ADD without a DEL
             await self.delete(pod, None)
         self._gone.pop(pod.sandbox_id, None)
+        self._namespaces[pod.sandbox_id] = (pod.netns, namespace_identity(pod.netns))
         self._begun.write(Cached(network.name, attachment, network.source, None))
         end = anyio.current_time() + self._pod_deadline_s
         if find_binary("loopback", self._bin_dirs) is not None or not _loopback_is_up(pod.netns):
@@ -108,6 +110,7 @@ class Attachments:
             for directory in (self._results, self._begun):
                 directory.remove(cached.network, pod.sandbox_id, cached.attachment.interface)
         self._addresses.pop(pod.sandbox_id, None)
+        self._namespaces.pop(pod.sandbox_id, None)
         self._gone[pod.sandbox_id] = None
         if len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)
@@ -145,14 +148,15 @@ class Attachments:
         """The pods that are noted or cached and not alive, with an empty netns.
 
         Args:
-            alive: sandbox ids.
+            alive: sandbox ids, as somebody knew them a moment ago. A pod that was added since then is not on the list; its
+                namespace is there, and so it is not taken for one that vanished.
         """
         found: dict[str, PodNetwork] = {}
         for cached in (*self._results.everything(), *self._begun.everything()):
             arguments = dict(cached.attachment.arguments)
             container_id = cached.attachment.container_id
             # Other programs may cache what is no pod sandbox in the same directory.
-            if container_id in alive or arguments.get("K8S_POD_INFRA_CONTAINER_ID") != container_id:
+            if container_id in alive or self._is_there(container_id) or arguments.get("K8S_POD_INFRA_CONTAINER_ID") != container_id:
                 continue
             found[container_id] = PodNetwork(
                 sandbox_id=container_id,
@@ -179,6 +183,11 @@ class Attachments:
         found = {(cached.network, cached.attachment.interface): cached for cached in self._begun.find(sandbox_id)}
         found |= {(cached.network, cached.attachment.interface): cached for cached in self._results.find(sandbox_id)}
         return list(found.values())
+
+    def _is_there(self, sandbox_id: str) -> bool:
+        """Whether the namespace of a pod that this process added exists still."""
+        path, identity = self._namespaces.get(sandbox_id, ("", (0, 0)))
+        return bool(path) and namespace_identity(path) == identity
 
     def _network_of(self, cached: Cached, fallback: NetworkList | None) -> NetworkList:
         try:

@@ -1,0 +1,291 @@
+"""Pods of the whole service on a real engine, with each network plugin."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asupervisor.errors import ServiceError
+from asupervisor.proto import cri
+from asupervisor.remote import RemoteRuntimeService
+from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
+from tests.harness.service import Service
+from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, rules, until
+
+pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
+
+NODE_ADDRESS = "192.0.2.10"
+PODS = int(os.environ.get("ASUPERVISOR_TEST_PODS", "10"))
+"""Of the test that kills the service at random moments."""
+LEASES = Path("/var/lib/cni/networks")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def node_address() -> Iterator[None]:
+    """An interface with an address, as a node has one, and an empty /var/lib/cni (host-local's leases)."""
+    subprocess.run(["ip", "link", "add", "node0", "type", "bridge"], check=True)
+    subprocess.run(["ip", "address", "add", f"{NODE_ADDRESS}/24", "dev", "node0"], check=True)
+    subprocess.run(["ip", "link", "set", "node0", "up"], check=True)
+    Path("/var/lib/cni").mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "cni", "/var/lib/cni"], check=True)
+    yield
+    subprocess.run(["umount", "/var/lib/cni"], check=True)
+    for link in links().intersection(("node0", "cbr0", "cnipods0")):
+        subprocess.run(["ip", "link", "delete", link], check=True)
+
+
+class Node:
+    """The service with one network plugin, and what the node has of its pods."""
+
+    def __init__(self, engine: Engine, root: Path, plugin: str) -> None:
+        self.engine = engine
+        self.plugin = plugin
+        self.cache = root / "cache"
+        self.conf = root / "conf"
+        self.conf.mkdir()
+        (self.conf / "10-pods.conflist").write_text(json.dumps(CONFIGURATION))
+        self.service = Service(
+            engine,
+            flags=(
+                "--network-plugin", plugin, "--cni-bin-dir", CNI_BINARIES, "--cni-conf-dir", str(self.conf),
+                "--cni-cache-dir", str(self.cache), "--pod-cidr", "10.66.0.0/24,fd66::/64", "--hairpin-mode", "hairpin-veth",
+            ),
+        )  # fmt: skip
+
+    def remains(self) -> list[str]:
+        """What is there of pods: leases, cached results, notes, interfaces, rules."""
+        found = leases(LEASES)
+        for directory in (self.cache, self.service.root / "network" / "cni", self.service.root / "network" / "kubenet"):
+            found += [str(path) for path in directory.rglob("*") if path.is_file()]
+        found += [name for name in links() if name.startswith(("veth", "ifb", "bwp"))]
+        found += [line for line in rules().splitlines() if "--dport 3" in line or "KUBE-HP-" in line or "CNI-DN-" in line]
+        return found
+
+    def namespace(self, sandbox_id: str) -> Namespace:
+        return Namespace.of(int(self.engine.inspect(sandbox_id)["State"]["Pid"]))
+
+    def run(self, scenario: Callable[[RemoteRuntimeService], Awaitable[None]]) -> None:
+        async def main() -> None:
+            async with RemoteRuntimeService.connect(self.service.endpoint) as runtime:
+                await scenario(runtime)
+
+        anyio.run(main)
+
+
+CONFIGURATION = {
+    "cniVersion": "1.0.0",
+    "name": "pods",
+    "plugins": [
+        {
+            "type": "bridge", "bridge": "cnipods0", "isGateway": True, "ipMasq": True, "hairpinMode": True,
+            "ipam": {
+                "type": "host-local", "ranges": [[{"subnet": "10.67.0.0/24"}], [{"subnet": "fd67::/64"}]],
+                "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+            },
+        },
+        {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+        {"type": "firewall"},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(params=["cni", "kubenet", "no-op"])
+def node(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
+    made = Node(engine, tmp_path, request.param)
+    made.service.start()
+    try:
+        yield made
+    finally:
+        if made.service.process is not None:
+            made.service.stop()
+        engine.remove_all()
+
+
+def config(name: str, *ports: tuple[int, int]) -> cri.PodSandboxConfig:
+    return cri.PodSandboxConfig(
+        metadata=cri.PodSandboxMetadata(name=name, namespace="default", uid=f"uid-{name}", attempt=0),
+        port_mappings=[cri.PortMapping(protocol=cri.TCP, container_port=inside, host_port=outside) for inside, outside in ports],
+    )
+
+
+def test_pods_reach_each_other_the_host_and_themselves_and_leave_nothing(node: Node) -> None:
+    async def scenario(runtime: RemoteRuntimeService) -> None:
+        before = node.remains()
+        web = await runtime.run_pod_sandbox(config("web", (80, 30080)))
+        client = await runtime.run_pod_sandbox(config("client"))
+        main = cri.ContainerConfig(
+            metadata=cri.ContainerMetadata(name="main"), image=cri.ImageSpec(image=BUSYBOX_IMAGE), command=["sleep", "1000"]
+        )
+        container = await runtime.create_container(client, main, config("client"))
+        await runtime.start_container(container)
+        status = (await runtime.pod_sandbox_status(web)).status.network
+        address, others = status.ip, [entry.ip for entry in status.additional_ips]
+        web_ns, client_ns = node.namespace(web), node.namespace(client)
+        with Echo(web_ns, 80), Echo(None, 39000):
+            assert ask(address, 80) and ask(address, 80, client_ns)
+            assert ask(NODE_ADDRESS, 39000, client_ns)
+            assert ask("127.0.0.1", 30080) and ask(NODE_ADDRESS, 30080)
+            assert ask(NODE_ADDRESS, 30080, client_ns) and ask(NODE_ADDRESS, 30080, web_ns)
+            fetched = await runtime.exec_sync(container, ["nc", address, "80"], exec_timeout_s=10)
+            assert fetched.exit_code == 0 and fetched.stdout
+        if node.plugin != "no-op":
+            assert len(others) == 1 and ":" in others[0]
+            with Echo(web_ns, 81, socket_family(others[0])):
+                assert ask(others[0], 81, client_ns)
+                # The bridge plugin's gateway address is tentative for a second after it made the bridge.
+                await until(lambda: answers(others[0], 81), "the host reaches the pod by IPv6")
+        with pytest.raises(ServiceError):
+            await runtime.run_pod_sandbox(config("rival", (80, 30080)))
+        for sandbox_id in (web, client):
+            await runtime.stop_pod_sandbox(sandbox_id)
+            await runtime.stop_pod_sandbox(sandbox_id)
+        assert node.remains() == before
+        for sandbox_id in (web, client):
+            await runtime.remove_pod_sandbox(sandbox_id)
+        assert node.engine.containers() == []
+
+    node.run(scenario)
+
+
+def answers(address: str, port: int) -> bool:
+    try:
+        return bool(ask(address, port, timeout_s=1.0))
+    except OSError:
+        return False
+
+
+def socket_family(address: str) -> int:
+    return 10 if ":" in address else 2
+
+
+@pytest.mark.parametrize("node", ["cni", "kubenet"], indirect=True)
+def test_pods_outlive_the_service_and_those_that_died_meanwhile_are_released(node: Node) -> None:
+    ids: list[str] = []
+    ips: list[str] = []
+
+    async def before(runtime: RemoteRuntimeService) -> None:
+        for number in range(3):
+            ids.append(await runtime.run_pod_sandbox(config(f"pod{number}", (80, 30090 + number))))
+            ips.append((await runtime.pod_sandbox_status(ids[-1])).status.network.ip)
+
+    async def after(runtime: RemoteRuntimeService) -> None:
+        assert (await runtime.pod_sandbox_status(ids[0])).status.network.ip == ips[0]
+        await until(lambda: len(leases(LEASES)) == 2 and "30091" not in rules() and "30092" not in rules(), "the dead are released")
+        with Echo(node.namespace(ids[0]), 80):
+            assert ask("127.0.0.1", 30090)
+        for sandbox_id in ids:
+            await runtime.stop_pod_sandbox(sandbox_id)
+            await runtime.remove_pod_sandbox(sandbox_id)
+        assert node.remains() == []
+
+    node.run(before)
+    node.service.kill()
+    node.engine.request("POST", f"/containers/{ids[1]}/kill")
+    node.engine.request("DELETE", f"/containers/{ids[2]}?force=1")
+    node.service.start()
+    node.run(after)
+
+
+@pytest.mark.parametrize("node", ["cni", "kubenet"], indirect=True)
+def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None:
+    """Pods are run and removed four at a time; the service is killed in between and started again."""
+    generator = random.Random(4)
+    waiting = list(range(PODS))
+    done: list[int] = []
+
+    async def life(runtime: RemoteRuntimeService, number: int) -> None:
+        sandbox_id = await runtime.run_pod_sandbox(config(f"pod{number}", (80, 31000 + number)))
+        await runtime.stop_pod_sandbox(sandbox_id)
+        await runtime.remove_pod_sandbox(sandbox_id)
+        done.append(number)
+
+    async def some(runtime: RemoteRuntimeService, until_killed: anyio.Event) -> None:
+        async def worker() -> None:
+            while waiting and not until_killed.is_set():
+                number = waiting.pop()
+                try:
+                    await life(runtime, number)
+                except ServiceError:
+                    if until_killed.is_set():
+                        waiting.append(number)
+                        return
+                    raise
+
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(worker)
+
+    kills = 0
+    while waiting:
+        last = kills >= max(3, PODS // 5)
+
+        async def lives(runtime: RemoteRuntimeService, last: bool = last) -> None:
+            killed = anyio.Event()
+            for sandbox in await runtime.list_pod_sandbox():  # what kubelet does with pods that it does not want
+                await runtime.stop_pod_sandbox(sandbox.id)
+                await runtime.remove_pod_sandbox(sandbox.id)
+
+            async def kill() -> None:
+                await anyio.sleep(generator.uniform(0.1, 2.0))
+                killed.set()
+                node.service.process.send_signal(signal.SIGKILL)  # type: ignore[union-attr]
+
+            async with anyio.create_task_group() as group:
+                if not last:
+                    group.start_soon(kill)
+                group.start_soon(some, runtime, killed)
+
+        node.run(lives)
+        if not last:
+            node.service.kill()
+            kills += 1
+            node.service.start()
+
+    async def finish(runtime: RemoteRuntimeService) -> None:
+        for sandbox in await runtime.list_pod_sandbox():
+            await runtime.stop_pod_sandbox(sandbox.id)
+            await runtime.remove_pod_sandbox(sandbox.id)
+        await until(lambda: node.remains() == [], "nothing is left")
+
+    node.run(finish)
+    assert sorted(done) == list(range(PODS))
+    assert node.engine.containers() == []
+
+
+def test_an_engine_that_restarts_takes_its_dead_pods_addresses_with_it(tmp_path: Path) -> None:
+    engine = Engine()
+    engine.start()
+    engine.load(busybox_archive())
+    node = Node(engine, tmp_path, "cni")
+    node.service.start()
+
+    async def run_some(runtime: RemoteRuntimeService) -> None:
+        for number in range(2):
+            await runtime.run_pod_sandbox(config(f"pod{number}", (80, 30100 + number)))
+        assert len(leases(LEASES)) == 4
+
+    async def nothing(runtime: RemoteRuntimeService) -> None:
+        await until(lambda: node.remains() == [], "what belonged to the dead pods is released")
+        for sandbox in await runtime.list_pod_sandbox():
+            assert sandbox.state == cri.SANDBOX_NOTREADY
+            await runtime.stop_pod_sandbox(sandbox.id)
+            await runtime.remove_pod_sandbox(sandbox.id)
+
+    try:
+        node.run(run_some)
+        engine.stop()
+        engine.start()
+        node.run(nothing)
+        assert node.service.stop() == 0
+    finally:
+        if node.service.process is not None:
+            node.service.stop()
+        engine.destroy()
