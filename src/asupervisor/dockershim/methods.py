@@ -38,6 +38,9 @@ from asupervisor.dockershim.sandbox.stats import list_pod_sandbox_stats, pod_san
 from asupervisor.dockershim.sandbox.status import pod_sandbox_status
 from asupervisor.dockershim.sandbox.stop import stop_pod_sandbox
 from asupervisor.dockershim.shim import Shim
+from asupervisor.dockershim.streaming.attach import attach
+from asupervisor.dockershim.streaming.exec import exec_
+from asupervisor.dockershim.streaming.port_forward import port_forward
 from asupervisor.proto import cri
 
 Unary = Callable[[Shim, Any], Awaitable[Message | bytes]]
@@ -71,6 +74,9 @@ _UNARY: dict[str, Unary] = {
     "ListMetricDescriptors": list_metric_descriptors,
     "ListPodSandboxMetrics": list_pod_sandbox_metrics,
     "ExecSync": exec_sync,
+    "Exec": exec_,
+    "Attach": attach,
+    "PortForward": port_forward,
     "PullImage": pull_image,
     "ListImages": list_images,
     "ImageStatus": image_status,

@@ -17,6 +17,7 @@ from asupervisor.node.events import EventHub
 from asupervisor.node.feed import Feed
 from asupervisor.node.store import NodeStore
 from asupervisor.stats.service import Stats
+from asupervisor.streaming.server import StreamingService
 
 StepObserver = Callable[[str], Awaitable[None]]
 """Told each step of a change as ``verb.step`` right after it was taken; a test that raises in it proves the rollback."""
@@ -42,4 +43,5 @@ class Shim:
     operations: Operations
     pause: PauseImage
     pulls: Pulls
+    streaming: StreamingService
     on_step: StepObserver = no_observer

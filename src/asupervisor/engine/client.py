@@ -7,6 +7,7 @@ from asupervisor.engine.endpoint import oom_score_floor
 from asupervisor.engine.health import EngineHealth
 from asupervisor.engine.images import ImagesApi
 from asupervisor.engine.session import Document, EngineObserver, EngineSession
+from asupervisor.engine.streams import StreamsApi
 from asupervisor.engine.system import SystemApi
 
 
@@ -14,7 +15,7 @@ class EngineClient:
     """One engine. The constructor dials nothing; :meth:`open` and :meth:`close` bracket its use.
 
     Attributes:
-        containers, images, system: the endpoints.
+        containers, images, streams, system: the endpoints.
         health: whether it can be used now.
         info, version: the engine's last ``/info`` and ``/version`` answers; empty before the first.
         oom_floor: the lowest oom_score_adj that it can give, None for no limit.
@@ -26,6 +27,7 @@ class EngineClient:
         self.session = EngineSession(endpoint, self.health, timeout_s, observer)
         self.containers = ContainersApi(self.session)
         self.images = ImagesApi(self.session)
+        self.streams = StreamsApi(self.session)
         self.system = SystemApi(self.session)
         self.info: Document = {}
         self.version: Document = {}

@@ -10,6 +10,7 @@ import anyio.lowlevel
 from wsproto.frame_protocol import CloseReason
 
 from asupervisor.streaming import channels
+from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.endpoint import Gate
 from asupervisor.streaming.inbox import Inbox
 from asupervisor.streaming.websocket import WebSocket
@@ -92,7 +93,7 @@ class ChannelSession:
         self._buffer_bytes = buffer_bytes
         self._gate = Gate(websocket.stream, buffer_bytes)
         self._decoder = channels.ChannelDecoder(protocol)
-        self._tasks = anyio.create_task_group()
+        self._tasks = Companions()
 
     async def __aenter__(self) -> ChannelSession:
         await self._tasks.__aenter__()
@@ -100,7 +101,6 @@ class ChannelSession:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
-        self._tasks.cancel_scope.cancel()
         try:
             return await self._tasks.__aexit__(kind, error, trace)
         finally:

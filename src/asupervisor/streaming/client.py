@@ -297,5 +297,5 @@ async def _replies(streams: Sequence[SpdyStream]) -> None:
                 await stream.replied.wait()
     except TimeoutError as error:
         raise DeadlineExceeded("the server did not take the streams in time", operation="stream") from error
-    if any(stream.is_lost for stream in streams):
+    if not all(stream.accepted for stream in streams):
         raise Unavailable("the server refused a stream", operation="stream")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -26,6 +27,12 @@ from asupervisor.streaming.websocket import WebSocket, WebSocketByteStream
 _access = logging.getLogger("asupervisor.streaming.access")
 
 VERBS = ("exec", "attach", "portforward")
+
+SessionObserver = Callable[[str], AbstractContextManager[None]]
+
+
+def _nobody(verb: str) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 @dataclass(slots=True, eq=False)
@@ -50,12 +57,14 @@ class StreamHandler:
         tokens: what the URLs stand for.
         backend: starts what is asked for.
         settings: bounds and times.
+        observe: gives a context manager that a session of ``exec``, ``attach`` or ``portforward`` is counted in.
     """
 
-    def __init__(self, tokens: TokenCache, backend: Backend, settings: Settings | None = None) -> None:
+    def __init__(self, tokens: TokenCache, backend: Backend, settings: Settings | None = None, observe: SessionObserver = _nobody) -> None:
         self._tokens = tokens
         self._backend = backend
         self._settings = settings or Settings()
+        self._observe = observe
         self._visits: set[Visit] = set()
         self._closing = False
         self._left = anyio.Event()
@@ -143,7 +152,8 @@ class StreamHandler:
         visit.status, visit.protocol = 101, f"{choice.transport}:{choice.name}"
         try:
             rest = await http.upgrade("SPDY/3.1" if choice.transport == "spdy" else "websocket", answer)
-            visit.outcome = await self._session(stream, rest, choice, wanted)
+            with self._observe(wanted.verb):
+                visit.outcome = await self._session(stream, rest, choice, wanted)
         except anyio.BrokenResourceError:
             visit.outcome = "connection broke"
         finally:

@@ -10,6 +10,7 @@ import anyio.abc
 import anyio.lowlevel
 
 from asupervisor.streaming import spdy
+from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.endpoint import Gate
 from asupervisor.streaming.inbox import Inbox
 from asupervisor.streaming.outbox import Outbox
@@ -32,6 +33,8 @@ class SpdyStream:
         self._lost = False
         self.replied = anyio.Event()
         """Set when the peer has taken a stream that this side opened, or it is over."""
+        self.accepted = False
+        """Whether the peer has taken it."""
         self.id = stream_id
         self.headers = headers
         self.inbox = Inbox(self._on_read)
@@ -124,7 +127,7 @@ class SpdySession:
         self._gate = Gate(stream, self.connection.limits.session_window)
         self._accept_send, self._accept_receive = anyio.create_memory_object_stream[SpdyStream](self.connection.limits.streams)
         self._answered = 0
-        self._tasks = anyio.create_task_group()
+        self._tasks = Companions()
 
     async def __aenter__(self) -> SpdySession:
         await self._tasks.__aenter__()
@@ -133,7 +136,6 @@ class SpdySession:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
-        self._tasks.cancel_scope.cancel()
         try:
             return await self._tasks.__aexit__(kind, error, trace)
         finally:
@@ -253,6 +255,7 @@ class SpdySession:
             case spdy.ReplyReceived() | spdy.HeadersReceived():
                 stream = self.streams.get(event.stream_id)
                 if stream is not None:
+                    stream.accepted = True
                     stream.replied.set()
                     if event.fin:
                         stream.inbox.feed_eof()

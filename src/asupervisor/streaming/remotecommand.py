@@ -13,6 +13,7 @@ import anyio
 
 from asupervisor.errors import ServiceError
 from asupervisor.streaming.backend import Backend, Output, Process
+from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.endpoint import PeerStream
 from asupervisor.streaming.requests import AttachRequest, ExecRequest
 from asupervisor.streaming.settings import Settings
@@ -50,13 +51,13 @@ async def serve_command(streams: CommandStreams, request: ExecRequest | AttachRe
         The end, for the log; its message is ``client disconnected`` if the peer was first.
     """
     status = ExitStatus(None, "client disconnected")
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_when, streams.ended, tasks.cancel_scope)
-        try:
-            status = ExitStatus(await _run(streams, request, backend, settings))
-        except ServiceError as error:
-            status = ExitStatus(None, str(error))
-        tasks.cancel_scope.cancel()
+    with anyio.CancelScope() as scope:
+        async with Companions() as companions:
+            companions.start_soon(_cancel_when, streams.ended, scope)
+            try:
+                status = ExitStatus(await _run(streams, request, backend, settings))
+            except ServiceError as error:
+                status = ExitStatus(None, str(error))
     with contextlib.suppress(anyio.BrokenResourceError):
         await _finish(streams, status)
     return status
@@ -67,21 +68,17 @@ async def _run(streams: CommandStreams, request: ExecRequest | AttachRequest, ba
     async with opened as process:
         exit_code: int | None = None
         try:
-            async with anyio.create_task_group() as tasks:
+            async with Companions() as companions:
                 if streams.stdin is not None:
-                    tasks.start_soon(_pump_stdin, streams.stdin, process)
+                    companions.start_soon(_pump_stdin, streams.stdin, process)
                 if streams.resize is not None:
-                    tasks.start_soon(_pump_sizes, streams.resize, process)
+                    companions.start_soon(_pump_sizes, streams.resize, process)
                 await _pump_output(streams, process)
                 exit_code = await process.wait()
-                tasks.cancel_scope.cancel()
-        except* ServiceError as group:
-            raise _first(group) from group
         finally:
             if exit_code is None:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(settings.kill_timeout_s):
                     await process.kill()
-        assert exit_code is not None
         return exit_code
 
 
@@ -138,11 +135,3 @@ async def _finish(streams: CommandStreams, status: ExitStatus) -> None:
 async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
-
-
-def _first(group: BaseExceptionGroup[ServiceError]) -> ServiceError:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, ServiceError)
-    return found

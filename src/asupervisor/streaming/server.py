@@ -15,7 +15,7 @@ from anyio.streams.tls import TLSStream
 from asupervisor.config import StreamingConfig
 from asupervisor.errors import ConfigError, FailedPrecondition
 from asupervisor.streaming.backend import Backend
-from asupervisor.streaming.handler import StreamHandler
+from asupervisor.streaming.handler import SessionObserver, StreamHandler
 from asupervisor.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.tls import ReloadingCertificate
@@ -39,10 +39,17 @@ class StreamingService:
         backend: starts what is asked for.
         settings: further bounds; its times are taken from ``config``.
         tokens: what the URLs stand for.
+        observe: gives a context manager that a session of ``exec``, ``attach`` or ``portforward`` is counted in.
     """
 
     def __init__(
-        self, config: StreamingConfig, backend: Backend, *, settings: Settings | None = None, tokens: TokenCache | None = None
+        self,
+        config: StreamingConfig,
+        backend: Backend,
+        *,
+        settings: Settings | None = None,
+        tokens: TokenCache | None = None,
+        observe: SessionObserver | None = None,
     ) -> None:
         self._config = config
         self._settings = settings or Settings(creation_timeout_s=config.creation_timeout_s, idle_timeout_s=config.idle_timeout_s)
@@ -53,7 +60,7 @@ class StreamingService:
             else None
         )
         self._base_url = REDIRECT_PREFIX if config.redirect else ""
-        self.handler = StreamHandler(self._tokens, backend, self._settings)
+        self.handler = StreamHandler(self._tokens, backend, self._settings, *((observe,) if observe is not None else ()))
         """Serves connections; an embedding program with ``redirect`` on hands its own to ``handler.serve``."""
 
     @property

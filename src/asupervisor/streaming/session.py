@@ -9,6 +9,7 @@ import anyio
 from asupervisor.streaming import channels, spdy
 from asupervisor.streaming.backend import Backend
 from asupervisor.streaming.channelsession import ChannelSession
+from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.multiplex import SpdySession, SpdyStream
 from asupervisor.streaming.negotiation import Choice, Refused
 from asupervisor.streaming.portforward import Pair, SpdyForwards, forward
@@ -49,11 +50,9 @@ async def serve_spdy(session: SpdySession, choice: Choice, request: Request, bac
         streams = await _collect(session, choice, request, settings)
         if streams is None:
             return "the streams were not opened in time" if not session.ended.is_set() else "client disconnected"
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_refuse_more, session)
-            status = await serve_command(streams, request, backend, settings)
-            tasks.cancel_scope.cancel()
-        return _outcome(status)
+        async with Companions() as companions:
+            companions.start_soon(_refuse_more, session)
+            return _outcome(await serve_command(streams, request, backend, settings))
 
     return await _until_idle(session, work, settings)
 
@@ -137,16 +136,15 @@ async def _refuse_more(session: SpdySession) -> None:
 
 
 async def _forward_channels(session: ChannelSession, request: PortForwardRequest, backend: Backend) -> str:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_when, session.ended, tasks.cancel_scope)
-        async with anyio.create_task_group() as pairs:
+    with anyio.CancelScope() as scope:
+        async with Companions() as companions, anyio.create_task_group() as pairs:
+            companions.start_soon(_cancel_when, session.ended, scope)
             for index, port in enumerate(request.ports):
                 pair = Pair(port, session.streams[2 * index], session.streams[2 * index + 1])
                 for channel in (2 * index, 2 * index + 1):
                     session.put(channel, port.to_bytes(2, "little"))
                 # Channels have no half-close: when the pod has sent all, the connection is over.
                 pairs.start_soon(_forward, pair, request.pod_sandbox_id, backend)
-        tasks.cancel_scope.cancel()
     return f"{len(request.ports)} connections"
 
 
@@ -161,10 +159,10 @@ async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
 
 async def _until_idle(session: SpdySession | ChannelSession, work: Callable[[], Awaitable[str]], settings: Settings) -> str:
     outcome = "idle for too long"
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_when_idle, session, settings.idle_timeout_s, tasks.cancel_scope)
-        outcome = await work()
-        tasks.cancel_scope.cancel()
+    with anyio.CancelScope() as scope:
+        async with Companions() as companions:
+            companions.start_soon(_cancel_when_idle, session, settings.idle_timeout_s, scope)
+            outcome = await work()
     return f"protocol violation: {session.violation}" if session.violation else outcome
 
 

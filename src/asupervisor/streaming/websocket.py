@@ -17,6 +17,7 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.outbox import Outbox
 
 READ_BYTES = 64 * 1024
@@ -50,7 +51,7 @@ class WebSocket:
         self._connection = Connection(ConnectionType.CLIENT if client else ConnectionType.SERVER, trailing_data=received)
         self._pieces: deque[Piece] = deque()
         self._answered = 0
-        self._tasks = anyio.create_task_group()
+        self._tasks = Companions()
 
     async def __aenter__(self) -> WebSocket:
         await self._tasks.__aenter__()
@@ -58,7 +59,6 @@ class WebSocket:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
-        self._tasks.cancel_scope.cancel()
         return await self._tasks.__aexit__(kind, error, trace)
 
     async def receive(self) -> Piece:

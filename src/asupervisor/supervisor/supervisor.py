@@ -20,10 +20,12 @@ from anyio.abc import TaskGroup
 
 from asupervisor.config import EMBEDDED_PAUSE_IMAGE, Config, uses_legacy_cadvisor_stats
 from asupervisor.dockershim.boundary import Boundary
+from asupervisor.dockershim.health import HealthService
 from asupervisor.dockershim.operations import Operations
 from asupervisor.dockershim.pause import PauseImage
 from asupervisor.dockershim.pulls import Pulls
 from asupervisor.dockershim.recovery import run_recovery
+from asupervisor.dockershim.reflection import ReflectionService
 from asupervisor.dockershim.server import CriServer, endpoint_path, owned_socket_path
 from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
 from asupervisor.dockershim.streaming.backend import EngineBackend
@@ -42,6 +44,7 @@ from asupervisor.node.feed import Feed, pinned_matcher
 from asupervisor.node.logs import NodeLogs
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import feed_stats
+from asupervisor.observability.pages import Observability
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from asupervisor.stats.layers import WritableLayers
 from asupervisor.stats.service import Stats
@@ -81,6 +84,7 @@ class Supervisor:
         runtime, images: the remote services, connected to the endpoints (CRI over gRPC, as kubelet would be).
         shim: the collaborators of the CRI verbs; None for the ``remote`` runtime.
         metrics: this supervisor's figures.
+        metrics_url: where they are served; empty without ``metrics_bind_address``.
 
     Raises:
         ConfigError: the settings contradict the node (a cgroup driver that is not the engine's).
@@ -93,6 +97,7 @@ class Supervisor:
     def __init__(self, config: Config, *, on_step: StepObserver = no_observer) -> None:
         self.config = config
         self.metrics = Metrics()
+        self.metrics_url = ""
         self.shim: Shim | None = None
         self.uses_legacy_cadvisor_stats = uses_legacy_cadvisor_stats(config.container_runtime, config.runtime_endpoint, sys.platform)
         self._on_step = on_step
@@ -104,6 +109,7 @@ class Supervisor:
     async def __aenter__(self) -> Supervisor:
         await self._stack.__aenter__()
         try:
+            await self._start_observability()
             if self.config.container_runtime == "docker":
                 await self._start_docker()
             await self._connect()
@@ -163,6 +169,29 @@ class Supervisor:
         """Stop without waiting for calls in flight (a second signal)."""
         self._skip_grace.set()
 
+    async def _start_observability(self) -> None:
+        """First to start and last to stop, so that it can tell what keeps the rest."""
+        if not self.config.metrics_bind_address:
+            return
+        page = Observability(self.config.metrics_bind_address, self.metrics, lambda: self.not_ready_reasons, self._dump_figures)
+        tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self._stack.callback(tasks.cancel_scope.cancel)
+        self.metrics_url = await tasks.start(page.run, name="observability")
+        _logger.info("metrics, health and tasks at %s", self.metrics_url)
+
+    def _dump_figures(self) -> dict[str, object]:
+        figures: dict[str, object] = {"seconds since the start": round(time.monotonic() - self._started_at, 1)}
+        if self.shim is None:
+            return figures
+        store, under_way = self.shim.store, self.shim.operations.under_way
+        return {
+            **figures,
+            "sandboxes": len(store.sandboxes),
+            "containers": len(store.containers),
+            "images": len(store.images),
+            "operations under way": ", ".join(f"{action} {key[:12]} for {age:.1f} s" for key, action, age in under_way) or "none",
+        }
+
     async def _start_docker(self) -> None:
         config, stack = self.config, self._stack
         root = Path(config.root_directory)
@@ -182,7 +211,8 @@ class Supervisor:
         dialer = await stack.enter_async_context(NamespaceDialer())
         self.shim = shim = self._shim(tasks, engine, network, checkpoints, dialer)
         await tasks.start(shim.streaming.run, name="streaming")
-        server = CriServer(path, Boundary(shim, self.metrics))
+        health = HealthService(lambda: self.ready, lambda: self._stopping)
+        server = CriServer(path, Boundary(shim, self.metrics), (health, ReflectionService()))
         await server.start()
         stack.push_async_callback(self._stop, server, shim)
         probe = Probe(
@@ -205,6 +235,8 @@ class Supervisor:
         store, metrics = NodeStore(), self.metrics
         stats = Stats(WritableLayers(walked=metrics.writable_layer_walks.add))
         feed_stats(store, stats)
+        metrics.sandboxes.follow(lambda: len(store.sandboxes))
+        metrics.containers.follow(lambda: len(store.containers))
         events = EventHub(store, on_subscribers=metrics.event_subscribers.set, on_dropped=metrics.event_subscribers_dropped.add)
         if self.config.pod_infra_container_image != EMBEDDED_PAUSE_IMAGE:
             try:
@@ -227,7 +259,8 @@ class Supervisor:
             checkpoints,
             tasks,
             pinned_matcher(lambda: pause.pinned),
-            on_event=self.metrics.event_applied,
+            on_event=metrics.event_applied,
+            on_resync=lambda seconds: metrics.resyncs.add(),
             logs=NodeLogs(logs),
         )
         return Shim(

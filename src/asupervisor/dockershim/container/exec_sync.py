@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import struct
 
 import anyio
 
+from asupervisor.dockershim.container.execs import exit_code, kill_exec
 from asupervisor.dockershim.shim import Shim
-from asupervisor.engine.processes import kill_process_tree
-from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError
+from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 
-_logger = logging.getLogger("asupervisor.dockershim.container")
 _LIMIT_BYTES = 16 << 20
 _HEADER = struct.Struct(">BxxxL")
 _CUT = b"\n[output cut: more than 16 MiB]\n"
-_EXIT_DEADLINE_S = 10.0
+_KILL_DEADLINE_S = 10.0
 
 
 class _Output:
@@ -80,12 +78,12 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncRes
             async with shim.engine.containers.start_exec(exec_id) as response:
                 async for chunk in response.content.iter_any():
                     output.feed(chunk)
-            code = await _exit_code(shim, exec_id)
+            code = await exit_code(shim.engine, exec_id)
             finished = True
     finally:
         if not finished:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _EXIT_DEADLINE_S):
-                await _kill(shim, exec_id)
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _KILL_DEADLINE_S):
+                await kill_exec(shim.engine, exec_id)
     if scope.cancelled_caught:
         raise DeadlineExceeded(
             f"the command {request.cmd[0]} in container {record.id[:12]} did not end within {request.timeout} s and was killed",
@@ -93,27 +91,3 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncRes
             subject=record.id,
         )
     return cri.ExecSyncResponse(stdout=bytes(output.streams[1]), stderr=bytes(output.streams[2]), exit_code=code)
-
-
-async def _exit_code(shim: Shim, exec_id: str) -> int:
-    """The engine may close the streams a moment before it records the exit."""
-    with anyio.move_on_after(_EXIT_DEADLINE_S):
-        pause_s = 0.002
-        while True:
-            document = await shim.engine.containers.inspect_exec(exec_id)
-            if not document.get("Running") and document.get("ExitCode") is not None:
-                return int(document["ExitCode"])
-            await anyio.sleep(pause_s)
-            pause_s = min(pause_s * 2, 0.1)
-    raise Internal(f"Docker Engine did not record how exec {exec_id[:12]} ended", operation="ExecSync", subject=exec_id)
-
-
-async def _kill(shim: Shim, exec_id: str) -> None:
-    try:
-        document = await shim.engine.containers.inspect_exec(exec_id)
-        if document.get("Running") and document.get("Pid"):
-            await anyio.to_thread.run_sync(kill_process_tree, int(document["Pid"]))
-    except NotFound:
-        return
-    except ServiceError as error:
-        _logger.warning("the processes of exec %s could not be killed: %s", exec_id[:12], error)

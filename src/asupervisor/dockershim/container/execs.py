@@ -1,0 +1,54 @@
+"""How a command inside a container ended, and how to end it: shared by ExecSync and Exec."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+
+from asupervisor.engine.client import EngineClient
+from asupervisor.engine.processes import kill_process_tree
+from asupervisor.errors import Internal, NotFound, ServiceError
+
+_logger = logging.getLogger("asupervisor.dockershim.container")
+_EXIT_DEADLINE_S = 10.0
+_START_DEADLINE_S = 2.0
+
+
+async def exit_code(engine: EngineClient, exec_id: str) -> int:
+    """The exit code of a command whose streams have ended; the engine may close them a moment before it records the exit.
+
+    Raises:
+        Internal: the engine does not record it.
+        NotFound: the exec is gone with its container.
+    """
+    with anyio.move_on_after(_EXIT_DEADLINE_S):
+        pause_s = 0.002
+        while True:
+            document = await engine.containers.inspect_exec(exec_id)
+            if not document.get("Running") and document.get("ExitCode") is not None:
+                return int(document["ExitCode"])
+            await anyio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 0.1)
+    raise Internal(f"Docker Engine did not record how exec {exec_id[:12]} ended", operation="exec", subject=exec_id)
+
+
+async def kill_exec(engine: EngineClient, exec_id: str) -> None:
+    """Kill a command's whole process tree; what cannot be killed is logged. The caller shields it and sets its deadline."""
+    try:
+        with anyio.move_on_after(_START_DEADLINE_S):
+            pause_s = 0.005
+            while True:
+                document = await engine.containers.inspect_exec(exec_id)
+                if not document.get("Running"):
+                    return
+                if document.get("Pid"):
+                    await anyio.to_thread.run_sync(kill_process_tree, int(document["Pid"]))
+                    return
+                # Asked to start, and not yet there: what starts in a moment has to be killed then.
+                await anyio.sleep(pause_s)
+                pause_s = min(pause_s * 2, 0.1)
+    except NotFound:
+        return
+    except ServiceError as error:
+        _logger.warning("the processes of exec %s could not be killed: %s", exec_id[:12], error)

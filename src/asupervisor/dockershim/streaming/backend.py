@@ -1,0 +1,188 @@
+"""What streaming sessions need, by the engine and the node state."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from asupervisor.dockershim.container.execs import exit_code, kill_exec
+from asupervisor.dockershim.streaming.preconditions import ready_sandbox, running_container
+from asupervisor.engine.client import EngineClient
+from asupervisor.engine.streams import STDERR, Hijacked
+from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
+from asupervisor.node.records import ContainerId, ContainerRecord
+from asupervisor.node.store import Change, NodeStore
+from asupervisor.streaming.backend import Output
+from asupervisor.streaming.companions import Companions
+from asupervisor.streaming.netns import NamespaceDialer
+from asupervisor.streaming.requests import AttachRequest, ExecRequest
+
+_RESIZE_TIMEOUT_S = 10.0
+_RESIZE_RETRY_S = 0.05
+_KILL_TIMEOUT_S = 10.0
+_LAST_OUTPUT_S = 1.0
+
+P = TypeVar("P", bound="_Streams")
+
+
+class _Streams:
+    """The part that an exec and an attachment have in common.
+
+    The engine does not always close the streams of a command whose container has ended, so that is seen to here.
+    """
+
+    def __init__(self, stream: Hijacked) -> None:
+        self._stream = stream
+        self.is_cut = False
+        """Whether the streams were ended here, because the container has ended."""
+
+    async def receive(self) -> tuple[Output, bytes]:
+        try:
+            number, data = await self._stream.receive()
+        except Unavailable:
+            if self.is_cut:
+                raise anyio.EndOfStream from None
+            raise
+        return (Output.STDERR if number == STDERR else Output.STDOUT), data
+
+    async def send(self, data: bytes) -> None:
+        await self._stream.send(data)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def cut_after(self, ended: anyio.Event) -> None:
+        """End the streams a moment after the container: the engine may still be passing its last output on."""
+        await ended.wait()
+        await anyio.sleep(_LAST_OUTPUT_S)
+        self.is_cut = True
+        await self._stream.cut()
+
+
+class _Exec(_Streams):
+    """A command; see :class:`asupervisor.streaming.backend.Process`."""
+
+    def __init__(self, stream: Hijacked, engine: EngineClient, exec_id: str, container: str) -> None:
+        super().__init__(stream)
+        self._engine = engine
+        self._exec_id = exec_id
+        self._container = container
+
+    async def resize(self, width: int, height: int) -> None:
+        """Size the terminal. The first size often comes before the engine has started the command: it is tried again for a while."""
+        with anyio.move_on_after(_RESIZE_TIMEOUT_S):
+            while True:
+                try:
+                    return await self._engine.streams.resize_exec(self._exec_id, width, height, _RESIZE_TIMEOUT_S)
+                except ServiceError:
+                    document = await self._engine.containers.inspect_exec(self._exec_id)
+                    if document.get("ExitCode") is not None or document.get("Pid"):
+                        raise
+                await anyio.sleep(_RESIZE_RETRY_S)
+
+    async def wait(self) -> int:
+        if self.is_cut:
+            raise FailedPrecondition(
+                f"container {self._container[:12]} ended while the command ran in it", operation="exec", subject=self._container
+            )
+        return await exit_code(self._engine, self._exec_id)
+
+    async def kill(self) -> None:
+        await kill_exec(self._engine, self._exec_id)
+
+
+class _Attachment(_Streams):
+    """A container's own streams; see :class:`asupervisor.streaming.backend.Process`."""
+
+    def __init__(self, stream: Hijacked, engine: EngineClient, container: str) -> None:
+        super().__init__(stream)
+        self._engine = engine
+        self._container = container
+
+    async def resize(self, width: int, height: int) -> None:
+        await self._engine.streams.resize_container(self._container, width, height, _RESIZE_TIMEOUT_S)
+
+    async def wait(self) -> int:
+        """The attachment has ended well, however the container did."""
+        await anyio.lowlevel.checkpoint()
+        return 0
+
+    async def kill(self) -> None:
+        """Detaching leaves the container alone."""
+        await anyio.lowlevel.checkpoint()
+
+
+class EngineBackend:
+    """Starts what streaming sessions ask for; see :class:`asupervisor.streaming.backend.Backend`.
+
+    Args:
+        engine: runs it.
+        store: says what runs, and where a sandbox's network is.
+        dialer: connects inside that network.
+    """
+
+    def __init__(self, engine: EngineClient, store: NodeStore, dialer: NamespaceDialer) -> None:
+        self._engine = engine
+        self._store = store
+        self._dialer = dialer
+
+    @asynccontextmanager
+    async def exec(self, request: ExecRequest) -> AsyncIterator[_Exec]:
+        """Start a command; see the protocol."""
+        record = running_container(self._store, request.container_id, "exec")
+        exec_id = await self._engine.streams.create_exec(
+            record.id, list(request.command), tty=request.tty, stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
+        )
+        started = False
+        try:
+            async with self._engine.streams.start_exec(exec_id, tty=request.tty) as stream:
+                started = True
+                async with self._watched(_Exec(stream, self._engine, exec_id, record.id), record.id) as process:
+                    yield process
+        finally:
+            if not started:  # the engine may have started it all the same
+                with anyio.CancelScope(shield=True), anyio.move_on_after(_KILL_TIMEOUT_S):
+                    await kill_exec(self._engine, exec_id)
+
+    @asynccontextmanager
+    async def attach(self, request: AttachRequest) -> AsyncIterator[_Attachment]:
+        """Join a container's streams; see the protocol."""
+        record = running_container(self._store, request.container_id, "attach")
+        async with (
+            self._engine.streams.attach(
+                record.id, tty=record.tty, stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
+            ) as stream,
+            self._watched(_Attachment(stream, self._engine, record.id), record.id) as process,
+        ):
+            yield process
+
+    @asynccontextmanager
+    async def _watched(self, process: P, container: ContainerId) -> AsyncIterator[P]:
+        """End a process's streams when its container ends."""
+        ended = anyio.Event()
+
+        def listener(change: Change) -> None:
+            record = change.after or change.before
+            if record is not None and record.id == container and not (isinstance(change.after, ContainerRecord) and change.after.running):
+                ended.set()
+
+        forget = self._store.listen(listener)
+        try:
+            record = self._store.containers.get(container)
+            if record is None or not record.running:
+                ended.set()
+            async with Companions() as companions:
+                companions.start_soon(process.cut_after, ended)
+                yield process
+        finally:
+            forget()
+
+    async def port_forward(self, pod_sandbox_id: str, port: int) -> anyio.abc.ByteStream:
+        """Connect to a sandbox's loopback; see the protocol."""
+        record = ready_sandbox(self._store, pod_sandbox_id, "portforward")
+        return await self._dialer.connect_loopback(f"/proc/{record.pid}/ns/net", port)

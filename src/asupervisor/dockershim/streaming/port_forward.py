@@ -1,0 +1,23 @@
+"""PortForward: say where a sandbox's ports can be reached."""
+
+from __future__ import annotations
+
+from asupervisor.dockershim.shim import Shim
+from asupervisor.dockershim.streaming.preconditions import ready_sandbox
+from asupervisor.proto import cri
+from asupervisor.streaming.requests import PortForwardRequest
+
+
+async def port_forward(shim: Shim, request: cri.PortForwardRequest) -> cri.PortForwardResponse:
+    """A URL under which connections to the sandbox can be made once, within a minute.
+
+    Raises:
+        InvalidArgument: a port that is none.
+        NotFound: no such sandbox.
+        FailedPrecondition: it is not ready.
+        ResourceExhausted: too many URLs wait for their clients.
+    """
+    wanted = PortForwardRequest(pod_sandbox_id=request.pod_sandbox_id, ports=tuple(request.port))
+    wanted.check()
+    ready_sandbox(shim.store, request.pod_sandbox_id, "portforward")
+    return cri.PortForwardResponse(url=shim.streaming.port_forward_url(wanted))

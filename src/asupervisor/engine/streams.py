@@ -1,0 +1,296 @@
+"""Hijacked connections: the raw byte streams of an exec or an attachment, on a socket of their own.
+
+``POST …/start`` and ``POST …/attach`` answer 101 and from then on carry stdin one way and output the other. Without a terminal
+output comes in frames: stream number, three zero bytes, length in four, payload (Engine API, "Stream format").
+
+The connections are made here and not by the request pool: each lasts as long as a client likes and would keep a place in the
+pool from the requests, and stdin has to be closed on its own, which the pool cannot do.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from struct import Struct
+from urllib.parse import urlencode, urlsplit
+
+import aiodocker
+import anyio
+import anyio.abc
+import h11
+import orjson
+
+from asupervisor.engine.endpoint import diagnose
+from asupervisor.engine.session import Document, EngineSession
+from asupervisor.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
+
+STDOUT, STDERR = 1, 2
+_HEADER = Struct(">BxxxL")
+_READ_BYTES = 64 * 1024
+_ERROR_BYTES = 64 * 1024
+_DETACH_KEYS = "ctrl-@,ctrl-^,ctrl-_,ctrl-@"
+"""A sequence that nobody types. The engine's own (ctrl-p, ctrl-q) would hold every ctrl-p back until the next key."""
+
+
+class Hijacked:
+    """One hijacked connection.
+
+    Args:
+        stream: the connection.
+        received: bytes that came behind the answer's head.
+        framed: whether output comes in frames; False with a terminal.
+    """
+
+    def __init__(self, stream: anyio.abc.ByteStream, received: bytes, framed: bool) -> None:
+        self._stream = stream
+        self._received = received
+        self._framed = framed
+        self._ready: deque[tuple[int, bytes]] = deque()
+        self._header = b""
+        self._number = STDOUT
+        self._left = 0
+
+    async def receive(self) -> tuple[int, bytes]:
+        """The next output: the number of its stream (1 stdout, 2 stderr) and its bytes, never none.
+
+        Raises:
+            anyio.EndOfStream: there is no more.
+            Unavailable: the engine broke off.
+        """
+        while not self._ready:
+            data, self._received = self._received, b""
+            if not data:
+                try:
+                    data = await self._stream.receive(_READ_BYTES)
+                except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                    raise Unavailable("Docker Engine broke off a stream", operation="stream") from error
+            if self._framed:
+                self._take_apart(data)
+            else:
+                self._ready.append((STDOUT, data))
+        return self._ready.popleft()
+
+    async def send(self, data: bytes) -> None:
+        """Write to stdin; waits while nobody reads it.
+
+        Raises:
+            anyio.BrokenResourceError: nobody will.
+        """
+        try:
+            await self._stream.send(data)
+        except anyio.ClosedResourceError as error:
+            raise anyio.BrokenResourceError from error
+
+    async def send_eof(self) -> None:
+        """Close stdin; over TLS, which has no half-close, nothing."""
+        try:
+            await self._stream.send_eof()
+        except NotImplementedError:
+            return
+        except (anyio.ClosedResourceError, OSError) as error:
+            raise anyio.BrokenResourceError from error
+
+    async def cut(self) -> None:
+        """Break the connection off from this side: who waits for output gets :class:`asupervisor.errors.Unavailable`."""
+        await anyio.aclose_forcefully(self._stream)
+
+    def _take_apart(self, data: bytes) -> None:
+        """Cut frames; what follows on the same stream within one read is given out as one piece."""
+        pieces: list[bytes] = []
+        number, position, end = self._number, 0, len(data)
+        while position < end:
+            if self._left == 0:
+                take = _HEADER.size - len(self._header)
+                self._header += data[position : position + take]
+                position += take
+                if len(self._header) < _HEADER.size:
+                    break
+                self._number, self._left = _HEADER.unpack(self._header)
+                self._header = b""
+                continue
+            if self._number != number and pieces:
+                self._ready.append((number, b"".join(pieces)))
+                pieces = []
+            number = self._number
+            piece = data[position : position + self._left]
+            pieces.append(piece)
+            position += len(piece)
+            self._left -= len(piece)
+        if pieces:
+            self._ready.append((number, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+
+
+class StreamsApi:
+    """The endpoints that hijack, and those that go with them.
+
+    Args:
+        session: for requests that do not hijack, its endpoint, its API version and its health.
+    """
+
+    def __init__(self, session: EngineSession) -> None:
+        self._session = session
+
+    async def create_exec(self, container: str, command: list[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
+        """``POST /containers/{id}/exec``. Returns the exec's id.
+
+        Raises:
+            NotFound: no such container.
+            FailedPrecondition: it does not run.
+        """
+        body = {
+            "Cmd": command, "Tty": tty, "AttachStdin": stdin, "AttachStdout": stdout, "AttachStderr": stderr, "DetachKeys": _DETACH_KEYS,
+        }  # fmt: skip
+        answer = await self._session.json("POST", f"containers/{container}/exec", "create_exec", container, body=body)
+        return str(answer["Id"])
+
+    @asynccontextmanager
+    async def start_exec(self, exec_id: str, *, tty: bool) -> AsyncIterator[Hijacked]:
+        """``POST /exec/{id}/start``; the exec's streams for as long as the context lasts.
+
+        Raises:
+            NotFound: no such exec.
+            FailedPrecondition: its container does not run any more.
+        """
+        async with self._hijack(
+            f"exec/{exec_id}/start", "start_exec", exec_id, body={"Detach": False, "Tty": tty}, framed=not tty
+        ) as stream:
+            yield stream
+
+    async def resize_exec(self, exec_id: str, width: int, height: int, timeout_s: float) -> None:
+        """``POST /exec/{id}/resize``, in characters.
+
+        Raises:
+            ServiceError: it is not running yet, or not any more.
+        """
+        params = {"w": str(width), "h": str(height)}
+        await self._session.json("POST", f"exec/{exec_id}/resize", "resize_exec", exec_id, params=params, timeout_s=timeout_s)
+
+    @asynccontextmanager
+    async def attach(self, container: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> AsyncIterator[Hijacked]:
+        """``POST /containers/{id}/attach``; its streams from now on, for as long as the context lasts.
+
+        Args:
+            tty: whether the container has a terminal, whatever the client has.
+
+        Raises:
+            NotFound: no such container.
+            FailedPrecondition: it is paused or restarting.
+        """
+        flags = {"stream": True, "logs": False, "stdin": stdin, "stdout": stdout, "stderr": stderr and not tty}
+        params = {name: "1" if value else "0" for name, value in flags.items()} | {"detachKeys": _DETACH_KEYS}
+        async with self._hijack(f"containers/{container}/attach", "attach_container", container, params=params, framed=not tty) as stream:
+            yield stream
+
+    async def resize_container(self, container: str, width: int, height: int, timeout_s: float) -> None:
+        """``POST /containers/{id}/resize``, in characters.
+
+        Raises:
+            ServiceError: it does not run.
+        """
+        params = {"w": str(width), "h": str(height)}
+        await self._session.json(
+            "POST", f"containers/{container}/resize", "resize_container", container, params=params, timeout_s=timeout_s
+        )
+
+    @asynccontextmanager
+    async def _hijack(
+        self,
+        path: str,
+        operation: str,
+        subject: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Document | None = None,
+        framed: bool,
+    ) -> AsyncIterator[Hijacked]:
+        session = self._session
+        session.health.require(operation.replace("_", " "), subject)
+        target = f"/v{session.api_version[0]}.{session.api_version[1]}/{path}" + (f"?{urlencode(params)}" if params else "")
+        started = time.monotonic()
+        failure: ServiceError | None = None
+        try:
+            stream, received = await self._open(target, body, operation, subject)
+        except ServiceError as error:
+            failure = error
+            raise
+        finally:
+            session.observer.engine_operation(operation, time.monotonic() - started, failure)
+        try:
+            yield Hijacked(stream, received, framed)
+        finally:
+            await anyio.aclose_forcefully(stream)
+
+    async def _open(self, target: str, body: Document | None, operation: str, subject: str) -> tuple[anyio.abc.ByteStream, bytes]:
+        """Connect and upgrade; a connection that does not get that far is closed."""
+        endpoint, timeout_s = self._session.endpoint, self._session.timeout_s
+        stream: anyio.abc.ByteStream | None = None
+        try:
+            with anyio.fail_after(timeout_s):
+                stream = await _connect(endpoint)
+                return stream, await self._upgrade(stream, target, body, operation, subject)
+        except BaseException as error:
+            if stream is not None:
+                await anyio.aclose_forcefully(stream)
+            where = {"operation": operation, "subject": subject}
+            if isinstance(error, TimeoutError):
+                what = f"{operation.replace('_', ' ')} {subject}"
+                raise DeadlineExceeded(f"Docker Engine did not answer {what} within {timeout_s:g} s", **where) from error
+            if isinstance(error, OSError | anyio.BrokenResourceError | anyio.EndOfStream):
+                message = diagnose(endpoint)[1] if stream is None else f"Docker Engine broke off during {operation} {subject}"
+                raise Unavailable(message, **where) from error
+            raise
+
+    async def _upgrade(self, stream: anyio.abc.ByteStream, target: str, body: Document | None, operation: str, subject: str) -> bytes:
+        """Ask for the stream. Returns the bytes of it that came with the answer."""
+        content = orjson.dumps(body) if body is not None else b""
+        http = h11.Connection(h11.CLIENT)
+        headers = [("Host", "engine"), ("Connection", "Upgrade"), ("Upgrade", "tcp"), ("Content-Length", str(len(content)))]
+        headers += [("Content-Type", "application/json")] if content else []
+        request = http.send(h11.Request(method="POST", target=target, headers=headers)) or b""
+        request += http.send(h11.Data(data=content)) or b""
+        await stream.send(request + (http.send(h11.EndOfMessage()) or b""))
+        status, answer = 0, b""
+        while True:
+            try:
+                event = http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise Internal(f"Docker Engine answers {operation} with what is no HTTP", operation=operation, subject=subject) from error
+            if event is h11.NEED_DATA:
+                http.receive_data(await stream.receive(_READ_BYTES))
+            elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+                return http.trailing_data[0]
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                answer += event.data
+                if len(answer) > _ERROR_BYTES:
+                    break
+            elif isinstance(event, h11.EndOfMessage):
+                break
+        raise self._session._convert(aiodocker.DockerError(status, _message(answer)), operation, subject)
+
+
+async def _connect(endpoint: str) -> anyio.abc.ByteStream:
+    if endpoint.startswith("unix://"):
+        return await anyio.connect_unix(endpoint.removeprefix("unix://"))
+    parts = urlsplit(endpoint)
+    certificates = os.environ.get("DOCKER_CERT_PATH", "")
+    secure = parts.scheme == "https" or (parts.scheme == "tcp" and bool(certificates))
+    host, port = parts.hostname or "", parts.port or (2376 if secure else 2375)
+    if not secure:
+        return await anyio.connect_tcp(host, port)
+    context = ssl.create_default_context(cafile=os.path.join(certificates, "ca.pem") if certificates else None)
+    if certificates:
+        context.load_cert_chain(os.path.join(certificates, "cert.pem"), os.path.join(certificates, "key.pem"))
+    return await anyio.connect_tcp(host, port, tls=True, ssl_context=context, tls_standard_compatible=False)
+
+
+def _message(answer: bytes) -> str:
+    try:
+        return str(orjson.loads(answer)["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.decode(errors="replace")

@@ -1,0 +1,41 @@
+"""Tasks that run beside a block and end with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, TypeVarTuple
+
+import anyio
+
+Args = TypeVarTuple("Args")
+
+
+class Companions:
+    """A task group for the helpers of a block: they are cancelled when it ends, and what it raises comes out as it is.
+
+    A plain task group would wrap the block's own errors in a group, and wait for helpers that never end. If a helper fails, the
+    block is cancelled and the helper's error comes out, as it is where it is the only one.
+    """
+
+    def __init__(self) -> None:
+        self._tasks = anyio.create_task_group()
+
+    def start_soon(self, work: Callable[[*Args], Coroutine[Any, Any, Any]], *args: *Args) -> None:
+        """Start a helper."""
+        self._tasks.start_soon(work, *args)
+
+    async def __aenter__(self) -> Companions:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        self._tasks.cancel_scope.cancel()
+        # A cancellation has to reach the group, which knows whether it is its own.
+        given = (kind, error, trace) if error is not None and not isinstance(error, Exception) else (None, None, None)
+        try:
+            return await self._tasks.__aexit__(*given)
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from group.exceptions[0].__cause__
+            raise
