@@ -25,7 +25,7 @@ async def running(directory: Path, **options: str) -> AsyncIterator[LogService]:
 async def until(condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
     """Wait for a condition; fail by name."""
     with anyio.move_on_after(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (files and processes tell nobody)
             await anyio.sleep(0.01)
         return
     raise AssertionError(f"not within {timeout_s} s: {what}")

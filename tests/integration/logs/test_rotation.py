@@ -1,0 +1,107 @@
+"""Hours of rotation in short: kubelet rotates, the engine rotates, supervisor and pump are killed at random.
+
+``ASUPERVISOR_ROTATION_TICKS`` sets how many rounds of kubelet's monitor are run, 10 seconds each on a node: 8640 are a day.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import anyio
+
+from asupervisor.proto import cri
+from asupervisor.remote import RemoteRuntimeService
+from tests.harness.engine import BUSYBOX_IMAGE, Engine
+from tests.harness.service import Service
+from tests.integration.logs.kubelet import LogRotation
+from tests.integration.logs.rig import lines_of, until
+
+_TICKS = int(os.environ.get("ASUPERVISOR_ROTATION_TICKS", "150"))
+_TICK_S = 0.05
+_LIMIT_BYTES = 1 << 20
+# A batch of lines every hundredth of a second, about 6 MiB/s.
+_WRITER = (
+    'trap \'exit 0\' TERM; exec awk \'BEGIN { p = sprintf("%150s", ""); gsub(/ /, "x", p); '
+    'while (1) { for (i = 0; i < 400; i++) print n++ " " p; fflush(); system("usleep 8000") } }\''
+)
+
+
+def pump_of(service: Service) -> int:
+    """The process id of the service's log pump; 0 while there is none."""
+    children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+    for child in children:
+        try:
+            if b"asupervisor.logs.pump" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+        except FileNotFoundError:
+            continue
+    return 0
+
+
+def test_every_number_once_and_in_order(engine: Engine, tmp_path: Path) -> None:
+    service = Service(engine)
+    chance = random.Random(20)
+    kills = {"supervisor": 0, "pump": 0}
+    # At least a few of each in a short run; one in some hundred rounds in a long one.
+    supervisor_kills = set(chance.sample(range(10, _TICKS), max(3, _TICKS // 120)))
+    pump_kills = set(chance.sample(range(10, _TICKS), max(6, _TICKS // 60)))
+    service.start()
+    config = cri.PodSandboxConfig(
+        metadata=cri.PodSandboxMetadata(name="writer", namespace="default", uid="uid-writer"), log_directory=str(tmp_path)
+    )
+
+    async def begin() -> str:
+        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+            sandbox_id = await runtime.run_pod_sandbox(config)
+            container = cri.ContainerConfig(
+                metadata=cri.ContainerMetadata(name="writer"),
+                image=cri.ImageSpec(image=BUSYBOX_IMAGE),
+                command=["sh", "-c", _WRITER],
+                log_path="0.log",
+            )
+            container_id = await runtime.create_container(sandbox_id, container, config)
+            await runtime.start_container(container_id)
+            return container_id
+
+    async def rounds(container_id: str, log: Path) -> None:
+        tick = 0
+        async with RemoteRuntimeService.connect(service.endpoint, timeout_s=5) as runtime:
+
+            async def reopen() -> None:
+                await runtime.reopen_container_log(container_id)
+
+            rotation = LogRotation(log, _LIMIT_BYTES, reopen)
+            while tick < _TICKS:
+                tick += 1
+                if tick in pump_kills and (pump := pump_of(service)):
+                    os.kill(pump, signal.SIGKILL)
+                    kills["pump"] += 1
+                if tick in supervisor_kills:
+                    service.kill()
+                    kills["supervisor"] += 1
+                    await rotation.tick()
+                    await anyio.to_thread.run_sync(service.start)
+                await rotation.tick()
+                await anyio.sleep(_TICK_S)
+            last = rotation.next_number
+            await until(lambda: log.exists() and len(lines_of(log)) > 0, "the writer still writes")
+            await runtime.stop_container(container_id, 5)
+            rotation.check_rest()
+            print(
+                f"\n{tick} rounds, {rotation.rotations} rotations, {rotation.failures} failed ones, {kills}, {rotation.next_number} lines"
+            )
+            assert rotation.rotations > _TICKS // 20
+            assert rotation.next_number > last
+            assert min(kills.values()) >= 3
+
+    try:
+        anyio.run(rounds, anyio.run(begin), tmp_path / "0.log")
+        assert "may be missing" not in service.output
+        assert service.stop() == 0
+    finally:
+        if service.process is not None:
+            service.kill()
+        engine.remove_all()
