@@ -1,0 +1,69 @@
+# make run and make test are all that is needed; each sets up what it needs. PYTHON names another interpreter.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHON VENV
+
+# Further flags of the service (make run FLAGS="--log-level debug"), of pytest and of the benchmark.
+FLAGS ?=
+PYTEST ?=
+BENCH ?=
+ENDPOINT ?= unix:///var/run/asupervisor.sock
+
+.PHONY: help run demo test unit integration lint types format proto bench conformance clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
+
+run: ## set up and run the service in the foreground, ready for crictl
+	@.ci/setup run
+	exec examples/run.sh $(FLAGS)
+
+demo: ## run a pod with the service, look at it, take everything down
+	@.ci/setup demo
+	@examples/demo.sh
+
+test: ## set up and run all tests (as root: they start engines of their own)
+	@.ci/setup test
+	@[ "$$(id -u)" = 0 ] || { echo "make test: the integration tests start a Docker Engine: run it as root; make unit runs the others" >&2; exit 1; }
+	$(BIN)/python -m pytest $(PYTEST)
+
+unit: ## the tests that need no engine and no root
+	@.ci/setup lint
+	$(BIN)/python -m pytest tests/unit $(PYTEST)
+
+integration: ## the tests against a real engine
+	@.ci/setup test
+	$(BIN)/python -m pytest tests/integration $(PYTEST)
+
+lint: ## style, the house's floors, and whether generated code is up to date
+	@.ci/setup lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/python proto/generate.py --check
+
+types: ## strict type checks
+	@.ci/setup lint
+	$(BIN)/mypy
+
+format: ## put the code into its form
+	@.ci/setup lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: ## generate the CRI's code from proto/
+	@.ci/setup lint
+	$(BIN)/python proto/generate.py
+
+bench: ## throughput of CRI sockets side by side: make bench BENCH="--endpoint name=unix:///…"
+	@.ci/setup test
+	$(BIN)/python -m benchmarks $(BENCH)
+
+conformance: ## critest against ENDPOINT (critest must be in the PATH)
+	@command -v critest >/dev/null || { echo "make conformance: critest is not in the PATH (it comes with cri-tools)" >&2; exit 1; }
+	critest --runtime-endpoint $(ENDPOINT) --image-endpoint $(ENDPOINT)
+
+clean: ## remove what set-up and tests made here
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info
