@@ -7,7 +7,6 @@ network namespace of their own, and removes both.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from pathlib import Path
@@ -21,13 +20,10 @@ from tests.conftest import pytest_configure as leave_the_network
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
 from tests.harness.service import Service
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used, its threads included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """CPU seconds that a process' threads have used, to the nanosecond (/proc/<pid>/task/<tid>/schedstat)."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 async def fill(endpoint: str, pods: int, containers: int) -> None:
@@ -64,12 +60,14 @@ async def measure(endpoint: str, pid: int, seconds: float, watch_s: float) -> No
         for name in ("ListContainerStats", "ListPodSandboxStats", "ListPodSandboxMetrics"):
             call = channel.unary_unary(f"/runtime.v1.RuntimeService/{name}")
             size = len(await call(b""))
-            times = []
+            times: list[float] = []
+            before = cpu_s(pid)
             for _ in range(30):
                 await anyio.sleep(0.2)  # longer than a reading is answered again
                 start = time.perf_counter()
                 await call(b"")
                 times.append(time.perf_counter() - start)
+            each = (cpu_s(pid) - before) / len(times) * 1000
             done, end, before = 0, time.perf_counter() + seconds, cpu_s(pid)
 
             async def caller(call: grpc.aio.UnaryUnaryMultiCallable = call, end: float = end) -> None:
@@ -84,7 +82,7 @@ async def measure(endpoint: str, pid: int, seconds: float, watch_s: float) -> No
             used = cpu_s(pid) - before
             median, worst = statistics.median(times) * 1000, max(times) * 1000
             print(
-                f"{name}: {size} bytes; one call, fresh reading: median {median:.2f} ms, worst {worst:.2f} ms; "
+                f"{name}: {size} bytes; one call, fresh reading: median {median:.2f} ms, worst {worst:.2f} ms, {each:.2f} ms of CPU; "
                 f"16 callers: {done / seconds:.0f} calls/s at {used / seconds * 100:.0f} % of a core",
                 flush=True,
             )

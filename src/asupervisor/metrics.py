@@ -226,8 +226,14 @@ class Metrics:
         """Count one finished engine request: what the engine session tells its observer."""
         self.engine(operation).end(seconds, failed=error is not None, timed_out=isinstance(error, DeadlineExceeded))
 
-    def event_applied(self, action: str) -> None:
-        """Count one applied engine event; an action's detail (``exec_create: sh -c …``) is cut off, never exported."""
+    def event_applied(self, action: str, age_s: float = 0.0) -> None:
+        """Count one applied engine event.
+
+        Args:
+            action: the engine's; its detail (``exec_create: sh -c …``) is cut off, never exported.
+            age_s: seconds since the engine made it.
+        """
+        self.event_lag_s.value = age_s
         action = action.split(":", 1)[0]
         counter = self.events_applied.get(action)
         if counter is None:

@@ -47,7 +47,7 @@ class Feed:
         checkpoints: what is kept of each sandbox.
         tasks: where readings run.
         pinned: whether an image reference must never be collected (the pause image).
-        on_event: told each event's action as it is taken up (metrics).
+        on_event: told each event's action and age in seconds as it is taken up (metrics).
         on_resync: told after each full reading, with its duration in seconds.
         logs: told of containers before the store shows them.
     """
@@ -59,7 +59,7 @@ class Feed:
         checkpoints: CheckpointStore,
         tasks: TaskGroup,
         pinned: Callable[[str], bool],
-        on_event: Callable[[str], None] = lambda action: None,
+        on_event: Callable[[str, float], None] = lambda action, age_s: None,
         on_resync: Callable[[float], None] = lambda seconds: None,
         logs: ContainerLogs | None = None,
     ) -> None:
@@ -121,7 +121,7 @@ class Feed:
 
     def _take(self, event: Document) -> None:
         action = str(event.get("Action") or event.get("status") or "").split(":")[0]
-        self._on_event(action)
+        self._on_event(action, max(0.0, time.time() - int(event.get("timeNano") or 0) / 1e9))
         actor = event.get("Actor") or {}
         if event.get("Type") == "image":
             self._refresher.mark(_IMAGES)

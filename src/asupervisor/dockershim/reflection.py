@@ -1,0 +1,173 @@
+"""gRPC server reflection on the CRI socket, in both versions of the protocol: what grpcurl and its like ask first.
+
+It describes ``runtime.v1`` from the generated descriptors, ``runtime.v1alpha2`` as the same under the other package (they are the
+same on the wire), gRPC health, and itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+from asupervisor.dockershim.health import health_file
+from asupervisor.proto import cri
+
+_PROTOCOLS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
+_KINDS = descriptor_pb2.FieldDescriptorProto
+
+
+def _reflection_file(package: str) -> descriptor_pb2.FileDescriptorProto:
+    """The reflection protocol's own description."""
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package.replace('.', '/')}/reflection.proto", package=package, syntax="proto3")
+
+    def message(name: str, /, **fields: tuple[int, str, bool]) -> descriptor_pb2.DescriptorProto:
+        """Fields as (number, type, repeated); a type is a scalar's name or a message of this file."""
+        found = file.message_type.add(name=name)
+        for key, (number, kind, repeated) in fields.items():
+            field = found.field.add(name=key, number=number, label=_KINDS.LABEL_REPEATED if repeated else _KINDS.LABEL_OPTIONAL)
+            if kind[0].isupper():
+                field.type, field.type_name = _KINDS.TYPE_MESSAGE, f".{package}.{kind}"
+            else:
+                field.type = _KINDS.Type.Value(f"TYPE_{kind.upper()}")
+        return found
+
+    def choice(found: descriptor_pb2.DescriptorProto, name: str, above: int) -> None:
+        found.oneof_decl.add(name=name)
+        for field in found.field:
+            if field.number > above:
+                field.oneof_index = 0
+
+    message("ExtensionRequest", containing_type=(1, "string", False), extension_number=(2, "int32", False))
+    message("FileDescriptorResponse", file_descriptor_proto=(1, "bytes", True))
+    message("ExtensionNumberResponse", base_type_name=(1, "string", False), extension_number=(2, "int32", True))
+    message("ServiceResponse", name=(1, "string", False))
+    message("ListServiceResponse", service=(1, "ServiceResponse", True))
+    message("ErrorResponse", error_code=(1, "int32", False), error_message=(2, "string", False))
+    request = message(
+        "ServerReflectionRequest",
+        host=(1, "string", False),
+        file_by_filename=(3, "string", False),
+        file_containing_symbol=(4, "string", False),
+        file_containing_extension=(5, "ExtensionRequest", False),
+        all_extension_numbers_of_type=(6, "string", False),
+        list_services=(7, "string", False),
+    )
+    choice(request, "message_request", 1)
+    response = message(
+        "ServerReflectionResponse",
+        valid_host=(1, "string", False),
+        original_request=(2, "ServerReflectionRequest", False),
+        file_descriptor_response=(4, "FileDescriptorResponse", False),
+        all_extension_numbers_response=(5, "ExtensionNumberResponse", False),
+        list_services_response=(6, "ListServiceResponse", False),
+        error_response=(7, "ErrorResponse", False),
+    )
+    choice(response, "message_response", 2)
+    service = file.service.add(name="ServerReflection")
+    service.method.add(
+        name="ServerReflectionInfo", input_type=f".{package}.ServerReflectionRequest", output_type=f".{package}.ServerReflectionResponse",
+        client_streaming=True, server_streaming=True,
+    )  # fmt: skip
+    return file
+
+
+def _alpha(file: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDescriptorProto:
+    """``runtime.v1`` under the name of ``runtime.v1alpha2``."""
+    renamed = descriptor_pb2.FileDescriptorProto()
+    renamed.CopyFrom(file)
+    renamed.name, renamed.package = "runtime/v1alpha2/api.proto", "runtime.v1alpha2"
+    pending = list(renamed.message_type)
+    while pending:
+        message = pending.pop()
+        pending.extend(message.nested_type)
+        for field in message.field:
+            if field.HasField("type_name"):
+                field.type_name = field.type_name.replace(".runtime.v1.", ".runtime.v1alpha2.")
+    for service in renamed.service:
+        for method in service.method:
+            method.input_type = method.input_type.replace(".runtime.v1.", ".runtime.v1alpha2.")
+            method.output_type = method.output_type.replace(".runtime.v1.", ".runtime.v1alpha2.")
+    return renamed
+
+
+def _symbols(file: descriptor_pb2.FileDescriptorProto) -> Iterator[str]:
+    """Full names of everything that a file declares and a client may ask for."""
+    for service in file.service:
+        yield f"{file.package}.{service.name}"
+        yield from (f"{file.package}.{service.name}.{method.name}" for method in service.method)
+    yield from (f"{file.package}.{enum.name}" for enum in file.enum_type)
+    pending = [(file.package, message) for message in file.message_type]
+    while pending:
+        prefix, message = pending.pop()
+        name = f"{prefix}.{message.name}"
+        yield name
+        yield from (f"{name}.{enum.name}" for enum in message.enum_type)
+        pending.extend((name, nested) for nested in message.nested_type)
+
+
+class ReflectionService(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Answers ``ServerReflectionInfo``. Its descriptors are made at the first question: most services are never asked."""
+
+    def __init__(self) -> None:
+        self._handlers = {
+            f"/{protocol}.ServerReflection/ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(self._info(protocol))
+            for protocol in _PROTOCOLS
+        }
+        self._files: dict[str, bytes] = {}
+        self._file_of: dict[str, str] = {}
+        self._services: list[str] = []
+        self._messages: dict[str, type[Message]] = {}
+
+    def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
+        """grpc's look-up."""
+        return self._handlers.get(handler_call_details.method)
+
+    def _load(self) -> None:
+        if self._files:
+            return
+        own = descriptor_pb2.FileDescriptorProto()
+        cri.DESCRIPTOR.CopyToProto(own)
+        # A pool of our own: an embedding program may have the same protocols in the default one.
+        pool = descriptor_pool.DescriptorPool()
+        files = [own, _alpha(own), health_file(), *map(_reflection_file, _PROTOCOLS)]
+        for file in files:
+            self._files[file.name] = file.SerializeToString()
+            self._file_of.update((symbol, file.name) for symbol in _symbols(file))
+            self._services += [f"{file.package}.{service.name}" for service in file.service]
+            if file.package in _PROTOCOLS:
+                pool.Add(file)
+                for name in ("ServerReflectionRequest", "ServerReflectionResponse"):
+                    full = f"{file.package}.{name}"
+                    self._messages[full] = message_factory.GetMessageClass(pool.FindMessageTypeByName(full))
+
+    def _info(self, protocol: str) -> Any:
+        async def handler(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            self._load()
+            async for content in requests:
+                request: Any = self._messages[f"{protocol}.ServerReflectionRequest"].FromString(content)
+                answer: Any = self._messages[f"{protocol}.ServerReflectionResponse"](valid_host=request.host, original_request=request)
+                self._answer(request, answer)
+                yield answer.SerializeToString()
+
+        return handler
+
+    def _answer(self, request: Any, answer: Any) -> None:
+        question = request.WhichOneof("message_request")
+        if question == "list_services":
+            for name in sorted(self._services):
+                answer.list_services_response.service.add(name=name)
+            return
+        file = ""
+        if question == "file_by_filename":
+            file = request.file_by_filename
+        elif question == "file_containing_symbol":
+            file = self._file_of.get(request.file_containing_symbol, "")
+        if file in self._files:
+            answer.file_descriptor_response.file_descriptor_proto.append(self._files[file])
+            return
+        answer.error_response.error_code = int(grpc.StatusCode.NOT_FOUND.value[0])
+        answer.error_response.error_message = "nothing of that name is described here"

@@ -1,0 +1,1 @@
+"""How an operator sees the service from outside: metrics, health, readiness and a dump of its tasks, over HTTP."""

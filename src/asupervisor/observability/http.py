@@ -1,0 +1,141 @@
+"""A small HTTP/1.1 server for GET requests, by h11: a bounded number of connections, each with deadlines."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+import h11
+from anyio.abc import SocketAttribute, SocketStream, TaskStatus
+
+from asupervisor.errors import ConfigError, FailedPrecondition
+
+_logger = logging.getLogger("asupervisor.observability.http")
+_HEAD_BYTES = 8192
+_REQUEST_DEADLINE_S = 10.0
+_IDLE_S = 120.0
+_CONNECTIONS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One response."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+
+
+Handler = Callable[[str], Awaitable[Answer]]
+"""Path without query → answer."""
+
+
+def parse_bind_address(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port``, ``[v6]:port``, ``:port`` or ``port``; without a host it is the loopback.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f'--metrics-bind-addr: "{text}" is not host:port')
+    return host, int(port)
+
+
+class HttpServer:
+    """Answers GET requests with what a handler gives.
+
+    Args:
+        host: to listen on.
+        port: 0 lets the system choose.
+        handler: answers; what it raises becomes a 500 and a log line.
+    """
+
+    def __init__(self, host: str, port: int, handler: Handler) -> None:
+        self._host = host
+        self._port = port
+        self._handler = handler
+        self._slots = anyio.CapacityLimiter(_CONNECTIONS)
+
+    async def run(self, *, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Listen, report the URL, and serve until cancelled.
+
+        Raises:
+            FailedPrecondition: the address cannot be bound.
+        """
+        try:
+            listener = await anyio.create_tcp_listener(local_host=self._host, local_port=self._port, reuse_port=False)
+        except (OSError, socket.gaierror) as error:
+            raise FailedPrecondition(f"--metrics-bind-addr: {self._host}:{self._port} cannot be bound: {error}") from error
+        async with listener:
+            port = listener.extra(SocketAttribute.local_port)
+            task_status.started(f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}")
+            await listener.serve(self._serve)
+
+    async def _serve(self, stream: SocketStream) -> None:
+        async with stream:
+            try:
+                self._slots.acquire_nowait()
+            except anyio.WouldBlock:
+                return  # one more than anybody needs: closed at once, so that it cannot take descriptors away
+            try:
+                await self._converse(stream)
+            except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.ProtocolError, TimeoutError):
+                return
+            finally:
+                self._slots.release()
+
+    async def _converse(self, stream: SocketStream) -> None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+        while True:
+            with anyio.fail_after(_IDLE_S):
+                request = await _next_request(connection, stream)
+            if request is None:
+                return
+            with anyio.fail_after(_REQUEST_DEADLINE_S):
+                answer = await self._answer(request)
+                await stream.send(_encode(connection, request, answer))
+            if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+                return
+            connection.start_next_cycle()
+
+    async def _answer(self, request: h11.Request) -> Answer:
+        if request.method not in (b"GET", b"HEAD"):
+            return Answer(405, b"only GET is answered here\n")
+        path = request.target.decode("ascii", "replace").partition("?")[0]
+        try:
+            return await self._handler(path)
+        except Exception:
+            _logger.exception("answering %s failed", path)
+            return Answer(500, b"failed by a defect of this service; see its log\n")
+
+
+async def _next_request(connection: h11.Connection, stream: SocketStream) -> h11.Request | None:
+    """Read up to the end of one request; None at the end of the connection."""
+    request: h11.Request | None = None
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            try:
+                connection.receive_data(await stream.receive(65536))
+            except anyio.EndOfStream:
+                connection.receive_data(b"")
+        elif isinstance(event, h11.Request):
+            request = event
+        elif isinstance(event, h11.EndOfMessage):
+            return request
+        elif isinstance(event, h11.Data):
+            raise h11.RemoteProtocolError("a GET request has no body")
+        else:
+            return None
+
+
+def _encode(connection: h11.Connection, request: h11.Request, answer: Answer) -> bytes:
+    headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), ("Cache-Control", "no-store")]
+    head = connection.send(h11.Response(status_code=answer.status, headers=headers)) or b""
+    body = b"" if request.method == b"HEAD" else connection.send(h11.Data(data=answer.body)) or b""
+    return head + body + (connection.send(h11.EndOfMessage()) or b"")

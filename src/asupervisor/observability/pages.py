@@ -1,0 +1,74 @@
+"""What is answered over HTTP: ``/metrics``, ``/healthz``, ``/readyz``, ``/debug/tasks``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+import anyio
+from anyio.abc import TaskStatus
+
+from asupervisor.metrics import SCRAPE_CONTENT_TYPE, Metrics
+from asupervisor.observability.http import Answer, HttpServer, parse_bind_address
+from asupervisor.observability.tasks import dump_tasks
+
+_LAG_INTERVAL_S = 1.0
+
+
+class Observability:
+    """The HTTP endpoint of one supervisor.
+
+    Args:
+        bind_address: ``host:port``; without a host the loopback.
+        metrics: scraped.
+        not_ready_reasons: gives why the service is not ready, one sentence each; empty when it is.
+        figures: gives what a dump of the tasks begins with.
+
+    Raises:
+        ConfigError: the address is none.
+    """
+
+    def __init__(
+        self,
+        bind_address: str,
+        metrics: Metrics,
+        not_ready_reasons: Callable[[], list[str]],
+        figures: Callable[[], Mapping[str, object]] = dict,
+    ) -> None:
+        self._metrics = metrics
+        self._not_ready_reasons = not_ready_reasons
+        self._figures = figures
+        self._server = HttpServer(*parse_bind_address(bind_address), self.answer)
+
+    async def run(self, *, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; started with the URL.
+
+        Raises:
+            FailedPrecondition: the address cannot be bound.
+        """
+        self._metrics.tasks.follow(lambda: len(asyncio.all_tasks()))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch_loop, name="event loop lag")
+            await self._server.run(task_status=task_status)
+
+    async def answer(self, path: str) -> Answer:
+        """One page."""
+        if path == "/metrics":
+            return Answer(200, self._metrics.render(), SCRAPE_CONTENT_TYPE)
+        if path == "/healthz":
+            return Answer(200, b"ok\n")
+        if path == "/readyz":
+            reasons = self._not_ready_reasons()
+            text = "".join(f"not ready: {reason}\n" for reason in reasons) or "ready\n"
+            return Answer(503 if reasons else 200, text.encode())
+        if path == "/debug/tasks":
+            return Answer(200, dump_tasks(self._figures()).encode("utf-8", "replace"))
+        return Answer(404, b"/metrics, /healthz, /readyz and /debug/tasks are here\n")
+
+    async def _watch_loop(self) -> None:
+        """Note how late the event loop wakes up: what blocks it delays every call."""
+        while True:
+            due = time.monotonic() + _LAG_INTERVAL_S
+            await anyio.sleep(_LAG_INTERVAL_S)
+            self._metrics.loop_lag_s.set(max(0.0, time.monotonic() - due))
