@@ -11,6 +11,7 @@ import pytest
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
+from tests.harness.pods import pod_config
 from tests.harness.service import Service
 
 
@@ -27,23 +28,14 @@ def service(engine: Engine) -> Iterator[Service]:
         engine.remove_all()
 
 
-def pod_config(name: str = "life", log_directory: Path | None = None) -> cri.PodSandboxConfig:
-    return cri.PodSandboxConfig(
-        metadata=cri.PodSandboxMetadata(name=name, namespace="default", uid=f"uid-{name}", attempt=0),
-        labels={"app": name},
-        annotations={"note": "kept as given"},
-        log_directory=str(log_directory or ""),
-        dns_config=cri.DNSConfig(servers=["192.0.2.53"], searches=["svc.test"], options=["ndots:5"]),
-    )
-
-
 def test_a_pod_from_nothing_to_nothing(service: Service, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (
             RemoteRuntimeService.connect(service.endpoint) as runtime,
             RemoteImageService.connect(service.endpoint) as images,
         ):
-            sandbox_config = pod_config(log_directory=tmp_path)
+            dns = cri.DNSConfig(servers=["192.0.2.53"], searches=["svc.test"], options=["ndots:5"])
+            sandbox_config = pod_config("life", log_directory=tmp_path, dns_config=dns)
             sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
             sandbox = (await runtime.pod_sandbox_status(sandbox_id)).status
             assert sandbox.state == cri.SANDBOX_READY

@@ -1,0 +1,47 @@
+"""Requests for small pods, and what tests do with them all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from asupervisor.proto import cri
+from tests.harness.engine import BUSYBOX_IMAGE
+
+SLEEPER = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+"""Runs until it is told to end, and ends with 0 then."""
+
+
+def pod_config(name: str, attempt: int = 0, log_directory: Path | None = None, **changes: Any) -> cri.PodSandboxConfig:
+    """A sandbox named ``default/<name>``."""
+    return cri.PodSandboxConfig(
+        metadata=cri.PodSandboxMetadata(name=name, namespace="default", uid=f"uid-{name}", attempt=attempt),
+        labels={"app": name},
+        annotations={"note": "kept as given"},
+        log_directory=str(log_directory or ""),
+        **changes,
+    )
+
+
+def container_config(name: str = "main", command: tuple[str, ...] = SLEEPER, **changes: Any) -> cri.ContainerConfig:
+    """A busybox container."""
+    return cri.ContainerConfig(
+        metadata=cri.ContainerMetadata(name=name), image=cri.ImageSpec(image=BUSYBOX_IMAGE), command=command, **changes
+    )
+
+
+def run(scenario: Callable[[], Any], uvloop: bool = True) -> None:
+    """Run a coroutine function to its end on the loop that the service runs on."""
+    anyio.run(scenario, backend_options={"use_uvloop": uvloop})
+
+
+async def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+    """Wait in an event loop until ``condition()`` is true and return what it gave; fail by name after ``timeout_s`` seconds."""
+    with anyio.move_on_after(timeout_s):
+        while not (value := condition()):  # noqa: ASYNC110 - what is waited for happens in other processes
+            await anyio.sleep(0.02)
+        return value
+    raise AssertionError(f"not within {timeout_s} s: {what}")
