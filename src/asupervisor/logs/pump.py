@@ -75,7 +75,8 @@ class Pump:
         self._input = b""
         self._output = bytearray()
         self._entries: dict[str, Entry] = {}
-        self._ready: deque[Entry] = deque()
+        self._fresh: deque[Entry] = deque()
+        self._bulk: deque[Entry] = deque()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._ended = False
@@ -105,8 +106,11 @@ class Pump:
         self._after(self._poll_interval(), self._poll)
         while not self._ended:
             self._wait()
-            for _ in range(min(len(self._ready), 4)):
-                self._turn(self._ready.popleft())
+            # All that may have a little, then one of those that have more than a turn: neither can starve the other.
+            for _ in range(len(self._fresh)):
+                self._turn(self._fresh.popleft())
+            if self._bulk:
+                self._turn(self._bulk.popleft())
         self._drain()
 
     def _drain(self) -> None:
@@ -137,7 +141,7 @@ class Pump:
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
-        timeout = 0.0 if self._ready else max(0.0, self._timers[0][0] - now) if self._timers else -1
+        timeout = 0.0 if self._fresh or self._bulk else max(0.0, self._timers[0][0] - now) if self._timers else -1
         for fd, _events in self._epoll.poll(timeout):
             if fd == self._commands:
                 self._receive()
@@ -157,10 +161,10 @@ class Pump:
         heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), call))
 
     def _wake(self, entry: Entry) -> None:
-        """Look at a container that was idle, before those that have been busy all the time."""
+        """Look at a container soon, before those that are known to have much."""
         if not entry.queued and not entry.broken:
             entry.queued = True
-            self._ready.appendleft(entry)
+            self._fresh.append(entry)
 
     def _turn(self, entry: Entry) -> None:
         entry.queued = False
@@ -172,13 +176,12 @@ class Pump:
             self._break(entry, error)
             return
         if not entry.follower.drained:
-            entry.queued = True
-            self._ready.append(entry)
             if moved < TURN_BYTES // 2:
                 # Nearly at the end: let the writer gather some lines before the next look.
-                self._ready.pop()
-                entry.queued = False
                 self._look_again(entry)
+            else:
+                entry.queued = True
+                self._bulk.append(entry)
             return
         if entry.finishing and entry.follower.complete:
             self._finished(entry)
@@ -198,9 +201,8 @@ class Pump:
 
         def look() -> None:
             entry.timed = False
-            if not entry.queued and self._entries.get(entry.container) is entry:
-                entry.queued = True
-                self._ready.append(entry)
+            if self._entries.get(entry.container) is entry:
+                self._wake(entry)
 
         self._after(0 if entry.finishing else delay_s, look)
 
@@ -226,8 +228,7 @@ class Pump:
     def _poll(self) -> None:
         for entry in self._entries.values():
             if not entry.queued and not entry.timed and not entry.broken and entry.follower.ready():
-                entry.queued = True
-                self._ready.append(entry)
+                self._wake(entry)
         self._after(self._poll_interval(), self._poll)
 
     def _tend_stream(self, entry: Entry, follower: StreamFollower) -> None:
@@ -372,7 +373,7 @@ class Pump:
         del self._entries[entry.container]
         self._wanted.pop(entry.container, None)
         if entry.queued:
-            self._ready.remove(entry)
+            (self._fresh if entry in self._fresh else self._bulk).remove(entry)
             entry.queued = False
         self._report([entry])
         entry.follower.close()
