@@ -23,7 +23,7 @@ from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, 
 pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
 
 NODE_ADDRESS = "192.0.2.10"
-PODS = int(os.environ.get("ASUPERVISOR_TEST_PODS", "10"))
+PODS = int(os.environ.get("ASUPERVISOR_TEST_PODS", "6"))
 """Of the test that kills the service at random moments."""
 LEASES = Path("/var/lib/cni/networks")
 
@@ -225,7 +225,7 @@ def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None
 
     kills = 0
     while waiting:
-        last = kills >= max(3, PODS // 5)
+        last = kills >= max(2, PODS // 5)
 
         async def lives(runtime: RemoteRuntimeService, last: bool = last) -> None:
             killed = anyio.Event()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import anyio
 
 from asupervisor.errors import FailedPrecondition, ServiceError
 from asupervisor.network.hostports.claims import HostPortClaims
 from asupervisor.network.hostports.iptables import Iptables
-from asupervisor.network.hostports.rules import Layout, Published, chain_name, intact, restore_text
+from asupervisor.network.hostports.rules import Layout, Published, chain_name, intact, restore_text, restored
 from asupervisor.network.hostports.sockets import HostPortSockets
 from asupervisor.network.plugin import PodNetwork
 from asupervisor.network.process import run_program
@@ -36,6 +36,7 @@ class HostPortForwarding:
         self._layout: Layout | None = None
         self._withdrawn: set[str] = set()
         self._rebuilt = False
+        self._tables: dict[int, dict[str, list[str]]] = {}
         self._lock = anyio.Lock()
         self._wanted = 0
         self._applied = 0
@@ -53,6 +54,7 @@ class HostPortForwarding:
         """
         await self._iptables.detect()
         self._layout = layout
+        self._tables.clear()
         await self._change()
 
     def check(self, pod: PodNetwork) -> None:
@@ -124,6 +126,7 @@ class HostPortForwarding:
                 log.warning("%s", error)
             self._published[sandbox_id] = entry
         self._rebuilt = True
+        self._tables.clear()
         await self._change()
 
     async def repair(self) -> None:
@@ -143,6 +146,7 @@ class HostPortForwarding:
         if flushed and not behind:
             log.warning("iptables rules of pods were missing; they are written again")
         if flushed or behind:
+            self._tables.clear()
             await self._change()
 
     def close(self) -> None:
@@ -157,13 +161,36 @@ class HostPortForwarding:
             if self._applied >= mine or self._layout is None:
                 return
             covers, withdrawn = self._wanted, frozenset(self._withdrawn)
-            for family in sorted(self.families):
-                present = await self._iptables.save(family)
-                entries = list(self._published.values())
-                text = restore_text(family, self._layout, entries, present, removable=lambda chain: self._rebuilt or chain in withdrawn)
-                await self._iptables.restore(family, text)
+            failures: list[ServiceError] = []
+            async with anyio.create_task_group() as group:
+                for family in self.families:
+                    group.start_soon(self._write, family, withdrawn, failures)
+            if failures:
+                raise failures[0]
             self._applied = covers
             self._withdrawn -= withdrawn
+
+    async def _write(self, family: int, withdrawn: Collection[str], failures: list[ServiceError]) -> None:
+        """Restore one family. The tables are read once, then remembered; when a restore fails, somebody changed them: read again."""
+        layout, entries, rebuilt = self._layout, list(self._published.values()), self._rebuilt
+        assert layout is not None
+
+        async def write(present: Mapping[str, Sequence[str]]) -> None:
+            text = restore_text(family, layout, entries, present, removable=lambda chain: rebuilt or chain in withdrawn)
+            await self._iptables.restore(family, text)
+            self._tables[family] = restored(present, text)
+
+        remembered = self._tables.pop(family, None)
+        if remembered is not None:
+            try:
+                await write(remembered)
+                return
+            except ServiceError as error:
+                log.info("%s; reading the rules again", error)
+        try:
+            await write(await self._iptables.save(family))
+        except ServiceError as error:
+            failures.append(error)
 
     async def _forget_udp(self, pod: PodNetwork) -> None:
         """Have the kernel forget UDP flows to a pod's host ports: they keep their old way for as long as they last."""

@@ -111,6 +111,28 @@ def restore_text(
     return "".join("\n".join((*lines, "COMMIT")) + "\n" for lines in tables.values())
 
 
+def restored(present: Mapping[str, Sequence[str]], text: str) -> dict[str, list[str]]:
+    """The tables after a restore, as :func:`restore_text` looks at them.
+
+    Args:
+        present: the tables before it.
+        text: the restore's input.
+    """
+    tables = {table: list(lines) for table, lines in present.items()}
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("*"):
+            lines = tables.setdefault(line[1:], [])
+        elif line.startswith((":", "-X ")):
+            chain = line.lstrip(":-X ").split(" ", 1)[0]
+            lines[:] = [other for other in lines if not other.startswith((f":{chain} ", f"-A {chain} "))]
+            if line.startswith(":"):
+                lines.append(line)
+        elif line.startswith("-A "):
+            lines.append(line)
+    return tables
+
+
 def intact(family: int, layout: Layout, published: Iterable[Published], present: Mapping[str, Sequence[str]]) -> bool:
     """Whether every chain and jump that should be there is there; others may have flushed the tables."""
     nat, filters = present.get("nat", ()), present.get("filter", ())

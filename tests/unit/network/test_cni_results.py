@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from asupervisor.network.cni.arguments import attachment_of
+from asupervisor.network.cni.cache import Cached, ResultCache
+from asupervisor.network.cni.execute import Attachment
+from asupervisor.network.cni.result import host_interfaces, in_version, result_addresses
+from asupervisor.network.plugin import PodNetwork, PortMapping
+
+RESULT: dict[str, Any] = {
+    "cniVersion": "1.0.0",
+    "interfaces": [{"name": "cni0"}, {"name": "veth1"}, {"name": "eth0", "sandbox": "/proc/7/ns/net"}],
+    "ips": [
+        {"interface": 2, "address": "10.1.0.5/16", "gateway": "10.1.0.1"},
+        {"interface": 0, "address": "10.1.0.1/16"},
+        {"interface": 2, "address": "FD00::0005/64"},
+        {"address": "10.2.0.9/16"},
+        {"address": "nonsense"},
+    ],
+}
+
+
+def test_every_address_of_the_pod_and_none_of_the_host() -> None:
+    assert result_addresses(RESULT) == ("10.1.0.5", "fd00::5", "10.2.0.9")
+    assert result_addresses({"ip4": {"ip": "10.1.0.5/16"}, "ip6": {"ip": "fd00::5/64"}}) == ("10.1.0.5", "fd00::5")
+    assert result_addresses({"ips": "none"}) == ()
+    assert host_interfaces(RESULT) == ("cni0", "veth1")
+
+
+def test_a_result_is_handed_on_in_the_version_of_the_list() -> None:
+    older = in_version(RESULT, "0.4.0")
+    assert older["cniVersion"] == "0.4.0"
+    assert [entry["version"] for entry in older["ips"][:3]] == ["4", "4", "6"]
+    assert in_version(older, "1.0.0") == RESULT
+    assert "version" not in RESULT["ips"][0]
+
+
+def test_the_cache_is_that_of_libcni(tmp_path: Path) -> None:
+    cache = ResultCache(tmp_path / "results")
+    attachment = Attachment("abc", "/proc/7/ns/net", "eth0", (("IgnoreUnknown", "1"),), {"portMappings": []})
+    cache.write(Cached("net", attachment, b'{"name":"net"}', RESULT))
+    written = json.loads((tmp_path / "results" / "net-abc-eth0").read_bytes())
+    assert written == {
+        "kind": "cniCacheV1",
+        "containerId": "abc",
+        "config": base64.b64encode(b'{"name":"net"}').decode(),
+        "ifName": "eth0",
+        "networkName": "net",
+        "netns": "/proc/7/ns/net",
+        "cniArgs": [["IgnoreUnknown", "1"]],
+        "capabilityArgs": {"portMappings": []},
+        "result": RESULT,
+    }
+    assert cache.find("abc") == [Cached("net", attachment, b'{"name":"net"}', RESULT)]
+    cache.remove("net", "abc", "eth0")
+    cache.remove("net", "abc", "eth0")
+    assert cache.everything() == []
+
+
+def test_a_file_of_libcni_without_the_fields_it_leaves_out_is_read_and_a_broken_one_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "net-abc-eth0").write_text(
+        '{"kind":"cniCacheV1","containerId":"abc","config":"e30=","ifName":"eth0","networkName":"net","result":{"cniVersion":"0.2.0"}}'
+    )
+    (tmp_path / "net-abcd-eth0").write_text("{half")
+    (tmp_path / "net-x-abc-y").write_text('{"kind":"other"}')
+    found = ResultCache(tmp_path).everything()
+    assert [(cached.network, cached.attachment.container_id, cached.attachment.netns) for cached in found] == [("net", "abc", "")]
+    assert ResultCache(tmp_path).find("abcd") == []
+    assert ResultCache(tmp_path / "missing").everything() == []
+
+
+def test_what_plugins_are_told_of_a_pod() -> None:
+    attachment = attachment_of(
+        PodNetwork(
+            sandbox_id="abc",
+            name="web",
+            namespace="shop",
+            uid="u-1",
+            netns="/proc/7/ns/net",
+            port_mappings=(PortMapping("TCP", 80, 8080, "192.0.2.1"), PortMapping("udp", 53, 0)),
+            annotations={"kubernetes.io/ingress-bandwidth": "10M"},
+            dns_servers=("192.0.2.53",),
+            dns_options=("ndots:5",),
+        ),
+        pod_cidr="10.1.0.0/24,fd01::/64",
+    )
+    assert attachment.arguments == (
+        ("IgnoreUnknown", "1"),
+        ("K8S_POD_NAMESPACE", "shop"),
+        ("K8S_POD_NAME", "web"),
+        ("K8S_POD_INFRA_CONTAINER_ID", "abc"),
+        ("K8S_POD_UID", "u-1"),
+    )
+    assert attachment.capability_arguments == {
+        "portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "192.0.2.1"}],
+        "bandwidth": {"ingressRate": 10_000_000, "ingressBurst": 2**31 - 1},
+        "ipRanges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd01::/64"}]],
+        "dns": {"servers": ["192.0.2.53"], "options": ["ndots:5"]},
+    }

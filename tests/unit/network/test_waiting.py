@@ -1,0 +1,164 @@
+"""Who waits for whom: locks by key, the gate, tear-downs that are joined and repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+
+from asupervisor.errors import Internal, RollbackFailed, Unavailable
+from asupervisor.network.plugin import PodNetwork
+from asupervisor.network.serial import Gate, KeyedLock
+from asupervisor.network.teardown import TearDowns
+
+POD = PodNetwork("abc", "web", "default", "u1", netns="/proc/7/ns/net")
+
+
+def test_one_pod_in_order_two_beside_each_other() -> None:
+    async def scenario() -> None:
+        lock, order, first_in = KeyedLock(), [], anyio.Event()
+
+        async def hold(key: str, name: str, leave: anyio.Event) -> None:
+            async with lock.hold(key):
+                order.append(name)
+                first_in.set()
+                await leave.wait()
+
+        leave = anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(hold, "a", "a1", leave)
+            await first_in.wait()
+            group.start_soon(hold, "a", "a2", leave)
+            group.start_soon(hold, "b", "b1", leave)
+            await anyio.wait_all_tasks_blocked()
+            assert order == ["a1", "b1"] and lock.held("a") and lock.held("b")
+            leave.set()
+        assert order == ["a1", "b1", "a2"]
+        assert not lock.held("a")
+
+    anyio.run(scenario)
+
+
+def test_who_wants_to_be_alone_waits_and_is_not_joined() -> None:
+    async def scenario() -> None:
+        gate, order, leave, done = Gate(), [], anyio.Event(), anyio.Event()
+
+        async def share(name: str) -> None:
+            async with gate.shared():
+                order.append(name)
+                await leave.wait()
+
+        async def alone() -> None:
+            async with gate.alone():
+                order.append("alone")
+                await done.wait()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(share, "one")
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(alone)
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(share, "two")
+            await anyio.wait_all_tasks_blocked()
+            assert order == ["one", "two"]
+            leave.set()
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(share, "three")
+            await anyio.wait_all_tasks_blocked()
+            assert order == ["one", "two", "alone"]
+            done.set()
+        assert order == ["one", "two", "alone", "three"]
+
+    anyio.run(scenario)
+
+
+def with_tear_downs(delete: Callable[[PodNetwork], Awaitable[None]], scenario: Callable[[TearDowns], Awaitable[None]]) -> None:
+    async def main() -> None:
+        tear_downs = TearDowns(delete, retry_delay_s=0.01)
+        async with anyio.create_task_group() as group:
+            await group.start(tear_downs.run)
+            await scenario(tear_downs)
+            group.cancel_scope.cancel()
+        with pytest.raises(Unavailable):
+            await tear_downs.finish(POD)
+
+    anyio.run(main)
+
+
+def test_a_tear_down_is_joined_and_survives_its_caller() -> None:
+    calls: list[str] = []
+    started, go = anyio.Event(), anyio.Event()
+
+    async def delete(pod: PodNetwork) -> None:
+        calls.append(pod.netns)
+        started.set()
+        await go.wait()
+
+    async def scenario(tear_downs: TearDowns) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(tear_downs.finish, POD)
+            await started.wait()
+            group.cancel_scope.cancel()
+        async with anyio.create_task_group() as group:
+            group.start_soon(tear_downs.finish, POD)
+            await anyio.wait_all_tasks_blocked()
+            go.set()
+        assert calls == ["/proc/7/ns/net"]
+
+    with_tear_downs(delete, scenario)
+
+
+def test_a_tear_down_that_fails_is_repeated_without_the_namespace() -> None:
+    calls: list[str] = []
+    succeeded = anyio.Event()
+
+    async def delete(pod: PodNetwork) -> None:
+        calls.append(pod.netns)
+        if len(calls) < 3:
+            raise Internal("not yet")
+        succeeded.set()
+
+    async def scenario(tear_downs: TearDowns) -> None:
+        with pytest.raises(Internal, match="not yet"):
+            await tear_downs.finish(POD)
+        assert tear_downs.failed == 1
+        await succeeded.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert (tear_downs.failed, calls) == (0, ["/proc/7/ns/net", "", ""])
+
+    with_tear_downs(delete, scenario)
+
+
+def test_a_defect_in_a_tear_down_reaches_its_caller_and_nobody_else() -> None:
+    async def delete(pod: PodNetwork) -> None:
+        raise ZeroDivisionError
+
+    async def scenario(tear_downs: TearDowns) -> None:
+        with pytest.raises(Internal, match="ZeroDivisionError"):
+            await tear_downs.finish(POD)
+
+    with_tear_downs(delete, scenario)
+
+
+def test_a_set_up_that_fails_is_undone_and_says_when_that_fails() -> None:
+    broken = True
+    deleted: list[str] = []
+
+    async def delete(pod: PodNetwork) -> None:
+        if broken:
+            raise Internal("stuck")
+        deleted.append(pod.sandbox_id)
+
+    async def scenario(tear_downs: TearDowns) -> None:
+        nonlocal broken
+        with pytest.raises(RollbackFailed, match=r"no address.*stuck"):
+            async with tear_downs.unless_complete(POD, 5.0):
+                raise Internal("no address")
+        broken = False
+        with pytest.raises(Internal, match="no address"):
+            async with tear_downs.unless_complete(POD, 5.0):
+                raise Internal("no address")
+        assert deleted == ["abc"]
+
+    with_tear_downs(delete, scenario)
