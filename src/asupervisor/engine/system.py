@@ -13,6 +13,7 @@ from asupervisor.errors import Internal, Unavailable
 
 _MAXIMUM_EVENT_BYTES = 1 << 20
 _CONTAINER_EVENTS = ("create", "start", "die", "destroy", "rename", "update", "oom", "pause", "unpause")
+_TYPED_DISK_USAGE_SINCE = (1, 42)
 _IMAGE_EVENTS = ("pull", "load", "import", "tag", "untag", "delete")
 
 
@@ -40,6 +41,21 @@ class SystemApi:
     async def info(self, timeout_s: float | None = None, through_gate: bool = False) -> Document:
         """``GET /info``: cgroup driver, runtimes, log driver, data root, storage driver."""
         return _document(await self._session.json("GET", "info", "info", timeout_s=timeout_s, through_gate=through_gate), "info")
+
+    async def image_bytes(self, timeout_s: float) -> int:
+        """What the engine's images take on the disk, shared layers once: ``GET /system/df``.
+
+        Before API 1.42 the engine cannot be asked for images alone; then it measures its containers too, which can take long.
+
+        Args:
+            timeout_s: deadline in seconds.
+        """
+        params = {"type": "image"} if self._session.api_version >= _TYPED_DISK_USAGE_SINCE else {}
+        answer: Document = await self._session.json("GET", "system/df", "disk_usage", params=params, timeout_s=timeout_s)
+        for key in ("ImageUsage", "ImagesDiskUsage"):  # since API 1.52
+            if isinstance(answer.get(key), dict):
+                return int(answer[key].get("TotalSize") or 0)
+        return int(answer.get("LayersSize") or 0)
 
     @asynccontextmanager
     async def events(self, timeout_s: float) -> AsyncIterator[AsyncIterator[Document]]:

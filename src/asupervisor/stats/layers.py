@@ -118,6 +118,10 @@ class WritableLayers:
         layer = self._layers.get(container_id)
         return layer.usage if layer else None
 
+    def directories(self) -> list[str]:
+        """Where the known layers are."""
+        return [layer.directory for layer in self._layers.values()]
+
     def total_bytes(self) -> int:
         """All layers together."""
         return sum(layer.usage.used_bytes for layer in self._layers.values() if layer.usage)

@@ -61,7 +61,9 @@ class Stats:
     ) -> None:
         self.layers = layers or WritableLayers()
         self.image_filesystem = ImageFilesystem()
-        """Where the engine keeps its data: set by whoever asks the engine."""
+        """Where the engine keeps its data: see :meth:`set_image_filesystem`."""
+        self.image_filesystem_known = anyio.Event()
+        """Set with the first figures of it."""
         self._containers: dict[str, ContainerTarget] = {}
         self._sandboxes: dict[str, SandboxTarget] = {}
         self._closing: list[ContainerTarget | SandboxTarget] = []
@@ -72,6 +74,11 @@ class Stats:
         self._sample_interval_s = sample_interval_s
         self._lock = anyio.Lock()
         self._arrived = anyio.Event()
+
+    def set_image_filesystem(self, figures: ImageFilesystem) -> None:
+        """Take over what the engine and the kernel say of the file system that images and containers are on."""
+        self.image_filesystem = figures
+        self.image_filesystem_known.set()
 
     def put_container(self, subject: ContainerSubject) -> None:
         """A container is new, or started, stopped or changed; what did not change costs nothing."""

@@ -41,6 +41,7 @@ from asupervisor.network.select import network_plugin
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.events import EventHub
 from asupervisor.node.feed import Feed, pinned_matcher
+from asupervisor.node.image_usage import ImageUsage
 from asupervisor.node.logs import NodeLogs
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import feed_stats
@@ -219,6 +220,7 @@ class Supervisor:
             engine, config.engine_probe_interval_s, config.engine_probe_deadline_s, config.engine_connect_deadline_s, self._check_engine
         )
         await tasks.start(shim.stats.run, name="stats")
+        await tasks.start(ImageUsage(engine, shim.stats).run, name="image usage")
         await tasks.start(shim.logs.run, name="container logs")
         await tasks.start(shim.feed.run, name="node state")
         await tasks.start(partial(run_recovery, shim), name="recovery")

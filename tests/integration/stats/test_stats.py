@@ -214,7 +214,7 @@ def test_writable_layer_against_the_engine(pods: Pods) -> None:
     eventually(lambda: pods.run(writer, "cat /ready 2>/dev/null || true"), "the files are written")
     quiet = pods.container("sleep 1000")
     stats = make(subject(writer), subject(quiet), layers=WritableLayers(interval_s=0.01))
-    stats.image_filesystem = ImageFilesystem(1, "/var/lib/docker")
+    stats.set_image_filesystem(ImageFilesystem(1, "/var/lib/docker"))
     first = read(stats, writer["Id"])[0].writable_layer
     assert first.timestamp > 0 and not first.HasField("used_bytes"), "not known yet, and nobody waits for it"
 

@@ -1,35 +1,36 @@
-"""ImageFsInfo."""
+"""ImageFsInfo, from figures that are kept in the background."""
 
 from __future__ import annotations
 
-import os
-import time
-
-import anyio.to_thread
+import anyio
 
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
 
+_FIRST_FIGURES_S = 1.0
+"""Seconds that a call right after the start may wait for the first figures."""
+
 
 async def image_fs_info(shim: Shim, request: cri.ImageFsInfoRequest) -> cri.ImageFsInfoResponse:
-    """Use of the filesystem that holds the engine's images and writable layers."""
-    root = str(shim.engine.info.get("DockerRootDir") or "")
-    if not root:
-        shim.engine.health.require("measure the image filesystem")
-        raise FailedPrecondition("Docker Engine did not say where its images are")
-    usage = await anyio.to_thread.run_sync(_usage, root)
-    return cri.ImageFsInfoResponse(image_filesystems=[usage], container_filesystems=[usage])
+    """Use of the file system that holds the engine's images and writable layers; both are on the same one.
 
-
-def _usage(root: str) -> cri.FilesystemUsage:
-    try:
-        figures = os.statvfs(root)
-    except OSError as error:
-        raise FailedPrecondition(f"the engine's data root {root} cannot be measured: {error}") from error
-    return cri.FilesystemUsage(
-        timestamp=time.time_ns(),
-        fs_id=cri.FilesystemIdentifier(mountpoint=root),
-        used_bytes=cri.UInt64Value(value=(figures.f_blocks - figures.f_bfree) * figures.f_frsize),
-        inodes_used=cri.UInt64Value(value=figures.f_files - figures.f_ffree),
+    Raises:
+        FailedPrecondition: it could not be measured yet.
+    """
+    with anyio.move_on_after(_FIRST_FIGURES_S):
+        await shim.stats.image_filesystem_known.wait()
+    figures = shim.stats.image_filesystem
+    if not figures.mountpoint:
+        shim.engine.health.require("measure the image file system")
+        raise FailedPrecondition("Docker Engine did not say yet where its images are, or they are not on this machine")
+    images = cri.FilesystemUsage(
+        timestamp=figures.time_ns,
+        fs_id=cri.FilesystemIdentifier(mountpoint=figures.mountpoint),
+        used_bytes=cri.UInt64Value(value=figures.used_bytes),
+        inodes_used=cri.UInt64Value(value=figures.inodes_used),
     )
+    containers = cri.FilesystemUsage()
+    containers.CopyFrom(images)
+    containers.used_bytes.value = figures.container_used_bytes
+    return cri.ImageFsInfoResponse(image_filesystems=[images], container_filesystems=[containers])

@@ -1,0 +1,60 @@
+"""Which directory the engine's images are under, and what its file system says."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from asupervisor.stats.subjects import ImageFilesystem
+
+_SNAPSHOTTER = "io.containerd.snapshotter.v1"
+_CONTENT = "io.containerd.content.v1.content"
+_SYSTEM_CONTAINERD = "/var/lib/containerd"
+
+
+def image_root(info: Mapping[str, Any], layers: Iterable[str]) -> str:
+    """The directory that holds images and writable layers.
+
+    That is DockerRootDir, except with the containerd image store: then it is containerd's root, which no engine tells. It shows
+    in the path of any writable layer; without one it is the root of the containerd that the engine runs itself, or the
+    system's.
+
+    Args:
+        info: the engine's ``/info``.
+        layers: directories of writable layers.
+
+    Returns:
+        A path; empty before the engine said anything.
+    """
+    root = str(info.get("DockerRootDir") or "")
+    if not uses_containerd_store(info):
+        return root
+    for layer in layers:
+        before, found, _ = layer.partition(f"/{_SNAPSHOTTER}.")
+        if found:
+            return before
+    likely = (f"{root}/containerd/daemon", _SYSTEM_CONTAINERD)
+    return next((path for path in likely if os.path.isdir(f"{path}/{_CONTENT}")), root)
+
+
+def uses_containerd_store(info: Mapping[str, Any]) -> bool:
+    """Whether the engine keeps images in containerd: it says so in the status of its storage driver."""
+    return any(len(pair) > 1 and str(pair[1]) == _SNAPSHOTTER for pair in info.get("DriverStatus") or [])
+
+
+def measure(root: str, image_bytes: int | None, container_bytes: int) -> ImageFilesystem:
+    """The figures of a file system; blocks, and for long where that file system hangs.
+
+    Args:
+        root: a directory on it.
+        image_bytes: what the engine says that its images take; None takes what is used of the file system.
+        container_bytes: what the writable layers take.
+
+    Raises:
+        OSError: the directory is not there.
+    """
+    figures = os.statvfs(root)
+    used = (figures.f_blocks - figures.f_bfree) * figures.f_frsize if image_bytes is None else image_bytes
+    return ImageFilesystem(time.time_ns(), root, used, figures.f_files - figures.f_ffree, container_bytes)

@@ -1,0 +1,49 @@
+"""ImageFsInfo against the engine's and the kernel's own answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import anyio
+
+from asupervisor.proto import cri
+from asupervisor.remote import RemoteImageService
+from asupervisor.supervisor import Supervisor
+from tests.harness.engine import Engine, eventually
+from tests.harness.service import Service, service_config
+
+
+def test_image_filesystem_against_the_engine_and_the_kernel(service: Service, engine: Engine) -> None:
+    async def ask() -> cri.ImageFsInfoResponse:
+        async with RemoteImageService.connect(service.endpoint) as images:
+            return await images.image_fs_info()
+
+    root = engine.request("GET", "/info")[1]["DockerRootDir"]
+    layers = engine.request("GET", "/system/df")[1]["LayersSize"]
+
+    def settled() -> cri.ImageFsInfoResponse | None:
+        answer = anyio.run(ask)
+        return answer if answer.image_filesystems[0].used_bytes.value == layers else None
+
+    answer = eventually(settled, f"images that take {layers} bytes")
+    figures, containers = answer.image_filesystems[0], answer.container_filesystems[0]
+    assert figures.timestamp > 0
+    assert figures.fs_id.mountpoint == containers.fs_id.mountpoint == root
+    kernel = os.statvfs(root)
+    assert abs(figures.inodes_used.value - (kernel.f_files - kernel.f_ffree)) < 10_000
+    assert layers > 0
+
+
+def test_the_answer_is_there_with_the_first_call_and_with_a_frozen_engine(engine: Engine, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Supervisor(service_config(engine, tmp_path)) as supervisor:
+            assert (await supervisor.images.image_fs_info()).image_filesystems[0].used_bytes.value > 0
+            engine.signal(19)
+            try:
+                with anyio.fail_after(5):
+                    assert (await supervisor.images.image_fs_info()).image_filesystems[0].used_bytes.value > 0
+            finally:
+                engine.signal(18)
+
+    anyio.run(main)

@@ -1,0 +1,42 @@
+"""Which directory images are under."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from asupervisor.stats.filesystem import image_root, measure, uses_containerd_store
+
+CONTAINERD = {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+OVERLAY = {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]]}
+
+
+def test_the_engines_own_store_is_under_its_root() -> None:
+    assert image_root({"DockerRootDir": "/data", **OVERLAY}, ["/data/overlay2/x/diff"]) == "/data"
+    assert image_root({}, []) == ""
+    assert not uses_containerd_store(OVERLAY) and not uses_containerd_store({"DriverStatus": None})
+
+
+def test_the_containerd_store_shows_in_any_layer() -> None:
+    info = {"DockerRootDir": "/data", **CONTAINERD}
+    layers = ["/elsewhere", "/var/lib/other/io.containerd.snapshotter.v1.overlayfs/snapshots/7/fs"]
+    assert image_root(info, layers) == "/var/lib/other"
+
+
+def test_the_containerd_store_before_the_first_container(tmp_path: Path) -> None:
+    info = {"DockerRootDir": str(tmp_path), **CONTAINERD}
+    own = tmp_path / "containerd" / "daemon"
+    (own / "io.containerd.content.v1.content").mkdir(parents=True)
+    assert image_root(info, []) == str(own)
+
+
+def test_figures_of_a_file_system(tmp_path: Path) -> None:
+    whole, known = measure(str(tmp_path), None, 5), measure(str(tmp_path), 7, 5)
+    kernel = os.statvfs(tmp_path)
+    assert 0 < whole.used_bytes <= kernel.f_blocks * kernel.f_frsize
+    assert (known.used_bytes, known.container_used_bytes, known.mountpoint) == (7, 5, str(tmp_path))
+    assert known.time_ns > 0
+    with pytest.raises(FileNotFoundError):
+        measure(str(tmp_path / "none"), None, 0)
