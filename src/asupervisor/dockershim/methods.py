@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
+from asupervisor.dockershim.container.checkpoint import checkpoint_container
 from asupervisor.dockershim.container.create import create_container
 from asupervisor.dockershim.container.events import get_container_events
 from asupervisor.dockershim.container.exec_sync import exec_sync
@@ -19,6 +20,7 @@ from asupervisor.dockershim.container.start import start_container
 from asupervisor.dockershim.container.stats import container_stats, list_container_stats, stream_container_stats
 from asupervisor.dockershim.container.status import container_status
 from asupervisor.dockershim.container.stop import stop_container
+from asupervisor.dockershim.container.update import update_container_resources
 from asupervisor.dockershim.image.fs_info import image_fs_info
 from asupervisor.dockershim.image.list import list_images, stream_images
 from asupervisor.dockershim.image.pull import pull_image
@@ -26,6 +28,7 @@ from asupervisor.dockershim.image.remove import remove_image
 from asupervisor.dockershim.image.status import image_status
 from asupervisor.dockershim.runtime.config import runtime_config, update_runtime_config
 from asupervisor.dockershim.runtime.status import status
+from asupervisor.dockershim.sandbox.checkpoint import checkpoint_pod, restore_pod
 from asupervisor.dockershim.sandbox.list import list_pod_sandbox, stream_pod_sandboxes
 from asupervisor.dockershim.sandbox.metrics import (
     list_metric_descriptors,
@@ -37,6 +40,7 @@ from asupervisor.dockershim.sandbox.run import run_pod_sandbox
 from asupervisor.dockershim.sandbox.stats import list_pod_sandbox_stats, pod_sandbox_stats, stream_pod_sandbox_stats
 from asupervisor.dockershim.sandbox.status import pod_sandbox_status
 from asupervisor.dockershim.sandbox.stop import stop_pod_sandbox
+from asupervisor.dockershim.sandbox.update import update_pod_sandbox_resources
 from asupervisor.dockershim.shim import Shim
 from asupervisor.dockershim.streaming.attach import attach
 from asupervisor.dockershim.streaming.exec import exec_
@@ -65,6 +69,11 @@ _UNARY: dict[str, Unary] = {
     "StopContainer": stop_container,
     "RemoveContainer": remove_container,
     "ContainerStatus": container_status,
+    "UpdateContainerResources": update_container_resources,
+    "UpdatePodSandboxResources": update_pod_sandbox_resources,
+    "CheckpointContainer": checkpoint_container,
+    "CheckpointPod": checkpoint_pod,
+    "RestorePod": restore_pod,
     "ReopenContainerLog": reopen_container_log,
     "ListContainers": list_containers,
     "ContainerStats": container_stats,

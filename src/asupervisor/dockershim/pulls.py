@@ -14,12 +14,21 @@ from anyio.abc import TaskGroup
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.session import Document
-from asupervisor.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
+from asupervisor.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    PermissionDenied,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+)
 from asupervisor.node.feed import Feed
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.images import Reference
-from asupervisor.translate.pull_errors import pull_error
+from asupervisor.translate.pull_errors import pull_error, refused_pull
 
 _logger = logging.getLogger("asupervisor.dockershim.pulls")
 
@@ -102,11 +111,17 @@ class Pulls:
 
     async def _follow(self, reference: Reference, auth: Document | None) -> None:
         with anyio.move_on_after(self._progress_deadline_s) as scope:
-            async with self._engine.images.pull(reference.repository, reference.digest or reference.tag, auth) as progress:
-                async for step in progress:
-                    scope.deadline = anyio.current_time() + self._progress_deadline_s
-                    if "error" in step:
-                        raise pull_error(reference.name, step)
+            try:
+                async with self._engine.images.pull(reference.repository, reference.digest or reference.tag, auth) as progress:
+                    async for step in progress:
+                        scope.deadline = anyio.current_time() + self._progress_deadline_s
+                        if "error" in step:
+                            raise pull_error(reference.name, step)
+            except (Internal, NotFound, FailedPrecondition, Unauthenticated, PermissionDenied) as error:
+                if error.operation != "pull_image":
+                    raise
+                # Before anything was loaded, the engine gives a registry's refusal as an HTTP status of its own.
+                raise refused_pull(reference.name, error) from error
         if scope.cancelled_caught:
             raise DeadlineExceeded(
                 f"pulling {reference.name} made no progress for {self._progress_deadline_s:g} s",

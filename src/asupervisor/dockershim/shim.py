@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from asupervisor.config import Config
+from asupervisor.dockershim.accounts import ImageAccounts
 from asupervisor.dockershim.operations import Operations
 from asupervisor.dockershim.pause import PauseImage
 from asupervisor.dockershim.pulls import Pulls
@@ -43,5 +44,6 @@ class Shim:
     operations: Operations
     pause: PauseImage
     pulls: Pulls
+    accounts: ImageAccounts
     streaming: StreamingService
     on_step: StepObserver = no_observer

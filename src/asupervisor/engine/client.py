@@ -62,6 +62,10 @@ class EngineClient:
         """Names of the OCI runtimes that the engine has: the CRI's runtime handlers."""
         return tuple(sorted(self.info.get("Runtimes") or {}))
 
+    def has_security(self, name: str) -> bool:
+        """Whether the engine confines containers by ``selinux``, ``apparmor``, ``seccomp``, … (``/info`` SecurityOptions)."""
+        return any(option.split(",")[0] == f"name={name}" for option in self.info.get("SecurityOptions") or [])
+
     @property
     def cgroup_driver(self) -> str:
         """``cgroupfs`` or ``systemd``; empty before the engine was asked."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import posixpath
+import tarfile
 from typing import Any
 
 import orjson
 
 from asupervisor.engine.session import Document, EngineSession
-from asupervisor.errors import NotFound
+from asupervisor.errors import NotFound, ResourceExhausted
 
 OWNED_LABEL = "io.kubernetes.docker.type"
 """Only containers that carry this label are ours; every list asks the engine for nothing else."""
+
+_LINKS = 8
+"""Symbolic links that are followed to a file."""
 
 
 class ContainersApi:
@@ -25,6 +31,12 @@ class ContainersApi:
         answer: list[Document] = await self._session.json(
             "GET", "containers/json", "list_containers", params=params, through_gate=through_gate, timeout_s=timeout_s
         )
+        return answer
+
+    async def list_using(self, image: str) -> list[Document]:
+        """Containers, of whomever, whose image is this one or descends from it, running or not."""
+        params = {"all": "1", "filters": orjson.dumps({"ancestor": [image]}).decode()}
+        answer: list[Document] = await self._session.json("GET", "containers/json", "list_containers", image, params=params)
         return answer
 
     async def inspect(self, container: str, through_gate: bool = False, timeout_s: float | None = None) -> Document:
@@ -81,6 +93,37 @@ class ContainersApi:
     async def update(self, container: str, body: Document) -> None:
         """``POST /containers/{id}/update``: resources of a container that exists."""
         await self._session.json("POST", f"containers/{container}/update", "update_container", container, body=body)
+
+    async def read_file(self, container: str, path: str, limit_bytes: int = 4 << 20) -> bytes:
+        """``GET /containers/{id}/archive`` of one regular file, running or not; symbolic links are followed.
+
+        Args:
+            path: absolute, in the container.
+            limit_bytes: of the archive; what is beyond is an error.
+
+        Raises:
+            NotFound: no such file in the container.
+            ResourceExhausted: it is longer than the limit.
+        """
+        for _ in range(_LINKS):
+            async with self._session.response(
+                "GET", f"containers/{container}/archive", "read_file", container, params={"path": path}, stream=True
+            ) as response:
+                content = bytearray()
+                async for chunk in response.content.iter_any():
+                    content += chunk
+                    if len(content) > limit_bytes:
+                        raise ResourceExhausted(f"{path} of container {container[:12]} is longer than {limit_bytes} bytes")
+            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+                member = archive.next()
+                if member is not None and member.issym():
+                    path = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
+                    continue
+                file = archive.extractfile(member) if member is not None else None
+                if file is None:
+                    break
+                return file.read()
+        raise NotFound(f"{path} of container {container[:12]} is no file", operation="read_file", subject=container)
 
     async def create_exec(self, container: str, body: Document) -> str:
         """``POST /containers/{id}/exec``; returns the exec's id.

@@ -8,9 +8,11 @@ from typing import Any
 
 from asupervisor.node.records import ContainerId, ContainerRecord, ImageId, ImageRecord, SandboxId, SandboxRecord, encode_field
 from asupervisor.proto import cri
+from asupervisor.translate.accounts import cri_user
+from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.images import cri_image
-from asupervisor.translate.labels import LOG_PATH_LABEL, SANDBOX_ID_LABEL, split_labels
+from asupervisor.translate.labels import CGROUP_LABEL, LOG_PATH_LABEL, SANDBOX_ID_LABEL, split_labels
 from asupervisor.translate.mounts import cri_mounts
 from asupervisor.translate.names import parse_container_name
 from asupervisor.translate.namespaces import sandbox_namespaces
@@ -37,6 +39,7 @@ def sandbox_record(document: dict[str, Any], checkpoint: Checkpoint | None, addr
     host_network = host_config.get("NetworkMode") == "host"
     runtime = str(host_config.get("Runtime") or "")
     handler = checkpoint.runtime_handler if checkpoint is not None and checkpoint.runtime_handler is not None else runtime
+    asked_pod_pid = checkpoint is not None and checkpoint.extra.get("pid") == "POD"
     status = cri.PodSandboxStatus(
         id=document["Id"],
         metadata=_pod_metadata(document["Name"], checkpoint),
@@ -45,7 +48,7 @@ def sandbox_record(document: dict[str, Any], checkpoint: Checkpoint | None, addr
         labels=labels,
         annotations=annotations,
         runtime_handler=handler,
-        linux=cri.LinuxPodSandboxStatus(namespaces=cri.Namespace(options=sandbox_namespaces(host_config))),
+        linux=cri.LinuxPodSandboxStatus(namespaces=cri.Namespace(options=sandbox_namespaces(host_config, asked_pod_pid))),
         network=cri.PodSandboxNetworkStatus(),
     )
     if not host_network:
@@ -55,6 +58,7 @@ def sandbox_record(document: dict[str, Any], checkpoint: Checkpoint | None, addr
         engine_name=str(document["Name"]).removeprefix("/"),
         runtime=runtime,
         host_network=host_network,
+        privileged=bool(host_config.get("Privileged")),
         pid=int(document["State"].get("Pid") or 0),
         known_to_engine=True,
         complete=complete,
@@ -79,6 +83,7 @@ def checkpoint_only_record(sandbox_id: str, checkpoint: Checkpoint) -> SandboxRe
         engine_name="",
         runtime="",
         host_network=checkpoint.host_network,
+        privileged=False,
         pid=0,
         known_to_engine=False,
         complete=False,
@@ -156,9 +161,10 @@ def container_record(document: dict[str, Any], image_of: ImageLookup, note: str 
         message="; ".join(filter(None, (facts.message, note))),
         labels=labels,
         annotations=annotations,
-        mounts=cri_mounts(document),
+        mounts=cri_mounts(document, lambda reference: _image_id(reference, image_of)),
         log_path=engine_labels.get(LOG_PATH_LABEL, ""),
-        resources=cri.ContainerResources(linux=cri_resources(host_config)),
+        resources=cri.ContainerResources(linux=cri_resources(host_config, CgroupSettings.from_label(engine_labels.get(CGROUP_LABEL, "")))),
+        user=cri_user(document),
         stop_signal=cri_signal(str(config.get("StopSignal") or "")),  # type: ignore[arg-type]
     )
     driver_data = (document.get("GraphDriver") or {}).get("Data") or {}
@@ -182,6 +188,11 @@ def container_record(document: dict[str, Any], image_of: ImageLookup, note: str 
         status_bytes=b"",
     )
     return with_image(record, image_of(status.image_id))
+
+
+def _image_id(reference: str, image_of: ImageLookup) -> str:
+    image = image_of(reference)
+    return str(image.id) if image is not None else ""
 
 
 def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerRecord:

@@ -221,7 +221,7 @@ class Feed:
             self._store.put_container(self._container(document))
 
     def _container(self, document: Document) -> ContainerRecord:
-        return container_record(document, self._store.images.get, self._logs.note(str(document["Id"])))
+        return container_record(document, self._store.image, self._logs.note(str(document["Id"])))
 
     async def _read_images(self) -> list[ImageRecord]:
         """Images are listed as a whole; one that has kept its names is not inspected again."""

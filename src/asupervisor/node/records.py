@@ -51,6 +51,7 @@ class SandboxRecord:
         engine_name: the engine container's name, without the slash; empty when only a checkpoint knows the sandbox.
         runtime: the OCI runtime that the engine chose or was given.
         host_network: whether it shares the host's network.
+        privileged: whether it may hold privileged containers.
         pid: of its process in our pid namespace; 0 when it does not run.
         known_to_engine: False when only a checkpoint is left of it.
         complete: every step of RunPodSandbox holds.
@@ -74,6 +75,7 @@ class SandboxRecord:
     status_bytes: bytes = field(repr=False)
     """``PodSandboxStatusResponse.status``."""
     log_config: Mapping[str, Any] = field(default_factory=dict)
+    privileged: bool = False
 
     @property
     def ready(self) -> bool:

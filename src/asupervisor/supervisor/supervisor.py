@@ -18,7 +18,8 @@ from types import TracebackType
 import anyio
 from anyio.abc import TaskGroup
 
-from asupervisor.config import EMBEDDED_PAUSE_IMAGE, Config, uses_legacy_cadvisor_stats
+from asupervisor.config import EMBEDDED_PAUSE_IMAGE, MANAGED_ENGINE, Config, uses_legacy_cadvisor_stats
+from asupervisor.dockershim.accounts import ImageAccounts
 from asupervisor.dockershim.boundary import Boundary
 from asupervisor.dockershim.health import HealthService
 from asupervisor.dockershim.operations import Operations
@@ -31,6 +32,7 @@ from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
 from asupervisor.dockershim.streaming.backend import EngineBackend
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import resolve_endpoint
+from asupervisor.engine.managed import managed_engine
 from asupervisor.engine.probe import Probe
 from asupervisor.engine.runtime_cgroups import keep_in_cgroup
 from asupervisor.errors import ConfigError, FailedPrecondition, InvalidArgument, ServiceError
@@ -200,7 +202,11 @@ class Supervisor:
         stack.enter_context(owned_socket_path(path))
         checkpoints = CheckpointStore(root)
         await checkpoints.load()
-        engine = EngineClient(resolve_endpoint(config.docker_endpoint), config.runtime_request_timeout_s, _EngineMetrics(self.metrics))
+        if config.docker_endpoint == MANAGED_ENGINE:
+            endpoint = (await stack.enter_async_context(managed_engine(root))).endpoint
+        else:
+            endpoint = resolve_endpoint(config.docker_endpoint)
+        engine = EngineClient(endpoint, config.runtime_request_timeout_s, _EngineMetrics(self.metrics))
         await engine.open()
         stack.push_async_callback(_shielded, engine.close)
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -220,7 +226,7 @@ class Supervisor:
             engine, config.engine_probe_interval_s, config.engine_probe_deadline_s, config.engine_connect_deadline_s, self._check_engine
         )
         await tasks.start(shim.stats.run, name="stats")
-        await tasks.start(ImageUsage(engine, shim.stats).run, name="image usage")
+        await tasks.start(ImageUsage(engine, shim.store, shim.stats).run, name="image usage")
         await tasks.start(shim.logs.run, name="container logs")
         await tasks.start(shim.feed.run, name="node state")
         await tasks.start(partial(run_recovery, shim), name="recovery")
@@ -265,6 +271,7 @@ class Supervisor:
             on_resync=lambda seconds: metrics.resyncs.add(),
             logs=NodeLogs(logs),
         )
+        operations = Operations(tasks)
         return Shim(
             config=self.config,
             engine=engine,
@@ -275,7 +282,8 @@ class Supervisor:
             feed=feed,
             checkpoints=checkpoints,
             network=network,
-            operations=Operations(tasks),
+            operations=operations,
+            accounts=ImageAccounts(engine, operations),
             pause=pause,
             pulls=Pulls(tasks, engine, feed, store, self.config.image_pull_progress_deadline_s),
             streaming=StreamingService(self.config.streaming, EngineBackend(engine, store, dialer), observe=metrics.streaming_session),

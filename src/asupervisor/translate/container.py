@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from asupervisor.errors import InvalidArgument
+from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
-from asupervisor.translate.labels import container_labels
+from asupervisor.translate.accounts import Identity
+from asupervisor.translate.cgroup_files import CgroupSettings
+from asupervisor.translate.labels import CGROUP_LABEL, check_labels, container_labels
 from asupervisor.translate.mounts import engine_mounts
 from asupervisor.translate.names import container_name
 from asupervisor.translate.namespaces import container_modes
@@ -15,6 +17,8 @@ from asupervisor.translate.security import ReadProfile, container_security
 from asupervisor.translate.signals import engine_signal
 
 _SHM_BYTES = 64 << 20
+CDI_SINCE = (1, 50)
+"""The API by which an engine tells its CDI devices."""
 
 
 def check_container_config(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> None:
@@ -32,6 +36,17 @@ def check_container_config(config: cri.ContainerConfig, sandbox_config: cri.PodS
         raise InvalidArgument(f"{subject}: no image is named")
     if config.HasField("windows"):
         raise InvalidArgument(f"{subject}: this node runs Linux; the windows config cannot be applied")
+    if not 0 < len(config.metadata.name) <= 255:
+        raise InvalidArgument(f"{subject}: a container name has at most 255 bytes")
+    check_labels(config.labels, subject)
+    for entry in config.envs:
+        if not entry.key or "=" in entry.key:
+            raise InvalidArgument(f'{subject}: "{entry.key}" is no name of an environment variable')
+    for device in config.devices:
+        if not device.host_path:
+            raise InvalidArgument(f'{subject}: a device "{device.container_path}" has no host_path')
+        if set(device.permissions) - set("rwm"):
+            raise InvalidArgument(f'{subject}: the permissions "{device.permissions}" of device {device.host_path} are not of r, w and m')
     if config.log_path.startswith("/"):
         raise InvalidArgument(f'{subject}: log_path "{config.log_path}" must be relative to the sandbox\'s log_directory')
 
@@ -61,10 +76,15 @@ def container_body(
     *,
     sandbox_id: str,
     runtime: str,
+    on_host_network: bool,
     target_id: str,
+    identity: Identity,
+    cgroup: CgroupSettings,
     cgroup_driver: str,
     api_version: tuple[int, int],
     oom_floor: int | None,
+    selinux_enabled: bool,
+    apparmor_enabled: bool,
     read_profile: ReadProfile,
     log_config: dict[str, Any] | None,
 ) -> dict[str, Any]:
@@ -75,10 +95,14 @@ def container_body(
         sandbox_config: of its sandbox.
         sandbox_id: the sandbox's full id.
         runtime: the sandbox's OCI runtime.
+        on_host_network: whether the sandbox is.
         target_id: full id of the container whose pid namespace it joins (TARGET); empty for none.
+        identity: as whom it runs.
+        cgroup: what is written to its cgroup files once it runs.
         cgroup_driver: the engine's.
         api_version: the engine's.
         oom_floor: the lowest oom_score_adj that it can give; None for no limit.
+        selinux_enabled, apparmor_enabled: what the engine's host has.
         read_profile: reads localhost seccomp profiles.
         log_config: how much the engine keeps of its log; None for the engine's default.
 
@@ -87,27 +111,39 @@ def container_body(
     """
     subject = container_subject(config, sandbox_config)
     context = config.linux.security_context
-    user, security = container_security(context, read_profile, subject)
+    security = container_security(context, identity.groups, read_profile, apparmor_enabled, subject)
+    if not config.linux.HasField("security_context") and not context.privileged:
+        # Nobody said which paths to mask, which is not the same as saying that none are.
+        del security["MaskedPaths"], security["ReadonlyPaths"]
+    mounts, binds = engine_mounts(list(config.mounts), api_version, selinux_enabled, subject)
+    labels = container_labels(config.labels, config.annotations, sandbox_id, log_path(config, sandbox_config))
+    if cgroup:
+        labels[CGROUP_LABEL] = cgroup.label()
     body: dict[str, Any] = {
         "Image": config.image.image,
         "Entrypoint": list(config.command) or None,
         "Cmd": list(config.args) or None,
         "Env": _environment(config, subject),
         "WorkingDir": config.working_dir,
-        "User": user,
-        "Labels": container_labels(config.labels, config.annotations, sandbox_id, log_path(config, sandbox_config)),
+        "User": identity.user,
+        "Labels": labels,
         "OpenStdin": config.stdin,
         "StdinOnce": config.stdin_once,
         "Tty": config.tty,
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
-            **container_modes(context.namespace_options, sandbox_id, target_id, subject),
+            **container_modes(context.namespace_options, sandbox_id, on_host_network, target_id, subject),
             **security,
             **engine_resources(config.linux.resources, oom_floor, subject),
             "CgroupParent": cgroup_parent(sandbox_config.linux.cgroup_parent, cgroup_driver),
-            "Mounts": engine_mounts(list(config.mounts), api_version, subject),
+            "Mounts": mounts,
+            "Binds": binds,
             "Devices": [
-                {"PathOnHost": device.host_path, "PathInContainer": device.container_path, "CgroupPermissions": device.permissions}
+                {
+                    "PathOnHost": device.host_path,
+                    "PathInContainer": device.container_path or device.host_path,
+                    "CgroupPermissions": device.permissions or "rwm",
+                }
                 for device in config.devices
             ],
             "RestartPolicy": {"Name": "no"},
@@ -118,6 +154,11 @@ def container_body(
     if log_config is not None:
         body["HostConfig"]["LogConfig"] = log_config
     if config.CDI_devices:
+        if api_version < CDI_SINCE:
+            raise FailedPrecondition(
+                f"{subject}: CDI devices need Docker Engine API {CDI_SINCE[0]}.{CDI_SINCE[1]} (Docker 28.3); "
+                f"this engine speaks {api_version[0]}.{api_version[1]}"
+            )
         body["HostConfig"]["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [device.name for device in config.CDI_devices]}]
     if config.stop_signal != cri.SIGNAL_RUNTIME_DEFAULT:
         body["StopSignal"] = engine_signal(config.stop_signal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from asupervisor.errors import InvalidArgument
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME
 
 TYPE_LABEL = "io.kubernetes.docker.type"
@@ -13,7 +14,9 @@ SANDBOX_ID_LABEL = "io.kubernetes.sandbox.id"
 LOG_PATH_LABEL = "io.kubernetes.container.logpath"
 CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
 ANNOTATION_PREFIX = "annotation."
-_INTERNAL = (TYPE_LABEL, SANDBOX_ID_LABEL, LOG_PATH_LABEL)
+CGROUP_LABEL = "io.kubernetes.docker.cgroup"
+"""What is to be written to the container's cgroup files once it runs; see :mod:`asupervisor.translate.cgroup_files`."""
+_INTERNAL = (TYPE_LABEL, SANDBOX_ID_LABEL, LOG_PATH_LABEL, CGROUP_LABEL)
 
 
 def sandbox_labels(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:
@@ -24,6 +27,17 @@ def sandbox_labels(labels: Mapping[str, str], annotations: Mapping[str, str]) ->
 def container_labels(labels: Mapping[str, str], annotations: Mapping[str, str], sandbox_id: str, log_path: str) -> dict[str, str]:
     """Engine labels of a container; ``log_path`` is absolute or empty."""
     return {**_merged(labels, annotations), TYPE_LABEL: TYPE_CONTAINER, SANDBOX_ID_LABEL: sandbox_id, LOG_PATH_LABEL: log_path}
+
+
+def check_labels(labels: Mapping[str, str], subject: str) -> None:
+    """Refuse labels that could not be given back as they are.
+
+    Raises:
+        InvalidArgument: it names the key.
+    """
+    for key in labels:
+        if key in _INTERNAL or key.startswith(ANNOTATION_PREFIX):
+            raise InvalidArgument(f'{subject}: the label "{key}" is reserved: it could not be told from what this service keeps there')
 
 
 def _merged(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:

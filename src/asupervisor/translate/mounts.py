@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
@@ -25,14 +26,36 @@ IMAGE_MOUNTS_SINCE = (1, 48)
 RECURSIVE_READ_ONLY_SINCE = (1, 44)
 
 
-def engine_mounts(mounts: list[cri.Mount], api_version: tuple[int, int], subject: str) -> list[dict[str, Any]]:
-    """HostConfig.Mounts; host paths must be resolved and checked by the caller.
+def engine_mounts(
+    mounts: list[cri.Mount], api_version: tuple[int, int], selinux_enabled: bool, subject: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """HostConfig.Mounts and HostConfig.Binds; host paths must be resolved and checked by the caller.
+
+    The engine relabels files for SELinux only in its older form, Binds. A host without SELinux has nothing to relabel.
 
     Raises:
         InvalidArgument: a mount without a container path, or a combination that the CRI forbids.
         FailedPrecondition: what this engine's API cannot do yet; the message names the version that can.
     """
-    return [_engine_mount(mount, api_version, subject) for mount in mounts]
+    entries, binds = [], []
+    for mount in mounts:
+        entry = _engine_mount(mount, api_version, subject)
+        if mount.selinux_relabel and selinux_enabled and entry["Type"] == "bind":
+            binds.append(_relabelled(mount, subject))
+        else:
+            entries.append(entry)
+    return entries, binds
+
+
+def _relabelled(mount: cri.Mount, subject: str) -> str:
+    where = f"{subject}: mount {mount.container_path}"
+    if ":" in mount.host_path or ":" in mount.container_path:
+        raise InvalidArgument(f"{where}: selinux_relabel is not possible for a path with a colon")
+    if mount.recursive_read_only:
+        raise FailedPrecondition(f"{where}: Docker Engine cannot relabel a recursive read-only mount")
+    # "z", shared: with "Z" the first container of a pod would lock the others out.
+    options = ["z", _PROPAGATION[mount.propagation], *(["ro"] if mount.readonly else [])]
+    return f"{mount.host_path}:{mount.container_path}:{','.join(options)}"
 
 
 def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) -> dict[str, Any]:
@@ -46,6 +69,10 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
     if mount.HasField("image") and mount.image.image:
         if mount.host_path:
             raise InvalidArgument(f"{where}: has both an image and a host_path")
+        if not mount.readonly:
+            raise InvalidArgument(f"{where}: an image is mounted read-only; readonly must be set")
+        if mount.propagation != cri.PROPAGATION_PRIVATE:
+            raise InvalidArgument(f"{where}: an image is mounted with PROPAGATION_PRIVATE only")
         if api_version < IMAGE_MOUNTS_SINCE:
             raise FailedPrecondition(
                 f"{where}: image volumes need Docker Engine API {IMAGE_MOUNTS_SINCE[0]}.{IMAGE_MOUNTS_SINCE[1]} (Docker 28); "
@@ -57,6 +84,8 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
         return entry
     if not mount.host_path:
         raise InvalidArgument(f"{where}: has no host_path")
+    if mount.image_sub_path:
+        raise InvalidArgument(f"{where}: image_sub_path is given without an image")
     bind: dict[str, Any] = {"Propagation": _PROPAGATION[mount.propagation]}
     if mount.recursive_read_only:
         if not mount.readonly:
@@ -75,11 +104,15 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
     return {"Type": "bind", "Source": mount.host_path, "Target": mount.container_path, "ReadOnly": mount.readonly, "BindOptions": bind}
 
 
-def cri_mounts(document: dict[str, Any]) -> list[cri.Mount]:
+def cri_mounts(document: dict[str, Any], image_id_of: Callable[[str], str] = lambda reference: "") -> list[cri.Mount]:
     """Mounts of a container as they are, out of its inspect document.
 
     What was asked for (HostConfig) tells recursion and image; what is there (Mounts) tells the rest, so that a mount made by an image's
     VOLUME is left out and a container made by a peer with ``Binds`` is read too.
+
+    Args:
+        document: the inspect document.
+        image_id_of: the id of an image that is mounted, by its reference; empty where the node has it no more.
     """
     asked = {entry.get("Target"): entry for entry in (document.get("HostConfig") or {}).get("Mounts") or []}
     mounts = []
@@ -97,17 +130,17 @@ def cri_mounts(document: dict[str, Any]) -> list[cri.Mount]:
                 )
             )
         elif entry.get("Type") == "image" or wanted.get("Type") == "image":
-            mounts.append(_image_mount(wanted or {"Target": target, "Source": entry.get("Source", "")}))
+            mounts.append(_image_mount(wanted or {"Target": target, "Source": entry.get("Source", "")}, image_id_of))
     # An engine may list image mounts only as asked for, and not at all before the start.
-    mounts += [_image_mount(entry) for entry in asked.values() if entry.get("Type") == "image"]
+    mounts += [_image_mount(entry, image_id_of) for entry in asked.values() if entry.get("Type") == "image"]
     return mounts
 
 
-def _image_mount(entry: dict[str, Any]) -> cri.Mount:
+def _image_mount(entry: dict[str, Any], image_id_of: Callable[[str], str]) -> cri.Mount:
     source = entry.get("Source", "")
     return cri.Mount(
         container_path=entry.get("Target", ""),
         readonly=True,
-        image=cri.ImageSpec(image=source, user_specified_image=source),
+        image=cri.ImageSpec(image=source, user_specified_image=source, image_ref=image_id_of(source)),
         image_sub_path=(entry.get("ImageOptions") or {}).get("Subpath", ""),
     )

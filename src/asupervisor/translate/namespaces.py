@@ -53,33 +53,42 @@ def sandbox_modes(options: cri.NamespaceOption, engine_network_mode: str, subjec
     }
 
 
-def container_modes(options: cri.NamespaceOption, sandbox_id: str, target_id: str, subject: str) -> dict[str, Any]:
+def container_modes(options: cri.NamespaceOption, sandbox_id: str, on_host_network: bool, target_id: str, subject: str) -> dict[str, Any]:
     """HostConfig modes of a container in a sandbox.
 
     Args:
         options: the container's namespace options.
         sandbox_id: full id of its sandbox.
+        on_host_network: whether the sandbox is; network and ipc are the sandbox's whatever the container's options say, since POD
+            is also what they say when nobody set them.
         target_id: full id of the container that ``options.target_id`` names; empty where it names none.
         subject: names the container in errors.
 
     Raises:
-        InvalidArgument: TARGET without a target.
+        InvalidArgument: TARGET without a target, or the host's network for a container of a pod that is not on it.
     """
     refuse_user_namespaces(options, subject)
     if options.pid == cri.TARGET and not target_id:
         raise InvalidArgument(f"{subject}: pid namespace mode TARGET needs a target_id")
+    if options.network == cri.NODE and not on_host_network:
+        raise InvalidArgument(f"{subject}: network namespace mode NODE in a pod that is not on the host's network")
     pid = {cri.NODE: HOST, cri.POD: _PREFIX + sandbox_id, cri.TARGET: _PREFIX + target_id}.get(options.pid, "")
     modes: dict[str, Any] = {"NetworkMode": _PREFIX + sandbox_id, "IpcMode": _PREFIX + sandbox_id, "PidMode": pid}
-    if options.network == cri.NODE:
+    if on_host_network:
         modes["UTSMode"] = HOST
     return modes
 
 
-def sandbox_namespaces(host_config: dict[str, Any]) -> cri.NamespaceOption:
-    """Namespace options of a sandbox, out of its HostConfig."""
+def sandbox_namespaces(host_config: dict[str, Any], asked_pod_pid: bool = False) -> cri.NamespaceOption:
+    """Namespace options of a sandbox, out of its HostConfig.
+
+    Args:
+        host_config: as inspected.
+        asked_pod_pid: whether pid namespace mode POD was asked for, which the engine cannot tell from CONTAINER.
+    """
     return cri.NamespaceOption(
         network=cri.NODE if host_config.get("NetworkMode") == HOST else cri.POD,
         ipc=cri.NODE if host_config.get("IpcMode") == HOST else cri.POD,
         # Docker gives every container its own pid namespace unless told otherwise; of a sandbox that one is the pod's.
-        pid=cri.NODE if host_config.get("PidMode") == HOST else cri.CONTAINER,
+        pid=cri.NODE if host_config.get("PidMode") == HOST else cri.POD if asked_pod_pid else cri.CONTAINER,
     )

@@ -24,7 +24,21 @@ def pull_error(reference: str, step: dict[str, Any]) -> ServiceError:
     """The error of a progress entry that carries one."""
     detail = step.get("errorDetail") or {}
     words = str(detail.get("message") or step.get("error"))
-    kind = _BY_STATUS.get(int(detail.get("code") or 0))
-    if kind is None:
-        kind = next((kind for pattern, kind in _BY_REGISTRY_CODE if pattern.search(words)), Unavailable)
+    kind = _BY_STATUS.get(int(detail.get("code") or 0)) or _by_registry_code(words) or Unavailable
     return kind(f"pulling {reference}: {words}", operation="pull image", subject=reference)
+
+
+def refused_pull(reference: str, error: ServiceError) -> ServiceError:
+    """The error of a pull that the engine refused before its progress stream began.
+
+    Args:
+        reference: the image's full name.
+        error: as the engine's HTTP status has it; 404 and 500 stand for several causes, which the registry's code tells apart.
+    """
+    kind = _by_registry_code(error.message) or (NotFound if isinstance(error, NotFound) else Unavailable)
+    words = error.message.partition(": ")[2] or error.message
+    return kind(f"pulling {reference}: {words}", operation="pull image", subject=reference)
+
+
+def _by_registry_code(words: str) -> type[ServiceError] | None:
+    return next((kind for pattern, kind in _BY_REGISTRY_CODE if pattern.search(words)), None)

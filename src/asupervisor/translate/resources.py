@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from asupervisor.errors import FailedPrecondition
+from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
+from asupervisor.translate.cgroup_files import CgroupSettings
 
 
 def clamp_oom_score(score: int, floor: int | None) -> int:
@@ -14,19 +16,15 @@ def clamp_oom_score(score: int, floor: int | None) -> int:
 
 
 def engine_resources(resources: cri.LinuxContainerResources, oom_floor: int | None, subject: str) -> dict[str, Any]:
-    """HostConfig resource settings.
+    """HostConfig resource settings; huge pages and cgroup v2 keys are :mod:`asupervisor.translate.cgroup_files`' business.
 
     Swap is allowed only where CRI sets a limit: MemorySwap (memory plus swap, in bytes) equals Memory otherwise.
 
     Raises:
-        FailedPrecondition: a huge page limit or a unified setting, for which the engine API has no field.
+        InvalidArgument: a score that is none.
     """
-    for limit in resources.hugepage_limits:
-        if limit.limit > 0:
-            raise FailedPrecondition(f"{subject}: Docker Engine cannot limit huge pages of {limit.page_size} for a container")
-    if resources.unified:
-        keys = ", ".join(sorted(resources.unified))
-        raise FailedPrecondition(f"{subject}: Docker Engine cannot set cgroup v2 keys ({keys}) for a container")
+    if not -1000 <= resources.oom_score_adj <= 1000:
+        raise InvalidArgument(f"{subject}: oom_score_adj {resources.oom_score_adj} is not between -1000 and 1000")
     settings: dict[str, Any] = {
         "CpuPeriod": resources.cpu_period,
         "CpuQuota": resources.cpu_quota,
@@ -41,9 +39,39 @@ def engine_resources(resources: cri.LinuxContainerResources, oom_floor: int | No
     return settings
 
 
-def cri_resources(host_config: dict[str, Any]) -> cri.LinuxContainerResources:
-    """What the engine really enforces, out of an inspect document's HostConfig."""
+def update_body(resources: cri.LinuxContainerResources, host_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of ``POST /containers/{id}/update``: what the request leaves at zero stays as it is (CRI).
+
+    Args:
+        resources: as asked for.
+        host_config: as it is; a change of Memory must come with one of MemorySwap, or the engine refuses it.
+    """
+    body: dict[str, Any] = {
+        "CpuPeriod": resources.cpu_period,
+        "CpuQuota": resources.cpu_quota,
+        "CpuShares": resources.cpu_shares,
+        "CpusetCpus": resources.cpuset_cpus,
+        "CpusetMems": resources.cpuset_mems,
+        "Memory": resources.memory_limit_in_bytes,
+        "MemorySwap": resources.memory_swap_limit_in_bytes,
+    }
+    if resources.memory_limit_in_bytes and not resources.memory_swap_limit_in_bytes:
+        memory, swap = int(host_config.get("Memory") or 0), int(host_config.get("MemorySwap") or 0)
+        if swap == -1:
+            body["MemorySwap"] = -1
+        elif memory and swap > memory:
+            # The swap that was granted beyond the memory stays what it is.
+            body["MemorySwap"] = resources.memory_limit_in_bytes + swap - memory
+        else:
+            body["MemorySwap"] = resources.memory_limit_in_bytes
+    return {key: value for key, value in body.items() if value}
+
+
+def cri_resources(host_config: dict[str, Any], cgroup: CgroupSettings) -> cri.LinuxContainerResources:
+    """What is really enforced, out of an inspect document's HostConfig and what was written beside the engine."""
     return cri.LinuxContainerResources(
+        hugepage_limits=[cri.HugepageLimit(page_size=size, limit=limit) for size, limit in sorted(cgroup.hugepages.items())],
+        unified=cgroup.unified,
         cpu_period=host_config.get("CpuPeriod") or 0,
         cpu_quota=host_config.get("CpuQuota") or 0,
         cpu_shares=host_config.get("CpuShares") or 0,

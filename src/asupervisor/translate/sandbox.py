@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
+
+from google.protobuf.json_format import MessageToDict
 
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint, CheckpointPort
-from asupervisor.translate.labels import sandbox_labels
+from asupervisor.translate.labels import check_labels, sandbox_labels
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
 from asupervisor.translate.namespaces import sandbox_modes
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score
@@ -18,6 +21,8 @@ STOP_GRACE_S = 10
 _CPU_SHARES = 2
 _OOM_SCORE = -998
 _SHM_BYTES = 64 << 20
+_IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
+"""Beginnings of the settings that belong to the ipc namespace, kernel.shm_rmid_forced and kernel.msg_next_id included."""
 _PROTOCOLS = {cri.TCP: "tcp", cri.UDP: "udp", cri.SCTP: "sctp"}
 
 
@@ -41,11 +46,51 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
     subject = pod_subject(metadata)
     if config.HasField("windows"):
         raise InvalidArgument(f"{subject}: this node runs Linux; the windows config cannot be applied")
+    check_labels(config.labels, subject)
+    check_sysctls(config.linux, subject)
+    if config.log_directory and not config.log_directory.startswith("/"):
+        raise InvalidArgument(f'{subject}: log_directory "{config.log_directory}" must be absolute')
     if len(config.hostname) > 63:
         raise InvalidArgument(f'{subject}: the hostname "{config.hostname}" is longer than 63 bytes')
     for port in config.port_mappings:
         if not 0 < port.container_port < 65536 or not 0 <= port.host_port < 65536:
             raise InvalidArgument(f"{subject}: port mapping {port.host_port}:{port.container_port} is not between 1 and 65535")
+        if port.protocol not in _PROTOCOLS:
+            raise InvalidArgument(f"{subject}: port mapping {port.host_port}:{port.container_port} has an unknown protocol")
+        if port.host_ip and not is_address(port.host_ip):
+            raise InvalidArgument(f'{subject}: host_ip "{port.host_ip}" of a port mapping is no IP address')
+    for server in config.dns_config.servers:
+        if not is_address(server):
+            raise InvalidArgument(f'{subject}: DNS server "{server}" is no IP address')
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address, an IPv6 one perhaps with its zone."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_sysctls(linux: cri.LinuxPodSandboxConfig, subject: str) -> None:
+    """Refuse kernel settings that are not the pod's own: the runtime would fail on them in the middle of the start.
+
+    Raises:
+        InvalidArgument: one of a namespace that the pod shares with the host, or of none at all.
+    """
+    options = linux.security_context.namespace_options
+    for name in linux.sysctls:
+        if name.startswith("net."):
+            shared = options.network == cri.NODE and "network"
+        elif name.startswith(_IPC_SYSCTLS):
+            shared = options.ipc == cri.NODE and "ipc"
+        elif name in ("kernel.domainname", "kernel.hostname"):
+            raise InvalidArgument(f"{subject}: sysctl {name}: the hostname of a pod is set by its config")
+        else:
+            raise InvalidArgument(f"{subject}: sysctl {name} is not namespaced, so a pod cannot have its own")
+        if shared:
+            raise InvalidArgument(f"{subject}: sysctl {name} is the host's own, since the pod shares the host's {shared} namespace")
 
 
 def sandbox_name(metadata: cri.PodSandboxMetadata) -> str:
@@ -62,6 +107,7 @@ def sandbox_body(
     publish_ports: bool,
     cgroup_driver: str,
     oom_floor: int | None,
+    apparmor_enabled: bool,
     read_profile: ReadProfile,
 ) -> dict[str, Any]:
     """The body of ``POST /containers/create`` for a sandbox.
@@ -74,6 +120,7 @@ def sandbox_body(
         publish_ports: whether the engine publishes the host ports itself (no-op plugin).
         cgroup_driver: the engine's.
         oom_floor: the lowest oom_score_adj that it can give; None for no limit.
+        apparmor_enabled: whether the engine's host has AppArmor.
         read_profile: reads localhost seccomp profiles.
 
     Raises:
@@ -81,7 +128,7 @@ def sandbox_body(
     """
     subject = pod_subject(config.metadata)
     context = config.linux.security_context
-    user, security = sandbox_security(context, read_profile, subject)
+    user, security = sandbox_security(context, read_profile, apparmor_enabled, subject)
     modes = sandbox_modes(context.namespace_options, engine_network_mode, subject)
     on_host_network = modes["NetworkMode"] == "host"
     host_config: dict[str, Any] = {
@@ -138,7 +185,26 @@ def sandbox_checkpoint(config: cri.PodSandboxConfig, runtime_handler: str) -> Ch
         runtime_handler=runtime_handler,
         uid=config.metadata.uid,
         attempt=config.metadata.attempt,
+        extra=recorded_extra(config),
     )
+
+
+def recorded_extra(config: cri.PodSandboxConfig) -> dict[str, Any]:
+    """What of a request the engine container cannot tell: the pod's resources and overhead, and how its pid namespace was asked for."""
+    extra: dict[str, Any] = {}
+    if config.linux.HasField("resources"):
+        extra["resources"] = resources_document(config.linux.resources)
+    if config.linux.HasField("overhead"):
+        extra["overhead"] = resources_document(config.linux.overhead)
+    if config.linux.security_context.namespace_options.pid == cri.POD:
+        extra["pid"] = "POD"
+    return extra
+
+
+def resources_document(resources: cri.LinuxContainerResources) -> dict[str, Any]:
+    """Resources as JSON, by the CRI's own field names; those at zero are left out."""
+    document: dict[str, Any] = MessageToDict(resources, preserving_proto_field_name=True)
+    return document
 
 
 def resolv_conf(dns: cri.DNSConfig) -> str:

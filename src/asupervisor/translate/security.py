@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from asupervisor.errors import InvalidArgument
+from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 
 ReadProfile = Callable[[str], bytes]
@@ -15,18 +15,20 @@ ReadProfile = Callable[[str], bytes]
 _PROFILE = cri.SecurityProfile
 
 
-def user_of(run_as_user: cri.Int64Value | None, run_as_username: str, run_as_group: cri.Int64Value | None, subject: str) -> str:
-    """The engine's ``User``: ``uid``, ``name``, ``uid:gid`` or ``name:gid``; empty takes the image's.
+def sandbox_user(context: cri.LinuxSandboxSecurityContext, subject: str) -> str:
+    """The engine's ``User`` of a sandbox: ``uid`` or ``uid:gid``; empty takes the image's.
 
     Raises:
-        InvalidArgument: a group without a user (CRI: run_as_group needs run_as_user or run_as_username).
+        InvalidArgument: a group without a user (CRI: run_as_group needs run_as_user), or a number that is no id.
     """
-    user = run_as_username or (str(run_as_user.value) if run_as_user is not None else "")
-    if run_as_group is not None:
-        if not user:
-            raise InvalidArgument(f"{subject}: run_as_group is given without run_as_user or run_as_username")
-        return f"{user}:{run_as_group.value}"
-    return user
+    by_group = context.HasField("run_as_group")
+    if by_group and not context.HasField("run_as_user"):
+        raise InvalidArgument(f"{subject}: run_as_group is given without run_as_user")
+    for number in (context.run_as_user.value, context.run_as_group.value, *context.supplemental_groups):
+        if number < 0:
+            raise InvalidArgument(f"{subject}: {number} is no user or group id")
+    user = str(context.run_as_user.value) if context.HasField("run_as_user") else ""
+    return f"{user}:{context.run_as_group.value}" if by_group else user
 
 
 def selinux_options(options: cri.SELinuxOption) -> list[str]:
@@ -38,8 +40,22 @@ def selinux_options(options: cri.SELinuxOption) -> list[str]:
     ]
 
 
-def apparmor_options(profile: cri.SecurityProfile | None, deprecated: str, subject: str) -> list[str]:
-    """``apparmor=…`` from the new field, else the deprecated one; the runtime's default adds nothing."""
+def apparmor_options(profile: cri.SecurityProfile | None, deprecated: str, enabled: bool, subject: str) -> list[str]:
+    """``apparmor=…`` from the new field, else the deprecated one; the runtime's default adds nothing.
+
+    Raises:
+        InvalidArgument: a profile that cannot be read.
+        FailedPrecondition: a localhost profile on a host without AppArmor, where it would be passed over.
+    """
+    options = _apparmor(profile, deprecated, subject)
+    if not enabled:
+        if options and options[0] != "apparmor=unconfined":
+            raise FailedPrecondition(f"{subject}: AppArmor profile {options[0].removeprefix('apparmor=')}: this host has no AppArmor")
+        return []
+    return options
+
+
+def _apparmor(profile: cri.SecurityProfile | None, deprecated: str, subject: str) -> list[str]:
     if profile is not None:
         if profile.profile_type == _PROFILE.Unconfined:
             return ["apparmor=unconfined"]
@@ -100,16 +116,18 @@ def _localhost_seccomp(path: str, read_profile: ReadProfile, subject: str) -> st
         raise InvalidArgument(f"{subject}: the seccomp profile {path} is no valid JSON: {error}") from error
 
 
-def sandbox_security(context: cri.LinuxSandboxSecurityContext, read_profile: ReadProfile, subject: str) -> tuple[str, dict[str, Any]]:
-    """User and HostConfig settings of a sandbox."""
-    user = user_of(
-        context.run_as_user if context.HasField("run_as_user") else None,
-        "",
-        context.run_as_group if context.HasField("run_as_group") else None,
-        subject,
-    )
-    options = ["no-new-privileges", *selinux_options(context.selinux_options)]
-    options += apparmor_options(context.apparmor if context.HasField("apparmor") else None, "", subject)
+def sandbox_security(
+    context: cri.LinuxSandboxSecurityContext, read_profile: ReadProfile, apparmor_enabled: bool, subject: str
+) -> tuple[str, dict[str, Any]]:
+    """User and HostConfig settings of a sandbox.
+
+    Its image has no groups of its own, so both supplemental groups policies come to the same.
+    """
+    user = sandbox_user(context, subject)
+    options = ["no-new-privileges"]
+    if not context.privileged:
+        options += selinux_options(context.selinux_options)
+        options += apparmor_options(context.apparmor if context.HasField("apparmor") else None, "", apparmor_enabled, subject)
     if context.HasField("seccomp") or context.seccomp_profile_path:
         options += seccomp_options(
             context.seccomp if context.HasField("seccomp") else None,
@@ -126,16 +144,24 @@ def sandbox_security(context: cri.LinuxSandboxSecurityContext, read_profile: Rea
     }
 
 
-def container_security(context: cri.LinuxContainerSecurityContext, read_profile: ReadProfile, subject: str) -> tuple[str, dict[str, Any]]:
-    """User and HostConfig settings of a container."""
-    user = user_of(
-        context.run_as_user if context.HasField("run_as_user") else None,
-        context.run_as_username,
-        context.run_as_group if context.HasField("run_as_group") else None,
-        subject,
-    )
-    options = selinux_options(context.selinux_options)
-    options += apparmor_options(context.apparmor if context.HasField("apparmor") else None, context.apparmor_profile, subject)
+def container_security(
+    context: cri.LinuxContainerSecurityContext, groups: Iterable[int], read_profile: ReadProfile, apparmor_enabled: bool, subject: str
+) -> dict[str, Any]:
+    """HostConfig settings of a container.
+
+    Args:
+        context: its security context.
+        groups: its supplementary groups, resolved.
+        read_profile: reads localhost seccomp profiles.
+        apparmor_enabled: whether the engine's host has AppArmor.
+        subject: names the container in errors.
+    """
+    options: list[str] = []
+    if not context.privileged:
+        # CRI: a privileged container is confined by neither.
+        options += selinux_options(context.selinux_options)
+        apparmor = context.apparmor if context.HasField("apparmor") else None
+        options += apparmor_options(apparmor, context.apparmor_profile, apparmor_enabled, subject)
     options += seccomp_options(
         context.seccomp if context.HasField("seccomp") else None,
         context.seccomp_profile_path,
@@ -146,16 +172,16 @@ def container_security(context: cri.LinuxContainerSecurityContext, read_profile:
     if context.no_new_privs:
         options.append("no-new-privileges")
     if context.capabilities.add_ambient_capabilities:
-        raise InvalidArgument(f"{subject}: Docker Engine cannot set ambient capabilities")
+        raise InvalidArgument(f"{subject}: add_ambient_capabilities is not supported: Docker Engine cannot set ambient capabilities")
     settings: dict[str, Any] = {
         "SecurityOpt": options,
         "Privileged": context.privileged,
         "ReadonlyRootfs": context.readonly_rootfs,
-        "GroupAdd": [str(group) for group in context.supplemental_groups],
+        "GroupAdd": [str(group) for group in groups],
         "CapAdd": list(context.capabilities.add_capabilities),
         "CapDrop": list(context.capabilities.drop_capabilities),
     }
     if not context.privileged:
         settings["MaskedPaths"] = list(context.masked_paths)
         settings["ReadonlyPaths"] = list(context.readonly_paths)
-    return user, settings
+    return settings

@@ -8,6 +8,7 @@ import os
 
 import anyio.to_thread
 
+from asupervisor.dockershim.cgroup_files import cgroup_features
 from asupervisor.dockershim.profiles import read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.sandbox.run import make_way
@@ -16,6 +17,8 @@ from asupervisor.engine.session import Document
 from asupervisor.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
+from asupervisor.translate.accounts import resolve_identity
+from asupervisor.translate.cgroup_files import cgroup_settings
 from asupervisor.translate.container import check_container_config, container_body, container_subject, engine_container_name, log_path
 from asupervisor.translate.logs import engine_log_config
 
@@ -48,17 +51,29 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
     image = shim.store.image(config.image.image)
     if image is None:
         raise NotFound(f"{subject}: image {config.image.image} is not on this node", subject=config.image.image)
+    security = config.linux.security_context
+    if security.privileged and not sandbox.privileged:
+        raise InvalidArgument(f"{subject}: a privileged container needs a privileged sandbox, which {sandbox.id[:12]} is not")
+    _resolve_images(shim, config, subject)
     await anyio.to_thread.run_sync(_resolve_host_paths, config, subject)
-    options = config.linux.security_context.namespace_options
+    features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
+    # Before anything is made of it: a profile that is missing, or a name that the image does not know, is the request's fault.
+    image_user = str((image.document.get("Config") or {}).get("User") or "")
+    identity = resolve_identity(security, image_user, await shim.accounts.of(image.id), subject)
     body = container_body(
         config,
         request.sandbox_config,
         sandbox_id=sandbox.id,
         runtime=sandbox.runtime,
-        target_id=_target(shim, sandbox, options, subject),
+        on_host_network=sandbox.host_network,
+        target_id=_target(shim, sandbox, security.namespace_options, subject),
+        identity=identity,
+        cgroup=cgroup_settings(config.linux.resources, features, subject),
         cgroup_driver=shim.engine.cgroup_driver,
         api_version=shim.engine.api_version,
         oom_floor=shim.engine.oom_floor,
+        selinux_enabled=shim.engine.has_security("selinux"),
+        apparmor_enabled=shim.engine.has_security("apparmor"),
         read_profile=read_profile,
         log_config=engine_log_config(sandbox.log_config, shim.config.container_log_format),
     )
@@ -97,7 +112,23 @@ def _target(shim: Shim, sandbox: SandboxRecord, options: cri.NamespaceOption, su
     target = shim.store.container(options.target_id)
     if target.sandbox_id != sandbox.id:
         raise InvalidArgument(f"{subject}: target container {target.id[:12]} is not in the same sandbox", subject=target.id)
+    if not target.running:
+        raise FailedPrecondition(
+            f"{subject}: target container {target.id[:12]} does not run, so it has no pid namespace", subject=target.id
+        )
     return target.id
+
+
+def _resolve_images(shim: Shim, config: cri.ContainerConfig, subject: str) -> None:
+    """An image that is mounted is named by its id from here on: its tag may move before the start."""
+    for mount in config.mounts:
+        if not mount.image.image:
+            continue
+        image = shim.store.image(mount.image.image)
+        if image is None:
+            where = f"{subject}: mount {mount.container_path}"
+            raise NotFound(f"{where}: image {mount.image.image} is not on this node", subject=mount.image.image)
+        mount.image.image = image.id
 
 
 def _resolve_host_paths(config: cri.ContainerConfig, subject: str) -> None:
@@ -109,6 +140,9 @@ def _resolve_host_paths(config: cri.ContainerConfig, subject: str) -> None:
         if not os.path.lexists(path):
             raise NotFound(f"{subject}: the host path {mount.host_path} of mount {mount.container_path} does not exist", subject=path)
         mount.host_path = path
+    for device in config.devices:
+        if not os.path.exists(device.host_path):
+            raise NotFound(f"{subject}: the device {device.host_path} does not exist on this node", subject=device.host_path)
 
 
 def _make_log_directory(path: str, subject: str) -> None:

@@ -6,11 +6,16 @@ import contextlib
 import logging
 import time
 
+import anyio.to_thread
+
+from asupervisor.dockershim.cgroup_files import write_cgroup_files
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import FailedPrecondition, ServiceError
+from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError
 from asupervisor.proto import cri
+from asupervisor.translate.cgroup_files import CgroupSettings
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
+_CLEANUP_DEADLINE_S = 30.0
 
 
 async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri.StartContainerResponse:
@@ -31,16 +36,36 @@ async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri
         started = time.monotonic()
         try:
             await shim.engine.containers.start(record.id)
-        except ServiceError:
+        except ServiceError as error:
             # The status must tell what happened even where the caller does not keep the error.
             with contextlib.suppress(ServiceError):
                 await shim.feed.refresh(record.id)
+            if isinstance(error, (Internal, InvalidArgument, NotFound)) and record.id in shim.store.containers:
+                # The container is there; what the engine's status blames on itself or on us is that it cannot be run.
+                raise FailedPrecondition(error.message, operation="StartContainer", subject=record.id) from error
             raise
         await shim.on_step("StartContainer.started")
         await shim.feed.refresh(record.id)
+        await _limit(shim, record.id)
         name = record.status.metadata.name
         extra = {"rpc": "StartContainer", "container": record.id, "duration_s": time.monotonic() - started}
         _logger.info("started container %s (%s)", name, record.id[:12], extra=extra)
 
     await shim.operations.run(record.engine_name or record.id, "StartContainer", work)
     return cri.StartContainerResponse()
+
+
+async def _limit(shim: Shim, container_id: str) -> None:
+    """Set the limits for which the engine has no field; a container that cannot have them must not run without them."""
+    record = shim.store.container(container_id)
+    resources = record.status.resources.linux
+    settings = CgroupSettings({entry.page_size: entry.limit for entry in resources.hugepage_limits}, dict(resources.unified))
+    if not settings or not record.running:
+        return
+    try:
+        await anyio.to_thread.run_sync(write_cgroup_files, settings, record.pid, record.id)
+    except ServiceError:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S), contextlib.suppress(ServiceError):
+            await shim.engine.containers.stop(container_id, 0)
+            await shim.feed.refresh(container_id)
+        raise

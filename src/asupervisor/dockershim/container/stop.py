@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import NotFound
+from asupervisor.errors import InvalidArgument, NotFound
 from asupervisor.proto import cri
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
+_LONGEST_GRACE_S = 1 << 30
+"""Years; the engine turns seconds into nanoseconds of 64 bits."""
 
 
 async def stop_container(shim: Shim, request: cri.StopContainerRequest) -> cri.StopContainerResponse:
@@ -20,7 +22,9 @@ async def stop_container(shim: Shim, request: cri.StopContainerRequest) -> cri.S
     if not record.running:
         return cri.StopContainerResponse()
     shim.engine.health.require("stop a container", record.id)
-    grace_s = max(0, request.timeout)
+    if request.timeout < 0:
+        raise InvalidArgument(f"container {record.id[:12]}: the grace of StopContainer is negative", subject=record.id)
+    grace_s = min(request.timeout, _LONGEST_GRACE_S)
 
     async def work() -> None:
         try:

@@ -32,5 +32,5 @@ async def image_fs_info(shim: Shim, request: cri.ImageFsInfoRequest) -> cri.Imag
     )
     containers = cri.FilesystemUsage()
     containers.CopyFrom(images)
-    containers.used_bytes.value = figures.container_used_bytes
+    containers.used_bytes.value = shim.stats.layers.total_bytes()
     return cri.ImageFsInfoResponse(image_filesystems=[images], container_filesystems=[containers])

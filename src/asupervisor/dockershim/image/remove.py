@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import InvalidArgument, NotFound
+from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound
 from asupervisor.proto import cri
 
 _logger = logging.getLogger("asupervisor.dockershim.image")
@@ -25,6 +25,11 @@ async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.Remov
     shim.engine.health.require("remove an image", request.image.image)
 
     async def work() -> None:
+        # Asked first, so that an image in use keeps all of its names.
+        users = [user for user in await shim.engine.containers.list_using(record.id) if user["ImageID"] == record.id]
+        if users:
+            names = ", ".join(str(user["Id"])[:12] for user in users[:5])
+            raise FailedPrecondition(f"image {request.image.image} is used by container {names}", subject=record.id)
         try:
             # By name one after the other: by id the engine refuses an image with several names, and force would untag one in use.
             for name in [*record.image.repo_tags, *record.image.repo_digests]:

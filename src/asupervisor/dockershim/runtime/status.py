@@ -24,7 +24,7 @@ async def status(shim: Shim, request: cri.StatusRequest) -> cri.StatusResponse:
     answer = cri.StatusResponse(
         status=cri.RuntimeStatus(conditions=conditions),
         runtime_handlers=_handlers(shim),
-        features=cri.RuntimeFeatures(supplemental_groups_policy=False, user_namespaces_host_network=False, mount_options=False),
+        features=cri.RuntimeFeatures(supplemental_groups_policy=True, user_namespaces_host_network=False, mount_options=False),
     )
     if request.verbose:
         answer.info["info"] = orjson.dumps(_details(shim)).decode()

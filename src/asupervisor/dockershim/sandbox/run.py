@@ -70,6 +70,7 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
         publish_ports=shim.network.engine_publishes_ports,
         cgroup_driver=shim.engine.cgroup_driver,
         oom_floor=shim.engine.oom_floor,
+        apparmor_enabled=shim.engine.has_security("apparmor"),
         read_profile=read_profile,
     )
     if not on_host_network:

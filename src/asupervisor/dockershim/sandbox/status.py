@@ -7,6 +7,7 @@ import time
 from asupervisor.dockershim.shim import Shim
 from asupervisor.dockershim.verbose import verbose_info
 from asupervisor.node.events import retag
+from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 
 
@@ -20,8 +21,16 @@ async def pod_sandbox_status(shim: Shim, request: cri.PodSandboxStatusRequest) -
     answer = record.status_bytes + _observed(shim, record.id)
     if not request.verbose:
         return answer
-    info = await verbose_info(shim, record.id, record.pid, {"runtime": record.runtime, "complete": record.complete})
+    info = await verbose_info(shim, record.id, record.pid, _facts(shim, record))
     return answer + cri.PodSandboxStatusResponse(info=info).SerializeToString()
+
+
+def _facts(shim: Shim, record: SandboxRecord) -> dict[str, object]:
+    facts: dict[str, object] = {"runtime": record.runtime, "complete": record.complete}
+    checkpoint = shim.checkpoints.get(record.id)
+    if checkpoint is not None:
+        facts |= {key: checkpoint.extra[key] for key in ("resources", "overhead") if key in checkpoint.extra}
+    return facts
 
 
 def _observed(shim: Shim, sandbox_id: str) -> bytes:

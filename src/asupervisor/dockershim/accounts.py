@@ -1,0 +1,77 @@
+"""The users and groups that an image knows, read through the engine once for each image."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+
+import anyio
+
+from asupervisor.dockershim.operations import Operations
+from asupervisor.engine.client import EngineClient
+from asupervisor.errors import AlreadyExists, NotFound, ServiceError
+from asupervisor.translate.accounts import Accounts, parse_accounts
+
+_logger = logging.getLogger("asupervisor.dockershim.container")
+_REMEMBERED = 256
+_CLEANUP_DEADLINE_S = 30.0
+
+
+class ImageAccounts:
+    """Reads /etc/passwd and /etc/group of images; an image never changes, so what was read stays true.
+
+    The engine shows the files of containers only, so a container that is never started is made for the time of the reading. It
+    carries none of the labels by which containers are ours, so no list shows it.
+
+    Args:
+        engine: asked.
+        operations: runs the reading, joined by whoever wants the same image meanwhile.
+    """
+
+    def __init__(self, engine: EngineClient, operations: Operations) -> None:
+        self._engine = engine
+        self._operations = operations
+        self._known: OrderedDict[str, Accounts] = OrderedDict()
+
+    async def of(self, image_id: str) -> Accounts:
+        """What an image knows; nothing where it has no such files.
+
+        Raises:
+            ServiceError: the engine could not be asked.
+        """
+        known = self._known.get(image_id)
+        if known is not None:
+            self._known.move_to_end(image_id)
+            return known
+
+        async def work() -> Accounts:
+            accounts = self._known[image_id] = await self._read(image_id)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+            return accounts
+
+        return await self._operations.run(f"accounts of {image_id}", "read", work)
+
+    async def _read(self, image_id: str) -> Accounts:
+        name = f"asupervisor-accounts-{image_id.removeprefix('sha256:')[:32]}"
+        body = {"Image": image_id, "Cmd": ["none"], "NetworkDisabled": True, "HostConfig": {"NetworkMode": "none"}}
+        try:
+            container = await self._engine.containers.create(name, body)
+        except AlreadyExists:
+            # Left behind by a process that was killed in the middle of this.
+            await self._engine.containers.remove(name, force=True)
+            container = await self._engine.containers.create(name, body)
+        try:
+            return parse_accounts(await self._text(container, "/etc/passwd"), await self._text(container, "/etc/group"))
+        finally:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S):
+                try:
+                    await self._engine.containers.remove(container, force=True)
+                except ServiceError as error:
+                    _logger.warning("the container %s, made to read an image, could not be removed: %s", name, error)
+
+    async def _text(self, container: str, path: str) -> str:
+        try:
+            return (await self._engine.containers.read_file(container, path)).decode(errors="replace")
+        except NotFound:
+            return ""

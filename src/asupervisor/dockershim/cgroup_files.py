@@ -1,0 +1,52 @@
+"""Writing limits to a container's cgroup files that the engine API has no field for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asupervisor.engine.endpoint import socket_path
+from asupervisor.errors import FailedPrecondition
+from asupervisor.stats.hierarchy import Hierarchies
+from asupervisor.translate.cgroup_files import CgroupFeatures, CgroupSettings, cgroup_writes
+
+
+def cgroup_features(endpoint: str) -> CgroupFeatures:
+    """What this node's cgroups can do.
+
+    Args:
+        endpoint: the engine's address; one that is no unix socket may be on another machine.
+    """
+    mounted = Hierarchies.parse(Path("/proc/self/mountinfo").read_text())
+    local = socket_path(endpoint) is not None
+    if mounted.v1.get("memory") or mounted.v2 is None:
+        return CgroupFeatures(v2=False, hugetlb="hugetlb" in mounted.v1, local=local)
+    try:
+        controllers = Path(mounted.v2[0], "cgroup.controllers").read_text().split()
+    except OSError:
+        controllers = []
+    return CgroupFeatures(v2=True, hugetlb="hugetlb" in controllers, local=local)
+
+
+def write_cgroup_files(settings: CgroupSettings, pid: int, container_id: str) -> None:
+    """Write them for a running container.
+
+    Args:
+        settings: what to write.
+        pid: of its first process.
+        container_id: for the search of its cgroup, and for errors.
+
+    Raises:
+        FailedPrecondition: a file is not there, or the kernel refuses the value.
+    """
+    mounted = Hierarchies.parse(Path("/proc/self/mountinfo").read_text())
+    try:
+        own, _ = mounted.locate(Path(f"/proc/{pid}/cgroup").read_text(), container_id)
+    except OSError as error:
+        raise FailedPrecondition(f"container {container_id[:12]} ended before its limits could be set", subject=container_id) from error
+    for path, content in cgroup_writes(settings, own.v1.get("hugetlb", ""), own.v2):
+        try:
+            # Not created where it is missing: a file of that name in a cgroup is the kernel's or nobody's.
+            with open(path, "r+") as file:
+                file.write(content)
+        except OSError as error:
+            raise FailedPrecondition(f"container {container_id[:12]}: {content} cannot be written to {path}: {error}") from error

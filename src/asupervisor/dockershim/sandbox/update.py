@@ -1,0 +1,46 @@
+"""UpdatePodSandboxResources: keep what the pod was resized to.
+
+kubelet resizes the pod's cgroup, of which the sandbox's and the containers' are children, before it calls. The sandbox's own
+process needs nothing of it, so what is left to do is to know the figures: they are in the verbose status from then on, over restarts.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from asupervisor.dockershim.shim import Shim
+from asupervisor.errors import FailedPrecondition
+from asupervisor.proto import cri
+from asupervisor.translate.sandbox import pod_subject, resources_document
+
+_logger = logging.getLogger("asupervisor.dockershim.sandbox")
+
+
+async def update_pod_sandbox_resources(shim: Shim, request: cri.UpdatePodSandboxResourcesRequest) -> cri.UpdatePodSandboxResourcesResponse:
+    """Keep a pod's new resources and overhead; one that the request leaves out stays as it is.
+
+    Raises:
+        NotFound: no such sandbox.
+        FailedPrecondition: it is not ready.
+    """
+    record = shim.store.sandbox(request.pod_sandbox_id)
+    subject = pod_subject(record.status.metadata)
+    if not record.ready:
+        raise FailedPrecondition(f"{subject}: sandbox {record.id[:12]} is not ready; its resources cannot be changed", subject=record.id)
+
+    async def work() -> None:
+        checkpoint = shim.checkpoints.get(record.id)
+        if checkpoint is None:
+            raise FailedPrecondition(f"{subject}: sandbox {record.id[:12]} has no checkpoint to keep its resources in", subject=record.id)
+        extra = dict(checkpoint.extra)
+        if request.HasField("resources"):
+            extra["resources"] = resources_document(request.resources)
+        if request.HasField("overhead"):
+            extra["overhead"] = resources_document(request.overhead)
+        await shim.checkpoints.write(record.id, replace(checkpoint, extra=extra))
+        _logger.info("%s has new resources", subject, extra={"rpc": "UpdatePodSandboxResources", "sandbox": record.id})
+
+    action = f"UpdatePodSandboxResources {request.SerializeToString(deterministic=True).hex()}"
+    await shim.operations.run(record.engine_name or record.id, action, work)
+    return cri.UpdatePodSandboxResourcesResponse()

@@ -1,0 +1,114 @@
+"""Limits for which the engine API has no field: huge pages and cgroup v2 keys. They are written to the container's cgroup files.
+
+That happens right after its start, since the cgroup comes with the first process; until then they are kept in a label.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from asupervisor.errors import FailedPrecondition, InvalidArgument
+from asupervisor.proto import cri
+
+_KEY = re.compile(r"[a-z0-9_]+(?:\.[A-Za-z0-9_]+)+$")
+_PAGE_SIZE = re.compile(r"[0-9]+[KMG]B$")
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupFeatures:
+    """What the node's cgroups can do.
+
+    Args:
+        v2: whether it has cgroup v2 alone.
+        hugetlb: whether huge pages can be limited.
+        local: whether the engine's containers are on this machine, so that their files can be written.
+    """
+
+    v2: bool = False
+    hugetlb: bool = False
+    local: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupSettings:
+    """What to write.
+
+    Args:
+        hugepages: bytes by page size (``2MB``).
+        unified: content by cgroup v2 file.
+    """
+
+    hugepages: Mapping[str, int] = field(default_factory=dict)
+    unified: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.hugepages or self.unified)
+
+    def label(self) -> str:
+        """As the label keeps them."""
+        return json.dumps({"hugepages": dict(self.hugepages), "unified": dict(self.unified)}, sort_keys=True)
+
+    @classmethod
+    def from_label(cls, text: str) -> CgroupSettings:
+        """Out of the label; nothing where there is none or it is damaged."""
+        try:
+            content = json.loads(text) if text else {}
+            return cls(
+                {str(size): int(limit) for size, limit in content.get("hugepages", {}).items()},
+                {str(key): str(value) for key, value in content.get("unified", {}).items()},
+            )
+        except (ValueError, AttributeError):
+            return cls()
+
+
+def cgroup_settings(resources: cri.LinuxContainerResources, features: CgroupFeatures, subject: str) -> CgroupSettings:
+    """What is to be written for these resources.
+
+    A limit of 0 for a page size on a node that cannot limit huge pages is nothing: kubelet sends it for every size of the node.
+
+    Raises:
+        InvalidArgument: a page size or key that is none.
+        FailedPrecondition: this node cannot limit that.
+    """
+    hugepages: dict[str, int] = {}
+    for entry in resources.hugepage_limits:
+        if not _PAGE_SIZE.match(entry.page_size):
+            raise InvalidArgument(f'{subject}: "{entry.page_size}" is no huge page size such as 2MB')
+        if features.hugetlb and features.local:
+            hugepages[entry.page_size] = entry.limit
+        elif entry.limit:
+            raise FailedPrecondition(f"{subject}: huge pages of {entry.page_size} cannot be limited: {_reason('hugetlb', features)}")
+    for key in resources.unified:
+        if not _KEY.match(key):
+            raise InvalidArgument(f'{subject}: "{key}" is no cgroup v2 file')
+    if resources.unified and not (features.v2 and features.local):
+        keys = ", ".join(sorted(resources.unified))
+        raise FailedPrecondition(f"{subject}: the cgroup v2 keys {keys} cannot be set: {_reason('v2', features)}")
+    return CgroupSettings(hugepages, dict(resources.unified))
+
+
+def _reason(what: str, features: CgroupFeatures) -> str:
+    if not features.local:
+        return "Docker Engine runs on another machine"
+    return "this node runs cgroup v1" if what == "v2" else "this node has no hugetlb cgroup controller"
+
+
+def cgroup_writes(settings: CgroupSettings, v1_hugetlb: str, v2: str) -> list[tuple[str, str]]:
+    """File and content of each write.
+
+    Args:
+        settings: what to write.
+        v1_hugetlb: directory of the container in the v1 hugetlb hierarchy; empty under cgroup v2.
+        v2: its directory in the unified hierarchy; empty under cgroup v1.
+    """
+    writes = []
+    for size, limit in sorted(settings.hugepages.items()):
+        if v1_hugetlb:
+            writes.append((f"{v1_hugetlb}/hugetlb.{size}.limit_in_bytes", str(limit)))
+        else:
+            writes.append((f"{v2}/hugetlb.{size}.max", str(limit)))
+    writes += [(f"{v2}/{key}", value) for key, value in sorted(settings.unified.items())]
+    return writes
