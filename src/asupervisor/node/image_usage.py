@@ -11,13 +11,14 @@ from anyio.abc import TaskStatus
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.errors import ServiceError
+from asupervisor.node.store import NodeStore
 from asupervisor.stats.filesystem import image_root, measure
 from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ImageFilesystem
 
 _logger = logging.getLogger("asupervisor.node.image_usage")
 _DEADLINE_S = 600.0
-_LONGEST_INTERVAL_S = 3600.0
+_SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 5.0, 3600.0
 
 
 class ImageUsage:
@@ -25,13 +26,15 @@ class ImageUsage:
 
     Args:
         engine: asked.
+        store: shows when images came or went, which is asked about soon.
         stats: told.
-        interval_s: seconds between two questions, at least.
+        interval_s: seconds between two questions where nothing changed, at least.
         share: of the time, that the engine may be kept busy with them: an old engine measures every container for the answer.
     """
 
-    def __init__(self, engine: EngineClient, stats: Stats, *, interval_s: float = 60.0, share: float = 0.02) -> None:
+    def __init__(self, engine: EngineClient, store: NodeStore, stats: Stats, *, interval_s: float = 60.0, share: float = 0.02) -> None:
         self._engine = engine
+        self._store = store
         self._stats = stats
         self._interval_s = interval_s
         self._share = share
@@ -42,7 +45,7 @@ class ImageUsage:
         task_status.started()
         while True:
             await self._engine.health.wait_ready()
-            started = time.monotonic()
+            started, seen = time.monotonic(), self._store.images
             try:
                 await self.measure()  # at once: the engine's answer can take long
                 self._image_bytes = await self._engine.system.image_bytes(_DEADLINE_S)
@@ -50,7 +53,11 @@ class ImageUsage:
             except (ServiceError, OSError) as error:
                 _logger.info("the use of the image file system is not known for now: %s", error)
             busy_s = time.monotonic() - started
-            await anyio.sleep(min(_LONGEST_INTERVAL_S, max(self._interval_s, busy_s / self._share)))
+            rest_s = min(_LONGEST_INTERVAL_S, busy_s / self._share)
+            await anyio.sleep(max(_SHORTEST_INTERVAL_S, rest_s))
+            with anyio.move_on_after(max(0.0, self._interval_s - rest_s)):
+                while self._store.images is seen:  # noqa: ASYNC110 - every reading of the images makes a new mapping
+                    await anyio.sleep(_SHORTEST_INTERVAL_S)
 
     async def measure(self) -> ImageFilesystem | None:
         """Take the file system's figures now; None before the engine said where its data is.
@@ -58,10 +65,9 @@ class ImageUsage:
         Raises:
             OSError: the directory is not there.
         """
-        layers = self._stats.layers
-        root = image_root(self._engine.info, layers.directories())
+        root = image_root(self._engine.info, self._stats.layers.directories())
         if not root:
             return None
-        figures = await anyio.to_thread.run_sync(measure, root, self._image_bytes, layers.total_bytes(), abandon_on_cancel=True)
+        figures = await anyio.to_thread.run_sync(measure, root, self._image_bytes, abandon_on_cancel=True)
         self._stats.set_image_filesystem(figures)
         return figures

@@ -44,17 +44,16 @@ def uses_containerd_store(info: Mapping[str, Any]) -> bool:
     return any(len(pair) > 1 and str(pair[1]) == _SNAPSHOTTER for pair in info.get("DriverStatus") or [])
 
 
-def measure(root: str, image_bytes: int | None, container_bytes: int) -> ImageFilesystem:
+def measure(root: str, image_bytes: int | None) -> ImageFilesystem:
     """The figures of a file system; blocks, and for long where that file system hangs.
 
     Args:
         root: a directory on it.
         image_bytes: what the engine says that its images take; None takes what is used of the file system.
-        container_bytes: what the writable layers take.
 
     Raises:
         OSError: the directory is not there.
     """
     figures = os.statvfs(root)
     used = (figures.f_blocks - figures.f_bfree) * figures.f_frsize if image_bytes is None else image_bytes
-    return ImageFilesystem(time.time_ns(), root, used, figures.f_files - figures.f_ffree, container_bytes)
+    return ImageFilesystem(time.time_ns(), root, used, figures.f_files - figures.f_ffree)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from asupervisor.proto import cri
 
@@ -84,11 +84,9 @@ class ImageFilesystem:
         mountpoint: a directory on the file system; kubelet finds the device by it.
         used_bytes: of images.
         inodes_used: of the whole file system: no engine counts those of its images.
-        container_used_bytes: of the containers' writable layers.
     """
 
     time_ns: int = 0
     mountpoint: str = ""
     used_bytes: int = 0
     inodes_used: int = 0
-    container_used_bytes: int = field(default=0)
