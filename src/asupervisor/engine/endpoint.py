@@ -34,6 +34,11 @@ def resolve_endpoint(configured: str) -> str:
     return endpoint
 
 
+def find_daemon() -> str | None:
+    """The path of ``dockerd``; also where distributions put it and an ordinary user's PATH does not lead."""
+    return shutil.which("dockerd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
+
+
 def socket_path(endpoint: str) -> str | None:
     """The file of a ``unix://`` endpoint; None for any other."""
     return endpoint.removeprefix("unix://") if endpoint.startswith("unix://") else None
@@ -59,7 +64,7 @@ def diagnose(endpoint: str) -> tuple[str, str]:
         return "EngineUnreachable", f"{path} is not a socket; set --docker-endpoint to the engine's socket"
     if mode and not os.access(path, os.R_OK | os.W_OK):
         return "EnginePermissionDenied", f"no permission to use {path}; run as root or as a member of the socket's group"
-    if shutil.which("dockerd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin") is None:
+    if find_daemon() is None:
         return "EngineNotInstalled", f"no Docker Engine is installed and none listens on {path}; install Docker Engine 20.10 or later"
     return "EngineNotRunning", f"Docker Engine is installed but does not answer on {path}; start it (systemctl start docker)"
 

@@ -58,15 +58,21 @@ class EngineHealth:
     def set_stale(self, reason: str, message: str) -> None:
         """Events may have been lost: the engine must be probed and the node state read again before ready is claimed."""
         was_ready = self.ready
-        self.synced = self.reachable = False
-        self._reachable_event = anyio.Event()
+        self.synced = False
+        self._lost()
         self._fell(was_ready, reason, message)
 
     def set_unreachable(self, reason: str, message: str) -> None:
         """The engine does not answer."""
-        was_ready, self.reachable = self.ready, False
-        self._reachable_event = anyio.Event()
+        was_ready = self.ready
+        self._lost()
         self._fell(was_ready, reason, message)
+
+    def _lost(self) -> None:
+        # An event that is still to be set has waiters: replaced, it would leave them behind.
+        if self.reachable:
+            self.reachable = False
+            self._reachable_event = anyio.Event()
 
     def _fell(self, was_ready: bool, reason: str, message: str) -> None:
         self.reason, self.message = reason, message

@@ -1,0 +1,225 @@
+"""A ``dockerd`` of the service's own: a supervised child with its own socket, data root, bridge and containerd namespace.
+
+It runs with ``--live-restore``: containers live through the end of the engine and of this service, and the next engine takes them up
+again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from asupervisor.engine.bridge import ensure_bridge
+from asupervisor.engine.endpoint import find_daemon
+from asupervisor.errors import FailedPrecondition
+
+_logger = logging.getLogger("asupervisor.engine.managed")
+_output = logging.getLogger("asupervisor.engine.dockerd")
+
+STOP_DEADLINE_S = 30.0
+"""dockerd gets this long after SIGTERM."""
+_FIRST_BACKOFF_S = 0.5
+_LONGEST_BACKOFF_S = 30.0
+_STABLE_S = 60.0
+"""An engine that ran this long did not fail at its start: the next restart is prompt again."""
+_LAST_WORDS_S = 1.0
+_POLL_S = 0.05
+_LONGEST_LINE_BYTES = 65536
+_LOGFMT = re.compile(r'^time="[^"]*" level=(\w+) ')
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "fatal": logging.CRITICAL}
+
+
+class ManagedEngine:
+    """One ``dockerd`` and what is its own.
+
+    Args:
+        root: the service's root directory; the engine lives in ``<root>/engine``, and ``<root>/engine/daemon.json`` is its configuration
+            file, for what an operator wants to set.
+
+    Attributes:
+        endpoint: where it listens.
+        restarts: how often it was started again.
+        pid: its process id while it runs.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.directory = root.absolute() / "engine"
+        tag = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:8]
+        self.bridge = f"asv{tag}"
+        # Not below the root directory: what stands here is void after a boot, and /run is empty then.
+        self.exec_root = Path(f"/run/asupervisor/{tag}")
+        # A containerd of the system, where there is one, is used by every dockerd: a namespace of its own keeps them apart.
+        self.containerd_namespace = f"asv-{tag}"
+        self.socket = self.directory / "docker.sock"
+        self.endpoint = f"unix://{self.socket}"
+        self.pid: int | None = None
+        self.restarts = 0
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Keep it running until cancelled, then stop it within :data:`STOP_DEADLINE_S`.
+
+        It is started once the first child is; whether it answers is for the probe to say.
+
+        Raises:
+            FailedPrecondition: there is no dockerd, or nothing can be made for it on this machine.
+        """
+        command = await anyio.to_thread.run_sync(self._prepare)
+        await self._end_predecessor()
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            began = time.monotonic()
+            code = await self._run_once(command, task_status)
+            task_status = anyio.TASK_STATUS_IGNORED
+            if time.monotonic() - began > _STABLE_S:
+                backoff_s = _FIRST_BACKOFF_S
+            _logger.error("the managed dockerd ended %s; it is started again in %g s", _ending(code), backoff_s)
+            await anyio.sleep(backoff_s)
+            backoff_s = min(_LONGEST_BACKOFF_S, backoff_s * 2)
+            self.restarts += 1
+
+    async def _run_once(self, command: list[str], task_status: anyio.abc.TaskStatus[None]) -> int:
+        # A session of its own: Ctrl-C on our terminal is for us, and dockerd is stopped last.
+        process = await anyio.open_process(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )
+        self.pid = process.pid
+        _logger.info("dockerd runs as process %d with its data in %s", process.pid, self.directory / "data")
+        try:
+            async with anyio.create_task_group() as tasks:
+                assert process.stderr is not None
+                tasks.start_soon(_log_lines, process.stderr)
+                task_status.started()
+                code = await process.wait()
+                # Its last words are still to come, but children that outlive it may hold the pipe open for ever.
+                tasks.cancel_scope.deadline = anyio.current_time() + _LAST_WORDS_S
+            return code
+        finally:
+            self.pid = None
+            with anyio.CancelScope(shield=True):
+                await _end(process)
+
+    def _prepare(self) -> list[str]:
+        """The directories, the bridge, and the command line; blocks."""
+        dockerd = find_daemon()
+        if dockerd is None:
+            raise FailedPrecondition("--docker-endpoint managed: dockerd is not installed; install Docker Engine 20.10 or later")
+        settings = self.directory / "daemon.json"
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+            self.exec_root.mkdir(parents=True, exist_ok=True, mode=0o711)
+            if not settings.exists():
+                # Else dockerd reads the configuration of the system's engine.
+                settings.write_text("{}\n")
+        except OSError as error:
+            raise FailedPrecondition(f"{error.filename} cannot be made for the managed engine: {error.strerror}") from error
+        ensure_bridge(self.bridge)
+        return [
+            dockerd,
+            "--host", self.endpoint,
+            "--data-root", str(self.directory / "data"),
+            "--exec-root", str(self.exec_root),
+            "--pidfile", str(self._pid_file),
+            "--config-file", str(settings),
+            "--bridge", self.bridge,
+            "--containerd-namespace", self.containerd_namespace,
+            "--containerd-plugins-namespace", f"{self.containerd_namespace}-plugins",
+            "--live-restore",
+        ]  # fmt: skip
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.exec_root / "docker.pid"
+
+    async def _end_predecessor(self) -> None:
+        """Stop the engine of a service that was killed: its containers live on, and its log would go nowhere."""
+        pid = await anyio.to_thread.run_sync(self._predecessor)
+        if pid is None:
+            return
+        _logger.warning("an earlier process of this service left its dockerd (%d) behind; it is stopped first", pid)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError), anyio.move_on_after(STOP_DEADLINE_S):
+                os.kill(pid, number)
+                # Nobody's child of ours: there is nothing to wait on but its number.
+                while await anyio.to_thread.run_sync(self._predecessor) == pid:  # noqa: ASYNC110
+                    await anyio.sleep(_POLL_S)
+                return
+
+    def _predecessor(self) -> int | None:
+        try:
+            pid = int(self._pid_file.read_text())
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        # By now the number may be another process's.
+        return pid if str(self._pid_file).encode() in arguments else None
+
+
+@asynccontextmanager
+async def managed_engine(root: Path) -> AsyncIterator[ManagedEngine]:
+    """Run a managed engine around a scope.
+
+    Args:
+        root: the service's root directory.
+
+    Raises:
+        FailedPrecondition: as :meth:`ManagedEngine.run` does.
+    """
+    engine = ManagedEngine(root)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(engine.run, name="managed engine")
+        try:
+            yield engine
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+async def _end(process: anyio.abc.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        with anyio.move_on_after(STOP_DEADLINE_S):
+            await process.wait()
+    if process.returncode is None:
+        _logger.error("dockerd (%d) did not stop within %g s and is killed", process.pid, STOP_DEADLINE_S)
+        process.kill()
+        await process.wait()
+    await process.aclose()
+
+
+async def _log_lines(stream: anyio.abc.ByteReceiveStream) -> None:
+    """Each line of dockerd's in our log, at its own level and without its time."""
+    rest = b""
+    async for chunk in stream:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            log_line(line.decode(errors="replace"))
+        if len(rest) > _LONGEST_LINE_BYTES:
+            log_line(rest.decode(errors="replace"))
+            rest = b""
+    if rest:
+        log_line(rest.decode(errors="replace"))
+
+
+def log_line(line: str) -> None:
+    """Log one line of logfmt as dockerd writes it; anything else as a warning, since then it is a panic or a library's complaint."""
+    found = _LOGFMT.match(line)
+    if found is None:
+        if line.strip():
+            _output.warning("dockerd: %s", line)
+        return
+    level = _LEVELS.get(found.group(1), logging.INFO)
+    _output.log(level, "dockerd: %s", line[found.end() :])
+
+
+def _ending(code: int) -> str:
+    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"

@@ -1,0 +1,64 @@
+"""What a managed engine needs to know before it is started, and what it makes of dockerd's words."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from pathlib import Path
+
+import pytest
+
+from asupervisor.engine.bridge import free_subnet
+from asupervisor.engine.managed import ManagedEngine, log_line
+from asupervisor.errors import FailedPrecondition
+
+HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+
+
+def route(network: str) -> str:
+    parsed = ipaddress.IPv4Network(network)
+    fields = [int(address).to_bytes(4, "big")[::-1].hex().upper() for address in (parsed.network_address, parsed.netmask)]
+    return f"eth0\t{fields[0]}\t00000000\t0001\t0\t0\t0\t{fields[1]}\t0\t0\t0\n"
+
+
+def test_a_subnet_that_no_route_covers() -> None:
+    assert str(free_subnet(HEADER)) == "172.31.0.0/16"
+    assert str(free_subnet(HEADER + route("0.0.0.0/0") + route("172.31.64.0/20") + route("172.30.0.0/16"))) == "172.29.0.0/16"
+
+
+def test_a_route_wider_than_a_candidate_takes_it() -> None:
+    assert str(free_subnet(HEADER + route("172.16.0.0/12"))) == "192.168.240.0/24"
+
+
+def test_no_range_left() -> None:
+    with pytest.raises(FailedPrecondition, match="every private range"):
+        free_subnet(HEADER + route("172.16.0.0/12") + route("192.168.0.0/16"))
+
+
+def test_two_roots_share_nothing() -> None:
+    one, other = ManagedEngine(Path("/srv/a")), ManagedEngine(Path("/srv/b"))
+    assert one.bridge != other.bridge
+    assert one.exec_root != other.exec_root
+    assert one.containerd_namespace != other.containerd_namespace
+    assert one.endpoint == "unix:///srv/a/engine/docker.sock"
+    assert len(one.bridge) < 16
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "message"),
+    [
+        ('time="2026-01-02T03:04:05.6Z" level=info msg="API listen on /x"', logging.INFO, 'dockerd: msg="API listen on /x"'),
+        ('time="2026-01-02T03:04:05.6Z" level=warning msg=no error=e', logging.WARNING, "dockerd: msg=no error=e"),
+        ('time="2026-01-02T03:04:05.6Z" level=error msg="100% bad"', logging.ERROR, 'dockerd: msg="100% bad"'),
+        ("panic: runtime error", logging.WARNING, "dockerd: panic: runtime error"),
+    ],
+)
+def test_lines_keep_their_level_and_lose_their_time(line: str, level: int, message: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "asupervisor.engine.dockerd"):
+        log_line(line)
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(level, message)]
+
+
+def test_empty_lines_say_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    log_line("  ")
+    assert caplog.records == []
