@@ -120,7 +120,8 @@ class FileFollower:
         """
         self.drained = False
         while True:
-            self._source.discover()
+            if not self._source.discover():
+                self._warn("the engine has dropped files of this log that were not read yet; lines are missing here")
             generation = self._source.current
             if generation is None:
                 return self._nothing(0)
@@ -247,7 +248,7 @@ class FileFollower:
             self._store()
 
     def _resume(self, position: Position | None) -> None:
-        generations = generations_after(self._source.path, None)
+        generations, _ = generations_after(self._source.path, None)
         self._trusted = position is not None and position.this_boot
         if position is not None and position.this_boot:
             self._resume_recorded(position, generations)

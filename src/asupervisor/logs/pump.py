@@ -310,7 +310,8 @@ class Pump:
         def unreadable(message: str) -> None:
             self._send({"event": "unreadable", "container": container, "message": message})
 
-        if source:
+        # The engine may keep its files where this process cannot see them (another host, another mount namespace).
+        if source and (os.path.isdir(os.path.dirname(source)) or not command["endpoint"]):
             follower = FileFollower(source, target, self._path(container, "position"), self._boot, warn)
             return Entry(container, follower, os.path.dirname(source))
         return Entry(container, StreamFollower(command["endpoint"], container, target, warn, unreadable, tty=command["tty"]), "")

@@ -26,6 +26,7 @@ _logger = logging.getLogger("asupervisor.logs")
 _BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 _STEADY_S = 10.0
 _END_S = 5.0
+_READY_S = 10.0
 _REOPEN_DEADLINE_S = 20.0
 _MAX_REPLY_BYTES = 8 << 20
 _MAX_OUTBOX = 20_000
@@ -275,7 +276,10 @@ class LogService:
                 for request in self._requests.values():
                     self._tell(request.command)
                 tasks.start_soon(self._send, process.stdin, name="log pump commands")
+                ready = anyio.Event()
+                tasks.start_soon(self._watch, ready, name="log pump readiness")
                 async for message in _messages(process.stdout):
+                    ready.set()
                     self._take(message)
                 tasks.cancel_scope.cancel()
         finally:
@@ -283,6 +287,15 @@ class LogService:
             with anyio.CancelScope(shield=True):
                 code = await _end(process)
         _logger.error("the log pump ended with code %s; starting it again", code)
+
+    async def _watch(self, ready: anyio.Event) -> None:
+        """Tell the operator of a pump that does not begin; it waits for as long as another one works in its directory."""
+        with anyio.move_on_after(_READY_S):
+            await ready.wait()
+            return
+        _logger.warning(
+            "the log pump is not ready yet: another process holds %s/lock; no log is written until it ends", self._state_directory
+        )
 
     async def _send(self, stream: AnyByteSendStream) -> None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):

@@ -20,6 +20,8 @@ from asupervisor.logs.position import TAIL_BYTES, Position
 _MAX_LINE_BYTES = 16 << 20
 _LINE_TIME = re.compile(rb'"time":"([^"]{20,35})"\}\n')
 _SCAN_BYTES = 1 << 20
+_MAX_OPEN = 64
+"""Generations that are kept from vanishing while this process is behind: their bytes stay on the disk that long."""
 
 
 class Generation:
@@ -151,8 +153,12 @@ def _open_compressed(path: str) -> Generation | None:
         return None
 
 
-def generations_after(path: str, known: Generation | None) -> list[Generation]:
-    """Open every generation that is newer than ``known`` (all of them where it is None or gone), the oldest first."""
+def generations_after(path: str, known: Generation | None) -> tuple[list[Generation], bool]:
+    """Open every generation that is newer than ``known`` (all of them where it is None or gone), the oldest first.
+
+    Returns:
+        The generations, and whether ``known`` was seen next to them, so that none can be missing between.
+    """
     found: list[Generation] = []
     seen = set()
     index = missing = 0
@@ -167,14 +173,15 @@ def generations_after(path: str, known: Generation | None) -> list[Generation]:
         missing = 0
         if known is not None and (generation.identity == known.identity or (generation.compressed and _same_content(generation, known))):
             generation.close()
-            break
+            found.reverse()
+            return found, True
         if generation.identity in seen:
             generation.close()
             continue
         seen.add(generation.identity)
         found.append(generation)
     found.reverse()
-    return found
+    return found, False
 
 
 def _same_content(one: Generation, other: Generation) -> bool:
@@ -194,6 +201,7 @@ class Source:
     def __init__(self, path: str, chain: list[Generation]) -> None:
         self.path = path
         self.chain = deque(chain)
+        self._waited = False
 
     @property
     def current(self) -> Generation | None:
@@ -208,10 +216,21 @@ class Source:
             return False
         return not self.chain or (status.st_dev, status.st_ino) != self.chain[-1].identity
 
-    def discover(self) -> None:
-        """Open what the engine has begun since."""
-        if self.rotated():
-            self.chain.extend(generations_after(self.path, self.chain[-1] if self.chain else None))
+    def discover(self) -> bool:
+        """Open what the engine has begun since, unless too many are open already.
+
+        Returns:
+            Whether all of it is there; False where the engine has dropped files meanwhile that were not opened for that reason.
+        """
+        if not self.rotated():
+            return True
+        if len(self.chain) >= _MAX_OPEN:
+            self._waited = True
+            return True
+        newer, adjacent = generations_after(self.path, self.chain[-1] if self.chain else None)
+        self.chain.extend(newer)
+        waited, self._waited = self._waited, False
+        return adjacent or not waited
 
     def next(self) -> None:
         """Leave the current generation for the next one; only when there is one."""

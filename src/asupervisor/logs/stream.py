@@ -68,6 +68,10 @@ class StreamFollower:
         self.drained = True
         if self.complete:
             return 0
+        if urlsplit(self._endpoint).scheme not in ("unix", "tcp", "http"):
+            self._unreadable(f"this log is only to be had from the engine's API, and not over {self._endpoint}")
+            self.complete = True
+            return 0
         try:
             if self._socket is None:
                 self._connect()

@@ -411,3 +411,19 @@ def test_two_streams_keep_their_order(rig: Rig) -> None:
     rig.drain()
     assert rig.numbers() == all_of(rig)
     assert rig.target.read_bytes().count(b" stderr ") == 133
+
+
+def test_no_more_than_so_many_files_are_kept_open(rigs: Rigs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asupervisor.logs.source._MAX_OPEN", 3)
+    rig = rigs(500, 2)
+    follower = rig.start()
+    for _ in range(60):
+        rig.write(1)
+        follower._source.discover()
+    assert len(follower._source.chain) == 3
+    rig.drain()
+    numbers = rig.numbers()
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == 59
+    assert len(numbers) < 60
+    assert any("missing" in warning for warning in rig.warnings)
