@@ -121,6 +121,9 @@ class Engine:
             self.dockerd, "-H", self.endpoint, "--data-root", str(self.root / "data"), "--exec-root", str(self.root / "exec"),
             "--pidfile", str(self.root / "pid"), "--config-file", str(self.root / "daemon.json"), *self.arguments,
         ]  # fmt: skip
+        # Of a killed daemon: its pid file, and that of its containerd, which it takes for alive as long as nobody reaped it.
+        for stale in (self.root / "pid", self.root / "exec" / "containerd" / "containerd.pid"):
+            stale.unlink(missing_ok=True)
         (self.root / "daemon.json").write_text("{}") if not (self.root / "daemon.json").exists() else None
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)

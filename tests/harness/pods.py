@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,13 @@ def run(scenario: Callable[[], Any], uvloop: bool = True) -> None:
 
 
 async def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
-    """Wait in an event loop until ``condition()`` is true and return what it gave; fail by name after ``timeout_s`` seconds."""
+    """Wait in an event loop until ``condition()``, a function or coroutine function, is true, and return what it gave; else fail by name."""
     with anyio.move_on_after(timeout_s):
-        while not (value := condition()):  # noqa: ASYNC110 - what is waited for happens in other processes
+        while True:
+            value = condition()
+            if inspect.isawaitable(value):
+                value = await value
+            if value:
+                return value
             await anyio.sleep(0.02)
-        return value
     raise AssertionError(f"not within {timeout_s} s: {what}")

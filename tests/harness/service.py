@@ -50,6 +50,8 @@ class Service:
         self.docker_endpoint = docker_endpoint or (engine.endpoint if engine is not None else "")
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = dict(os.environ)
+        self.prefix: tuple[str, ...] = ()
+        """A command that runs the service, such as one that takes rights away first."""
 
     @property
     def command(self) -> list[str]:
@@ -69,7 +71,9 @@ class Service:
         """Start the process without waiting for anything."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment)
+            self.process = subprocess.Popen(
+                [*self.prefix, *self.command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment
+            )
 
     def start(self, ready: bool = True) -> None:
         """Start it and wait until its socket answers and, unless told otherwise, until it says that it is ready."""

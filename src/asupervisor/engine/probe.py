@@ -9,6 +9,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from asupervisor.engine.client import EngineClient
+from asupervisor.engine.session import EngineAbsent
 from asupervisor.errors import ConfigError, DeadlineExceeded, FailedPrecondition, PermissionDenied, ServiceError
 
 _logger = logging.getLogger("asupervisor.engine.probe")
@@ -75,6 +76,8 @@ class Probe:
 
 
 def _reason(error: ServiceError) -> str:
+    if isinstance(error, EngineAbsent):
+        return error.reason
     if isinstance(error, DeadlineExceeded):
         return "EngineNotAnswering"
     if isinstance(error, PermissionDenied):

@@ -40,6 +40,19 @@ _NO_DAEMON = 900
 _CHUNK_BYTES = 65536
 
 
+class EngineAbsent(Unavailable):
+    """Nobody listens at the engine's address.
+
+    Args:
+        message: what is the matter and what to do.
+        reason: CamelCase word for the RuntimeReady condition.
+    """
+
+    def __init__(self, message: str, *, reason: str, operation: str = "", subject: str = "") -> None:
+        super().__init__(message, operation=operation, subject=subject)
+        self.reason = reason
+
+
 class EngineObserver(Protocol):
     """Who wants to know how long engine operations take (metrics)."""
 
@@ -205,8 +218,9 @@ class EngineSession:
         """By the HTTP status of the engine API; never by the words."""
         if error.status == _NO_DAEMON:
             reason, hint = diagnose(self.endpoint)
-            kind: type[ServiceError] = PermissionDenied if reason == "EnginePermissionDenied" else Unavailable
-            return kind(hint, operation=operation, subject=subject)
+            if reason == "EnginePermissionDenied":
+                return PermissionDenied(hint, operation=operation, subject=subject)
+            return EngineAbsent(hint, reason=reason, operation=operation, subject=subject)
         kinds: dict[int, type[ServiceError]] = {
             400: InvalidArgument,
             401: Unauthenticated,
