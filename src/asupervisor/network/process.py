@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import anyio
 import anyio.to_thread
 
-from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal
+from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, ResourceExhausted
 
 OUTPUT_LIMIT_BYTES = 4 << 20
 """More than this on stdout or stderr is no answer; the program is killed."""
@@ -58,16 +58,21 @@ async def run_program(
         deadline_s: seconds that it may take.
 
     Raises:
+        ResourceExhausted: we have no file descriptors left for it.
         FailedPrecondition: it cannot be executed (missing, no permission, not a program).
         DeadlineExceeded: it did not end in time and was killed.
         Internal: it wrote more than :data:`OUTPUT_LIMIT_BYTES` and was killed.
     """
-    source = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    outputs: list[_Output] = []
+    source, outputs = -1, list[_Output]()
     try:
-        _write_all(source, stdin)
-        os.lseek(source, 0, os.SEEK_SET)
-        outputs = [_Output(), _Output()]
+        try:
+            source = _memory(stdin)
+            for _ in range(2):
+                outputs.append(_Output())
+        except OSError as error:  # too many open files
+            raise ResourceExhausted(
+                f"cannot execute {command[0]}: {error.strerror}", operation="execute program", subject=command[0]
+            ) from error
         started = time.monotonic()
         try:
             process = subprocess.Popen(  # noqa: ASYNC220 (half a millisecond, see above)
@@ -97,7 +102,8 @@ async def run_program(
             raise Internal(f"{command[0]} wrote more than {OUTPUT_LIMIT_BYTES} bytes", operation="execute program", subject=command[0])
         return Finished(process.returncode, bytes(outputs[0].data), bytes(outputs[1].data), ended - started)
     finally:
-        os.close(source)
+        if source >= 0:
+            os.close(source)
         for output in outputs:
             output.close()
 
@@ -191,10 +197,18 @@ async def _reap(process: subprocess.Popen[bytes]) -> None:
         await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _memory(data: bytes) -> int:
+    """A file in memory to be read from its start: unlike a pipe it takes any size at once, and nobody can close its other end."""
+    descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _said(outputs: Sequence[_Output]) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def test_pods_reach_each_other_and_the_host_in_both_families(tmp_path: Path, nam
             assert ask("10.77.0.1", 8080, one), "the pod reaches itself through its host port"
         with Echo(one, 81, socket.AF_INET6):
             assert ask(addresses[1], 81, two) == other[1]
-        assert any(name.startswith("bwp") for name in links())
+        assert shaping().count("rate 10Mbit") == 2, "one limit for each direction"
         assert len(list((tmp_path / "cache" / "results").iterdir())) == 2
 
         await plugin.tear_down(web)
@@ -101,6 +102,10 @@ def test_pods_reach_each_other_and_the_host_in_both_families(tmp_path: Path, nam
         node.nothing_left()
 
     node.run(scenario)
+
+
+def shaping() -> str:
+    return subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_later_process_knows_the_addresses_and_takes_down_without_the_namespace(

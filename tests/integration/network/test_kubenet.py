@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
@@ -192,6 +193,25 @@ def test_a_later_process_rebuilds_what_lives_and_removes_what_does_not(
 
     node.run(before)
     two.close()
+    node.run(after)
+
+
+def test_results_of_a_peer_that_names_no_pod_are_released_too(node: Node, namespaces: Callable[[], Namespace], clean: None) -> None:
+    namespace = namespaces()
+
+    async def before(plugin: KubenetNetwork) -> None:
+        await plugin.set_up(pod(namespace))
+
+    async def after(plugin: KubenetNetwork) -> None:
+        await plugin.reconcile([])
+        node.nothing_left()
+
+    node.run(before)
+    (cached,) = (node.root / "cache" / "results").iterdir()
+    document = json.loads(cached.read_text())
+    del document["cniArgs"]  # cri-dockerd's kubenet gives none
+    cached.write_text(json.dumps(document))
+    namespace.close()
     node.run(after)
 
 

@@ -80,21 +80,18 @@ class Node:
         anyio.run(main)
 
 
-CONFIGURATION = {
-    "cniVersion": "1.0.0",
-    "name": "pods",
-    "plugins": [
-        {
-            "type": "bridge", "bridge": "cnipods0", "isGateway": True, "ipMasq": True, "hairpinMode": True,
-            "ipam": {
-                "type": "host-local", "ranges": [[{"subnet": "10.67.0.0/24"}], [{"subnet": "fd67::/64"}]],
-                "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
-            },
+PLUGINS = [
+    {
+        "type": "bridge", "bridge": "cnipods0", "isGateway": True, "ipMasq": True, "hairpinMode": True,
+        "ipam": {
+            "type": "host-local", "ranges": [[{"subnet": "10.67.0.0/24"}], [{"subnet": "fd67::/64"}]],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
         },
-        {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
-        {"type": "firewall"},
-    ],
-}  # fmt: skip
+    },
+    {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+    {"type": "firewall"},
+]  # fmt: skip
+CONFIGURATION = {"cniVersion": "1.0.0", "name": "pods", "plugins": PLUGINS}
 
 
 @pytest.fixture(params=["cni", "kubenet", "no-op"])
@@ -260,11 +257,67 @@ def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None
     assert node.engine.containers() == []
 
 
-def test_an_engine_that_restarts_takes_its_dead_pods_addresses_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("node", ["cni"], indirect=True)
+def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(node: Node, tmp_path: Path) -> None:
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    for name in os.listdir(CNI_BINARIES):
+        (binaries / name).symlink_to(Path(CNI_BINARIES, name))
+    faulty = binaries / "faulty"
+    faulty.write_text(FAULTY)
+    faulty.chmod(0o755)
+    node.service.stop()
+    node.service.flags += ("--cni-bin-dir", str(binaries))
+    (node.conf / "10-pods.conflist").write_text(json.dumps({**CONFIGURATION, "plugins": [*PLUGINS, {"type": "faulty"}]}))
+    node.service.start()
+
+    async def scenario(runtime: RemoteRuntimeService) -> None:
+        (binaries / "hang").write_text("slow")
+        errors: list[str] = []
+
+        async def hang() -> None:
+            with pytest.raises(ServiceError) as caught:
+                await runtime.run_pod_sandbox(config("slow", (80, 30400)))
+            errors.append(str(caught.value))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(hang)
+            await until((binaries / "hangs").exists, "a plugin hangs")
+            other = await runtime.run_pod_sandbox(config("other", (80, 30401)))
+            (binaries / "refuse-del").touch()
+            with pytest.raises(ServiceError, match="will not let go"):
+                await runtime.stop_pod_sandbox(other)
+            (binaries / "refuse-del").unlink()
+            await runtime.stop_pod_sandbox(other)
+            assert not errors, "the other pod came and went while the first one hung"
+            os.kill(int((binaries / "hangs").read_text()), signal.SIGKILL)
+        assert 'CNI plugin "faulty" (network "pods", ADD) was killed by signal 9' in errors[0]
+        await until(lambda: node.remains() == [], "nothing is left")
+        assert [sandbox.id for sandbox in await runtime.list_pod_sandbox()] == [other]
+        await runtime.remove_pod_sandbox(other)
+
+    node.run(scenario)
+
+
+FAULTY = r"""#!/bin/sh
+here=$(dirname "$0")
+input=$(cat)
+case $CNI_COMMAND in
+VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}' ;;
+ADD)
+    case $CNI_ARGS in *POD_NAME=$(cat "$here/hang")*) echo $$ > "$here/hangs.new"; mv "$here/hangs.new" "$here/hangs"; sleep 100 ;; esac
+    printf '%s' "$input" | sed 's/.*"prevResult": \({.*}\)}$/\1/' ;;
+DEL) if [ -e "$here/refuse-del" ]; then echo "will not let go" >&2; exit 1; fi ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("plugin", os.environ.get("ASUPERVISOR_TEST_PLUGINS", "cni").split(","))
+def test_an_engine_that_restarts_takes_its_dead_pods_addresses_with_it(tmp_path: Path, plugin: str) -> None:
     engine = Engine()
     engine.start()
     engine.load(busybox_archive())
-    node = Node(engine, tmp_path, "cni")
+    node = Node(engine, tmp_path, plugin)
     node.service.start()
 
     async def run_some(runtime: RemoteRuntimeService) -> None:

@@ -36,13 +36,15 @@ class Attachments:
         journal_dir: notes of pods whose ADD has begun.
         bin_dirs: where the plugins are.
         pod_deadline_s: seconds for the ADDs of one pod, and for its DELs.
+        own_network: a network that nobody but a CRI service uses, whatever its results say.
     """
 
-    def __init__(self, cache_dir: Path, journal_dir: Path, bin_dirs: Sequence[str], pod_deadline_s: float) -> None:
+    def __init__(self, cache_dir: Path, journal_dir: Path, bin_dirs: Sequence[str], pod_deadline_s: float, own_network: str = "") -> None:
         self._results = ResultCache(cache_dir / "results")
         self._begun = ResultCache(journal_dir)
         self._bin_dirs = tuple(bin_dirs)
         self._pod_deadline_s = pod_deadline_s
+        self._own_network = own_network
         self._loopback = Chain(LOOPBACK, self._bin_dirs)
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._namespaces: dict[str, tuple[str, tuple[int, int]]] = {}
@@ -156,7 +158,8 @@ class Attachments:
             arguments = dict(cached.attachment.arguments)
             container_id = cached.attachment.container_id
             # Other programs may cache what is no pod sandbox in the same directory.
-            if container_id in alive or self._is_there(container_id) or arguments.get("K8S_POD_INFRA_CONTAINER_ID") != container_id:
+            is_pod = arguments.get("K8S_POD_INFRA_CONTAINER_ID") == container_id or cached.network == self._own_network
+            if not is_pod or container_id in alive or self._is_there(container_id):
                 continue
             found[container_id] = PodNetwork(
                 sandbox_id=container_id,

@@ -126,7 +126,7 @@ def _netlink(action: Callable[[Any], _T], what: str) -> _T:
     try:
         with IPRoute() as netlink:
             return action(netlink)
-    except NetlinkError as error:
+    except (NetlinkError, OSError) as error:
         raise Internal(f"cannot {what}: {error}", operation=what) from error
 
 

@@ -79,7 +79,9 @@ class KubenetNetwork:
         self._lease_dir = lease_dir
         self._non_masquerade = tuple(subnet for part in config.non_masquerade_cidr.split(",") for subnet in parse_pod_cidr(part))
         self._pod_cidr = PodCidr(config.pod_cidr, state_dir)
-        self._attachments = Attachments(Path(config.cni_cache_dir), state_dir / "kubenet", self._bin_dirs, pod_deadline_s)
+        self._attachments = Attachments(
+            Path(config.cni_cache_dir), state_dir / "kubenet", self._bin_dirs, pod_deadline_s, own_network=NETWORK
+        )
         self._host_ports = HostPortForwarding(Iptables(iptables_backend))
         self._repair_interval_s = repair_interval_s
         self._rollback_wait_s = rollback_wait_s
