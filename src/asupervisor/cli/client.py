@@ -33,6 +33,8 @@ VERBS = {
     "status": "show a pod and its containers",
     "logs": "print a container's log",
     "exec": "run a command in a container",
+    "attach": "join the streams of a container",
+    "port-forward": "reach a pod's ports from here",
     "inspect": "everything about a pod, a container or an image, as JSON",
     "stats": "what containers use",
     "stop": "stop a pod, or one container of it",

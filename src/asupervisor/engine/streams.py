@@ -91,7 +91,7 @@ class Hijacked:
             await self._stream.send_eof()
         except NotImplementedError:
             return
-        except (anyio.ClosedResourceError, OSError) as error:
+        except (anyio.ClosedResourceError, OSError, RuntimeError) as error:  # RuntimeError: uvloop, once the engine has closed
             raise anyio.BrokenResourceError from error
 
     async def cut(self) -> None:

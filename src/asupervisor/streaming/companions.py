@@ -32,9 +32,12 @@ class Companions:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         self._tasks.cancel_scope.cancel()
         # A cancellation has to reach the group, which knows whether it is its own.
-        given = (kind, error, trace) if error is not None and not isinstance(error, Exception) else (None, None, None)
+        is_cancelled = error is not None and not isinstance(error, Exception)
         try:
-            return await self._tasks.__aexit__(*given)
+            if is_cancelled:
+                return await self._tasks.__aexit__(kind, error, trace)
+            await self._tasks.__aexit__(None, None, None)  # what it returns is about its own cancellation, not about ``error``
+            return None
         except BaseExceptionGroup as group:
             if len(group.exceptions) == 1:
                 raise group.exceptions[0] from group.exceptions[0].__cause__

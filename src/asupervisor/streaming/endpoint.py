@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 from collections.abc import Callable
@@ -56,6 +57,15 @@ def peer_hung_up(stream: anyio.abc.ByteStream) -> bool:
     poller = select.poll()
     poller.register(sock.fileno(), select.POLLRDHUP)
     return bool(poller.poll(0))
+
+
+async def half_close(stream: anyio.abc.ByteStream) -> None:
+    """Say on a connection that no more bytes will come; of one that is gone, or cannot say so, nothing.
+
+    Beside the errors that a stream may raise, uvloop raises RuntimeError on a transport that the peer has closed meanwhile.
+    """
+    with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError, RuntimeError, NotImplementedError):
+        await stream.send_eof()
 
 
 class Gate:

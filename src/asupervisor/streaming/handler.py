@@ -15,6 +15,7 @@ import anyio.abc
 from asupervisor.errors import NotFound
 from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
+from asupervisor.streaming.endpoint import half_close
 from asupervisor.streaming.http import HttpConnection, HttpRequest, websocket_answer
 from asupervisor.streaming.multiplex import SpdySession
 from asupervisor.streaming.negotiation import PROTOCOL_HEADER, Choice, Refused, choose_spdy, choose_websocket
@@ -203,8 +204,7 @@ class StreamHandler:
     async def _linger(self, stream: anyio.abc.ByteStream) -> None:
         """Read and drop what still comes until the peer closes: closing on unread bytes would reset the last ones sent."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.farewell_timeout_s):
-            with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError, NotImplementedError):
-                await stream.send_eof()
+            await half_close(stream)
             with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
                 while True:
                     await stream.receive(65536)

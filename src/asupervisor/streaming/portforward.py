@@ -15,7 +15,7 @@ import anyio.abc
 from asupervisor.errors import ServiceError
 from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
-from asupervisor.streaming.endpoint import PeerStream
+from asupervisor.streaming.endpoint import PeerStream, half_close
 from asupervisor.streaming.multiplex import SpdySession, SpdyStream
 from asupervisor.streaming.settings import Settings
 
@@ -31,14 +31,14 @@ class Pair:
     error: PeerStream
 
 
-async def forward(pair: Pair, pod_sandbox_id: str, backend: Backend, *, half_close: bool = True) -> str:
+async def forward(pair: Pair, pod_sandbox_id: str, backend: Backend, *, peer_half_closes: bool = True) -> str:
     """Serve one connection until both ends have closed it.
 
     Args:
         pair: the peer's streams.
         pod_sandbox_id: whose port.
         backend: connects to it.
-        half_close: whether the peer can say that it has sent all; if not, the connection ends with the remote end's last byte.
+        peer_half_closes: whether the peer can say that it has sent all; if not, the connection ends with the remote end's last byte.
 
     Returns:
         Empty if it went well, else what was written to the error stream.
@@ -47,7 +47,7 @@ async def forward(pair: Pair, pod_sandbox_id: str, backend: Backend, *, half_clo
     try:
         remote = await backend.port_forward(pod_sandbox_id, pair.port)
         async with remote:
-            await join(pair.data, remote, half_close=half_close)
+            await join(pair.data, remote, peer_half_closes=peer_half_closes)
     except ServiceError as error:
         failure = f"error forwarding port {pair.port}: {error}"
     except anyio.BrokenResourceError as error:
@@ -61,8 +61,8 @@ async def forward(pair: Pair, pod_sandbox_id: str, backend: Backend, *, half_clo
     return failure
 
 
-async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, half_close: bool = True) -> None:
-    """Carry bytes both ways; each way ends on its own (unless not ``half_close``), and a way that breaks ends both.
+async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, peer_half_closes: bool = True) -> None:
+    """Carry bytes both ways; each way ends on its own (unless not ``peer_half_closes``), and a way that breaks ends both.
 
     Raises:
         anyio.BrokenResourceError: the remote end broke; the peer's going away is no error.
@@ -82,8 +82,7 @@ async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, half_close: bo
                         tasks.cancel_scope.cancel()
                         return
             except anyio.EndOfStream:
-                with contextlib.suppress(anyio.BrokenResourceError, OSError):
-                    await remote.send_eof()
+                await half_close(remote)
             except anyio.BrokenResourceError:
                 tasks.cancel_scope.cancel()
 
@@ -95,7 +94,7 @@ async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, half_close: bo
         except anyio.EndOfStream:
             with contextlib.suppress(anyio.BrokenResourceError):
                 await peer.send_eof()
-            if not half_close:
+            if not peer_half_closes:
                 tasks.cancel_scope.cancel()
         except anyio.BrokenResourceError as error:
             if isinstance(error.__cause__, OSError):  # it was the remote end

@@ -149,7 +149,7 @@ async def _forward_channels(session: ChannelSession, request: PortForwardRequest
 
 
 async def _forward(pair: Pair, pod_sandbox_id: str, backend: Backend) -> None:
-    await forward(pair, pod_sandbox_id, backend, half_close=False)
+    await forward(pair, pod_sandbox_id, backend, peer_half_closes=False)
 
 
 async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
@@ -158,11 +158,13 @@ async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
 
 
 async def _until_idle(session: SpdySession | ChannelSession, work: Callable[[], Awaitable[str]], settings: Settings) -> str:
-    outcome = "idle for too long"
+    outcome = ""
     with anyio.CancelScope() as scope:
         async with Companions() as companions:
             companions.start_soon(_cancel_when_idle, session, settings.idle_timeout_s, scope)
             outcome = await work()
+    if scope.cancelled_caught:
+        outcome = "idle for too long"
     return f"protocol violation: {session.violation}" if session.violation else outcome
 
 

@@ -1,0 +1,129 @@
+"""This process's own terminal and standard streams, joined to a streaming session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+
+import anyio
+
+from asupervisor.errors import Internal
+from asupervisor.streaming.client import RemoteCommand
+from asupervisor.streaming.companions import Companions
+from asupervisor.streaming.endpoint import PeerStream
+
+READ_BYTES = 64 * 1024
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+
+
+@contextlib.contextmanager
+def raw_terminal(descriptor: int = _STDIN) -> Iterator[None]:
+    """Hand every key through as it is for as long as the block lasts; what is no terminal is left alone."""
+    if not os.isatty(descriptor):
+        yield
+        return
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed ahead goes through too
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+async def run_session(command: RemoteCommand, *, has_terminal: bool) -> int:
+    """Join stdin, stdout and stderr to a session until it ends.
+
+    Args:
+        command: the session.
+        has_terminal: whether the remote end has one: keys then go through as they are, and so do changes of size.
+
+    Returns:
+        The exit code; 128 and the signal's number when one ended this end.
+
+    Raises:
+        Internal: the session ended without an exit code; the message says why.
+    """
+    ended_by: list[int] = []
+    with contextlib.ExitStack() as stack, anyio.CancelScope() as scope:
+        if has_terminal:
+            stack.enter_context(raw_terminal())
+        async with Companions() as companions:
+            companions.start_soon(_end_on_signal, scope, ended_by)
+            if has_terminal:
+                companions.start_soon(_follow_size, command)
+            if command.stdin is not None:
+                companions.start_soon(_carry_stdin, command.stdin)
+            async with anyio.create_task_group() as outputs:
+                for stream, descriptor in ((command.stdout, _STDOUT), (command.stderr, _STDERR)):
+                    if stream is not None:
+                        outputs.start_soon(_carry_output, stream, descriptor)
+            status = await command.wait()
+    if ended_by:
+        return 128 + ended_by[0]
+    if status.exit_code is None:
+        raise Internal(status.message, operation="stream")
+    return status.exit_code
+
+
+async def _carry_stdin(stream: PeerStream) -> None:
+    with contextlib.suppress(anyio.BrokenResourceError):
+        # A regular file is always readable, and the kernel will not wait for one.
+        waits = not stat.S_ISREG(os.fstat(_STDIN).st_mode) and sys.platform != "win32"
+        while True:
+            if waits:
+                try:
+                    await anyio.wait_readable(_STDIN)
+                except OSError:  # such as /dev/null
+                    waits = False
+            try:
+                data = os.read(_STDIN, READ_BYTES)
+            except OSError:  # the terminal has gone
+                data = b""
+            if not data:
+                await stream.send_eof()
+                return
+            await stream.send(data)
+
+
+async def _carry_output(stream: PeerStream, descriptor: int) -> None:
+    with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, BrokenPipeError):
+        while True:
+            data = await stream.receive()
+            # In a thread: a reader that does not read this output must not keep keys and pings waiting.
+            await anyio.to_thread.run_sync(_write, descriptor, data)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+async def _follow_size(command: RemoteCommand) -> None:
+    """Tell the size now, and whenever it changes."""
+    with anyio.open_signal_receiver(signal.SIGWINCH) as changes:
+        await _tell_size(command)
+        async for _ in changes:
+            await _tell_size(command)
+
+
+async def _tell_size(command: RemoteCommand) -> None:
+    for descriptor in (_STDIN, _STDOUT, _STDERR):
+        with contextlib.suppress(OSError):
+            size = os.get_terminal_size(descriptor)
+            await command.resize(size.columns, size.lines)
+            return
+
+
+async def _end_on_signal(scope: anyio.CancelScope, ended_by: list[int]) -> None:
+    """End the session in order on a signal, so that the terminal is given back as it was."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP, signal.SIGINT) as signals:
+        async for number in signals:
+            ended_by.append(number)
+            scope.cancel()
+            return

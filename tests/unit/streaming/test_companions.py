@@ -1,0 +1,65 @@
+"""Helpers of a block end with it, and never change how it ends."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from asupervisor.streaming.companions import Companions
+
+
+def test_helpers_end_with_their_block() -> None:
+    async def scenario() -> None:
+        ended = False
+
+        async def helper() -> None:
+            nonlocal ended
+            try:
+                await anyio.sleep_forever()
+            finally:
+                ended = True
+
+        async with Companions() as companions:
+            companions.start_soon(helper)
+            await anyio.lowlevel.checkpoint()
+        assert ended
+
+    anyio.run(scenario)
+
+
+def test_the_blocks_own_error_comes_out_as_it_is() -> None:
+    async def scenario() -> None:
+        async with Companions() as companions:
+            companions.start_soon(anyio.sleep_forever)
+            raise ValueError("the block's")
+
+    with pytest.raises(ValueError, match="the block's"):
+        anyio.run(scenario)
+
+
+def test_a_helpers_error_ends_the_block_and_comes_out() -> None:
+    async def helper() -> None:
+        raise ValueError("the helper's")
+
+    async def scenario() -> None:
+        async with Companions() as companions:
+            companions.start_soon(helper)
+            await anyio.sleep_forever()
+
+    with pytest.raises(ValueError, match="the helper's"):
+        anyio.run(scenario)
+
+
+def test_a_cancelled_block_stays_cancelled() -> None:
+    async def scenario() -> None:
+        went_on = False
+        with anyio.CancelScope() as scope:
+            async with Companions() as companions:
+                companions.start_soon(anyio.sleep_forever)
+                scope.cancel()
+                await anyio.sleep_forever()
+            went_on = True
+        assert scope.cancelled_caught
+        assert not went_on
+
+    anyio.run(scenario)
