@@ -1,14 +1,30 @@
-"""Log lines, as text or JSON, one for each event that an operator acts on."""
+"""Log lines, as text or JSON, one for each event that an operator acts on.
+
+A line names the RPC that it belongs to and how long that has taken so far, without its writer's help: the RPC boundary says
+once which call it is in, and whatever runs for that call inherits it. Further fields come with ``extra=``.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
+from contextvars import ContextVar
 
 import orjson
 
 _FIELDS = ("rpc", "pod", "sandbox", "container", "image", "code", "subject", "duration_s")
+_call: ContextVar[tuple[str, float] | None] = ContextVar("asupervisor_call", default=None)
+
+
+def enter_call(rpc: str, started: float) -> None:
+    """Lines of this task, and of tasks that it starts, belong to a call from now on.
+
+    Args:
+        rpc: the method's name.
+        started: when it began, by the monotonic clock in seconds.
+    """
+    _call.set((rpc, started))
 
 
 class TextFormatter(logging.Formatter):
@@ -16,8 +32,8 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback only for a defect."""
-        fields = "".join(f" {name}={_short(value)}" for name in _FIELDS if (value := getattr(record, name, None)) not in (None, ""))
-        line = f"{_time(record)} {record.levelname} {record.getMessage()}{fields}"
+        fields = "".join(f" {name}={_short(value)}" for name, value in _fields(record).items())
+        line = f"{_time(record)} {record.levelname} {_one_line(record.getMessage())}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -26,15 +42,22 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """``time``, ``level``, ``logger``, ``message`` and the fields of the event."""
-        entry = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
-        entry.update({name: value for name in _FIELDS if (value := getattr(record, name, None)) not in (None, "")})
+        entry: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry.update(_fields(record))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(entry, default=str).decode()
 
 
 def configure_logging(level: str, log_format: str) -> None:
-    """Write the service's log to standard error.
+    """Write the log of the whole process to standard error: the service's from ``level`` on, warnings of the libraries it uses.
+
+    Only the command line calls this; an embedding program has its own ideas.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``.
@@ -42,11 +65,19 @@ def configure_logging(level: str, log_format: str) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
-    root = logging.getLogger("asupervisor")
+    root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    root.propagate = False
+    root.setLevel(logging.WARNING)
+    logging.getLogger("asupervisor").setLevel(level.upper())
     logging.captureWarnings(True)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    found = {name: value for name in _FIELDS if (value := getattr(record, name, None)) not in (None, "")}
+    call = _call.get()
+    if call is None or found.get("rpc", call[0]) != call[0]:
+        return found
+    return {"rpc": call[0], **found, "duration_s": found.get("duration_s", round(time.monotonic() - call[1], 6))}
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -54,4 +85,10 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _short(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    text = f"{value:.3f}" if isinstance(value, float) else _one_line(str(value))
+    return f'"{text}"' if " " in text else text
+
+
+def _one_line(text: str) -> str:
+    """Whatever a container, an image or a plugin put into a name or a message: it cannot begin a line of its own."""
+    return text.replace("\n", "\\n").replace("\r", "\\r").replace("\x1b", "\\x1b")

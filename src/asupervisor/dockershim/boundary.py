@@ -16,10 +16,12 @@ import anyio
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from asupervisor.dockershim.fields import subject_fields
 from asupervisor.dockershim.methods import API_VERSIONS, READY_BYTES, Method, all_methods
 from asupervisor.dockershim.runtime.version import version_bytes
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import Internal, InvalidArgument, ResourceExhausted, ServiceError, Unavailable, Unimplemented
+from asupervisor.log import enter_call
 from asupervisor.metrics import Metrics
 
 _logger = logging.getLogger("asupervisor.dockershim.rpc")
@@ -108,6 +110,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         async def handler(request: bytes, context: Any) -> bytes:
             started = time.monotonic()
             code = "OK"
+            enter_call(name, started)
             self._enter()
             figures.begin()
             try:
@@ -121,7 +124,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 return answer
             except ServiceError as error:
                 code = error.code
-                _log_failure(name, error)
+                _log_failure(self._shim, name, error)
                 await context.abort(_CODES[code], error.message)
             except asyncio.CancelledError:
                 # Deadline, disconnect and our own stop look alike here; only in the last case is somebody still listening.
@@ -131,7 +134,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 raise
             except Exception as error:
                 code = "INTERNAL"
-                _logger.exception("%s failed by a defect of this service", name, extra={"rpc": name})
+                _logger.exception("%s failed by a defect of this service", name)
                 await context.abort(
                     grpc.StatusCode.INTERNAL, f"{name} failed by a defect of this service ({type(error).__name__}); see its log"
                 )
@@ -149,6 +152,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         async def handler(request: bytes, context: Any) -> Any:
             started = time.monotonic()
             code = "OK"
+            enter_call(name, started)
             self._enter()
             figures.begin()
             try:
@@ -164,7 +168,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                     yield answer.SerializeToString() if isinstance(answer, Message) else answer
             except ServiceError as error:
                 code = error.code
-                _log_failure(name, error)
+                _log_failure(self._shim, name, error)
                 await context.abort(_CODES[code], error.message)
             except asyncio.CancelledError:
                 code = "CANCELLED"
@@ -173,7 +177,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 raise
             except Exception as error:
                 code = "INTERNAL"
-                _logger.exception("%s failed by a defect of this service", name, extra={"rpc": name})
+                _logger.exception("%s failed by a defect of this service", name)
                 await context.abort(
                     grpc.StatusCode.INTERNAL, f"{name} failed by a defect of this service ({type(error).__name__}); see its log"
                 )
@@ -194,7 +198,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             self._idle.set()
 
 
-def _log_failure(name: str, error: ServiceError) -> None:
+def _log_failure(shim: Shim, name: str, error: ServiceError) -> None:
     level = (
         logging.ERROR
         if isinstance(error, Internal)
@@ -202,4 +206,4 @@ def _log_failure(name: str, error: ServiceError) -> None:
         if error.code not in ("NOT_FOUND", "UNIMPLEMENTED")
         else logging.DEBUG
     )
-    _logger.log(level, "%s failed: %s", name, error.message, extra={"rpc": name, "code": error.code, "subject": error.subject})
+    _logger.log(level, "%s failed: %s", name, error.message, extra={"code": error.code, **subject_fields(shim, error.subject)})

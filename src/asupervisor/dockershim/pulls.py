@@ -107,7 +107,7 @@ class Pulls:
             del self._running[reference.name, secret]
             pull.done.set()
         if pull.record is not None:
-            _logger.info("pulled %s in %.1f s", reference.name, time.monotonic() - started)
+            _logger.info("pulled %s in %.1f s", reference.name, time.monotonic() - started, extra={"image": reference.name})
 
     async def _follow(self, reference: Reference, auth: Document | None) -> None:
         with anyio.move_on_after(self._progress_deadline_s) as scope:

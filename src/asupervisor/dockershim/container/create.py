@@ -9,6 +9,7 @@ import os
 import anyio.to_thread
 
 from asupervisor.dockershim.cgroup_files import cgroup_features
+from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.profiles import read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.sandbox.run import make_way
@@ -86,7 +87,7 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
             await anyio.to_thread.run_sync(_make_log_directory, path, subject)
         await shim.on_step("CreateContainer.logged")
         await shim.feed.refresh(container_id)
-    _logger.info("created %s as %s", subject, container_id[:12], extra={"rpc": "CreateContainer", "container": container_id})
+    _logger.info("created %s as %s", subject, container_id[:12], extra={**sandbox_fields(sandbox), "container": container_id})
     return container_id
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import NotFound
 from asupervisor.node.records import ContainerRecord
@@ -32,14 +33,13 @@ async def remove_container(shim: Shim, request: cri.RemoveContainerRequest) -> c
 
 async def remove_engine_container(shim: Shim, record: ContainerRecord) -> None:
     """Remove a container and the link at its log path."""
+    fields = container_fields(shim, record)
     await shim.engine.containers.remove(record.id, force=True)
     await shim.on_step("RemoveContainer.removed")
     if record.log_path:
         await anyio.to_thread.run_sync(_unlink_log, record.log_path)
     shim.feed.forget(record.id)
-    _logger.info(
-        "removed container %s (%s)", record.status.metadata.name, record.id[:12], extra={"rpc": "RemoveContainer", "container": record.id}
-    )
+    _logger.info("removed container %s (%s)", record.status.metadata.name, record.id[:12], extra=fields)
 
 
 def _unlink_log(path: str) -> None:

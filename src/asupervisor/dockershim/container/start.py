@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 
 import anyio.to_thread
 
 from asupervisor.dockershim.cgroup_files import write_cgroup_files
+from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError
 from asupervisor.proto import cri
@@ -33,7 +33,6 @@ async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri
         if now.status.state != cri.CONTAINER_CREATED:
             state = cri.ContainerState.Name(now.status.state)
             raise FailedPrecondition(f"container {record.id[:12]} is in state {state} and cannot be started", subject=record.id)
-        started = time.monotonic()
         try:
             await shim.engine.containers.start(record.id)
         except ServiceError as error:
@@ -48,8 +47,7 @@ async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri
         await shim.feed.refresh(record.id)
         await _limit(shim, record.id)
         name = record.status.metadata.name
-        extra = {"rpc": "StartContainer", "container": record.id, "duration_s": time.monotonic() - started}
-        _logger.info("started container %s (%s)", name, record.id[:12], extra=extra)
+        _logger.info("started container %s (%s)", name, record.id[:12], extra=container_fields(shim, record))
 
     await shim.operations.run(record.engine_name or record.id, "StartContainer", work)
     return cri.StartContainerResponse()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import InvalidArgument, NotFound
 from asupervisor.proto import cri
@@ -33,9 +34,7 @@ async def stop_container(shim: Shim, request: cri.StopContainerRequest) -> cri.S
             shim.feed.forget(record.id)
             return
         await shim.feed.refresh(record.id)
-        _logger.info(
-            "stopped container %s (%s)", record.status.metadata.name, record.id[:12], extra={"rpc": "StopContainer", "container": record.id}
-        )
+        _logger.info("stopped container %s (%s)", record.status.metadata.name, record.id[:12], extra=container_fields(shim, record))
 
     # A shorter grace than the one under way must not wait for it, so the grace is part of what is joined, and no lock is shared.
     await shim.operations.run(f"{record.id}/stop/{grace_s}", "StopContainer", work)

@@ -8,6 +8,7 @@ import os
 import anyio.to_thread
 
 from asupervisor.dockershim.cgroup_files import cgroup_features, write_cgroup_files
+from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument
 from asupervisor.proto import cri
@@ -63,7 +64,7 @@ async def update_container_resources(shim: Shim, request: cri.UpdateContainerRes
             score = clamp_oom_score(resources.oom_score_adj, shim.engine.oom_floor)
             await anyio.to_thread.run_sync(_set_oom_score, now.pid, score, subject)
         await shim.feed.refresh(record.id)
-        _logger.info("updated %s", subject, extra={"rpc": "UpdateContainerResources", "container": record.id})
+        _logger.info("updated %s", subject, extra=container_fields(shim, record))
 
     # By its content: a different update of the same container waits for its turn instead of joining this one.
     action = f"UpdateContainerResources {resources.SerializeToString(deterministic=True).hex()}"

@@ -43,7 +43,7 @@ async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.Remov
                 pass
         finally:
             await shim.feed.refresh_images()
-        _logger.info("removed image %s", request.image.image, extra={"rpc": "RemoveImage"})
+        _logger.info("removed image %s", request.image.image, extra={"image": request.image.image})
 
     await shim.operations.run(record.id, "RemoveImage", work)
     return cri.RemoveImageResponse()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from asupervisor.dockershim.container.remove import remove_engine_container
+from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.sandbox.teardown import release_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import NotFound
@@ -32,7 +33,7 @@ async def remove_pod_sandbox(shim: Shim, request: cri.RemovePodSandboxRequest) -
         # Last: as long as it is there, a crash in between leaves the sandbox visible.
         await shim.checkpoints.remove(record.id)
         shim.feed.forget(record.id)
-        _logger.info("%s removed", pod_subject(record.status.metadata), extra={"rpc": "RemovePodSandbox", "sandbox": record.id})
+        _logger.info("%s removed", pod_subject(record.status.metadata), extra=sandbox_fields(record))
 
     await shim.operations.run(record.engine_name or record.id, "RemovePodSandbox", work)
     return cri.RemovePodSandboxResponse()

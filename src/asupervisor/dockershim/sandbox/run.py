@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import anyio.to_thread
 
+from asupervisor.dockershim.fields import pod_fields
 from asupervisor.dockershim.network import pod_network
 from asupervisor.dockershim.profiles import read_profile
 from asupervisor.dockershim.rollback import Rollback
@@ -47,12 +47,9 @@ async def run_pod_sandbox(shim: Shim, request: cri.RunPodSandboxRequest) -> cri.
     name = sandbox_name(request.config.metadata)
 
     async def work() -> str:
-        started = time.monotonic()
         sandbox_id = await _run(shim, request.config, handler, name)
-        pod = pod_subject(request.config.metadata)
-        _logger.info(
-            "%s runs as sandbox %s", pod, sandbox_id[:12], extra={"rpc": "RunPodSandbox", "duration_s": time.monotonic() - started}
-        )
+        metadata = request.config.metadata
+        _logger.info("%s runs as sandbox %s", pod_subject(metadata), sandbox_id[:12], extra=pod_fields(metadata, sandbox_id))
         return sandbox_id
 
     return cri.RunPodSandboxResponse(pod_sandbox_id=await shim.operations.run(name, "RunPodSandbox", work))

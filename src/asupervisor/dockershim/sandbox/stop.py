@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.sandbox.teardown import release_network, stop_processes
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import NotFound
@@ -25,7 +26,7 @@ async def stop_pod_sandbox(shim: Shim, request: cri.StopPodSandboxRequest) -> cr
         await release_network(shim, record.id)
         await shim.on_step("StopPodSandbox.released")
         await stop_processes(shim, record.id)
-        _logger.info("%s stopped", pod_subject(record.status.metadata), extra={"rpc": "StopPodSandbox", "sandbox": record.id})
+        _logger.info("%s stopped", pod_subject(record.status.metadata), extra=sandbox_fields(record))
 
     await shim.operations.run(record.engine_name or record.id, "StopPodSandbox", work)
     return cri.StopPodSandboxResponse()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
@@ -39,7 +40,7 @@ async def update_pod_sandbox_resources(shim: Shim, request: cri.UpdatePodSandbox
         if request.HasField("overhead"):
             extra["overhead"] = resources_document(request.overhead)
         await shim.checkpoints.write(record.id, replace(checkpoint, extra=extra))
-        _logger.info("%s has new resources", subject, extra={"rpc": "UpdatePodSandboxResources", "sandbox": record.id})
+        _logger.info("%s has new resources", subject, extra=sandbox_fields(record))
 
     action = f"UpdatePodSandboxResources {request.SerializeToString(deterministic=True).hex()}"
     await shim.operations.run(record.engine_name or record.id, action, work)
