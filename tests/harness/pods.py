@@ -40,7 +40,7 @@ def run(scenario: Callable[[], Any], uvloop: bool = True) -> None:
 
 
 async def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
-    """Wait in an event loop until ``condition()``, a function or coroutine function, is true, and return what it gave; else fail by name."""
+    """Wait in an event loop until ``condition()``, a coroutine function or not, is true and return what it gave; else fail by name."""
     with anyio.move_on_after(timeout_s):
         while True:
             value = condition()

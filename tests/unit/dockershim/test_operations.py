@@ -170,12 +170,11 @@ def test_a_drain_waits_for_what_is_under_way_and_refuses_the_rest() -> None:
 def test_who_waits_for_a_change_that_is_cancelled_is_told() -> None:
     async def scenario() -> None:
         work, answers = Work("run"), list[object]()
-        async with anyio.create_task_group() as callers:
-            async with anyio.create_task_group() as tasks:
-                operations = Operations(tasks)
-                call(callers, operations, "pod", "run", work, answers)
-                await anyio.wait_all_tasks_blocked()
-                tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as callers, anyio.create_task_group() as tasks:
+            operations = Operations(tasks)
+            call(callers, operations, "pod", "run", work, answers)
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
         assert [type(answer) for answer in answers] == [Unavailable]
 
     anyio.run(scenario)

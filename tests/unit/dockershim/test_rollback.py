@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asupervisor.dockershim import rollback as room
@@ -18,7 +19,7 @@ class Steps:
 
     def step(self, name: str, error: Exception | None = None, hangs: bool = False) -> Step:
         async def undo() -> None:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             if hangs:
                 await anyio.sleep_forever()
             self.ran.append(name)
@@ -41,7 +42,7 @@ def test_nothing_is_undone_after_success() -> None:
 def test_steps_are_undone_in_reverse_and_the_error_stays_what_it_was() -> None:
     async def scenario() -> None:
         steps = Steps()
-        with pytest.raises(NotFound, match="no image"):
+        with pytest.raises(NotFound, match="no image"):  # noqa: PT012 - the end of the context raises
             async with Rollback("RunPodSandbox", "pod a/b") as undo:
                 undo.push("one", steps.step("one"), only_if_clean=True)
                 undo.push("two", steps.step("two"))
@@ -55,7 +56,7 @@ def test_steps_are_undone_in_reverse_and_the_error_stays_what_it_was() -> None:
 def test_a_failed_undo_is_told_and_keeps_visible_what_only_a_clean_one_may_hide(error: Exception) -> None:
     async def scenario() -> None:
         steps = Steps()
-        with pytest.raises(RollbackFailed, match="no image; undoing it failed too: remove the container: ") as caught:
+        with pytest.raises(RollbackFailed, match="no image; undoing it failed too: remove the container: ") as caught:  # noqa: PT012 - the end of the context raises
             async with Rollback("RunPodSandbox", "pod a/b") as undo:
                 undo.push("remove the checkpoint", steps.step("checkpoint"), only_if_clean=True)
                 undo.push("show it as it is", steps.step("show"))
@@ -88,7 +89,7 @@ def test_an_undo_that_hangs_is_left_after_its_deadline(monkeypatch: pytest.Monke
 
     async def scenario() -> None:
         steps = Steps()
-        with pytest.raises(RollbackFailed, match=r"tear down the network: not done within 0\.05 s"):
+        with pytest.raises(RollbackFailed, match=r"tear down the network: not done within 0\.05 s"):  # noqa: PT012 - the end of the context raises
             async with Rollback("RunPodSandbox", "pod a/b") as undo:
                 undo.push("remove the container", steps.step("container"))
                 undo.push("tear down the network", steps.step("network", hangs=True))
