@@ -10,7 +10,6 @@ by writing it again in memory and comparing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -33,7 +32,7 @@ class LineEncoder:
 
     def __init__(self) -> None:
         self.malformed = 0
-        self._short_ways: list[Callable[[bytes], bytes | None]] = [_encode_stdout, _encode_stderr, _encode_both]
+        self._short_ways = [_encode_stdout, _encode_stderr, _encode_both, _encode_escaped_stdout, _encode_escaped_stderr]
         self._long_way_for = 0
 
     def encode(self, chunk: bytes) -> bytes:
@@ -55,7 +54,7 @@ class LineEncoder:
                         self._short_ways.remove(way)
                         self._short_ways.insert(0, way)
                     return encoded
-            # Lines with escapes, attributes, or parts of longer ones are seldom alone: do not try the short ways on every chunk.
+            # Lines with attributes, or parts of longer ones, are seldom alone: do not try the short ways on every chunk.
             self._long_way_for = 15
         encoded = _encode_parsed(chunk)
         return encoded if encoded is not None else self._encode_one_by_one(chunk)
@@ -128,6 +127,39 @@ def _fill(pieces: list[bytes], places: slice, contents: list[bytes], chunk: byte
     pieces[places] = contents
     encoded = b"".join(pieces)
     return None if b"\\" in encoded or b'"' in encoded or b"\x00" in encoded else encoded
+
+
+def _encode_escaped_stdout(chunk: bytes) -> bytes | None:
+    return _encode_escaped(chunk, '\\n","stream":"stdout","time":"', " stdout F ")
+
+
+def _encode_escaped_stderr(chunk: bytes) -> bytes | None:
+    return _encode_escaped(chunk, '\\n","stream":"stderr","time":"', " stderr F ")
+
+
+def _encode_escaped(chunk: bytes, middle: str, tag: str) -> bytes | None:
+    """Like :func:`_encode_stream` for contents with escapes: all of them are undone by one parse of a list of strings."""
+    # A content that ends with a backslash and an n looks like one that ends with a newline.
+    if b'\\\\n"' in chunk or _may_be_long(chunk):
+        return None
+    try:
+        text = chunk.decode()
+        parts = text[len(_HEAD) : -len(_FOOT)].split(middle)
+        count = len(parts) - 1
+        between = _BETWEEN.decode()
+        parts = between.join(parts).split(between)
+        if not count or len(parts) != 2 * count or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT)):
+            return None
+        times = parts[1::2]
+        contents = orjson.loads('["' + '","'.join(parts[0::2]) + '"]')
+        if len(contents) != count or "\n" in "".join(contents) or '"' in "".join(times):
+            return None
+        pieces = ["", tag, "", "\n"] * count
+        pieces[0::4] = times
+        pieces[2::4] = contents
+        return "".join(pieces).encode()
+    except (ValueError, TypeError):
+        return None
 
 
 def _encode_parsed(chunk: bytes) -> bytes | None:
