@@ -1,0 +1,100 @@
+"""What a pod network costs besides its plugins: ``python -m benchmarks.pod_network`` (as root, with the containernetworking plugins).
+
+Sets pods up and takes them down in namespaces of its own, one after the other, under uvloop. For each plugin it prints the time from
+call to return, the time during which programs (CNI plugins, iptables) ran, and the rest, which is our own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import uvloop
+
+import asupervisor.network.cni.execute
+import asupervisor.network.hostports.iptables
+from asupervisor.network.plugin import NetworkPlugin, PortMapping
+from asupervisor.network.process import Finished, run_program
+from tests.integration.network import test_cni, test_kubenet
+from tests.integration.network.namespaces import Namespace, pod
+
+
+class _Clock:
+    """Adds up the time during which some program ran; programs that run beside each other count once."""
+
+    def __init__(self) -> None:
+        self.spent_s = 0.0
+        self._running = 0
+        self._since = 0.0
+
+    async def run_program(self, *arguments: Any, **settings: Any) -> Finished:
+        if not self._running:
+            self._since = time.perf_counter()
+        self._running += 1
+        try:
+            return await run_program(*arguments, **settings)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self.spent_s += time.perf_counter() - self._since
+
+
+def main() -> None:
+    """Measure both plugins and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pods", type=int, default=30, help="of each measurement (30)")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if not arguments.inside:  # bridges and rules of ours meet nobody else's
+        again = [sys.executable, "-m", "benchmarks.pod_network", "--inside", "--pods", str(arguments.pods)]
+        os.execvp("unshare", ["unshare", "--net", "--mount", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *again])
+    clock = _Clock()
+    for module in (asupervisor.network.cni.execute, asupervisor.network.hostports.iptables):
+        module.run_program = clock.run_program  # type: ignore[attr-defined]
+    anyio.run = lambda function: uvloop.run(function())  # type: ignore[assignment, misc]
+    with tempfile.TemporaryDirectory() as directory:
+        for number, ports in enumerate(((), (PortMapping("tcp", 80, 8080),))):
+            for name, make in (("cni", test_cni.Node), ("kubenet", test_kubenet.Node)):
+                root = Path(directory, f"{name}{number}")
+                root.mkdir()
+                make(root).run(partial(_measure, clock, arguments.pods, f"{name}, {number} host ports", ports))
+
+
+async def _measure(clock: _Clock, pods: int, label: str, ports: tuple[PortMapping, ...], plugin: NetworkPlugin) -> None:
+    figures: dict[str, list[tuple[float, float]]] = {"set up": [], "tear down": []}
+    for _ in range(pods):
+        namespace = Namespace()
+        network = pod(namespace, *ports)
+        for what, action in (("set up", plugin.set_up), ("tear down", plugin.tear_down)):
+            figures[what].append(await _timed(clock, partial(action, network)))
+        namespace.close()
+    for what, samples in figures.items():
+        totals, own = [total for total, _ in samples], [total - programs for total, programs in samples]
+        print(
+            f"{label:22} {what:10} ms: total median {_ms(statistics.median(totals))}, "
+            f"own median {_ms(statistics.median(own))}, own p90 {_ms(statistics.quantiles(own, n=10)[-1])}, own max {_ms(max(own))}"
+        )
+
+
+async def _timed(clock: _Clock, action: Callable[[], Awaitable[object]]) -> tuple[float, float]:
+    clock.spent_s = 0.0
+    started = time.perf_counter()
+    await action()
+    return time.perf_counter() - started, clock.spent_s
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:6.1f}"
+
+
+if __name__ == "__main__":
+    main()
