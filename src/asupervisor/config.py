@@ -85,6 +85,8 @@ class Config:
     engine_connect_deadline_s: float = 10.0
     metrics_bind_address: str = ""
     """``host:port`` for Prometheus, health and debug; empty serves none."""
+    tracing_endpoint: str = ""
+    """``host:port`` of an OTLP collector (gRPC) for OpenTelemetry traces; empty traces nothing."""
     container_log_format: str = "cri"
     log_level: str = "info"
     log_format: str = "text"

@@ -23,6 +23,7 @@ from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import Internal, InvalidArgument, ResourceExhausted, ServiceError, Unavailable, Unimplemented
 from asupervisor.log import enter_call
 from asupervisor.metrics import Metrics
+from asupervisor.observability.tracing import Tracing
 
 _logger = logging.getLogger("asupervisor.dockershim.rpc")
 MAXIMUM_MESSAGE_BYTES = 16 << 20
@@ -37,11 +38,13 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
     Args:
         shim: what the verbs are handed.
         metrics: counts calls, errors and latencies by method.
+        tracing: makes a span of each call; None for no tracing.
     """
 
-    def __init__(self, shim: Shim, metrics: Metrics) -> None:
+    def __init__(self, shim: Shim, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._shim = shim
         self._metrics = metrics
+        self._tracing = tracing
         self._stopping = False
         self.in_flight = 0
         self._idle = anyio.Event()
@@ -67,10 +70,10 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _handler(self, method: Method, api_version: str) -> grpc.RpcMethodHandler:
         if method.streams:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(method))
-        if method.name == "Version":
-            return grpc.unary_unary_rpc_method_handler(self._guarded(method, self._version(api_version)))
-        return grpc.unary_unary_rpc_method_handler(self._guarded(method, self._unary(method)))
+            stream = self._streaming(method)
+            return grpc.unary_stream_rpc_method_handler(stream if self._tracing is None else _traced_stream(self._tracing, method, stream))
+        unary = self._guarded(method, self._version(api_version) if method.name == "Version" else self._unary(method))
+        return grpc.unary_unary_rpc_method_handler(unary if self._tracing is None else _traced(self._tracing, method, unary))
 
     def _version(self, api_version: str) -> Callable[[bytes], Awaitable[bytes]]:
         kept: tuple[str, bytes] = ("", b"")
@@ -196,6 +199,36 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         self.in_flight -= 1
         if self.in_flight == 0:
             self._idle.set()
+
+
+def _traced(tracing: Tracing, method: Method, handler: Handler) -> Handler:
+    async def traced(request: bytes, context: Any) -> bytes:
+        with tracing.call(method.service, method.name, context.invocation_metadata() or ()) as span:
+            try:
+                return await handler(request, context)
+            finally:
+                tracing.end(span, *_status(context))
+
+    return traced
+
+
+def _traced_stream(tracing: Tracing, method: Method, handler: Callable[[bytes, Any], Any]) -> Callable[[bytes, Any], Any]:
+    async def traced(request: bytes, context: Any) -> Any:
+        with tracing.call(method.service, method.name, context.invocation_metadata() or (), streams=True) as span:
+            try:
+                async for answer in handler(request, context):
+                    yield answer
+            finally:
+                tracing.end(span, *_status(context))
+
+    return traced
+
+
+def _status(context: Any) -> tuple[str, int]:
+    """Name and number of the status that a call was given; grpc gives either form."""
+    code = context.code()
+    found = next((one for one in grpc.StatusCode if code in (one, one.value[0])), grpc.StatusCode.OK)
+    return found.name, int(found.value[0])
 
 
 def _log_failure(shim: Shim, name: str, error: ServiceError) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from asupervisor.config import EMBEDDED_PAUSE_IMAGE, MANAGED_ENGINE, Config, uses_legacy_cadvisor_stats
@@ -48,6 +49,7 @@ from asupervisor.node.logs import NodeLogs
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import feed_stats
 from asupervisor.observability.pages import Observability
+from asupervisor.observability.tracing import Tracing
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from asupervisor.stats.layers import WritableLayers
 from asupervisor.stats.service import Stats
@@ -62,15 +64,16 @@ _FIRST_SYNC_S = 5.0
 
 
 class _EngineMetrics:
-    """Counts the engine's operations."""
+    """Counts the engine's operations, and makes spans of them where that is wanted."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, tracing: Tracing | None) -> None:
         self._metrics = metrics
+        self._tracing = tracing
 
     def engine_operation(self, operation: str, seconds: float, error: ServiceError | None) -> None:
-        self._metrics.engine(operation).end(
-            seconds, failed=error is not None, timed_out=error is not None and error.code == "DEADLINE_EXCEEDED"
-        )
+        self._metrics.engine_operation(operation, seconds, error)
+        if self._tracing is not None:
+            self._tracing.engine_operation(operation, seconds, error)
 
 
 class Supervisor:
@@ -101,6 +104,7 @@ class Supervisor:
         self.config = config
         self.metrics = Metrics()
         self.metrics_url = ""
+        self._tracing: Tracing | None = None
         self.shim: Shim | None = None
         self.uses_legacy_cadvisor_stats = uses_legacy_cadvisor_stats(config.container_runtime, config.runtime_endpoint, sys.platform)
         self._on_step = on_step
@@ -174,6 +178,9 @@ class Supervisor:
 
     async def _start_observability(self) -> None:
         """First to start and last to stop, so that it can tell what keeps the rest."""
+        if self.config.tracing_endpoint:
+            self._tracing = tracing = Tracing(self.config.tracing_endpoint)
+            self._stack.push_async_callback(_shielded, partial(anyio.to_thread.run_sync, tracing.close, abandon_on_cancel=True))
         if not self.config.metrics_bind_address:
             return
         page = Observability(self.config.metrics_bind_address, self.metrics, lambda: self.not_ready_reasons, self._dump_figures)
@@ -206,7 +213,7 @@ class Supervisor:
             endpoint = (await stack.enter_async_context(managed_engine(root))).endpoint
         else:
             endpoint = resolve_endpoint(config.docker_endpoint)
-        engine = EngineClient(endpoint, config.runtime_request_timeout_s, _EngineMetrics(self.metrics))
+        engine = EngineClient(endpoint, config.runtime_request_timeout_s, _EngineMetrics(self.metrics, self._tracing))
         await engine.open()
         stack.push_async_callback(_shielded, engine.close)
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -219,7 +226,7 @@ class Supervisor:
         self.shim = shim = self._shim(tasks, engine, network, checkpoints, dialer)
         await tasks.start(shim.streaming.run, name="streaming")
         health = HealthService(lambda: self.ready, lambda: self._stopping)
-        server = CriServer(path, Boundary(shim, self.metrics), (health, ReflectionService()))
+        server = CriServer(path, Boundary(shim, self.metrics, self._tracing), (health, ReflectionService()))
         await server.start()
         stack.push_async_callback(self._stop, server, shim)
         probe = Probe(
