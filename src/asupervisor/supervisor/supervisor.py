@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -56,6 +57,7 @@ from asupervisor.stats.service import Stats
 from asupervisor.streaming.handler import StreamHandler
 from asupervisor.streaming.netns import NamespaceDialer
 from asupervisor.streaming.server import StreamingService
+from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
 from asupervisor.translate.images import parse_reference
 
 _logger = logging.getLogger("asupervisor.supervisor")
@@ -90,6 +92,7 @@ class Supervisor:
         runtime, images: the remote services, connected to the endpoints (CRI over gRPC, as kubelet would be).
         shim: the collaborators of the CRI verbs; None for the ``remote`` runtime.
         metrics: this supervisor's figures.
+        endpoint: where the CRI is reached; under socket activation the path of the inherited socket.
         metrics_url: where they are served; empty without ``metrics_bind_address``.
 
     Raises:
@@ -105,6 +108,7 @@ class Supervisor:
         self.metrics = Metrics()
         self.metrics_url = ""
         self._tracing: Tracing | None = None
+        self.endpoint = config.runtime_endpoint
         self.shim: Shim | None = None
         self.uses_legacy_cadvisor_stats = uses_legacy_cadvisor_stats(config.container_runtime, config.runtime_endpoint, sys.platform)
         self._on_step = on_step
@@ -121,7 +125,8 @@ class Supervisor:
                 await self._start_docker()
             await self._connect()
         except BaseException:
-            await self._stack.__aexit__(*sys.exc_info())
+            with _bare_errors():
+                await self._stack.__aexit__(*sys.exc_info())
             raise
         # The node as it is now stays; without this every full collection walks all of it, for 5 to 10 ms.
         gc.collect()
@@ -130,7 +135,8 @@ class Supervisor:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         self._stopping = True
-        return await self._stack.__aexit__(kind, error, trace)
+        with _bare_errors():
+            return await self._stack.__aexit__(kind, error, trace)
 
     @property
     def stream_handler(self) -> StreamHandler:
@@ -164,13 +170,10 @@ class Supervisor:
     def summary(self) -> str:
         """One line that names the endpoint, the engine with its version, and the network plugin."""
         if self.shim is None:
-            return f"connected to the CRI at {self.config.runtime_endpoint}"
+            return f"connected to the CRI at {self.endpoint}"
         engine = self.shim.engine
         version = engine.version.get("Version") or "not there yet"
-        return (
-            f"serving the CRI at {self.config.runtime_endpoint}; Docker Engine {version} at {engine.endpoint}; "
-            f"network plugin {self.shim.network.name}"
-        )
+        return f"serving the CRI at {self.endpoint}; Docker Engine {version} at {engine.endpoint}; network plugin {self.shim.network.name}"
 
     def skip_grace(self) -> None:
         """Stop without waiting for calls in flight (a second signal)."""
@@ -205,7 +208,12 @@ class Supervisor:
     async def _start_docker(self) -> None:
         config, stack = self.config, self._stack
         root = Path(config.root_directory)
-        path = endpoint_path(config.runtime_endpoint)
+        relay: Relay | None = None
+        if config.runtime_endpoint.startswith(SCHEME):
+            path = root / "cri.sock"
+            relay = Relay(inherited_listener(config.runtime_endpoint, os.environ), path)
+        else:
+            path = endpoint_path(config.runtime_endpoint)
         stack.enter_context(owned_socket_path(path))
         checkpoints = CheckpointStore(root)
         await checkpoints.load()
@@ -229,6 +237,10 @@ class Supervisor:
         server = CriServer(path, Boundary(shim, self.metrics, self._tracing), (health, ReflectionService()))
         await server.start()
         stack.push_async_callback(self._stop, server, shim)
+        if relay is not None:
+            await tasks.start(relay.run, name="socket activation")
+            stack.callback(relay.stop_accepting)
+            self.endpoint = f"unix://{relay.address}"
         probe = Probe(
             engine, config.engine_probe_interval_s, config.engine_probe_deadline_s, config.engine_connect_deadline_s, self._check_engine
         )
@@ -310,10 +322,11 @@ class Supervisor:
     async def _connect(self) -> None:
         config = self.config
         timeout_s = config.runtime_request_timeout_s
-        self.runtime = await self._stack.enter_async_context(RemoteRuntimeService.connect(config.runtime_endpoint, timeout_s))
+        self.runtime = await self._stack.enter_async_context(RemoteRuntimeService.connect(self.endpoint, timeout_s))
         same = config.effective_image_endpoint == config.runtime_endpoint
+        image_endpoint = self.endpoint if same else config.image_endpoint
         self.images = await self._stack.enter_async_context(
-            RemoteImageService.connect(config.effective_image_endpoint, timeout_s, sharing=self.runtime if same else None)
+            RemoteImageService.connect(image_endpoint, timeout_s, sharing=self.runtime if same else None)
         )
 
     async def _stop(self, server: CriServer, shim: Shim) -> None:
@@ -336,6 +349,20 @@ class Supervisor:
                 tasks.cancel_scope.cancel()
             await server.stop()
             await shim.streaming.drain(0)
+
+
+@contextmanager
+def _bare_errors() -> Iterator[None]:
+    """Task groups wrap every error in a group, one inside the other; a host wants the one that it can catch by its class."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if error is group:
+            raise
+        raise error from error.__cause__
 
 
 async def _shielded(close: Callable[[], Awaitable[None]]) -> None:
