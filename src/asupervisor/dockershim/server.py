@@ -15,6 +15,7 @@ import anyio
 import grpc
 import grpc.aio
 
+from asupervisor.dockershim.acceptors import Acceptors
 from asupervisor.dockershim.boundary import MAXIMUM_MESSAGE_BYTES, Boundary
 from asupervisor.errors import AlreadyExists, ConfigError, FailedPrecondition
 
@@ -110,6 +111,7 @@ class CriServer:
         self._boundary = boundary
         self._extra = extra
         self._server: grpc.aio.Server | None = None
+        self._acceptors: Acceptors | None = None
 
     async def start(self) -> None:
         """Listen; the socket gets mode 0660.
@@ -128,6 +130,8 @@ class CriServer:
             os.umask(before)
         await server.start()
         self._server = server
+        self._acceptors = Acceptors(server, (self._boundary, *self._extra))
+        self._acceptors.start()
 
     async def drain(self) -> None:
         """Refuse further calls and return once none is in flight; the caller sets the deadline."""
@@ -140,6 +144,8 @@ class CriServer:
             return
         self._boundary.stop_accepting()
         await self._server.stop(0)
+        if self._acceptors is not None:
+            await self._acceptors.stop()
         # stop() does not wait for handlers that were cancelled.
         with anyio.move_on_after(_LAST_WORDS_S):
             await self._boundary.drain()
