@@ -26,9 +26,9 @@ import grpc.aio
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from benchmarks.process import cpu_s, family
-from tests.conftest import pytest_configure as leave_the_network
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
 from tests.harness.engine_log import engine_line, engine_time
+from tests.harness.namespace import leave_the_network
 from tests.harness.service import Service
 
 _KINDS = ("plain", "both streams", "json")
@@ -93,8 +93,21 @@ def sample(kind: str, length: int, size: int) -> tuple[bytes, int]:
     return b"".join(lines), held
 
 
-def throughput(directory: Path, total_bytes: int) -> None:
-    """Print what the pump moves of each kind of line."""
+def move(source: Path, target: Path, directory: Path) -> tuple[float, float]:
+    """Have a pump write a whole log; its CPU seconds and those of the clock."""
+    state = Path(tempfile.mkdtemp(dir=directory))
+    pump = PumpProcess(state)
+    before, began = cpu_s([pump.process.pid]), time.perf_counter()
+    pump.follow("c", source, target)
+    pump.finish("c")
+    figures = cpu_s([pump.process.pid]) - before, time.perf_counter() - began
+    pump.end()
+    target.unlink()
+    return figures
+
+
+def throughput(directory: Path, total_bytes: int, repeat: int) -> None:
+    """Print what the pump moves of each kind of line, the best of some tries: others use this machine too."""
     for kind in _KINDS:
         for length in (64, 100, 128, 256, 1024, 16_000):
             if kind == "json" and length < 128:
@@ -106,12 +119,8 @@ def throughput(directory: Path, total_bytes: int) -> None:
             with source.open("wb") as file:
                 for _ in range(times):
                     file.write(data)
-            pump = PumpProcess(directory / f"state-{kind}-{length}")
-            before, began = cpu_s([pump.process.pid]), time.perf_counter()
-            pump.follow("c", source, target)
-            pump.finish("c")
-            wall, cpu = time.perf_counter() - began, cpu_s([pump.process.pid]) - before
-            pump.end()
+            figures = [move(source, target, directory) for _ in range(repeat)]
+            cpu, wall = min(cpu for cpu, _ in figures), min(wall for _, wall in figures)
             written = held * times / (1 << 20)
             lines = data.count(b"\n") * times
             print(
@@ -120,7 +129,6 @@ def throughput(directory: Path, total_bytes: int) -> None:
                 flush=True,
             )
             source.unlink()
-            target.unlink()
 
 
 def fairness(directory: Path, floods: int, seconds: float) -> None:
@@ -212,12 +220,13 @@ def main() -> None:
     """Set up, measure, clean up."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mebibytes", type=int, default=300, help="of json-file for each figure of the throughput")
+    parser.add_argument("--repeat", type=int, default=3, help="tries for each figure of the throughput; the best one counts")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each figure of the latency")
     parser.add_argument("--engine", action="store_true", help="measure the whole service too")
     arguments = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="asv-log-", dir="/var/tmp"))
     try:
-        throughput(directory, arguments.mebibytes << 20)
+        throughput(directory, arguments.mebibytes << 20, arguments.repeat)
         for floods in (0, 1, 4, 16):
             (directory / str(floods)).mkdir()
             fairness(directory / str(floods), floods, arguments.seconds)
@@ -230,19 +239,23 @@ def main() -> None:
 
 def with_engine(directory: Path, seconds: float) -> None:
     """Measure the whole service."""
-    leave_the_network(None)  # type: ignore[arg-type]
+    leave_the_network()
     engine = Engine()
     engine.start()
-    service = Service(engine)
     try:
         engine.load(busybox_archive())
-        service.start()
-        for floods in (0, 1, 2):
-            anyio.run(calls, service, directory / f"calls{floods}", floods, seconds)
-            shutil.rmtree(directory / f"calls{floods}", ignore_errors=True)
+        # Under the docker format nothing is pumped: what is left is what the containers and the engine take from the machine.
+        for log_format in ("docker", "cri"):
+            print(f"--container-log-format {log_format}:")
+            service = Service(engine, flags=("--container-log-format", log_format))
+            service.start()
+            try:
+                for floods in (0, 1, 2):
+                    anyio.run(calls, service, directory / f"calls{floods}", floods, seconds)
+                    shutil.rmtree(directory / f"calls{floods}", ignore_errors=True)
+            finally:
+                service.stop()
     finally:
-        if service.process is not None:
-            service.stop()
         engine.destroy()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.conftest import pytest_configure as leave_the_network
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
+from tests.harness.namespace import leave_the_network
 from tests.harness.service import Service
 
 IMAGE = BUSYBOX_IMAGE
@@ -19,7 +19,7 @@ def service() -> Iterator[str]:
     Raises:
         AssertionError: engine or service do not come up; the message names their logs.
     """
-    leave_the_network(None)  # type: ignore[arg-type]
+    leave_the_network()
     engine = Engine()
     running = Service(engine)
     try:

@@ -16,8 +16,8 @@ import grpc.aio
 
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
-from tests.conftest import pytest_configure as leave_the_network
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
+from tests.harness.namespace import leave_the_network
 from tests.harness.service import Service
 
 
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of load for each method")
     parser.add_argument("--watch", type=float, default=60.0, help="seconds over which the CPU is watched, twice")
     arguments = parser.parse_args()
-    leave_the_network(None)  # type: ignore[arg-type]
+    leave_the_network()
     engine = Engine()
     engine.start()
     service = Service(engine)

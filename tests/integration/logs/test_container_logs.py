@@ -183,7 +183,7 @@ def test_the_service_is_killed_while_containers_write(service: Service, engine: 
             assert json.loads(last_line(engine.inspect(running)["LogPath"]))["log"] == f"{numbers[-1]}\n"
 
     ids = anyio.run(begin)
-    for _ in range(3):
+    for _ in range(2):
         service.kill()
         service.start()
     anyio.run(end, *ids)

@@ -19,7 +19,7 @@ from tests.harness.service import Service
 from tests.integration.logs.kubelet import LogRotation
 from tests.integration.logs.rig import lines_of, until
 
-_TICKS = int(os.environ.get("ASUPERVISOR_ROTATION_TICKS", "150"))
+_TICKS = int(os.environ.get("ASUPERVISOR_ROTATION_TICKS", "120"))
 _TICK_S = 0.05
 _LIMIT_BYTES = 1 << 20
 # A batch of lines every hundredth of a second, about 6 MiB/s.
