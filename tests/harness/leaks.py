@@ -20,6 +20,8 @@ from tests.harness.pods import until
 def _warm_up() -> None:
     """What stays open for the life of a process, is opened before anything is compared."""
     # grpc.aio opens a pair of sockets with its first object and closes it after its last, whenever that is collected: hold a reference.
+    # It takes the thread's event loop, of which there is none once any other has run here.
+    asyncio.set_event_loop(asyncio.new_event_loop())
     grpc.aio.init_grpc_aio()
     anyio.run(anyio.sleep, 0, backend_options={"use_uvloop": True})
 
