@@ -47,7 +47,7 @@ async def upgrade(
     """Connect to a streaming URL and upgrade; the caller closes the connection.
 
     Args:
-        url: ``http://`` or ``https://``, as the CRI gave it.
+        url: ``http://`` or ``https://``, as the CRI gave it; ``//`` alone counts as ``http://``.
         protocols: what to offer, the best first.
         websocket: WebSocket instead of SPDY/3.1.
         ssl_context: for ``https``; without one the system's certificates are trusted.
@@ -60,7 +60,8 @@ async def upgrade(
         Unavailable: there is no connection, or the server takes no sessions now.
         DeadlineExceeded: no answer in time.
     """
-    parts = urlsplit(url)
+    # cri-dockerd's URLs have no scheme; what it serves is plain.
+    parts = urlsplit(f"http:{url}" if url.startswith("//") else url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidArgument(f'"{url}" is no http:// or https:// URL', operation="stream")
     stream: anyio.abc.ByteStream | None = None

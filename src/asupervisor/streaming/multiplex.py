@@ -262,7 +262,9 @@ class SpdySession:
             case spdy.StreamReset():
                 stream = self.streams.pop(event.stream_id, None)
                 if stream is not None:
-                    stream.lost("the peer reset the stream" if event.by_peer else "the peer broke the protocol on the stream")
+                    # Kubernetes servers reset their streams right behind the last data, which is still to be read.
+                    reason = "the peer reset the stream" if event.by_peer else "the peer broke the protocol on the stream"
+                    stream.lost(reason, drop=not event.by_peer)
             case _:
                 pass
 

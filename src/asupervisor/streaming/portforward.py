@@ -1,7 +1,7 @@
 """A port-forward session: pairs of streams from the peer, each joined to a connection inside the sandbox's network.
 
-A pair is one connection: a data stream and an error stream. A connection that cannot be made, or breaks, says so on its own
-error stream, and the others go on.
+A pair is one connection: a data stream and an error stream. A connection that cannot be made says so on its own error stream,
+one that breaks later is reset, and the others go on.
 """
 
 from __future__ import annotations
@@ -43,65 +43,56 @@ async def forward(pair: Pair, pod_sandbox_id: str, backend: Backend, *, peer_hal
     Returns:
         Empty if it went well, else what was written to the error stream.
     """
-    failure = ""
+    failure, is_whole = "", False
     try:
         remote = await backend.port_forward(pod_sandbox_id, pair.port)
         async with remote:
-            await join(pair.data, remote, peer_half_closes=peer_half_closes)
+            is_whole = await join(pair.data, remote, peer_half_closes=peer_half_closes)
     except ServiceError as error:
         failure = f"error forwarding port {pair.port}: {error}"
-    except anyio.BrokenResourceError as error:
-        failure = f"error forwarding port {pair.port}: {error or 'the connection broke'}"
     with contextlib.suppress(anyio.BrokenResourceError):
         if failure:
             await pair.error.send(failure.encode())
         await pair.error.send_eof()
-        if failure:
+        if not is_whole:
+            # A connection that broke later is only reset: kubectl gives the whole session up for one word on an error stream.
             await pair.data.reset()
     return failure
 
 
-async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, peer_half_closes: bool = True) -> None:
+async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, peer_half_closes: bool = True) -> bool:
     """Carry bytes both ways; each way ends on its own (unless not ``peer_half_closes``), and a way that breaks ends both.
 
-    Raises:
-        anyio.BrokenResourceError: the remote end broke; the peer's going away is no error.
+    Returns:
+        Whether both ends have said that they sent all; False if one of them broke.
     """
-    broken: anyio.BrokenResourceError | None = None
+    is_whole = True
     async with anyio.create_task_group() as tasks:
 
         async def outward() -> None:
-            nonlocal broken
+            nonlocal is_whole
             try:
                 while True:
-                    data = await peer.receive()
-                    try:
-                        await remote.send(data)
-                    except (anyio.BrokenResourceError, OSError) as error:
-                        broken = _break(error)
-                        tasks.cancel_scope.cancel()
-                        return
+                    await remote.send(await peer.receive())
             except anyio.EndOfStream:
                 await half_close(remote)
-            except anyio.BrokenResourceError:
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+                is_whole = False
                 tasks.cancel_scope.cancel()
 
         tasks.start_soon(outward)
         try:
             while True:
-                data = await remote.receive(READ_BYTES)
-                await peer.send(data)
+                await peer.send(await remote.receive(READ_BYTES))
         except anyio.EndOfStream:
             with contextlib.suppress(anyio.BrokenResourceError):
                 await peer.send_eof()
             if not peer_half_closes:
                 tasks.cancel_scope.cancel()
-        except anyio.BrokenResourceError as error:
-            if isinstance(error.__cause__, OSError):  # it was the remote end
-                broken = _break(error)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            is_whole = False
             tasks.cancel_scope.cancel()
-    if broken is not None:
-        raise broken
+    return is_whole
 
 
 class SpdyForwards:
@@ -177,8 +168,3 @@ class SpdyForwards:
 
 def _port(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535 else None
-
-
-def _break(error: BaseException) -> anyio.BrokenResourceError:
-    cause = error.__cause__ or error
-    return anyio.BrokenResourceError(str(cause) or type(cause).__name__)
