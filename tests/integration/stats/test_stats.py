@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,83 +19,10 @@ from asupervisor.proto import cri
 from asupervisor.stats.layers import WritableLayers
 from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ContainerSubject, ImageFilesystem, SandboxSubject
-from tests.harness.engine import BUSYBOX_IMAGE, Engine, eventually
+from tests.harness.engine import eventually
+from tests.integration.stats.conftest import Pods, sandbox_subject, subject
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="runs a Docker Engine")
-
-
-class Pods:
-    """Makes containers past the service and describes them to the stats."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.made: list[str] = []
-
-    def container(self, command: str, **host_config: Any) -> dict[str, Any]:
-        body = {"Image": BUSYBOX_IMAGE, "Cmd": ["sh", "-c", command], "HostConfig": {"OomScoreAdj": 0, **host_config}}
-        status, answer = self.engine.request("POST", "/containers/create", body)
-        assert status == 201, answer
-        self.made.append(answer["Id"])
-        status, started = self.engine.request("POST", f"/containers/{answer['Id']}/start")
-        assert status == 204, started
-        return self.engine.inspect(answer["Id"])
-
-    def stats(self, container: dict[str, Any]) -> dict[str, Any]:
-        """``docker stats`` once."""
-        status, answer = self.engine.request("GET", f"/containers/{container['Id']}/stats?stream=false&one-shot=true")
-        assert status == 200
-        found: dict[str, Any] = answer
-        return found
-
-    def run(self, container: dict[str, Any], command: str) -> str:
-        """Run a command in a container; its output."""
-        pid = str(container["State"]["Pid"])
-        return subprocess.check_output(
-            ["nsenter", "-t", pid, "-m", "-n", "-p", "-r", "/bin/sh", "-c", command], text=True, env={"PATH": "/bin"}
-        )
-
-    def destroy(self) -> None:
-        for container_id in reversed(self.made):
-            self.engine.request("DELETE", f"/containers/{container_id}?force=1&v=1")
-
-
-@pytest.fixture
-def pods(engine: Engine) -> Iterator[Pods]:
-    made = Pods(engine)
-    yield made
-    made.destroy()
-
-
-def started_at_ns(container: dict[str, Any]) -> int:
-    """The start in nanoseconds, to the second: enough for a first rate."""
-    return int(time.mktime(time.strptime(container["State"]["StartedAt"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone) * 1_000_000_000
-
-
-def subject(container: dict[str, Any], sandbox_id: str = "sandbox") -> ContainerSubject:
-    return ContainerSubject(
-        container_id=container["Id"],
-        sandbox_id=sandbox_id,
-        pid=container["State"]["Pid"],
-        attributes=cri.ContainerAttributes(
-            id=container["Id"], metadata=cri.ContainerMetadata(name="c", attempt=2), labels={"a": "b"}, annotations={"k": "v" * 300}
-        ),
-        started_at_ns=started_at_ns(container),
-        name=container["Name"].lstrip("/"),
-        image=BUSYBOX_IMAGE,
-        writable_layer=(container["GraphDriver"]["Data"] or {}).get("UpperDir", ""),
-    )
-
-
-def sandbox_subject(container: dict[str, Any], own_cgroup: bool, own_network: bool = True) -> SandboxSubject:
-    return SandboxSubject(
-        sandbox_id=container["Id"],
-        pid=container["State"]["Pid"],
-        attributes=cri.PodSandboxAttributes(id=container["Id"], metadata=cri.PodSandboxMetadata(name="p", namespace="n", uid="u")),
-        started_at_ns=started_at_ns(container),
-        name=container["Name"].lstrip("/"),
-        own_cgroup=own_cgroup,
-        own_network=own_network,
-    )
 
 
 def read(stats: Stats, *ids: str) -> list[cri.ContainerStats]:
