@@ -10,9 +10,9 @@ import argparse
 import importlib
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from asupervisor.cli.failures import sole_failure
 from asupervisor.config import Config
@@ -65,8 +65,11 @@ class Client:
 class Verb(Protocol):
     """The shape of a verb's module."""
 
-    arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Client], Coroutine[Any, Any, int]]
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add what the verb takes."""
+
+    async def run(self, client: Client) -> int:
+        """Do it, and return the exit code."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,0 +1,208 @@
+"""What of a Pod manifest becomes what in the CRI, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asupervisor.cli.manifest import GRACE_ANNOTATION, PodPlan, read_manifest
+from asupervisor.errors import ConfigError
+from asupervisor.proto import cri
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "pod.yaml"
+MINIMAL = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers:
+    - name: main
+      image: example.test/web:1
+"""
+FULL = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  namespace: shop
+  uid: 0b0f
+  labels: {app: web}
+  annotations: {note: kept}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 7
+  hostname: front
+  hostIPC: true
+  shareProcessNamespace: true
+  runtimeClassName: gvisor
+  dnsPolicy: None
+  dnsConfig:
+    nameservers: [192.0.2.53]
+    searches: [svc.test]
+    options: [{name: ndots, value: "5"}, {name: edns0}]
+  securityContext:
+    runAsUser: 1000
+    runAsGroup: 1001
+    supplementalGroups: [7, 8]
+    sysctls: [{name: net.ipv4.ip_forward, value: "1"}]
+    seccompProfile: {type: Unconfined}
+  volumes:
+    - name: data
+      hostPath: {path: /srv/data, type: Directory}
+  containers:
+    - name: main
+      image: example.test/web@sha256:0000000000000000000000000000000000000000000000000000000000000000
+      command: [serve]
+      args: ["--port", "80"]
+      workingDir: /srv
+      env: [{name: A, value: b}, {name: EMPTY}]
+      ports:
+        - {name: http, containerPort: 80, hostPort: 8080, hostIP: 127.0.0.1}
+        - {containerPort: 53, protocol: UDP}
+      volumeMounts: [{name: data, mountPath: /data, readOnly: true}]
+      resources:
+        requests: {cpu: 250m, memory: 32Mi}
+        limits: {cpu: 1.5, memory: 64Mi}
+      securityContext:
+        runAsUser: 2000
+        readOnlyRootFilesystem: true
+        allowPrivilegeEscalation: false
+        capabilities: {add: [NET_ADMIN], drop: [ALL]}
+        seccompProfile: {type: Localhost, localhostProfile: /etc/seccomp.json}
+      tty: true
+      stdin: true
+    - name: side
+      image: example.test/side
+      imagePullPolicy: Never
+      securityContext: {privileged: true}
+"""
+
+
+def read(text: str) -> PodPlan:
+    return read_manifest(text, "pod.yaml", Path("/var/log/pods"))
+
+
+def test_the_least_that_a_pod_needs() -> None:
+    plan = read(MINIMAL)
+    metadata = plan.sandbox.metadata
+    assert (metadata.name, metadata.namespace, metadata.attempt) == ("web", "default", 0)
+    assert plan.sandbox.log_directory == f"/var/log/pods/default_web_{metadata.uid}"
+    assert plan.sandbox.hostname == "web"
+    assert plan.sandbox.labels["io.kubernetes.pod.name"] == "web"
+    assert not plan.sandbox.HasField("dns_config")
+    namespaces = plan.sandbox.linux.security_context.namespace_options
+    assert (namespaces.network, namespaces.pid, namespaces.ipc) == (cri.POD, cri.CONTAINER, cri.POD)
+    (container,) = plan.containers
+    assert container.pull_policy == "IfNotPresent"
+    assert container.config.log_path == "main/0.log"
+    assert container.config.labels["io.kubernetes.container.name"] == "main"
+    assert container.config.annotations[GRACE_ANNOTATION] == "30"
+    assert not container.config.linux.security_context.no_new_privs
+    assert container.config.linux.resources == cri.LinuxContainerResources()
+
+
+def test_two_readings_are_two_pods() -> None:
+    assert read(MINIMAL).sandbox.metadata.uid != read(MINIMAL).sandbox.metadata.uid
+
+
+def test_every_field() -> None:
+    plan = read(FULL)
+    sandbox = plan.sandbox
+    assert (sandbox.metadata.namespace, sandbox.metadata.uid, sandbox.hostname) == ("shop", "0b0f", "front")
+    assert plan.runtime_handler == "gvisor"
+    assert sandbox.labels["app"] == "web" and sandbox.annotations == {"note": "kept"}
+    assert sandbox.dns_config == cri.DNSConfig(servers=["192.0.2.53"], searches=["svc.test"], options=["ndots:5", "edns0"])
+    assert list(sandbox.port_mappings) == [cri.PortMapping(protocol=cri.TCP, container_port=80, host_port=8080, host_ip="127.0.0.1")]
+    assert sandbox.linux.sysctls == {"net.ipv4.ip_forward": "1"}
+    pod_context = sandbox.linux.security_context
+    assert (pod_context.namespace_options.pid, pod_context.namespace_options.ipc) == (cri.POD, cri.NODE)
+    assert (pod_context.run_as_user.value, pod_context.run_as_group.value) == (1000, 1001)
+    assert pod_context.privileged, "a privileged container needs a privileged sandbox"
+
+    main, side = (container.config for container in plan.containers)
+    assert (list(main.command), list(main.args), main.working_dir) == (["serve"], ["--port", "80"], "/srv")
+    assert [(pair.key, pair.value) for pair in main.envs] == [("A", b"b"), ("EMPTY", b"")]
+    assert list(main.mounts) == [cri.Mount(host_path="/srv/data", container_path="/data", readonly=True)]
+    assert main.linux.resources == cri.LinuxContainerResources(
+        cpu_shares=256, cpu_period=100000, cpu_quota=150000, memory_limit_in_bytes=64 << 20
+    )
+    context = main.linux.security_context
+    assert (context.run_as_user.value, context.run_as_group.value, list(context.supplemental_groups)) == (2000, 1001, [7, 8])
+    assert context.readonly_rootfs and context.no_new_privs and not context.privileged
+    assert list(context.capabilities.add_capabilities) == ["NET_ADMIN"]
+    assert list(context.capabilities.drop_capabilities) == ["ALL"]
+    assert (context.seccomp.profile_type, context.seccomp.localhost_ref) == (cri.SecurityProfile.Localhost, "/etc/seccomp.json")
+    assert main.tty and main.stdin and main.annotations[GRACE_ANNOTATION] == "7"
+    assert side.linux.security_context.privileged
+    assert side.linux.security_context.seccomp.profile_type == cri.SecurityProfile.Unconfined
+    assert side.linux.security_context.namespace_options == pod_context.namespace_options
+    assert [container.pull_policy for container in plan.containers] == ["IfNotPresent", "Never"]
+
+
+@pytest.mark.parametrize(
+    ("image", "policy"),
+    [
+        ("a/b", "Always"),
+        ("a/b:latest", "Always"),
+        ("registry.test:5000/a", "Always"),
+        ("registry.test:5000/a:1", "IfNotPresent"),
+        ("a/b@sha256:" + "0" * 64, "IfNotPresent"),
+    ],
+)
+def test_when_an_image_is_pulled(image: str, policy: str) -> None:
+    assert read(MINIMAL.replace("example.test/web:1", image)).containers[0].pull_policy == policy
+
+
+def test_the_nodes_network_has_the_nodes_name() -> None:
+    sandbox = read(MINIMAL.replace("spec:", "spec:\n  hostNetwork: true")).sandbox
+    assert sandbox.linux.security_context.namespace_options.network == cri.NODE
+    assert sandbox.hostname == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("kind: Pod", "kind: Deployment", 'kind: "Deployment" is not supported, only "Pod"'),
+        ("v1", "v2", 'apiVersion: "v2" is not supported'),
+        ("{name: web}", "{name: Web}", 'metadata.name: "Web" is no DNS name'),
+        ("{name: web}", "{}", "metadata.name is missing"),
+        ("{name: web}", "{name: web, labels: {a: 1}}", "metadata.labels: a: keys and values must be texts"),
+        ("spec:", "status: {}\nspec:", "status is not supported; remove it"),
+        ("spec:", "spec:\n  nodeName: x", "spec.nodeName is not supported; remove it"),
+        ("spec:", "spec:\n  restartPolicy: Always", 'spec.restartPolicy: "Always" is not supported, only "Never"'),
+        ("spec:", "spec:\n  hostNetwork: sure", "spec.hostNetwork must be true or false"),
+        ("spec:", "spec:\n  volumes: [{name: v, emptyDir: {}}]", "spec.volumes[0].hostPath.path is missing"),
+        ("image:", "livenessProbe: {}\n      image:", "spec.containers[0].livenessProbe is not supported; remove it"),
+        ("image:", "ports: [{containerPort: 0}]\n      image:", "spec.containers[0].ports[0].containerPort: 0 is not between"),
+        ("image:", "volumeMounts: [{name: v, mountPath: /v}]\n      image:", 'there is no volume "v" in spec.volumes'),
+        ("image:", "resources: {limits: {cpu: lots}}\n      image:", 'limits.cpu: "lots" is no quantity'),
+        ("image:", "resources: {limits: {gpu: 1}}\n      image:", "spec.containers[0].resources.limits.gpu is not supported"),
+        ("image:", "command: sh\n      image:", "spec.containers[0].command must be a list"),
+        ("image:", "env: [{name: A, valueFrom: {}}]\n      image:", "spec.containers[0].env[0].valueFrom is not supported"),
+        ("image: example.test/web:1", "args: []", "spec.containers[0].image is missing"),
+        ("containers:", "initContainers:", "spec.initContainers is not supported"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_by_its_name(old: str, new: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        read(MINIMAL.replace(old, new, 1))
+    assert complaint in str(told.value)
+    assert str(told.value).startswith("pod.yaml: ") and "\n" not in str(told.value)
+
+
+def test_two_containers_of_one_name() -> None:
+    with pytest.raises(ConfigError, match='there is another container "main"'):
+        read(MINIMAL + "    - name: main\n      image: a:1\n")
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "a: ["])
+def test_what_is_no_manifest(text: str) -> None:
+    with pytest.raises(ConfigError):
+        read(text)
+
+
+def test_the_example_is_one() -> None:
+    plan = read(EXAMPLE.read_text())
+    assert plan.sandbox.metadata.name == "hello"
+    assert [container.config.metadata.name for container in plan.containers] == ["greeter"]
