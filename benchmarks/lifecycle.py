@@ -11,7 +11,7 @@ from typing import TypeVar
 import anyio
 
 from asupervisor.remote import RemoteRuntimeService
-from benchmarks.prepare import AT_A_TIME, container_config, ensure_image, pod_config, removing
+from benchmarks.prepare import AT_A_TIME, container_config, ensure_image, new_run, pod_config, removing
 
 _TIMEOUT_S = 120.0
 _GRACE_S = 10
@@ -48,14 +48,14 @@ async def measure(endpoint: str, pods: int, image: str, host_network: bool) -> d
         ServiceError: a step failed; the pods are removed.
     """
     await ensure_image(endpoint, image)
-    watch = Stopwatch()
+    watch, run = Stopwatch(), new_run()
     limit = anyio.CapacityLimiter(AT_A_TIME)
     with tempfile.TemporaryDirectory(prefix="asupervisor-benchmark-", dir="/var/tmp") as logs:
-        async with RemoteRuntimeService.connect(endpoint, _TIMEOUT_S) as runtime, removing(runtime):
+        async with RemoteRuntimeService.connect(endpoint, _TIMEOUT_S) as runtime, removing(runtime, run):
 
             async def live(number: int) -> None:
                 async with limit:
-                    config = pod_config(f"life-{number}", host_network, Path(logs))
+                    config = pod_config(f"life-{number}", run, host_network, Path(logs))
                     pod = await watch.time("CreatePod", runtime.run_pod_sandbox(config))
                     await watch.time("StatusPod", runtime.pod_sandbox_status(pod))
                     create = runtime.create_container(pod, container_config("c", image, config), config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,21 +22,28 @@ _TIMEOUT_S = 120.0
 COMMAND = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait $!")
 
 
-def pod_config(name: str, host_network: bool, logs: Path) -> cri.PodSandboxConfig:
+def new_run() -> str:
+    """A word that no other run of the benchmark has: pods of two servers over one engine must not bear one name."""
+    return secrets.token_hex(4)
+
+
+def pod_config(name: str, run: str, host_network: bool, logs: Path) -> cri.PodSandboxConfig:
     """A pod as kubelet describes one; its log directory is made, as kubelet makes it.
 
     Args:
-        name: of the pod; its uid follows from it.
+        name: of the pod among those of the run; its uid follows from both.
+        run: from :func:`new_run`.
         host_network: whether it shares the host's network.
         logs: a directory for the logs of all pods.
     """
+    name = f"{name}-{run}"
     log_directory = logs / name
     log_directory.mkdir()
     network = cri.NODE if host_network else cri.POD
     return cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(name=name, namespace="benchmark", uid=f"uid-{name}"),
         labels={
-            LABEL: "1",
+            LABEL: run,
             "io.kubernetes.pod.name": name,
             "io.kubernetes.pod.namespace": "benchmark",
             "io.kubernetes.pod.uid": f"uid-{name}",
@@ -91,13 +99,13 @@ async def pods(endpoint: str, pods: int, containers: int, image: str, host_netwo
         ServiceError: they cannot be made; what was made is removed.
     """
     await ensure_image(endpoint, image)
-    limit = anyio.CapacityLimiter(AT_A_TIME)
+    limit, run = anyio.CapacityLimiter(AT_A_TIME), new_run()
     with tempfile.TemporaryDirectory(prefix="asupervisor-benchmark-", dir="/var/tmp") as logs:
-        async with RemoteRuntimeService.connect(endpoint, _TIMEOUT_S) as runtime, removing(runtime):
+        async with RemoteRuntimeService.connect(endpoint, _TIMEOUT_S) as runtime, removing(runtime, run):
 
             async def make(number: int) -> None:
                 async with limit:
-                    config = pod_config(f"bench-{number}", host_network, Path(logs))
+                    config = pod_config(f"bench-{number}", run, host_network, Path(logs))
                     sandbox_id = await runtime.run_pod_sandbox(config)
                     for index in range(number, containers, pods):
                         container = container_config(f"c{index}", image, config)
@@ -110,17 +118,17 @@ async def pods(endpoint: str, pods: int, containers: int, image: str, host_netwo
 
 
 @asynccontextmanager
-async def removing(runtime: RemoteRuntimeService) -> AsyncIterator[None]:
-    """Remove the benchmark's pods when the block ends, however it ends."""
+async def removing(runtime: RemoteRuntimeService, run: str) -> AsyncIterator[None]:
+    """Remove a run's pods when the block ends, however it ends."""
     try:
         yield
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(_TIMEOUT_S):
-            await _remove_all(runtime)
+            await _remove_all(runtime, run)
 
 
-async def _remove_all(runtime: RemoteRuntimeService) -> None:
-    """Remove every pod that carries the benchmark's label."""
+async def _remove_all(runtime: RemoteRuntimeService, run: str) -> None:
+    """Remove every pod that carries the run's label."""
     limit = anyio.CapacityLimiter(AT_A_TIME)
 
     async def remove(sandbox_id: str) -> None:
@@ -132,7 +140,7 @@ async def _remove_all(runtime: RemoteRuntimeService) -> None:
                 return
 
     async with anyio.create_task_group() as tasks:
-        for sandbox in await runtime.list_pod_sandbox(cri.PodSandboxFilter(label_selector={LABEL: "1"})):
+        for sandbox in await runtime.list_pod_sandbox(cri.PodSandboxFilter(label_selector={LABEL: run})):
             tasks.start_soon(remove, sandbox.id)
 
 
