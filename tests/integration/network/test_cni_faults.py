@@ -256,6 +256,28 @@ def test_readiness_follows_the_configuration_directory(faulty: Faulty) -> None:
     faulty.node.run(scenario, poll_interval_s=3600.0)
 
 
+def test_a_directory_that_appears_late_is_found_by_looking_again(faulty: Faulty) -> None:
+    directory = faulty.node.root / "conf"
+    directory.rename(faulty.node.root / "elsewhere")
+
+    async def scenario(plugin: CniNetwork) -> None:
+        assert "there is no such directory" in plugin.status().message
+        (faulty.node.root / "elsewhere").rename(directory)
+        await until(lambda: plugin.status().ready, "the configuration is found")
+
+    faulty.node.run(scenario, poll_interval_s=0.05)
+
+
+def test_no_loopback_plugin_is_needed_where_the_engine_brought_lo_up(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+    async def scenario(plugin: CniNetwork) -> None:
+        await plugin.set_up(web)
+        await plugin.tear_down(web)
+
+    web = pod(namespaces())
+    (faulty.bin / "loopback").unlink()
+    faulty.node.run(scenario)
+
+
 def test_host_ports_are_refused_before_anything_is_created(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
     async def scenario(plugin: CniNetwork) -> None:
         await plugin.set_up(web)

@@ -14,6 +14,7 @@ import pytest
 
 from asupervisor.config import NetworkConfig
 from asupervisor.errors import FailedPrecondition, Unavailable
+from asupervisor.network.hostports.iptables import Iptables
 from asupervisor.network.kubenet.network import KubenetNetwork
 from asupervisor.network.plugin import PortMapping
 from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, pod, rules, udp_round_trip, until
@@ -277,19 +278,41 @@ def test_bandwidth_is_limited_both_ways_and_the_limits_go_with_the_pod(
     node.run(scenario)
 
 
-@pytest.mark.parametrize("mode", ["promiscuous-bridge", "none"])
+@contextmanager
+def service(address: str, pod_address: str) -> Iterator[None]:
+    """A cluster address that leads to one pod, as kube-proxy makes it."""
+    text = (
+        "*nat\n:KUBE-SVC - [0:0]\n"
+        f"-A KUBE-SVC -s {pod_address}/32 -j KUBE-MARK-MASQ\n"
+        f"-A KUBE-SVC -p tcp -j DNAT --to-destination {pod_address}:80\n"
+        f"-A PREROUTING -d {address}/32 -p tcp --dport 80 -j KUBE-SVC\nCOMMIT\n"
+    )
+    subprocess.run(["iptables-restore", "--noflush"], input=text, text=True, check=True)
+    yield
+    for argument in (
+        ["-D", "PREROUTING", "-d", address, "-p", "tcp", "--dport", "80", "-j", "KUBE-SVC"],
+        ["-F", "KUBE-SVC"],
+        ["-X", "KUBE-SVC"],
+    ):
+        subprocess.run(["iptables", "-t", "nat", *argument], check=True)
+
+
+@pytest.mark.parametrize("mode", ["hairpin-veth", "promiscuous-bridge", "none"])
 def test_hairpin_modes(node: Node, namespaces: Callable[[], Namespace], clean: None, mode: str) -> None:
     one = namespaces()
     web = pod(one, PortMapping("tcp", 80, 18080))
 
     async def scenario(plugin: KubenetNetwork) -> None:
-        await plugin.set_up(web)
-        with Echo(one, 80):
+        addresses = await plugin.set_up(web)
+        with Echo(one, 80), service("10.96.0.10", addresses[0]):
             if mode == "none":
-                with pytest.raises(OSError, match="timed out"):
-                    ask("10.88.0.1", 18080, one, timeout_s=1.0)
+                for address, port in (("10.88.0.1", 18080), ("10.96.0.10", 80)):
+                    with pytest.raises(OSError, match="timed out"):
+                        ask(address, port, one, timeout_s=1.0)
             else:
-                assert ask("10.88.0.1", 18080, one)
+                assert ask("10.88.0.1", 18080, one) == "10.88.0.1"
+                assert ask("10.96.0.10", 80, one) == "10.88.0.1", "by its service's address"
+            if mode == "promiscuous-bridge":
                 assert "--ip-src 10.88.0.1 -j ACCEPT" in dedup() and "10.88.0.0/24 -j DROP" in dedup()
         await plugin.tear_down(web)
         node.nothing_left()
@@ -298,6 +321,21 @@ def test_hairpin_modes(node: Node, namespaces: Callable[[], Namespace], clean: N
     if mode == "promiscuous-bridge":
         for argument in (["-D", "OUTPUT", "-j", "KUBE-DEDUP"], ["-F", "KUBE-DEDUP"], ["-X", "KUBE-DEDUP"]):
             subprocess.run(["ebtables", "-t", "filter", *argument], check=True)
+
+
+def test_the_backend_is_the_one_that_kubelet_uses(clean: None) -> None:
+    async def detected() -> str:
+        iptables = Iptables()
+        await iptables.detect()
+        return iptables.backend
+
+    assert anyio.run(detected) == ""
+    subprocess.run(["iptables-legacy", "-t", "mangle", "-N", "KUBE-KUBELET-CANARY"], check=True)
+    assert anyio.run(detected) == "legacy"
+    subprocess.run(["iptables-nft", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT"], check=True)
+    assert anyio.run(detected) == "nft"
+    for backend in ("nft", "legacy"):
+        subprocess.run([f"iptables-{backend}", "-t", "mangle", "-X"], check=True)
 
 
 def dedup() -> str:

@@ -16,7 +16,7 @@ import pytest
 from asupervisor.errors import ServiceError
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
-from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
+from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive, eventually
 from tests.harness.service import Service
 from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, rules, until
 
@@ -257,20 +257,46 @@ def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None
     assert node.engine.containers() == []
 
 
-@pytest.mark.parametrize("node", ["cni"], indirect=True)
-def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(node: Node, tmp_path: Path) -> None:
-    binaries = tmp_path / "bin"
-    binaries.mkdir()
+@pytest.fixture
+def binaries(node: Node, tmp_path: Path) -> Path:
+    """The service with a plugin at the end of its network that misbehaves as the files beside it say."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
     for name in os.listdir(CNI_BINARIES):
-        (binaries / name).symlink_to(Path(CNI_BINARIES, name))
-    faulty = binaries / "faulty"
+        (directory / name).symlink_to(Path(CNI_BINARIES, name))
+    faulty = directory / "faulty"
     faulty.write_text(FAULTY)
     faulty.chmod(0o755)
     node.service.stop()
-    node.service.flags += ("--cni-bin-dir", str(binaries))
+    node.service.flags += ("--cni-bin-dir", str(directory), "--shutdown-grace", "1s")
     (node.conf / "10-pods.conflist").write_text(json.dumps({**CONFIGURATION, "plugins": [*PLUGINS, {"type": "faulty"}]}))
     node.service.start()
+    return directory
 
+
+@pytest.mark.parametrize("node", ["cni"], indirect=True)
+def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(node: Node, binaries: Path) -> None:
+    async def scenario(runtime: RemoteRuntimeService) -> None:
+        (binaries / "hang").write_text("slow")
+
+        async def hang() -> None:
+            with pytest.raises(ServiceError):
+                await runtime.run_pod_sandbox(config("slow"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(hang)
+            await until((binaries / "hangs").exists, "a plugin hangs")
+            assert leases(LEASES)
+            assert await anyio.to_thread.run_sync(node.service.stop) == 0
+
+    node.run(scenario)
+    assert not Path(f"/proc/{(binaries / 'hangs').read_text().strip()}").exists(), "killed with the service"
+    node.service.start()
+    eventually(lambda: node.remains() == [] and node.engine.containers() == [], "the next start finishes it")
+
+
+@pytest.mark.parametrize("node", ["cni"], indirect=True)
+def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(node: Node, binaries: Path) -> None:
     async def scenario(runtime: RemoteRuntimeService) -> None:
         (binaries / "hang").write_text("slow")
         errors: list[str] = []
