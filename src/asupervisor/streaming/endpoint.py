@@ -13,7 +13,7 @@ import anyio.abc
 
 from asupervisor.streaming.inbox import Inbox
 
-PROBE_S = 5.0
+PROBE_S = 1.0
 """Seconds between looks at a connection that is not being read."""
 
 

@@ -136,6 +136,7 @@ class SpdySession:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        self.outbox.stop()
         try:
             return await self._tasks.__aexit__(kind, error, trace)
         finally:

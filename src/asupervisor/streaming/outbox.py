@@ -25,6 +25,7 @@ class Outbox:
         self._wake: anyio.Event | None = None
         self._drained = anyio.Event()
         self._broken = False
+        self._scope = anyio.CancelScope(shield=True)
         self.put_bytes = 0
         """Bytes ever put."""
         self.sent_bytes = 0
@@ -74,18 +75,22 @@ class Outbox:
         self._check()
 
     async def run(self) -> None:
-        """Write until cancelled or until the connection breaks, which is remembered and not raised."""
+        """Write until :meth:`stop`, or until the connection breaks, which is remembered and not raised.
+
+        A cancellation from outside does not reach it: whoever is cancelled still has a farewell to send.
+        """
         try:
-            while True:
-                if not self._waiting:
-                    self._wake = anyio.Event()
-                    await self._wake.wait()
-                chunks, self._waiting = self._waiting, []
-                self._in_flight, self._size = self._size, 0
-                await self._stream.send(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-                self.sent_bytes += self._in_flight
-                self._in_flight = 0
-                self._notify()
+            with self._scope:
+                while True:
+                    if not self._waiting:
+                        self._wake = anyio.Event()
+                        await self._wake.wait()
+                    chunks, self._waiting = self._waiting, []
+                    self._in_flight, self._size = self._size, 0
+                    await self._stream.send(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+                    self.sent_bytes += self._in_flight
+                    self._in_flight = 0
+                    self._notify()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass
         finally:
@@ -93,6 +98,10 @@ class Outbox:
             self._waiting.clear()
             self._size = self._in_flight = 0
             self._notify()
+
+    def stop(self) -> None:
+        """End :meth:`run`; what waits is not sent."""
+        self._scope.cancel()
 
     def _notify(self) -> None:
         drained, self._drained = self._drained, anyio.Event()

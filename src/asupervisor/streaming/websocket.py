@@ -59,6 +59,7 @@ class WebSocket:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        self.outbox.stop()
         return await self._tasks.__aexit__(kind, error, trace)
 
     async def receive(self) -> Piece:
