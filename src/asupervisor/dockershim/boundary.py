@@ -48,6 +48,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._stopping = False
         self.in_flight = 0
         self._drained: anyio.Event | None = None
+        self._waiting: set[asyncio.Task[Any] | None] = set()
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         for method in all_methods():
             for version in API_VERSIONS:
@@ -68,6 +69,13 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             if self._drained is None or self._drained.is_set():
                 self._drained = anyio.Event()
             await self._drained.wait()
+
+    def cut_off(self) -> None:
+        """Cancel what is in flight, while its callers can still be told so: a server that stops only breaks their connections off."""
+        self._stopping = True
+        for task in self._waiting:
+            if task is not None:
+                task.cancel()
 
     def _handler(self, method: Method, api_version: str) -> grpc.RpcMethodHandler:
         if method.streams:
@@ -128,7 +136,12 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                     raise Unavailable("the service is stopping")
                 answer = instant(request)
                 if answer is None:
-                    message = await call(request)
+                    task = asyncio.current_task()
+                    self._waiting.add(task)
+                    try:
+                        message = await call(request)
+                    finally:
+                        self._waiting.discard(task)
                     answer = message if isinstance(message, bytes) else message.SerializeToString()
                 if len(answer) > MAXIMUM_MESSAGE_BYTES:
                     raise ResourceExhausted(
@@ -167,6 +180,8 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             code = "OK"
             enter_call(name, started)
             self.in_flight += 1
+            task = asyncio.current_task()
+            self._waiting.add(task)
             figures.begin()
             try:
                 if self._stopping:
@@ -196,6 +211,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 )
             finally:
                 figures.end(time.monotonic() - started, code)
+                self._waiting.discard(task)
                 self._leave()
 
         return handler

@@ -22,7 +22,7 @@ from asupervisor.errors import AlreadyExists, ConfigError, FailedPrecondition
 _logger = logging.getLogger("asupervisor.dockershim.server")
 _SOCKET_UMASK = 0o117
 _LONGEST_PATH = 107
-_LAST_WORDS_S = 1.0
+_LAST_WORDS_S = 5.0
 
 SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
@@ -142,11 +142,11 @@ class CriServer:
         """Close the socket and cancel what is still in flight; :meth:`drain` comes first in an orderly stop."""
         if self._server is None:
             return
-        self._boundary.stop_accepting()
+        self._boundary.cut_off()
+        # Before stop(), which does not wait for handlers that were cancelled, and after which nobody hears them.
+        with anyio.move_on_after(_LAST_WORDS_S):
+            await self._boundary.drain()
         await self._server.stop(0)
         if self._acceptors is not None:
             await self._acceptors.stop()
-        # stop() does not wait for handlers that were cancelled.
-        with anyio.move_on_after(_LAST_WORDS_S):
-            await self._boundary.drain()
         self._server = None
