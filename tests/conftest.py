@@ -11,9 +11,17 @@ from tests.harness.engine import Engine, busybox_archive
 from tests.harness.namespace import leave_the_network
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the conformance suite finds its runtime."""
+    parser.addoption("--cri-endpoint", default="", help="unix:// address of the CRI server to test; an own service where not given")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave the machine's network before anything starts a thread; children inherit it."""
-    if os.geteuid() != 0 or os.environ.get("ASUPERVISOR_TEST_NAMESPACE") == "host":
+    """Leave the machine's network before anything starts a thread; children inherit it.
+
+    A runtime that was started elsewhere would not see the tests' registry in a network of their own.
+    """
+    if os.geteuid() != 0 or config.getoption("--cri-endpoint") or os.environ.get("ASUPERVISOR_TEST_NAMESPACE") == "host":
         return
     leave_the_network()
 

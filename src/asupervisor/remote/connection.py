@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, Protocol, TypeVar
 
 import anyio
+import anyio.lowlevel
 import grpc
 
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
@@ -137,6 +138,8 @@ class Connection:
             except asyncio.CancelledError as cancelled:
                 if self._closed_under_the_call():
                     raise self._was_closed(method) from cancelled
+                # gRPC raises a cancellation of its own making, which an anyio scope in this very task would not know as its own.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 raise
         raise AssertionError("unreachable")
 
@@ -166,6 +169,8 @@ class Connection:
             except asyncio.CancelledError as cancelled:
                 if self._closed_under_the_call():
                     raise self._was_closed(method) from cancelled
+                # gRPC raises a cancellation of its own making, which an anyio scope in this very task would not know as its own.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 raise
             finally:
                 if call is not None:

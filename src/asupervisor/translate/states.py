@@ -37,6 +37,8 @@ def container_facts(document: dict[str, Any]) -> ContainerFacts:
     if state.get("Running") or state.get("Paused"):
         return ContainerFacts(cri.CONTAINER_RUNNING, created_at, started_at, 0, 0, "", error)
     if started_at:
+        # The engine writes down a start after it happened: of a short life it can come after the end.
+        started_at = min(started_at, finished_at) if finished_at else started_at
         if state.get("OOMKilled"):
             reason = "OOMKilled"
         else:

@@ -11,7 +11,8 @@ from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 
-_LIMIT_BYTES = 16 << 20
+_LIMIT_BYTES = (16 << 20) - 64
+"""Of both streams together: with what a message needs besides, the answer is 16 MiB long at most."""
 _HEADER = struct.Struct(">BxxxL")
 _CUT = b"\n[output cut: more than 16 MiB]\n"
 _KILL_DEADLINE_S = 10.0
@@ -43,7 +44,8 @@ class _Output:
 
     def _keep(self, number: int, piece: bytes) -> None:
         kept = self.streams[number]
-        room = _LIMIT_BYTES - len(kept) - len(_CUT)
+        # Each stream has room to say that it was cut.
+        room = _LIMIT_BYTES - sum(map(len, self.streams.values())) - 2 * len(_CUT)
         if len(piece) > room and not self.cut[number]:
             self.cut[number] = True
             kept += piece[: max(0, room)] + _CUT

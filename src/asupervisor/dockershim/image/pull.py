@@ -9,7 +9,7 @@ from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
-from asupervisor.translate.images import Reference, parse_reference
+from asupervisor.translate.images import Reference, is_image_id, parse_reference
 
 
 async def pull_image(shim: Shim, request: cri.PullImageRequest) -> cri.PullImageResponse:
@@ -20,6 +20,11 @@ async def pull_image(shim: Shim, request: cri.PullImageRequest) -> cri.PullImage
     """
     if not request.image.image:
         raise InvalidArgument("PullImage names no image")
+    if is_image_id(request.image.image):
+        present = shim.store.image(request.image.image)
+        if present is None:
+            raise InvalidArgument(f"{request.image.image} is an image id; a registry knows images by name and tag or digest")
+        return cri.PullImageResponse(image_ref=present.id)
     reference = parse_reference(request.image.image)
     auth = _engine_auth(request.auth, reference) if request.HasField("auth") else None
     shim.engine.health.require("pull an image", reference.name)

@@ -1,0 +1,378 @@
+"""CreateContainer, StartContainer, ContainerStatus, ListContainers, StopContainer, RemoveContainer and what a container config says."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unimplemented
+from asupervisor.proto import cri
+from tests.conformance.node import SLEEP, Node, Pod, unique
+
+
+async def test_a_container_is_created_runs_ends_and_is_removed(node: Node, pod: Pod) -> None:
+    container_id = await pod.create(("sh", "-c", "exit 0"), labels={"l": "1"}, annotations={"a.b/c": "ä"}, name="life")
+    created = await pod.status(container_id)
+    assert created.state == cri.CONTAINER_CREATED
+    assert created.metadata.name == "life"
+    assert created.created_at > 0
+    assert (created.started_at, created.finished_at, created.exit_code) == (0, 0, 0)
+    assert dict(created.annotations) == {"a.b/c": "ä"}
+    assert dict(created.labels) == {"l": "1"}
+    await node.runtime.start_container(container_id)
+    ended = await pod.ended(container_id)
+    assert (ended.exit_code, ended.reason) == (0, "Completed")
+    assert ended.created_at <= ended.started_at <= ended.finished_at <= time.time_ns() + 2_000_000_000
+    assert ended.created_at == created.created_at
+    await node.runtime.remove_container(container_id)
+    with node.refused(NotFound, container_id):
+        await pod.status(container_id)
+
+
+async def test_a_running_container_has_no_time_of_its_end(pod: Pod) -> None:
+    async with pod.container() as container_id:
+        status = await pod.status(container_id)
+        assert status.state == cri.CONTAINER_RUNNING
+        assert status.started_at >= status.created_at > 0
+        assert (status.finished_at, status.exit_code, status.reason) == (0, 0, "")
+
+
+async def test_a_container_that_fails_says_error_and_its_exit_code(pod: Pod) -> None:
+    status = await pod.ended(await pod.run(("sh", "-c", "exit 42")))
+    assert (status.exit_code, status.reason) == (42, "Error")
+
+
+async def test_a_container_that_is_killed_for_memory_says_so(pod: Pod) -> None:
+    # Grows until the limit ends it; busybox' dd takes its buffer in one piece.
+    command = ("sh", "-c", "exec dd if=/dev/zero of=/dev/null bs=200M count=50")
+    resources = cri.LinuxContainerResources(memory_limit_in_bytes=32 << 20, memory_swap_limit_in_bytes=32 << 20)
+    status = await pod.ended(await pod.run(command, resources=resources))
+    assert (status.reason, status.exit_code) == ("OOMKilled", 137)
+
+
+async def test_a_container_whose_command_is_not_there_cannot_be_started_and_says_why(node: Node, pod: Pod) -> None:
+    container_id = await pod.create(("/no/such/command",))
+    with node.refused(FailedPrecondition, "/no/such/command"):
+        await node.runtime.start_container(container_id)
+    status = await pod.status(container_id)
+    assert status.state == cri.CONTAINER_EXITED
+    assert status.exit_code != 0
+    if node.is_docker:
+        assert status.reason == "ContainerCannotRun"
+        assert "/no/such/command" in status.message
+        assert status.finished_at >= status.started_at > 0
+    await node.runtime.remove_container(container_id)
+
+
+async def test_a_container_starts_once(node: Node, pod: Pod) -> None:
+    async with pod.container() as container_id:
+        with node.refused(FailedPrecondition, "RUNNING"):
+            await node.runtime.start_container(container_id)
+    ended = await pod.run(("true",))
+    await pod.ended(ended)
+    with node.refused(FailedPrecondition, "EXITED"):
+        await node.runtime.start_container(ended)
+
+
+async def test_attempts_count_restarts(node: Node, pod: Pod) -> None:
+    name = unique("restarted")
+    ids = []
+    for attempt in range(3):
+        config = pod.container_config(("true",), name=name)
+        config.metadata.attempt = attempt
+        ids.append(await node.runtime.create_container(pod.id, config, pod.config))
+        assert (await pod.status(ids[-1])).metadata.attempt == attempt
+    assert len(set(ids)) == 3
+
+
+async def test_containers_are_listed_by_id_state_sandbox_and_labels(node: Node, pod: Pod) -> None:
+    label = unique("label")
+    created = await pod.create(labels={"which": label, "n": "1"})
+    async with pod.container(labels={"which": label, "n": "2"}) as running:
+
+        async def found(**wanted: object) -> set[str]:
+            selected = cri.ContainerFilter(label_selector={"which": label}, **wanted)  # type: ignore[arg-type]
+            plain = {item.id for item in await node.runtime.list_containers(selected)}
+            assert plain == {item.id for item in await node.runtime.list_containers(selected, stream=True)}
+            return plain
+
+        assert await found() == {created, running}
+        assert await found(pod_sandbox_id=pod.id) == {created, running}
+        assert await found(pod_sandbox_id="f" * 64) == set()
+        assert await found(state=cri.ContainerStateValue(state=cri.CONTAINER_CREATED)) == {created}
+        assert await found(state=cri.ContainerStateValue(state=cri.CONTAINER_RUNNING)) == {running}
+        assert await found(id=running) == {running}
+        item = (await node.runtime.list_containers(cri.ContainerFilter(id=running)))[0]
+        status = await pod.status(running)
+        assert item.pod_sandbox_id == pod.id
+        assert item.metadata == status.metadata
+        assert item.labels == status.labels
+        assert item.created_at == status.created_at
+        assert item.image_id == status.image_id
+
+
+async def test_a_container_is_found_by_an_unambiguous_prefix(node: Node, pod: Pod) -> None:
+    async with pod.container() as container_id:
+        prefix = container_id[:13]
+        assert (await pod.status(prefix)).id == container_id
+        assert [item.id for item in await node.runtime.list_containers(cri.ContainerFilter(id=prefix))] == [container_id]
+        assert (await node.runtime.exec_sync(prefix, ("true",))).exit_code == 0
+        await node.runtime.stop_container(prefix, 0)
+        await node.runtime.remove_container(prefix)
+        with node.refused(NotFound, container_id):
+            await pod.status(container_id)
+
+
+async def test_verbose_status_is_json_with_the_pid(node: Node, pod: Pod) -> None:
+    async with pod.container(envs=[cri.KeyValue(key="SECRET", value=b"do not tell")]) as container_id:
+        answer = await node.runtime.container_status(container_id, verbose=True)
+        info = json.loads(answer.info["info"])
+        assert os.path.exists(f"/proc/{info['pid']}")
+        if node.is_docker:
+            assert info["inspect"]["Id"] == container_id
+            assert "do not tell" not in answer.info["info"]
+
+
+async def test_a_container_runs_the_command_with_its_arguments(pod: Pod) -> None:
+    async with pod.container(("sleep",), args=["77777"]) as container_id:
+        assert await pod.sh(container_id, "tr '\\0' ' ' < /proc/1/cmdline | grep -c . ; ps -o args | grep 'sleep 77777'")
+
+
+async def test_arguments_alone_replace_the_images_and_neither_takes_the_images_own(node: Node, pod: Pod) -> None:
+    async with pod.container((), args=["sleep", "88888"]) as container_id:
+        assert "sleep 88888" in await pod.sh(container_id, "ps -o args")
+    # The image's own command is a shell, which waits on its standard input.
+    async with pod.container((), stdin=True) as container_id:
+        assert (await pod.status(container_id)).state == cri.CONTAINER_RUNNING
+
+
+async def test_working_directory(pod: Pod) -> None:
+    async with pod.container(working_dir="/tmp") as container_id:
+        assert (await pod.sh(container_id, "pwd; readlink /proc/1/cwd")).split() == ["/tmp", "/tmp"]
+
+
+async def test_environment_is_given_byte_by_byte(pod: Pod) -> None:
+    envs = [
+        cri.KeyValue(key="PLAIN", value=b"1"),
+        cri.KeyValue(key="EMPTY", value=b""),
+        cri.KeyValue(key="SPACED", value=b" a=b  c\nd "),
+        cri.KeyValue(key="WIDE", value="päivä 日".encode()),
+        cri.KeyValue(key="PATH", value=b"/bin:/elsewhere"),
+    ]
+    async with pod.container(envs=envs) as container_id:
+        answer = await pod.node.runtime.exec_sync(container_id, ("sh", "-c", "tr '\\0' '|' < /proc/1/environ"))
+        for entry in envs:
+            assert entry.key.encode() + b"=" + entry.value + b"|" in answer.stdout
+
+
+async def test_a_value_that_is_not_utf8_is_given_or_refused(node: Node, pod: Pod) -> None:
+    envs = [cri.KeyValue(key="BYTES", value=b"\xff\xfe")]
+    if node.is_docker:
+        with node.refused(InvalidArgument, "BYTES", "UTF-8"):
+            await pod.create(envs=envs)
+
+
+async def test_stdin_stays_open_and_without_it_is_empty(pod: Pod) -> None:
+    async with pod.container(("cat",), stdin=True) as container_id:
+        assert (await pod.status(container_id)).state == cri.CONTAINER_RUNNING
+    assert (await pod.ended(await pod.run(("cat",)))).exit_code == 0
+
+
+async def test_tty_gives_a_terminal_and_without_it_there_is_none(pod: Pod) -> None:
+    async with pod.container(("sh", "-c", "test -t 1 && exec sleep 100000"), tty=True) as container_id:
+        assert (await pod.status(container_id)).state == cri.CONTAINER_RUNNING
+    assert (await pod.ended(await pod.run(("sh", "-c", "test -t 1")))).exit_code == 1
+
+
+async def test_log_path_is_told_as_the_whole_path(node: Node) -> None:
+    directory = f"{node.log_root}/{unique('logs')}"
+    os.makedirs(directory)
+    async with node.pod(log_directory=directory) as pod:
+        container_id = await pod.create(log_path="main/0.log")
+        assert (await pod.status(container_id)).log_path == f"{directory}/main/0.log"
+
+
+async def test_the_image_of_a_container_is_the_same_in_every_call(node: Node, pod: Pod) -> None:
+    container_id = await pod.create()
+    status = await pod.status(container_id)
+    item = (await node.runtime.list_containers(cri.ContainerFilter(id=container_id)))[0]
+    image_id = await node.images.pull_image(node.names.busybox)
+    assert item.image_id == status.image_id == image_id
+    assert (await node.images.image_status(node.names.busybox)).image.id == image_id
+    assert status.image.user_specified_image in ("", node.names.busybox)
+    assert status.image_ref
+    by_id = await pod.create(image=image_id)
+    assert (await pod.status(by_id)).image_id == image_id
+
+
+async def test_stop_signal_is_the_configs_else_the_images(node: Node, pod: Pod) -> None:
+    await node.have(node.names.signal)
+    script = "trap 'exit 3' USR1; trap 'exit 4' TERM; while :; do sleep 0.05; done"
+    for fields, expected in (({"image": node.names.signal}, 3), ({"stop_signal": cri.SIGNAL_SIGUSR1}, 3), ({}, 4)):
+        if "stop_signal" in fields and not node.is_docker:
+            continue
+        container_id = await pod.run(("sh", "-c", f"{script}"), **fields)
+        await _trapped(pod, container_id)
+        await node.runtime.stop_container(container_id, 20)
+        assert (await pod.status(container_id)).exit_code == expected
+    if node.is_docker:
+        with_signal = await pod.create(stop_signal=cri.SIGNAL_SIGRTMINPLUS3)
+        assert (await pod.status(with_signal)).stop_signal == cri.SIGNAL_SIGRTMINPLUS3
+        assert (await pod.status(await pod.create(image=node.names.signal))).stop_signal == cri.SIGNAL_SIGUSR1
+        assert (await pod.status(await pod.create())).stop_signal == cri.SIGNAL_SIGTERM
+
+
+async def _trapped(pod: Pod, container_id: str) -> None:
+    """Wait until the shell has set its traps: it has a child then."""
+    with anyio.fail_after(10):
+        while "sleep" not in await pod.sh(container_id, "ps -o args"):
+            await anyio.sleep(0.02)
+
+
+async def test_stop_lets_a_container_end_within_the_grace(node: Node, pod: Pod) -> None:
+    container_id = await pod.run(("sh", "-c", "trap 'sleep 0.3; exit 5' TERM; while :; do sleep 0.05; done"))
+    await _trapped(pod, container_id)
+    await node.runtime.stop_container(container_id, 30)
+    status = await pod.status(container_id)
+    assert (status.state, status.exit_code) == (cri.CONTAINER_EXITED, 5)
+
+
+async def test_stop_kills_after_the_grace(node: Node, pod: Pod) -> None:
+    container_id = await pod.run(("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"))
+    await _trapped(pod, container_id)
+    started = time.monotonic()
+    await node.runtime.stop_container(container_id, 1)
+    assert time.monotonic() - started >= 0.9
+    assert (await pod.status(container_id)).exit_code == 137
+
+
+async def test_stop_with_no_grace_kills_at_once(node: Node, pod: Pod) -> None:
+    container_id = await pod.run(("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"))
+    await node.runtime.stop_container(container_id, 0)
+    assert (await pod.status(container_id)).exit_code == 137
+
+
+async def test_a_caller_that_gives_up_does_not_cut_the_grace_short(node: Node, pod: Pod) -> None:
+    container_id = await pod.run(("sh", "-c", "trap 'sleep 1.5; exit 6' TERM; while :; do sleep 0.05; done"))
+    await _trapped(pod, container_id)
+    with anyio.move_on_after(0.4):
+        await node.runtime.stop_container(container_id, 30)
+    if not node.is_docker:
+        await node.runtime.stop_container(container_id, 30)
+    assert (await pod.ended(container_id)).exit_code == 6
+
+
+async def test_stop_and_remove_can_be_repeated_and_succeed_for_what_never_was(node: Node, pod: Pod) -> None:
+    container_id = await pod.run()
+    for _ in range(2):
+        await node.runtime.stop_container(container_id, 0)
+    for _ in range(2):
+        await node.runtime.remove_container(container_id)
+    await node.runtime.stop_container("f" * 64, 5)
+    await node.runtime.remove_container("f" * 64)
+
+
+async def test_a_created_container_can_be_stopped_and_a_running_one_removed(node: Node, pod: Pod) -> None:
+    created = await pod.create()
+    await node.runtime.stop_container(created, 0)
+    await node.runtime.remove_container(created)
+    running = await pod.run()
+    await node.runtime.remove_container(running)
+    with node.refused(NotFound, running):
+        await pod.status(running)
+
+
+async def test_a_negative_grace_is_refused(node: Node, pod: Pod) -> None:
+    node.only_docker("other runtimes take it for none")
+    async with pod.container() as container_id:
+        with node.refused(InvalidArgument, "negative"):
+            await node.runtime.stop_container(container_id, -1)
+
+
+async def test_the_same_container_twice_is_created_once(node: Node, pod: Pod) -> None:
+    config = pod.container_config(name=unique("same"))
+    ids: list[str] = []
+
+    async def create() -> None:
+        ids.append(await node.runtime.create_container(pod.id, config, pod.config))
+
+    node.only_docker("containerd answers the second that the name is reserved")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(create)
+        tasks.start_soon(create)
+    assert len(set(ids)) == 1
+
+
+async def test_calls_about_what_is_not_there_say_not_found(node: Node, pod: Pod) -> None:
+    nobody = "f" * 64
+    config = pod.container_config()
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: node.runtime.container_status(nobody),
+        lambda: node.runtime.start_container(nobody),
+        lambda: node.runtime.exec_sync(nobody, ("true",)),
+        lambda: node.runtime.exec(nobody, ("true",)),
+        lambda: node.runtime.attach(nobody),
+        lambda: node.runtime.port_forward(nobody),
+        lambda: node.runtime.container_stats(nobody),
+        lambda: node.runtime.pod_sandbox_stats(nobody),
+        lambda: node.runtime.update_container_resources(nobody, cri.LinuxContainerResources(cpu_shares=2)),
+        lambda: node.runtime.reopen_container_log(nobody),
+        lambda: node.runtime.create_container(nobody, config, pod.config),
+        lambda: node.runtime.checkpoint_container(nobody, "/tmp/x.tar"),
+    ]
+    for call in calls:
+        with node.refused(NotFound, nobody):
+            await call()
+
+
+async def test_a_container_without_name_or_image_is_refused(node: Node, pod: Pod) -> None:
+    nameless = pod.container_config()
+    nameless.metadata.Clear()
+    with node.refused(InvalidArgument, "name"):
+        await node.runtime.create_container(pod.id, nameless, pod.config)
+    imageless = pod.container_config()
+    imageless.image.Clear()
+    with node.refused(InvalidArgument, "image"):
+        await node.runtime.create_container(pod.id, imageless, pod.config)
+
+
+async def test_an_image_that_is_not_there_is_named(node: Node, pod: Pod) -> None:
+    config = pod.container_config(image="localhost/no/such:image")
+    with node.refused(NotFound, "localhost/no/such:image"):
+        await node.runtime.create_container(pod.id, config, pod.config)
+
+
+async def test_what_is_not_of_this_platform_or_cannot_be_is_refused(node: Node, pod: Pod) -> None:
+    node.only_docker("other runtimes pass over it")
+    for fields, word in (
+        ({"windows": cri.WindowsContainerConfig()}, "windows"),
+        ({"labels": {"io.kubernetes.docker.type": "podsandbox"}}, "io.kubernetes.docker.type"),
+        ({"labels": {"annotation.x": "1"}}, "annotation.x"),
+        ({"envs": [cri.KeyValue(key="A=B", value=b"")]}, "A=B"),
+        ({"log_path": "/absolute"}, "/absolute"),
+    ):
+        with node.refused(InvalidArgument, word):
+            await pod.create(SLEEP, **fields)
+
+
+async def test_checkpoints_are_refused_with_a_reason(node: Node, pod: Pod) -> None:
+    node.only_docker("a runtime with CRIU may do it")
+    async with pod.container() as container_id:
+        with node.refused(Unimplemented, container_id[:12], "checkpoint"):
+            await node.runtime.checkpoint_container(container_id, "/tmp/checkpoint.tar")
+        with node.refused(InvalidArgument, "location"):
+            await node.runtime.checkpoint_container(container_id, "relative.tar")
+        with node.refused(Unimplemented, pod.id[:12]):
+            await node.runtime.checkpoint_pod(pod.id, "/tmp/checkpoint.tar", (container_id,))
+    with node.refused(Unimplemented, "/tmp/checkpoint.tar"):
+        await node.runtime.restore_pod("/tmp/checkpoint.tar", pod.config)
+
+
+async def test_exec_of_a_container_that_does_not_run_is_refused(node: Node, pod: Pod) -> None:
+    created = await pod.create()
+    with node.refused((FailedPrecondition, DeadlineExceeded), created[:12]):
+        await node.runtime.exec_sync(created, ("true",))
