@@ -41,7 +41,7 @@ def recorded_network(sandbox_id: str, record: SandboxRecord | None, checkpoint: 
         uid=metadata.uid or (checkpoint.uid if checkpoint is not None else ""),
         netns=f"/proc/{record.pid}/ns/net" if record is not None and record.pid else "",
         port_mappings=tuple(
-            PortMapping(port.protocol or "tcp", port.container_port or 0, port.host_port, port.host_ip or "")
+            PortMapping((port.protocol or "tcp").lower(), port.container_port or 0, port.host_port, port.host_ip or "")
             for port in ports
             if port.host_port
         ),
