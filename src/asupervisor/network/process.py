@@ -149,7 +149,7 @@ async def _until_exit(process: subprocess.Popen[bytes], outputs: Sequence[_Outpu
     except OSError as error:
         if error.errno != errno.ENOSYS:  # before Linux 5.3
             raise
-        await _until_exit_in_thread(process, outputs)
+        await _until_exit_by_polling(process, outputs)
         return
     done = loop.create_future()
 
@@ -175,7 +175,7 @@ async def _until_exit(process: subprocess.Popen[bytes], outputs: Sequence[_Outpu
         os.close(pidfd)
 
 
-async def _until_exit_in_thread(process: subprocess.Popen[bytes], outputs: Sequence[_Output]) -> None:
+async def _until_exit_by_polling(process: subprocess.Popen[bytes], outputs: Sequence[_Output]) -> None:
     while process.poll() is None:
         for output in outputs:
             output.drain()

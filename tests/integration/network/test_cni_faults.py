@@ -256,6 +256,20 @@ def test_readiness_follows_the_configuration_directory(faulty: Faulty) -> None:
     faulty.node.run(scenario, poll_interval_s=3600.0)
 
 
+def test_a_plugin_that_hangs_on_status_does_not_hold_up_the_start(faulty: Faulty) -> None:
+    faulty.node.network["cniVersion"] = "1.1.0"
+    faulty.node.network["plugins"] = [{"type": "faulty"}]
+    faulty.node.write()
+    faulty.does("STATUS", "sleep 613")
+
+    async def scenario(plugin: CniNetwork) -> None:
+        assert faulty.calls("STATUS"), "it hangs still, and the start is over"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asupervisor.network.cni.network._START_PATIENCE_S", 0.5)
+        faulty.node.run(scenario)
+
+
 def test_a_directory_that_appears_late_is_found_by_looking_again(faulty: Faulty) -> None:
     directory = faulty.node.root / "conf"
     directory.rename(faulty.node.root / "elsewhere")

@@ -60,6 +60,16 @@ class Node:
             ),
         )  # fmt: skip
 
+    def end_with_a_faulty_plugin(self, directory: Path) -> None:
+        """Let the network end with a plugin that misbehaves as the files beside it, in ``directory``, say."""
+        directory.mkdir()
+        for name in os.listdir(CNI_BINARIES):
+            (directory / name).symlink_to(Path(CNI_BINARIES, name))
+        (directory / "faulty").write_text(FAULTY)
+        (directory / "faulty").chmod(0o755)
+        self.service.flags += ("--cni-bin-dir", str(directory), "--shutdown-grace", "1s")
+        (self.conf / "10-pods.conflist").write_text(json.dumps({**CONFIGURATION, "plugins": [*PLUGINS, {"type": "faulty"}]}))
+
     def remains(self) -> list[str]:
         """What is there of pods: leases, cached results, notes, interfaces, rules."""
         found = leases(LEASES)
@@ -96,7 +106,9 @@ CONFIGURATION = {"cniVersion": "1.0.0", "name": "pods", "plugins": PLUGINS}
 
 @pytest.fixture(params=["cni", "kubenet", "no-op"])
 def node(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
-    made = Node(engine, tmp_path, request.param)
+    made = Node(engine, tmp_path, request.param.removesuffix("+faulty"))
+    if request.param.endswith("+faulty"):
+        made.end_with_a_faulty_plugin(tmp_path / "bin")
     made.service.start()
     try:
         yield made
@@ -257,25 +269,10 @@ def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None
     assert node.engine.containers() == []
 
 
-@pytest.fixture
-def binaries(node: Node, tmp_path: Path) -> Path:
-    """The service with a plugin at the end of its network that misbehaves as the files beside it say."""
-    directory = tmp_path / "bin"
-    directory.mkdir()
-    for name in os.listdir(CNI_BINARIES):
-        (directory / name).symlink_to(Path(CNI_BINARIES, name))
-    faulty = directory / "faulty"
-    faulty.write_text(FAULTY)
-    faulty.chmod(0o755)
-    node.service.stop()
-    node.service.flags += ("--cni-bin-dir", str(directory), "--shutdown-grace", "1s")
-    (node.conf / "10-pods.conflist").write_text(json.dumps({**CONFIGURATION, "plugins": [*PLUGINS, {"type": "faulty"}]}))
-    node.service.start()
-    return directory
+@pytest.mark.parametrize("node", ["cni+faulty"], indirect=True)
+def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(node: Node, tmp_path: Path) -> None:
+    binaries = tmp_path / "bin"
 
-
-@pytest.mark.parametrize("node", ["cni"], indirect=True)
-def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(node: Node, binaries: Path) -> None:
     async def scenario(runtime: RemoteRuntimeService) -> None:
         (binaries / "hang").write_text("slow")
 
@@ -295,8 +292,10 @@ def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(node: Node, bi
     eventually(lambda: node.remains() == [] and node.engine.containers() == [], "the next start finishes it")
 
 
-@pytest.mark.parametrize("node", ["cni"], indirect=True)
-def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(node: Node, binaries: Path) -> None:
+@pytest.mark.parametrize("node", ["cni+faulty"], indirect=True)
+def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(node: Node, tmp_path: Path) -> None:
+    binaries = tmp_path / "bin"
+
     async def scenario(runtime: RemoteRuntimeService) -> None:
         (binaries / "hang").write_text("slow")
         errors: list[str] = []

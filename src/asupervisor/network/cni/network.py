@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 POD_DEADLINE_S = 220.0
 """For one pod's ADD, and again for its DEL; kubelet's own limit for CNI since dockershim."""
+_START_PATIENCE_S = 2.0
 _STATUS_DEADLINE_S = 10.0
 _GC_DEADLINE_S = 10.0
 
@@ -69,6 +70,7 @@ class CniNetwork:
         self._network: NetworkList | None = None
         self._problems: tuple[str, ...] = ("the CNI configuration has not been read yet",)
         self._unhealthy = ""
+        self._to_check = True
         self._claims = HostPortClaims()
         self._locks = KeyedLock()
         self._adding = Gate()  # GC releases every attachment that it is not told of, so no ADD may run beside it
@@ -78,19 +80,20 @@ class CniNetwork:
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         """Read the configuration, then watch it, until cancelled. DELs in flight are then killed and repeated by the next start."""
         self._pod_cidr.recall()
-        with DirectoryWatch((self._conf_dir, *self._bin_dirs), self._poll_interval_s).opened() as watch:
-            await self._reload()
-            async with anyio.create_task_group() as group:
-                self._group = group
-                try:
-                    await group.start(self._tear_downs.run)
-                    task_status.started()
-                    group.start_soon(self._poll_status)
-                    while True:
-                        await watch.changed()
-                        await self._reload()
-                finally:
-                    self._group = None
+        async with anyio.create_task_group() as group:
+            self._group = group
+            try:
+                await group.start(self._tear_downs.run)
+                loaded = anyio.Event()
+                group.start_soon(self._follow_configuration, loaded)
+                # A plugin that hangs on VERSION or STATUS does not hold up the service.
+                with anyio.move_on_after(_START_PATIENCE_S):
+                    await loaded.wait()
+                task_status.started()
+                group.start_soon(self._poll_status)
+                await anyio.sleep_forever()
+            finally:
+                self._group = None
 
     def status(self) -> NetworkStatus:
         """Ready while a configuration is loaded, has the pod CIDR that it wants, and its plugins' STATUS is good."""
@@ -163,6 +166,14 @@ class CniNetwork:
             )
         return self._unhealthy
 
+    async def _follow_configuration(self, loaded: anyio.Event) -> None:
+        with DirectoryWatch((self._conf_dir, *self._bin_dirs), self._poll_interval_s).opened() as watch:
+            await self._reload()
+            loaded.set()
+            while True:
+                await watch.changed()
+                await self._reload()
+
     async def _reload(self) -> None:
         loaded = await self._loader.load()
         if loaded.problems != self._problems:
@@ -196,14 +207,15 @@ class CniNetwork:
             self._unhealthy = ""
 
     async def _look_after(self, living: tuple[PodNetwork, ...]) -> None:
-        """GC once no ADD is under way, then CHECK the living pods; what CHECK finds is for the operator."""
+        """GC once no ADD is under way; then, once in a process, CHECK the living pods; what CHECK finds is for the operator."""
         network = self._network
         if network is not None and network.speaks("1.1.0") and not network.disable_gc:
             async with self._adding.alone():
                 alive = {pod.sandbox_id for pod in living}
                 for error in await self._attachments.collect_garbage(network, alive, INTERFACE, _GC_DEADLINE_S):
                     log.warning("%s", error)
-        for pod in living:
+        pods, self._to_check = (living, False) if self._to_check else ((), False)
+        for pod in pods:
             try:
                 await self._attachments.check(pod)
             except ServiceError as error:

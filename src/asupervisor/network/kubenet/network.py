@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 BRIDGE = "cbr0"
 NETWORK = "kubenet"
+_START_PATIENCE_S = 5.0
 _BINARIES = ("bridge", "host-local", "loopback")
 
 
@@ -95,13 +96,14 @@ class KubenetNetwork:
         """Set the bridge up if the pod CIDR is known, then keep the rules in place, until cancelled."""
         self._pod_cidr.recall()
         try:
-            await self._prepare()
             async with anyio.create_task_group() as group:
                 await group.start(self._tear_downs.run)
+                prepared = anyio.Event()
+                group.start_soon(self._keep_up, prepared)
+                # iptables may have to wait for its lock; that does not hold up the service.
+                with anyio.move_on_after(_START_PATIENCE_S):
+                    await prepared.wait()
                 task_status.started()
-                while True:
-                    await anyio.sleep(self._repair_interval_s)
-                    await self._keep_up()
         finally:
             self._host_ports.close()
 
@@ -203,14 +205,19 @@ class KubenetNetwork:
         # it on as somebody else's packet), so the ports send it back in that mode too.
         return load_bytes(network_config(subnets, mtu, self._hairpin != "none", self._lease_dir), NETWORK)
 
-    async def _keep_up(self) -> None:
-        if self._network is None or self._problem:
-            await self._prepare()
-            return
-        try:
-            await self._host_ports.repair()
-        except ServiceError as error:
-            log.warning("%s", error)
+    async def _keep_up(self, prepared: anyio.Event) -> None:
+        """Prepare the node, again and again until that succeeds; then put back what others take away."""
+        await self._prepare()
+        prepared.set()
+        while True:
+            await anyio.sleep(self._repair_interval_s)
+            if self._problem:
+                await self._prepare()
+                continue
+            try:
+                await self._host_ports.repair()
+            except ServiceError as error:
+                log.warning("%s", error)
 
 
 def network_config(subnets: Collection[Subnet], mtu: int, hairpin: bool, lease_dir: str = "") -> bytes:
