@@ -116,7 +116,7 @@ class NodeStore:
         return self.containers.get(ContainerId(id_or_prefix)) or _by_prefix("container", id_or_prefix, self.containers.values())
 
     def image(self, reference: str) -> ImageRecord | None:
-        """An image by id, unambiguous id prefix, tag, digest or ContainerStatus' image_ref, in any spelling; None when the node has none of it."""
+        """An image by id, unambiguous id prefix, tag, digest or a status' image_ref, in any spelling; None when the node has none of it."""
         reference = reference.removeprefix("docker-pullable://").removeprefix("docker://")
         found = self.images.get(reference) or self._by_reference.get(reference)
         if found is not None:
