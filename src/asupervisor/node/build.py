@@ -24,13 +24,16 @@ ImageLookup = Callable[[str], ImageRecord | None]
 """The image of an id, if the node has it."""
 
 
-def sandbox_record(document: dict[str, Any], checkpoint: Checkpoint | None, addresses: tuple[str, ...]) -> SandboxRecord:
+def sandbox_record(
+    document: dict[str, Any], checkpoint: Checkpoint | None, addresses: tuple[str, ...], default_runtime: str = ""
+) -> SandboxRecord:
     """A sandbox out of its inspect document.
 
     Args:
         document: ``GET /containers/{id}/json``.
         checkpoint: what was kept of it; None where that is missing or corrupt, which does not make a sandbox less ready.
         addresses: as the network plugin gave them; where empty, the engine's networks are read (no-op plugin).
+        default_runtime: the engine's; a sandbox of a peer, which kept no handler, was given it without being asked for it.
     """
     config, host_config = document["Config"], document["HostConfig"]
     labels, annotations = split_labels(config.get("Labels") or {})
@@ -38,7 +41,8 @@ def sandbox_record(document: dict[str, Any], checkpoint: Checkpoint | None, addr
     complete = checkpoint.complete if checkpoint is not None else True
     host_network = host_config.get("NetworkMode") == "host"
     runtime = str(host_config.get("Runtime") or "")
-    handler = checkpoint.runtime_handler if checkpoint is not None and checkpoint.runtime_handler is not None else runtime
+    peer_handler = "" if runtime == default_runtime else runtime
+    handler = checkpoint.runtime_handler if checkpoint is not None and checkpoint.runtime_handler is not None else peer_handler
     asked_pod_pid = checkpoint is not None and checkpoint.extra.get("pid") == "POD"
     status = cri.PodSandboxStatus(
         id=document["Id"],

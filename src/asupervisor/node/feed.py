@@ -216,7 +216,8 @@ class Feed:
         if kind == TYPE_SANDBOX:
             checkpoint = self._checkpoints.get(any_id)
             addresses = self._addresses.get(any_id) or (checkpoint.addresses if checkpoint is not None else ())
-            self._store.put_sandbox(sandbox_record(document, checkpoint, addresses))
+            default_runtime = str(self._engine.info.get("DefaultRuntime") or "")
+            self._store.put_sandbox(sandbox_record(document, checkpoint, addresses, default_runtime))
         elif kind == TYPE_CONTAINER:
             self._store.put_container(self._container(document))
 

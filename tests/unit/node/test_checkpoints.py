@@ -1,0 +1,75 @@
+"""Checkpoints on disk: durable, private, and never in the way when they are bad."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import anyio
+import pytest
+
+from asupervisor.errors import FailedPrecondition
+from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.translate.checkpoint import Checkpoint
+
+A = "a" * 64
+POD = Checkpoint(name="web", namespace="default", uid="u1", attempt=2, complete=False, runtime_handler="runc")
+
+
+def test_what_is_written_is_there_for_the_next_process(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = CheckpointStore(tmp_path)
+        await store.load()
+        await store.write(A, POD)
+        path = tmp_path / "sandbox" / A
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert os.listdir(tmp_path / "sandbox") == [A], "nothing of the writing is left"
+        again = CheckpointStore(tmp_path)
+        await again.load()
+        assert again.get(A) == POD
+        await again.remove(A)
+        assert not path.exists() and again.get(A) is None
+        await again.remove(A)
+
+    anyio.run(scenario)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"version":"v1"}', b"\xff\xfe", b'{"name":"a","namespace":"b","data":{},"checksum":1}']
+)
+def test_a_corrupt_one_is_told_and_can_be_removed_and_replaced(tmp_path: Path, content: bytes) -> None:
+    async def scenario() -> None:
+        (tmp_path / "sandbox").mkdir()
+        (tmp_path / "sandbox" / A).write_bytes(content)
+        store = CheckpointStore(tmp_path)
+        await store.load()
+        assert store.get(A) is None and list(store.corrupt) == [A] and A in store.corrupt[A]
+        await store.write(A, POD)
+        assert store.get(A) == POD and store.corrupt == {}
+        (tmp_path / "sandbox" / A).write_bytes(content)
+        await store.load()
+        await store.remove(A)
+        assert store.corrupt == {} and os.listdir(tmp_path / "sandbox") == []
+
+    anyio.run(scenario)
+
+
+def test_what_a_death_in_the_middle_of_a_write_left_is_swept_away(tmp_path: Path) -> None:
+    (tmp_path / "sandbox").mkdir()
+    (tmp_path / "sandbox" / f".{A}").write_bytes(b"half a check")
+    store = CheckpointStore(tmp_path)
+    anyio.run(store.load)
+    assert store.all == {} and store.corrupt == {} and os.listdir(tmp_path / "sandbox") == []
+
+
+def test_a_disk_that_refuses_is_an_error_that_names_the_sandbox(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = CheckpointStore(tmp_path)
+        await store.load()
+        (tmp_path / "sandbox" / f".{A}").mkdir()
+        with pytest.raises(FailedPrecondition, match=A):
+            await store.write(A, POD)
+        assert store.get(A) is None
+
+    anyio.run(scenario)
