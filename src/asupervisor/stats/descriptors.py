@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import cache
 
 from asupervisor.proto import cri
 
@@ -87,6 +88,7 @@ METRICS: dict[str, tuple[Kind, str, tuple[str, ...]]] = {
 """Kind, help and label keys of each metric."""
 
 
+@cache
 def descriptors_response() -> bytes:
     """An encoded ListMetricDescriptorsResponse."""
     message = cri.ListMetricDescriptorsResponse()

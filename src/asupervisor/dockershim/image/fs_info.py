@@ -18,8 +18,9 @@ async def image_fs_info(shim: Shim, request: cri.ImageFsInfoRequest) -> cri.Imag
     Raises:
         FailedPrecondition: it could not be measured yet.
     """
-    with anyio.move_on_after(_FIRST_FIGURES_S):
-        await shim.stats.image_filesystem_known.wait()
+    if not shim.stats.image_filesystem_known.is_set():
+        with anyio.move_on_after(_FIRST_FIGURES_S):
+            await shim.stats.image_filesystem_known.wait()
     figures = shim.stats.image_filesystem
     if not figures.mountpoint:
         shim.engine.health.require("measure the image file system")

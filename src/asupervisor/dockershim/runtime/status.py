@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import orjson
 
 from asupervisor.dockershim.shim import Shim
+from asupervisor.network.plugin import NetworkStatus
 from asupervisor.proto import cri
 from asupervisor.translate.mounts import RECURSIVE_READ_ONLY_SINCE
 
 
-async def status(shim: Shim, request: cri.StatusRequest) -> cri.StatusResponse:
-    """RuntimeReady and NetworkReady with their reasons, the runtime handlers with what they can do."""
+async def status(shim: Shim, request: cri.StatusRequest) -> bytes:
+    """A whole StatusResponse: RuntimeReady and NetworkReady with their reasons, the runtime handlers with what they can do."""
     health, network = shim.engine.health, shim.network.status()
+    answer = _encoded(
+        "" if health.ready else health.reason,
+        "" if health.ready else health.message,
+        health.ready,
+        network,
+        tuple(shim.engine.runtimes),
+        shim.engine.api_version >= RECURSIVE_READ_ONLY_SINCE,
+    )
+    if not request.verbose:
+        return answer
+    return answer + cri.StatusResponse(info={"info": orjson.dumps(_details(shim)).decode()}).SerializeToString()
+
+
+@lru_cache(maxsize=16)
+def _encoded(reason: str, message: str, ready: bool, network: NetworkStatus, runtimes: tuple[str, ...], recursive_read_only: bool) -> bytes:
+    """The answer to a state of the node. kubelet asks all the time, and the state hardly ever changes."""
     conditions = [
-        cri.RuntimeCondition(
-            type="RuntimeReady",
-            status=health.ready,
-            reason="" if health.ready else health.reason,
-            message="" if health.ready else health.message,
-        ),
+        cri.RuntimeCondition(type="RuntimeReady", status=ready, reason=reason, message=message),
         cri.RuntimeCondition(type="NetworkReady", status=network.ready, reason=network.reason, message=network.message),
     ]
-    answer = cri.StatusResponse(
+    features = cri.RuntimeHandlerFeatures(recursive_read_only_mounts=recursive_read_only, user_namespaces=False)
+    return cri.StatusResponse(
         status=cri.RuntimeStatus(conditions=conditions),
-        runtime_handlers=_handlers(shim),
+        # The default one under the empty name too, as kubelet looks it up.
+        runtime_handlers=[cri.RuntimeHandler(name=name, features=features) for name in ("", *runtimes)],
         features=cri.RuntimeFeatures(supplemental_groups_policy=True, user_namespaces_host_network=False, mount_options=False),
-    )
-    if request.verbose:
-        answer.info["info"] = orjson.dumps(_details(shim)).decode()
-    return answer
-
-
-def _handlers(shim: Shim) -> list[cri.RuntimeHandler]:
-    """The engine's runtimes; the default one under the empty name too, as kubelet looks it up."""
-    features = cri.RuntimeHandlerFeatures(
-        recursive_read_only_mounts=shim.engine.api_version >= RECURSIVE_READ_ONLY_SINCE, user_namespaces=False
-    )
-    return [cri.RuntimeHandler(name=name, features=features) for name in ("", *shim.engine.runtimes)]
+    ).SerializeToString()
 
 
 def _details(shim: Shim) -> dict[str, object]:
