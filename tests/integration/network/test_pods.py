@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asupervisor.errors import ServiceError
+from asupervisor.errors import ServiceError, Unavailable
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive, eventually
@@ -22,6 +22,7 @@ from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, 
 
 pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
 
+POD_CIDR = "10.66.0.0/24,fd66::/64"
 NODE_ADDRESS = "192.0.2.10"
 PODS = int(os.environ.get("ASUPERVISOR_TEST_PODS", "6"))
 """Of the test that kills the service at random moments."""
@@ -45,7 +46,7 @@ def node_address() -> Iterator[None]:
 class Node:
     """The service with one network plugin, and what the node has of its pods."""
 
-    def __init__(self, engine: Engine, root: Path, plugin: str) -> None:
+    def __init__(self, engine: Engine, root: Path, plugin: str, pod_cidr: str) -> None:
         self.engine = engine
         self.plugin = plugin
         self.cache = root / "cache"
@@ -56,7 +57,7 @@ class Node:
             engine,
             flags=(
                 "--network-plugin", plugin, "--cni-bin-dir", CNI_BINARIES, "--cni-conf-dir", str(self.conf),
-                "--cni-cache-dir", str(self.cache), "--pod-cidr", "10.66.0.0/24,fd66::/64", "--hairpin-mode", "hairpin-veth",
+                "--cni-cache-dir", str(self.cache), "--pod-cidr", pod_cidr, "--hairpin-mode", "hairpin-veth",
             ),
         )  # fmt: skip
 
@@ -106,10 +107,11 @@ CONFIGURATION = {"cniVersion": "1.0.0", "name": "pods", "plugins": PLUGINS}
 
 @pytest.fixture(params=["cni", "kubenet", "no-op"])
 def node(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
-    made = Node(engine, tmp_path, request.param.removesuffix("+faulty"))
-    if request.param.endswith("+faulty"):
+    plugin, _, extra = request.param.partition("+")
+    made = Node(engine, tmp_path, plugin, "" if extra == "update" else POD_CIDR)
+    if extra == "faulty":
         made.end_with_a_faulty_plugin(tmp_path / "bin")
-    made.service.start()
+    made.service.start(ready=extra != "update")
     try:
         yield made
     finally:
@@ -175,12 +177,22 @@ def socket_family(address: str) -> int:
     return 10 if ":" in address else 2
 
 
-@pytest.mark.parametrize("node", ["cni", "kubenet"], indirect=True)
+@pytest.mark.parametrize("node", ["cni", "kubenet+update"], indirect=True)
 def test_pods_outlive_the_service_and_those_that_died_meanwhile_are_released(node: Node) -> None:
     ids: list[str] = []
     ips: list[str] = []
 
     async def before(runtime: RemoteRuntimeService) -> None:
+        if node.plugin == "kubenet":  # as kubelet does it: once
+            for _ in range(1000):
+                conditions = {condition.type: condition.status for condition in (await runtime.status()).status.conditions}
+                if conditions["RuntimeReady"]:
+                    break
+                await anyio.sleep(0.02)
+            assert conditions == {"RuntimeReady": True, "NetworkReady": False}
+            with pytest.raises(Unavailable, match="pod CIDR"):
+                await runtime.run_pod_sandbox(config("early"))
+            await runtime.update_runtime_config(cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr=POD_CIDR)))
         for number in range(3):
             ids.append(await runtime.run_pod_sandbox(config(f"pod{number}", (80, 30090 + number))))
             ips.append((await runtime.pod_sandbox_status(ids[-1])).status.network.ip)
@@ -342,7 +354,7 @@ def test_an_engine_that_restarts_takes_its_dead_pods_addresses_with_it(tmp_path:
     engine = Engine()
     engine.start()
     engine.load(busybox_archive())
-    node = Node(engine, tmp_path, plugin)
+    node = Node(engine, tmp_path, plugin, POD_CIDR)
     node.service.start()
 
     async def run_some(runtime: RemoteRuntimeService) -> None:
