@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio
 import pytest
@@ -11,7 +12,7 @@ from asupervisor.engine.health import EngineHealth
 from asupervisor.errors import Unavailable
 
 
-async def woken(wait: Callable[[], Awaitable[None]], change: Callable[[], None]) -> bool:
+async def woken(wait: Callable[[], Coroutine[Any, Any, None]], change: Callable[[], None]) -> bool:
     """Whether a waiter that waits before the change is woken by it."""
     with anyio.move_on_after(5) as patience:
         async with anyio.create_task_group() as tasks:
