@@ -81,6 +81,7 @@ def names(registry: Registry) -> Images:
         by_name=push("by-name", ("1",), User="www-data"),
         by_uid_gid=push("by-uid-gid", ("1",), User="1003:1004"),
         tagged=tuple(f"{first.rpartition(':')[0]}:{tag}" for tag in "123"),
+        labelled=push("labelled", ("1",), Labels={"of-the-image": "1", "shared": "theirs"}),
         signal=push("signal", ("1",), StopSignal="SIGUSR1"),
     )
 

@@ -36,6 +36,7 @@ class Images:
         busybox: runs as root; knows the users ``app`` (1000:1000, in group 50000) and ``www-data`` (1002:1003).
         by_uid, by_name, by_uid_gid: the same with ``User`` 1002, ``www-data``, ``1003:1004``.
         tagged: one image under three tags.
+        labelled: it has the labels ``of-the-image`` and ``shared``.
         signal: its stop signal is SIGUSR1.
     """
 
@@ -44,6 +45,7 @@ class Images:
     by_name: str
     by_uid_gid: str
     tagged: tuple[str, ...]
+    labelled: str
     signal: str
 
 

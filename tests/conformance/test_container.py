@@ -33,6 +33,12 @@ async def test_a_container_is_created_runs_ends_and_is_removed(node: Node, pod: 
         await pod.status(container_id)
 
 
+async def test_labels_of_the_image_are_not_the_containers(node: Node, pod: Pod) -> None:
+    image = await node.have(node.names.labelled)
+    container_id = await pod.create(image=image, labels={"own": "1", "shared": "mine"})
+    assert dict((await pod.status(container_id)).labels) == {"own": "1", "shared": "mine"}
+
+
 async def test_a_running_container_has_no_time_of_its_end(pod: Pod) -> None:
     async with pod.container() as container_id:
         status = await pod.status(container_id)

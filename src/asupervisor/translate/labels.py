@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from asupervisor.errors import InvalidArgument
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME
@@ -16,7 +18,9 @@ CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
 ANNOTATION_PREFIX = "annotation."
 CGROUP_LABEL = "io.kubernetes.docker.cgroup"
 """What is to be written to the container's cgroup files once it runs; see :mod:`asupervisor.translate.cgroup_files`."""
-_INTERNAL = (TYPE_LABEL, SANDBOX_ID_LABEL, LOG_PATH_LABEL, CGROUP_LABEL)
+IMAGE_LABELS_LABEL = "io.kubernetes.docker.image-labels"
+"""Keys of labels that the engine copies from the image, as JSON: nobody gave them to the pod or container."""
+_INTERNAL = (TYPE_LABEL, SANDBOX_ID_LABEL, LOG_PATH_LABEL, CGROUP_LABEL, IMAGE_LABELS_LABEL)
 
 
 def sandbox_labels(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:
@@ -44,13 +48,34 @@ def _merged(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[s
     return {**labels, **{ANNOTATION_PREFIX + key: value for key, value in annotations.items()}}
 
 
+def note_image_labels(engine_labels: dict[str, str], image_document: Mapping[str, Any] | None) -> None:
+    """Note in a container's labels which more the engine will add from its image.
+
+    Args:
+        engine_labels: as they are about to be sent; changed.
+        image_document: the image's inspect document, if the node has it.
+    """
+    config = (image_document or {}).get("Config") or {}
+    added = sorted(set(config.get("Labels") or {}) - set(engine_labels))
+    if added:
+        engine_labels[IMAGE_LABELS_LABEL] = json.dumps(added)
+
+
+def _from_image(engine_labels: Mapping[str, str]) -> frozenset[str]:
+    try:
+        return frozenset(json.loads(engine_labels.get(IMAGE_LABELS_LABEL) or "[]"))
+    except (ValueError, TypeError):
+        return frozenset()
+
+
 def split_labels(engine_labels: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """CRI labels and annotations out of an engine container's labels."""
+    from_image = _from_image(engine_labels)
     is_sandbox = engine_labels.get(TYPE_LABEL) == TYPE_SANDBOX
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     for key, value in engine_labels.items():
-        if key in _INTERNAL or (is_sandbox and key == CONTAINER_NAME_LABEL):
+        if key in _INTERNAL or key in from_image or (is_sandbox and key == CONTAINER_NAME_LABEL):
             continue
         if key.startswith(ANNOTATION_PREFIX):
             annotations[key.removeprefix(ANNOTATION_PREFIX)] = value

@@ -21,6 +21,7 @@ from asupervisor.proto import cri
 from asupervisor.translate.accounts import resolve_identity
 from asupervisor.translate.cgroup_files import cgroup_settings
 from asupervisor.translate.container import check_container_config, container_body, container_subject, engine_container_name, log_path
+from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.logs import engine_log_config
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
@@ -78,6 +79,7 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
         read_profile=read_profile,
         log_config=engine_log_config(sandbox.log_config, shim.config.container_log_format),
     )
+    note_image_labels(body["Labels"], image.document)
     async with Rollback("CreateContainer", subject) as undo:
         container_id = await _create_named(shim, name, body)
         undo.push("show the container as it is", lambda: _show(shim, container_id))

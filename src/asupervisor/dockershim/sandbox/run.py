@@ -19,7 +19,7 @@ from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
 from asupervisor.errors import AlreadyExists, FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
 from asupervisor.proto import cri
-from asupervisor.translate.labels import TYPE_LABEL
+from asupervisor.translate.labels import TYPE_LABEL, note_image_labels
 from asupervisor.translate.sandbox import (
     check_sandbox_config,
     pod_subject,
@@ -70,6 +70,8 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
         apparmor_enabled=shim.engine.has_security("apparmor"),
         read_profile=read_profile,
     )
+    pause = shim.store.image(image)
+    note_image_labels(body["Labels"], pause.document if pause is not None else None)
     if not on_host_network:
         shim.network.check(pod_network("", config, netns=""))
     checkpoint = sandbox_checkpoint(config, handler)
