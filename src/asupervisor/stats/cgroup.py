@@ -102,30 +102,18 @@ class CgroupV1:
         self._swap_limit = file("memory", "memory.memsw.limit_in_bytes")
         self._pids = file("pids", "pids.current")
         self._pressure = _Pressure(location.v2, budget)
+        self._raw: tuple[bytes, ...] = ()
+        self._memory = _NOTHING
 
     def read(self) -> Usage:
         """See :meth:`CgroupReader.read`."""
         now = time.time_ns()
-        cpu = self.read_cpu_ns()
-        usage = number(self._usage.read())
-        inactive_file, rss, faults, major_faults, swap = figures(b"\n" + self._stat.read(), _V1_KEYS)
-        limit, swap_limit = number(self._limit.read()) or -1, number(self._swap_limit.read()) or -1
-        bounded = 0 <= limit < UNLIMITED
-        return Usage(
-            time_ns=now,
-            cpu_ns=cpu,
-            memory_bytes=usage,
-            working_set_bytes=max(0, usage - max(0, inactive_file)),
-            rss_bytes=max(0, rss),
-            page_faults=max(0, faults),
-            major_page_faults=max(0, major_faults),
-            memory_limit_bytes=limit if bounded else -1,
-            swap_bytes=swap,
-            swap_limit_bytes=max(0, swap_limit - limit) if bounded and 0 <= swap_limit < UNLIMITED else -1,
-            cpu_pressure=self._pressure.cpu.read(),
-            memory_pressure=self._pressure.memory.read(),
-            io_pressure=self._pressure.io.read(),
-        )
+        cpu = number(self._cpu.read())
+        raw = (self._usage.read(), self._stat.read(), self._limit.read(), self._swap_limit.read())
+        if raw != self._raw:
+            self._raw, self._memory = raw, _memory_v1(*raw)
+        pressure = self._pressure
+        return Usage(now, cpu, *self._memory, pressure.cpu.read(), pressure.memory.read(), pressure.io.read())
 
     def read_cpu_ns(self) -> int:
         """See :meth:`CgroupReader.read_cpu_ns`."""
@@ -161,29 +149,18 @@ class CgroupV2:
         self._swap_limit = file("memory.swap.max")
         self._pids = file("pids.current")
         self._pressure = _Pressure(directory, budget)
+        self._raw: tuple[bytes, ...] = ()
+        self._memory = _NOTHING
 
     def read(self) -> Usage:
         """See :meth:`CgroupReader.read`."""
         now = time.time_ns()
         cpu = self.read_cpu_ns()
-        usage = number(self._usage.read())
-        inactive_file, rss, faults, major_faults = figures(b"\n" + self._stat.read(), _V2_KEYS)
-        swap = self._swap.read()
-        return Usage(
-            time_ns=now,
-            cpu_ns=cpu,
-            memory_bytes=usage,
-            working_set_bytes=max(0, usage - max(0, inactive_file)),
-            rss_bytes=max(0, rss),
-            page_faults=max(0, faults),
-            major_page_faults=max(0, major_faults),
-            memory_limit_bytes=number(self._limit.read() or b"max"),
-            swap_bytes=number(swap) if swap else -1,
-            swap_limit_bytes=number(self._swap_limit.read() or b"max"),
-            cpu_pressure=self._pressure.cpu.read(),
-            memory_pressure=self._pressure.memory.read(),
-            io_pressure=self._pressure.io.read(),
-        )
+        raw = (self._usage.read(), self._stat.read(), self._limit.read(), self._swap.read(), self._swap_limit.read())
+        if raw != self._raw:
+            self._raw, self._memory = raw, _memory_v2(*raw)
+        pressure = self._pressure
+        return Usage(now, cpu, *self._memory, pressure.cpu.read(), pressure.memory.read(), pressure.io.read())
 
     def read_cpu_ns(self) -> int:
         """See :meth:`CgroupReader.read_cpu_ns`."""
@@ -197,6 +174,43 @@ class CgroupV2:
         """See :meth:`CgroupReader.close`."""
         for file in (self._cpu, self._usage, self._stat, self._limit, self._swap, self._swap_limit, self._pids, *self._pressure.files()):
             file.close()
+
+
+_Memory = tuple[int, int, int, int, int, int, int, int]
+"""The figures of memory and swap, in the order of :class:`Usage`; kept while the kernel's text of them stays the same."""
+_NOTHING: _Memory = (0, 0, 0, 0, 0, -1, -1, -1)
+
+
+def _memory_v1(usage_text: bytes, stat: bytes, limit_text: bytes, swap_limit_text: bytes) -> _Memory:
+    usage = number(usage_text)
+    inactive_file, rss, faults, major_faults, swap = figures(b"\n" + stat, _V1_KEYS)
+    limit, swap_limit = number(limit_text) or -1, number(swap_limit_text) or -1
+    bounded = 0 <= limit < UNLIMITED
+    return (
+        usage,
+        max(0, usage - max(0, inactive_file)),
+        max(0, rss),
+        max(0, faults),
+        max(0, major_faults),
+        limit if bounded else -1,
+        swap,
+        max(0, swap_limit - limit) if bounded and 0 <= swap_limit < UNLIMITED else -1,
+    )
+
+
+def _memory_v2(usage_text: bytes, stat: bytes, limit_text: bytes, swap_text: bytes, swap_limit_text: bytes) -> _Memory:
+    usage = number(usage_text)
+    inactive_file, rss, faults, major_faults = figures(b"\n" + stat, _V2_KEYS)
+    return (
+        usage,
+        max(0, usage - max(0, inactive_file)),
+        max(0, rss),
+        max(0, faults),
+        max(0, major_faults),
+        number(limit_text or b"max"),
+        number(swap_text) if swap_text else -1,
+        number(swap_limit_text or b"max"),
+    )
 
 
 class PressureLine(NamedTuple):

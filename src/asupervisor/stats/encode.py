@@ -63,10 +63,12 @@ class _Pressure:
 class UsageFields:
     """The cpu, memory and io messages of one cgroup, filled from its readings."""
 
-    __slots__ = ("_cpu_psi", "_io_psi", "_memory_psi", "cpu", "io", "memory")
+    __slots__ = ("_cpu_psi", "_io_psi", "_layer", "_memory_psi", "_seen_layer", "cpu", "io", "memory", "swap")
 
     def __init__(self) -> None:
-        self.cpu, self.memory, self.io = cri.CpuUsage(), cri.MemoryUsage(), cri.IoUsage()
+        self.cpu, self.memory, self.io, self.swap = cri.CpuUsage(), cri.MemoryUsage(), cri.IoUsage(), cri.SwapUsage()
+        self._seen_layer: tuple[LayerUsage, str] | None = None
+        self._layer = b""
         self._cpu_psi, self._memory_psi, self._io_psi = _Pressure(), _Pressure(), _Pressure()
 
     def set(self, usage: Usage, nano_cores: int | None) -> None:
@@ -92,41 +94,53 @@ class UsageFields:
             memory.available_bytes.value = max(0, usage.memory_limit_bytes - usage.working_set_bytes)
         else:
             memory.ClearField("available_bytes")
+        if usage.swap_bytes >= 0:
+            swap = self.swap
+            swap.timestamp = usage.time_ns
+            swap.swap_usage_bytes.value = usage.swap_bytes
+            if usage.swap_limit_bytes >= 0:
+                swap.swap_available_bytes.value = max(0, usage.swap_limit_bytes - usage.swap_bytes)
+            else:
+                swap.ClearField("swap_available_bytes")
         self._cpu_psi.set(cpu, usage.cpu_pressure)
         self._memory_psi.set(memory, usage.memory_pressure)
         self._io_psi.set(io, usage.io_pressure)
 
+    def layer(self, layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:
+        """The writable layer as field 4 of a ContainerStats; encoded again only after a new walk."""
+        if layer is None:
+            return _layer(None, time_ns, mountpoint)
+        if self._seen_layer != (layer, mountpoint):
+            self._seen_layer, self._layer = (layer, mountpoint), _layer(layer, time_ns, mountpoint)
+        return self._layer
 
-def container_stats(attributes: bytes, fields: UsageFields, usage: Usage, layer: LayerUsage | None, mountpoint: str) -> bytes:
+
+def container_stats(first_field: bytes, fields: UsageFields, usage: Usage, layer: LayerUsage | None, mountpoint: str) -> bytes:
     """A ContainerStats message of a running container.
 
     Args:
-        attributes: its encoded ContainerAttributes.
+        first_field: its attributes, encoded as field 1.
         fields: already filled from ``usage``.
         usage: the reading.
         layer: the writable layer's size; None while it is not known.
         mountpoint: of the file system that the layer is on.
     """
     parts = [
-        field(1, attributes),
+        first_field,
         field(2, fields.cpu.SerializeToString()),
         field(3, fields.memory.SerializeToString()),
-        _layer(layer, usage.time_ns, mountpoint),
+        fields.layer(layer, usage.time_ns, mountpoint),
     ]
     if usage.swap_bytes >= 0:
-        swap = cri.SwapUsage(timestamp=usage.time_ns)
-        swap.swap_usage_bytes.value = usage.swap_bytes
-        if usage.swap_limit_bytes >= 0:
-            swap.swap_available_bytes.value = max(0, usage.swap_limit_bytes - usage.swap_bytes)
-        parts.append(field(5, swap.SerializeToString()))
+        parts.append(field(5, fields.swap.SerializeToString()))
     if usage.io_pressure:
         parts.append(field(6, fields.io.SerializeToString()))
     return b"".join(parts)
 
 
-def stopped_container_stats(attributes: bytes, layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:
+def stopped_container_stats(first_field: bytes, layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:
     """A ContainerStats message of a container that does not run: it uses nothing but its writable layer."""
-    return field(1, attributes) + _layer(layer, time_ns, mountpoint)
+    return first_field + _layer(layer, time_ns, mountpoint)
 
 
 def _layer(layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:

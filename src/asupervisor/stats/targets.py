@@ -89,6 +89,7 @@ class ContainerTarget:
     def __init__(self, subject: ContainerSubject, hierarchies: Callable[[], Hierarchies], budget: Budget) -> None:
         self.subject = subject
         self.attributes = subject.attributes.SerializeToString()
+        self._first_field = field(1, self.attributes)
         self.read_at = 0.0
         """When it was last read, by the monotonic clock in seconds."""
         self.entry = b""
@@ -114,9 +115,9 @@ class ContainerTarget:
         self.open()
         usage = self.cgroup.read()
         if usage is not None:
-            self.message = container_stats(self.attributes, self.cgroup.fields, usage, layer, mountpoint)
+            self.message = container_stats(self._first_field, self.cgroup.fields, usage, layer, mountpoint)
         else:
-            self.message = stopped_container_stats(self.attributes, layer, time.time_ns(), mountpoint)
+            self.message = stopped_container_stats(self._first_field, layer, time.time_ns(), mountpoint)
         self.entry = field(1, self.message)
         self.read_at = time.monotonic()
 
