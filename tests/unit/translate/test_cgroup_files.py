@@ -1,0 +1,66 @@
+"""Limits that are written beside the engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from asupervisor.errors import FailedPrecondition, InvalidArgument
+from asupervisor.proto import cri
+from asupervisor.translate.cgroup_files import CgroupFeatures, CgroupSettings, cgroup_settings, cgroup_writes
+
+_V1 = CgroupFeatures(v2=False, hugetlb=True)
+_V2 = CgroupFeatures(v2=True, hugetlb=True)
+_BARE = CgroupFeatures(v2=False, hugetlb=False)
+
+
+def _resources(unified: dict[str, str] | None = None, **pages: int) -> cri.LinuxContainerResources:
+    limits = [cri.HugepageLimit(page_size=size.lstrip("_"), limit=limit) for size, limit in pages.items()]
+    return cri.LinuxContainerResources(hugepage_limits=limits, unified=unified or {})
+
+
+def test_huge_pages_go_to_the_file_of_their_size() -> None:
+    settings = cgroup_settings(_resources(_2MB=4 << 20, _1GB=0), _V1, "x")
+    assert cgroup_writes(settings, "/sys/hugetlb/x", "") == [
+        ("/sys/hugetlb/x/hugetlb.1GB.limit_in_bytes", "0"),
+        ("/sys/hugetlb/x/hugetlb.2MB.limit_in_bytes", str(4 << 20)),
+    ]
+    assert cgroup_writes(settings, "", "/sys/fs/cgroup/x") == [
+        ("/sys/fs/cgroup/x/hugetlb.1GB.max", "0"),
+        ("/sys/fs/cgroup/x/hugetlb.2MB.max", str(4 << 20)),
+    ]
+
+
+def test_unified_keys_go_to_their_files() -> None:
+    settings = cgroup_settings(_resources({"memory.high": "1", "memory.min": "2"}), _V2, "x")
+    assert cgroup_writes(settings, "", "/c") == [("/c/memory.high", "1"), ("/c/memory.min", "2")]
+
+
+def test_a_limit_of_nothing_is_nothing_where_there_is_no_controller() -> None:
+    assert not cgroup_settings(_resources(_2MB=0, _1GB=0), _BARE, "x")
+
+
+@pytest.mark.parametrize("features", [_BARE, CgroupFeatures(v2=True, hugetlb=True, local=False)])
+def test_what_this_node_cannot_limit_is_refused(features: CgroupFeatures) -> None:
+    with pytest.raises(FailedPrecondition, match="2MB"):
+        cgroup_settings(_resources(_2MB=1 << 21), features, "x")
+    with pytest.raises(FailedPrecondition, match=r"memory\.high"):
+        cgroup_settings(_resources({"memory.high": "1"}), features, "x")
+
+
+@pytest.mark.parametrize("key", ["memory", "../memory.high", "memory.high/x", "", "memory."])
+def test_what_is_no_cgroup_file_is_refused(key: str) -> None:
+    with pytest.raises(InvalidArgument):
+        cgroup_settings(_resources({key: "1"}), _V2, "x")
+
+
+@pytest.mark.parametrize("size", ["2mb", "MB", "2MB/../x", ""])
+def test_what_is_no_page_size_is_refused(size: str) -> None:
+    with pytest.raises(InvalidArgument):
+        cgroup_settings(cri.LinuxContainerResources(hugepage_limits=[cri.HugepageLimit(page_size=size, limit=1)]), _V1, "x")
+
+
+def test_the_label_keeps_them_and_a_damaged_one_keeps_nothing() -> None:
+    settings = CgroupSettings({"2MB": 5}, {"memory.high": "7"})
+    assert CgroupSettings.from_label(settings.label()) == settings
+    for damaged in ("", "{", "[]", '{"hugepages": {"2MB": "many"}}'):
+        assert not CgroupSettings.from_label(damaged)
