@@ -140,13 +140,15 @@ class Connection:
             now = perf_counter()
             finished, replies = self._take(data, open_calls)
             for stream, failed in finished:
+                if stream not in open_calls:
+                    continue  # a server may reset a stream that it has ended, where it was quicker than the request's last frame
+                waiting += 1
                 begun, received = open_calls.pop(stream)
                 outcome.bytes += int(received)
                 if failed or not received:
                     outcome.failed += 1
                 else:
                     outcome.latencies_s.append(now - begun)
-            waiting += len(finished)
         outcome.elapsed_s = now - start
         return outcome
 
