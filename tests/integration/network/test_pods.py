@@ -72,8 +72,11 @@ class Node:
         (self.conf / "10-pods.conflist").write_text(json.dumps({**CONFIGURATION, "plugins": [*PLUGINS, {"type": "faulty"}]}))
 
     def remains(self) -> list[str]:
-        """What is there of pods: leases, cached results, notes, interfaces, rules."""
+        """What is there of pods: leases, cached results, notes, namespaces, interfaces, rules."""
         found = leases(LEASES)
+        assert self.engine.process is not None
+        mounts = Path(f"/proc/{self.engine.process.pid}/mountinfo").read_text().splitlines()
+        found += [line.split()[4] for line in mounts if " - nsfs " in line and "/netns/default " not in line]
         for directory in (self.cache, self.service.root / "network" / "cni", self.service.root / "network" / "kubenet"):
             found += [str(path) for path in directory.rglob("*") if path.is_file()]
         found += [name for name in links() if name.startswith(("veth", "ifb", "bwp"))]
