@@ -14,6 +14,7 @@ from asupervisor.translate.accounts import Accounts, parse_accounts
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
 _REMEMBERED = 256
+_LABEL = "io.asupervisor.temporary"
 _CLEANUP_DEADLINE_S = 30.0
 
 
@@ -52,9 +53,30 @@ class ImageAccounts:
 
         return await self._operations.run(f"accounts of {image_id}", "read", work)
 
+    async def clear(self) -> None:
+        """Remove what a process that was killed in the middle of a reading left behind: it would keep its image from being removed.
+
+        Raises:
+            ServiceError: the engine could not be asked.
+        """
+        for summary in await self._engine.containers.list_labelled(_LABEL):
+            image_id = str(summary.get("ImageID") or "")
+
+            async def work(container: str = str(summary["Id"])) -> None:
+                await self._engine.containers.remove(container, force=True)
+
+            # Under the key of the reading, so that one under way is not disturbed; after it, its container is gone anyhow.
+            await self._operations.run(f"accounts of {image_id}", "clear", work)
+
     async def _read(self, image_id: str) -> Accounts:
         name = f"asupervisor-accounts-{image_id.removeprefix('sha256:')[:32]}"
-        body = {"Image": image_id, "Cmd": ["none"], "NetworkDisabled": True, "HostConfig": {"NetworkMode": "none"}}
+        body = {
+            "Image": image_id,
+            "Cmd": ["none"],
+            "NetworkDisabled": True,
+            "Labels": {_LABEL: "accounts"},
+            "HostConfig": {"NetworkMode": "none"},
+        }
         try:
             container = await self._engine.containers.create(name, body)
         except AlreadyExists:

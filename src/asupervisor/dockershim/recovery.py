@@ -36,13 +36,17 @@ async def run_recovery(shim: Shim, *, task_status: TaskStatus[None] = anyio.TASK
 
 async def recover(shim: Shim) -> None:
     """One pass; what fails is logged and tried again after the next gap."""
+    try:
+        await shim.accounts.clear()
+    except ServiceError as error:
+        _logger.warning("what an earlier process made to read images could not be removed: %s", error)
     for record in list(shim.store.sandboxes.values()):
         if record.known_to_engine and not record.complete and not _under_way(shim, record):
             await _roll_back(shim, record)
     living: list[PodNetwork] = []
     for record in list(shim.store.sandboxes.values()):
         # One that is being set up right now lives too: the plugin must not take its address for a leak.
-        if record.host_network or not record.pid:
+        if record.host_network or not (record.pid or _under_way(shim, record)):
             continue
         network = recorded_network(record.id, record, shim.checkpoints.get(record.id))
         living.append(network)

@@ -27,7 +27,11 @@ class ContainersApi:
 
     async def list_owned(self, through_gate: bool = False, timeout_s: float | None = None) -> list[Document]:
         """Every container of ours, running or not, as ``GET /containers/json`` summarises it."""
-        params = {"all": "1", "filters": orjson.dumps({"label": [OWNED_LABEL]}).decode()}
+        return await self.list_labelled(OWNED_LABEL, through_gate, timeout_s)
+
+    async def list_labelled(self, label: str, through_gate: bool = False, timeout_s: float | None = None) -> list[Document]:
+        """Every container that carries a label, running or not."""
+        params = {"all": "1", "filters": orjson.dumps({"label": [label]}).decode()}
         answer: list[Document] = await self._session.json(
             "GET", "containers/json", "list_containers", params=params, through_gate=through_gate, timeout_s=timeout_s
         )

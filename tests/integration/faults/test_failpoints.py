@@ -12,7 +12,7 @@ from asupervisor.errors import FailedPrecondition, Internal, ServiceError, Unava
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor import Supervisor
-from tests.harness.engine import Engine
+from tests.harness.engine import BUSYBOX_IMAGE, Engine
 from tests.harness.leaks import network_namespaces
 from tests.harness.pods import container_config, pod_config, run, until
 from tests.harness.service import Service, service_config
@@ -258,5 +258,28 @@ def test_death_at_any_step_leaves_nothing_that_stop_and_remove_cannot_clear(engi
             assert (await runtime.pod_sandbox_status(sandbox_id)).status.state == cri.SANDBOX_READY
             await runtime.stop_pod_sandbox(sandbox_id)
             await runtime.remove_pod_sandbox(sandbox_id)
+
+    run(scenario)
+
+
+def test_a_container_that_was_made_to_read_an_image_does_not_outlive_the_next_start(engine: Engine, directory: Path) -> None:
+    """It is no pod's, so nobody would ever clear it, and as long as it is there its image cannot be removed."""
+
+    async def scenario() -> None:
+        died: list[str] = []
+
+        async def on_step(step: str) -> None:
+            if step == "CreateContainer.created":
+                died.extend(item["Id"] for item in engine.containers() if not item["Labels"].get("io.kubernetes.docker.type"))
+
+        body = {"Image": BUSYBOX_IMAGE, "Cmd": ["none"], "Labels": {"io.asupervisor.temporary": "accounts"}}
+        status, answer = engine.request("POST", "/containers/create?name=asupervisor-accounts-left", body)
+        assert status == 201, answer
+        async with Supervisor(service_config(engine, directory), on_step=on_step) as supervisor:
+            await until(lambda: engine.containers() == [], "what was left is gone")
+            sandbox_id = await supervisor.runtime.run_pod_sandbox(pod_config("reads"))
+            await supervisor.runtime.create_container(sandbox_id, container_config(), pod_config("reads"))
+            assert died == [], "the reading itself leaves nothing either"
+            await supervisor.runtime.remove_pod_sandbox(sandbox_id)
 
     run(scenario)
