@@ -124,6 +124,11 @@ def test_host_ports_overlap_by_protocol_number_and_address(one: PortMapping, oth
     claims.claim(pod("rival", other))
 
 
+def test_a_host_ip_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match='"localhost" of port tcp/80'):
+        HostPortClaims().check(pod("web", PortMapping("tcp", 1, 80, "localhost")))
+
+
 def test_a_pod_that_asks_twice_for_a_port_is_refused_but_not_for_saying_the_same_twice() -> None:
     claims = HostPortClaims()
     with pytest.raises(FailedPrecondition, match="asks twice"):

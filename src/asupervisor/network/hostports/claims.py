@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from asupervisor.errors import FailedPrecondition
+from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.network.plugin import PodNetwork, PortMapping
 
 
@@ -29,8 +29,17 @@ class HostPortClaims:
             unless_same_pod: let another sandbox of the same pod (same uid) pass.
 
         Raises:
+            InvalidArgument: a host IP is no address.
             FailedPrecondition: the message names the port and both pods.
         """
+        for mapping in pod.port_mappings:
+            try:
+                _families(mapping.host_ip)
+            except ValueError as error:
+                raise InvalidArgument(
+                    f'pod {_named(pod)}: host IP "{mapping.host_ip}" of port {mapping.protocol}/{mapping.host_port} is no IP address',
+                    subject=pod.sandbox_id,
+                ) from error
         for index, mapping in enumerate(pod.port_mappings):
             if any(_overlap(mapping, earlier) for earlier in pod.port_mappings[:index] if earlier != mapping):
                 raise FailedPrecondition(f"pod {_named(pod)} asks twice for host {_port(mapping)}", subject=pod.sandbox_id)
