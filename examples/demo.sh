@@ -23,8 +23,10 @@ finish() {
         wait "$service" || code=$?
     fi
     [ "$code" = 0 ] || sed 's/^/service: /' "$directory/service.log" >&2
-    # An engine of the demo's own leaves mounts only when it was killed.
-    rm -rf "$directory" 2>/dev/null || true
+    # An engine of the service's own keeps its bridge and its runtime state for the next start; here there is none.
+    tag=$(printf %s "$directory/root/engine" | sha256sum | cut -c1-8)
+    if command -v ip >/dev/null; then ip link delete "asv$tag" 2>/dev/null || true; fi
+    rm -rf "$directory" "/run/asupervisor/$tag" 2>/dev/null || true
     exit "$code"
 }
 trap finish EXIT
