@@ -15,6 +15,7 @@ from asupervisor.streaming.endpoint import Gate
 from asupervisor.streaming.inbox import Inbox
 from asupervisor.streaming.outbox import Outbox
 from asupervisor.streaming.spdy.headers import Headers
+from asupervisor.streaming.turns import turns
 
 READ_BYTES = 64 * 1024
 SEND_CHUNK_BYTES = 64 * 1024
@@ -26,10 +27,10 @@ CONTROL_BACKLOG_BYTES = 64 * 1024
 class SpdyStream:
     """One stream; see :class:`asupervisor.streaming.endpoint.PeerStream` for its methods."""
 
-    def __init__(self, session: SpdySession, stream_id: int, headers: Headers, *, write_closed: bool = False) -> None:
+    def __init__(self, session: SpdySession, stream_id: int, headers: Headers) -> None:
         self._session = session
         self._window = anyio.Event()
-        self._write_closed = write_closed
+        self._write_closed = False
         self._lost = False
         self.replied = anyio.Event()
         """Set when the peer has taken a stream that this side opened, or it is over."""
@@ -200,7 +201,9 @@ class SpdySession:
         reason = "the peer closed the connection"
         try:
             data = self._received or await self._stream.receive(READ_BYTES)
+            turn = turns()
             while True:
+                await turn.take()
                 for event in self.connection.receive_data(data):
                     self._on_event(event)
                 if self.connection.peer_is_paced:
@@ -245,7 +248,10 @@ class SpdySession:
                 for stream in [self.streams[event.stream_id]] if event.stream_id in self.streams else list(self.streams.values()):
                     stream.wake()
             case spdy.StreamOpened():
-                stream = SpdyStream(self, event.stream_id, event.headers, write_closed=event.unidirectional)
+                stream = SpdyStream(self, event.stream_id, event.headers)
+                if event.unidirectional:  # no Kubernetes protocol has such streams, and they cannot be replied to
+                    self.release(stream, spdy.ResetCode.REFUSED_STREAM)
+                    return
                 self.streams[event.stream_id] = stream
                 if event.fin:
                     stream.inbox.feed_eof()

@@ -18,6 +18,7 @@ from asupervisor.streaming.backend import Backend
 from asupervisor.streaming.endpoint import PeerStream, half_close
 from asupervisor.streaming.multiplex import SpdySession, SpdyStream
 from asupervisor.streaming.settings import Settings
+from asupervisor.streaming.turns import turns
 
 READ_BYTES = 64 * 1024
 
@@ -66,7 +67,7 @@ async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, peer_half_clos
     Returns:
         Whether both ends have said that they sent all; False if one of them broke.
     """
-    is_whole = True
+    is_whole, turn = True, turns()
     async with anyio.create_task_group() as tasks:
 
         async def outward() -> None:
@@ -83,7 +84,9 @@ async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, peer_half_clos
         tasks.start_soon(outward)
         try:
             while True:
-                await peer.send(await remote.receive(READ_BYTES))
+                data = await remote.receive(READ_BYTES)
+                await turn.take()
+                await peer.send(data)
         except anyio.EndOfStream:
             with contextlib.suppress(anyio.BrokenResourceError):
                 await peer.send_eof()

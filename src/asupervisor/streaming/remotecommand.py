@@ -19,6 +19,7 @@ from asupervisor.streaming.requests import AttachRequest, ExecRequest
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.status import ExitStatus, encode_status
 from asupervisor.streaming.terminal import SizeDecoder
+from asupervisor.streaming.turns import turns
 
 
 @dataclass(slots=True)
@@ -108,10 +109,12 @@ async def _pump_sizes(stream: PeerStream, process: Process) -> None:
 
 async def _pump_output(streams: CommandStreams, process: Process) -> None:
     """Carry output until the process has closed it; what the peer has closed its stream for is read and dropped."""
+    turn = turns()
     targets = {Output.STDOUT: streams.stdout, Output.STDERR: streams.stderr}
     with contextlib.suppress(anyio.EndOfStream):
         while True:
             source, data = await process.receive()
+            await turn.take()
             target = targets[source]
             if target is None:
                 continue
