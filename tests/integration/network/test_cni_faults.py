@@ -200,6 +200,23 @@ def test_del_hands_back_what_add_returned_with_the_arguments_of_that_time(faulty
     faulty.node.run(scenario)
 
 
+def test_a_pod_that_a_peer_had_only_begun_is_taken_down_all_the_same(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+    async def first(plugin: CniNetwork) -> None:
+        await plugin.set_up(web)
+
+    async def second(plugin: CniNetwork) -> None:
+        await plugin.tear_down(web)
+        faulty.node.nothing_left()
+
+    web = pod(namespaces())
+    faulty.node.run(first)
+    (cached,) = (faulty.node.root / "cache" / "results").iterdir()
+    document = json.loads(cached.read_text()) | {"networkName": "cni-loopback"}
+    cached.with_name(cached.name.replace("testnet", "cni-loopback")).write_text(json.dumps(document))
+    cached.unlink()
+    faulty.node.run(second)
+
+
 def test_status_and_garbage_collection_of_version_1_1(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
     node = faulty.node
     (node.root / "conf" / "05-only.conflist").write_text(

@@ -101,11 +101,12 @@ class Attachments:
             ServiceError: of the plugin that failed; nothing is forgotten then.
         """
         known = self._known(pod.sandbox_id)
-        if not known and fallback is not None and pod.sandbox_id not in self._gone:  # DEL is harmless where ADD never was
-            known = [Cached(fallback[0].name, fallback[1], fallback[0].source, None)]
+        if fallback is not None and all(map(_is_loopback, known)) and pod.sandbox_id not in self._gone:
+            # Nobody noted this pod, or a peer ended before its ADD was cached: DEL is harmless where ADD never was.
+            known.append(Cached(fallback[0].name, fallback[1], fallback[0].source, None))
         netns = "" if is_own_namespace(pod.netns) else pod.netns
         for cached in known:
-            if cached.network != LOOPBACK.name:
+            if not _is_loopback(cached):
                 network = self._network_of(cached, fallback[0] if fallback else None)
                 attachment = replace(cached.attachment, netns=netns)
                 await Chain(network, self._bin_dirs).delete(attachment, cached.result, self._pod_deadline_s)
@@ -127,7 +128,7 @@ class Attachments:
             ServiceError: of the first plugin that finds its work undone.
         """
         for cached in self._results.find(pod.sandbox_id):
-            if cached.result is not None and pod.netns and cached.network != LOOPBACK.name:
+            if cached.result is not None and pod.netns and not _is_loopback(cached):
                 chain = Chain(self._network_of(cached, None), self._bin_dirs)
                 await chain.check(replace(cached.attachment, netns=pod.netns), cached.result, self._pod_deadline_s)
 
@@ -200,6 +201,11 @@ class Attachments:
                 raise
             log.warning("%s; the present configuration is used instead", error)
             return fallback
+
+
+def _is_loopback(cached: Cached) -> bool:
+    """Whether an attachment is that of ``lo``, which peers cache too and which ends with its namespace."""
+    return cached.network == LOOPBACK.name or cached.attachment.interface == "lo"
 
 
 def _loopback_is_up(netns: str) -> bool:
