@@ -1,7 +1,7 @@
 """The log pump: one process that moves every container's log, and nothing else.
 
 It takes commands as JSON lines on its standard input and answers on its standard output; it ends when its input ends.
-Containers take turns of :data:`TURN_BYTES`, so that one that floods its log delays another by one turn at most, and the
+Containers take turns (:mod:`turns`), so that one that floods its log delays another by one turn at most, and the
 commands by none. One pump works in a state directory at a time: the next one waits for the lock.
 """
 
@@ -11,8 +11,6 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import heapq
-import itertools
 import json
 import os
 import select
@@ -20,43 +18,23 @@ import signal
 import stat
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from asupervisor.logs.follower import FileFollower, LogFollower
+from asupervisor.logs.follower import FileFollower
 from asupervisor.logs.position import boot_id
 from asupervisor.logs.stream import StreamFollower
-from asupervisor.logs.watch import DirectoryWatch
+from asupervisor.logs.turns import TURN_BYTES, Entry, Turns
 
-TURN_BYTES = 256 * 1024
-"""How much of a source one turn moves: some milliseconds of work."""
-
-_COALESCE_S = 0.01
-_SAFETY_POLL_S = 2.0
-_FAST_POLL_S = 0.1
 _RETRY_S = 1.0
 _FIGURES_S = 1.0
 _LAST_DRAIN_S = 1.0
+_SAME_WARNING_S = 60.0
 _STATE_FILES = ("position", "done")
 _REPLY_BUFFER_BYTES = 1 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 32 << 20
-
-
-class Entry:
-    """One followed container, and when it is looked at next."""
-
-    def __init__(self, container: str, follower: LogFollower, directory: str) -> None:
-        self.container = container
-        self.follower = follower
-        self.directory = directory
-        self.finishing: list[int] = []
-        self.queued = False
-        self.timed = False
-        self.broken = False
-        self.reported: tuple[int, ...] = ()
 
 
 class Pump:
@@ -74,11 +52,7 @@ class Pump:
         self._replies = replies
         self._input = b""
         self._output = bytearray()
-        self._entries: dict[str, Entry] = {}
-        self._fresh: deque[Entry] = deque()
-        self._bulk: deque[Entry] = deque()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
+        self._warned: dict[tuple[str, str], float] = {}
         self._ended = False
         self._wanted: dict[str, dict[str, Any]] = {}
         self._links: set[str] = set()
@@ -98,148 +72,21 @@ class Pump:
         self._boot = boot_id()
         os.set_blocking(self._commands, False)
         os.set_blocking(self._replies, False)
-        self._epoll = select.epoll()
-        self._epoll.register(self._commands, select.EPOLLIN)
-        self._watch = self._make_watch()
+        self._turns = Turns(self._warn, self._finished)
+        self._turns.register(self._commands)
         self._send({"event": "ready"})
-        self._after(_FIGURES_S, self._figures)
-        self._after(self._poll_interval(), self._poll)
+        self._turns.start()
+        self._turns.after(_FIGURES_S, self._figures)
         while not self._ended:
-            self._wait()
-            # All that may have a little, then one of those that have more than a turn: neither can starve the other.
-            for _ in range(len(self._fresh)):
-                self._turn(self._fresh.popleft())
-            if self._bulk:
-                self._turn(self._bulk.popleft())
-        self._drain()
-
-    def _drain(self) -> None:
-        """Write what is there already, as far as a moment goes: whoever is next begins where this one stopped anyway."""
-        end = time.monotonic() + _LAST_DRAIN_S
-        busy = [entry for entry in self._entries.values() if not entry.broken]
-        while busy and time.monotonic() < end:
-            for entry in busy:
-                with contextlib.suppress(OSError):
-                    entry.follower.turn(TURN_BYTES)
-            busy = [entry for entry in busy if not entry.follower.drained]
-        for entry in self._entries.values():
-            entry.follower.close()
-
-    def _make_watch(self) -> DirectoryWatch | None:
-        try:
-            watch = DirectoryWatch()
-        except OSError as error:
-            self._send({"event": "warning", "container": "", "message": f"no inotify ({error}); polling instead"})
-            return None
-        self._epoll.register(watch.fd, select.EPOLLIN)
-        return watch
-
-    def _poll_interval(self) -> float:
-        return _FAST_POLL_S if self._watch is None else _SAFETY_POLL_S
-
-    def _wait(self) -> None:
-        now = time.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
-        timeout = 0.0 if self._fresh or self._bulk else max(0.0, self._timers[0][0] - now) if self._timers else -1
-        for fd, _events in self._epoll.poll(timeout):
-            if fd == self._commands:
-                self._receive()
-            elif fd == self._replies:
-                self._flush()
-            elif self._watch is not None and fd == self._watch.fd:
-                changed = self._watch.changed()
-                for entry in self._entries.values():
-                    if entry.directory in changed:
-                        self._wake(entry)
-            else:
-                for entry in self._entries.values():
-                    if isinstance(entry.follower, StreamFollower) and entry.follower.fd == fd:
-                        self._wake(entry)
-
-    def _after(self, delay_s: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), call))
-
-    def _wake(self, entry: Entry) -> None:
-        """Look at a container soon, before those that are known to have much."""
-        if not entry.queued and not entry.broken:
-            entry.queued = True
-            self._fresh.append(entry)
-
-    def _turn(self, entry: Entry) -> None:
-        entry.queued = False
-        if self._entries.get(entry.container) is not entry or entry.broken:
-            return
-        try:
-            moved = entry.follower.turn(TURN_BYTES)
-        except OSError as error:
-            self._break(entry, error)
-            return
-        if not entry.follower.drained:
-            if moved < TURN_BYTES // 2:
-                # Nearly at the end: let the writer gather some lines before the next look.
-                self._look_again(entry)
-            else:
-                entry.queued = True
-                self._bulk.append(entry)
-            return
-        if entry.finishing and entry.follower.complete:
-            self._finished(entry)
-            return
-        if isinstance(entry.follower, StreamFollower):
-            self._tend_stream(entry, entry.follower)
-        elif self._watch is not None:
-            if not self._watch.arm(entry.directory):
-                self._look_again(entry, _FAST_POLL_S)
-            elif entry.follower.ready():
-                self._look_again(entry)
-
-    def _look_again(self, entry: Entry, delay_s: float = _COALESCE_S) -> None:
-        if entry.timed:
-            return
-        entry.timed = True
-
-        def look() -> None:
-            entry.timed = False
-            if self._entries.get(entry.container) is entry:
-                self._wake(entry)
-
-        self._after(0 if entry.finishing else delay_s, look)
-
-    def _break(self, entry: Entry, error: OSError) -> None:
-        """The target takes no more (a full disk): others go on, this one is tried again."""
-        if not entry.broken:
-            self._warn(entry.container, f"cannot write the log: {error}; trying again")
-        entry.broken = True
-
-        def mend() -> None:
-            if self._entries.get(entry.container) is not entry:
-                return
-            try:
-                entry.follower.recover()
-            except OSError:
-                self._after(_RETRY_S, mend)
-                return
-            entry.broken = False
-            self._wake(entry)
-
-        self._after(_RETRY_S, mend)
-
-    def _poll(self) -> None:
-        for entry in self._entries.values():
-            if not entry.queued and not entry.timed and not entry.broken and entry.follower.ready():
-                self._wake(entry)
-        self._after(self._poll_interval(), self._poll)
-
-    def _tend_stream(self, entry: Entry, follower: StreamFollower) -> None:
-        if follower.complete:
-            return
-        if follower.fd < 0:
-            self._look_again(entry, _RETRY_S)
-        else:
-            # Edge-triggered: a turn reads until nothing is left, and the descriptor stays registered meanwhile.
-            with contextlib.suppress(FileExistsError):
-                self._epoll.register(follower.fd, select.EPOLLIN | select.EPOLLET)
+            for fd in self._turns.wait():
+                if fd == self._commands:
+                    self._receive()
+                elif fd == self._replies:
+                    self._flush()
+            self._turns.run()
+        # Whoever is next begins where this one stops.
+        self._turns.drain(_LAST_DRAIN_S)
+        self._turns.close()
 
     # Commands.
 
@@ -266,19 +113,18 @@ class Pump:
         if command["running"]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(container, "done"))
-        if container in self._entries or container in self._links:
+        if container in self._turns.entries or container in self._links:
             return
         self._wanted[container] = command
         try:
             if self._is_link(command):
                 self._links.add(container)
                 return
-            entry = self._entries[container] = self._entry(command)
-        except OSError as error:
-            self._warn(container, f"cannot write the log: {error}; trying again")
-            self._after(_RETRY_S, partial(self._follow_again, command))
-            return
-        self._wake(entry)
+            self._turns.add(self._entry(command))
+        except Exception as error:
+            # Whatever is wrong with one log must not end all the others.
+            self._warn(container, f"cannot write the log: {error or type(error).__name__}; trying again")
+            self._turns.after(_RETRY_S, partial(self._follow_again, command))
 
     def _follow_again(self, command: dict[str, Any]) -> None:
         if self._wanted.get(command["container"]) is command:
@@ -318,7 +164,7 @@ class Pump:
 
     def _reopen(self, command: dict[str, Any]) -> None:
         request, container = command["id"], command["container"]
-        entry = self._entries.get(container)
+        entry = self._turns.entries.get(container)
         if entry is None:
             why = (
                 "its log is the engine's own file, which the engine rotates" if container in self._links else "its log is not being written"
@@ -330,22 +176,22 @@ class Pump:
             if not entry.broken:
                 entry.follower.turn(4 * TURN_BYTES)
         except OSError as error:
-            self._break(entry, error)
+            self._turns.break_off(entry, error)
         try:
             entry.follower.reopen()
         except OSError as error:
             self._send({"id": request, "error": f"the new log file cannot be opened: {error}"})
             return
-        self._wake(entry)
+        self._turns.wake(entry)
         self._send({"id": request})
 
     def _finish(self, command: dict[str, Any]) -> None:
-        entry = self._entries.get(command["container"])
+        entry = self._turns.entries.get(command["container"])
         if entry is None:
             self._send({"id": command["id"]})
             return
         entry.finishing.append(command["id"])
-        self._wake(entry)
+        self._turns.wake(entry)
 
     def _finished(self, entry: Entry) -> None:
         """All that the container has written is in its log: nothing is to be opened for it again, not after a restart either."""
@@ -356,7 +202,7 @@ class Pump:
         container = command["container"]
         self._wanted.pop(container, None)
         self._links.discard(container)
-        if (entry := self._entries.get(container)) is not None:
+        if (entry := self._turns.entries.get(container)) is not None:
             self._close(entry)
         for kind in _STATE_FILES:
             with contextlib.suppress(FileNotFoundError):
@@ -371,11 +217,8 @@ class Pump:
                 self._forget({"container": container})
 
     def _close(self, entry: Entry) -> None:
-        del self._entries[entry.container]
+        self._turns.remove(entry)
         self._wanted.pop(entry.container, None)
-        if entry.queued:
-            (self._fresh if entry in self._fresh else self._bulk).remove(entry)
-            entry.queued = False
         self._report([entry])
         entry.follower.close()
         for request in entry.finishing:
@@ -384,11 +227,16 @@ class Pump:
     # Replies and events.
 
     def _warn(self, container: str, message: str) -> None:
+        """Tell the operator, but not the same thing every second."""
+        now = time.monotonic()
+        self._warned = {key: at for key, at in self._warned.items() if now - at < _SAME_WARNING_S}
+        if self._warned.setdefault((container, message), now) != now:
+            return
         self._send({"event": "warning", "container": container, "message": message})
 
     def _figures(self) -> None:
-        self._report(list(self._entries.values()))
-        self._after(_FIGURES_S, self._figures)
+        self._report(list(self._turns.entries.values()))
+        self._turns.after(_FIGURES_S, self._figures)
 
     def _report(self, entries: list[Entry]) -> None:
         changed = {}
@@ -412,13 +260,11 @@ class Pump:
             while self._output:
                 del self._output[: os.write(self._replies, self._output)]
         except BlockingIOError:
-            with contextlib.suppress(FileExistsError):
-                self._epoll.register(self._replies, select.EPOLLOUT)
+            self._turns.register(self._replies, select.EPOLLOUT)
             return
         except BrokenPipeError:
             self._ended = True
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            self._epoll.unregister(self._replies)
+        self._turns.unregister(self._replies)
 
 
 def _keep_memory() -> None:

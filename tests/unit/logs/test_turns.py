@@ -1,0 +1,111 @@
+"""Whose turn it is, with real logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from asupervisor.logs import turns as turns_module
+from asupervisor.logs.follower import FileFollower
+from asupervisor.logs.turns import TURN_BYTES, Entry, Turns
+from tests.harness.engine_log import EngineLog
+
+_BOOT = b"1" * 16
+
+
+class Rig:
+    """Turns over any number of logs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.warnings: list[str] = []
+        self.finished: list[Entry] = []
+        self.logs: list[EngineLog] = []
+        self.turns = Turns(lambda container, text: self.warnings.append(f"{container}: {text}"), self._finish)
+
+    def _finish(self, entry: Entry) -> None:
+        self.finished.append(entry)
+        self.turns.remove(entry)
+        entry.follower.close()
+
+    def log(self, name: str) -> tuple[EngineLog, Entry]:
+        log = EngineLog(self.root / name / "json.log")
+        self.logs.append(log)
+        target = str(self.root / f"{name}.log")
+        follower = FileFollower(str(log.path), target, str(self.root / f"{name}.position"), _BOOT, self.warnings.append)
+        entry = Entry(name, follower, str(log.path.parent))
+        self.turns.add(entry)
+        return log, entry
+
+    def lines(self, name: str) -> int:
+        return (self.root / f"{name}.log").read_bytes().count(b"\n")
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        for _ in range(2000):
+            if condition():
+                return
+            self.turns.wait()
+            self.turns.run()
+        raise AssertionError("not within 2000 rounds")
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.turns.close()
+    for log in made.logs:
+        log.close()
+
+
+def test_without_inotify_files_are_polled(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(turns_module, "DirectoryWatch", refused)
+    rig.turns.start()
+    assert any("polling" in warning for warning in rig.warnings)
+    log, _ = rig.log("a")
+    for number in range(3):
+        log.write(b"%d\n" % number)
+        rig.until(lambda number=number: rig.lines("a") == number + 1)  # type: ignore[misc]
+
+
+def test_a_quiet_log_does_not_wait_for_floods(rig: Rig) -> None:
+    rig.turns.start()
+    floods = [rig.log(f"flood{number}") for number in range(8)]
+    for log, _ in floods:
+        for _ in range(8 * TURN_BYTES // 1100):
+            log.write(b"x" * 1000 + b"\n")
+    rig.turns.run()
+    quiet, _ = rig.log("quiet")
+    quiet.write(b"one\n")
+    before = sum(entry.follower.read_bytes for _, entry in floods)
+    rig.until(lambda: rig.lines("quiet") == 1)
+    # One round: the quiet one first, and one turn of one of the others.
+    assert sum(entry.follower.read_bytes for _, entry in floods) - before <= 2 * TURN_BYTES
+    rig.until(lambda: all(entry.follower.drained for _, entry in floods))
+    moved = [rig.lines(f"flood{number}") for number in range(8)]
+    assert len(set(moved)) == 1
+
+
+def test_a_defect_in_one_log_leaves_the_others_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.turns.start()
+    bad, broken = rig.log("bad")
+    good, entry = rig.log("good")
+
+    def turn(_limit: int) -> int:
+        raise ZeroDivisionError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broken.follower, "turn", turn)
+        bad.write(b"one\n")
+        good.write(b"one\n")
+        rig.until(lambda: rig.lines("good") == 1)
+        assert any("a defect" in warning for warning in rig.warnings)
+    rig.until(lambda: rig.lines("bad") == 1)
+    entry.finishing.append(1)
+    rig.turns.wake(entry)
+    rig.until(lambda: rig.finished == [entry])
