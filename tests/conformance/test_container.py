@@ -209,10 +209,12 @@ async def test_the_image_of_a_container_is_the_same_in_every_call(node: Node, po
     image_id = await node.images.pull_image(node.names.busybox)
     assert item.image_id == status.image_id == image_id
     assert (await node.images.image_status(node.names.busybox)).image.id == image_id
-    assert status.image.user_specified_image in ("", node.names.busybox)
     assert status.image_ref
-    by_id = await pod.create(image=image_id)
-    assert (await pod.status(by_id)).image_id == image_id
+    config = pod.container_config(image=image_id)
+    config.image.user_specified_image = "as/the/manifest:has-it"
+    by_id = await pod.status(await node.runtime.create_container(pod.id, config, pod.config))
+    assert by_id.image_id == image_id
+    assert by_id.image.user_specified_image == "as/the/manifest:has-it"
 
 
 async def test_stop_signal_is_the_configs_else_the_images(node: Node, pod: Pod) -> None:

@@ -11,8 +11,8 @@ from asupervisor.proto import cri
 from asupervisor.translate.accounts import cri_user
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.checkpoint import Checkpoint
-from asupervisor.translate.images import cri_image
-from asupervisor.translate.labels import CGROUP_LABEL, LOG_PATH_LABEL, SANDBOX_ID_LABEL, split_labels
+from asupervisor.translate.images import cri_image, is_image_id
+from asupervisor.translate.labels import CGROUP_LABEL, LOG_PATH_LABEL, SANDBOX_ID_LABEL, USER_IMAGE_LABEL, split_labels
 from asupervisor.translate.mounts import cri_mounts
 from asupervisor.translate.names import parse_container_name
 from asupervisor.translate.namespaces import sandbox_namespaces
@@ -160,6 +160,7 @@ def container_record(document: dict[str, Any], image_of: ImageLookup, note: str 
         started_at=facts.started_at,
         finished_at=facts.finished_at,
         exit_code=facts.exit_code,
+        image=cri.ImageSpec(user_specified_image=_asked_image(config, engine_labels)),
         image_id=str(document.get("Image") or ""),
         reason=facts.reason,
         message="; ".join(filter(None, (facts.message, note))),
@@ -194,6 +195,12 @@ def container_record(document: dict[str, Any], image_of: ImageLookup, note: str 
     return with_image(record, image_of(status.image_id))
 
 
+def _asked_image(config: dict[str, Any], engine_labels: dict[str, str]) -> str:
+    """The image as it was asked for; a peer's container tells no more than what the engine was told, which may be an id."""
+    told = str(config.get("Image") or "")
+    return engine_labels.get(USER_IMAGE_LABEL) or ("" if is_image_id(told) else told)
+
+
 def _image_id(reference: str, image_of: ImageLookup) -> str:
     image = image_of(reference)
     return str(image.id) if image is not None else ""
@@ -207,7 +214,8 @@ def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerR
     if image is not None:
         digest = image.image.repo_digests[0] if image.image.repo_digests else ""
         name = image.image.repo_tags[0] if image.image.repo_tags else name
-    status.image.CopyFrom(cri.ImageSpec(image=name, user_specified_image=record.image_name))
+    asked = record.status.image.user_specified_image
+    status.image.CopyFrom(cri.ImageSpec(image=name, user_specified_image=asked))
     status.image_ref = f"docker-pullable://{digest}" if digest else f"docker://{status.image_id}"
     item = cri.Container(
         id=status.id,

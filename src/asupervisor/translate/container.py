@@ -8,7 +8,7 @@ from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import Identity
 from asupervisor.translate.cgroup_files import CgroupSettings
-from asupervisor.translate.labels import CGROUP_LABEL, check_labels, container_labels
+from asupervisor.translate.labels import CGROUP_LABEL, USER_IMAGE_LABEL, check_labels, container_labels
 from asupervisor.translate.mounts import engine_mounts
 from asupervisor.translate.names import container_name
 from asupervisor.translate.namespaces import container_modes
@@ -117,6 +117,8 @@ def container_body(
         del security["MaskedPaths"], security["ReadonlyPaths"]
     mounts, binds = engine_mounts(list(config.mounts), api_version, selinux_enabled, subject)
     labels = container_labels(config.labels, config.annotations, sandbox_id, log_path(config, sandbox_config))
+    if config.image.user_specified_image:
+        labels[USER_IMAGE_LABEL] = config.image.user_specified_image
     if cgroup:
         labels[CGROUP_LABEL] = cgroup.label()
     body: dict[str, Any] = {

@@ -20,7 +20,9 @@ CGROUP_LABEL = "io.kubernetes.docker.cgroup"
 """What is to be written to the container's cgroup files once it runs; see :mod:`asupervisor.translate.cgroup_files`."""
 IMAGE_LABELS_LABEL = "io.kubernetes.docker.image-labels"
 """Keys of labels that the engine copies from the image, as JSON: nobody gave them to the pod or container."""
-_INTERNAL = (TYPE_LABEL, SANDBOX_ID_LABEL, LOG_PATH_LABEL, CGROUP_LABEL, IMAGE_LABELS_LABEL)
+USER_IMAGE_LABEL = "io.kubernetes.docker.user-image"
+"""The image as the pod's manifest has it; the engine is told the id that kubelet resolved it to."""
+_INTERNAL = (TYPE_LABEL, SANDBOX_ID_LABEL, LOG_PATH_LABEL, CGROUP_LABEL, IMAGE_LABELS_LABEL, USER_IMAGE_LABEL)
 
 
 def sandbox_labels(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:
