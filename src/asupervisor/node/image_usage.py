@@ -52,6 +52,8 @@ class ImageUsage:
                 await self.measure()
             except (ServiceError, OSError) as error:
                 _logger.info("the use of the image file system is not known for now: %s", error)
+            except Exception:
+                _logger.exception("the use of the image file system could not be found")
             busy_s = time.monotonic() - started
             rest_s = min(_LONGEST_INTERVAL_S, busy_s / self._share)
             await anyio.sleep(max(_SHORTEST_INTERVAL_S, rest_s))

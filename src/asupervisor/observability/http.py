@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import anyio
 import h11
-from anyio.abc import SocketAttribute, SocketStream, TaskStatus
+from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, TaskStatus
 
 from asupervisor.errors import ConfigError, FailedPrecondition
 
@@ -18,6 +18,7 @@ _HEAD_BYTES = 8192
 _REQUEST_DEADLINE_S = 10.0
 _IDLE_S = 120.0
 _CONNECTIONS = 32
+_ACCEPT_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,23 @@ class HttpServer:
             listener = await anyio.create_tcp_listener(local_host=self._host, local_port=self._port, reuse_port=False)
         except (OSError, socket.gaierror) as error:
             raise FailedPrecondition(f"--metrics-bind-addr: {self._host}:{self._port} cannot be bound: {error}") from error
-        async with listener:
+        async with listener, anyio.create_task_group() as tasks:
+            for one in listener.listeners:
+                assert isinstance(one, SocketListener)
+                tasks.start_soon(self._accept, one, tasks, name="accept")
             port = listener.extra(SocketAttribute.local_port)
             task_status.started(f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}")
-            await listener.serve(self._serve)
+
+    async def _accept(self, listener: SocketListener, tasks: TaskGroup) -> None:
+        """A node out of descriptors gets no metrics for a while; that must not end what runs its pods."""
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                _logger.warning("a connection for metrics could not be accepted: %s", error)
+                await anyio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            tasks.start_soon(self._serve, stream, name="metrics connection")
 
     async def _serve(self, stream: SocketStream) -> None:
         async with stream:
@@ -86,6 +100,8 @@ class HttpServer:
                 await self._converse(stream)
             except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.ProtocolError, TimeoutError):
                 return
+            except Exception:
+                _logger.exception("a connection for metrics failed by a defect of this service")
             finally:
                 self._slots.release()
 

@@ -8,6 +8,7 @@ together take at most a set share of one core.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ import anyio.to_thread
 from asupervisor.stats.hierarchy import unescape
 from asupervisor.stats.subjects import LayerUsage
 
+_logger = logging.getLogger("asupervisor.stats.layers")
 _SLICE_S = 0.005
 """Seconds of work between two rests."""
 
@@ -136,8 +138,11 @@ class WritableLayers:
                     await self._changed.wait()
                 continue
             self._stop = threading.Event()
+            usage, worked_s = None, 0.0
             try:
                 usage, worked_s = await anyio.to_thread.run_sync(self._walk, layer.directory, self._stop, abandon_on_cancel=True)
+            except Exception:
+                _logger.exception("the size of %s could not be found", layer.directory)
             finally:
                 self._stop.set()
             layer.usage = usage or layer.usage

@@ -6,6 +6,7 @@ that many callers cost no more than one. No call waits for the engine or for a w
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -28,6 +29,7 @@ SAMPLE_INTERVAL_S = 10.0
 """Seconds between two CPU samples of what nobody asks for."""
 
 T = TypeVar("T")
+_logger = logging.getLogger("asupervisor.stats")
 
 
 def mounted_hierarchies() -> Hierarchies:
@@ -220,19 +222,18 @@ class Stats:
         mountpoint = self.image_filesystem.mountpoint
         for target in [*containers, *(member for _, members in groups for member in members)]:
             if target.read_at <= oldest:
-                target.refresh(self.layers.usage(target.subject.container_id), mountpoint)
+                layer = self.layers.usage(target.subject.container_id)
+                _guarded(target.subject.container_id, target.refresh, layer, mountpoint)
         for sandbox, members in groups:
             if sandbox.read_at <= oldest:
-                sandbox.refresh(members)
+                _guarded(sandbox.subject.sandbox_id, sandbox.refresh, members)
 
     def _sample(self, containers: Sequence[ContainerTarget], sandboxes: Sequence[SandboxTarget]) -> None:
         self._close_retired()
         for container in containers:
-            container.open()
-            container.cgroup.sample(self._sample_interval_s / 2)
+            _guarded(container.subject.container_id, container.sample, self._sample_interval_s / 2)
         for sandbox in sandboxes:
-            sandbox.open()
-            sandbox.sample(self._sample_interval_s / 2)
+            _guarded(sandbox.subject.sandbox_id, sandbox.sample, self._sample_interval_s / 2)
 
     def _watch_found_layers(self) -> None:
         for target in self._containers.values():
@@ -247,6 +248,14 @@ class Stats:
         if self._found is None:
             self._found = self._find_hierarchies()
         return self._found
+
+
+def _guarded(subject: str, read: Callable[..., None], *args: object) -> None:
+    """What cannot be read of one container must not hide the others."""
+    try:
+        read(*args)
+    except Exception:
+        _logger.exception("the use of %s could not be read", subject[:12], extra={"subject": subject})
 
 
 def _chosen(known: dict[str, T], ids: Iterable[str] | None) -> list[T]:

@@ -92,9 +92,9 @@ class ContainerTarget:
         self._first_field = field(1, self.attributes)
         self.read_at = 0.0
         """When it was last read, by the monotonic clock in seconds."""
-        self.entry = b""
+        self.entry = field(1, self._first_field)
         """The last reading, as field 1 of the responses: a ContainerStats."""
-        self.message = b""
+        self.message = self._first_field
         """The same without tag and length."""
         self.writable_layer = subject.writable_layer
         self.process: Process | None = None
@@ -109,6 +109,11 @@ class ContainerTarget:
         if self.process:
             self.cgroup.reader = open_cgroup(self.process.cgroup, self._budget)
         self.writable_layer = self.writable_layer or self.process.upper_directory()
+
+    def sample(self, older_than_s: float) -> None:
+        """Take a CPU sample if the last one is older."""
+        self.open()
+        self.cgroup.sample(older_than_s)
 
     def refresh(self, layer: LayerUsage | None, mountpoint: str) -> None:
         """Read it and encode what was read."""
@@ -141,7 +146,7 @@ class SandboxTarget:
         self.subject = subject
         self.attributes = subject.attributes.SerializeToString()
         self.read_at = 0.0
-        self.entry = b""
+        self.entry = field(1, field(1, self.attributes))
         """The last reading, as field 1 of the responses: a PodSandboxStats."""
         self.process: Process | None = None
         self.ended_cpu_ns = 0
@@ -163,6 +168,7 @@ class SandboxTarget:
 
     def sample(self, older_than_s: float) -> None:
         """Take a CPU sample if the last one is older."""
+        self.open()
         self.own.sample(older_than_s)
         self.pod.sample(older_than_s)
 

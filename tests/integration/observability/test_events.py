@@ -48,6 +48,7 @@ def test_a_pods_life_as_events(play: Callable[[Scenario], None], service: Servic
             await runtime.remove_container(quick)
             await runtime.stop_pod_sandbox(sandbox_id)
             await runtime.remove_pod_sandbox(sandbox_id)
+        await until(lambda: subscribers(service) == 0)
         for one in (sandbox_id, container_id, quick):
             assert [event.container_event_type for event in seen if event.container_id == one] == [CREATED, STARTED, STOPPED, DELETED]
         assert len(seen) == 12

@@ -1,0 +1,57 @@
+"""The stats of the node when something cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from typing import NoReturn
+
+import anyio
+import pytest
+
+from asupervisor.proto import cri
+from asupervisor.stats.hierarchy import Hierarchies
+from asupervisor.stats.service import Stats
+from asupervisor.stats.subjects import ContainerSubject, SandboxSubject
+
+
+def test_what_cannot_be_read_of_one_container_hides_no_other(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = Stats(hierarchies=Hierarchies, max_age_s=0.0)
+    for name in ("bad", "good"):
+        stats.put_container(ContainerSubject(name, "pod", 0, cri.ContainerAttributes(id=name)))
+    stats.put_sandbox(SandboxSubject("pod", 0, cri.PodSandboxAttributes(id="pod")))
+
+    def fail(*args: object) -> NoReturn:
+        raise ValueError("the kernel wrote something new")
+
+    monkeypatch.setattr(stats._containers["bad"], "refresh", fail)
+    monkeypatch.setattr(stats._containers["bad"], "sample", fail)
+
+    async def main() -> None:
+        listed = cri.ListContainerStatsResponse.FromString(b"".join(await stats.container_stats())).stats
+        assert [one.attributes.id for one in listed] == ["bad", "good"]
+        assert listed[1].HasField("writable_layer") and not listed[0].HasField("writable_layer")
+        pods = cri.ListPodSandboxStatsResponse.FromString(b"".join(await stats.sandbox_stats())).stats
+        assert [one.attributes.id for one in pods[0].linux.containers] == ["bad", "good"]
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(stats.run)
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+
+    with caplog.at_level(logging.ERROR):
+        anyio.run(main)
+    assert "the use of bad could not be read" in caplog.text
+
+
+def test_unknown_ids_are_left_out_and_forgotten_ones_too() -> None:
+    stats = Stats(hierarchies=Hierarchies)
+    stats.put_container(ContainerSubject("c", "pod", 0, cri.ContainerAttributes(id="c")))
+    stats.put_sandbox(SandboxSubject("pod", 0, cri.PodSandboxAttributes(id="pod")))
+
+    async def main() -> None:
+        assert len(await stats.container_stats(["c", "none"])) == 1
+        assert len(await stats.sandbox_stats(["none", "pod"])) == 1
+        stats.forget_container("c")
+        stats.forget_sandbox("pod")
+        assert await stats.container_stats() == [] and await stats.sandbox_stats() == [] and await stats.sandbox_metrics() == []
+
+    anyio.run(main)
