@@ -52,8 +52,8 @@ def parse_reference(text: str) -> Reference:
     Raises:
         InvalidArgument: it is none; the text is named.
     """
-    rest, _, digest = text.partition("@")
-    if digest and not _DIGEST.match(digest):
+    rest, at, digest = text.partition("@")
+    if at and not _DIGEST.match(digest):
         raise InvalidArgument(f'"{text}" is no image reference: "{digest}" is no digest')
     head, slash, tail = rest.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost"):
