@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import resource
 import signal
 import socket
 import subprocess
@@ -107,6 +108,20 @@ def test_too_many_connections_do_not_take_the_descriptors_away(service: Service)
         for connection in held:
             connection.close()
     eventually(lambda: get(service, "/healthz")[0] == 200, "free again", timeout_s=10)
+
+
+def test_a_node_out_of_descriptors_gets_no_metrics_for_a_while(service: Service) -> None:
+    before = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        connection = http.client.HTTPConnection(*metrics_address(service), timeout=20)
+        connection.request("GET", "/healthz")
+        eventually(lambda: "a connection for metrics could not be accepted" in service.output, "the refusal is logged")
+    finally:
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, before)
+    assert connection.getresponse().read() == b"ok\n"
+    connection.close()
+    eventually(lambda: get(service, "/readyz")[0] == 200, "ready again")
 
 
 def test_the_tasks_show_where_they_wait(service: Service) -> None:
