@@ -157,7 +157,7 @@ def test_kubelet_rotates(service: Service, engine: Engine, tmp_path: Path) -> No
             assert log.exists()
             with pytest.raises(NotFound):
                 await pods.runtime.reopen_container_log(container_id)
-            assert not list((service.root / "logs").glob(f"{container_id}.*"))
+            await until(lambda: not list((service.root / "logs").glob(f"{container_id}.*")), "its position is forgotten")
 
     anyio.run(scenario)
 

@@ -22,10 +22,10 @@ from tests.integration.logs.rig import lines_of, until
 _TICKS = int(os.environ.get("ASUPERVISOR_ROTATION_TICKS", "120"))
 _TICK_S = 0.05
 _LIMIT_BYTES = 1 << 20
-# A batch of lines every hundredth of a second, about 6 MiB/s.
+# A batch of lines every hundredth of a second, at most 2 MiB/s: what the engine keeps must last for the slowest restart.
 _WRITER = (
     'trap \'exit 0\' TERM; exec awk \'BEGIN { p = sprintf("%150s", ""); gsub(/ /, "x", p); '
-    'while (1) { for (i = 0; i < 400; i++) print n++ " " p; fflush(); system("usleep 8000") } }\''
+    'while (1) { for (i = 0; i < 120; i++) print n++ " " p; fflush(); system("usleep 8000") } }\''
 )
 
 
@@ -93,7 +93,7 @@ def test_every_number_once_and_in_order(engine: Engine, tmp_path: Path) -> None:
             print(
                 f"\n{tick} rounds, {rotation.rotations} rotations, {rotation.failures} failed ones, {kills}, {rotation.next_number} lines"
             )
-            assert rotation.rotations > _TICKS // 20
+            assert rotation.rotations > _TICKS // 60
             assert rotation.next_number > last
             assert min(kills.values()) >= 3
 
