@@ -326,7 +326,7 @@ def test_hairpin_modes(node: Node, namespaces: Callable[[], Namespace], clean: N
 def test_the_backend_is_the_one_that_kubelet_uses(clean: None) -> None:
     async def detected() -> str:
         iptables = Iptables()
-        await iptables.detect()
+        await iptables.detect((4, 6))
         return iptables.backend
 
     assert anyio.run(detected) == ""
@@ -336,6 +336,17 @@ def test_the_backend_is_the_one_that_kubelet_uses(clean: None) -> None:
     assert anyio.run(detected) == "nft"
     for backend in ("nft", "legacy"):
         subprocess.run([f"iptables-{backend}", "-t", "mangle", "-X"], check=True)
+
+
+def test_without_iptables_the_network_is_not_ready_and_says_so(node: Node, clean: None) -> None:
+    async def scenario(plugin: KubenetNetwork) -> None:
+        assert "iptables-nft-restore" in plugin.status().message and not plugin.status().ready
+        await plugin.reconcile([])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asupervisor.network.hostports.iptables._SEARCH", str(node.root))
+        patch.setenv("PATH", str(node.root))
+        node.run(scenario, settings={"iptables_backend": "nft"})
 
 
 def dedup() -> str:

@@ -52,7 +52,7 @@ class HostPortForwarding:
         Raises:
             ServiceError: iptables fails.
         """
-        await self._iptables.detect()
+        await self._iptables.detect({subnet.version for subnet in layout.subnets})
         self._layout = layout
         self._tables.clear()
         await self._change()

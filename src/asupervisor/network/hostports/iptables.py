@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from asupervisor.errors import FailedPrecondition, Internal
@@ -36,11 +37,14 @@ class Iptables:
         self.backend = backend
         self._commands: dict[int, _Command] = {}
 
-    async def detect(self) -> None:
+    async def detect(self, families: Collection[int]) -> None:
         """Settle on a backend.
 
+        Args:
+            families: 4, 6 or both: those that will be asked for.
+
         Raises:
-            FailedPrecondition: the node has no iptables.
+            FailedPrecondition: the node has no iptables of one of the families.
         """
         backend = self.backend
         if not backend:
@@ -52,6 +56,8 @@ class Iptables:
         infix = f"-{backend}" if backend else ""
         for family, program in ((4, "iptables"), (6, "ip6tables")):
             restore, save = _which(f"{program}{infix}-restore"), _which(f"{program}{infix}-save")
+            if family not in families:
+                continue
             if restore is None or save is None:
                 raise FailedPrecondition(f"{program}{infix}-restore or {program}{infix}-save is missing; install iptables")
             self._commands[family] = _Command(restore, save)
