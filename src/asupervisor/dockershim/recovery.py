@@ -7,6 +7,7 @@ releases what belongs to no living pod.
 from __future__ import annotations
 
 import logging
+import re
 
 import anyio
 from anyio.abc import TaskStatus
@@ -20,6 +21,7 @@ from asupervisor.node.records import SandboxRecord
 from asupervisor.translate.sandbox import pod_subject
 
 _logger = logging.getLogger("asupervisor.dockershim.recovery")
+_SANDBOX_ID = re.compile(r"[0-9a-f]{64}$")
 
 
 async def run_recovery(shim: Shim, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -43,6 +45,7 @@ async def recover(shim: Shim) -> None:
     for record in list(shim.store.sandboxes.values()):
         if record.known_to_engine and not record.complete and not _under_way(shim, record):
             await _roll_back(shim, record)
+    await _sweep_checkpoints(shim)
     living: list[PodNetwork] = []
     for record in list(shim.store.sandboxes.values()):
         # One that is being set up right now lives too: the plugin must not take its address for a leak.
@@ -83,6 +86,19 @@ async def _roll_back(shim: Shim, record: SandboxRecord) -> None:
         _logger.error("%s was left half-built and could not be rolled back: %s", pod_subject(record.status.metadata), error)
         return
     _logger.warning("rolled back %s (%s), which an earlier process left half-built", pod_subject(record.status.metadata), record.id[:12])
+
+
+async def _sweep_checkpoints(shim: Shim) -> None:
+    """A checkpoint that cannot be read, of a sandbox that the engine does not have, tells nobody anything: no stop would ever clear it."""
+    for sandbox_id, reason in list(shim.checkpoints.corrupt.items()):
+        if sandbox_id in shim.store.sandboxes or not _SANDBOX_ID.match(sandbox_id):
+            continue
+        try:
+            await shim.checkpoints.remove(sandbox_id)
+        except ServiceError as error:
+            _logger.warning("%s", error)
+            continue
+        _logger.warning("removed the checkpoint of sandbox %s, which is gone: %s", sandbox_id, reason)
 
 
 async def _quietly(shim: Shim, sandbox_id: str) -> None:

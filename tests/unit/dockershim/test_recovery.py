@@ -26,7 +26,7 @@ class Ground:
         self.done: list[str] = []
         self.store = NodeStore()
         self.store.put_sandbox(sandbox_record(container_document(ID, engine_name, sandbox=True), checkpoint, ()))
-        self.checkpoints = SimpleNamespace(get=lambda sandbox_id: checkpoint)
+        self.checkpoints = SimpleNamespace(get=lambda sandbox_id: checkpoint, corrupt={})
         self.operations = SimpleNamespace(under_way=[(under_way, "RunPodSandbox", 0.1)], run=self._roll_back)
         self.network = SimpleNamespace(reconcile=self._reconcile)
         self.accounts = SimpleNamespace(clear=self._clear)
