@@ -1,0 +1,166 @@
+"""Requests to the engine: each has a deadline, each failure is one of our errors, nothing passes a closed gate."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asupervisor.engine.client import EngineClient
+from asupervisor.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+)
+from tests.harness.fake_engine import FakeEngine
+
+
+@asynccontextmanager
+async def client(fake: FakeEngine, reachable: bool = True) -> AsyncIterator[EngineClient]:
+    engine = EngineClient(fake.endpoint, 5.0)
+    await engine.open()
+    if reachable:
+        engine.health.set_reachable()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def run(tmp_path: Path, scenario: Callable[[FakeEngine, EngineClient], Awaitable[None]], reachable: bool = True) -> None:
+    async def main() -> None:
+        async with client(fake, reachable) as engine:
+            await scenario(fake, engine)
+
+    with FakeEngine(tmp_path / "docker.sock") as fake:
+        anyio.run(main)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidArgument),
+        (401, Unauthenticated),
+        (403, PermissionDenied),
+        (404, NotFound),
+        (409, FailedPrecondition),
+        (500, Internal),
+        (501, FailedPrecondition),
+        (503, Unavailable),
+        (418, Internal),
+    ],
+)
+def test_a_status_becomes_an_error_with_operation_subject_and_the_engines_words(
+    tmp_path: Path, status: int, kind: type[ServiceError]
+) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        fake.answers["POST /containers/abc/start"] = lambda: (status, {"message": "because of this"})
+        with pytest.raises(ServiceError) as caught:
+            await engine.containers.start("abc")
+        assert type(caught.value) is kind
+        assert "because of this" in str(caught.value) and "start container abc" in str(caught.value)
+        assert (caught.value.operation, caught.value.subject) == ("start_container", "abc")
+
+    run(tmp_path, scenario)
+
+
+def test_a_conflict_of_names_is_told_from_a_conflict_of_states(tmp_path: Path) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        fake.answers["POST /containers/create"] = lambda: (409, {"message": "in use"})
+        with pytest.raises(AlreadyExists):
+            await engine.containers.create("name", {})
+
+    run(tmp_path, scenario)
+
+
+def test_the_removal_of_what_is_gone_is_done(tmp_path: Path) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        await engine.containers.remove("gone", force=True)
+
+    run(tmp_path, scenario)
+
+
+def test_an_engine_that_does_not_answer_in_time(tmp_path: Path) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        let_go = threading.Event()
+
+        def frozen() -> tuple[int, Any]:
+            let_go.wait(10)
+            return 200, {}
+
+        fake.answers["GET /containers/abc/json"] = frozen
+        with pytest.raises(DeadlineExceeded, match=r"did not answer inspect container abc within 0\.2 s"):
+            await engine.containers.inspect("abc", timeout_s=0.2)
+        let_go.set()
+        # The connection of the call that was given up is not used again.
+        fake.containers["abc"] = {"Id": "abc"}
+        del fake.answers["GET /containers/abc/json"]
+        assert await engine.containers.inspect("abc") == {"Id": "abc"}
+
+    run(tmp_path, scenario)
+
+
+def test_a_closed_gate_lets_only_the_probe_through(tmp_path: Path) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        engine.health.set_unreachable("EngineNotAnswering", "it does not answer")
+        with pytest.raises(Unavailable, match="cannot inspect container: it does not answer"):
+            await engine.containers.inspect("abc")
+        assert fake.requests == []
+        await engine.system.ping(1.0)
+        await engine.identify(1.0)
+        assert engine.cgroup_driver == "systemd" and engine.runtimes == ("runc",)
+
+    run(tmp_path, scenario, reachable=False)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "spoken"), [("1.41", (1, 41)), ("1.45", (1, 45)), ("1.52", (1, 52)), ("1.60", (1, 52)), ("2.0", (1, 52))]
+)
+def test_the_api_version_is_negotiated(tmp_path: Path, theirs: str, spoken: tuple[int, int]) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        fake.version["ApiVersion"] = theirs
+        await engine.identify(1.0)
+        assert engine.api_version == spoken
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(("theirs", "kind"), [("1.40", FailedPrecondition), ("1.9", FailedPrecondition), ("one", Internal)])
+def test_an_api_that_is_too_old_or_none_is_an_error_that_names_it(tmp_path: Path, theirs: str, kind: type[ServiceError]) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        fake.version["ApiVersion"] = theirs
+        with pytest.raises(kind, match=theirs):
+            await engine.identify(1.0)
+
+    run(tmp_path, scenario)
+
+
+def test_a_client_that_is_closed_says_so(tmp_path: Path) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        await engine.close()
+        await engine.close()
+        with pytest.raises(Unavailable, match="closed"):
+            await engine.system.ping(1.0)
+
+    run(tmp_path, scenario)
+
+
+def test_pull_progress_is_read_in_whatever_pieces_it_comes(tmp_path: Path) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        fake.answers["POST /images/create"] = lambda: (200, b'{"status":"a"}\r\n{"status":"b"}\n\n{"error":"c"}')
+        async with engine.images.pull("busybox", "1", None) as progress:
+            assert [step async for step in progress] == [{"status": "a"}, {"status": "b"}, {"error": "c"}]
+
+    run(tmp_path, scenario)
