@@ -2,7 +2,7 @@
 
 Every call that grpc.aio takes in is asked for alone: the next one is asked for when the last one has crossed from the thread
 that polls to the event loop. With 16 callers that crossing is what a read costs most for. With more requests outstanding, calls
-cross together: the same server then needs about half the CPU time for a call (docs/benchmarks.md).
+cross together: the same server then needs about a third less CPU time for a call (docs/benchmarks.md).
 
 The means are the ones with which grpc.aio serves a call itself, and they are private: they are used only where they look as they
 do in the release that is pinned; elsewhere the server does without. The server's own loop keeps running beside these.
@@ -56,7 +56,7 @@ class Acceptors:
     def start(self) -> None:
         """Ask for calls from now on, until the server stops."""
         if self._server is None or not supported():
-            _logger.info("grpcio %s takes in one call at a time: reads under load cost up to twice as much", grpc.__version__)
+            _logger.info("grpcio %s takes in one call at a time: reads under load cost about half as much again", grpc.__version__)
             return
         loop = asyncio.get_running_loop()
         self._loops = [loop.create_task(self._accept(loop), name="CRI calls taken in") for _ in range(_OUTSTANDING)]
