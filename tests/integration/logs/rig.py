@@ -10,6 +10,7 @@ import anyio
 
 from asupervisor.logs.service import LogService, LogSource
 from tests.harness.engine_log import EngineLog
+from tests.harness.service import Service
 
 
 @asynccontextmanager
@@ -51,3 +52,15 @@ def lines_of(path: Path) -> list[bytes]:
     if not path.exists():
         return []
     return [line.split(b" ", 3)[3] for line in path.read_bytes().splitlines()]
+
+
+def pump_of(service: Service) -> int:
+    """The process id of the service's log pump; 0 while there is none."""
+    children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+    for child in children:
+        try:
+            if b"asupervisor.logs.pump" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+        except FileNotFoundError:
+            continue
+    return 0

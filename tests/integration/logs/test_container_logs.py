@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +19,7 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
 from tests.harness.service import Service
-from tests.integration.logs.rig import lines_of, until
+from tests.integration.logs.rig import lines_of, pump_of, until
 
 
 @pytest.fixture
@@ -109,6 +112,30 @@ def test_what_is_shown_as_exited_has_its_whole_log(service: Service, tmp_path: P
                 assert contents(log, "stderr") == b"bad\n"
 
     anyio.run(scenario)
+
+
+def test_what_is_written_is_counted(service: Service, tmp_path: Path) -> None:
+    service.flags = ("--metrics-bind-addr", "127.0.0.1:18099")
+    service.start()
+
+    async def scenario() -> None:
+        async with pod(service, tmp_path) as pods:
+            container_id, log = await pods.run("seq 1 5000; trap 'exit 0' TERM; while :; do sleep 0.1; done")
+            await until(lambda: len(lines_of(log)) == 5000, "the lines")
+            await until(lambda: figure("asupervisor_log_bytes_total") == log.stat().st_size, "the figure")
+            assert figure("asupervisor_log_lag_bytes") == 0
+            os.kill(pump_of(service), signal.SIGKILL)
+            await until(lambda: figure("asupervisor_log_pump_restarts_total") == 1, "the restart")
+            await pods.runtime.stop_container(container_id, 5)
+
+    anyio.run(scenario)
+
+
+def figure(name: str) -> float:
+    """One figure of the service's own metrics."""
+    with urllib.request.urlopen("http://127.0.0.1:18099/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])  # type: ignore[index]
 
 
 def test_long_lines_binary_bytes_and_a_terminal(service: Service, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
 from tests.harness.service import Service
 from tests.integration.logs.kubelet import LogRotation
-from tests.integration.logs.rig import lines_of, until
+from tests.integration.logs.rig import lines_of, pump_of, until
 
 _TICKS = int(os.environ.get("ASUPERVISOR_ROTATION_TICKS", "120"))
 _TICK_S = 0.05
@@ -27,18 +27,6 @@ _WRITER = (
     'trap \'exit 0\' TERM; exec awk \'BEGIN { p = sprintf("%150s", ""); gsub(/ /, "x", p); '
     'while (1) { for (i = 0; i < 120; i++) print n++ " " p; fflush(); system("usleep 8000") } }\''
 )
-
-
-def pump_of(service: Service) -> int:
-    """The process id of the service's log pump; 0 while there is none."""
-    children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
-    for child in children:
-        try:
-            if b"asupervisor.logs.pump" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
-        except FileNotFoundError:
-            continue
-    return 0
 
 
 def test_every_number_once_and_in_order(engine: Engine, tmp_path: Path) -> None:
