@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from asupervisor.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, ProcessCollector
     from prometheus_client.core import Metric
 
 RPC_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
@@ -170,6 +170,16 @@ class EngineFigures:
         self.end(time.perf_counter() - start)
 
 
+class _Collected:
+    """Families that were collected before, as a collector."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        return self._families
+
+
 class Metrics:
     """The figures of one supervisor. Made without I/O; hand it down and let each owner change its own fields."""
 
@@ -177,6 +187,7 @@ class Metrics:
         self._rpc: dict[str, RpcFigures] = {}
         self._engine: dict[str, EngineFigures] = {}
         self._registry: CollectorRegistry | None = None
+        self._process: ProcessCollector | None = None
         self.events_applied: dict[str, Counter] = {}
         """Engine events that changed the node's state, by the engine's action (``start``, ``die`` …)."""
         self.resyncs = Counter()
@@ -268,9 +279,22 @@ class Metrics:
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format (:data:`SCRAPE_CONTENT_TYPE`)."""
-        from prometheus_client import generate_latest
+        return self.exposition(list(self.collect()))
 
-        return bytes(generate_latest(self.registry))
+    def exposition(self, families: list[Metric]) -> bytes:
+        """What :meth:`collect` gave, and the process' figures, as text; any thread may do this, which is most of the work.
+
+        Args:
+            families: collected on the event loop, whose figures they are.
+        """
+        from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+        if self._process is None:
+            self._process = ProcessCollector(registry=None)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(families))
+        registry.register(self._process)
+        return bytes(generate_latest(registry))
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family: the protocol of a Prometheus collector."""
@@ -287,6 +311,8 @@ class Metrics:
         in_flight = GaugeMetricFamily("asupervisor_rpc_in_flight", "CRI calls being served.", labels=("method",))
         latency = HistogramMetricFamily("asupervisor_rpc_duration_seconds", "Time to answer a CRI call.", labels=("method",))
         for method, figures in sorted(self._rpc.items()):
+            if not (figures.in_flight or figures.latency.sum_s):
+                continue  # a node asks for a third of the methods; the others would be most of a scrape
             in_flight.add_metric((method,), figures.in_flight)
             latency.add_metric((method,), figures.latency.buckets(), figures.latency.sum_s)
             for code, count in sorted(figures.codes.items()):

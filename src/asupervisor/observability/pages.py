@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from asupervisor.metrics import SCRAPE_CONTENT_TYPE, Metrics
@@ -48,6 +49,8 @@ class Observability:
             FailedPrecondition: the address cannot be bound.
         """
         self._metrics.tasks.follow(lambda: len(asyncio.all_tasks()))
+        # The client library takes a while to import, which the first scrape must not do on the event loop.
+        await anyio.to_thread.run_sync(self._metrics.exposition, [])
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_loop, name="event loop lag")
             await self._server.run(task_status=task_status)
@@ -55,7 +58,8 @@ class Observability:
     async def answer(self, path: str) -> Answer:
         """One page."""
         if path == "/metrics":
-            return Answer(200, self._metrics.render(), SCRAPE_CONTENT_TYPE)
+            families = list(self._metrics.collect())
+            return Answer(200, await anyio.to_thread.run_sync(self._metrics.exposition, families), SCRAPE_CONTENT_TYPE)
         if path == "/healthz":
             return Answer(200, b"ok\n")
         if path == "/readyz":
