@@ -1,0 +1,76 @@
+"""Addresses, and what a dump of tasks shows and hides."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from asupervisor.errors import ConfigError
+from asupervisor.metrics import Metrics
+from asupervisor.observability.http import parse_bind_address
+from asupervisor.observability.pages import Observability
+from asupervisor.observability.tasks import dump_tasks
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9100", ("127.0.0.1", 9100)),
+        (":9100", ("127.0.0.1", 9100)),
+        ("9100", ("127.0.0.1", 9100)),
+        ("0.0.0.0:0", ("0.0.0.0", 0)),
+        ("[::1]:9100", ("::1", 9100)),
+        ("localhost:1", ("localhost", 1)),
+    ],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert parse_bind_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["host", "host:", "host:http", "1.2.3.4:70000", "1.2.3.4:-1"])
+def test_what_is_no_address_is_refused_by_the_flags_name(text: str) -> None:
+    with pytest.raises(ConfigError, match="--metrics-bind-addr"):
+        parse_bind_address(text)
+
+
+def test_a_dump_shows_where_each_task_waits_below_its_parent_and_no_value() -> None:
+    async def inner(secret: str) -> None:
+        await anyio.sleep_forever()
+
+    async def outer(secret: str) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(inner, secret, name="the inner one")
+
+    async def main() -> str:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outer, "planted-value", name="the outer one")
+            await anyio.wait_all_tasks_blocked()
+            text = dump_tasks({"sandboxes": 3})
+            tasks.cancel_scope.cancel()
+        return text
+
+    text = anyio.run(main)
+    lines = text.splitlines()
+    outside = next(index for index, line in enumerate(lines) if line.endswith("- the outer one"))
+    inside = next(index for index, line in enumerate(lines) if line.endswith("- the inner one"))
+    assert outside < inside
+    assert lines[inside].index("-") == lines[outside].index("-") + 2
+    assert any("inner" in line and "test_observability.py:" in line for line in lines[inside:])
+    assert "sandboxes: 3" in lines and any(line.startswith("VmRSS: ") for line in lines)
+    assert "planted-value" not in text
+
+
+def test_pages_without_a_socket() -> None:
+    reasons = ["Docker Engine does not answer", "the network has no configuration"]
+
+    async def main() -> None:
+        page = Observability("127.0.0.1:0", Metrics(), lambda: reasons, lambda: {"containers": 7})
+        answer = await page.answer("/readyz")
+        assert (answer.status, answer.body.decode().splitlines()) == (503, [f"not ready: {reason}" for reason in reasons])
+        assert b"containers: 7\n" in (await page.answer("/debug/tasks")).body
+        reasons.clear()
+        assert (await page.answer("/readyz")).status == 200
+        assert (await page.answer("/nowhere")).status == 404
+        assert b"# TYPE asupervisor_tasks gauge" in (await page.answer("/metrics")).body
+
+    anyio.run(main)
