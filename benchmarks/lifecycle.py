@@ -14,7 +14,8 @@ from asupervisor.remote import RemoteRuntimeService
 from benchmarks.prepare import AT_A_TIME, container_config, ensure_image, new_run, pod_config, removing
 
 _TIMEOUT_S = 120.0
-_GRACE_S = 10
+# kubelet's least; a container that is stopped before its shell has set the trap takes all of it.
+_GRACE_S = 2
 Result = TypeVar("Result")
 
 STEPS = (
