@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 Answer = tuple[int, Any]
-"""HTTP status, and an object to send as JSON or bytes to send as they are."""
+"""HTTP status, and an object to send as JSON, bytes to send as they are, or a generator of chunks to send as they come."""
 
 
 class FakeEngine:
@@ -26,6 +26,7 @@ class FakeEngine:
         containers: inspect documents by id.
         answers: overrides by ``METHOD path`` (below the version): called in the request's own thread, so it may block.
         requests: every request so far, as ``METHOD path``.
+        queries: their query strings.
     """
 
     def __init__(self, path: Path, api_version: str = "1.41") -> None:
@@ -37,6 +38,7 @@ class FakeEngine:
         self.images: list[dict[str, Any]] = []
         self.answers: dict[str, Callable[[], Answer]] = {}
         self.requests: list[str] = []
+        self.queries: list[str] = []
         self._streams: list[Any] = []
         self._closing = threading.Event()
         self._changed = threading.Condition()
@@ -123,10 +125,14 @@ class FakeEngine:
             parts = parts[1:]
         name = f"{method} /{'/'.join(parts)}"
         self.requests.append(name)
+        self.queries.append(urlsplit(handler.path).query)
         if name == "GET /events":
             self._events(handler)
             return
         status, body = self.answers[name]() if name in self.answers else self._answer(method, parts)
+        if isinstance(body, Generator):
+            self._chunks(handler, body)
+            return
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json" if not isinstance(body, bytes) or name != "GET /_ping" else "text/plain")
@@ -152,6 +158,15 @@ class FakeEngine:
             case ("GET", "images", "json"):
                 return 200, self.images
         return 404, {"message": f"no such thing: {method} {parts}"}
+
+    def _chunks(self, handler: BaseHTTPRequestHandler, chunks: Generator[bytes, None, None]) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for chunk in chunks:
+            handler.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+            handler.wfile.flush()
+        handler.wfile.write(b"0\r\n\r\n")
 
     def _events(self, handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
