@@ -7,6 +7,7 @@ network namespace of their own, and removes both.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from pathlib import Path
@@ -21,8 +22,14 @@ from tests.harness.namespace import leave_the_network
 from tests.harness.service import Service
 
 
+def whole_cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used, ended threads included, to a tick (/proc/<pid>/stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def cpu_s(pid: int) -> float:
-    """CPU seconds that a process' threads have used, to the nanosecond (/proc/<pid>/task/<tid>/schedstat)."""
+    """CPU seconds that a process' living threads have used, to the nanosecond (/proc/<pid>/task/<tid>/schedstat)."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
@@ -86,16 +93,16 @@ async def measure(endpoint: str, pid: int, seconds: float, watch_s: float) -> No
                 f"16 callers: {done / seconds:.0f} calls/s at {used / seconds * 100:.0f} % of a core",
                 flush=True,
             )
-        before = cpu_s(pid)
+        before = whole_cpu_s(pid)
         await anyio.sleep(watch_s)
-        idle = cpu_s(pid) - before
-        call, before = channel.unary_unary("/runtime.v1.RuntimeService/ListContainerStats"), cpu_s(pid)
+        idle = whole_cpu_s(pid) - before
+        call, before = channel.unary_unary("/runtime.v1.RuntimeService/ListContainerStats"), whole_cpu_s(pid)
         end = time.monotonic() + watch_s
         while time.monotonic() < end:
             await call(b"")
             await anyio.sleep(10.0)
         watched = time.monotonic() - end + watch_s
-        called = (cpu_s(pid) - before) * watch_s / watched
+        called = (whole_cpu_s(pid) - before) * watch_s / watched
         print(
             f"CPU of the service in {watch_s:.0f} s: {idle / watch_s * 100:.2f} % of a core idle, "
             f"{called / watch_s * 100:.2f} % with ListContainerStats every 10 s"
