@@ -78,7 +78,7 @@ class ChannelSession:
         readable: Iterable[int],
         writable: Iterable[int],
         client: bool = False,
-        buffer_bytes: int = 256 * 1024,
+        buffer_bytes: int = 128 * 1024,
     ) -> None:
         self.websocket = websocket
         self.protocol = protocol

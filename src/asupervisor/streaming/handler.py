@@ -11,18 +11,21 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from asupervisor.errors import NotFound
 from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
 from asupervisor.streaming.endpoint import half_close
 from asupervisor.streaming.http import HttpConnection, HttpRequest, websocket_answer
+from asupervisor.streaming.memory import RUSH, give_back
 from asupervisor.streaming.multiplex import SpdySession
 from asupervisor.streaming.negotiation import PROTOCOL_HEADER, Choice, Refused, choose_spdy, choose_websocket
 from asupervisor.streaming.requests import PortForwardRequest, Request
 from asupervisor.streaming.session import check_ports, serve_channels, serve_spdy
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.tokens import TokenCache
+from asupervisor.streaming.turns import turns
 from asupervisor.streaming.websocket import WebSocket, WebSocketByteStream
 
 _access = logging.getLogger("asupervisor.streaming.access")
@@ -69,6 +72,7 @@ class StreamHandler:
         self._visits: set[Visit] = set()
         self._closing = False
         self._left = anyio.Event()
+        self._peak = 0
 
     @property
     def active(self) -> int:
@@ -85,6 +89,7 @@ class StreamHandler:
         """
         visit = Visit(peer or _address(stream), started=anyio.current_time())
         self._visits.add(visit)
+        self._peak = max(self._peak, len(self._visits))
         try:
             with visit.scope:
                 await self._serve(stream, received, visit)
@@ -104,6 +109,10 @@ class StreamHandler:
                 visit.peer, visit.method, visit.verb, visit.status, visit.protocol or "binary", visit.subject,
                 visit.outcome, anyio.current_time() - visit.started,
             )  # fmt: skip
+            if not self._visits and self._peak >= RUSH:
+                self._peak = 0
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(give_back)
 
     def resume(self) -> None:
         """Take connections again after :meth:`drain`."""
@@ -129,6 +138,7 @@ class StreamHandler:
             await self._left.wait()
 
     async def _serve(self, stream: anyio.abc.ByteStream, received: bytes, visit: Visit) -> None:
+        await turns().take()
         http = HttpConnection(stream, received)
         try:
             try:
@@ -139,6 +149,7 @@ class StreamHandler:
             if request is None:
                 visit.outcome = "no request"
                 return
+            await turns().take()
             visit.method = request.method
             wanted = self._route(request, visit)
             choice, answer = _negotiate(request, wanted)

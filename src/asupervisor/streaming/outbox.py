@@ -16,7 +16,7 @@ class Outbox:
         high_water: bytes that may wait before :meth:`room` makes writers wait.
     """
 
-    def __init__(self, stream: anyio.abc.ByteSendStream, high_water: int = 256 * 1024) -> None:
+    def __init__(self, stream: anyio.abc.ByteSendStream, high_water: int = 64 * 1024) -> None:
         self._stream = stream
         self._high_water = high_water
         self._waiting: list[bytes] = []

@@ -65,6 +65,8 @@ async def serve_command(streams: CommandStreams, request: ExecRequest | AttachRe
 
 
 async def _run(streams: CommandStreams, request: ExecRequest | AttachRequest, backend: Backend, settings: Settings) -> int:
+    turn = turns()
+    await turn.take()
     opened = backend.exec(request) if isinstance(request, ExecRequest) else backend.attach(request)
     async with opened as process:
         exit_code: int | None = None
@@ -75,6 +77,7 @@ async def _run(streams: CommandStreams, request: ExecRequest | AttachRequest, ba
                 if streams.resize is not None:
                     companions.start_soon(_pump_sizes, streams.resize, process)
                 await _pump_output(streams, process)
+                await turn.take()
                 exit_code = await process.wait()
         finally:
             if exit_code is None:

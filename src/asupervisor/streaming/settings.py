@@ -30,5 +30,5 @@ class Settings:
     kill_timeout_s: float = 10.0
     farewell_timeout_s: float = 2.0
     forwards: int = 512
-    buffer_bytes: int = 256 * 1024
+    buffer_bytes: int = 128 * 1024
     spdy: spdy.Limits = field(default_factory=spdy.Limits)

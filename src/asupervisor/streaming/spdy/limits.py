@@ -31,8 +31,8 @@ class Limits:
     control_frame_bytes: int = 32 * 1024
     header_bytes: int = 32 * 1024
     headers: int = 64
-    stream_window: int = 256 * 1024
-    session_window: int = 4 * 1024 * 1024
+    stream_window: int = 128 * 1024
+    session_window: int = 2 * 1024 * 1024
     pings: int = 16
 
 
