@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import grpc.aio
 import pytest
 
@@ -149,3 +150,28 @@ def test_a_stop_ends_the_subscription_and_does_not_wait_for_it(engine: Engine) -
 
     anyio.run(main)
     assert running.stop() == 0
+
+
+def test_what_happened_while_the_engine_was_away_is_told(play: Callable[[Scenario], None], service: Service, engine: Engine) -> None:
+    async def scenario(runtime: RemoteRuntimeService) -> None:
+        config = pod_config()
+        sandbox_id = await runtime.run_pod_sandbox(config)
+        container_id = await run_container(runtime, sandbox_id, config, "exec sleep 1000")
+        stopped: set[str] = set()
+
+        async def follow() -> None:
+            async with aclosing(runtime.get_container_events()) as events:
+                async for event in events:
+                    assert event.container_event_type == STOPPED
+                    stopped.add(event.container_id)
+                    if stopped == {sandbox_id, container_id}:
+                        return
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            await until(lambda: subscribers(service) == 1)
+            # An engine that comes back without live-restore ends what it finds running, before anybody can subscribe.
+            await anyio.to_thread.run_sync(engine.signal, signal.SIGKILL)
+            await anyio.to_thread.run_sync(engine.start)
+
+    play(scenario)
