@@ -26,7 +26,10 @@ async def test_a_container_is_created_runs_ends_and_is_removed(node: Node, pod: 
     await node.runtime.start_container(container_id)
     ended = await pod.ended(container_id)
     assert (ended.exit_code, ended.reason) == (0, "Completed")
-    assert ended.created_at <= ended.started_at <= ended.finished_at <= time.time_ns() + 2_000_000_000
+    assert ended.created_at <= ended.started_at
+    # containerd writes the start down after it happened: of a short life it can come after the end.
+    assert ended.started_at <= ended.finished_at or not node.is_docker
+    assert 0 < ended.finished_at <= time.time_ns() + 2_000_000_000
     assert ended.created_at == created.created_at
     await node.runtime.remove_container(container_id)
     with node.refused(NotFound, container_id):
@@ -202,18 +205,30 @@ async def test_log_path_is_told_as_the_whole_path(node: Node) -> None:
         assert (await pod.status(container_id)).log_path == f"{directory}/main/0.log"
 
 
+async def test_the_log_file_is_there_when_the_start_is_answered(node: Node) -> None:
+    directory = f"{node.log_root}/{unique('logs')}"
+    os.makedirs(directory)
+    async with node.pod(log_directory=directory) as pod:
+        for number in range(3):
+            container_id = await pod.create(("true",), log_path=f"{number}.log")
+            assert not os.path.exists(f"{directory}/{number}.log")
+            await node.runtime.start_container(container_id)
+            assert os.path.exists(f"{directory}/{number}.log")
+
+
 async def test_the_image_of_a_container_is_the_same_in_every_call(node: Node, pod: Pod) -> None:
     container_id = await pod.create()
     status = await pod.status(container_id)
     item = (await node.runtime.list_containers(cri.ContainerFilter(id=container_id)))[0]
     image_id = await node.images.pull_image(node.names.busybox)
-    assert item.image_id == status.image_id == image_id
+    assert status.image_id == image_id or (not status.image_id and not node.is_docker)
+    assert item.image_id == image_id or (not item.image_id and not node.is_docker)
     assert (await node.images.image_status(node.names.busybox)).image.id == image_id
     assert status.image_ref
     config = pod.container_config(image=image_id)
     config.image.user_specified_image = "as/the/manifest:has-it"
     by_id = await pod.status(await node.runtime.create_container(pod.id, config, pod.config))
-    assert by_id.image_id == image_id
+    assert by_id.image_id == status.image_id
     assert by_id.image.user_specified_image == "as/the/manifest:has-it"
 
 
@@ -338,6 +353,7 @@ async def test_calls_about_what_is_not_there_say_not_found(node: Node, pod: Pod)
 
 
 async def test_a_container_without_name_or_image_is_refused(node: Node, pod: Pod) -> None:
+    node.only_docker("containerd takes either")
     nameless = pod.container_config()
     nameless.metadata.Clear()
     with node.refused(InvalidArgument, "name"):

@@ -65,10 +65,12 @@ async def test_an_image_that_is_not_there_is_an_empty_answer(node: Node) -> None
     for name in ("localhost/no/such:image", "sha256:" + "a" * 64, f"localhost/no/such@sha256:{'b' * 64}"):
         assert await _absent(node, name)
         await node.images.remove_image(name)
-        assert await node.images.list_images(cri.ImageFilter(image=cri.ImageSpec(image=name))) == []
+        if node.is_docker:
+            assert await node.images.list_images(cri.ImageFilter(image=cri.ImageSpec(image=name))) == []
 
 
 async def test_list_is_filtered_by_reference(node: Node) -> None:
+    node.only_docker("containerd passes over the filter")
     wanted = cri.ImageFilter(image=cri.ImageSpec(image=node.names.busybox))
     assert [node.names.busybox in entry.repo_tags for entry in await node.images.list_images(wanted)] == [True]
     assert len(await node.images.list_images(wanted, stream=True)) == 1
@@ -181,7 +183,7 @@ async def test_a_password_opens_a_registry_in_each_form(node: Node, form: str) -
     login = {
         "username": cri.AuthConfig(username=USERNAME, password=PASSWORD),
         "auth": cri.AuthConfig(auth=_basic()),
-        "auth with server address": cri.AuthConfig(auth=_basic(), server_address=node.registry.guarded),
+        "auth with server address": cri.AuthConfig(auth=_basic(), server_address=f"http://{node.registry.guarded}"),
     }[form]
     assert await node.images.pull_image(guarded, login) == image.id
     await node.images.remove_image(image.id)
@@ -215,6 +217,7 @@ async def test_identity_token_and_registry_token(node: Node) -> None:
 
 
 async def test_auth_that_is_no_base64_is_refused(node: Node) -> None:
+    node.only_docker("containerd reads it when the registry asks")
     reference, _ = _fresh(node)
     with node.refused(InvalidArgument, "base64"):
         await node.images.pull_image(reference, cri.AuthConfig(auth="%%%"))
@@ -256,13 +259,15 @@ async def test_pulls_of_one_reference_at_once_are_joined(node: Node, slow: Stall
     async def pull() -> None:
         ids.append(await node.images.pull_image(slow.name))
 
+    node.only_docker("containerd takes no registry on loopback for granted that has no API version header")
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(pull)
         assert await anyio.to_thread.run_sync(slow.stalled.wait, 20)
         slow.release.set()
     assert ids == [slow.image.id] * 3
-    assert slow.layer_requests == 1
+    if node.is_docker:
+        assert slow.layer_requests == 1
     await node.images.remove_image(slow.image.id)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.errors import InvalidArgument, NotFound
+from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Unimplemented
 from asupervisor.proto import cri
 from tests.conformance.node import Node, Pod, unique
 
@@ -117,7 +117,7 @@ async def test_no_container_is_created_in_a_stopped_sandbox(node: Node) -> None:
     node.only_docker("containerd creates it all the same")
     async with node.pod() as pod:
         await node.runtime.stop_pod_sandbox(pod.id)
-        with node.refused(Exception, "not ready"):  # type: ignore[arg-type]
+        with node.refused(FailedPrecondition, "not ready"):
             await pod.create()
 
 
@@ -221,7 +221,10 @@ async def test_resources_and_overhead_are_kept_and_can_be_changed(node: Node) ->
     linux = cri.LinuxPodSandboxConfig(resources=resources, overhead=overhead)
     async with node.pod(linux=linux) as pod:
         changed = cri.LinuxContainerResources(cpu_shares=1024, memory_limit_in_bytes=512 << 20)
-        await node.runtime.update_pod_sandbox_resources(pod.id, resources=changed)
+        try:
+            await node.runtime.update_pod_sandbox_resources(pod.id, resources=changed)
+        except Unimplemented:
+            assert not node.is_docker
         assert (await node.runtime.pod_sandbox_status(pod.id)).status.state == cri.SANDBOX_READY
         if node.is_docker:
             info = json.loads((await node.runtime.pod_sandbox_status(pod.id, verbose=True)).info["info"])

@@ -234,7 +234,8 @@ class FileFollower:
 
     def _open(self, path: str) -> Target:
         target = Target(path)
-        if target.created:
+        # An empty one was made for us when the container was started: all that it will hold is ours too.
+        if target.created or not target.size():
             self._made_inode = target.inode
         return target
 

@@ -11,6 +11,7 @@ from asupervisor.dockershim.cgroup_files import write_cgroup_files
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError
+from asupervisor.logs.target import Target
 from asupervisor.proto import cri
 from asupervisor.translate.cgroup_files import CgroupSettings
 
@@ -33,6 +34,8 @@ async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri
         if now.status.state != cri.CONTAINER_CREATED:
             state = cri.ContainerState.Name(now.status.state)
             raise FailedPrecondition(f"container {record.id[:12]} is in state {state} and cannot be started", subject=record.id)
+        if record.log_path and shim.config.container_log_format == "cri":
+            await anyio.to_thread.run_sync(_make_log_file, record.log_path, record.id)
         try:
             await shim.engine.containers.start(record.id)
         except ServiceError as error:
@@ -51,6 +54,14 @@ async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri
 
     await shim.operations.run(record.engine_name or record.id, "StartContainer", work)
     return cri.StartContainerResponse()
+
+
+def _make_log_file(path: str, container_id: str) -> None:
+    """Have the log file there before the first line is: who asked for the start may open it as soon as that is answered."""
+    try:
+        Target(path).close()
+    except OSError as error:
+        raise FailedPrecondition(f"container {container_id[:12]}: its log file {path} cannot be made: {error}") from error
 
 
 async def _limit(shim: Shim, container_id: str) -> None:
