@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 
+from asupervisor.errors import Unavailable
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
@@ -27,6 +28,18 @@ _WRITER = (
     'trap \'exit 0\' TERM; exec awk \'BEGIN { p = sprintf("%150s", ""); gsub(/ /, "x", p); '
     'while (1) { for (i = 0; i < 120; i++) print n++ " " p; fflush(); system("usleep 8000") } }\''
 )
+
+
+async def stopped(runtime: RemoteRuntimeService, container_id: str) -> None:
+    """Stop it, as soon as the connection is there again after the last kill."""
+    with anyio.fail_after(30):
+        while True:
+            try:
+                await runtime.stop_container(container_id, 5)
+            except Unavailable:
+                await anyio.sleep(0.1)
+            else:
+                return
 
 
 def test_every_number_once_and_in_order(engine: Engine, tmp_path: Path) -> None:
@@ -76,7 +89,7 @@ def test_every_number_once_and_in_order(engine: Engine, tmp_path: Path) -> None:
                 await anyio.sleep(_TICK_S)
             last = rotation.next_number
             await until(lambda: log.exists() and len(lines_of(log)) > 0, "the writer still writes")
-            await runtime.stop_container(container_id, 5)
+            await stopped(runtime, container_id)
             rotation.check_rest()
             print(
                 f"\n{tick} rounds, {rotation.rotations} rotations, {rotation.failures} failed ones, {kills}, {rotation.next_number} lines"

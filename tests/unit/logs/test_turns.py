@@ -10,7 +10,7 @@ import pytest
 from asupervisor.logs import turns as turns_module
 from asupervisor.logs.follower import FileFollower
 from asupervisor.logs.turns import TURN_BYTES, Entry, Turns
-from tests.harness.engine_log import EngineLog
+from tests.harness.engine_log import EngineLog, engine_line, engine_time
 
 _BOOT = b"1" * 16
 
@@ -76,9 +76,9 @@ def test_without_inotify_files_are_polled(rig: Rig, monkeypatch: pytest.MonkeyPa
 def test_a_quiet_log_does_not_wait_for_floods(rig: Rig) -> None:
     rig.turns.start()
     floods = [rig.log(f"flood{number}") for number in range(8)]
+    line = engine_line(b"x" * 1000 + b"\n", engine_time(1))
     for log, _ in floods:
-        for _ in range(8 * TURN_BYTES // 1100):
-            log.write(b"x" * 1000 + b"\n")
+        log.write_raw(line * (4 * TURN_BYTES // len(line)))
     rig.turns.run()
     quiet, _ = rig.log("quiet")
     quiet.write(b"one\n")
