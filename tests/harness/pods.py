@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -35,8 +36,13 @@ def container_config(name: str = "main", command: tuple[str, ...] = SLEEPER, **c
 
 
 def run(scenario: Callable[[], Any], uvloop: bool = True) -> None:
-    """Run a coroutine function to its end on the loop that the service runs on."""
-    anyio.run(scenario, backend_options={"use_uvloop": uvloop})
+    """Run a coroutine function to its end on the loop that the service runs on; it must leave no task behind."""
+
+    async def main() -> None:
+        await scenario()
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left", timeout_s=5)
+
+    anyio.run(main, backend_options={"use_uvloop": uvloop})
 
 
 async def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
