@@ -148,22 +148,11 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                         f"the answer of {name} has {len(answer)} bytes, more than {MAXIMUM_MESSAGE_BYTES}; use its Stream form"
                     )
                 return answer
-            except ServiceError as error:
-                code = error.code
-                _log_failure(self._shim, name, error)
-                await context.abort(_CODES[code], error.message)
-            except asyncio.CancelledError:
-                # Deadline, disconnect and our own stop look alike here; only in the last case is somebody still listening.
-                code = "CANCELLED"
-                if self._stopping:
-                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the service stopped before the call ended")
-                raise
-            except Exception as error:
-                code = "INTERNAL"
-                _logger.exception("%s failed by a defect of this service", name)
-                await context.abort(
-                    grpc.StatusCode.INTERNAL, f"{name} failed by a defect of this service ({type(error).__name__}); see its log"
-                )
+            except (Exception, asyncio.CancelledError) as error:
+                code, words = self._failure(name, error)
+                if words is None:
+                    raise
+                await context.abort(_CODES[code], words)
             finally:
                 figures.end(now() - started, code)
                 self._leave()
@@ -194,27 +183,28 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                     raise InvalidArgument(f"{name}: the request is no {method.request_type.DESCRIPTOR.name}") from error
                 async for answer in verb(self._shim, message):
                     yield answer.SerializeToString() if isinstance(answer, Message) else answer
-            except ServiceError as error:
-                code = error.code
-                _log_failure(self._shim, name, error)
-                await context.abort(_CODES[code], error.message)
-            except asyncio.CancelledError:
-                code = "CANCELLED"
-                if self._stopping:
-                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the service stopped before the stream ended")
-                raise
-            except Exception as error:
-                code = "INTERNAL"
-                _logger.exception("%s failed by a defect of this service", name)
-                await context.abort(
-                    grpc.StatusCode.INTERNAL, f"{name} failed by a defect of this service ({type(error).__name__}); see its log"
-                )
+            except (Exception, asyncio.CancelledError) as error:
+                code, words = self._failure(name, error)
+                if words is None:
+                    raise
+                await context.abort(_CODES[code], words)
             finally:
                 figures.end(time.monotonic() - started, code)
                 self._waiting.discard(task)
                 self._leave()
 
         return handler
+
+    def _failure(self, name: str, error: BaseException) -> tuple[str, str | None]:
+        """The status code of a failed call, and the words to send with it; None where nobody listens any more."""
+        if isinstance(error, ServiceError):
+            _log_failure(self._shim, name, error)
+            return error.code, error.message
+        if isinstance(error, asyncio.CancelledError):
+            # Deadline, disconnect and our own stop look alike here; only in the last case is somebody still listening.
+            return ("UNAVAILABLE", f"the service stopped before {name} ended") if self._stopping else ("CANCELLED", None)
+        _logger.error("%s failed by a defect of this service", name, exc_info=error)
+        return "INTERNAL", f"{name} failed by a defect of this service ({type(error).__name__}); see its log"
 
     def _leave(self) -> None:
         self.in_flight -= 1

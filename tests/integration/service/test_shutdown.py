@@ -115,7 +115,7 @@ def test_calls_that_take_too_long_are_cut_off_with_unavailable(engine: Engine, d
                     service.process.send_signal(signal.SIGTERM)
                 assert await anyio.to_thread.run_sync(service.process.wait, 30) == 0
             assert [error.code for error in cut_off] == ["UNAVAILABLE"]
-            assert "stopped before the call ended" in str(cut_off[0])
+            assert "the service stopped before" in str(cut_off[0])
             assert not service.socket.exists()
 
             def commands() -> list[str]:
