@@ -98,7 +98,7 @@ def _carry(sender: _End, receiver: _End, cuts: list[int]) -> None:
         receiver.take(receiver.connection.receive_data(piece))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ACTIONS, st.booleans())
 def test_two_ends_agree_on_every_stream(actions: list[tuple[str, int, int, int, list[int]]], flow_control: bool) -> None:
     limits = spdy.Limits(stream_window=6000, session_window=70_000, streams=200)

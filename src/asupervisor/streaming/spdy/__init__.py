@@ -5,7 +5,7 @@ is left out here too: a peer that tries is answered by the protocol's own error.
 """
 
 from asupervisor.streaming.spdy.codes import GoAwayStatus, ResetCode
-from asupervisor.streaming.spdy.connection import Connection, Role
+from asupervisor.streaming.spdy.connection import Connection
 from asupervisor.streaming.spdy.events import (
     DataReceived,
     Event,
@@ -18,6 +18,7 @@ from asupervisor.streaming.spdy.events import (
     WindowOpened,
 )
 from asupervisor.streaming.spdy.limits import Limits, LocalProtocolError, RemoteProtocolError
+from asupervisor.streaming.spdy.record import Role
 
 __all__ = [
     "Connection",

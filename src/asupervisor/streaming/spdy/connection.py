@@ -10,7 +10,6 @@ side sends without a window, and the driver bounds what it receives by not readi
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 
 from asupervisor.streaming.spdy import frames
 from asupervisor.streaming.spdy.codes import (
@@ -34,24 +33,8 @@ from asupervisor.streaming.spdy.events import (
 )
 from asupervisor.streaming.spdy.headers import HeaderDecoder, HeaderEncoder, Headers, MalformedHeaders
 from asupervisor.streaming.spdy.limits import DEFAULT_WINDOW, MAX_WINDOW, Limits, LocalProtocolError, RemoteProtocolError
+from asupervisor.streaming.spdy.record import Role, StreamRecord
 from asupervisor.streaming.spdy.states import TRANSITIONS, VIOLATIONS, Action, State
-
-
-class Role(Enum):
-    """Which end: a client's streams and pings are odd, a server's even."""
-
-    CLIENT = 1
-    SERVER = 2
-
-
-class _Stream:
-    __slots__ = ("read_bytes", "receive_window", "send_window", "state")
-
-    def __init__(self, state: State, send_window: int, receive_window: int) -> None:
-        self.state = state
-        self.send_window = send_window
-        self.receive_window = receive_window
-        self.read_bytes = 0
 
 
 class Connection:
@@ -72,7 +55,7 @@ class Connection:
         self._next_stream = self._next_ping = role.value
         self._last_peer_stream = 0
         self._peer_streams = 0
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, StreamRecord] = {}
         self._pings: set[int] = set()
         self._parser = frames.FrameParser(self.limits.control_frame_bytes)
         self._encoder = HeaderEncoder()
@@ -135,7 +118,7 @@ class Connection:
         stream_id = self._next_stream
         self._next_stream += 2
         state = State.SYN_SENT_FIN if fin else State.SYN_SENT
-        self._streams[stream_id] = _Stream(state, self._initial_send, self._initial_receive)
+        self._streams[stream_id] = StreamRecord(state, self._initial_send, self._initial_receive)
         self._out.append(frames.syn_stream(stream_id, self._encoder.encode(headers), FLAG_FIN if fin else 0))
         return stream_id
 
@@ -278,7 +261,7 @@ class Connection:
         if one_way and frame.fin:
             return  # closed both ways as it opens
         state = State.HALF_CLOSED_LOCAL if one_way else State.SYN_RECEIVED_FIN if frame.fin else State.SYN_RECEIVED
-        self._streams[stream_id] = _Stream(state, self._initial_send, self._initial_receive)
+        self._streams[stream_id] = StreamRecord(state, self._initial_send, self._initial_receive)
         self._peer_streams += 1
         events.append(StreamOpened(stream_id, headers, frame.fin, one_way))
 
@@ -372,7 +355,7 @@ class Connection:
         """Whether a stream of that id was ever open."""
         return 0 < stream_id < self._next_stream if stream_id % 2 == self._parity else 0 < stream_id <= self._last_peer_stream
 
-    def _need(self, stream_id: int) -> _Stream:
+    def _need(self, stream_id: int) -> StreamRecord:
         stream = self._streams.get(stream_id)
         if stream is None:
             raise LocalProtocolError(f"stream {stream_id} is closed")
@@ -385,7 +368,7 @@ class Connection:
             raise LocalProtocolError(f"{action.name} on stream {stream_id} in state {stream.state.name}")
         self._move(stream_id, stream, state)
 
-    def _violation(self, stream_id: int, stream: _Stream, action: Action) -> ResetCode | None:
+    def _violation(self, stream_id: int, stream: StreamRecord, action: Action) -> ResetCode | None:
         """Do what the peer did, or tell the code that answers it if the state forbids it."""
         state = TRANSITIONS.get((stream.state, action))
         if state is None:
@@ -393,7 +376,7 @@ class Connection:
         self._move(stream_id, stream, state)
         return None
 
-    def _move(self, stream_id: int, stream: _Stream, state: State) -> None:
+    def _move(self, stream_id: int, stream: StreamRecord, state: State) -> None:
         stream.state = state
         if state is State.CLOSED:
             self._close(stream_id)
