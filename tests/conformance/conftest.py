@@ -25,9 +25,9 @@ _GROUP = b"root:x:0:\napp:x:1000:\nwww:x:1003:\nimagegroup:x:50000:app\nnogroup:
 _FILES = {"etc/passwd": _PASSWD, "etc/group": _GROUP}
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def portal() -> Iterator[BlockingPortal]:
-    """The event loop of the whole session, so that the clients outlive a test."""
+    """The event loop of all these tests, so that the clients outlive a test."""
     with start_blocking_portal("asyncio") as running:
         yield running
 
@@ -55,7 +55,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def registry() -> Iterator[Registry]:
     """A registry on loopback."""
     running = Registry()
@@ -66,7 +66,7 @@ def registry() -> Iterator[Registry]:
         running.destroy()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def names(registry: Registry) -> Images:
     """The images, pushed."""
 
@@ -86,9 +86,9 @@ def names(registry: Registry) -> Images:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cri_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of the runtime under test."""
+    """Of the runtime under test; gone with the last test of this package, since two services on one engine both write its logs."""
     given = request.config.getoption("--cri-endpoint")
     if given:
         yield given
@@ -111,7 +111,7 @@ async def _connected(endpoint: str, registry: Registry, names: Images, logs: str
         yield node
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def node(
     portal: BlockingPortal, cri_endpoint: str, registry: Registry, names: Images, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Node]:
