@@ -54,6 +54,6 @@ def container_subject(record: ContainerRecord) -> ContainerSubject:
         attributes=cri.ContainerAttributes(id=record.id, metadata=status.metadata, labels=status.labels, annotations=status.annotations),
         started_at_ns=status.started_at,
         name=record.engine_name,
-        image=record.image_name,
+        image=status.image.user_specified_image or status.image.image or record.image_name,
         writable_layer=record.upper_dir,
     )
