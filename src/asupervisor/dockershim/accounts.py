@@ -9,13 +9,21 @@ import anyio
 
 from asupervisor.dockershim.operations import Operations
 from asupervisor.engine.client import EngineClient
+from asupervisor.engine.session import Document
 from asupervisor.errors import AlreadyExists, NotFound, ServiceError
 from asupervisor.translate.accounts import Accounts, parse_accounts
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
 _REMEMBERED = 256
+_NAME = "asupervisor-accounts-"
+"""Beginning of the names of the containers made for readings."""
 _LABEL = "io.asupervisor.temporary"
 _CLEANUP_DEADLINE_S = 30.0
+
+
+def is_leftover(summary: Document) -> bool:
+    """Whether a container, as the engine lists it, was made for a reading by a process that was killed in the middle of it."""
+    return any(name.startswith(f"/{_NAME}") for name in summary.get("Names") or [])
 
 
 class ImageAccounts:
@@ -69,7 +77,7 @@ class ImageAccounts:
             await self._operations.run(f"accounts of {image_id}", "clear", work)
 
     async def _read(self, image_id: str) -> Accounts:
-        name = f"asupervisor-accounts-{image_id.removeprefix('sha256:')[:32]}"
+        name = f"{_NAME}{image_id.removeprefix('sha256:')[:32]}"
         body = {
             "Image": image_id,
             "Cmd": ["none"],

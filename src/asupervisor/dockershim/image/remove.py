@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from asupervisor.dockershim.accounts import is_leftover
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound
 from asupervisor.proto import cri
@@ -27,6 +28,9 @@ async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.Remov
     async def work() -> None:
         # Asked first, so that an image in use keeps all of its names.
         users = [user for user in await shim.engine.containers.list_using(record.id) if user["ImageID"] == record.id]
+        for leftover in filter(is_leftover, users):
+            await shim.engine.containers.remove(str(leftover["Id"]), force=True)
+        users = [user for user in users if not is_leftover(user)]
         if users:
             names = ", ".join(str(user["Id"])[:12] for user in users[:5])
             raise FailedPrecondition(f"image {request.image.image} is used by container {names}", subject=record.id)
