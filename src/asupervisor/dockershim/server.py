@@ -22,7 +22,7 @@ from asupervisor.errors import AlreadyExists, ConfigError, FailedPrecondition
 _logger = logging.getLogger("asupervisor.dockershim.server")
 _SOCKET_UMASK = 0o117
 _LONGEST_PATH = 107
-_LAST_WORDS_S = 5.0
+_LAST_WORDS_S = 8.0
 
 SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
