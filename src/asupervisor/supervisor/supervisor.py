@@ -1,6 +1,6 @@
 """The composition root: the nesting of the scopes below is the order of the start, and read upwards, of the stop.
 
-task group → engine client → probe → node state and its feed → pod network → streaming → verbs → CRI server → remote services
+observability → socket path → engine → task group: pod network, streaming, CRI server, stats, logs, node state, probe → remote services
 """
 
 from __future__ import annotations
