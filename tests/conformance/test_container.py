@@ -210,7 +210,7 @@ async def test_the_log_file_is_there_when_the_start_is_answered(node: Node) -> N
     os.makedirs(directory)
     async with node.pod(log_directory=directory) as pod:
         for number in range(3):
-            container_id = await pod.create(("true",), log_path=f"{number}.log")
+            container_id = await pod.create(log_path=f"{number}.log")
             assert not os.path.exists(f"{directory}/{number}.log")
             await node.runtime.start_container(container_id)
             assert os.path.exists(f"{directory}/{number}.log")
