@@ -185,7 +185,7 @@ async def _watch(endpoint: str, when: str) -> None:
             with anyio.CancelScope(shield=True):
                 process.terminate()
                 assert process.stdout is not None
-                print(f"ListContainers {when}, {(await process.stdout.receive()).decode()}", end="", flush=True)
+                print(f"ListContainers {when}, {(await process.stdout.receive()).decode().rstrip()}", flush=True)
                 await process.wait()
 
 
@@ -236,7 +236,7 @@ async def run(endpoint: str, sessions: int, image: str) -> None:
             await alone(target)
             before, memory = held(target), Memory.of(target.pids)
             await many(target, sessions)
-            with anyio.move_on_after(25):  # idle connections to the engine are kept for 15 s
+            with anyio.move_on_after(25):  # the pool of connections to the engine shrinks slowly, to some twenty
                 while held(target) > before:  # noqa: ASYNC110
                     await anyio.sleep(0.1)
             print(f"descriptors, threads, processes of the service: {before} before, {held(target)} after")
