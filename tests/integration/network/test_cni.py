@@ -15,7 +15,10 @@ from asupervisor.network.cni.network import CniNetwork
 from asupervisor.network.plugin import PortMapping
 from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, pod, rules
 
-pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
+pytestmark = [
+    pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"),
+    pytest.mark.usefixtures("own_network"),
+]
 
 
 class Node:

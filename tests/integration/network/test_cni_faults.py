@@ -15,7 +15,10 @@ from asupervisor.network.plugin import PortMapping
 from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, pod, until
 from tests.integration.network.test_cni import Node
 
-pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
+pytestmark = [
+    pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"),
+    pytest.mark.usefixtures("own_network"),
+]
 
 # Chained behind the real ones: does on each command what the file of that name beside it says, and logs what it is told.
 FAULTY = r"""#!/bin/sh

@@ -19,7 +19,10 @@ from asupervisor.network.kubenet.network import KubenetNetwork
 from asupervisor.network.plugin import PortMapping
 from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, pod, rules, udp_round_trip, until
 
-pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
+pytestmark = [
+    pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"),
+    pytest.mark.usefixtures("own_network"),
+]
 
 CIDR = "10.88.0.0/24,fd88::/64"
 
