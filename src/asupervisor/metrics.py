@@ -10,7 +10,6 @@ Names: the engine's operations keep the names that dockershim gave them (``docke
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -148,26 +147,6 @@ class EngineFigures:
         self.errors += failed or timed_out
         self.timeouts += timed_out
         self.latency.observe(seconds)
-
-    @contextmanager
-    def measure(self) -> Iterator[None]:
-        """Count what the ``with`` block does: an exception is an error, :class:`DeadlineExceeded` a timeout as well.
-
-        A cancelled operation is counted by neither: nobody waited for its outcome.
-        """
-        start = time.perf_counter()
-        try:
-            yield
-        except DeadlineExceeded:
-            self.end(time.perf_counter() - start, timed_out=True)
-            raise
-        except Exception:
-            self.end(time.perf_counter() - start, failed=True)
-            raise
-        except BaseException:
-            self.end(time.perf_counter() - start)
-            raise
-        self.end(time.perf_counter() - start)
 
 
 class _Collected:

@@ -15,6 +15,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from asupervisor.errors import Internal, ServiceError, Unavailable
+from asupervisor.locks import KeyedLock
 
 _logger = logging.getLogger("asupervisor.dockershim.operations")
 
@@ -42,7 +43,7 @@ class Operations:
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
         self._running: dict[tuple[str, str], _Operation[Any]] = {}
-        self._locks: dict[str, tuple[anyio.Lock, int]] = {}
+        self._locks = KeyedLock()
         self._accepting = True
         self._idle = anyio.Event()
         self._idle.set()
@@ -78,10 +79,8 @@ class Operations:
         return operation.result  # type: ignore[return-value]
 
     async def _run(self, key: str, action: str, operation: _Operation[T], work: Callable[[], Awaitable[T]]) -> None:
-        lock, users = self._locks.get(key, (anyio.Lock(), 0))
-        self._locks[key] = (lock, users + 1)
         try:
-            async with lock:
+            async with self._locks.hold(key):
                 operation.result = await work()
         except ServiceError as error:
             operation.error = error
@@ -92,11 +91,6 @@ class Operations:
             operation.error = Unavailable(f"the service stopped during {action} of {key}", operation=action, subject=key)
             raise
         finally:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
             del self._running[key, action]
             operation.done.set()
             if not self._running:

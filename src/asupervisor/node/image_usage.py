@@ -52,7 +52,7 @@ class ImageUsage:
                 await self.measure()
             except (ServiceError, OSError) as error:
                 _logger.info("the use of the image file system is not known for now: %s", error)
-            except Exception:
+            except Exception:  # a figure that cannot be had must not end the group of tasks that runs the pods
                 _logger.exception("the use of the image file system could not be found")
             busy_s = time.monotonic() - started
             rest_s = min(_LONGEST_INTERVAL_S, busy_s / self._share)

@@ -100,7 +100,7 @@ class HttpServer:
                 await self._converse(stream)
             except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.ProtocolError, TimeoutError):
                 return
-            except Exception:
+            except Exception:  # what only observes must not end the group of tasks that runs the pods
                 _logger.exception("a connection for metrics failed by a defect of this service")
             finally:
                 self._slots.release()
@@ -125,7 +125,7 @@ class HttpServer:
         path = request.target.decode("ascii", "replace").partition("?")[0]
         try:
             return await self._handler(path)
-        except Exception:
+        except Exception:  # whoever asks is owed an answer, and the other pages go on
             _logger.exception("answering %s failed", path)
             return Answer(500, b"failed by a defect of this service; see its log\n")
 

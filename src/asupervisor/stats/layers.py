@@ -141,7 +141,7 @@ class WritableLayers:
             usage, worked_s = None, 0.0
             try:
                 usage, worked_s = await anyio.to_thread.run_sync(self._walk, layer.directory, self._stop, abandon_on_cancel=True)
-            except Exception:
+            except Exception:  # one layer whose size cannot be told must not end the walk of the others, nor what runs the pods
                 _logger.exception("the size of %s could not be found", layer.directory)
             finally:
                 self._stop.set()

@@ -179,7 +179,7 @@ class StreamingService:
             connection = await self._secure(stream)
             if connection is not None:
                 await self.handler.serve(connection)
-        except Exception:
+        except Exception:  # a client can break its own session, not the others in this group of tasks
             _log.exception("a streaming session failed")
         finally:
             slots.release()

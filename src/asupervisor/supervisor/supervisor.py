@@ -65,7 +65,7 @@ _CLEANUP_DEADLINE_S = 10.0
 _FIRST_SYNC_S = 5.0
 
 
-class _EngineMetrics:
+class _EngineOperations:
     """Counts the engine's operations, and makes spans of them where that is wanted."""
 
     def __init__(self, metrics: Metrics, tracing: Tracing | None) -> None:
@@ -221,7 +221,7 @@ class Supervisor:
             endpoint = (await stack.enter_async_context(managed_engine(root))).endpoint
         else:
             endpoint = resolve_endpoint(config.docker_endpoint)
-        engine = EngineClient(endpoint, config.runtime_request_timeout_s, _EngineMetrics(self.metrics, self._tracing))
+        engine = EngineClient(endpoint, config.runtime_request_timeout_s, _EngineOperations(self.metrics, self._tracing))
         await engine.open()
         stack.push_async_callback(_shielded, engine.close)
         tasks = await stack.enter_async_context(anyio.create_task_group())

@@ -170,8 +170,11 @@ def test_an_anyio_scope_around_a_call_catches_its_own_cancellation(engine: Engin
             with pytest.raises(TimeoutError), anyio.fail_after(0.05):
                 async for _ in supervisor.runtime.get_container_events():
                     pass
+            figures = supervisor.metrics.rpc("RunPodSandbox")
+            await until(lambda: figures.in_flight == 0, "the first call has ended")
+            # A bare task of asyncio: a host program need not know anyio, and its cancellation comes another way than a scope's.
             task = asyncio.create_task(supervisor.runtime.run_pod_sandbox(pod_config("scoped")))
-            await anyio.sleep(0.05)
+            await until(lambda: figures.in_flight == 1, "the call has arrived")
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

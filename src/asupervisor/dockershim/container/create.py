@@ -10,12 +10,11 @@ import anyio.to_thread
 
 from asupervisor.dockershim.cgroup_files import cgroup_features
 from asupervisor.dockershim.fields import sandbox_fields
+from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.profiles import read_profile
 from asupervisor.dockershim.rollback import Rollback
-from asupervisor.dockershim.sandbox.run import make_way
 from asupervisor.dockershim.shim import Shim
-from asupervisor.engine.session import Document
-from asupervisor.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import resolve_identity
@@ -81,7 +80,7 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
     )
     note_image_labels(body["Labels"], image.document)
     async with Rollback("CreateContainer", subject) as undo:
-        container_id = await _create_named(shim, name, body)
+        container_id = await create_named(shim, name, body)
         undo.push("show the container as it is", lambda: _show(shim, container_id))
         undo.push("remove the container", lambda: shim.engine.containers.remove(container_id, force=True))
         await shim.on_step("CreateContainer.created")
@@ -97,15 +96,6 @@ async def _show(shim: Shim, container_id: str) -> None:
     """Gone if it could be removed, visible if not; while the engine is away nobody can tell, and the next full reading will."""
     with contextlib.suppress(Unavailable):
         await shim.feed.refresh(container_id)
-
-
-async def _create_named(shim: Shim, name: str, body: Document) -> str:
-    try:
-        return await shim.engine.containers.create(name, body)
-    except AlreadyExists as conflict:
-        if await make_way(shim, name, conflict):
-            return await shim.engine.containers.create(name, body)
-        return await shim.engine.containers.create(f"{name}_{os.urandom(4).hex()}", body)
 
 
 def _target(shim: Shim, sandbox: SandboxRecord, options: cri.NamespaceOption, subject: str) -> str:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import anyio.to_thread
 
 from asupervisor.dockershim.fields import pod_fields
+from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.network import pod_network
 from asupervisor.dockershim.profiles import read_profile
 from asupervisor.dockershim.rollback import Rollback
-from asupervisor.dockershim.sandbox.teardown import release_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
-from asupervisor.errors import AlreadyExists, FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
+from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, Unavailable
 from asupervisor.proto import cri
-from asupervisor.translate.labels import TYPE_LABEL, note_image_labels
+from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.sandbox import (
     check_sandbox_config,
     pod_subject,
@@ -76,7 +75,7 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
         shim.network.check(pod_network("", config, netns=""))
     checkpoint = sandbox_checkpoint(config, handler)
     async with Rollback("RunPodSandbox", subject) as undo:
-        sandbox_id = await _create(shim, name, body)
+        sandbox_id = await create_named(shim, name, body)
         # Pushed first, so undone last: as long as it is there, what could not be undone stays visible and can be stopped again.
         undo.push("remove the checkpoint", lambda: _forget(shim, sandbox_id), only_if_clean=True)
         undo.push("show the sandbox as it is", lambda: _refresh(shim, sandbox_id))
@@ -115,41 +114,6 @@ async def _refresh(shim: Shim, sandbox_id: str) -> None:
 async def _forget(shim: Shim, sandbox_id: str) -> None:
     await shim.checkpoints.remove(sandbox_id)
     shim.feed.forget(sandbox_id)
-
-
-async def _create(shim: Shim, name: str, body: Document) -> str:
-    """Create the container; a dead holder of the name makes way, a living one is reported by its id."""
-    try:
-        return await shim.engine.containers.create(name, body)
-    except AlreadyExists as conflict:
-        if await make_way(shim, name, conflict):
-            return await shim.engine.containers.create(name, body)
-        # The engine still counts a name as taken that no container bears: the peers' way out is a seventh part.
-        return await shim.engine.containers.create(f"{name}_{os.urandom(4).hex()}", body)
-
-
-async def make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
-    """Remove the container that holds a name; False when nobody does.
-
-    Raises:
-        AlreadyExists: it runs, or it is not ours.
-    """
-    try:
-        holder = await shim.engine.containers.inspect(name)
-    except NotFound:
-        return False
-    holder_id = str(holder["Id"])
-    if TYPE_LABEL not in (holder["Config"].get("Labels") or {}):
-        raise AlreadyExists(f"the name {name} is held by container {holder_id[:12]}, which is not a pod's", subject=name) from conflict
-    record = shim.store.sandboxes.get(holder_id)  # type: ignore[call-overload]
-    if holder["State"].get("Running") and (record is None or record.ready):
-        raise AlreadyExists(f"the name {name} is held by container {holder_id[:12]}, which runs", subject=name) from conflict
-    if record is not None:
-        await release_network(shim, holder_id)
-        await shim.checkpoints.remove(holder_id)
-    await shim.engine.containers.remove(holder_id, force=record is not None)
-    shim.feed.forget(holder_id)
-    return True
 
 
 def _write_resolv_conf(document: Document, content: str, subject: str) -> None:

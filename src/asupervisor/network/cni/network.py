@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from asupervisor.config import NetworkConfig
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
+from asupervisor.locks import KeyedLock
 from asupervisor.network.bandwidth import pod_bandwidth
 from asupervisor.network.cni.arguments import INTERFACE, attachment_of
 from asupervisor.network.cni.attachments import Attachments
@@ -22,7 +23,7 @@ from asupervisor.network.cni.watch import DirectoryWatch
 from asupervisor.network.hostports.claims import HostPortClaims
 from asupervisor.network.plugin import NetworkStatus, PodNetwork
 from asupervisor.network.pod_cidr import PodCidr
-from asupervisor.network.serial import Gate, KeyedLock
+from asupervisor.network.serial import Gate
 from asupervisor.network.teardown import TearDowns
 
 log = logging.getLogger(__name__)

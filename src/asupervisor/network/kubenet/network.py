@@ -15,6 +15,7 @@ from anyio.abc import TaskStatus
 
 from asupervisor.config import NetworkConfig
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
+from asupervisor.locks import KeyedLock
 from asupervisor.network.bandwidth import pod_bandwidth
 from asupervisor.network.cni.arguments import INTERFACE, attachment_of
 from asupervisor.network.cni.attachments import Attachments
@@ -29,7 +30,6 @@ from asupervisor.network.kubenet.bridge import ensure_bridge, limit_sending
 from asupervisor.network.kubenet.dedup import write_dedup_rules
 from asupervisor.network.plugin import NetworkStatus, PodNetwork
 from asupervisor.network.pod_cidr import PodCidr, Subnet, parse_pod_cidr
-from asupervisor.network.serial import KeyedLock
 from asupervisor.network.teardown import TearDowns
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,39 @@
+"""A lock for each of many objects."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+
+class KeyedLock:
+    """A lock for each key, which lives as long as somebody holds it or waits for it; first come, first served."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[anyio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of one key.
+
+        Args:
+            key: such as a sandbox id.
+        """
+        lock, users = self._locks.get(key) or (anyio.Lock(), 0)
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)
+
+    def held(self, key: str) -> bool:
+        """Whether somebody holds the lock of a key now."""
+        entry = self._locks.get(key)
+        return entry is not None and entry[0].locked()
