@@ -60,9 +60,8 @@ def _starts(service: Service) -> None:
         service.spawn()
         eventually(lambda seen=seen: "ready: serving" in service.output[seen:], "the service is ready", every_s=0.005)  # type: ignore[misc]
         taken.append(time.perf_counter() - began)
-    print(
-        f"exec to ready: median {statistics.median(taken):.2f} s, {min(taken):.2f} to {max(taken):.2f}; load average {os.getloadavg()[0]:.1f}"
-    )
+    print(f"exec to ready: median {statistics.median(taken):.2f} s, {min(taken):.2f} to {max(taken):.2f}")
+    print(f"load average {os.getloadavg()[0]:.1f}")
 
 
 def _rest(service: Service, seconds: float) -> None:
