@@ -23,20 +23,35 @@ def engine_resources(resources: cri.LinuxContainerResources, oom_floor: int | No
     Raises:
         InvalidArgument: a score that is none.
     """
-    if not -1000 <= resources.oom_score_adj <= 1000:
-        raise InvalidArgument(f"{subject}: oom_score_adj {resources.oom_score_adj} is not between -1000 and 1000")
-    settings: dict[str, Any] = {
+    check_oom_score(resources.oom_score_adj, subject)
+    settings = _limits(resources)
+    settings["MemorySwap"] = resources.memory_swap_limit_in_bytes or resources.memory_limit_in_bytes
+    if resources.oom_score_adj:
+        settings["OomScoreAdj"] = clamp_oom_score(resources.oom_score_adj, oom_floor)
+    return settings
+
+
+def check_oom_score(score: int, subject: str) -> None:
+    """Refuse what the kernel has no meaning for.
+
+    Raises:
+        InvalidArgument: it names the score.
+    """
+    if not -1000 <= score <= 1000:
+        raise InvalidArgument(f"{subject}: oom_score_adj {score} is not between -1000 and 1000")
+
+
+def _limits(resources: cri.LinuxContainerResources) -> dict[str, Any]:
+    """What the engine has a field for, zero where CRI left it at zero."""
+    return {
         "CpuPeriod": resources.cpu_period,
         "CpuQuota": resources.cpu_quota,
         "CpuShares": resources.cpu_shares,
         "CpusetCpus": resources.cpuset_cpus,
         "CpusetMems": resources.cpuset_mems,
         "Memory": resources.memory_limit_in_bytes,
-        "MemorySwap": resources.memory_swap_limit_in_bytes or resources.memory_limit_in_bytes,
+        "MemorySwap": resources.memory_swap_limit_in_bytes,
     }
-    if resources.oom_score_adj:
-        settings["OomScoreAdj"] = clamp_oom_score(resources.oom_score_adj, oom_floor)
-    return settings
 
 
 def update_body(resources: cri.LinuxContainerResources, host_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,15 +61,7 @@ def update_body(resources: cri.LinuxContainerResources, host_config: Mapping[str
         resources: as asked for.
         host_config: as it is; a change of Memory must come with one of MemorySwap, or the engine refuses it.
     """
-    body: dict[str, Any] = {
-        "CpuPeriod": resources.cpu_period,
-        "CpuQuota": resources.cpu_quota,
-        "CpuShares": resources.cpu_shares,
-        "CpusetCpus": resources.cpuset_cpus,
-        "CpusetMems": resources.cpuset_mems,
-        "Memory": resources.memory_limit_in_bytes,
-        "MemorySwap": resources.memory_swap_limit_in_bytes,
-    }
+    body = _limits(resources)
     if resources.memory_limit_in_bytes and not resources.memory_swap_limit_in_bytes:
         memory, swap = int(host_config.get("Memory") or 0), int(host_config.get("MemorySwap") or 0)
         if swap == -1:

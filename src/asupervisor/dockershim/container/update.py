@@ -13,7 +13,7 @@ from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.cgroup_files import cgroup_settings
-from asupervisor.translate.resources import clamp_oom_score, update_body
+from asupervisor.translate.resources import check_oom_score, clamp_oom_score, update_body
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
 
@@ -36,8 +36,7 @@ async def update_container_resources(shim: Shim, request: cri.UpdateContainerRes
     if not request.HasField("linux"):
         return cri.UpdateContainerResourcesResponse()
     resources = request.linux
-    if not -1000 <= resources.oom_score_adj <= 1000:
-        raise InvalidArgument(f"{subject}: oom_score_adj {resources.oom_score_adj} is not between -1000 and 1000", subject=record.id)
+    check_oom_score(resources.oom_score_adj, subject)
     shim.engine.health.require("update a container", record.id)
     features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
     settings = cgroup_settings(resources, features, subject)
