@@ -79,15 +79,19 @@ class Service:
         """Start it and wait until its socket answers and, unless told otherwise, until it says that it is ready."""
         seen = len(self.output)
         self.spawn()
-        eventually(self.listens, f"the service listens on {self.socket}; its log: {self.log}", timeout_s=30)
-        if ready:
-            eventually(lambda: "ready: serving" in self.output[seen:], f"the service is ready; its log: {self.log}", timeout_s=30)
+        try:
+            eventually(self.listens, f"the service listens on {self.socket}", timeout_s=30)
+            if ready:
+                eventually(lambda: "ready: serving" in self.output[seen:], "the service is ready", timeout_s=30)
+        except AssertionError as error:
+            self.kill()
+            raise AssertionError(f"{error}; its log ends with: {self.output[-2000:]}") from None
 
     def listens(self) -> bool:
         """Whether somebody accepts on the socket."""
         assert self.process is not None
         if self.process.poll() is not None:
-            raise AssertionError(f"the service exited with {self.process.returncode}: {self.output[-2000:]}")
+            raise AssertionError(f"the service exited with {self.process.returncode}")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(str(self.socket))

@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +19,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from asupervisor.child_process import ChildProcess
 from asupervisor.engine.bridge import ensure_bridge
 from asupervisor.engine.endpoint import find_daemon
 from asupervisor.errors import FailedPrecondition
@@ -90,9 +90,7 @@ class ManagedEngine:
 
     async def _run_once(self, command: list[str], task_status: anyio.abc.TaskStatus[None]) -> int:
         # A session of its own: Ctrl-C on our terminal is for us, and dockerd is stopped last.
-        process = await anyio.open_process(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-        )
+        process = ChildProcess(command, stderr=True)
         self.pid = process.pid
         _logger.info("dockerd runs as process %d with its data in %s", process.pid, self.directory / "data")
         try:
@@ -184,7 +182,7 @@ async def managed_engine(root: Path) -> AsyncIterator[ManagedEngine]:
             tasks.cancel_scope.cancel()
 
 
-async def _end(process: anyio.abc.Process) -> None:
+async def _end(process: ChildProcess) -> None:
     if process.returncode is None:
         process.terminate()
         with anyio.move_on_after(STOP_DEADLINE_S):

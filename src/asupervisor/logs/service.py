@@ -6,7 +6,6 @@ import itertools
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import deque
@@ -18,8 +17,9 @@ from typing import Any
 
 import anyio
 import orjson
-from anyio.abc import AnyByteReceiveStream, AnyByteSendStream, Process, TaskStatus
+from anyio.abc import AnyByteReceiveStream, AnyByteSendStream, TaskStatus
 
+from asupervisor.child_process import ChildProcess
 from asupervisor.errors import FailedPrecondition, Unavailable
 
 _logger = logging.getLogger("asupervisor.logs")
@@ -136,7 +136,7 @@ class LogService:
         while True:
             began = time.monotonic()
             try:
-                process = await self._spawn()
+                process = self._spawn()
             except OSError as error:
                 if not self.starts:
                     raise Unavailable(f"the log pump could not be started: {error}", operation="start the log pump") from error
@@ -251,20 +251,18 @@ class LogService:
         self._tell(request.command)
         return request
 
-    async def _spawn(self) -> Process:
+    def _spawn(self) -> ChildProcess:
         # The pump must find this very package, however this process found it.
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))
-        return await anyio.open_process(
+        return ChildProcess(
             [sys.executable, "-m", "asupervisor.logs.pump", str(self._state_directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,
+            environment={**os.environ, "PYTHONPATH": path},
+            stdin=True,
+            stdout=True,
         )
 
-    async def _serve(self, process: Process) -> None:
+    async def _serve(self, process: ChildProcess) -> None:
         """Talk to a pump until it ends, or until cancelled; either way it has ended afterwards."""
         assert process.stdin is not None and process.stdout is not None
         try:
@@ -352,15 +350,14 @@ async def _messages(stream: AnyByteReceiveStream) -> AsyncIterator[dict[str, Any
                 yield orjson.loads(line)
 
 
-async def _end(process: Process) -> int:
+async def _end(process: ChildProcess) -> int:
     """Close its input and give it a moment to end by itself; then kill it. Returns its exit code."""
-    assert process.stdin is not None and process.stdout is not None
-    with suppress(anyio.BrokenResourceError, OSError):
-        await process.stdin.aclose()
+    assert process.stdin is not None
+    await process.stdin.aclose()
     with anyio.move_on_after(_END_S):
         await process.wait()
     if process.returncode is None:
         process.kill()
     code = await process.wait()
-    await process.stdout.aclose()
+    await process.aclose()
     return code

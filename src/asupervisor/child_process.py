@@ -1,0 +1,163 @@
+"""A child process that lives as long as its keeper: started by vfork, watched through a pidfd, spoken to over pipes.
+
+uvloop starts a process by fork and runs Python in the child before it becomes the program. In a process with other threads that can
+wait for ever: a garbage collection there finalises gRPC's objects, whose locks were held by threads that the child does not have. The
+event loop waits with it. ``Popen`` uses vfork, and nothing of ours runs in the child.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+_CHUNK_BYTES = 65536
+_POLL_S = 0.05
+
+
+class PipeReader(anyio.abc.ByteReceiveStream):
+    """The reading end of a child's output.
+
+    Args:
+        pipe: unbuffered; owned from now on.
+    """
+
+    def __init__(self, pipe: io.FileIO) -> None:
+        os.set_blocking(pipe.fileno(), False)
+        self._pipe = pipe
+
+    async def receive(self, max_bytes: int = _CHUNK_BYTES) -> bytes:
+        """What is there, waited for.
+
+        Raises:
+            anyio.EndOfStream: nobody has the other end any more.
+        """
+        await anyio.lowlevel.checkpoint()  # a child that never stops writing must not keep the loop to itself
+        while (data := self._pipe.read(max_bytes)) is None:
+            await anyio.wait_readable(self._pipe)
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+    async def aclose(self) -> None:
+        """Give the descriptor back; repeatable."""
+        self._pipe.close()
+
+
+class PipeWriter(anyio.abc.ByteSendStream):
+    """The writing end of a child's input.
+
+    Args:
+        pipe: unbuffered; owned from now on.
+    """
+
+    def __init__(self, pipe: io.FileIO) -> None:
+        os.set_blocking(pipe.fileno(), False)
+        self._pipe = pipe
+
+    async def send(self, item: bytes) -> None:
+        """Write all of it, as fast as the child reads.
+
+        Raises:
+            anyio.BrokenResourceError: the child reads no more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+        view = memoryview(item)
+        while view:
+            if self._pipe.closed:
+                raise anyio.ClosedResourceError
+            try:
+                written = self._pipe.write(view)
+            except BrokenPipeError as error:
+                raise anyio.BrokenResourceError from error
+            if written is None:
+                await anyio.wait_writable(self._pipe)
+            else:
+                view = view[written:]
+
+    async def aclose(self) -> None:
+        """End the child's input; repeatable."""
+        self._pipe.close()
+
+
+class ChildProcess:
+    """A program in a session of its own. Whoever starts it ends it, waits for it and closes it.
+
+    Args:
+        command: the program and its arguments.
+        environment: all of its environment; None passes ours.
+        stdin: whether it is spoken to; else it reads nothing.
+        stdout: whether it is listened to; else what it writes goes nowhere.
+        stderr: whether that is listened to; else it is ours.
+
+    Attributes:
+        stdin, stdout, stderr: our ends of its pipes; None where not asked for.
+
+    Raises:
+        OSError: it cannot be executed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        stdin: bool = False,
+        stdout: bool = False,
+        stderr: bool = False,
+    ) -> None:
+        self._process = process = subprocess.Popen(
+            command,
+            bufsize=0,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
+            stderr=subprocess.PIPE if stderr else None,
+            env=environment,
+            start_new_session=True,
+        )
+        self.stdin = PipeWriter(process.stdin) if isinstance(process.stdin, io.FileIO) else None
+        self.stdout = PipeReader(process.stdout) if isinstance(process.stdout, io.FileIO) else None
+        self.stderr = PipeReader(process.stderr) if isinstance(process.stderr, io.FileIO) else None
+
+    @property
+    def pid(self) -> int:
+        """Its process id; another process may have it once this one was waited for."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, negative for the signal that ended it; None while it runs."""
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        """SIGTERM; nothing happens when it has ended."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL; nothing happens when it has ended."""
+        self._process.kill()
+
+    async def wait(self) -> int:
+        """Wait until it has ended. Returns its exit status as :attr:`returncode` has it."""
+        try:
+            pidfd = os.pidfd_open(self.pid) if self.returncode is None else -1
+        except OSError:  # before Linux 5.3, or no descriptor left
+            pidfd = -1
+        try:
+            while (code := self.returncode) is None:
+                await (anyio.wait_readable(pidfd) if pidfd >= 0 else anyio.sleep(_POLL_S))
+        finally:
+            if pidfd >= 0:
+                os.close(pidfd)
+        return code
+
+    async def aclose(self) -> None:
+        """Close our ends of its pipes; it has ended, or ends by that."""
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                await stream.aclose()
