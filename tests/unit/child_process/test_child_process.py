@@ -28,7 +28,7 @@ directory = Path(sys.argv[1])
 register_at_fork(after_in_child=(directory / "forked").touch)
 
 async def main():
-    child = ChildProcess([sys.executable, "-c", "print('ran')"], stdout=True)
+    child = ChildProcess(["echo", "ran"], stdout=True)
     assert await child.stdout.receive() == b"ran\\n"
     assert await child.wait() == 0
     await child.aclose()
