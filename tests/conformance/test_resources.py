@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.stats.hierarchy import Hierarchies
@@ -101,12 +103,57 @@ async def test_an_update_leaves_alone_what_it_does_not_name(node: Node, pod: Pod
         assert (await _cgroup(node, container_id)).memory == 64 * MIB
 
 
+async def test_a_container_without_swap_has_none_after_any_update(node: Node, pod: Pod) -> None:
+    if Hierarchies.parse(Path("/proc/self/mountinfo").read_text()).v1.get("memory"):
+        pytest.skip("cgroup v1: swap is limited together with memory")
+    before = cri.LinuxContainerResources(memory_limit_in_bytes=64 * MIB, memory_swap_limit_in_bytes=64 * MIB)
+    async with pod.container(resources=before) as container_id:
+        cgroup = await _cgroup(node, container_id)
+        assert cgroup.read("", "", "memory.swap.max") == "0"
+        for change in (cri.LinuxContainerResources(cpu_shares=300), cri.LinuxContainerResources(cpu_quota=50000, cpu_period=100000)):
+            await node.runtime.update_container_resources(container_id, change)
+            assert cgroup.read("", "", "memory.swap.max") == "0"
+
+
+async def test_cgroup_v2_keys_and_huge_pages_are_changed_in_place_and_told_back(node: Node, pod: Pod) -> None:
+    node.only_docker("runc's update has no such fields, so other runtimes pass over them")
+    if Hierarchies.parse(Path("/proc/self/mountinfo").read_text()).v1.get("memory"):
+        pytest.skip("this node runs cgroup v1")
+    before = cri.LinuxContainerResources(memory_limit_in_bytes=64 * MIB, unified={"memory.high": str(48 * MIB), "memory.low": str(MIB)})
+    async with pod.container(resources=before) as container_id:
+        change = cri.LinuxContainerResources(unified={"memory.high": str(32 * MIB), "pids.max": "70"})
+        cgroup = await _cgroup(node, container_id)
+        has_huge_pages = "hugetlb" in cgroup.read("", "", "cgroup.controllers").split()
+        if has_huge_pages:
+            change.hugepage_limits.add(page_size="2MB", limit=4 * MIB)
+        await node.runtime.update_container_resources(container_id, change)
+        # A change that goes through the engine must not undo those that went past it.
+        await node.runtime.update_container_resources(container_id, cri.LinuxContainerResources(cpu_quota=50000, cpu_period=100000))
+        files = {"memory.high": str(32 * MIB), "memory.low": str(MIB), "pids.max": "70"}
+        assert {name: cgroup.read("", "", name) for name in files} == files
+        told = (await pod.status(container_id)).resources.linux
+        assert dict(told.unified) == files
+        if has_huge_pages:
+            assert cgroup.read("", "", "hugetlb.2MB.max") == str(4 * MIB)
+            assert [(entry.page_size, entry.limit) for entry in told.hugepage_limits] == [("2MB", 4 * MIB)]
+
+
 async def test_a_created_container_can_be_updated_before_it_starts(node: Node, pod: Pod) -> None:
     container_id = await pod.create(resources=cri.LinuxContainerResources(memory_limit_in_bytes=64 * MIB))
     change = cri.LinuxContainerResources(memory_limit_in_bytes=96 * MIB, memory_swap_limit_in_bytes=96 * MIB)
     await node.runtime.update_container_resources(container_id, change)
     await node.runtime.start_container(container_id)
     assert (await _cgroup(node, container_id)).memory == 96 * MIB
+    await node.runtime.remove_container(container_id)
+
+
+async def test_a_score_that_was_changed_before_the_start_is_in_force_after_it(node: Node, pod: Pod) -> None:
+    node.only_docker("runc's update has no such field, so other runtimes pass over it")
+    container_id = await pod.create(resources=cri.LinuxContainerResources(oom_score_adj=500))
+    await node.runtime.update_container_resources(container_id, cri.LinuxContainerResources(oom_score_adj=600))
+    assert (await pod.status(container_id)).resources.linux.oom_score_adj == 600
+    await node.runtime.start_container(container_id)
+    assert (await pod.sh(container_id, "cat /proc/1/oom_score_adj")).strip() == "600"
     await node.runtime.remove_container(container_id)
 
 
@@ -123,6 +170,7 @@ async def test_oom_score_of_a_running_container_is_changed(node: Node, pod: Pod)
     async with pod.container(resources=cri.LinuxContainerResources(oom_score_adj=500)) as container_id:
         await node.runtime.update_container_resources(container_id, cri.LinuxContainerResources(oom_score_adj=600))
         assert (await pod.sh(container_id, "cat /proc/1/oom_score_adj")).strip() == "600"
+        assert (await pod.status(container_id)).resources.linux.oom_score_adj == 600
 
 
 async def test_a_limit_that_cannot_be_is_refused_and_the_container_runs_on(node: Node, pod: Pod) -> None:

@@ -13,6 +13,7 @@ from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.images import cri_image, is_image_id
 from asupervisor.translate.labels import CGROUP_LABEL, LOG_PATH_LABEL, SANDBOX_ID_LABEL, USER_IMAGE_LABEL, split_labels
+from asupervisor.translate.limits import Limits
 from asupervisor.translate.mounts import cri_mounts
 from asupervisor.translate.names import parse_container_name
 from asupervisor.translate.namespaces import sandbox_namespaces
@@ -134,13 +135,14 @@ def _set_addresses(status: cri.PodSandboxStatus, addresses: tuple[str, ...]) -> 
         status.network.additional_ips.extend(cri.PodIP(ip=address) for address in addresses[1:])
 
 
-def container_record(document: dict[str, Any], image_of: ImageLookup, note: str = "") -> ContainerRecord:
+def container_record(document: dict[str, Any], image_of: ImageLookup, note: str = "", changed: Limits | None = None) -> ContainerRecord:
     """A container out of its inspect document.
 
     Args:
         document: ``GET /containers/{id}/json``.
         image_of: finds its image, whose names go into the status.
         note: what its status' message says beside what the engine says.
+        changed: limits that were changed beside the engine since the creation.
     """
     config, host_config = document["Config"], document["HostConfig"]
     engine_labels = config.get("Labels") or {}
@@ -152,6 +154,7 @@ def container_record(document: dict[str, Any], image_of: ImageLookup, note: str 
         if name is not None
         else cri.ContainerMetadata(name=str(document["Name"]).removeprefix("/"))
     )
+    beside = Limits(CgroupSettings.from_label(engine_labels.get(CGROUP_LABEL, ""))) | (changed or Limits())
     status = cri.ContainerStatus(
         id=document["Id"],
         metadata=metadata,
@@ -168,7 +171,7 @@ def container_record(document: dict[str, Any], image_of: ImageLookup, note: str 
         annotations=annotations,
         mounts=cri_mounts(document, lambda reference: _image_id(reference, image_of)),
         log_path=engine_labels.get(LOG_PATH_LABEL, ""),
-        resources=cri.ContainerResources(linux=cri_resources(host_config, CgroupSettings.from_label(engine_labels.get(CGROUP_LABEL, "")))),
+        resources=cri.ContainerResources(linux=cri_resources(host_config, beside)),
         user=cri_user(document),
         stop_signal=cri_signal(str(config.get("StopSignal") or "")),  # type: ignore[arg-type]
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio.to_thread
 
 from asupervisor.errors import FailedPrecondition, Internal
+from asupervisor.locks import KeyedLock
 from asupervisor.translate.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
 
 _logger = logging.getLogger("asupervisor.node.checkpoints")
@@ -24,6 +26,7 @@ class CheckpointStore:
     def __init__(self, root: Path) -> None:
         self._directory = root / "sandbox"
         self._known: dict[str, Checkpoint] = {}
+        self._amending = KeyedLock()
         self.corrupt: dict[str, str] = {}
         """Ids whose file cannot be read, with the reason; they never hold up a stop or a remove."""
 
@@ -89,11 +92,28 @@ class CheckpointStore:
                 f"the checkpoint of sandbox {sandbox_id} cannot be written: {error}", operation="write checkpoint", subject=sandbox_id
             ) from error
 
+    async def amend(self, sandbox_id: str, change: Callable[[Checkpoint], Checkpoint]) -> bool:
+        """Change a checkpoint as it is by then, durably: of two changes at once none is lost.
+
+        Returns:
+            Whether there is one to change.
+
+        Raises:
+            FailedPrecondition: the disk refuses it.
+        """
+        async with self._amending.hold(sandbox_id):
+            checkpoint = self._known.get(sandbox_id)
+            if checkpoint is None:
+                return False
+            await self.write(sandbox_id, change(checkpoint))
+            return True
+
     async def remove(self, sandbox_id: str) -> None:
         """Forget a checkpoint, corrupt ones too; none is fine."""
-        self._known.pop(sandbox_id, None)
-        self.corrupt.pop(sandbox_id, None)
-        await anyio.to_thread.run_sync(self._remove, sandbox_id)
+        async with self._amending.hold(sandbox_id):
+            self._known.pop(sandbox_id, None)
+            self.corrupt.pop(sandbox_id, None)
+            await anyio.to_thread.run_sync(self._remove, sandbox_id)
 
     def _remove(self, sandbox_id: str) -> None:
         try:

@@ -24,7 +24,8 @@ from asupervisor.node.records import ContainerRecord, ImageRecord
 from asupervisor.node.refresh import Apply, Refresher
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.images import parse_reference
-from asupervisor.translate.labels import TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
+from asupervisor.translate.labels import SANDBOX_ID_LABEL, TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
+from asupervisor.translate.limits import changed_limits
 
 _logger = logging.getLogger("asupervisor.node.feed")
 _AUDIT_S = 300.0
@@ -222,7 +223,9 @@ class Feed:
             self._store.put_container(self._container(document))
 
     def _container(self, document: Document) -> ContainerRecord:
-        return container_record(document, self._store.image, self._logs.note(str(document["Id"])))
+        container_id, labels = str(document["Id"]), document["Config"].get("Labels") or {}
+        changed = changed_limits(self._checkpoints.get(labels.get(SANDBOX_ID_LABEL, "")), container_id)
+        return container_record(document, self._store.image, self._logs.note(container_id), changed)
 
     async def _read_images(self) -> list[ImageRecord]:
         """Images are listed as a whole; one that has kept its names is not inspected again."""

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
@@ -47,20 +48,35 @@ class CgroupSettings:
     def __bool__(self) -> bool:
         return bool(self.hugepages or self.unified)
 
+    def __or__(self, later: CgroupSettings) -> CgroupSettings:
+        """These, changed by later ones."""
+        return CgroupSettings({**self.hugepages, **later.hugepages}, {**self.unified, **later.unified})
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has them."""
+        return {"hugepages": dict(self.hugepages), "unified": dict(self.unified)}
+
+    @classmethod
+    def from_document(cls, content: Any) -> CgroupSettings:
+        """Out of :meth:`document`; nothing where it is damaged."""
+        try:
+            return cls(
+                {str(size): int(limit) for size, limit in content.get("hugepages", {}).items()},
+                {str(key): str(value) for key, value in content.get("unified", {}).items()},
+            )
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+
     def label(self) -> str:
         """As the label keeps them."""
-        return json.dumps({"hugepages": dict(self.hugepages), "unified": dict(self.unified)}, sort_keys=True)
+        return json.dumps(self.document(), sort_keys=True)
 
     @classmethod
     def from_label(cls, text: str) -> CgroupSettings:
         """Out of the label; nothing where there is none or it is damaged."""
         try:
-            content = json.loads(text) if text else {}
-            return cls(
-                {str(size): int(limit) for size, limit in content.get("hugepages", {}).items()},
-                {str(key): str(value) for key, value in content.get("unified", {}).items()},
-            )
-        except (ValueError, AttributeError):
+            return cls.from_document(json.loads(text) if text else {})
+        except ValueError:
             return cls()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
-from asupervisor.translate.cgroup_files import CgroupSettings
+from asupervisor.translate.limits import Limits
 
 
 def clamp_oom_score(score: int, floor: int | None) -> int:
@@ -61,9 +61,9 @@ def update_body(resources: cri.LinuxContainerResources, host_config: Mapping[str
         resources: as asked for.
         host_config: as it is; a change of Memory must come with one of MemorySwap, or the engine refuses it.
     """
-    body = _limits(resources)
+    body = {key: value for key, value in _limits(resources).items() if value}
+    memory, swap = int(host_config.get("Memory") or 0), int(host_config.get("MemorySwap") or 0)
     if resources.memory_limit_in_bytes and not resources.memory_swap_limit_in_bytes:
-        memory, swap = int(host_config.get("Memory") or 0), int(host_config.get("MemorySwap") or 0)
         if swap == -1:
             body["MemorySwap"] = -1
         elif memory and swap > memory:
@@ -71,14 +71,17 @@ def update_body(resources: cri.LinuxContainerResources, host_config: Mapping[str
             body["MemorySwap"] = resources.memory_limit_in_bytes + swap - memory
         else:
             body["MemorySwap"] = resources.memory_limit_in_bytes
-    return {key: value for key, value in body.items() if value}
+    elif body and memory and swap and not resources.memory_swap_limit_in_bytes:
+        # Under systemd runc sets "no swap" behind systemd's back, and systemd takes it off again with any change that does not bring it.
+        body |= {"Memory": memory, "MemorySwap": swap}
+    return body
 
 
-def cri_resources(host_config: dict[str, Any], cgroup: CgroupSettings) -> cri.LinuxContainerResources:
-    """What is really enforced, out of an inspect document's HostConfig and what was written beside the engine."""
+def cri_resources(host_config: dict[str, Any], beside: Limits) -> cri.LinuxContainerResources:
+    """What is really enforced, out of an inspect document's HostConfig and what was set beside the engine."""
     return cri.LinuxContainerResources(
-        hugepage_limits=[cri.HugepageLimit(page_size=size, limit=limit) for size, limit in sorted(cgroup.hugepages.items())],
-        unified=cgroup.unified,
+        hugepage_limits=[cri.HugepageLimit(page_size=size, limit=limit) for size, limit in sorted(beside.cgroup.hugepages.items())],
+        unified=beside.cgroup.unified,
         cpu_period=host_config.get("CpuPeriod") or 0,
         cpu_quota=host_config.get("CpuQuota") or 0,
         cpu_shares=host_config.get("CpuShares") or 0,
@@ -86,7 +89,7 @@ def cri_resources(host_config: dict[str, Any], cgroup: CgroupSettings) -> cri.Li
         cpuset_mems=host_config.get("CpusetMems") or "",
         memory_limit_in_bytes=host_config.get("Memory") or 0,
         memory_swap_limit_in_bytes=host_config.get("MemorySwap") or 0,
-        oom_score_adj=host_config.get("OomScoreAdj") or 0,
+        oom_score_adj=beside.oom_score_adj or host_config.get("OomScoreAdj") or 0,
     )
 
 

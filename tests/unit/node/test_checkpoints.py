@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -51,6 +52,28 @@ def test_a_corrupt_one_is_told_and_can_be_removed_and_replaced(tmp_path: Path, c
         await store.load()
         await store.remove(A)
         assert store.corrupt == {} and os.listdir(tmp_path / "sandbox") == []
+
+    anyio.run(scenario)
+
+
+def test_of_many_changes_at_once_none_is_lost_and_none_brings_a_removed_one_back(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = CheckpointStore(tmp_path)
+        await store.load()
+        await store.write(A, POD)
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                key = str(number)
+                tasks.start_soon(store.amend, A, lambda kept, key=key: replace(kept, extra={**kept.extra, key: True}))
+        again = CheckpointStore(tmp_path)
+        await again.load()
+        kept = again.get(A)
+        assert kept is not None and set(kept.extra) == {str(number) for number in range(20)}
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.amend, A, lambda kept: replace(kept, complete=True))
+            tasks.start_soon(store.remove, A)
+        assert store.get(A) is None and os.listdir(tmp_path / "sandbox") == []
+        assert not await store.amend(A, lambda kept: kept)
 
     anyio.run(scenario)
 

@@ -50,6 +50,17 @@ def test_a_score_that_is_none_is_refused(score: int) -> None:
             {"Memory": 128 * MIB, "MemorySwap": 160 * MIB},
         ),
         ({"Memory": 64 * MIB, "MemorySwap": -1}, {"memory_limit_in_bytes": 128 * MIB}, {"Memory": 128 * MIB, "MemorySwap": -1}),
+        # Under systemd "no swap" holds only as long as each change brings it.
+        (
+            {"Memory": 64 * MIB, "MemorySwap": 64 * MIB},
+            {"cpu_quota": 5000},
+            {"CpuQuota": 5000, "Memory": 64 * MIB, "MemorySwap": 64 * MIB},
+        ),
+        (
+            {"Memory": 64 * MIB, "MemorySwap": 64 * MIB},
+            {"memory_swap_limit_in_bytes": 80 * MIB},
+            {"MemorySwap": 80 * MIB},
+        ),
         ({}, {"memory_limit_in_bytes": 9 * MIB, "memory_swap_limit_in_bytes": 10 * MIB}, {"Memory": 9 * MIB, "MemorySwap": 10 * MIB}),
         ({}, {"cpu_quota": -1, "cpu_period": 1000}, {"CpuQuota": -1, "CpuPeriod": 1000}),
     ],

@@ -7,13 +7,13 @@ import logging
 
 import anyio.to_thread
 
-from asupervisor.dockershim.cgroup_files import write_cgroup_files
+from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError
 from asupervisor.logs.target import Target
 from asupervisor.proto import cri
-from asupervisor.translate.cgroup_files import CgroupSettings
+from asupervisor.translate.limits import Limits, changed_limits
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
 _CLEANUP_DEADLINE_S = 30.0
@@ -68,11 +68,13 @@ async def _limit(shim: Shim, container_id: str) -> None:
     """Set the limits for which the engine has no field; a container that cannot have them must not run without them."""
     record = shim.store.container(container_id)
     resources = record.status.resources.linux
-    settings = CgroupSettings({entry.page_size: entry.limit for entry in resources.hugepage_limits}, dict(resources.unified))
-    if not settings or not record.running:
+    # A score that was changed before the start is beside the engine; the one of the creation the engine has set itself.
+    score = changed_limits(shim.checkpoints.get(record.sandbox_id), container_id).oom_score_adj
+    limits = Limits(cgroup_settings_of(resources), score)
+    if not limits or not record.running:
         return
     try:
-        await anyio.to_thread.run_sync(write_cgroup_files, settings, record.pid, record.id)
+        await anyio.to_thread.run_sync(apply_limits, limits, record.pid, record.id)
     except ServiceError:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S), contextlib.suppress(ServiceError):
             await shim.engine.containers.stop(container_id, 0)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 
 import anyio.to_thread
 
-from asupervisor.dockershim.cgroup_files import cgroup_features, write_cgroup_files
+from asupervisor.dockershim.cgroup_files import cgroup_features
+from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument
+from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
-from asupervisor.translate.cgroup_files import cgroup_settings
+from asupervisor.translate.cgroup_files import CgroupSettings, cgroup_settings
+from asupervisor.translate.limits import Limits, with_changed_limits
 from asupervisor.translate.resources import check_oom_score, clamp_oom_score, update_body
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
@@ -39,29 +41,30 @@ async def update_container_resources(shim: Shim, request: cri.UpdateContainerRes
     check_oom_score(resources.oom_score_adj, subject)
     shim.engine.health.require("update a container", record.id)
     features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
-    settings = cgroup_settings(resources, features, subject)
+    limits = Limits(cgroup_settings(resources, features, subject))
+    if resources.oom_score_adj:
+        limits |= Limits(oom_score_adj=_score(resources.oom_score_adj, shim, record, features.local))
 
     async def work() -> None:
         now = shim.store.container(record.id)
         if now.status.state not in (cri.CONTAINER_CREATED, cri.CONTAINER_RUNNING):
             state = cri.ContainerState.Name(now.status.state)
             raise FailedPrecondition(f"{subject} is in state {state}; its resources cannot be changed", subject=record.id)
-        if settings and not now.running:
-            raise FailedPrecondition(
-                f"{subject} does not run, so it has no cgroup to set huge pages or cgroup v2 keys of", subject=record.id
-            )
         document = await shim.engine.containers.inspect(record.id)
+        body = update_body(resources, document["HostConfig"])
         try:
-            if body := update_body(resources, document["HostConfig"]):
+            if body:
                 await shim.engine.containers.update(record.id, body)
         except Internal as error:
             # The engine passes on as its own failure what the kernel refused.
             raise FailedPrecondition(error.message, operation="UpdateContainerResources", subject=record.id) from error
-        if settings:
-            await anyio.to_thread.run_sync(write_cgroup_files, settings, now.pid, record.id)
-        if resources.oom_score_adj and now.running and features.local:
-            score = clamp_oom_score(resources.oom_score_adj, shim.engine.oom_floor)
-            await anyio.to_thread.run_sync(_set_oom_score, now.pid, score, subject)
+        if now.running:
+            # Under the systemd driver a change by the engine sets the files that systemd knows back to what it knows of them.
+            lost = CgroupSettings(unified=cgroup_settings_of(now.status.resources.linux).unified if body else {})
+            if written := Limits(lost) | limits:
+                await anyio.to_thread.run_sync(apply_limits, written, now.pid, record.id)
+        if limits:
+            await _keep(shim, now, limits)
         await shim.feed.refresh(record.id)
         _logger.info("updated %s", subject, extra=container_fields(shim, record))
 
@@ -71,14 +74,22 @@ async def update_container_resources(shim: Shim, request: cri.UpdateContainerRes
     return cri.UpdateContainerResourcesResponse()
 
 
-def _set_oom_score(pid: int, score: int, subject: str) -> None:
-    """The engine has no call for it; the first process gets it, and what it starts from then on."""
-    path = f"/proc/{pid}/oom_score_adj"
-    try:
-        descriptor = os.open(path, os.O_WRONLY)
-        try:
-            os.write(descriptor, str(score).encode())
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise FailedPrecondition(f"{subject}: oom_score_adj {score} cannot be set: {error}") from error
+async def _keep(shim: Shim, record: ContainerRecord, limits: Limits) -> None:
+    containers = {container.id for container in shim.store.containers_of(record.sandbox_id)}
+    if not await shim.checkpoints.amend(record.sandbox_id, lambda kept: with_changed_limits(kept, record.id, limits, containers)):
+        _logger.warning(
+            "container %s has the new limits, but its status tells the old ones: sandbox %s has no checkpoint to keep them in",
+            record.id[:12],
+            record.sandbox_id[:12],
+            extra=container_fields(shim, record),
+        )
+
+
+def _score(asked: int, shim: Shim, record: ContainerRecord, local: bool) -> int:
+    """The score to set; kubelet names the one that is in force with every change, so that one is never refused."""
+    score = clamp_oom_score(asked, shim.engine.oom_floor)
+    if not local and score != record.status.resources.linux.oom_score_adj:
+        raise FailedPrecondition(
+            f"container {record.id[:12]}: oom_score_adj cannot be changed: Docker Engine runs on another machine", subject=record.id
+        )
+    return score if local else 0

@@ -28,8 +28,7 @@ async def release_network(shim: Shim, sandbox_id: str) -> None:
     if on_host_network or (checkpoint is not None and checkpoint.extra.get(_RELEASED)):
         return
     await shim.network.tear_down(recorded_network(sandbox_id, record, checkpoint))
-    if checkpoint is not None:
-        await shim.checkpoints.write(sandbox_id, replace(checkpoint, extra={**checkpoint.extra, _RELEASED: True}))
+    await shim.checkpoints.amend(sandbox_id, lambda kept: replace(kept, extra={**kept.extra, _RELEASED: True}))
 
 
 async def stop_processes(shim: Shim, sandbox_id: str) -> None:

@@ -31,15 +31,13 @@ async def update_pod_sandbox_resources(shim: Shim, request: cri.UpdatePodSandbox
         raise FailedPrecondition(f"{subject}: sandbox {record.id[:12]} is not ready; its resources cannot be changed", subject=record.id)
 
     async def work() -> None:
-        checkpoint = shim.checkpoints.get(record.id)
-        if checkpoint is None:
-            raise FailedPrecondition(f"{subject}: sandbox {record.id[:12]} has no checkpoint to keep its resources in", subject=record.id)
-        extra = dict(checkpoint.extra)
+        changes = {}
         if request.HasField("resources"):
-            extra["resources"] = resources_document(request.resources)
+            changes["resources"] = resources_document(request.resources)
         if request.HasField("overhead"):
-            extra["overhead"] = resources_document(request.overhead)
-        await shim.checkpoints.write(record.id, replace(checkpoint, extra=extra))
+            changes["overhead"] = resources_document(request.overhead)
+        if not await shim.checkpoints.amend(record.id, lambda kept: replace(kept, extra={**kept.extra, **changes})):
+            raise FailedPrecondition(f"{subject}: sandbox {record.id[:12]} has no checkpoint to keep its resources in", subject=record.id)
         _logger.info("%s has new resources", subject, extra=sandbox_fields(record))
 
     action = f"UpdatePodSandboxResources {request.SerializeToString(deterministic=True).hex()}"

@@ -1,0 +1,46 @@
+"""Limits that the engine has no field for, or no way to change: set for a container's process and cgroup, beside the engine."""
+
+from __future__ import annotations
+
+import os
+
+from asupervisor.dockershim.cgroup_files import write_cgroup_files
+from asupervisor.errors import FailedPrecondition
+from asupervisor.proto import cri
+from asupervisor.translate.cgroup_files import CgroupSettings
+from asupervisor.translate.limits import Limits
+
+
+def cgroup_settings_of(resources: cri.LinuxContainerResources) -> CgroupSettings:
+    """What of a container's resources is written to its cgroup files."""
+    return CgroupSettings({entry.page_size: entry.limit for entry in resources.hugepage_limits}, dict(resources.unified))
+
+
+def apply_limits(limits: Limits, pid: int, container_id: str) -> None:
+    """Set them for a running container.
+
+    Args:
+        limits: what to set.
+        pid: of its first process.
+        container_id: for the search of its cgroup, and for errors.
+
+    Raises:
+        FailedPrecondition: it ended, or the kernel refuses a value.
+    """
+    if limits.cgroup:
+        write_cgroup_files(limits.cgroup, pid, container_id)
+    if limits.oom_score_adj:
+        _set_oom_score(pid, limits.oom_score_adj, f"container {container_id[:12]}")
+
+
+def _set_oom_score(pid: int, score: int, subject: str) -> None:
+    """The first process gets it, and what it starts from then on."""
+    path = f"/proc/{pid}/oom_score_adj"
+    try:
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            os.write(descriptor, str(score).encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise FailedPrecondition(f"{subject}: oom_score_adj {score} cannot be set: {error}") from error

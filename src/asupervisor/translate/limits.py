@@ -1,0 +1,59 @@
+"""What UpdateContainerResources changed beside the engine: kept in the sandbox's checkpoint, so that the status tells it over restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from asupervisor.translate.cgroup_files import CgroupSettings
+from asupervisor.translate.checkpoint import Checkpoint
+
+_KEY = "limits"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a container that the engine does not know, or knows only as they were at the creation.
+
+    Args:
+        cgroup: written to its cgroup files.
+        oom_score_adj: of its first process; 0 stands for what the engine gave it.
+    """
+
+    cgroup: CgroupSettings = field(default_factory=CgroupSettings)
+    oom_score_adj: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.cgroup or self.oom_score_adj)
+
+    def __or__(self, later: Limits) -> Limits:
+        """These, changed by later ones."""
+        return Limits(self.cgroup | later.cgroup, later.oom_score_adj or self.oom_score_adj)
+
+
+def changed_limits(checkpoint: Checkpoint | None, container_id: str) -> Limits:
+    """What was changed of a container; nothing where nothing was, or nobody could keep it."""
+    try:
+        content: Any = checkpoint.extra[_KEY][container_id] if checkpoint is not None else {}
+        return Limits(CgroupSettings.from_document(content), int(content.get("oom_score_adj", 0)))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return Limits()
+
+
+def with_changed_limits(checkpoint: Checkpoint, container_id: str, limits: Limits, containers: Collection[str]) -> Checkpoint:
+    """A sandbox's checkpoint with a change added to the earlier ones of a container.
+
+    Args:
+        checkpoint: as it is.
+        container_id: whose limits they are.
+        limits: what was changed.
+        containers: that the sandbox has; what is kept of others is dropped.
+    """
+    changed = changed_limits(checkpoint, container_id) | limits
+    kept = {other: _document(changed_limits(checkpoint, other)) for other in containers if changed_limits(checkpoint, other)}
+    return replace(checkpoint, extra={**checkpoint.extra, _KEY: {**kept, container_id: _document(changed)}})
+
+
+def _document(limits: Limits) -> dict[str, Any]:
+    return {**limits.cgroup.document(), "oom_score_adj": limits.oom_score_adj}
