@@ -7,7 +7,9 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+_SYSTEM_CONTAINERD = "/run/containerd/containerd.sock"
 _CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
 
 
@@ -21,6 +23,9 @@ def leave_the_network() -> None:
     if libc.unshare(_CLONE_NEWNS | _CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), f"cannot make a network namespace: {os.strerror(ctypes.get_errno())}")
     subprocess.run(["mount", "--make-rslave", "/"], check=True)
+    if Path(_SYSTEM_CONTAINERD).is_socket():
+        # Every dockerd uses the system's containerd where it finds one, and that one does not see what is mounted here.
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", os.path.dirname(_SYSTEM_CONTAINERD)], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 

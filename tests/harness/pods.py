@@ -17,6 +17,11 @@ SLEEPER = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
 """Runs until it is told to end, and ends with 0 then."""
 
 
+def pod_cgroup(uid: str) -> str:
+    """A cgroup parent as kubelet gives it: a path that the cgroupfs driver takes as it is, and the systemd driver by its last element."""
+    return f"/asupervisor.slice/asupervisor-test.slice/asupervisor-test-pod{uid}.slice"
+
+
 def pod_config(name: str, attempt: int = 0, log_directory: Path | None = None, **changes: Any) -> cri.PodSandboxConfig:
     """A sandbox named ``default/<name>``."""
     return cri.PodSandboxConfig(

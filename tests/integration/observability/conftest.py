@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
+from tests.harness.pods import pod_cgroup
 from tests.harness.service import Service
 
 Scenario = Callable[[RemoteRuntimeService], Coroutine[Any, Any, None]]
@@ -87,7 +88,7 @@ def pod_config(name: str = "pod", **changes: Any) -> cri.PodSandboxConfig:
     return cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(name=name, namespace="tests", uid=uid),
         labels={"app": name},
-        linux=cri.LinuxPodSandboxConfig(cgroup_parent=f"/asupervisor-test/pod{uid}"),
+        linux=cri.LinuxPodSandboxConfig(cgroup_parent=pod_cgroup(uid)),
         **changes,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 
 from asupervisor.proto import cri
 from asupervisor.stats.subjects import ContainerSubject, SandboxSubject
+from asupervisor.translate.resources import cgroup_parent
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
+from tests.harness.pods import pod_cgroup
 
 
 class Pods:
@@ -30,6 +33,10 @@ class Pods:
         status, started = self.engine.request("POST", f"/containers/{answer['Id']}/start")
         assert status == 204, started
         return self.engine.inspect(answer["Id"])
+
+    def cgroup_parent(self) -> str:
+        """A cgroup parent for one more pod, in the form that the engine's cgroup driver wants."""
+        return cgroup_parent(pod_cgroup(uuid.uuid4().hex[:8]), self.engine.request("GET", "/info")[1]["CgroupDriver"])
 
     def stats(self, container: dict[str, Any]) -> dict[str, Any]:
         """``docker stats`` once."""

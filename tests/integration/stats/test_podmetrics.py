@@ -51,7 +51,7 @@ def values(metrics: Any) -> Values:
 
 @pytest.fixture
 def pause(pods: Pods) -> dict[str, Any]:
-    return pods.container("sleep 1000", CgroupParent=f"/asupervisor-test/pod{os.getpid()}")
+    return pods.container("sleep 1000", CgroupParent=pods.cgroup_parent())
 
 
 def test_limits_and_throttling_against_the_engine(pods: Pods, pause: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -178,7 +177,7 @@ def test_the_writable_layer_is_found_where_the_engine_does_not_name_it(pods: Pod
 
 @pytest.mark.parametrize("own_cgroup", [True, False], ids=["pod-cgroup", "no-pod-cgroup"])
 def test_a_pod_against_its_containers(pods: Pods, own_cgroup: bool) -> None:
-    parent = {"CgroupParent": f"/asupervisor-test/pod{uuid.uuid4().hex[:8]}"} if own_cgroup else {}
+    parent = {"CgroupParent": pods.cgroup_parent()} if own_cgroup else {}
     pause = pods.container("exec sleep 1000", **parent)
     busy = pods.container("(sleep 1000)& while :; do :; done", NanoCpus=300_000_000, NetworkMode=f"container:{pause['Id']}", **parent)
     idle = pods.container("exec sleep 1000", NetworkMode=f"container:{pause['Id']}", **parent)
