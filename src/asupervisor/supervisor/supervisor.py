@@ -108,7 +108,7 @@ class Supervisor:
         self.metrics = Metrics()
         self.metrics_url = ""
         self._tracing: Tracing | None = None
-        self.endpoint = config.runtime_endpoint
+        self.endpoint = self._own_endpoint = config.runtime_endpoint
         self.shim: Shim | None = None
         self.uses_legacy_cadvisor_stats = uses_legacy_cadvisor_stats(config.container_runtime, config.runtime_endpoint, sys.platform)
         self._on_step = on_step
@@ -240,7 +240,8 @@ class Supervisor:
         if relay is not None:
             await tasks.start(relay.run, name="socket activation")
             stack.callback(relay.stop_accepting)
-            self.endpoint = f"unix://{relay.address}"
+            # Its own clients dial the server: on the inherited socket they would stand in line behind everybody who came meanwhile.
+            self.endpoint, self._own_endpoint = f"unix://{relay.address}", f"unix://{path}"
         probe = Probe(
             engine, config.engine_probe_interval_s, config.engine_probe_deadline_s, config.engine_connect_deadline_s, self._check_engine
         )
@@ -322,9 +323,9 @@ class Supervisor:
     async def _connect(self) -> None:
         config = self.config
         timeout_s = config.runtime_request_timeout_s
-        self.runtime = await self._stack.enter_async_context(RemoteRuntimeService.connect(self.endpoint, timeout_s))
+        self.runtime = await self._stack.enter_async_context(RemoteRuntimeService.connect(self._own_endpoint, timeout_s))
         same = config.effective_image_endpoint == config.runtime_endpoint
-        image_endpoint = self.endpoint if same else config.image_endpoint
+        image_endpoint = self._own_endpoint if same else config.image_endpoint
         self.images = await self._stack.enter_async_context(
             RemoteImageService.connect(image_endpoint, timeout_s, sharing=self.runtime if same else None)
         )

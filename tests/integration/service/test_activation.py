@@ -16,7 +16,7 @@ from asupervisor.errors import ConfigError
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor.activation import Relay, inherited_listener
-from tests.harness.engine import Engine
+from tests.harness.engine import Engine, eventually
 from tests.harness.service import Service
 
 
@@ -67,6 +67,15 @@ def test_a_client_that_comes_before_the_service_is_answered_by_it(engine: Engine
     assert not (service.root / "cri.sock").exists()
     service.start()
     assert anyio.run(version, service.endpoint).runtime_name == "docker"
+    assert service.stop() == 0
+
+
+def test_its_own_clients_do_not_stand_in_line_at_the_managers_socket(engine: Engine, directory: Path, listener: socket.socket) -> None:
+    service = ActivatedService(engine, directory, listener)
+    service.socket.unlink()  # nobody can dial it now; the service is handed it all the same
+    service.spawn()
+    eventually(lambda: "ready: serving" in service.output, f"the service is ready; its log: {service.log}", timeout_s=30)
+    assert anyio.run(version, f"unix://{service.root}/cri.sock").runtime_name == "docker"
     assert service.stop() == 0
 
 
