@@ -94,8 +94,8 @@ class NodeStore:
                 self.put_container(with_image(container, new))
 
     def containers_of(self, sandbox_id: str) -> list[ContainerRecord]:
-        """Every container of a sandbox."""
-        return list(self._by_sandbox.get(sandbox_id, {}).values())
+        """Every container of a sandbox, the newest first: with events on, kubelet takes the first of a name for the one that counts."""
+        return sorted(self._by_sandbox.get(sandbox_id, {}).values(), key=lambda record: record.status.created_at, reverse=True)
 
     def sandbox(self, id_or_prefix: str) -> SandboxRecord:
         """A sandbox by its id or an unambiguous prefix of it.

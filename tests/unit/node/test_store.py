@@ -284,3 +284,11 @@ def test_a_sandbox_in_the_making_is_not_ready() -> None:
         record = sandbox_record(document, Checkpoint(name="web", namespace="default", complete=complete), ())
         assert record.status.state == state
     assert sandbox_record(document, None, ()).ready, "a missing checkpoint does not make a running sandbox less ready"
+
+
+def test_containers_of_a_sandbox_newest_first() -> None:
+    store = NodeStore()
+    for index, created in ((0, "2026-01-02T03:04:07Z"), (1, "2026-01-02T03:04:05Z"), (2, "2026-01-02T03:04:06Z")):
+        labels = {"io.kubernetes.sandbox.id": SANDBOXES[0]}
+        store.put_container(container_record(container_document(CONTAINERS[index], labels=labels, Created=created), store.images.get))
+    assert [record.id for record in store.containers_of(SANDBOXES[0])] == [CONTAINERS[0], CONTAINERS[2], CONTAINERS[1]]
