@@ -30,36 +30,67 @@ class ImageUsage:
         stats: told.
         interval_s: seconds between two questions where nothing changed, at least.
         share: of the time, that the engine may be kept busy with them: an old engine measures every container for the answer.
+        measure_interval_s: seconds between two looks at the file system itself; kubelet looks every 10 s.
     """
 
-    def __init__(self, engine: EngineClient, store: NodeStore, stats: Stats, *, interval_s: float = 60.0, share: float = 0.02) -> None:
+    def __init__(
+        self,
+        engine: EngineClient,
+        store: NodeStore,
+        stats: Stats,
+        *,
+        interval_s: float = 60.0,
+        share: float = 0.02,
+        measure_interval_s: float = 5.0,
+    ) -> None:
         self._engine = engine
         self._store = store
         self._stats = stats
         self._interval_s = interval_s
         self._share = share
+        self._measure_interval_s = measure_interval_s
         self._image_bytes: int | None = None
+        self._failed = False
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Refresh the figures until cancelled."""
-        task_status.started()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._ask)
+            task_status.started()
+            # The kernel is asked all the time, whatever the engine does: kubelet evicts by figures with a new time only.
+            while True:
+                await anyio.sleep(self._measure_interval_s)
+                await self._try_to_measure()
+
+    async def _ask(self) -> None:
         while True:
             await self._engine.health.wait_ready()
             started, seen = time.monotonic(), self._store.images
+            await self._try_to_measure()  # at once: the engine's answer can take long
             try:
-                await self.measure()  # at once: the engine's answer can take long
                 self._image_bytes = await self._engine.system.image_bytes(_DEADLINE_S)
-                await self.measure()
-            except (ServiceError, OSError) as error:
+            except ServiceError as error:
                 _logger.info("the use of the image file system is not known for now: %s", error)
             except Exception:  # a figure that cannot be had must not end the group of tasks that runs the pods
                 _logger.exception("the use of the image file system could not be found")
+            else:
+                await self._try_to_measure()
             busy_s = time.monotonic() - started
             rest_s = min(_LONGEST_INTERVAL_S, busy_s / self._share)
             await anyio.sleep(max(_SHORTEST_INTERVAL_S, rest_s))
             with anyio.move_on_after(max(0.0, self._interval_s - rest_s)):
                 while self._store.images is seen:  # noqa: ASYNC110 - every reading of the images makes a new mapping
                     await anyio.sleep(_SHORTEST_INTERVAL_S)
+
+    async def _try_to_measure(self) -> None:
+        try:
+            await self.measure()
+        except OSError as error:
+            if not self._failed:
+                _logger.info("the image file system cannot be measured: %s", error)
+            self._failed = True
+        else:
+            self._failed = False
 
     async def measure(self) -> ImageFilesystem | None:
         """Take the file system's figures now; None before the engine said where its data is.
