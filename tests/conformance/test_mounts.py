@@ -186,6 +186,10 @@ async def test_an_image_is_mounted_and_its_digest_told_back(node: Node, pod: Pod
         async with pod.container(mounts=[part]) as other:
             assert await pod.sh(other, "ls /mnt/part") == "file\n"
             assert (await _told(pod, other, "/mnt/part")).image_sub_path == "data/inner"
+        async with pod.container(mounts=[mount, part, cri.Mount(container_path="/mnt/again", image=image, readonly=True)]) as several:
+            assert await pod.sh(several, "cat /mnt/image/mark /mnt/again/mark; ls /mnt/part") == "by-uidby-uidfile\n"
+            for path in ("/mnt/image", "/mnt/part", "/mnt/again"):
+                assert (await _told(pod, several, path)).image.image_ref == image_id
         with node.refused((FailedPrecondition, InvalidArgument), "no-such-path"):
             await pod.run(mounts=[cri.Mount(container_path="/mnt/p", image=image, image_sub_path="no-such-path", readonly=True)])
         with node.refused(NotFound, "localhost/no/such:image"):

@@ -24,12 +24,14 @@ _PROPAGATION_BACK = {
 }
 IMAGE_MOUNTS_SINCE = (1, 48)
 RECURSIVE_READ_ONLY_SINCE = (1, 44)
+_SHORTEST_ID = 12
+"""Hexadecimal digits of an image id that surely name one image."""
 
 
 def engine_mounts(
     mounts: list[cri.Mount], api_version: tuple[int, int], selinux_enabled: bool, subject: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """HostConfig.Mounts and HostConfig.Binds; host paths must be resolved and checked by the caller.
+    """HostConfig.Mounts and HostConfig.Binds; host paths must be resolved and checked by the caller, images be named by their id.
 
     The engine relabels files for SELinux only in its older form, Binds. A host without SELinux has nothing to relabel.
 
@@ -44,7 +46,21 @@ def engine_mounts(
             binds.append(_relabelled(mount, subject))
         else:
             entries.append(entry)
+    _spell_apart(entries)
     return entries, binds
+
+
+def _spell_apart(entries: list[dict[str, Any]]) -> None:
+    """The engine keeps a container's image mounts by the text of their source: a further one of the same image needs another text."""
+    taken: set[str] = set()
+    for entry in entries:
+        if entry["Type"] != "image":
+            continue
+        image_id = entry["Source"]
+        digits = image_id.removeprefix("sha256:")
+        spellings = (image_id, *(digits[:length] for length in range(len(digits), _SHORTEST_ID - 1, -1)))
+        entry["Source"] = next((spelling for spelling in spellings if spelling not in taken), image_id)
+        taken.add(entry["Source"])
 
 
 def _relabelled(mount: cri.Mount, subject: str) -> str:
@@ -138,9 +154,11 @@ def cri_mounts(document: dict[str, Any], image_id_of: Callable[[str], str] = lam
 
 def _image_mount(entry: dict[str, Any], image_id_of: Callable[[str], str]) -> cri.Mount:
     source = entry.get("Source", "")
+    image_id = image_id_of(source)
+    named = image_id or source
     return cri.Mount(
         container_path=entry.get("Target", ""),
         readonly=True,
-        image=cri.ImageSpec(image=source, user_specified_image=source, image_ref=image_id_of(source)),
+        image=cri.ImageSpec(image=named, user_specified_image=named, image_ref=image_id),
         image_sub_path=(entry.get("ImageOptions") or {}).get("Subpath", ""),
     )

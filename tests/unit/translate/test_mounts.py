@@ -11,11 +11,17 @@ from asupervisor.proto import cri
 from asupervisor.translate.mounts import cri_mounts, engine_mounts
 
 _OLD, _NEW = (1, 41), (1, 51)
+_IMAGE = "sha256:" + "a" * 64
 
 
 def _mounts(api: tuple[int, int] = _NEW, selinux: bool = False, **fields: Any) -> tuple[list[dict[str, Any]], list[str]]:
     fields = {"host_path": "/h", "container_path": "/c", **fields}
     return engine_mounts([cri.Mount(**fields)], api, selinux, "container x")
+
+
+def _id_of(reference: str) -> str:
+    digits = reference.removeprefix("sha256:")
+    return next(image for image in (_IMAGE, "sha256:" + "b" * 64) if len(digits) >= 12 and image[7:].startswith(digits))
 
 
 def test_a_new_engine_is_kept_from_making_read_only_recursive_by_itself() -> None:
@@ -59,13 +65,33 @@ def test_what_an_old_engine_cannot_do_names_the_version_that_can(fields: dict[st
 
 
 def test_a_mounted_image_is_told_back_with_its_id_before_and_after_the_start() -> None:
-    (entry,), _ = _mounts(host_path="", image=cri.ImageSpec(image="sha256:1"), image_sub_path="data", readonly=True)
+    (entry,), _ = _mounts(host_path="", image=cri.ImageSpec(image=_IMAGE), image_sub_path="data", readonly=True)
     asked = {"HostConfig": {"Mounts": [entry]}, "Mounts": []}
-    there = {"HostConfig": {"Mounts": [entry]}, "Mounts": [{"Type": "image", "Source": "sha256:1", "Destination": "/c"}]}
+    there = {"HostConfig": {"Mounts": [entry]}, "Mounts": [{"Type": "image", "Source": _IMAGE, "Destination": "/c"}]}
     for document in (asked, there):
-        (mount,) = cri_mounts(document, lambda reference: f"id of {reference}")
-        assert (mount.container_path, mount.image.image, mount.image.image_ref) == ("/c", "sha256:1", "id of sha256:1")
+        (mount,) = cri_mounts(document, _id_of)
+        assert (mount.container_path, mount.image.image, mount.image.image_ref) == ("/c", _IMAGE, _IMAGE)
         assert (mount.image_sub_path, mount.readonly) == ("data", True)
+
+
+def test_an_image_that_is_gone_is_told_back_by_the_name_that_was_asked_for() -> None:
+    (entry,), _ = _mounts(host_path="", image=cri.ImageSpec(image=_IMAGE), readonly=True)
+    (mount,) = cri_mounts({"HostConfig": {"Mounts": [entry]}, "Mounts": []})
+    assert (mount.image.image, mount.image.image_ref) == (_IMAGE, "")
+
+
+def test_the_same_image_is_mounted_many_times_under_as_many_spellings_of_its_id() -> None:
+    other = "sha256:" + "b" * 64
+    images = [_IMAGE, other, *[_IMAGE] * 20]
+    mounts = [
+        cri.Mount(container_path=f"/{number}", image=cri.ImageSpec(image=image), readonly=True) for number, image in enumerate(images)
+    ]
+    entries, _ = engine_mounts(mounts, _NEW, False, "container x")
+    sources = [entry["Source"] for entry in entries]
+    assert sources[:2] == [_IMAGE, other]
+    assert len(set(sources)) == len(sources)
+    told = cri_mounts({"HostConfig": {"Mounts": entries}, "Mounts": []}, _id_of)
+    assert [mount.image.image for mount in told] == [mount.image.image_ref for mount in told] == images
 
 
 def test_volumes_of_the_image_are_not_the_requests_and_a_peers_binds_are() -> None:
