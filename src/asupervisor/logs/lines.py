@@ -17,6 +17,11 @@ import orjson
 MAX_CONTENT_BYTES = 16 * 1024
 """Longest content of one CRI log line; what is longer is split into P lines and a last one."""
 
+_PIECE_BYTES = 28 * 1024
+"""How much is split at a time. CPython prepares each search anew, and in more than 30 000 bytes by a method that costs more to
+prepare than the few bytes to the next match are worth: on short lines a fifth of the time."""
+
+_LONG_WAY_PIECES = 128
 _HALF_LINE_BYTES = MAX_CONTENT_BYTES // 2
 _BETWEEN = b'"}\n{"log":"'
 _HEAD = b'{"log":"'
@@ -44,6 +49,15 @@ class LineEncoder:
         Returns:
             The CRI log lines; fewer than came in only where some were malformed.
         """
+        pieces: list[bytes] = []
+        start = 0
+        while start < len(chunk):
+            end = chunk.rfind(b"\n", start, start + _PIECE_BYTES) + 1 or chunk.find(b"\n", start) + 1 or len(chunk)
+            pieces.append(self._encode_piece(chunk[start:end]))
+            start = end
+        return b"".join(pieces)
+
+    def _encode_piece(self, chunk: bytes) -> bytes:
         if self._long_way_for:
             self._long_way_for -= 1
         else:
@@ -54,8 +68,8 @@ class LineEncoder:
                         self._short_ways.remove(way)
                         self._short_ways.insert(0, way)
                     return encoded
-            # Lines with attributes, or parts of longer ones, are seldom alone: do not try the short ways on every chunk.
-            self._long_way_for = 15
+            # Lines with attributes, or parts of longer ones, are seldom alone: do not try the short ways on every piece.
+            self._long_way_for = _LONG_WAY_PIECES
         encoded = _encode_parsed(chunk)
         return encoded if encoded is not None else self._encode_one_by_one(chunk)
 
