@@ -104,6 +104,14 @@ async def test_propagation_is_what_was_asked_for_and_told_back(
         assert (await _told(pod, container_id, "/mnt/p")).propagation == propagation
 
 
+async def test_the_whole_of_the_host_is_mounted(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "here").touch()
+    mount = cri.Mount(host_path="/", container_path="/mnt/host", readonly=True)
+    async with node.pod() as pod, pod.container(mounts=[mount]) as container_id:
+        assert await pod.sh(container_id, f"ls /mnt/host{tmp_path}") == "here\n"
+        assert "Read-only" in await pod.fails(container_id, "touch /mnt/host/new")
+
+
 async def test_a_propagation_that_the_host_mount_cannot_have_is_refused(node: Node, pod: Pod, tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir()

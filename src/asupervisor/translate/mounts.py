@@ -70,7 +70,8 @@ def _relabelled(mount: cri.Mount, subject: str) -> str:
     if mount.recursive_read_only:
         raise FailedPrecondition(f"{where}: Docker Engine cannot relabel a recursive read-only mount")
     # "z", shared: with "Z" the first container of a pod would lock the others out.
-    options = ["z", _PROPAGATION[mount.propagation], *(["ro"] if mount.readonly else [])]
+    propagation = [_PROPAGATION[mount.propagation]] if mount.propagation != cri.PROPAGATION_PRIVATE else []
+    options = ["z", *propagation, *(["ro"] if mount.readonly else [])]
     return f"{mount.host_path}:{mount.container_path}:{','.join(options)}"
 
 
@@ -102,7 +103,10 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
         raise InvalidArgument(f"{where}: has no host_path")
     if mount.image_sub_path:
         raise InvalidArgument(f"{where}: image_sub_path is given without an image")
-    bind: dict[str, Any] = {"Propagation": _PROPAGATION[mount.propagation]}
+    # Private is the engine's default, which it makes a slave where the source holds its own data, such as /: asked for, it is refused.
+    bind: dict[str, Any] = {}
+    if mount.propagation != cri.PROPAGATION_PRIVATE or mount.recursive_read_only:
+        bind["Propagation"] = _PROPAGATION[mount.propagation]
     if mount.recursive_read_only:
         if not mount.readonly:
             raise InvalidArgument(f"{where}: recursive_read_only needs readonly")

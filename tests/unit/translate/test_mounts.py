@@ -26,11 +26,20 @@ def _id_of(reference: str) -> str:
 
 def test_a_new_engine_is_kept_from_making_read_only_recursive_by_itself() -> None:
     (entry,), _ = _mounts(readonly=True)
-    assert entry["BindOptions"] == {"Propagation": "rprivate", "ReadOnlyNonRecursive": True}
+    assert entry["BindOptions"] == {"ReadOnlyNonRecursive": True}
     (entry,), _ = _mounts(_OLD, readonly=True)
-    assert entry["BindOptions"] == {"Propagation": "rprivate"}
+    assert entry["BindOptions"] == {}
     (entry,), _ = _mounts(readonly=True, recursive_read_only=True)
     assert entry["BindOptions"] == {"Propagation": "rprivate", "ReadOnlyForceRecursive": True}
+
+
+def test_a_private_mount_is_left_to_the_engine_which_refuses_a_private_one_of_its_own_data() -> None:
+    (entry,), _ = _mounts(host_path="/")
+    assert "Propagation" not in entry["BindOptions"]
+    (entry,), _ = _mounts(propagation=cri.PROPAGATION_HOST_TO_CONTAINER)
+    assert entry["BindOptions"] == {"Propagation": "rslave"}
+    (entry,), _ = _mounts(propagation=cri.PROPAGATION_BIDIRECTIONAL)
+    assert entry["BindOptions"] == {"Propagation": "rshared"}
 
 
 def test_files_are_relabelled_in_the_engines_older_form_and_only_with_selinux() -> None:
