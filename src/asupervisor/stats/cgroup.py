@@ -48,6 +48,9 @@ class Usage(NamedTuple):
 class CgroupReader(Protocol):
     """Reads one cgroup; not safe for use by two threads at once."""
 
+    files: dict[str, KernelFile]
+    """By name what :meth:`read` reads of the CPU and memory controllers: their last contents serve other readers."""
+
     def read(self) -> Usage:
         """Everything about it. Raises :class:`~asupervisor.stats.files.Gone` when it was removed."""
 
@@ -102,6 +105,11 @@ class CgroupV1:
         self._swap_limit = file("memory", "memory.memsw.limit_in_bytes")
         self._pids = file("pids", "pids.current")
         self._pressure = _Pressure(location.v2, budget)
+        self.files = {
+            "memory.stat": self._stat,
+            "memory.limit_in_bytes": self._limit,
+            "memory.memsw.limit_in_bytes": self._swap_limit,
+        }
         self._raw: tuple[bytes, ...] = ()
         self._memory = _NOTHING
 
@@ -149,6 +157,7 @@ class CgroupV2:
         self._swap_limit = file("memory.swap.max")
         self._pids = file("pids.current")
         self._pressure = _Pressure(directory, budget)
+        self.files = {"cpu.stat": self._cpu, "memory.stat": self._stat, "memory.max": self._limit, "memory.swap.max": self._swap_limit}
         self._raw: tuple[bytes, ...] = ()
         self._memory = _NOTHING
 

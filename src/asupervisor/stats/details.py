@@ -1,212 +1,298 @@
-"""What cAdvisor's metrics need beyond the CRI stats, read when they are asked for: limits, throttling, block I/O, huge pages."""
+"""What cAdvisor's metrics need beyond the CRI stats, read when they are asked for: limits, throttling, block I/O, huge pages.
+
+Most of these files say the same from one reading to the next. So they are taken in sections, a few files each, and a
+section is parsed and encoded again only when the kernel's text of it changed.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from asupervisor.stats.cgroup import UNLIMITED
-from asupervisor.stats.files import number, table
+from asupervisor.stats.cgroup import UNLIMITED, CgroupReader
+from asupervisor.stats.files import Budget, KernelFile, content_of, number, table
 from asupervisor.stats.hierarchy import Location
 
 
-class DeviceCounters(NamedTuple):
-    """What a cgroup moved from and to one block device."""
+class Figure(NamedTuple):
+    """One value of a metric; None where the kernel does not give it here."""
 
-    device: str
-    """``major:minor``."""
-    read_bytes: int
-    write_bytes: int
-    reads: int
-    writes: int
+    name: str
+    value: int | None
+    labels: tuple[str, ...] = ()
+    """Values of the metric's own labels."""
 
 
-class Details(NamedTuple):
-    """One reading; figures that the kernel does not give here are None."""
+class Section(NamedTuple):
+    """Files that are parsed together."""
 
-    user_ns: int | None
-    system_ns: int | None
-    periods: int | None
-    throttled_periods: int | None
-    throttled_ns: int | None
-    cache_bytes: int
-    mapped_file_bytes: int
-    active_file_bytes: int
-    inactive_file_bytes: int
-    kernel_bytes: int | None
-    max_usage_bytes: int | None
-    limit_hits: int | None
-    oom_kills: int | None
-    cpu_period_us: int | None
-    cpu_quota_us: int | None
-    cpu_shares: int | None
-    memory_limit_bytes: int
-    memory_reservation_bytes: int
-    memory_swap_limit_bytes: int
-    threads: int | None
-    threads_max: int | None
-    pids: list[int]
-    devices: list[DeviceCounters]
-    huge_pages: list[tuple[str, int, int | None]]
-    """Page size, bytes now, most bytes."""
+    sources: tuple[Callable[[], bytes], ...]
+    """Give their contents."""
+    parse: Callable[..., Iterable[Figure]]
+    """Takes the contents."""
 
 
-def read_details(location: Location) -> Details:
-    """Read them all; a cgroup that is gone reads as nothing."""
-    if "memory" in location.v1 or "cpuacct" in location.v1:
-        return _read_v1(location)
-    return _read_v2(location.v2)
+class Details:
+    """The files of one cgroup.
+
+    Args:
+        location: its directories.
+        reader: of the same cgroup: what it has read is not read again, so it comes first.
+        budget: how many files may stay open.
+    """
+
+    def __init__(self, location: Location, reader: CgroupReader, budget: Budget) -> None:
+        self._location = location
+        self._files: list[KernelFile] = []
+        self._reader, self._budget = reader, budget
+        self._processes = [f"{directory}/cgroup.procs" for directory in _process_directories(location) if directory]
+        self.sections = list(self._v1() if _is_v1(location) else self._v2())
+
+    def pids(self) -> list[int]:
+        """Its processes; none where it is gone."""
+        content = next(filter(None, map(_content, self._processes)), b"")
+        return [int(pid) for pid in content.split()]
+
+    def close(self) -> None:
+        """Close its files; a later reading opens them again."""
+        for file in self._files:
+            file.close()
+
+    def _source(self, directory: str, name: str) -> Callable[[], bytes]:
+        known = self._reader.files.get(name)
+        if known is not None:
+            return lambda: known.last
+        file = KernelFile(f"{directory}/{name}" if directory else "", self._budget)
+        self._files.append(file)
+        return file.read
+
+    def _v1(self) -> Iterator[Section]:
+        def section(controller: str, *names: str, parse: Callable[..., Iterable[Figure]]) -> Section:
+            return Section(tuple(self._source(self._location.v1.get(controller, ""), name) for name in names), parse)
+
+        yield section("cpuacct", "cpuacct.usage_user", parse=_value("container_cpu_user_seconds_total", _seconds))
+        yield section("cpuacct", "cpuacct.usage_sys", parse=_value("container_cpu_system_seconds_total", _seconds))
+        yield section("cpu", "cpu.stat", parse=_v1_throttling)
+        yield section("memory", "memory.stat", parse=_v1_memory)
+        yield section("memory", "memory.kmem.usage_in_bytes", parse=_value("container_memory_kernel_usage", number))
+        yield section("memory", "memory.max_usage_in_bytes", parse=_value("container_memory_max_usage_bytes", number))
+        yield section("memory", "memory.failcnt", parse=_value("container_memory_failcnt", number))
+        yield section("memory", "memory.oom_control", parse=_v1_kills)
+        yield section("cpu", "cpu.cfs_period_us", parse=_value("container_spec_cpu_period", number))
+        yield section("cpu", "cpu.cfs_quota_us", parse=_value("container_spec_cpu_quota", _positive))
+        yield section("cpu", "cpu.shares", parse=_value("container_spec_cpu_shares", number))
+        yield section("memory", "memory.limit_in_bytes", parse=_limit("container_spec_memory_limit_bytes"))
+        yield section("memory", "memory.soft_limit_in_bytes", parse=_limit("container_spec_memory_reservation_limit_bytes"))
+        yield section("memory", "memory.memsw.limit_in_bytes", parse=_limit("container_spec_memory_swap_limit_bytes"))
+        yield section("pids", "pids.current", parse=_value("container_threads", number))
+        yield section("pids", "pids.max", parse=_value("container_threads_max", _positive))
+        yield from self._huge_pages(self._location.v1.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes")
+        yield section("blkio", "blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive", parse=_v1_devices)
+
+    def _v2(self) -> Iterator[Section]:
+        directory = self._location.v2
+
+        def section(name: str, parse: Callable[..., Iterable[Figure]]) -> Section:
+            return Section((self._source(directory, name),), parse)
+
+        yield section("cpu.stat", _v2_cpu)
+        yield section("memory.stat", _v2_memory)
+        yield section("memory.peak", _value("container_memory_max_usage_bytes", number))
+        yield section("memory.events", _v2_memory_events)
+        yield section("cpu.max", _v2_quota)
+        yield section("cpu.weight", _value("container_spec_cpu_shares", lambda content: 2 + (number(content) - 1) * 262142 // 9999))
+        yield section("memory.max", _limit("container_spec_memory_limit_bytes"))
+        yield section("memory.low", _limit("container_spec_memory_reservation_limit_bytes"))
+        yield section("memory.swap.max", _limit("container_spec_memory_swap_limit_bytes"))
+        yield section("pids.current", _value("container_threads", number))
+        yield section("pids.max", _value("container_threads_max", _positive))
+        yield from self._huge_pages(directory, "current", "")
+        yield section("io.stat", _v2_devices)
+
+    def _huge_pages(self, directory: str, current: str, most: str) -> Iterator[Section]:
+        """One for each size of pages that the machine has."""
+        for size in _page_sizes(directory, current):
+            yield Section(
+                (self._source(directory, f"hugetlb.{size}.{current}"),),
+                _value("container_hugetlb_usage_bytes", number, size),
+            )
+            if most:
+                yield Section(
+                    (self._source(directory, f"hugetlb.{size}.{most}"),),
+                    _value("container_hugetlb_max_usage_bytes", number, size),
+                )
 
 
-def _content(directory: str, name: str) -> bytes:
-    if not directory:
-        return b""
+def _is_v1(location: Location) -> bool:
+    return "memory" in location.v1 or "cpuacct" in location.v1
+
+
+def _process_directories(location: Location) -> tuple[str, ...]:
+    return (location.v1.get("memory", ""), location.v1.get("cpuacct", "")) if _is_v1(location) else (location.v2,)
+
+
+def _content(path: str) -> bytes:
     try:
-        fd = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        return content_of(path)
     except OSError:
         return b""
+
+
+def _page_sizes(directory: str, current: str) -> list[str]:
     try:
-        content = os.read(fd, 65536)
-        while chunk := os.read(fd, 65536):
-            content += chunk
-        return content
+        names = sorted(os.listdir(directory)) if directory else []
     except OSError:
-        return b""
-    finally:
-        os.close(fd)
+        return []
+    parts = (name.split(".") for name in names)
+    return [part[1] for part in parts if len(part) == 3 and part[0] == "hugetlb" and part[2] == current]
 
 
-def _optional(content: bytes) -> int | None:
-    return number(content) if content else None
+def _value(name: str, parse: Callable[[bytes], int], *labels: str) -> Callable[[bytes], Iterable[Figure]]:
+    """A file that is one number."""
+
+    def figures(content: bytes) -> Iterable[Figure]:
+        return [Figure(name, parse(content), labels)] if content else []
+
+    return figures
 
 
-def _bounded(content: bytes) -> int:
-    """A limit, 0 where there is none."""
-    value = number(content)
-    return value if 0 < value < UNLIMITED else 0
+def _limit(name: str) -> Callable[[bytes], Iterable[Figure]]:
+    """A file that is a limit: 0 where there is none."""
+
+    def figures(content: bytes) -> Iterable[Figure]:
+        value = number(content)
+        return [Figure(name, value if 0 < value < UNLIMITED else 0)]
+
+    return figures
 
 
-def _pids(content: bytes) -> list[int]:
-    return [int(pid) for pid in content.split()]
+def _positive(content: bytes) -> int:
+    return max(0, number(content))
 
 
-def _read_v1(location: Location) -> Details:
-    def at(controller: str, name: str) -> bytes:
-        return _content(location.v1.get(controller, ""), name)
-
-    stat, cpu = table(at("memory", "memory.stat")), table(at("cpu", "cpu.stat"))
-    oom = table(at("memory", "memory.oom_control"))
-    quota = _optional(at("cpu", "cpu.cfs_quota_us"))
-    moved, served = (
-        _v1_devices(at("blkio", "blkio.throttle.io_service_bytes_recursive")),
-        _v1_devices(at("blkio", "blkio.throttle.io_serviced_recursive")),
-    )
-    return Details(
-        user_ns=_optional(at("cpuacct", "cpuacct.usage_user")),
-        system_ns=_optional(at("cpuacct", "cpuacct.usage_sys")),
-        periods=cpu.get(b"nr_periods"),
-        throttled_periods=cpu.get(b"nr_throttled"),
-        throttled_ns=cpu.get(b"throttled_time"),
-        cache_bytes=stat.get(b"total_cache", 0),
-        mapped_file_bytes=stat.get(b"total_mapped_file", 0),
-        active_file_bytes=stat.get(b"total_active_file", 0),
-        inactive_file_bytes=stat.get(b"total_inactive_file", 0),
-        kernel_bytes=_optional(at("memory", "memory.kmem.usage_in_bytes")),
-        max_usage_bytes=_optional(at("memory", "memory.max_usage_in_bytes")),
-        limit_hits=_optional(at("memory", "memory.failcnt")),
-        oom_kills=oom.get(b"oom_kill"),
-        cpu_period_us=_optional(at("cpu", "cpu.cfs_period_us")),
-        cpu_quota_us=None if quota is None else max(0, quota),
-        cpu_shares=_optional(at("cpu", "cpu.shares")),
-        memory_limit_bytes=_bounded(at("memory", "memory.limit_in_bytes")),
-        memory_reservation_bytes=_bounded(at("memory", "memory.soft_limit_in_bytes")),
-        memory_swap_limit_bytes=_bounded(at("memory", "memory.memsw.limit_in_bytes")),
-        threads=_optional(at("pids", "pids.current")),
-        threads_max=_threads_max(at("pids", "pids.max")),
-        pids=_pids(at("memory", "cgroup.procs") or at("cpuacct", "cgroup.procs")),
-        devices=[
-            DeviceCounters(device, *moved.get(device, (0, 0)), *served.get(device, (0, 0)))
-            for device in sorted(moved.keys() | served.keys())
-        ],
-        huge_pages=_huge_pages(location.v1.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes"),
-    )
+def _seconds(content: bytes) -> int:
+    return int(content) // 1_000_000_000
 
 
-def _read_v2(directory: str) -> Details:
-    def at(name: str) -> bytes:
-        return _content(directory, name)
-
-    stat, cpu, events = table(at("memory.stat")), table(at("cpu.stat")), table(at("memory.events"))
-    maximum = at("cpu.max").split()
-    weight = _optional(at("cpu.weight"))
-
-    def nanoseconds(name: bytes) -> int | None:
-        return cpu[name] * 1000 if name in cpu else None
-
-    return Details(
-        user_ns=nanoseconds(b"user_usec"),
-        system_ns=nanoseconds(b"system_usec"),
-        periods=cpu.get(b"nr_periods"),
-        throttled_periods=cpu.get(b"nr_throttled"),
-        throttled_ns=nanoseconds(b"throttled_usec"),
-        cache_bytes=stat.get(b"file", 0),
-        mapped_file_bytes=stat.get(b"file_mapped", 0),
-        active_file_bytes=stat.get(b"active_file", 0),
-        inactive_file_bytes=stat.get(b"inactive_file", 0),
-        kernel_bytes=stat.get(b"kernel", stat.get(b"kernel_stack")),
-        max_usage_bytes=_optional(at("memory.peak")),
-        limit_hits=events.get(b"max"),
-        oom_kills=events.get(b"oom_kill"),
-        cpu_period_us=int(maximum[1]) if len(maximum) > 1 else None,
-        cpu_quota_us=max(0, number(maximum[0])) if maximum else None,
-        cpu_shares=None if weight is None else 2 + (weight - 1) * 262142 // 9999,
-        memory_limit_bytes=_bounded(at("memory.max")),
-        memory_reservation_bytes=_bounded(at("memory.low")),
-        memory_swap_limit_bytes=_bounded(at("memory.swap.max")),
-        threads=_optional(at("pids.current")),
-        threads_max=_threads_max(at("pids.max")),
-        pids=_pids(at("cgroup.procs")),
-        devices=_v2_devices(at("io.stat")),
-        huge_pages=_huge_pages(directory, "current", ""),
-    )
+def _throttling(periods: int | None, throttled: int | None, throttled_s: int | None) -> Iterable[Figure]:
+    return [
+        Figure("container_cpu_cfs_periods_total", periods),
+        Figure("container_cpu_cfs_throttled_periods_total", throttled),
+        Figure("container_cpu_cfs_throttled_seconds_total", throttled_s),
+    ]
 
 
-def _threads_max(content: bytes) -> int | None:
-    return max(0, number(content)) if content else None
+def _v1_throttling(content: bytes) -> Iterable[Figure]:
+    cpu = table(content)
+    time_ns = cpu.get(b"throttled_time")
+    return _throttling(cpu.get(b"nr_periods"), cpu.get(b"nr_throttled"), None if time_ns is None else time_ns // 1_000_000_000)
 
 
-def _v1_devices(content: bytes) -> dict[str, tuple[int, int]]:
+def _v1_memory(content: bytes) -> Iterable[Figure]:
+    stat = table(content)
+    return [
+        Figure("container_memory_cache", stat.get(b"total_cache", 0)),
+        Figure("container_memory_mapped_file", stat.get(b"total_mapped_file", 0)),
+        Figure("container_memory_total_active_file_bytes", stat.get(b"total_active_file", 0)),
+        Figure("container_memory_total_inactive_file_bytes", stat.get(b"total_inactive_file", 0)),
+    ]
+
+
+def _v1_kills(content: bytes) -> Iterable[Figure]:
+    return [Figure("container_oom_events_total", table(content).get(b"oom_kill"))]
+
+
+def _v2_cpu(content: bytes) -> Iterable[Figure]:
+    cpu = table(content)
+
+    def seconds(name: bytes) -> int | None:
+        return cpu[name] // 1_000_000 if name in cpu else None
+
+    return [
+        Figure("container_cpu_user_seconds_total", seconds(b"user_usec")),
+        Figure("container_cpu_system_seconds_total", seconds(b"system_usec")),
+        *_throttling(cpu.get(b"nr_periods"), cpu.get(b"nr_throttled"), seconds(b"throttled_usec")),
+    ]
+
+
+def _v2_memory(content: bytes) -> Iterable[Figure]:
+    stat = table(content)
+    return [
+        Figure("container_memory_cache", stat.get(b"file", 0)),
+        Figure("container_memory_mapped_file", stat.get(b"file_mapped", 0)),
+        Figure("container_memory_total_active_file_bytes", stat.get(b"active_file", 0)),
+        Figure("container_memory_total_inactive_file_bytes", stat.get(b"inactive_file", 0)),
+        Figure("container_memory_kernel_usage", stat.get(b"kernel", stat.get(b"kernel_stack"))),
+    ]
+
+
+def _v2_memory_events(content: bytes) -> Iterable[Figure]:
+    events = table(content)
+    return [Figure("container_memory_failcnt", events.get(b"max")), Figure("container_oom_events_total", events.get(b"oom_kill"))]
+
+
+def _v2_quota(content: bytes) -> Iterable[Figure]:
+    """Quota, or ``max``, and period."""
+    words = content.split()
+    return [
+        Figure("container_spec_cpu_period", int(words[1]) if len(words) > 1 else None),
+        Figure("container_spec_cpu_quota", _positive(words[0]) if words else None),
+    ]
+
+
+def _v1_devices(moved: bytes, served: bytes) -> Iterator[Figure]:
+    byte_counts, counts = _by_device(moved), _by_device(served)
+    for device in sorted(byte_counts.keys() | counts.keys()):
+        yield from _device(device, *byte_counts.get(device, (0, 0)), *counts.get(device, (0, 0)))
+
+
+def _by_device(content: bytes) -> dict[str, tuple[int, int]]:
     """Lines ``254:0 Read 4096``: what was read and written, by device."""
-    figures: dict[str, dict[bytes, int]] = {}
+    found: dict[str, dict[bytes, int]] = {}
     for line in content.splitlines():
         words = line.split()
         if len(words) == 3:
-            figures.setdefault(words[0].decode(), {})[words[1]] = int(words[2])
-    return {device: (values.get(b"Read", 0), values.get(b"Write", 0)) for device, values in figures.items()}
+            found.setdefault(words[0].decode(), {})[words[1]] = int(words[2])
+    return {device: (values.get(b"Read", 0), values.get(b"Write", 0)) for device, values in found.items()}
 
 
-def _v2_devices(content: bytes) -> list[DeviceCounters]:
+def _v2_devices(content: bytes) -> Iterator[Figure]:
     """Lines ``254:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0``."""
-    devices = []
     for line in content.decode("ascii", "replace").splitlines():
         device, *pairs = line.split()
         values = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
         if {"rbytes", "wbytes", "rios", "wios"} <= values.keys():
-            devices.append(DeviceCounters(device, *(int(values[key]) for key in ("rbytes", "wbytes", "rios", "wios"))))
-    return devices
+            yield from _device(device, *(int(values[key]) for key in ("rbytes", "wbytes", "rios", "wios")))
 
 
-def _huge_pages(directory: str, current: str, most: str) -> list[tuple[str, int, int | None]]:
-    if not directory:
-        return []
-    pages = []
-    try:
-        names = sorted(os.listdir(directory))
-    except OSError:
-        return []
-    for name in names:
-        parts = name.split(".")
-        if len(parts) == 3 and parts[0] == "hugetlb" and parts[2] == current:
-            peak = _optional(_content(directory, f"hugetlb.{parts[1]}.{most}")) if most else None
-            pages.append((parts[1], number(_content(directory, name)), peak))
-    return pages
+def _device(device: str, read_bytes: int, write_bytes: int, reads: int, writes: int) -> Iterable[Figure]:
+    name, (major, _, minor) = device_name(device), device.partition(":")
+    return [
+        Figure("container_fs_reads_bytes_total", read_bytes, (name,)),
+        Figure("container_fs_writes_bytes_total", write_bytes, (name,)),
+        Figure("container_fs_reads_total", reads, (name,)),
+        Figure("container_fs_writes_total", writes, (name,)),
+        Figure("container_blkio_device_usage_total", read_bytes, (name, major, minor, "Read")),
+        Figure("container_blkio_device_usage_total", write_bytes, (name, major, minor, "Write")),
+    ]
+
+
+_device_names: dict[str, str] = {}
+
+
+def device_name(device: str) -> str:
+    """The path of a block device (``/dev/vda``) for its ``major:minor``; the numbers themselves where it has no name."""
+    known = _device_names.get(device)
+    if known is None:
+        known = device
+        try:
+            with open(f"/sys/dev/block/{device}/uevent", encoding="utf-8") as file:
+                for line in file:
+                    if line.startswith("DEVNAME="):
+                        known = "/dev/" + line.removeprefix("DEVNAME=").strip()
+        except OSError:
+            pass
+        if len(_device_names) < 4096:
+            _device_names[device] = known
+    return known

@@ -12,7 +12,7 @@ import os
 import resource
 
 _SIZE = 16384
-"""Bytes; the longest file (memory.stat of cgroup v2) has about 2 KiB."""
+"""Bytes of one reading; memory.stat of cgroup v2 has about 2 KiB, the block devices' files grow with the devices."""
 
 
 class Gone(Exception):
@@ -53,10 +53,12 @@ class KernelFile:
         budget: shared by all files of a service.
     """
 
-    __slots__ = ("_absent", "_budget", "_fd", "path")
+    __slots__ = ("_absent", "_budget", "_fd", "last", "path")
 
     def __init__(self, path: str, budget: Budget) -> None:
         self.path = path
+        self.last = b""
+        """What the last reading gave."""
         self._budget = budget
         self._fd = -1
         self._absent = not path
@@ -67,6 +69,19 @@ class KernelFile:
         Raises:
             Gone: the file was there and its cgroup was removed since.
         """
+        if self._fd >= 0:
+            try:
+                content = os.pread(self._fd, _SIZE, 0)
+            except OSError:
+                content = b""
+            if 0 < len(content) < _SIZE:
+                self.last = content
+                return content
+        self.last = b""
+        self.last = self._read()
+        return self.last
+
+    def _read(self) -> bytes:
         if self._absent:
             return b""
         fd = self._fd
@@ -79,7 +94,10 @@ class KernelFile:
                     raise Gone(self.path) from error
                 return b""
         try:
-            content = os.pread(fd, _SIZE, 0)
+            content = chunk = os.pread(fd, _SIZE, 0)
+            while len(chunk) == _SIZE:
+                chunk = os.pread(fd, _SIZE, len(content))
+                content += chunk
         except OSError as error:
             self._absent = True
             if fd == self._fd:
@@ -102,6 +120,26 @@ class KernelFile:
             os.close(self._fd)
             self._fd = -1
             self._budget.give_back()
+
+
+def content_of(path: str, directory: int | None = None) -> bytes:
+    """A file of any length, which the kernel may give in parts; not kept open.
+
+    Args:
+        path: the file.
+        directory: a descriptor that a relative path starts from.
+
+    Raises:
+        OSError: there is none, or its process is gone.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        content = b""
+        while chunk := os.read(fd, 65536):
+            content += chunk
+        return content
+    finally:
+        os.close(fd)
 
 
 def number(content: bytes) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
+
+from asupervisor.stats.files import content_of
 
 
 class InterfaceCounters(NamedTuple):
@@ -44,11 +45,4 @@ def read_net_dev(process: int) -> bytes:
     Raises:
         OSError: the process is gone.
     """
-    fd = os.open("net/dev", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
-    try:
-        content = os.read(fd, 65536)
-        while chunk := os.read(fd, 65536):
-            content += chunk
-        return content
-    finally:
-        os.close(fd)
+    return content_of("net/dev", process)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from asupervisor.stats.files import content_of
 from asupervisor.stats.hierarchy import Hierarchies, Location
 from asupervisor.stats.layers import upper_directory
 from asupervisor.stats.network import InterfaceCounters, parse_net_dev, read_net_dev
@@ -63,11 +64,9 @@ class Process:
             text = self._text("limits") if self._directory >= 0 else ""
         except OSError:
             return -1
-        for line in text.splitlines():
-            if line.startswith(name):
-                value = line[len(name) :].split()[0]
-                return int(value) if value.isdigit() else -1
-        return -1
+        _, found, rest = text.partition("\n" + name)
+        value = rest.split(maxsplit=1)[0] if found else ""
+        return int(value) if value.isdigit() else -1
 
     def close(self) -> None:
         """Let go of the process."""
@@ -76,8 +75,7 @@ class Process:
             self._directory = -1
 
     def _text(self, name: str) -> str:
-        with os.fdopen(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory), "rb") as file:
-            return file.read().decode("utf-8", "surrogateescape")
+        return content_of(name, self._directory).decode("utf-8", "surrogateescape")
 
 
 def open_files(pids: list[int]) -> tuple[int, int]:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 
 from asupervisor.proto import cri
 from asupervisor.stats.cgroup import CgroupReader, Usage, open_cgroup
+from asupervisor.stats.details import Details
 from asupervisor.stats.encode import UsageFields, container_stats, field, network_usage, stopped_container_stats
 from asupervisor.stats.files import Budget, Gone
-from asupervisor.stats.hierarchy import Hierarchies
+from asupervisor.stats.hierarchy import Hierarchies, Location
+from asupervisor.stats.metrics import CgroupMetrics, MetricEncoder
 from asupervisor.stats.process import Process
 from asupervisor.stats.rate import CpuRate
 from asupervisor.stats.subjects import ContainerSubject, LayerUsage, SandboxSubject
@@ -30,8 +32,8 @@ class CgroupTarget:
         self.usage: Usage | None = None
         self.nano_cores: int | None = None
         self.last_cpu_ns = 0
-        self.beginnings: dict[tuple[str, ...], bytes] = {}
-        """Encoded beginnings of its metrics, see :class:`~asupervisor.stats.podmetrics.MetricWriter`."""
+        self.metrics: CgroupMetrics | None = None
+        """What :meth:`read_metrics` keeps; None before its first reading and once the cgroup is gone."""
 
     def read(self) -> Usage | None:
         """Take a reading; None once the cgroup is gone."""
@@ -46,8 +48,33 @@ class CgroupTarget:
         self.usage, self.last_cpu_ns = usage, usage.cpu_ns
         self.nano_cores = self.rate.at(usage.time_ns, usage.cpu_ns)
         self.rate.sample(usage.time_ns, usage.cpu_ns)
-        self.fields.set(usage, self.nano_cores)
         return usage
+
+    def read_fields(self) -> Usage | None:
+        """Take a reading and put it into the messages; None once the cgroup is gone."""
+        usage = self.read()
+        if usage is not None:
+            self.fields.set(usage, self.nano_cores)
+        return usage
+
+    def read_metrics(self, location: Location, labels: tuple[str, ...], budget: Budget) -> list[bytes]:
+        """Take a reading as cAdvisor's metrics; nothing once the cgroup is gone.
+
+        Args:
+            location: the cgroup's directories.
+            labels: values of the base labels; the same at every call.
+            budget: how many files may stay open.
+        """
+        usage = self.read()
+        if usage is None or self.reader is None:
+            return []
+        if self.metrics is None:
+            self.metrics = CgroupMetrics(labels, Details(location, self.reader, budget))
+        try:
+            return self.metrics.read(usage)
+        except Gone:
+            self.end()
+            return []
 
     def sample(self, older_than_s: float) -> None:
         """Take a CPU sample if the last one is older."""
@@ -73,7 +100,10 @@ class CgroupTarget:
         """Close the files: there is nothing to read any more."""
         if self.reader is not None:
             self.reader.close()
+        if self.metrics is not None:
+            self.metrics.close()
         self.reader = None
+        self.metrics = None
         self.usage = None
 
 
@@ -98,7 +128,8 @@ class ContainerTarget:
         """The same without tag and length."""
         self.writable_layer = subject.writable_layer
         self.process: Process | None = None
-        self._hierarchies, self._budget = hierarchies, budget
+        self._hierarchies = hierarchies
+        self.budget = budget
         self.cgroup = CgroupTarget(None, subject.started_at_ns)
 
     def open(self) -> None:
@@ -107,7 +138,7 @@ class ContainerTarget:
             return
         self.process = Process(self.subject.pid, self.subject.container_id, self._hierarchies)
         if self.process:
-            self.cgroup.reader = open_cgroup(self.process.cgroup, self._budget)
+            self.cgroup.reader = open_cgroup(self.process.cgroup, self.budget)
         self.writable_layer = self.writable_layer or self.process.upper_directory()
 
     def sample(self, older_than_s: float) -> None:
@@ -118,7 +149,7 @@ class ContainerTarget:
     def refresh(self, layer: LayerUsage | None, mountpoint: str) -> None:
         """Read it and encode what was read."""
         self.open()
-        usage = self.cgroup.read()
+        usage = self.cgroup.read_fields()
         if usage is not None:
             self.message = container_stats(self._first_field, self.cgroup.fields, usage, layer, mountpoint)
         else:
@@ -151,7 +182,10 @@ class SandboxTarget:
         self.process: Process | None = None
         self.ended_cpu_ns = 0
         """What containers of a pod without a cgroup of its own had used when they ended: its counter never falls."""
-        self._hierarchies, self._budget = hierarchies, budget
+        self._hierarchies = hierarchies
+        self.budget = budget
+        self.network_metrics: MetricEncoder | None = None
+        """Encodes the metrics of its network; None before their first reading."""
         self.own = CgroupTarget(None, subject.started_at_ns)
         self.pod = CgroupTarget(None, subject.started_at_ns)
 
@@ -162,9 +196,9 @@ class SandboxTarget:
         self.process = Process(self.subject.pid, self.subject.sandbox_id, self._hierarchies)
         if not self.process:
             return
-        self.own.reader = open_cgroup(self.process.cgroup, self._budget)
+        self.own.reader = open_cgroup(self.process.cgroup, self.budget)
         if self.subject.own_cgroup and self.process.parent:
-            self.pod.reader = open_cgroup(self.process.parent, self._budget)
+            self.pod.reader = open_cgroup(self.process.parent, self.budget)
 
     def sample(self, older_than_s: float) -> None:
         """Take a CPU sample if the last one is older."""
@@ -180,7 +214,7 @@ class SandboxTarget:
         """
         self.open()
         message = cri.LinuxPodSandboxStats()
-        usage = self.pod.read()
+        usage = self.pod.read_fields()
         if usage is not None:
             message.cpu.CopyFrom(self.pod.fields.cpu)
             message.memory.CopyFrom(self.pod.fields.memory)

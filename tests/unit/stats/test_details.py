@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asupervisor.stats.details import DeviceCounters, read_details
+import pytest
+
+from asupervisor.stats.cgroup import open_cgroup
+from asupervisor.stats.details import Details
+from asupervisor.stats.files import Budget, Gone
 from asupervisor.stats.hierarchy import Location
 
+Values = dict[tuple[str, ...], int]
+"""By name and own labels."""
+
 V2 = {
-    "cpu.stat": "usage_usec 9\nuser_usec 2000\nsystem_usec 3000\nnr_periods 7\nnr_throttled 4\nthrottled_usec 5000\n",
+    "cpu.stat": "usage_usec 9\nuser_usec 2000000\nsystem_usec 3000000\nnr_periods 7\nnr_throttled 4\nthrottled_usec 5000000\n",
     "cpu.max": "20000 100000\n",
     "cpu.weight": "20\n",
     "memory.stat": "anon 1\nfile 100\nkernel 200\nfile_mapped 300\nactive_file 400\ninactive_file 500\n",
@@ -26,9 +33,9 @@ V2 = {
 }
 
 V1 = {
-    "cpuacct.usage_user": "2000000\n",
-    "cpuacct.usage_sys": "3000000\n",
-    "cpu.stat": "nr_periods 7\nnr_throttled 4\nthrottled_time 5000000\n",
+    "cpuacct.usage_user": "2000000000\n",
+    "cpuacct.usage_sys": "3000000000\n",
+    "cpu.stat": "nr_periods 7\nnr_throttled 4\nthrottled_time 5000000000\n",
     "cpu.cfs_period_us": "100000\n",
     "cpu.cfs_quota_us": "20000\n",
     "cpu.shares": "512\n",
@@ -49,40 +56,112 @@ V1 = {
     "hugetlb.2MB.max_usage_in_bytes": "4194304\n",
 }
 
-DEVICES = [DeviceCounters("254:0", 1, 2, 3, 4), DeviceCounters("8:16", 10, 20, 30, 40)]
+SAME: Values = {
+    ("container_cpu_user_seconds_total",): 2,
+    ("container_cpu_system_seconds_total",): 3,
+    ("container_cpu_cfs_periods_total",): 7,
+    ("container_cpu_cfs_throttled_periods_total",): 4,
+    ("container_cpu_cfs_throttled_seconds_total",): 5,
+    ("container_memory_cache",): 100,
+    ("container_memory_mapped_file",): 300,
+    ("container_memory_total_active_file_bytes",): 400,
+    ("container_memory_total_inactive_file_bytes",): 500,
+    ("container_memory_kernel_usage",): 200,
+    ("container_memory_max_usage_bytes",): 8192,
+    ("container_memory_failcnt",): 6,
+    ("container_oom_events_total",): 1,
+    ("container_spec_cpu_period",): 100_000,
+    ("container_spec_cpu_quota",): 20_000,
+    ("container_spec_memory_limit_bytes",): 65536,
+    ("container_spec_memory_reservation_limit_bytes",): 4096,
+    ("container_spec_memory_swap_limit_bytes",): 0,
+    ("container_threads",): 3,
+    ("container_threads_max",): 0,
+    ("container_hugetlb_usage_bytes", "2MB"): 2 << 20,
+    ("container_fs_reads_bytes_total", "254:0x"): 1,
+    ("container_fs_writes_bytes_total", "254:0x"): 2,
+    ("container_fs_reads_total", "254:0x"): 3,
+    ("container_fs_writes_total", "254:0x"): 4,
+    ("container_blkio_device_usage_total", "254:0x", "254", "0x", "Read"): 1,
+    ("container_blkio_device_usage_total", "254:0x", "254", "0x", "Write"): 2,
+    ("container_fs_reads_bytes_total", "8:16x"): 10,
+    ("container_fs_writes_bytes_total", "8:16x"): 20,
+    ("container_fs_reads_total", "8:16x"): 30,
+    ("container_fs_writes_total", "8:16x"): 40,
+    ("container_blkio_device_usage_total", "8:16x", "8", "16x", "Read"): 10,
+    ("container_blkio_device_usage_total", "8:16x", "8", "16x", "Write"): 20,
+}
+"""What both versions say; the devices have numbers that no device of this machine has."""
 
 
 def directory(path: Path, files: dict[str, str]) -> str:
     path.mkdir()
     for name, content in files.items():
-        (path / name).write_text(content)
+        (path / name).write_text(content.replace("254:0 ", "254:0x ").replace("8:16 ", "8:16x "))
     return str(path)
+
+
+def opened(location: Location) -> Details:
+    """The details of a cgroup whose stats were just read."""
+    budget = Budget(100)
+    reader = open_cgroup(location, budget)
+    reader.read()
+    return Details(location, reader, budget)
+
+
+def values(details: Details) -> Values:
+    found: Values = {}
+    for section in details.sections:
+        for name, value, labels in section.parse(*(source() for source in section.sources)):
+            assert (name, *labels) not in found
+            if value is not None:
+                found[name, *labels] = value
+    return found
 
 
 def test_both_versions_say_the_same(tmp_path: Path) -> None:
     where = directory(tmp_path / "v1", V1)
-    old = read_details(Location(dict.fromkeys(("cpu", "cpuacct", "memory", "pids", "blkio", "hugetlb"), where), ""))
-    new = read_details(Location({}, directory(tmp_path / "v2", V2)))
-    assert old.devices == new.devices == DEVICES
-    assert old.huge_pages == [("2MB", 2 << 20, 4 << 20)] and new.huge_pages == [("2MB", 2 << 20, None)]
-    assert old.cpu_shares == 512 and new.cpu_shares == 500, "a weight is coarser than shares"
-    same = {"devices": None, "huge_pages": None, "cpu_shares": None}
-    assert old._replace(**same) == new._replace(**same)  # type: ignore[arg-type]
-    assert (new.user_ns, new.system_ns, new.throttled_ns) == (2_000_000, 3_000_000, 5_000_000)
-    assert (new.periods, new.throttled_periods, new.cpu_period_us, new.cpu_quota_us) == (7, 4, 100_000, 20_000)
-    assert (new.limit_hits, new.oom_kills, new.max_usage_bytes, new.kernel_bytes) == (6, 1, 8192, 200)
-    assert (new.memory_limit_bytes, new.memory_reservation_bytes, new.memory_swap_limit_bytes) == (65536, 4096, 0)
-    assert (new.threads, new.threads_max, new.pids) == (3, 0, [11, 12])
+    old = opened(Location(dict.fromkeys(("cpu", "cpuacct", "memory", "pids", "blkio", "hugetlb"), where), ""))
+    new = opened(Location({}, directory(tmp_path / "v2", V2)))
+    shares = ("container_spec_cpu_shares",)
+    assert values(new) == SAME | {shares: 500}, "a weight is coarser than shares"
+    assert values(old) == SAME | {shares: 512, ("container_hugetlb_max_usage_bytes", "2MB"): 4 << 20}
+    assert old.pids() == new.pids() == [11, 12]
 
 
 def test_no_quota(tmp_path: Path) -> None:
-    new = read_details(Location({}, directory(tmp_path / "v2", {"cpu.max": "max 100000\n"})))
-    old = read_details(Location({"cpu": directory(tmp_path / "v1", {"cpu.cfs_quota_us": "-1\n"}), "memory": ""}, ""))
-    assert new.cpu_quota_us == old.cpu_quota_us == 0
+    new = opened(Location({}, directory(tmp_path / "v2", {"cpu.max": "max 100000\n"})))
+    old = opened(Location({"cpu": directory(tmp_path / "v1", {"cpu.cfs_quota_us": "-1\n"}), "memory": ""}, ""))
+    assert values(new)["container_spec_cpu_quota",] == values(old)["container_spec_cpu_quota",] == 0
 
 
-def test_a_cgroup_that_is_gone_or_knows_nothing(tmp_path: Path) -> None:
-    for location in (Location({}, str(tmp_path / "none")), Location({"memory": str(tmp_path / "none")}, ""), Location({}, "")):
-        details = read_details(location)
-        assert details.user_ns is None and details.periods is None and details.cpu_quota_us is None and details.threads_max is None
-        assert (details.cache_bytes, details.pids, details.devices, details.huge_pages) == (0, [], [], [])
+def test_a_cgroup_that_knows_nothing(tmp_path: Path) -> None:
+    new, old = Location({}, directory(tmp_path / "v2", {})), Location({"memory": directory(tmp_path / "v1", {})}, "")
+    for location in (new, old, Location({}, "")):
+        details = opened(location)
+        assert set(values(details).values()) <= {0}
+        assert ("container_cpu_user_seconds_total",) not in values(details) and details.pids() == []
+
+
+def test_a_cgroup_that_goes_away(tmp_path: Path) -> None:
+    path = tmp_path / "v2"
+    details = opened(Location({}, directory(path, {"pids.max": "5\n"})))
+    for file in path.iterdir():
+        file.unlink()
+    path.rmdir()
+    with pytest.raises(Gone):
+        values(details)
+    assert details.pids() == []
+
+
+def test_more_processes_than_the_kernel_gives_at_once(tmp_path: Path) -> None:
+    processes = list(range(100_000, 109_000))
+    details = opened(Location({}, directory(tmp_path / "v2", {"cgroup.procs": "".join(f"{pid}\n" for pid in processes)})))
+    assert details.pids() == processes
+
+
+def test_more_devices_than_are_read_at_once(tmp_path: Path) -> None:
+    lines = [f"7:{number} rbytes={number} wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n" for number in range(1000, 2000)]
+    found = values(opened(Location({}, directory(tmp_path / "v2", {"io.stat": "".join(lines)}))))
+    assert found["container_fs_reads_bytes_total", "7:1999"] == 1999
+    assert sum(key[0] == "container_fs_reads_total" for key in found) == 1000

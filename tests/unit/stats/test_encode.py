@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from asupervisor.proto import cri
 from asupervisor.stats.cgroup import Usage
 from asupervisor.stats.descriptors import METRICS, descriptors_response
+from asupervisor.stats.details import Figure
 from asupervisor.stats.encode import UsageFields, container_stats, field, network_usage, stopped_container_stats
+from asupervisor.stats.metrics import MetricEncoder
 from asupervisor.stats.network import InterfaceCounters, parse_net_dev
-from asupervisor.stats.podmetrics import MetricWriter
 from asupervisor.stats.subjects import LayerUsage
 
 PRESSURE = b"some avg10=1.50 avg60=0.25 avg300=0.00 total=2500\nfull avg10=0.10 avg60=0.00 avg300=0.00 total=7\n"
@@ -100,16 +101,27 @@ def test_interfaces() -> None:
 @given(st.integers(0, 2**64 - 1), st.text(max_size=300))
 def test_metrics_are_what_the_library_reads(value: int, label: str) -> None:
     labels = ("c", "/id", label, "n", "ns", "p")
-    beginnings: dict[tuple[str, ...], bytes] = {}
+    encoder = MetricEncoder(labels)
+    figures = [
+        Figure("container_memory_rss", value),
+        Figure("container_cpu_usage_seconds_total", 0, ("total",)),
+        Figure("container_memory_swap", None),
+    ]
     for _ in range(2):  # the second time from what was kept
-        writer = MetricWriter(labels, beginnings)
-        writer.add("container_memory_rss", value)
-        writer.add("container_cpu_usage_seconds_total", 0, "total")
-        writer.add("container_memory_swap", None)
-        assert list(cri.ContainerMetrics.FromString(writer.encoded()).metrics) == [
+        assert list(cri.ContainerMetrics.FromString(encoder.encode(figures)).metrics) == [
             cri.Metric(name="container_memory_rss", metric_type=cri.GAUGE, label_values=labels, value=cri.UInt64Value(value=value)),
             cri.Metric(name="container_cpu_usage_seconds_total", label_values=(*labels, "total"), value=cri.UInt64Value(value=0)),
         ]
+
+
+def test_a_section_is_encoded_again_when_something_else_is_seen() -> None:
+    encoder = MetricEncoder(("c", "/id", "i", "n", "ns", "p"))
+
+    def kept(section: str, value: int) -> int:
+        encoded = encoder.kept(section, value, lambda: [Figure("container_memory_rss", value)])
+        return cri.ContainerMetrics.FromString(encoded).metrics[0].value.value
+
+    assert [kept("one", 1), kept("two", 5), kept("one", 2), kept("one", 2), kept("two", 5), kept("one", 1)] == [1, 5, 2, 2, 5, 1]
 
 
 def test_descriptors() -> None:
