@@ -98,6 +98,17 @@ class ContainersApi:
         """``POST /containers/{id}/update``: resources of a container that exists."""
         await self._session.json("POST", f"containers/{container}/update", "update_container", container, body=body)
 
+    async def create_checkpoint(self, container: str, name: str, directory: str, timeout_s: float) -> None:
+        """``POST /containers/{id}/checkpoints``: CRIU's images below ``<directory>/<name>`` of the engine's host; the container runs on."""
+        await self._session.json(
+            "POST",
+            f"containers/{container}/checkpoints",
+            "create_checkpoint",
+            container,
+            body={"CheckpointID": name, "CheckpointDir": directory, "Exit": False},
+            timeout_s=timeout_s,
+        )
+
     async def read_file(self, container: str, path: str, limit_bytes: int = 4 << 20) -> bytes:
         """``GET /containers/{id}/archive`` of one regular file, running or not; symbolic links are followed.
 

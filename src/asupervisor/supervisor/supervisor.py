@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 from asupervisor.config import EMBEDDED_PAUSE_IMAGE, MANAGED_ENGINE, Config, uses_legacy_cadvisor_stats
 from asupervisor.dockershim.accounts import ImageAccounts
 from asupervisor.dockershim.boundary import Boundary
+from asupervisor.dockershim.container.archive import clear_workplaces
 from asupervisor.dockershim.health import HealthService
 from asupervisor.dockershim.operations import Operations
 from asupervisor.dockershim.pause import PauseImage
@@ -217,6 +218,7 @@ class Supervisor:
         stack.enter_context(owned_socket_path(path))
         checkpoints = CheckpointStore(root)
         await checkpoints.load()
+        await anyio.to_thread.run_sync(clear_workplaces, root)
         if config.docker_endpoint == MANAGED_ENGINE:
             endpoint = (await stack.enter_async_context(managed_engine(root))).endpoint
         else:

@@ -1,0 +1,60 @@
+"""The writable layer of a checkpoint's archive."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from asupervisor.dockershim.container.archive import _Exactly, _write_layer
+
+
+def layer(upper: Path) -> tarfile.TarFile:
+    file = io.BytesIO()
+    _write_layer(file, upper)
+    file.seek(0)
+    return tarfile.open(fileobj=file)
+
+
+def test_a_layer_has_everything_as_it_is_and_follows_no_link(tmp_path: Path) -> None:
+    upper = tmp_path / "upper"
+    (upper / "etc" / "deep").mkdir(parents=True)
+    (tmp_path / "secret").write_text("of the host")
+    (upper / "etc" / "file").write_bytes(b"content")
+    (upper / "etc" / "file").chmod(0o640)
+    os.link(upper / "etc" / "file", upper / "etc" / "deep" / "same")
+    (upper / "link").symlink_to(tmp_path / "secret")
+    (upper / "directory").symlink_to(tmp_path)
+    os.mkfifo(upper / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(upper / "socket"))
+    with layer(upper) as archive:
+        members = {member.name: member for member in archive}
+        assert set(members) == {"etc", "etc/deep", "etc/deep/same", "etc/file", "link", "directory", "fifo"}
+        assert members["link"].issym() and members["link"].linkname == str(tmp_path / "secret")
+        assert members["directory"].issym() and members["fifo"].isfifo()
+        assert members["etc/file"].mode == 0o640
+        assert {members["etc/file"].type, members["etc/deep/same"].type} == {tarfile.REGTYPE, tarfile.LNKTYPE}
+        assert archive.extractfile("etc/file").read() == b"content"  # type: ignore[union-attr]
+        assert archive.extractfile("etc/deep/same").read() == b"content"  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes the device that stands for a removed file")
+def test_what_was_removed_stands_there_as_in_an_image(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    os.mknod(tmp_path / "etc" / "group", stat.S_IFCHR, 0)
+    os.mknod(tmp_path / "top", stat.S_IFCHR, 0)
+    with layer(tmp_path) as archive:
+        assert set(archive.getnames()) == {"etc", "etc/.wh.group", ".wh.top"}
+
+
+@pytest.mark.parametrize(("content", "size", "expected"), [(b"grown on", 5, b"grown"), (b"cut", 5, b"cut\0\0"), (b"same", 4, b"same")])
+def test_a_file_that_changes_while_it_is_read_breaks_nothing(content: bytes, size: int, expected: bytes) -> None:
+    file = _Exactly(io.BytesIO(content), size)
+    assert file.read(3) + file.read(100) == expected
+    assert file.read(10) == b""
