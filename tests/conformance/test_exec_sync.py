@@ -76,6 +76,19 @@ async def test_a_timeout_answers_deadline_exceeded_and_kills_the_whole_tree(node
                     await anyio.sleep(0.05)
 
 
+async def test_a_timeout_kills_what_left_its_parent_and_its_session_but_nothing_else(node: Node, pod: Pod) -> None:
+    node.only_docker("containerd leaves it")
+    others = "setsid sleep 765434 & sleep 765433; exec sleep 100000"
+    async with pod.container(("sh", "-c", others)) as container_id:
+        script = "setsid sh -c 'sleep 765432 & exit' ; sleep 765431"
+        with pytest.raises(DeadlineExceeded):
+            await node.runtime.exec_sync(container_id, ("sh", "-c", script), 1)
+        with anyio.fail_after(10):
+            while await pod.sh(container_id, "ps -o args | grep '[s]leep 76543[12]' || true"):
+                await anyio.sleep(0.05)
+        assert len((await pod.sh(container_id, "ps -o args | grep '^sleep 76543[34]'")).splitlines()) == 2
+
+
 async def test_a_caller_that_goes_away_takes_the_command_with_it(node: Node, pod: Pod) -> None:
     node.only_docker("containerd leaves it")
     async with pod.container() as container_id:

@@ -16,14 +16,41 @@ def _stat(pid: int) -> tuple[int, int] | None:
     return int(fields[1]), int(fields[3])
 
 
+def _outputs(pid: int) -> frozenset[str]:
+    """The pipes that its standard output and error are."""
+    found = []
+    for number in (1, 2):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except OSError:
+            continue
+    return frozenset(link for link in found if link.startswith("pipe:"))
+
+
+def _group(pid: int) -> str:
+    """Where it is among the cgroups; the processes of a container have that in common, also in the host's pid namespace."""
+    try:
+        with open(f"/proc/{pid}/cgroup") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 def process_tree(root: int) -> list[int]:
-    """A process, everything below it, and everything in its session: a command started by the engine leads one of its own.
+    """A process, everything below it, everything in its session, and what of its container writes to the same pipes.
+
+    A command started by the engine leads a session of its own and writes to pipes of its own. What was started by it and left both its
+    parent and its session is told from the container's other processes by these pipes alone.
 
     Args:
         root: pid in our pid namespace.
     """
     facts = {pid: stat for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (stat := _stat(pid)) is not None}
+    pipes, group = _outputs(root), _group(root)
     found, frontier = {root}, {root}
+    if pipes and group:
+        frontier |= {pid for pid in facts if _outputs(pid) & pipes and _group(pid) == group}
+        found |= frontier
     while frontier:
         frontier = {pid for pid, (parent, session) in facts.items() if pid not in found and (parent in frontier or session in frontier)}
         found |= frontier
