@@ -35,14 +35,14 @@ def container_labels(labels: Mapping[str, str], annotations: Mapping[str, str], 
     return {**_merged(labels, annotations), TYPE_LABEL: TYPE_CONTAINER, SANDBOX_ID_LABEL: sandbox_id, LOG_PATH_LABEL: log_path}
 
 
-def check_labels(labels: Mapping[str, str], subject: str) -> None:
+def check_labels(labels: Mapping[str, str], subject: str, of_sandbox: bool = False) -> None:
     """Refuse labels that could not be given back as they are.
 
     Raises:
         InvalidArgument: it names the key.
     """
     for key in labels:
-        if key in _INTERNAL or key.startswith(ANNOTATION_PREFIX):
+        if key in _INTERNAL or key.startswith(ANNOTATION_PREFIX) or (of_sandbox and key == CONTAINER_NAME_LABEL):
             raise InvalidArgument(f'{subject}: the label "{key}" is reserved: it could not be told from what this service keeps there')
 
 

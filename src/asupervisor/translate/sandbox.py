@@ -46,11 +46,11 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
     subject = pod_subject(metadata)
     if config.HasField("windows"):
         raise InvalidArgument(f"{subject}: this node runs Linux; the windows config cannot be applied")
-    check_labels(config.labels, subject)
+    check_labels(config.labels, subject, of_sandbox=True)
     check_sysctls(config.linux, subject)
     if config.log_directory and not config.log_directory.startswith("/"):
         raise InvalidArgument(f'{subject}: log_directory "{config.log_directory}" must be absolute')
-    if len(config.hostname) > 63:
+    if len(config.hostname.encode()) > 63:
         raise InvalidArgument(f'{subject}: the hostname "{config.hostname}" is longer than 63 bytes')
     for port in config.port_mappings:
         if not 0 < port.container_port < 65536 or not 0 <= port.host_port < 65536:
@@ -62,6 +62,11 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
     for server in config.dns_config.servers:
         if not is_address(server):
             raise InvalidArgument(f'{subject}: DNS server "{server}" is no IP address')
+    for what, words in (("search domain", config.dns_config.searches), ("option", config.dns_config.options)):
+        for word in words:
+            if word.split() != [word]:
+                # Each stands as one word in a line of a file; with a line break in it, it would be a line of its own.
+                raise InvalidArgument(f'{subject}: DNS {what} "{word}" is not one word')
 
 
 def is_address(text: str) -> bool:
