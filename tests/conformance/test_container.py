@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 
@@ -371,6 +372,13 @@ async def test_an_image_that_is_not_there_is_named(node: Node, pod: Pod) -> None
         await node.runtime.create_container(pod.id, config, pod.config)
 
 
+_UNKNOWN: Any = 9
+
+
+def _namespaces(**modes: Any) -> cri.LinuxContainerSecurityContext:
+    return cri.LinuxContainerSecurityContext(namespace_options=cri.NamespaceOption(**modes))
+
+
 async def test_what_is_not_of_this_platform_or_cannot_be_is_refused(node: Node, pod: Pod) -> None:
     node.only_docker("other runtimes pass over it")
     for fields, word in (
@@ -379,6 +387,21 @@ async def test_what_is_not_of_this_platform_or_cannot_be_is_refused(node: Node, 
         ({"labels": {"annotation.x": "1"}}, "annotation.x"),
         ({"envs": [cri.KeyValue(key="A=B", value=b"")]}, "A=B"),
         ({"log_path": "/absolute"}, "/absolute"),
+        ({"log_path": "../above.log"}, "../above.log"),
+        ({"args": ["cut\0off"]}, "zero byte"),
+        ({"envs": [cri.KeyValue(key="A", value=b"cut\0off")]}, "zero byte"),
+        ({"stop_signal": 99}, "stop_signal 99"),
+        ({"mounts": [cri.Mount(container_path="/a", host_path="relative")]}, "relative"),
+        ({"mounts": [cri.Mount(container_path="/a", host_path="/tmp", propagation=_UNKNOWN)]}, "propagation 9"),
+        ({"devices": [cri.Device(host_path="dev/null")]}, "dev/null"),
+        ({"devices": [cri.Device(host_path="/etc/passwd")]}, "/etc/passwd"),
+        ({"security": cri.LinuxContainerSecurityContext(seccomp=cri.SecurityProfile(profile_type=_UNKNOWN))}, "profile_type 9"),
+        ({"security": cri.LinuxContainerSecurityContext(supplemental_groups_policy=_UNKNOWN)}, "supplemental_groups_policy 9"),
+        ({"security": cri.LinuxContainerSecurityContext(run_as_user=cri.Int64Value(value=2**31))}, "run_as_user 2147483648"),
+        ({"security": cri.LinuxContainerSecurityContext(supplemental_groups=[2**31])}, "supplemental_groups 2147483648"),
+        ({"security": _namespaces(network=cri.CONTAINER)}, "network namespace mode CONTAINER"),
+        ({"security": _namespaces(ipc=cri.TARGET)}, "ipc namespace mode TARGET"),
+        ({"security": _namespaces(pid=_UNKNOWN)}, "pid 9"),
     ):
         with node.refused(InvalidArgument, word):
             await pod.create(SLEEP, **fields)

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +156,29 @@ async def test_a_sysctl_that_no_pod_can_have_is_refused(node: Node, name: str) -
     with node.refused(InvalidArgument, name):
         async with node.pod(linux=cri.LinuxPodSandboxConfig(sysctls={name: "1"})):
             pass
+
+
+async def test_a_sysctl_that_the_kernel_refuses_is_told_and_leaves_nothing(node: Node) -> None:
+    node.only_docker("other runtimes answer with another code")
+    config = node.pod_config(linux=cri.LinuxPodSandboxConfig(sysctls={"net.ipv4.ip_forward": "perhaps"}))
+    with node.refused(FailedPrecondition, config.metadata.name, "ip_forward"):
+        await node.runtime.run_pod_sandbox(config)
+    assert not [sandbox for sandbox in await node.runtime.list_pod_sandbox() if sandbox.metadata.uid == config.metadata.uid]
+
+
+async def test_what_the_cri_does_not_know_and_ids_that_are_none_are_refused(node: Node) -> None:
+    node.only_docker("other runtimes pass over it")
+    unknown: Any = 9
+    context = cri.LinuxSandboxSecurityContext
+    for wrong, word in (
+        (context(namespace_options=cri.NamespaceOption(pid=unknown)), "pid 9"),
+        (context(apparmor=cri.SecurityProfile(profile_type=unknown)), "profile_type 9"),
+        (context(supplemental_groups_policy=unknown), "supplemental_groups_policy 9"),
+        (context(run_as_user=cri.Int64Value(value=2**31)), "2147483648"),
+        (context(supplemental_groups=[2**31]), "2147483648"),
+    ):
+        with node.refused(InvalidArgument, word):
+            await node.runtime.run_pod_sandbox(node.security_pod(wrong))
 
 
 async def test_a_network_sysctl_of_a_pod_on_the_hosts_network_is_refused(node: Node) -> None:

@@ -38,6 +38,10 @@ class Cgroup:
         return int(quota), int(period)
 
     @property
+    def unlimited_cpu(self) -> bool:
+        return self.read("cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] in ("-1", "max")
+
+    @property
     def cpus(self) -> str:
         return self.read("cpuset", "cpuset.cpus", "cpuset.cpus")
 
@@ -92,6 +96,30 @@ async def test_resources_are_changed_in_place_and_told_back(node: Node, pod: Pod
         assert status.resources.linux.cpu_quota == 80000
         assert status.resources.linux.cpu_shares == 512
         assert (status.state, status.started_at) == (cri.CONTAINER_RUNNING, started_at)
+
+
+async def test_a_quota_is_lifted_and_swap_is_not_said_to_be(node: Node, pod: Pod) -> None:
+    node.only_docker("other runtimes lift the swap limit too")
+    limits = cri.LinuxContainerResources(cpu_period=100000, cpu_quota=50000, memory_limit_in_bytes=64 * MIB)
+    async with pod.container(resources=limits) as container_id:
+        await node.runtime.update_container_resources(container_id, cri.LinuxContainerResources(cpu_quota=-1))
+        assert (await _cgroup(node, container_id)).unlimited_cpu
+        assert (await pod.status(container_id)).resources.linux.cpu_quota == -1
+        # The engine would say yes and do nothing, and fail at the next change of the memory.
+        with node.refused(FailedPrecondition, container_id[:12], "swap"):
+            await node.runtime.update_container_resources(container_id, cri.LinuxContainerResources(memory_swap_limit_in_bytes=-1))
+        await node.runtime.update_container_resources(container_id, cri.LinuxContainerResources(memory_limit_in_bytes=96 * MIB))
+        told = (await pod.status(container_id)).resources.linux
+        assert (told.memory_limit_in_bytes, told.memory_swap_limit_in_bytes) == (96 * MIB, 96 * MIB)
+
+
+async def test_a_container_without_a_swap_limit_can_have_more_memory(node: Node, pod: Pod) -> None:
+    limits = cri.LinuxContainerResources(memory_limit_in_bytes=64 * MIB, memory_swap_limit_in_bytes=-1)
+    async with pod.container(resources=limits) as container_id:
+        change = cri.LinuxContainerResources(memory_limit_in_bytes=96 * MIB, memory_swap_limit_in_bytes=-1)
+        await node.runtime.update_container_resources(container_id, change)
+        assert (await _cgroup(node, container_id)).memory == 96 * MIB
+        assert (await pod.status(container_id)).resources.linux.memory_swap_limit_in_bytes == -1
 
 
 async def test_an_update_leaves_alone_what_it_does_not_name(node: Node, pod: Pod) -> None:

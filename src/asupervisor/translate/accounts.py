@@ -13,7 +13,8 @@ from typing import Any
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 
-_LARGEST_ID = 2**32 - 2
+LARGEST_ID = 2**31 - 1
+"""Of a user or group that the engine takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ def resolve_identity(context: cri.LinuxContainerSecurityContext, image_user: str
         ("run_as_group", context.run_as_group.value),
         *(("supplemental_groups", group) for group in context.supplemental_groups),
     ):
-        if not 0 <= number <= _LARGEST_ID:
-            raise InvalidArgument(f"{subject}: {what} {number} is not between 0 and {_LARGEST_ID}")
+        if not 0 <= number <= LARGEST_ID:
+            raise InvalidArgument(f"{subject}: {what} {number} is not between 0 and {LARGEST_ID}, as Docker Engine wants it")
     if by_number:
         user, group = str(context.run_as_user.value), ""
     elif context.run_as_username:

@@ -8,6 +8,7 @@ from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import Identity
 from asupervisor.translate.cgroup_files import CgroupSettings
+from asupervisor.translate.enums import check_enums
 from asupervisor.translate.labels import CGROUP_LABEL, USER_IMAGE_LABEL, check_labels, container_labels
 from asupervisor.translate.mounts import engine_mounts
 from asupervisor.translate.names import container_name
@@ -38,17 +39,35 @@ def check_container_config(config: cri.ContainerConfig, sandbox_config: cri.PodS
         raise InvalidArgument(f"{subject}: this node runs Linux; the windows config cannot be applied")
     if not 0 < len(config.metadata.name) <= 255:
         raise InvalidArgument(f"{subject}: a container name has at most 255 bytes")
+    check_enums(config, subject)
     check_labels(config.labels, subject)
+    for what, words in (
+        ("command", config.command),
+        ("args", config.args),
+        ("working_dir", (config.working_dir,)),
+        ("envs", (entry.key for entry in config.envs)),
+    ):
+        if any("\0" in word for word in words):
+            raise InvalidArgument(f"{subject}: {what} hold a zero byte, at which the kernel would cut them off")
     for entry in config.envs:
         if not entry.key or "=" in entry.key:
             raise InvalidArgument(f'{subject}: "{entry.key}" is no name of an environment variable')
+        if b"\0" in entry.value:
+            raise InvalidArgument(f"{subject}: the value of the environment variable {entry.key} holds a zero byte")
     for device in config.devices:
         if not device.host_path:
             raise InvalidArgument(f'{subject}: a device "{device.container_path}" has no host_path')
+        if not device.host_path.startswith("/"):
+            raise InvalidArgument(f'{subject}: the host_path "{device.host_path}" of a device must be absolute')
         if set(device.permissions) - set("rwm"):
             raise InvalidArgument(f'{subject}: the permissions "{device.permissions}" of device {device.host_path} are not of r, w and m')
     if config.log_path.startswith("/"):
         raise InvalidArgument(f'{subject}: log_path "{config.log_path}" must be relative to the sandbox\'s log_directory')
+    if ".." in config.log_path.split("/"):
+        raise InvalidArgument(f'{subject}: log_path "{config.log_path}" leads out of the sandbox\'s log_directory')
+    for mount in config.mounts:
+        if mount.host_path and not mount.host_path.startswith("/"):
+            raise InvalidArgument(f'{subject}: the host_path "{mount.host_path}" of mount {mount.container_path} must be absolute')
 
 
 def container_subject(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:

@@ -65,9 +65,13 @@ def container_modes(options: cri.NamespaceOption, sandbox_id: str, on_host_netwo
         subject: names the container in errors.
 
     Raises:
-        InvalidArgument: TARGET without a target, or the host's network for a container of a pod that is not on it.
+        InvalidArgument: TARGET without a target, CONTAINER or TARGET for network or ipc, or the host's network for a container of a pod
+            that is not on it.
     """
     refuse_user_namespaces(options, subject)
+    for what, mode in (("network", options.network), ("ipc", options.ipc)):
+        if mode not in (cri.POD, cri.NODE):
+            raise InvalidArgument(f"{subject}: {what} namespace mode {cri.NamespaceMode.Name(mode)} is not valid for a container")
     if options.pid == cri.TARGET and not target_id:
         raise InvalidArgument(f"{subject}: pid namespace mode TARGET needs a target_id")
     if options.network == cri.NODE and not on_host_network:

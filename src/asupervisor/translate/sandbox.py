@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint, CheckpointPort
+from asupervisor.translate.enums import check_enums
 from asupervisor.translate.labels import check_labels, sandbox_labels
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
 from asupervisor.translate.namespaces import sandbox_modes
@@ -46,6 +47,7 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
     subject = pod_subject(metadata)
     if config.HasField("windows"):
         raise InvalidArgument(f"{subject}: this node runs Linux; the windows config cannot be applied")
+    check_enums(config, subject)
     check_labels(config.labels, subject, of_sandbox=True)
     check_sysctls(config.linux, subject)
     if config.log_directory and not config.log_directory.startswith("/"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
+from asupervisor.translate.accounts import LARGEST_ID
 
 ReadProfile = Callable[[str], bytes]
 """Reads a localhost seccomp profile; raises InvalidArgument or NotFound when it cannot."""
@@ -25,8 +26,8 @@ def sandbox_user(context: cri.LinuxSandboxSecurityContext, subject: str) -> str:
     if by_group and not context.HasField("run_as_user"):
         raise InvalidArgument(f"{subject}: run_as_group is given without run_as_user")
     for number in (context.run_as_user.value, context.run_as_group.value, *context.supplemental_groups):
-        if number < 0:
-            raise InvalidArgument(f"{subject}: {number} is no user or group id")
+        if not 0 <= number <= LARGEST_ID:
+            raise InvalidArgument(f"{subject}: the user or group id {number} is not between 0 and {LARGEST_ID}, as Docker Engine wants it")
     user = str(context.run_as_user.value) if context.HasField("run_as_user") else ""
     return f"{user}:{context.run_as_group.value}" if by_group else user
 
@@ -111,9 +112,13 @@ def _localhost_seccomp(path: str, read_profile: ReadProfile, subject: str) -> st
         raise InvalidArgument(f'{subject}: the localhost seccomp profile "{path}" must be an absolute path')
     content = read_profile(path)
     try:
-        return "seccomp=" + json.dumps(json.loads(content), separators=(",", ":"))
+        profile = json.loads(content)
     except ValueError as error:
         raise InvalidArgument(f"{subject}: the seccomp profile {path} is no valid JSON: {error}") from error
+    if not isinstance(profile, dict):
+        # "null" would even leave the container unconfined.
+        raise InvalidArgument(f"{subject}: the seccomp profile {path} is no JSON object")
+    return "seccomp=" + json.dumps(profile, separators=(",", ":"))
 
 
 def sandbox_security(

@@ -71,7 +71,7 @@ def test_strict_leaves_the_images_groups_out() -> None:
         ("", {"run_as_group": 1}, "run_as_group"),
         ("", {"run_as_user": 1, "run_as_username": "app"}, "exclude"),
         ("", {"run_as_user": -1}, "-1"),
-        ("", {"run_as_user": 2**32}, str(2**32)),
+        ("", {"run_as_user": 2**31}, str(2**31)),
         ("", {"supplemental_groups": [-7]}, "-7"),
         ("", {"run_as_username": "nobody"}, "nobody"),
         ("nobody", {}, "nobody"),

@@ -232,6 +232,9 @@ def test_a_seccomp_profile_that_is_missing_or_none_is_an_error_and_never_nothing
         seccomp_options(localhost, "", False, _missing, "c")
     with pytest.raises(InvalidArgument, match="no valid JSON"):
         seccomp_options(localhost, "", False, lambda path: b"{", "c")
+    for content in (b"null", b"[]", b'"unconfined"'):
+        with pytest.raises(InvalidArgument, match="no JSON object"):
+            seccomp_options(localhost, "", False, dict.fromkeys(["/p.json"], content).__getitem__, "c")
     with pytest.raises(InvalidArgument, match="absolute"):
         seccomp_options(PROFILE(profile_type=PROFILE.Localhost), "", False, _missing, "c")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
 
 import anyio.to_thread
 
@@ -134,8 +135,12 @@ def _resolve_host_paths(config: cri.ContainerConfig, subject: str) -> None:
             raise NotFound(f"{subject}: the host path {mount.host_path} of mount {mount.container_path} does not exist", subject=path)
         mount.host_path = path
     for device in config.devices:
-        if not os.path.exists(device.host_path):
-            raise NotFound(f"{subject}: the device {device.host_path} does not exist on this node", subject=device.host_path)
+        try:
+            mode = os.stat(device.host_path).st_mode
+        except OSError as error:
+            raise NotFound(f"{subject}: the device {device.host_path} does not exist on this node", subject=device.host_path) from error
+        if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)):
+            raise InvalidArgument(f"{subject}: {device.host_path} is neither a device nor a directory of devices", subject=device.host_path)
 
 
 def _make_log_directory(path: str, subject: str) -> None:

@@ -50,8 +50,11 @@ async def update_container_resources(shim: Shim, request: cri.UpdateContainerRes
         if now.status.state not in (cri.CONTAINER_CREATED, cri.CONTAINER_RUNNING):
             state = cri.ContainerState.Name(now.status.state)
             raise FailedPrecondition(f"{subject} is in state {state}; its resources cannot be changed", subject=record.id)
-        document = await shim.engine.containers.inspect(record.id)
-        body = update_body(resources, document["HostConfig"])
+        host_config = (await shim.engine.containers.inspect(record.id))["HostConfig"]
+        if now.running and resources.memory_swap_limit_in_bytes < 0 and host_config.get("MemorySwap") != -1:
+            # The engine would note it and leave the kernel's limit as it is.
+            raise FailedPrecondition(f"{subject} runs; Docker Engine lifts its swap limit only before the start", subject=record.id)
+        body = update_body(resources, host_config)
         try:
             if body:
                 await shim.engine.containers.update(record.id, body)

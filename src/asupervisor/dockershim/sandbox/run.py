@@ -16,7 +16,7 @@ from asupervisor.dockershim.profiles import read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
-from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, Unavailable
+from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
 from asupervisor.proto import cri
 from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.sandbox import (
@@ -83,7 +83,11 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
         await shim.on_step("RunPodSandbox.created")
         await shim.checkpoints.write(sandbox_id, checkpoint)
         await shim.on_step("RunPodSandbox.checkpointed")
-        await shim.engine.containers.start(sandbox_id)
+        try:
+            await shim.engine.containers.start(sandbox_id)
+        except (Internal, InvalidArgument, NotFound) as error:
+            # The sandbox is there; what the engine blames on itself or on us is that it cannot be run as the request has it.
+            raise FailedPrecondition(f"{subject}: {error.message}", operation="RunPodSandbox", subject=sandbox_id) from error
         await shim.on_step("RunPodSandbox.started")
         document = await shim.engine.containers.inspect(sandbox_id)
         pid = int(document["State"].get("Pid") or 0)
