@@ -164,6 +164,13 @@ async def test_cgroup_v2_keys_and_huge_pages_are_changed_in_place_and_told_back(
         if has_huge_pages:
             assert cgroup.read("", "", "hugetlb.2MB.max") == str(4 * MIB)
             assert [(entry.page_size, entry.limit) for entry in told.hugepage_limits] == [("2MB", 4 * MIB)]
+        # The second of these the kernel refuses: what is told is what is in force then.
+        halves = cri.LinuxContainerResources(unified={"memory.high": str(40 * MIB), "memory.low": "a lot"})
+        with node.refused(FailedPrecondition, "memory.low"):
+            await node.runtime.update_container_resources(container_id, halves)
+        files["memory.high"] = str(40 * MIB)
+        assert dict((await pod.status(container_id)).resources.linux.unified) == files
+        assert cgroup.read("", "", "memory.high") == files["memory.high"]
 
 
 async def test_a_created_container_can_be_updated_before_it_starts(node: Node, pod: Pod) -> None:
@@ -199,6 +206,10 @@ async def test_oom_score_of_a_running_container_is_changed(node: Node, pod: Pod)
         await node.runtime.update_container_resources(container_id, cri.LinuxContainerResources(oom_score_adj=600))
         assert (await pod.sh(container_id, "cat /proc/1/oom_score_adj")).strip() == "600"
         assert (await pod.status(container_id)).resources.linux.oom_score_adj == 600
+        # A runtime that may not lower scores gives the lowest that it can, and says so.
+        await node.runtime.update_container_resources(container_id, cri.LinuxContainerResources(oom_score_adj=-5))
+        told = (await pod.status(container_id)).resources.linux.oom_score_adj
+        assert told < 600 and (await pod.sh(container_id, "cat /proc/1/oom_score_adj")).strip() == str(told)
 
 
 async def test_a_limit_that_cannot_be_is_refused_and_the_container_runs_on(node: Node, pod: Pod) -> None:

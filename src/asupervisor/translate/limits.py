@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,25 +18,35 @@ class Limits:
 
     Args:
         cgroup: written to its cgroup files.
-        oom_score_adj: of its first process; 0 stands for what the engine gave it.
+        oom_score_adj: of its first process; None stands for what the engine gave it.
     """
 
     cgroup: CgroupSettings = field(default_factory=CgroupSettings)
-    oom_score_adj: int = 0
+    oom_score_adj: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.cgroup or self.oom_score_adj)
+        return bool(self.cgroup) or self.oom_score_adj is not None
 
     def __or__(self, later: Limits) -> Limits:
         """These, changed by later ones."""
-        return Limits(self.cgroup | later.cgroup, later.oom_score_adj or self.oom_score_adj)
+        return Limits(self.cgroup | later.cgroup, self.oom_score_adj if later.oom_score_adj is None else later.oom_score_adj)
+
+    def each(self) -> Iterator[Limits]:
+        """One at a time, in the order of their names."""
+        for size, limit in sorted(self.cgroup.hugepages.items()):
+            yield Limits(CgroupSettings(hugepages={size: limit}))
+        for key, value in sorted(self.cgroup.unified.items()):
+            yield Limits(CgroupSettings(unified={key: value}))
+        if self.oom_score_adj is not None:
+            yield Limits(oom_score_adj=self.oom_score_adj)
 
 
 def changed_limits(checkpoint: Checkpoint | None, container_id: str) -> Limits:
     """What was changed of a container; nothing where nothing was, or nobody could keep it."""
     try:
         content: Any = checkpoint.extra[_KEY][container_id] if checkpoint is not None else {}
-        return Limits(CgroupSettings.from_document(content), int(content.get("oom_score_adj", 0)))
+        score = content.get("oom_score_adj")
+        return Limits(CgroupSettings.from_document(content), None if score is None else int(score))
     except (KeyError, TypeError, ValueError, AttributeError):
         return Limits()
 

@@ -89,7 +89,7 @@ def cri_resources(host_config: dict[str, Any], beside: Limits) -> cri.LinuxConta
         cpuset_mems=host_config.get("CpusetMems") or "",
         memory_limit_in_bytes=host_config.get("Memory") or 0,
         memory_swap_limit_in_bytes=host_config.get("MemorySwap") or 0,
-        oom_score_adj=beside.oom_score_adj or host_config.get("OomScoreAdj") or 0,
+        oom_score_adj=(host_config.get("OomScoreAdj") or 0) if beside.oom_score_adj is None else beside.oom_score_adj,
     )
 
 

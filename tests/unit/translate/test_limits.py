@@ -27,6 +27,23 @@ def test_a_later_change_adds_to_an_earlier_one_and_a_file_keeps_them() -> None:
     assert changed_limits(_reread(checkpoint), "a") == Limits(CgroupSettings({"2MB": 6}, {"memory.high": "2", "pids.max": "3"}), -998)
 
 
+def test_a_score_of_zero_is_a_change_too() -> None:
+    zero = Limits(oom_score_adj=0)
+    assert zero and (Limits(oom_score_adj=5) | zero).oom_score_adj == 0
+    assert changed_limits(_reread(with_changed_limits(Checkpoint("web", "default"), "a", zero, ["a"])), "a") == zero
+    assert cri_resources({"OomScoreAdj": 200}, zero).oom_score_adj == 0
+
+
+def test_limits_are_set_one_by_one() -> None:
+    limits = Limits(CgroupSettings({"2MB": 6}, {"pids.max": "3", "memory.high": "2"}), 0)
+    assert list(limits.each()) == [
+        Limits(CgroupSettings({"2MB": 6})),
+        Limits(CgroupSettings({}, {"memory.high": "2"})),
+        Limits(CgroupSettings({}, {"pids.max": "3"})),
+        Limits(oom_score_adj=0),
+    ]
+
+
 def test_each_container_has_its_own_and_one_that_is_gone_none() -> None:
     checkpoint = Checkpoint("web", "default", extra={"pid": "POD"})
     for name in ("a", "b"):

@@ -29,7 +29,7 @@ def apply_limits(limits: Limits, pid: int, container_id: str) -> None:
     """
     if limits.cgroup:
         write_cgroup_files(limits.cgroup, pid, container_id)
-    if limits.oom_score_adj:
+    if limits.oom_score_adj is not None:
         _set_oom_score(pid, limits.oom_score_adj, f"container {container_id[:12]}")
 
 
@@ -44,3 +44,12 @@ def _set_oom_score(pid: int, score: int, subject: str) -> None:
             os.close(descriptor)
     except OSError as error:
         raise FailedPrecondition(f"{subject}: oom_score_adj {score} cannot be set: {error}") from error
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or only waits to be reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rsplit(b") ", 1)[1][:1] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return True

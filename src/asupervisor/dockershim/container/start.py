@@ -7,7 +7,7 @@ import logging
 
 import anyio.to_thread
 
-from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of
+from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of, has_ended
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError
@@ -76,6 +76,9 @@ async def _limit(shim: Shim, container_id: str) -> None:
     try:
         await anyio.to_thread.run_sync(apply_limits, limits, record.pid, record.id)
     except ServiceError:
+        if await anyio.to_thread.run_sync(has_ended, record.pid):
+            # Nothing runs without its limits: it came to its end before they could be set.
+            return
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S), contextlib.suppress(ServiceError):
             await shim.engine.containers.stop(container_id, 0)
             await shim.feed.refresh(container_id)

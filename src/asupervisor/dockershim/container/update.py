@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import anyio.to_thread
@@ -10,7 +11,8 @@ from asupervisor.dockershim.cgroup_files import cgroup_features
 from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument
+from asupervisor.engine.session import Document
+from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, ServiceError
 from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
 from asupervisor.translate.cgroup_files import CgroupSettings, cgroup_settings
@@ -56,18 +58,15 @@ async def update_container_resources(shim: Shim, request: cri.UpdateContainerRes
             raise FailedPrecondition(f"{subject} runs; Docker Engine lifts its swap limit only before the start", subject=record.id)
         body = update_body(resources, host_config)
         try:
-            if body:
-                await shim.engine.containers.update(record.id, body)
-        except Internal as error:
-            # The engine passes on as its own failure what the kernel refused.
-            raise FailedPrecondition(error.message, operation="UpdateContainerResources", subject=record.id) from error
-        if now.running:
-            # Under the systemd driver a change by the engine sets the files that systemd knows back to what it knows of them.
-            lost = CgroupSettings(unified=cgroup_settings_of(now.status.resources.linux).unified if body else {})
-            if written := Limits(lost) | limits:
-                await anyio.to_thread.run_sync(apply_limits, written, now.pid, record.id)
-        if limits:
-            await _keep(shim, now, limits)
+            await _change(shim, now, body, limits)
+        except ServiceError as error:
+            # Of a change that stopped half-way the status tells what is in force.
+            with contextlib.suppress(ServiceError):
+                await shim.feed.refresh(record.id)
+            if isinstance(error, Internal):
+                # The engine passes on as its own failure what the kernel refused.
+                raise FailedPrecondition(error.message, operation="UpdateContainerResources", subject=record.id) from error
+            raise
         await shim.feed.refresh(record.id)
         _logger.info("updated %s", subject, extra=container_fields(shim, record))
 
@@ -75,6 +74,25 @@ async def update_container_resources(shim: Shim, request: cri.UpdateContainerRes
     action = f"UpdateContainerResources {resources.SerializeToString(deterministic=True).hex()}"
     await shim.operations.run(record.engine_name or record.id, action, work)
     return cri.UpdateContainerResourcesResponse()
+
+
+async def _change(shim: Shim, record: ContainerRecord, body: Document, limits: Limits) -> None:
+    """Change what the engine can and then the rest, and keep what was changed of the rest; it is set at the start of what does not run."""
+    if body:
+        await shim.engine.containers.update(record.id, body)
+    # Under the systemd driver a change by the engine sets the files that systemd knows back to what it knows of them.
+    lost = Limits(CgroupSettings(unified=cgroup_settings_of(record.status.resources.linux).unified if body else {}))
+    if lost and record.running:
+        await anyio.to_thread.run_sync(apply_limits, lost, record.pid, record.id)
+    done = Limits()
+    try:
+        for one in limits.each():
+            if record.running:
+                await anyio.to_thread.run_sync(apply_limits, one, record.pid, record.id)
+            done |= one
+    finally:
+        if done:
+            await _keep(shim, record, done)
 
 
 async def _keep(shim: Shim, record: ContainerRecord, limits: Limits) -> None:
@@ -88,11 +106,11 @@ async def _keep(shim: Shim, record: ContainerRecord, limits: Limits) -> None:
         )
 
 
-def _score(asked: int, shim: Shim, record: ContainerRecord, local: bool) -> int:
+def _score(asked: int, shim: Shim, record: ContainerRecord, local: bool) -> int | None:
     """The score to set; kubelet names the one that is in force with every change, so that one is never refused."""
     score = clamp_oom_score(asked, shim.engine.oom_floor)
     if not local and score != record.status.resources.linux.oom_score_adj:
         raise FailedPrecondition(
             f"container {record.id[:12]}: oom_score_adj cannot be changed: Docker Engine runs on another machine", subject=record.id
         )
-    return score if local else 0
+    return score if local else None
