@@ -1,10 +1,14 @@
-"""Seccomp profiles on the node's disk."""
+"""Security profiles of the node: seccomp's on its disk, AppArmor's in its kernel."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from asupervisor.engine.endpoint import socket_path
 from asupervisor.errors import FailedPrecondition, NotFound
+
+_APPARMOR_PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 
 
 def read_profile(path: str) -> bytes:
@@ -20,3 +24,28 @@ def read_profile(path: str) -> bytes:
         raise NotFound(f"the seccomp profile {path} does not exist on this node", subject=path) from error
     except OSError as error:
         raise FailedPrecondition(f"the seccomp profile {path} cannot be read: {error}", subject=path) from error
+
+
+def check_apparmor(security_options: Sequence[str], endpoint: str, subject: str, profiles: Path = _APPARMOR_PROFILES) -> None:
+    """Refuse an AppArmor profile that is not loaded; runc would fail at the start, without naming it.
+
+    Args:
+        security_options: ``SecurityOpt`` as the engine is about to be given it.
+        endpoint: the engine's address; the profiles of another machine are not known here.
+        subject: names the container in errors.
+        profiles: the kernel's list; where it cannot be read nothing is refused.
+
+    Raises:
+        FailedPrecondition: it names the profile.
+    """
+    wanted = [option.removeprefix("apparmor=") for option in security_options if option.startswith("apparmor=")]
+    if wanted in ([], ["unconfined"]) or socket_path(endpoint) is None:
+        return
+    try:
+        # Lines ``name (mode)``; a name may have spaces of its own.
+        loaded = {line.rpartition(" (")[0] for line in profiles.read_text().splitlines()}
+    except OSError:
+        return
+    for name in wanted:
+        if name not in loaded:
+            raise FailedPrecondition(f"{subject}: the AppArmor profile {name} is not loaded on this node", subject=name)

@@ -12,7 +12,7 @@ import anyio.to_thread
 from asupervisor.dockershim.cgroup_files import cgroup_features
 from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.naming import create_named
-from asupervisor.dockershim.profiles import read_profile
+from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
@@ -79,6 +79,7 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
         read_profile=read_profile,
         log_config=engine_log_config(sandbox.log_config, shim.config.container_log_format),
     )
+    await anyio.to_thread.run_sync(check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject)
     note_image_labels(body["Labels"], image.document)
     async with Rollback("CreateContainer", subject) as undo:
         container_id = await create_named(shim, name, body)

@@ -12,7 +12,7 @@ import anyio.to_thread
 from asupervisor.dockershim.fields import pod_fields
 from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.network import pod_network
-from asupervisor.dockershim.profiles import read_profile
+from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
@@ -69,6 +69,7 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
         apparmor_enabled=shim.engine.has_security("apparmor"),
         read_profile=read_profile,
     )
+    await anyio.to_thread.run_sync(check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject)
     pause = shim.store.image(image)
     note_image_labels(body["Labels"], pause.document if pause is not None else None)
     if not on_host_network:
