@@ -56,7 +56,7 @@ def parse_reference(text: str) -> Reference:
     if at and not _DIGEST.match(digest):
         raise InvalidArgument(f'"{text}" is no image reference: "{digest}" is no digest')
     head, slash, tail = rest.partition("/")
-    if slash and ("." in head or ":" in head or head == "localhost"):
+    if slash and ("." in head or ":" in head or head == "localhost" or head != head.lower()):
         registry, path = head, tail
     else:
         registry, path = _DEFAULT_REGISTRY, rest

@@ -251,13 +251,14 @@ def test_a_seccomp_profile_that_is_missing_or_none_is_an_error_and_never_nothing
         ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"),
         (f"registry.k8s.io/pause:3.10@sha256:{'a' * 64}", f"registry.k8s.io/pause@sha256:{'a' * 64}"),
         (f"busybox@sha256:{'a' * 64}", f"busybox@sha256:{'a' * 64}"),
+        ("NODE7/app:1", "NODE7/app:1"),
     ],
 )
 def test_references(text: str, name: str) -> None:
     assert parse_reference(text).name == name
 
 
-@pytest.mark.parametrize("text", ["", ":1", "UPPER", "a b", "app:", "app@sha256:short", "app@", "/app", "a//b", "app:-x"])
+@pytest.mark.parametrize("text", ["", ":1", "UPPER", "a b", "app:", "app@sha256:short", "app@", "/app", "a//b", "app:-x", "NODE7/UPPER"])
 def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(InvalidArgument, match="no image reference"):
         parse_reference(text)
