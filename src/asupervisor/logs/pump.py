@@ -13,6 +13,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import stat
@@ -267,6 +268,13 @@ class Pump:
         self._turns.unregister(self._replies)
 
 
+def _allow_descriptors() -> None:
+    """Each log takes three; the usual soft limit of 1024 is one for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _keep_memory() -> None:
     """Let the allocator keep what a turn frees for the next one: to fault it in again would take a third of the time."""
     libc = ctypes.CDLL(None)
@@ -282,6 +290,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(5)
+    _allow_descriptors()
     _keep_memory()
     try:
         Pump(sys.argv[1], 0, 1).run()

@@ -18,6 +18,7 @@ from asupervisor.errors import FailedPrecondition, NotFound
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
+from tests.harness.journal import JOURNALD, journal
 from tests.harness.service import Service
 from tests.integration.logs.rig import lines_of, pump_of, until
 
@@ -254,8 +255,19 @@ def test_the_docker_format_and_back(service: Service, engine: Engine, tmp_path: 
     anyio.run(go, linked, written)
 
 
+@pytest.mark.skipif(not JOURNALD.exists(), reason="no systemd-journald here")
+def test_the_journald_log_driver(tmp_path: Path) -> None:
+    with journal():
+        a_log_that_the_engine_gives(tmp_path, "journald")
+
+
 @pytest.mark.parametrize("driver", ["local", "none"])
 def test_other_log_drivers(tmp_path: Path, driver: str) -> None:
+    a_log_that_the_engine_gives(tmp_path, driver)
+
+
+def a_log_that_the_engine_gives(tmp_path: Path, driver: str) -> None:
+    """A container that counts, under a log driver that keeps no json-file, over a rotation and a kill of the service."""
     engine = Engine()
     (engine.root / "daemon.json").write_text(json.dumps({"log-driver": driver}))
     engine.start()
@@ -277,11 +289,11 @@ def test_other_log_drivers(tmp_path: Path, driver: str) -> None:
 
     async def end(container_id: str, log: Path) -> None:
         async with pod(service, tmp_path) as pods:
-            if driver == "local":
+            if driver != "none":
                 before = len(lines_of(log))
                 await until(lambda: len(lines_of(log)) > before, "lines after the restart")
             await pods.runtime.stop_container(container_id, 5)
-            if driver == "local":
+            if driver != "none":
                 numbers = [int(line) for file in (log.with_name("0.log.1"), log) for line in lines_of(file)]
                 assert numbers == list(range(len(numbers)))
 

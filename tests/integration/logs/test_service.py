@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
+import subprocess
 from pathlib import Path
 
 import anyio
@@ -193,6 +196,59 @@ def test_a_target_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
         log.close()
 
     anyio.run(scenario)
+
+
+def test_more_logs_than_the_soft_limit_of_descriptors_has_room_for(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    logs = {f"c{number}": source_of(tmp_path, f"c{number}") for number in range(60)}
+
+    async def scenario() -> None:
+        async with running(tmp_path) as service:
+            for name, log in logs.items():
+                log.write(b"one\n")
+                service.follow(followed(tmp_path, log, name))
+            await until(lambda: all(lines_of(target_of(tmp_path, name)) == [b"one"] for name in logs), "a line in each")
+
+    try:
+        # The pump has three open for each log.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (150, hard))
+        anyio.run(scenario)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for log in logs.values():
+            log.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_a_full_disk_holds_up_its_own_log_alone_and_loses_nothing(tmp_path: Path) -> None:
+    small = target_of(tmp_path, "small").parent
+    small.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "small", str(small)], check=True)
+
+    async def scenario() -> None:
+        full, other = source_of(tmp_path, "small"), source_of(tmp_path, "other")
+        target = target_of(tmp_path, "small")
+        async with running(tmp_path) as service:
+            for number in range(3000):
+                full.write(b"%d\n" % number)
+            service.follow(followed(tmp_path, full, "small"))
+            service.follow(followed(tmp_path, other, "other"))
+            await until(lambda: target.exists() and os.statvfs(small).f_bavail == 0, "a full disk")
+            other.write(b"one\n")
+            await until(lambda: lines_of(target_of(tmp_path, "other")) == [b"one"], "the line of another log")
+            with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+                (small / "more").write_bytes(b"x" * 8192)
+            (small / "more").unlink(missing_ok=True)
+            await anyio.run_process(["mount", "-o", "remount,size=4m", str(small)])
+            await until(lambda: target.read_bytes().endswith(b" 2999\n"), "the last line")
+            assert lines_of(target) == [b"%d" % number for number in range(3000)]
+        full.close()
+        other.close()
+
+    try:
+        anyio.run(scenario)
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
 
 
 def test_the_next_pump_waits_for_the_one_before(tmp_path: Path) -> None:
