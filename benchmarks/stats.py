@@ -43,7 +43,7 @@ async def fill(endpoint: str, pods: int, containers: int) -> None:
                 config = cri.PodSandboxConfig(
                     metadata=cri.PodSandboxMetadata(name=f"p{number}", namespace="benchmark", uid=f"u{number}"),
                     labels={"app": f"app-{number}", "tier": "benchmark"},
-                    linux=cri.LinuxPodSandboxConfig(cgroup_parent=f"/kubepods/besteffort/podu{number}"),
+                    linux=cri.LinuxPodSandboxConfig(cgroup_parent=f"/asupervisor-benchmark/podu{number}"),
                 )
                 sandbox_id = await runtime.run_pod_sandbox(config)
                 for index in range(number, containers, pods):

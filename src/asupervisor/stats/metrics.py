@@ -8,6 +8,7 @@ from asupervisor.stats.cgroup import Usage, parse_pressure
 from asupervisor.stats.descriptors import METRICS, Kind
 from asupervisor.stats.details import Details, Figure
 from asupervisor.stats.encode import field, varint
+from asupervisor.stats.files import Gone
 
 _SECOND_NS = 1_000_000_000
 
@@ -67,9 +68,6 @@ class CgroupMetrics:
 
         Args:
             usage: just read.
-
-        Raises:
-            Gone: the cgroup was removed.
         """
         kept = self.encoder.kept
         cpu_s = usage.cpu_ns // _SECOND_NS
@@ -79,7 +77,11 @@ class CgroupMetrics:
             kept("pressure", usage[10:], lambda: _pressure(usage)),
         ]
         for index, section in enumerate(self.details.sections):
-            contents = [source() for source in section.sources]
+            try:
+                contents = [source() for source in section.sources]
+            except Gone:
+                # Its directory under this controller is missing; whether all of the cgroup is, the next reading of its use tells.
+                contents = [b""] * len(section.sources)
             if contents != self._seen[index]:
                 self._seen[index], self._encoded[index] = contents, self.encoder.encode(section.parse(*contents))
         parts += self._encoded

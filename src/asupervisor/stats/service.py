@@ -236,7 +236,14 @@ class Stats:
     def _metrics(self, groups: Sequence[tuple[SandboxTarget, list[ContainerTarget]]]) -> list[bytes]:
         self._close_retired()
         filesystem = Filesystem(self.image_filesystem.mountpoint)
-        return [pod_metrics(sandbox, containers, self.layers.usage, filesystem) for sandbox, containers in groups]
+        entries: list[bytes] = []
+
+        def read(sandbox: SandboxTarget, containers: list[ContainerTarget]) -> None:
+            entries.append(pod_metrics(sandbox, containers, self.layers.usage, filesystem))
+
+        for sandbox, containers in groups:
+            _guarded(sandbox.subject.sandbox_id, read, sandbox, containers)
+        return entries
 
     def _sample(self, containers: Sequence[ContainerTarget], sandboxes: Sequence[SandboxTarget]) -> None:
         self._close_retired()

@@ -70,11 +70,7 @@ class CgroupTarget:
             return []
         if self.metrics is None:
             self.metrics = CgroupMetrics(labels, Details(location, self.reader, budget))
-        try:
-            return self.metrics.read(usage)
-        except Gone:
-            self.end()
-            return []
+        return self.metrics.read(usage)
 
     def sample(self, older_than_s: float) -> None:
         """Take a CPU sample if the last one is older."""

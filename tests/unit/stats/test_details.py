@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
+from asupervisor.proto import cri
 from asupervisor.stats.cgroup import open_cgroup
 from asupervisor.stats.details import Details
-from asupervisor.stats.files import Budget, Gone
+from asupervisor.stats.files import Budget
 from asupervisor.stats.hierarchy import Location
+from asupervisor.stats.metrics import CgroupMetrics
 
 Values = dict[tuple[str, ...], int]
 """By name and own labels."""
@@ -143,15 +143,15 @@ def test_a_cgroup_that_knows_nothing(tmp_path: Path) -> None:
         assert ("container_cpu_user_seconds_total",) not in values(details) and details.pids() == []
 
 
-def test_a_cgroup_that_goes_away(tmp_path: Path) -> None:
-    path = tmp_path / "v2"
-    details = opened(Location({}, directory(path, {"pids.max": "5\n"})))
-    for file in path.iterdir():
-        file.unlink()
-    path.rmdir()
-    with pytest.raises(Gone):
-        values(details)
-    assert details.pids() == []
+def test_a_controller_without_a_directory_hides_no_other(tmp_path: Path) -> None:
+    here, budget = directory(tmp_path / "v1", V1), Budget(100)
+    location = Location({"cpuacct": here, "memory": here, "pids": str(tmp_path / "none")}, "")
+    reader = open_cgroup(location, budget)
+    metrics = CgroupMetrics(("c", "/id", "i", "n", "ns", "p"), Details(location, reader, budget))
+    for _ in range(2):
+        found = cri.ContainerMetrics.FromString(b"".join(metrics.read(reader.read()))).metrics
+        by_name = {metric.name: metric.value.value for metric in found}
+        assert by_name["container_memory_max_usage_bytes"] == 8192 and "container_threads_max" not in by_name
 
 
 def test_more_processes_than_the_kernel_gives_at_once(tmp_path: Path) -> None:

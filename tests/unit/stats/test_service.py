@@ -19,12 +19,14 @@ def test_what_cannot_be_read_of_one_container_hides_no_other(caplog: pytest.LogC
     for name in ("bad", "good"):
         stats.put_container(ContainerSubject(name, "pod", 0, cri.ContainerAttributes(id=name)))
     stats.put_sandbox(SandboxSubject("pod", 0, cri.PodSandboxAttributes(id="pod")))
+    stats.put_sandbox(SandboxSubject("other", 0, cri.PodSandboxAttributes(id="other")))
 
     def fail(*args: object) -> NoReturn:
         raise ValueError("the kernel wrote something new")
 
     monkeypatch.setattr(stats._containers["bad"], "refresh", fail)
     monkeypatch.setattr(stats._containers["bad"], "sample", fail)
+    monkeypatch.setattr(stats._containers["bad"], "open", fail)
 
     async def main() -> None:
         listed = cri.ListContainerStatsResponse.FromString(b"".join(await stats.container_stats())).stats
@@ -32,6 +34,8 @@ def test_what_cannot_be_read_of_one_container_hides_no_other(caplog: pytest.LogC
         assert listed[1].HasField("writable_layer") and not listed[0].HasField("writable_layer")
         pods = cri.ListPodSandboxStatsResponse.FromString(b"".join(await stats.sandbox_stats())).stats
         assert [one.attributes.id for one in pods[0].linux.containers] == ["bad", "good"]
+        metrics = cri.ListPodSandboxMetricsResponse.FromString(b"".join(await stats.sandbox_metrics())).pod_metrics
+        assert [pod.pod_sandbox_id for pod in metrics] == ["other"]
         async with anyio.create_task_group() as tasks:
             await tasks.start(stats.run)
             await anyio.wait_all_tasks_blocked()
