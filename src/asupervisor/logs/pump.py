@@ -196,7 +196,8 @@ class Pump:
 
     def _finished(self, entry: Entry) -> None:
         """All that the container has written is in its log: nothing is to be opened for it again, not after a restart either."""
-        os.close(os.open(self._path(entry.container, "done"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not entry.forgotten:
+            os.close(os.open(self._path(entry.container, "done"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._close(entry)
 
     def _forget(self, command: dict[str, Any]) -> None:
@@ -204,7 +205,12 @@ class Pump:
         self._wanted.pop(container, None)
         self._links.discard(container)
         if (entry := self._turns.entries.get(container)) is not None:
-            self._close(entry)
+            entry.forgotten = True
+            if entry.broken or not entry.follower.lag():
+                self._close(entry)
+            else:
+                # It wrote more than was moved: its files are gone from the engine's directory, but open here.
+                self._turns.wake(entry)
         for kind in _STATE_FILES:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(container, kind))

@@ -31,6 +31,8 @@ class Entry:
         self.follower = follower
         self.directory = directory
         self.finishing: list[int] = []
+        self.forgotten = False
+        """Whether its container is removed, and only what is in open files is still to be written."""
         self.queued = False
         self.timed = False
         self.broken = False
@@ -47,7 +49,7 @@ class Turns:
 
     Args:
         warn: told a container and a sentence.
-        finished: told of a container that was to be finished and is.
+        finished: told of a container that was to be finished or forgotten and is.
 
     Attributes:
         entries: by container id.
@@ -136,7 +138,10 @@ class Turns:
             entry.queued = False
 
     def break_off(self, entry: Entry, error: Exception) -> None:
-        """Its target takes no more (a full disk): others go on, this one is tried again."""
+        """Its target takes no more (a full disk): others go on, this one is tried again, unless its container is gone."""
+        if entry.forgotten:
+            self._finished(entry)
+            return
         self._warn(entry.container, f"cannot write the log: {error or type(error).__name__}; trying again")
         entry.broken = True
         self.after(_RETRY_S, lambda: self._mend(entry))
@@ -180,7 +185,7 @@ class Turns:
                 entry.queued = True
                 self._bulk.append(entry)
             return
-        if entry.finishing and entry.follower.complete:
+        if (entry.finishing or entry.forgotten) and entry.follower.complete:
             self._finished(entry)
             return
         if isinstance(entry.follower, StreamFollower):

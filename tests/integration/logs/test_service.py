@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from asupervisor.errors import FailedPrecondition
+from tests.harness.engine_log import engine_line, engine_time
 from tests.integration.logs.rig import followed, lines_of, running, source_of, target_of, until
 
 
@@ -180,6 +181,32 @@ def test_forgotten_containers_leave_nothing_behind(tmp_path: Path) -> None:
             log.close()
 
     anyio.run(scenario)
+
+
+def test_what_a_removed_container_had_written_is_still_written(tmp_path: Path) -> None:
+    """kubelet may remove a container that wrote more at its end than the pump has moved: its files are open still."""
+    lines = [b"%d %s" % (number, b"x" * 200) for number in range(100_000)]
+
+    async def scenario() -> None:
+        log, target = source_of(tmp_path), target_of(tmp_path)
+        log.write_raw(b"".join(engine_line(line + b"\n", engine_time(number)) for number, line in enumerate(lines)))
+        log.close()
+        async with running(tmp_path) as service:
+            service.follow(followed(tmp_path, log))
+            await until(target.exists, "the target")
+            log.path.unlink()
+            service.forget("c")
+            await until(lambda: target.read_bytes().count(b"\n") == len(lines), "every line")
+            assert lines_of(target) == lines
+            await until(lambda: not (open_files(service.pid) & {str(target), f"{log.path} (deleted)"}), "closed files")
+            assert [path.name for path in (tmp_path / "state").iterdir()] == ["lock"]
+
+    anyio.run(scenario)
+
+
+def open_files(pid: int) -> set[str]:
+    """What a process' descriptors are of."""
+    return {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def test_a_target_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
