@@ -18,7 +18,7 @@ from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
 from asupervisor.streaming.endpoint import half_close
 from asupervisor.streaming.http import HttpConnection, HttpRequest, websocket_answer
-from asupervisor.streaming.memory import RUSH, give_back
+from asupervisor.streaming.memory import Heap
 from asupervisor.streaming.multiplex import SpdySession
 from asupervisor.streaming.negotiation import PROTOCOL_HEADER, Choice, Refused, choose_spdy, choose_websocket
 from asupervisor.streaming.requests import PortForwardRequest, Request
@@ -72,7 +72,7 @@ class StreamHandler:
         self._visits: set[Visit] = set()
         self._closing = False
         self._left = anyio.Event()
-        self._peak = 0
+        self._heap = Heap()
 
     @property
     def active(self) -> int:
@@ -89,7 +89,6 @@ class StreamHandler:
         """
         visit = Visit(peer or _address(stream), started=anyio.current_time())
         self._visits.add(visit)
-        self._peak = max(self._peak, len(self._visits))
         try:
             with visit.scope:
                 await self._serve(stream, received, visit)
@@ -109,10 +108,9 @@ class StreamHandler:
                 visit.peer, visit.method, visit.verb, visit.status, visit.protocol or "binary", visit.subject,
                 visit.outcome, anyio.current_time() - visit.started,
             )  # fmt: skip
-            if not self._visits and self._peak >= RUSH:
-                self._peak = 0
+            if not self._visits and self._heap.has_grown:
                 with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(give_back)
+                    await anyio.to_thread.run_sync(self._heap.give_back)
 
     def resume(self) -> None:
         """Take connections again after :meth:`drain`."""

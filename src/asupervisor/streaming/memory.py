@@ -1,18 +1,38 @@
-"""Giving memory back after a rush of sessions."""
+"""Giving memory back after a rush."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 
-RUSH = 16
-"""Sessions at once from which on it is worth the time."""
+WORTH_BYTES = 8 << 20
+"""Growth from which on it is worth the time."""
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def give_back() -> None:
-    """Return the free pages of the C heap to the system. The buffers of a rush are freed but lie between others, so the heap keeps them.
+class Heap:
+    """The C heap. The buffers of a rush are freed but lie between others, so that the heap keeps their pages."""
 
-    It takes milliseconds, without the interpreter's lock: call it from a thread. Only glibc has it; elsewhere nothing happens.
-    """
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    def __init__(self) -> None:
+        self._kept = _resident_bytes()
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether the process is larger by :data:`WORTH_BYTES` than it was at first, or after the last time that memory was given back."""
+        return _resident_bytes() > self._kept + WORTH_BYTES
+
+    def give_back(self) -> None:
+        """Return free pages to the system.
+
+        It takes milliseconds, without the interpreter's lock: call it from a thread. Only glibc has it; elsewhere nothing happens.
+        """
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        self._kept = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE_BYTES
