@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import anyio
 import anyio.abc
@@ -12,6 +11,7 @@ import anyio.lowlevel
 
 from asupervisor.dockershim.container.execs import exit_code, kill_exec
 from asupervisor.dockershim.streaming.preconditions import ready_sandbox, running_container
+from asupervisor.dockershim.streaming.starts import Starts
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.streams import STDERR, Hijacked
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
@@ -26,8 +26,6 @@ _RESIZE_TIMEOUT_S = 10.0
 _RESIZE_RETRY_S = 0.05
 _KILL_TIMEOUT_S = 10.0
 _LAST_OUTPUT_S = 1.0
-
-P = TypeVar("P", bound="_Streams")
 
 
 class _Streams:
@@ -95,6 +93,14 @@ class _Exec(_Streams):
     async def kill(self) -> None:
         await kill_exec(self._engine, self._exec_id)
 
+    async def has_started(self) -> bool:
+        """Whether the engine has done its part: the command runs, has run, or never will."""
+        try:
+            document = await self._engine.containers.inspect_exec(self._exec_id)
+        except ServiceError:
+            return True
+        return bool(document.get("Pid")) or document.get("ExitCode") is not None
+
 
 class _Attachment(_Streams):
     """A container's own streams; see :class:`asupervisor.streaming.backend.Process`."""
@@ -130,40 +136,46 @@ class EngineBackend:
         self._engine = engine
         self._store = store
         self._dialer = dialer
+        self._starts = Starts()
 
     @asynccontextmanager
     async def exec(self, request: ExecRequest) -> AsyncIterator[_Exec]:
         """Start a command; see the protocol."""
-        record = running_container(self._store, request.container_id, "exec")
-        exec_id = await self._engine.streams.create_exec(
-            record.id, list(request.command), tty=request.tty, stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
-        )
-        started = False
+        place = await self._starts.take()
         try:
-            async with self._engine.streams.start_exec(exec_id, tty=request.tty) as stream:
-                started = True
-                async with self._watched(_Exec(stream, self._engine, exec_id, record.id), record.id) as process:
-                    yield process
+            record = running_container(self._store, request.container_id, "exec")
+            exec_id = await self._engine.streams.create_exec(
+                record.id, list(request.command), tty=request.tty, stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
+            )
+            started = False
+            try:
+                async with self._engine.streams.start_exec(exec_id, tty=request.tty) as stream:
+                    started = True
+                    process = _Exec(stream, self._engine, exec_id, record.id)
+                    async with self._watched(process, record.id) as companions:
+                        companions.start_soon(place.leave_once, process.has_started)
+                        yield process
+            finally:
+                if not started:  # the engine may have started it all the same
+                    with anyio.CancelScope(shield=True), anyio.move_on_after(_KILL_TIMEOUT_S):
+                        await kill_exec(self._engine, exec_id)
         finally:
-            if not started:  # the engine may have started it all the same
-                with anyio.CancelScope(shield=True), anyio.move_on_after(_KILL_TIMEOUT_S):
-                    await kill_exec(self._engine, exec_id)
+            place.leave()
 
     @asynccontextmanager
     async def attach(self, request: AttachRequest) -> AsyncIterator[_Attachment]:
         """Join a container's streams; see the protocol."""
         record = running_container(self._store, request.container_id, "attach")
-        async with (
-            self._engine.streams.attach(
-                record.id, tty=record.tty, stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
-            ) as stream,
-            self._watched(_Attachment(stream, self._engine, record.id), record.id) as process,
-        ):
-            yield process
+        async with self._engine.streams.attach(
+            record.id, tty=record.tty, stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
+        ) as stream:
+            process = _Attachment(stream, self._engine, record.id)
+            async with self._watched(process, record.id):
+                yield process
 
     @asynccontextmanager
-    async def _watched(self, process: P, container: ContainerId) -> AsyncIterator[P]:
-        """End a process's streams when its container ends."""
+    async def _watched(self, process: _Streams, container: ContainerId) -> AsyncIterator[Companions]:
+        """End a process's streams when its container ends. Gives the group of what runs beside them."""
         ended = anyio.Event()
 
         def listener(change: Change) -> None:
@@ -178,7 +190,7 @@ class EngineBackend:
                 ended.set()
             async with Companions() as companions:
                 companions.start_soon(process.cut_after, ended)
-                yield process
+                yield companions
         finally:
             forget()
 
