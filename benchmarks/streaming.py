@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import signal
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,11 +24,14 @@ from asupervisor.remote import RemoteRuntimeService
 from asupervisor.streaming.client import PortForwarder, open_command, open_port_forward
 from asupervisor.streaming.endpoint import PeerStream
 from benchmarks import own
+from benchmarks.http2 import Connection
 from benchmarks.process import Memory, cpu_s, family, listener
 
 MEBIBYTE = 1 << 20
 PORT = 8080
 QUIET_S = 5.0
+_PAUSE_S = 0.02
+_ONE_CALL_S = 1e-9
 SCRIPT = f"""
 mkdir -p /www && dd if=/dev/urandom of=/www/one bs=1M count=1 2>/dev/null && dd if=/dev/zero of=/www/many bs=1M count=256 2>/dev/null
 exec httpd -f -p 127.0.0.1:{PORT} -h /www
@@ -176,9 +181,9 @@ async def _give(stream: PeerStream | None, text: bytes) -> None:
 
 
 async def _watch(endpoint: str, when: str) -> None:
-    """The list call from a process of its own, which these streams do not keep waiting; its figures come at the end."""
+    """The list call from a process of its own, in a session of its own, as kubelet is; its figures come at the end."""
     command = [sys.executable, "-m", "benchmarks.streaming", "--watch", "--endpoint", endpoint]
-    async with await anyio.open_process(command, stderr=None) as process:
+    async with await anyio.open_process(command, stderr=None, start_new_session=True) as process:
         try:
             await process.wait()
         finally:
@@ -189,28 +194,26 @@ async def _watch(endpoint: str, when: str) -> None:
                 await process.wait()
 
 
-async def watch(endpoint: str) -> None:
-    """List containers up to fifty times a second until a signal, then say how long it took."""
-    import signal
-
+def watch(endpoint: str) -> None:
+    """List containers up to fifty times a second until SIGTERM, then say how long it took, and how late this process itself woke up."""
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    connection = Connection(endpoint.removeprefix("unix://"), "/runtime.v1.RuntimeService/ListContainers", b"")
     took: list[float] = []
-    async with RemoteRuntimeService.connect(endpoint) as runtime, anyio.create_task_group() as tasks:
+    late: list[float] = []
+    while not over.is_set():
+        took += connection.run(callers=1, seconds=_ONE_CALL_S).latencies_s
+        slept = time.perf_counter()
+        over.wait(_PAUSE_S)
+        late.append(time.perf_counter() - slept - _PAUSE_S)
+    late.pop()
+    print(f"{len(took)} calls: {_percentiles(took)}; the caller itself woke up late by {_percentiles(late)}", flush=True)
 
-        async def ask() -> None:
-            while True:
-                started = time.perf_counter()
-                await runtime.list_containers()
-                took.append(time.perf_counter() - started)
-                await anyio.sleep(0.02)
 
-        tasks.start_soon(ask)
-        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-            async for _ in signals:
-                break
-        tasks.cancel_scope.cancel()
-    took.sort()
-    median, high = took[len(took) // 2], took[len(took) * 99 // 100]
-    print(f"{len(took)} calls: median {1000 * median:.1f} ms, 99th percentile {1000 * high:.1f} ms", flush=True)
+def _percentiles(seconds: list[float]) -> str:
+    seconds = sorted(seconds)
+    median, high = seconds[len(seconds) // 2], seconds[len(seconds) * 99 // 100]
+    return f"median {1000 * median:.1f} ms, 99th percentile {1000 * high:.1f} ms, most {1000 * seconds[-1]:.1f} ms"
 
 
 def held(target: Target) -> tuple[int, int, int]:
@@ -236,7 +239,7 @@ async def run(endpoint: str, sessions: int, image: str) -> None:
             await alone(target)
             before, memory = held(target), Memory.of(target.pids)
             await many(target, sessions)
-            with anyio.move_on_after(25):  # the pool of connections to the engine shrinks slowly, to some twenty
+            with anyio.move_on_after(25):  # the pool of connections to the engine shrinks slowly
                 while held(target) > before:  # noqa: ASYNC110
                     await anyio.sleep(0.1)
             print(f"descriptors, threads, processes of the service: {before} before, {held(target)} after")
@@ -257,7 +260,7 @@ def main() -> None:
     parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.watch:
-        anyio.run(watch, options.endpoint)
+        watch(options.endpoint)
         return
     with ExitStack() as stack:
         endpoint = options.endpoint or f"unix://{stack.enter_context(own.service())}"
