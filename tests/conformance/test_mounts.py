@@ -198,8 +198,8 @@ async def test_an_image_is_mounted_and_its_digest_told_back(node: Node, pod: Pod
             assert await pod.sh(several, "cat /mnt/image/mark /mnt/again/mark; ls /mnt/part") == "by-uidby-uidfile\n"
             for path in ("/mnt/image", "/mnt/part", "/mnt/again"):
                 assert (await _told(pod, several, path)).image.image_ref == image_id
-        with node.refused((FailedPrecondition, InvalidArgument), "no-such-path"):
-            await pod.run(mounts=[cri.Mount(container_path="/mnt/p", image=image, image_sub_path="no-such-path", readonly=True)])
+        with node.refused(NotFound, "no-such-path"):
+            await pod.create(mounts=[cri.Mount(container_path="/mnt/p", image=image, image_sub_path="no-such-path", readonly=True)])
         with node.refused(NotFound, "localhost/no/such:image"):
             await pod.create(
                 mounts=[cri.Mount(container_path="/mnt/p", image=cri.ImageSpec(image="localhost/no/such:image"), readonly=True)]

@@ -1,9 +1,11 @@
-"""The users and groups that an image knows, read through the engine once for each image."""
+"""What has to be known of the files of an image: its users and groups, and whether it has a path. Read through the engine once."""
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -27,7 +29,7 @@ def is_leftover(summary: Document) -> bool:
 
 
 class ImageAccounts:
-    """Reads /etc/passwd and /etc/group of images; an image never changes, so what was read stays true.
+    """Reads /etc/passwd and /etc/group of images, and looks for paths; an image never changes, so what was read stays true.
 
     The engine shows the files of containers only, so a container that is never started is made for the time of the reading. It
     carries none of the labels by which containers are ours, so no list shows it.
@@ -41,6 +43,7 @@ class ImageAccounts:
         self._engine = engine
         self._operations = operations
         self._known: OrderedDict[str, Accounts] = OrderedDict()
+        self._paths: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     async def of(self, image_id: str) -> Accounts:
         """What an image knows; nothing where it has no such files.
@@ -61,6 +64,27 @@ class ImageAccounts:
 
         return await self._operations.run(f"accounts of {image_id}", "read", work)
 
+    async def has_path(self, image_id: str, path: str) -> bool:
+        """Whether an image has a file or directory of that path.
+
+        Raises:
+            ServiceError: the engine could not be asked.
+        """
+        known = self._paths.get((image_id, path))
+        if known is not None:
+            self._paths.move_to_end((image_id, path))
+            return known
+
+        async def work() -> bool:
+            async with self._container(image_id) as container:
+                found = self._paths[image_id, path] = await self._engine.containers.has_path(container, path)
+            while len(self._paths) > _REMEMBERED:
+                self._paths.popitem(last=False)
+            return found
+
+        # Under the key of the other readings, since the container for them has one name.
+        return await self._operations.run(f"accounts of {image_id}", f"look for {path}", work)
+
     async def clear(self) -> None:
         """Remove what a process that was killed in the middle of a reading left behind: it would keep its image from being removed.
 
@@ -77,6 +101,11 @@ class ImageAccounts:
             await self._operations.run(f"accounts of {image_id}", "clear", work)
 
     async def _read(self, image_id: str) -> Accounts:
+        async with self._container(image_id) as container:
+            return parse_accounts(await self._text(container, "/etc/passwd"), await self._text(container, "/etc/group"))
+
+    @asynccontextmanager
+    async def _container(self, image_id: str) -> AsyncIterator[str]:
         name = f"{_NAME}{image_id.removeprefix('sha256:')[:32]}"
         body = {
             "Image": image_id,
@@ -92,7 +121,7 @@ class ImageAccounts:
             await self._engine.containers.remove(name, force=True)
             container = await self._engine.containers.create(name, body)
         try:
-            return parse_accounts(await self._text(container, "/etc/passwd"), await self._text(container, "/etc/group"))
+            yield container
         finally:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S):
                 try:

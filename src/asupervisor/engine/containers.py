@@ -140,6 +140,16 @@ class ContainersApi:
                 return file.read()
         raise NotFound(f"{path} of container {container[:12]} is no file", operation="read_file", subject=container)
 
+    async def has_path(self, container: str, path: str) -> bool:
+        """``GET /containers/{id}/archive``, hung up on once it begins: whether a container, running or not, has that path."""
+        request = ("GET", f"containers/{container}/archive", "look_for_path", container)
+        try:
+            # Not HEAD: to that the engine's refusal has no body, which the transport cannot take.
+            async with self._session.response(*request, params={"path": path}, stream=True):
+                return True
+        except NotFound:
+            return False
+
     async def create_exec(self, container: str, body: Document) -> str:
         """``POST /containers/{id}/exec``; returns the exec's id.
 

@@ -23,6 +23,7 @@ from asupervisor.translate.cgroup_files import cgroup_settings
 from asupervisor.translate.container import check_container_config, container_body, container_subject, engine_container_name, log_path
 from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.logs import engine_log_config
+from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
 
@@ -57,6 +58,7 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
     if security.privileged and not sandbox.privileged:
         raise InvalidArgument(f"{subject}: a privileged container needs a privileged sandbox, which {sandbox.id[:12]} is not")
     _resolve_images(shim, config, subject)
+    await _check_image_paths(shim, config, subject)
     await anyio.to_thread.run_sync(_resolve_host_paths, config, subject)
     features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
     # Before anything is made of it: a profile that is missing, or a name that the image does not know, is the request's fault.
@@ -124,6 +126,20 @@ def _resolve_images(shim: Shim, config: cri.ContainerConfig, subject: str) -> No
             where = f"{subject}: mount {mount.container_path}"
             raise NotFound(f"{where}: image {mount.image.image} is not on this node", subject=mount.image.image)
         mount.image.image = image.id
+
+
+async def _check_image_paths(shim: Shim, config: cri.ContainerConfig, subject: str) -> None:
+    """A path that an image does not have would come to light only at the start."""
+    if shim.engine.api_version < IMAGE_MOUNTS_SINCE:
+        return
+    for mount in config.mounts:
+        path = mount.image_sub_path
+        # One that leads out of the image the engine refuses itself.
+        if not mount.image.image or not path or path.startswith("/") or ".." in path.split("/"):
+            continue
+        if not await shim.accounts.has_path(mount.image.image, f"/{path}"):
+            where = f"{subject}: mount {mount.container_path}"
+            raise NotFound(f'{where}: the image has no path "{path}"', subject=mount.image.image)
 
 
 def _resolve_host_paths(config: cri.ContainerConfig, subject: str) -> None:
