@@ -53,7 +53,7 @@ class StreamingService:
     ) -> None:
         self._config = config
         self._settings = settings or Settings(creation_timeout_s=config.creation_timeout_s, idle_timeout_s=config.idle_timeout_s)
-        self._tokens = tokens or TokenCache()
+        self._tokens = tokens if tokens is not None else TokenCache()  # an empty one is false
         self._certificate = (
             ReloadingCertificate(config.tls_cert_file, config.tls_private_key_file)
             if config.tls_cert_file and not config.redirect

@@ -6,9 +6,12 @@ import re
 
 import pytest
 
+from asupervisor.config import StreamingConfig
 from asupervisor.errors import InvalidArgument, NotFound, ResourceExhausted
 from asupervisor.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request
+from asupervisor.streaming.server import StreamingService
 from asupervisor.streaming.tokens import TokenCache
+from tests.harness.streaming import LocalBackend
 
 EXEC = ExecRequest(container_id="c", command=("sh",))
 
@@ -92,3 +95,12 @@ def test_requests_that_nobody_may_make(request_: Request) -> None:
 )
 def test_requests_that_are_well(request_: Request) -> None:
     request_.check()
+
+
+def test_a_service_keeps_to_the_tokens_that_it_was_given() -> None:
+    tokens = TokenCache(capacity=1)
+    service = StreamingService(StreamingConfig(redirect=True), LocalBackend(), tokens=tokens)
+    service.exec_url(ExecRequest(container_id="c", command=("ls",)))
+    assert len(tokens) == 1
+    with pytest.raises(ResourceExhausted):
+        service.exec_url(ExecRequest(container_id="c", command=("ls",)))
