@@ -108,6 +108,34 @@ def test_a_frozen_engine_slows_no_answer_down_and_is_noticed(service: Service, m
     run(scenario)
 
 
+def test_a_command_under_way_when_the_engine_freezes_has_not_failed(service: Service, mortal_engine: Engine) -> None:
+    """kubelet counts a timeout against the container's probe, and what it cannot know does not."""
+
+    async def scenario() -> None:
+        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+            sandbox_id, container_id = await running_pod(runtime, "frozen")
+
+            async def probe() -> None:
+                with pytest.raises(Unavailable, match="did not answer ping"):
+                    await runtime.exec_sync(container_id, ["sh", "-c", "touch /tmp/started; exec sleep 1000"], exec_timeout_s=3)
+
+            async def started() -> bool:
+                look = await runtime.exec_sync(container_id, ["ls", "/tmp/started"], exec_timeout_s=10)
+                return look.exit_code == 0
+
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(probe)
+                    await until(started, "the command runs")
+                    mortal_engine.signal(signal.SIGSTOP)
+            assert "could not be killed" in service.output
+            mortal_engine.signal(signal.SIGCONT)
+            await until_ready(runtime, True)
+            await clear(runtime, sandbox_id)
+
+    run(scenario)
+
+
 def test_verbose_answers_do_without_a_frozen_engine(service: Service, mortal_engine: Engine) -> None:
     async def scenario() -> None:
         async with RemoteRuntimeService.connect(service.endpoint) as runtime:

@@ -62,6 +62,7 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncRes
         NotFound: no such container.
         FailedPrecondition: it does not run.
         DeadlineExceeded: past the timeout.
+        Unavailable: the engine went away or hangs, so that how the command ended is not known.
     """
     record = shim.store.container(request.container_id)
     if not request.cmd:
@@ -74,7 +75,7 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncRes
     body = {"Cmd": list(request.cmd), "AttachStdout": True, "AttachStderr": True, "Tty": False}
     exec_id = await shim.engine.containers.create_exec(record.id, body)
     output = _Output()
-    finished = False
+    finished = killed = False
     try:
         with anyio.move_on_after(request.timeout or None) as scope:
             async with shim.engine.containers.start_exec(exec_id) as response:
@@ -85,8 +86,11 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncRes
     finally:
         if not finished:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _KILL_DEADLINE_S):
-                await kill_exec(shim.engine, exec_id)
+                killed = await kill_exec(shim.engine, exec_id)
     if scope.cancelled_caught:
+        if not killed:
+            # kubelet counts a timeout against the container; while the engine hangs nobody knows how the command fares.
+            shim.engine.health.require(f"tell how {request.cmd[0]} in container {record.id[:12]} ended", record.id)
         raise DeadlineExceeded(
             f"the command {request.cmd[0]} in container {record.id[:12]} did not end within {request.timeout} s and was killed",
             operation="ExecSync",

@@ -33,22 +33,28 @@ async def exit_code(engine: EngineClient, exec_id: str) -> int:
     raise Internal(f"Docker Engine did not record how exec {exec_id[:12]} ended", operation="exec", subject=exec_id)
 
 
-async def kill_exec(engine: EngineClient, exec_id: str) -> None:
-    """Kill a command's whole process tree; what cannot be killed is logged. The caller shields it and sets its deadline."""
+async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
+    """Kill a command's whole process tree; what cannot be killed is logged. The caller shields it and sets its deadline.
+
+    Returns:
+        Whether none of it runs any more.
+    """
     try:
         with anyio.move_on_after(_START_DEADLINE_S):
             pause_s = 0.005
             while True:
                 document = await engine.containers.inspect_exec(exec_id)
                 if not document.get("Running"):
-                    return
+                    return True
                 if document.get("Pid"):
                     await anyio.to_thread.run_sync(kill_process_tree, int(document["Pid"]))
-                    return
+                    return True
                 # Asked to start, and not yet there: what starts in a moment has to be killed then.
                 await anyio.sleep(pause_s)
                 pause_s = min(pause_s * 2, 0.1)
+        _logger.warning("the processes of exec %s could not be killed: Docker Engine does not tell which they are", exec_id[:12])
     except NotFound:
-        return
+        return True
     except ServiceError as error:
         _logger.warning("the processes of exec %s could not be killed: %s", exec_id[:12], error)
+    return False
