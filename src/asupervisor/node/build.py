@@ -97,7 +97,27 @@ def checkpoint_only_record(sandbox_id: str, checkpoint: Checkpoint) -> SandboxRe
     )
 
 
+def completed(record: SandboxRecord, addresses: tuple[str, ...]) -> SandboxRecord:
+    """The same sandbox after its last step.
+
+    Args:
+        record: as it was last read.
+        addresses: as the network plugin gave them; where empty, those that were read stay.
+    """
+    status = cri.PodSandboxStatus()
+    status.CopyFrom(record.status)
+    status.state = cri.SANDBOX_READY if record.pid else cri.SANDBOX_NOTREADY
+    if addresses and not record.host_network:
+        status.network.Clear()
+        _set_addresses(status, addresses)
+    return replace(record, status=status, complete=True, **_encoded(status))
+
+
 def _with_bytes(status: cri.PodSandboxStatus, **fields: Any) -> SandboxRecord:
+    return SandboxRecord(id=SandboxId(status.id), status=status, **_encoded(status), **fields)
+
+
+def _encoded(status: cri.PodSandboxStatus) -> dict[str, Any]:
     item = cri.PodSandbox(
         id=status.id,
         metadata=status.metadata,
@@ -107,9 +127,7 @@ def _with_bytes(status: cri.PodSandboxStatus, **fields: Any) -> SandboxRecord:
         annotations=status.annotations,
         runtime_handler=status.runtime_handler,
     )
-    return SandboxRecord(
-        id=SandboxId(status.id), status=status, item_bytes=encode_field(1, item), status_bytes=encode_field(1, status), **fields
-    )
+    return {"item_bytes": encode_field(1, item), "status_bytes": encode_field(1, status)}
 
 
 def _pod_metadata(engine_name: str, checkpoint: Checkpoint | None) -> cri.PodSandboxMetadata:

@@ -17,11 +17,11 @@ from anyio.abc import TaskGroup, TaskStatus
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.session import Document
 from asupervisor.errors import DeadlineExceeded, Internal, NotFound, ServiceError, Unavailable
-from asupervisor.node.build import checkpoint_only_record, container_record, image_record, sandbox_record
+from asupervisor.node.build import checkpoint_only_record, completed, container_record, image_record, sandbox_record
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.logs import ContainerLogs, NoLogs
-from asupervisor.node.records import ContainerRecord, ImageRecord
-from asupervisor.node.refresh import Apply, Refresher
+from asupervisor.node.records import ContainerRecord, ImageRecord, SandboxId
+from asupervisor.node.refresh import Apply, Outcome, Refresher
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.images import parse_reference
 from asupervisor.translate.labels import SANDBOX_ID_LABEL, TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
@@ -74,6 +74,8 @@ class Feed:
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._refresher = Refresher(tasks, self._read, on_failure=self._failed)
         self._unread: set[str] = set()
+        self._told: dict[str, tuple[str, Outcome]] = {}
+        """The last event of each container that no verb has counted on yet, and the reading that it began."""
         self.resyncs = 0
         self.resynced = anyio.Event()
         """Set after each full reading, then replaced."""
@@ -84,6 +86,7 @@ class Feed:
         failures = 0
         while True:
             await self._engine.health.wait_reachable()
+            self._told.clear()  # events may be missing between these and the next
             try:
                 # The group outside: an error of the stream must reach the session bare, to be converted there.
                 async with anyio.create_task_group() as tasks, self._engine.system.events(timeout_s=5.0) as events:
@@ -133,7 +136,7 @@ class Feed:
         if action == "destroy":
             self.forget(any_id)
         else:
-            self._refresher.mark(any_id)
+            self._told[any_id] = (action, self._refresher.mark(any_id))
 
     async def resync(self) -> None:
         """Read everything: containers, images, and the checkpoints of sandboxes that are gone.
@@ -166,13 +169,35 @@ class Feed:
         done, self.resynced = self.resynced, anyio.Event()
         done.set()
 
-    async def refresh(self, any_id: str) -> None:
-        """Have the store show a container as it is now; called by every verb that changed one, before it returns."""
-        await self._refresher.refresh(any_id)
+    async def refresh(self, any_id: str, after: str = "") -> None:
+        """Have the store show a container as it is now; called by every verb that changed one, before it returns.
+
+        Args:
+            any_id: the engine's id of it.
+            after: the event by which the engine tells of the change; empty where there is none. It mostly comes before the engine's
+                answer. If it is the container's last one, the reading that it began shows the change, and no other is made.
+
+        Raises:
+            ServiceError: the engine could not be asked.
+        """
+        action, outcome = self._told.pop(any_id, ("", None))
+        if outcome is None or action != after:
+            outcome = self._refresher.mark(any_id)
+        await outcome.wait()
 
     async def refresh_images(self) -> None:
-        """Have the store show the images as they are now."""
-        await self._refresher.refresh(_IMAGES)
+        """Have the store show the images as they are now.
+
+        Raises:
+            ServiceError: the engine could not be asked.
+        """
+        await self._refresher.mark(_IMAGES).wait()
+
+    def complete(self, sandbox_id: str) -> None:
+        """Show that every step of a sandbox holds, with the addresses that it was given; there is nothing to ask the engine for."""
+        record = self._store.sandboxes.get(SandboxId(sandbox_id))
+        if record is not None and record.known_to_engine:
+            self._store.put_sandbox(completed(record, self._addresses.get(sandbox_id, ())))
 
     def forget(self, any_id: str) -> None:
         """A container is gone; of a sandbox the checkpoint may still be there, and then it stays visible as not ready."""
@@ -182,6 +207,7 @@ class Feed:
 
     def _gone(self, any_id: str) -> None:
         self._unread.discard(any_id)
+        self._told.pop(any_id, None)
         self._addresses.pop(any_id, None)
         self._logs.forget(any_id)
         checkpoint = self._checkpoints.get(any_id)

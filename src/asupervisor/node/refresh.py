@@ -24,16 +24,28 @@ class _Reading:
     def __init__(self) -> None:
         self.again = False
         self.void = False
-        self.current = _Outcome()
-        self.following = _Outcome()
+        self.current = Outcome()
+        self.following = Outcome()
 
 
-class _Outcome:
+class Outcome:
+    """How one reading ended."""
+
     __slots__ = ("done", "error")
 
     def __init__(self) -> None:
         self.done = anyio.Event()
         self.error: ServiceError | None = None
+
+    async def wait(self) -> None:
+        """Return once the store has what was read.
+
+        Raises:
+            ServiceError: the engine could not be asked.
+        """
+        await self.done.wait()
+        if self.error is not None:
+            raise self.error
 
 
 class Refresher:
@@ -59,7 +71,7 @@ class Refresher:
         self._on_failure = on_failure
         self._readings: dict[str, _Reading] = {}
 
-    def mark(self, any_id: str) -> _Outcome:
+    def mark(self, any_id: str) -> Outcome:
         """Have a container read; the reading begins after this call, so it sees everything that happened before."""
         reading = self._readings.get(any_id)
         if reading is None:
@@ -74,17 +86,6 @@ class Refresher:
         reading = self._readings.get(any_id)
         if reading is not None:
             reading.void = reading.again = True
-
-    async def refresh(self, any_id: str) -> None:
-        """Read a container and return once the store has it.
-
-        Raises:
-            ServiceError: the engine could not be asked.
-        """
-        outcome = self.mark(any_id)
-        await outcome.done.wait()
-        if outcome.error is not None:
-            raise outcome.error
 
     async def _run(self, any_id: str, reading: _Reading) -> None:
         while True:
@@ -109,4 +110,4 @@ class Refresher:
             if not reading.again:
                 return
             reading.again = False
-            reading.current, reading.following = reading.following, _Outcome()
+            reading.current, reading.following = reading.following, Outcome()

@@ -124,6 +124,50 @@ def test_a_container_removed_while_it_is_read_does_not_come_back(fake: FakeEngin
     run(fake, tmp_path, scenario)
 
 
+def test_a_change_that_an_event_told_of_is_read_once(fake: FakeEngine, tmp_path: Path) -> None:
+    fake.containers[A] = container_document(A)
+
+    async def scenario(node: Node) -> None:
+        def readings() -> int:
+            return fake.requests.count(f"GET /containers/{A}/json")
+
+        before = readings()
+        fake.container_event("start", A)
+        await node.until(lambda: readings() == before + 1)
+        await node.feed.refresh(A, after="start")
+        assert readings() == before + 1, "the reading of the event shows the change"
+        await node.feed.refresh(A, after="start")
+        assert readings() == before + 2, "an event is counted on once"
+        fake.container_event("start", A)
+        await node.until(lambda: readings() == before + 3)
+        fake.container_event("die", A)
+        await node.until(lambda: readings() == before + 4)
+        await node.feed.refresh(A, after="start")
+        assert readings() == before + 5, "something else was told of since"
+
+    run(fake, tmp_path, scenario)
+
+
+def test_an_event_from_before_a_gap_is_not_counted_on(fake: FakeEngine, tmp_path: Path) -> None:
+    fake.containers[A] = container_document(A)
+
+    async def scenario(node: Node) -> None:
+        def readings() -> int:
+            return fake.requests.count(f"GET /containers/{A}/json")
+
+        before = readings()
+        fake.container_event("start", A)
+        await node.until(lambda: readings() == before + 1)
+        resyncs = node.feed.resyncs
+        fake.emit(b"no event\n")
+        await node.until(lambda: node.feed.resyncs == resyncs + 1 and node.engine.health.ready)
+        before = readings()
+        await node.feed.refresh(A, after="start")
+        assert readings() == before + 1
+
+    run(fake, tmp_path, scenario)
+
+
 def test_a_reading_that_failed_is_made_up_for(fake: FakeEngine, tmp_path: Path) -> None:
     fake.containers[A] = container_document(A)
 

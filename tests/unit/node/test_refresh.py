@@ -96,10 +96,10 @@ def test_a_failed_reading_reaches_who_waits_and_stops_nobody_else(failure: Excep
         async with anyio.create_task_group() as tasks:
             refresher = Refresher(tasks, source.read, on_failure=failed.append)
             with pytest.raises(told):
-                await refresher.refresh("a")
+                await refresher.mark("a").wait()
             assert failed == ["a"]
             source.failure = None
-            await refresher.refresh("a")
+            await refresher.mark("a").wait()
         assert source.applied == [0]
 
     anyio.run(scenario)
@@ -111,7 +111,7 @@ def test_a_caller_that_gives_up_does_not_end_the_reading() -> None:
         async with anyio.create_task_group() as tasks:
             refresher = Refresher(tasks, source.read)
             async with anyio.create_task_group() as callers:
-                callers.start_soon(refresher.refresh, "a")
+                callers.start_soon(refresher.mark("a").wait)
                 await anyio.wait_all_tasks_blocked()
                 callers.cancel_scope.cancel()
             source.gate.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asupervisor.errors import InvalidArgument, NotFound
-from asupervisor.node.build import container_record, image_record, sandbox_record
+from asupervisor.node.build import completed, container_record, image_record, sandbox_record
 from asupervisor.node.records import encode_field
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
@@ -292,3 +293,20 @@ def test_containers_of_a_sandbox_newest_first() -> None:
         labels = {"io.kubernetes.sandbox.id": SANDBOXES[0]}
         store.put_container(container_record(container_document(CONTAINERS[index], labels=labels, Created=created), store.images.get))
     assert [record.id for record in store.containers_of(SANDBOXES[0])] == [CONTAINERS[0], CONTAINERS[2], CONTAINERS[1]]
+
+
+@pytest.mark.parametrize("addresses", [(), ("10.1.2.3", "fd00::3")])
+@pytest.mark.parametrize("pid", [0, 4711])
+@pytest.mark.parametrize("network", ["default", "host"])
+def test_a_sandbox_after_its_last_step_is_as_it_would_be_read(addresses: tuple[str, ...], pid: int, network: str) -> None:
+    document = container_document(
+        "ab" * 32,
+        "k8s_POD_web_default_u1_0",
+        sandbox=True,
+        state={"Running": bool(pid), "Pid": pid},
+        HostConfig={"NetworkMode": network},
+        NetworkSettings={"Networks": {"bridge": {"IPAddress": "172.17.0.2"}}},
+    )
+    checkpoint = Checkpoint(name="web", namespace="default", complete=False, runtime_handler="")
+    before = sandbox_record(document, checkpoint, ())
+    assert completed(before, addresses) == sandbox_record(document, replace(checkpoint, complete=True), addresses)

@@ -47,7 +47,7 @@ async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri
                 raise FailedPrecondition(error.message, operation="StartContainer", subject=record.id) from error
             raise
         await shim.on_step("StartContainer.started")
-        await shim.feed.refresh(record.id)
+        await shim.feed.refresh(record.id, after="start")
         await _limit(shim, record.id)
         name = record.status.metadata.name
         _logger.info("started container %s (%s)", name, record.id[:12], extra=container_fields(shim, record))

@@ -33,7 +33,7 @@ async def stop_container(shim: Shim, request: cri.StopContainerRequest) -> cri.S
         except NotFound:
             shim.feed.forget(record.id)
             return
-        await shim.feed.refresh(record.id)
+        await shim.feed.refresh(record.id, after="die")
         _logger.info("stopped container %s (%s)", record.status.metadata.name, record.id[:12], extra=container_fields(shim, record))
 
     # A shorter grace than the one under way must not wait for it, so the grace is part of what is joined, and no lock is shared.

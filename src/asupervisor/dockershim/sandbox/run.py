@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 import anyio.to_thread
 
@@ -15,8 +14,8 @@ from asupervisor.dockershim.network import pod_network
 from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
-from asupervisor.engine.session import Document
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
+from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.sandbox import (
@@ -90,15 +89,12 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
             # The sandbox is there; what the engine blames on itself or on us is that it cannot be run as the request has it.
             raise FailedPrecondition(f"{subject}: {error.message}", operation="RunPodSandbox", subject=sandbox_id) from error
         await shim.on_step("RunPodSandbox.started")
-        document = await shim.engine.containers.inspect(sandbox_id)
-        pid = int(document["State"].get("Pid") or 0)
-        if not document["State"].get("Running") or not pid:
-            raise Internal(f"{subject}: the sandbox process ended as soon as it started (exit code {document['State'].get('ExitCode')})")
+        record = await _running(shim, sandbox_id, subject)
         if config.HasField("dns_config"):
-            await anyio.to_thread.run_sync(_write_resolv_conf, document, resolv_conf(config.dns_config), subject)
+            await anyio.to_thread.run_sync(_write_resolv_conf, record.resolv_conf_path, resolv_conf(config.dns_config), subject)
             await shim.on_step("RunPodSandbox.resolved")
         if not on_host_network:
-            network = pod_network(sandbox_id, config, netns=f"/proc/{pid}/ns/net")
+            network = pod_network(sandbox_id, config, netns=f"/proc/{record.pid}/ns/net")
             undo.push("tear down the pod network", lambda: shim.network.tear_down(network))
             addresses = await shim.network.set_up(network)
             shim.feed.set_addresses(sandbox_id, addresses)
@@ -107,8 +103,22 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
         await shim.checkpoints.write(sandbox_id, replace(checkpoint, complete=True))
         undo.push("mark the sandbox as incomplete", lambda: shim.checkpoints.write(sandbox_id, checkpoint))
         await shim.on_step("RunPodSandbox.completed")
-        await shim.feed.refresh(sandbox_id)
+        shim.feed.complete(sandbox_id)
     return sandbox_id
+
+
+async def _running(shim: Shim, sandbox_id: str, subject: str) -> SandboxRecord:
+    """The sandbox as it is after its start.
+
+    Raises:
+        Internal: its process has ended already.
+    """
+    await shim.feed.refresh(sandbox_id, after="start")
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    if record is not None and record.pid:
+        return record
+    state = (await shim.engine.containers.inspect(sandbox_id))["State"]
+    raise Internal(f"{subject}: the sandbox process ended as soon as it started (exit code {state.get('ExitCode')})")
 
 
 async def _refresh(shim: Shim, sandbox_id: str) -> None:
@@ -121,8 +131,7 @@ async def _forget(shim: Shim, sandbox_id: str) -> None:
     shim.feed.forget(sandbox_id)
 
 
-def _write_resolv_conf(document: Document, content: str, subject: str) -> None:
-    path = Path(str(document.get("ResolvConfPath") or ""))
+def _write_resolv_conf(path: str, content: str, subject: str) -> None:
     try:
         # In place, not by a rename: the file is bind-mounted into the containers.
         with open(path, "r+b") as file:
