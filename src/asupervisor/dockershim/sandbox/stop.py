@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from asupervisor.dockershim.fields import sandbox_fields
-from asupervisor.dockershim.sandbox.teardown import release_network, stop_processes
+from asupervisor.dockershim.sandbox.teardown import stop_processes, tear_down_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import NotFound
 from asupervisor.proto import cri
@@ -23,9 +23,9 @@ async def stop_pod_sandbox(shim: Shim, request: cri.StopPodSandboxRequest) -> cr
     shim.engine.health.require("stop a pod sandbox", record.id)
 
     async def work() -> None:
-        await release_network(shim, record.id)
+        remember = await tear_down_network(shim, record.id)
         await shim.on_step("StopPodSandbox.released")
-        await stop_processes(shim, record.id)
+        await stop_processes(shim, record.id, remember)
         _logger.info("%s stopped", pod_subject(record.status.metadata), extra=sandbox_fields(record))
 
     await shim.operations.run(record.engine_name or record.id, "StopPodSandbox", work)
