@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from asupervisor.engine.endpoint import socket_path
@@ -10,8 +11,9 @@ from asupervisor.stats.hierarchy import Hierarchies
 from asupervisor.translate.cgroup_files import CgroupFeatures, CgroupSettings, cgroup_writes
 
 
+@cache
 def cgroup_features(endpoint: str) -> CgroupFeatures:
-    """What this node's cgroups can do.
+    """What this node's cgroups can do; looked at once, since the list of mounts is long where many containers run.
 
     Args:
         endpoint: the engine's address; one that is no unix socket may be on another machine.

@@ -43,12 +43,21 @@ def node_address() -> Iterator[None]:
         subprocess.run(["ip", "link", "delete", link], check=True)
 
 
+def namespaces(engine: Engine) -> list[str]:
+    """Where an engine sees network namespaces mounted."""
+    assert engine.process is not None
+    mounts = Path(f"/proc/{engine.process.pid}/mountinfo").read_text().splitlines()
+    return [line.split()[4] for line in mounts if " - nsfs " in line and "/netns/default " not in line]
+
+
 class Node:
     """The service with one network plugin, and what the node has of its pods."""
 
     def __init__(self, engine: Engine, root: Path, plugin: str, pod_cidr: str) -> None:
         self.engine = engine
         self.plugin = plugin
+        # A machine with another runtime has namespaces of that one's, which our mount namespace shows too.
+        self.others = set(namespaces(engine))
         self.cache = root / "cache"
         self.conf = root / "conf"
         self.conf.mkdir()
@@ -74,9 +83,7 @@ class Node:
     def remains(self) -> list[str]:
         """What is there of pods: leases, cached results, notes, namespaces, interfaces, rules."""
         found = leases(LEASES)
-        assert self.engine.process is not None
-        mounts = Path(f"/proc/{self.engine.process.pid}/mountinfo").read_text().splitlines()
-        found += [line.split()[4] for line in mounts if " - nsfs " in line and "/netns/default " not in line]
+        found += [mount for mount in namespaces(self.engine) if mount not in self.others]
         for directory in (self.cache, self.service.root / "network" / "cni", self.service.root / "network" / "kubenet"):
             found += [str(path) for path in directory.rglob("*") if path.is_file()]
         found += [name for name in links() if name.startswith(("veth", "ifb", "bwp"))]

@@ -19,7 +19,7 @@ from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Un
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import resolve_identity
-from asupervisor.translate.cgroup_files import cgroup_settings
+from asupervisor.translate.cgroup_files import CgroupFeatures, cgroup_settings
 from asupervisor.translate.container import check_container_config, container_body, container_subject, engine_container_name, log_path
 from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.logs import engine_log_config
@@ -59,8 +59,7 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
         raise InvalidArgument(f"{subject}: a privileged container needs a privileged sandbox, which {sandbox.id[:12]} is not")
     _resolve_images(shim, config, subject)
     await _check_image_paths(shim, config, subject)
-    await anyio.to_thread.run_sync(_resolve_host_paths, config, subject)
-    features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
+    features = await anyio.to_thread.run_sync(_look_at_the_host, config, shim.engine.endpoint, subject)
     # Before anything is made of it: a profile that is missing, or a name that the image does not know, is the request's fault.
     image_user = str((image.document.get("Config") or {}).get("User") or "")
     identity = resolve_identity(security, image_user, await shim.accounts.of(image.id), subject)
@@ -91,7 +90,7 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
         if path := log_path(config, request.sandbox_config):
             await anyio.to_thread.run_sync(_make_log_directory, path, subject)
         await shim.on_step("CreateContainer.logged")
-        await shim.feed.refresh(container_id)
+        await shim.feed.refresh(container_id, after="create")
     _logger.info("created %s as %s", subject, container_id[:12], extra={**sandbox_fields(sandbox), "container": container_id})
     return container_id
 
@@ -140,6 +139,11 @@ async def _check_image_paths(shim: Shim, config: cri.ContainerConfig, subject: s
         if not await shim.accounts.has_path(mount.image.image, f"/{path}"):
             where = f"{subject}: mount {mount.container_path}"
             raise NotFound(f'{where}: the image has no path "{path}"', subject=mount.image.image)
+
+
+def _look_at_the_host(config: cri.ContainerConfig, endpoint: str, subject: str) -> CgroupFeatures:
+    _resolve_host_paths(config, subject)
+    return cgroup_features(endpoint)
 
 
 def _resolve_host_paths(config: cri.ContainerConfig, subject: str) -> None:
