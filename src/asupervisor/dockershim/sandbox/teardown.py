@@ -18,7 +18,7 @@ from asupervisor.translate.sandbox import STOP_GRACE_S
 _logger = logging.getLogger("asupervisor.dockershim.sandbox")
 _RELEASED = "network_released"
 
-Remember = Callable[[], Awaitable[None]]
+Remember = Callable[[], Awaitable[object]]
 """Writes into the checkpoint that the network was torn down, so that it is not done again. A kill before that has it done once more."""
 
 
