@@ -67,4 +67,6 @@ def load(engine_socket: str, image: bytes) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: busybox_image.py ENGINE-SOCKET IMAGE:TAG")
     load(sys.argv[1], archive(sys.argv[2]))
