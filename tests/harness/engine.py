@@ -32,7 +32,7 @@ def eventually(condition: Callable[[], Any], what: str, timeout_s: float = 20.0,
             return value
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout_s} s: {what}")
-        time.sleep(every_s)  # between two looks at what nobody announces; the condition decides, not this
+        time.sleep(every_s)  # a pause between two looks, since nobody announces the change; only the condition ends the wait
 
 
 class _UnixConnection(http.client.HTTPConnection):

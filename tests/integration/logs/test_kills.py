@@ -94,8 +94,7 @@ def test_not_a_byte_is_lost_or_doubled(tmp_path: Path) -> None:
             killer = threading.Timer(chance.choice((0.0, 0.004, 0.05, 0.2)) * chance.random(), process.kill)
             killer.start()
             if chance.random() < 0.5:
-                # The moment of the rotation in the pump's life is drawn at random, as that of the kill is; nothing is waited for.
-                time.sleep(chance.uniform(0.0, 0.05))
+                time.sleep(chance.uniform(0.0, 0.05))  # draws the moment of the rotation, as the killer's is drawn; waits for nothing
                 if target.exists():
                     # kubelet, which takes its rename back when it gets no answer.
                     renamed = target.with_name(f"0.log.{rotations:05d}")

@@ -228,8 +228,7 @@ def test_the_hosts_own_cancellation_stops_it_cleanly(engine: Engine, directory: 
                     entered.set()
                     await asyncio.sleep(3600)
 
-            # A bare task of asyncio, as a host program has them: its cancellation comes another way than that of a scope below.
-            task = asyncio.create_task(host())
+            task = asyncio.create_task(host())  # not a task group's: a host cancels a bare task another way than the scope below does
             await entered.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -27,8 +27,7 @@ def in_call(formatter: logging.Formatter, line: logging.LogRecord, rpc: str = "S
         async def operation() -> str:
             return formatter.format(line)
 
-        # Not awaited in place: a task copies its maker's context, and that copy is what is tested.
-        return await asyncio.create_task(operation())
+        return await asyncio.create_task(operation())  # a task copies its maker's context, and that copy is what is tested
 
     return asyncio.run(main())
 
