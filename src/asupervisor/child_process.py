@@ -20,8 +20,8 @@ _CHUNK_BYTES = 65536
 _POLL_S = 0.05
 
 
-class PipeReader(anyio.abc.ByteReceiveStream):
-    """The reading end of a child's output.
+class _Pipe:
+    """Our end of a pipe to a child.
 
     Args:
         pipe: unbuffered; owned from now on.
@@ -30,6 +30,14 @@ class PipeReader(anyio.abc.ByteReceiveStream):
     def __init__(self, pipe: io.FileIO) -> None:
         os.set_blocking(pipe.fileno(), False)
         self._pipe = pipe
+
+    async def aclose(self) -> None:
+        """Give the descriptor back; repeatable."""
+        self._pipe.close()
+
+
+class PipeReader(_Pipe, anyio.abc.ByteReceiveStream):
+    """The reading end of a child's output."""
 
     async def receive(self, max_bytes: int = _CHUNK_BYTES) -> bytes:
         """What is there, waited for.
@@ -44,21 +52,9 @@ class PipeReader(anyio.abc.ByteReceiveStream):
             raise anyio.EndOfStream
         return data
 
-    async def aclose(self) -> None:
-        """Give the descriptor back; repeatable."""
-        self._pipe.close()
 
-
-class PipeWriter(anyio.abc.ByteSendStream):
-    """The writing end of a child's input.
-
-    Args:
-        pipe: unbuffered; owned from now on.
-    """
-
-    def __init__(self, pipe: io.FileIO) -> None:
-        os.set_blocking(pipe.fileno(), False)
-        self._pipe = pipe
+class PipeWriter(_Pipe, anyio.abc.ByteSendStream):
+    """The writing end of a child's input; closing it ends that."""
 
     async def send(self, item: bytes) -> None:
         """Write all of it, as fast as the child reads.
@@ -79,10 +75,6 @@ class PipeWriter(anyio.abc.ByteSendStream):
                 await anyio.wait_writable(self._pipe)
             else:
                 view = view[written:]
-
-    async def aclose(self) -> None:
-        """End the child's input; repeatable."""
-        self._pipe.close()
 
 
 class ChildProcess:

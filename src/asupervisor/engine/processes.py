@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import NamedTuple
 
 
-def _stat(pid: int) -> tuple[int, int] | None:
-    """Parent and session of a process; None when it is gone."""
+class Stat(NamedTuple):
+    """What the kernel says of a process."""
+
+    state: bytes
+    """One letter: ``Z`` has ended and waits to be reaped."""
+    parent: int
+    session: int
+
+
+def process_stat(pid: int) -> Stat | None:
+    """Out of ``/proc/<pid>/stat``; None when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rsplit(b") ", 1)[1].split()
     except (OSError, IndexError):
         return None
-    return int(fields[1]), int(fields[3])
+    return Stat(fields[0], int(fields[1]), int(fields[3]))
 
 
 def _outputs(pid: int) -> frozenset[str]:
@@ -45,14 +55,14 @@ def process_tree(root: int) -> list[int]:
     Args:
         root: pid in our pid namespace.
     """
-    facts = {pid: stat for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (stat := _stat(pid)) is not None}
+    facts = {pid: stat for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (stat := process_stat(pid)) is not None}
     pipes, group = _outputs(root), _group(root)
     found, frontier = {root}, {root}
     if pipes and group:
         frontier |= {pid for pid in facts if _outputs(pid) & pipes and _group(pid) == group}
         found |= frontier
     while frontier:
-        frontier = {pid for pid, (parent, session) in facts.items() if pid not in found and (parent in frontier or session in frontier)}
+        frontier = {pid for pid, stat in facts.items() if pid not in found and (stat.parent in frontier or stat.session in frontier)}
         found |= frontier
     return sorted(found)
 
@@ -61,7 +71,7 @@ def kill_process_tree(root: int) -> int:
     """SIGKILL a process tree: first everything is frozen, so that nothing forks away meanwhile. Returns how many were killed."""
     frozen: set[int] = set()
     while True:
-        fresh = [pid for pid in process_tree(root) if pid not in frozen and _stat(pid) is not None]
+        fresh = [pid for pid in process_tree(root) if pid not in frozen and process_stat(pid) is not None]
         if not fresh:
             break
         for pid in fresh:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asupervisor.engine.processes import process_stat
 from asupervisor.errors import FailedPrecondition
 from asupervisor.node.records import ContainerRecord
 from asupervisor.stats.layers import upper_directory
@@ -57,12 +58,14 @@ def find_source(record: ContainerRecord) -> Source:
         FailedPrecondition: something of it is not to be had here.
     """
     subject = f"container {record.id[:12]}"
+    process = process_stat(record.pid)
+    if process is None:
+        raise FailedPrecondition(f"{subject}: it ended before a checkpoint could be written")
     try:
-        shim = int(Path(f"/proc/{record.pid}/stat").read_bytes().rsplit(b") ", 1)[1].split()[1])
-        # The shim of a container works in its bundle.
-        spec = Path(f"/proc/{shim}/cwd/config.json").read_bytes()
+        # The shim of a container, the parent of its first process, works in its bundle.
+        spec = Path(f"/proc/{process.parent}/cwd/config.json").read_bytes()
         upper = record.upper_dir or upper_directory(Path(f"/proc/{record.pid}/mountinfo").read_text())
-    except (OSError, IndexError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise FailedPrecondition(f"{subject}: its runtime configuration cannot be read for a checkpoint: {error}") from error
     if not upper or not os.path.isdir(upper):
         raise FailedPrecondition(f"{subject}: its writable layer cannot be found for a checkpoint; it is no directory of an overlay")

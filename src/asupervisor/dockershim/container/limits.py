@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from asupervisor.dockershim.cgroup_files import write_cgroup_files
+from asupervisor.engine.processes import process_stat
 from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
 from asupervisor.translate.cgroup_files import CgroupSettings
@@ -48,8 +49,5 @@ def _set_oom_score(pid: int, score: int, subject: str) -> None:
 
 def has_ended(pid: int) -> bool:
     """Whether a process is gone, or only waits to be reaped."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rsplit(b") ", 1)[1][:1] in (b"Z", b"X")
-    except (OSError, IndexError):
-        return True
+    stat = process_stat(pid)
+    return stat is None or stat.state in (b"Z", b"X")
