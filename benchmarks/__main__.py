@@ -1,8 +1,9 @@
-"""Concurrent throughput of CRI servers, side by side in one run: ``python -m benchmarks --endpoint NAME=unix:///PATH …``.
+"""Concurrent throughput of CRI servers, side by side in one run: ``python -m benchmarks --endpoint
+NAME=unix:///PATH …``.
 
-Without --endpoint it starts an engine and a service of its own (as root, with dockerd installed) and measures that. Run it from
-the repository's root. What the figures mean, and their limits, is in docs/benchmarks.md.
-"""
+Without --endpoint it starts an engine and a service of its own (as root, with dockerd installed)
+and measures that. Run it from the repository's root. What the figures mean, and their limits, is in
+docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -27,24 +28,71 @@ from benchmarks.process import Memory
 
 
 def _arguments(given: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--endpoint", action="append", default=[], metavar="NAME=unix:///PATH", help="a CRI server; may be repeated")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
-        "--helper", action="append", default=[], metavar="NAME=PID",
-        help="a process that works for a server, such as the engine behind a shim; its CPU time and memory are counted with the server's",
-    )  # fmt: skip
-    parser.add_argument("--pods", type=int, default=25, help="pods made on each server first, removed at the end; 0 takes it as it is (25)")
-    parser.add_argument("--containers", type=int, default=50, help="containers in all those pods together (50)")
-    parser.add_argument("--image", default=own.IMAGE, help=f"the containers' image, pulled where it is not there ({own.IMAGE})")
-    parser.add_argument("--host-network", action="store_true", help="make pods of the host's network")
+        "--endpoint",
+        action="append",
+        default=[],
+        metavar="NAME=unix:///PATH",
+        help="a CRI server; may be repeated",
+    )
+    parser.add_argument(
+        "--helper",
+        action="append",
+        default=[],
+        metavar="NAME=PID",
+        help="a process that works for a server, such as the engine behind a shim; its CPU time "
+        "and memory are counted with the server's",
+    )
+    parser.add_argument(
+        "--pods",
+        type=int,
+        default=25,
+        help="pods made on each server first, removed at the end; 0 takes it as it is (25)",
+    )
+    parser.add_argument(
+        "--containers", type=int, default=50, help="containers in all those pods together (50)"
+    )
+    parser.add_argument(
+        "--image",
+        default=own.IMAGE,
+        help=f"the containers' image, pulled where it is not there ({own.IMAGE})",
+    )
+    parser.add_argument(
+        "--host-network", action="store_true", help="make pods of the host's network"
+    )
     parser.add_argument("--callers", default="1,16,64", help="calls under way at a time (1,16,64)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement (1.0)")
-    parser.add_argument("--warm-up", type=float, default=0.3, help="seconds of calls before it (0.3)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each measurement is made; the servers take turns (3)")
-    parser.add_argument("--processes", type=int, default=1, help="load generators, each with a connection of its own (1)")
-    parser.add_argument("--calls", default="", help="only those whose name contains one of these words, separated by commas")
     parser.add_argument(
-        "--pod-life", type=int, default=20, metavar="PODS", help="pods taken through their life on each server; 0 for none (20)"
+        "--warm-up", type=float, default=0.3, help="seconds of calls before it (0.3)"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="how often each measurement is made; the servers take turns (3)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="load generators, each with a connection of its own (1)",
+    )
+    parser.add_argument(
+        "--calls",
+        default="",
+        help="only those whose name contains one of these words, separated by commas",
+    )
+    parser.add_argument(
+        "--pod-life",
+        type=int,
+        default=20,
+        metavar="PODS",
+        help="pods taken through their life on each server; 0 for none (20)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     return parser.parse_args(given)
@@ -62,20 +110,37 @@ def _endpoints(arguments: argparse.Namespace, stack: ExitStack) -> list[Endpoint
             raise SystemExit(f"--endpoint {value}: it takes NAME=unix:///PATH")
         endpoints.append(Endpoint(name, path.removeprefix("unix://"), tuple(helpers.pop(name, ()))))
     if not endpoints:
-        endpoints.append(Endpoint("asupervisor", stack.enter_context(own.service()), tuple(helpers.pop("asupervisor", ()))))
+        endpoints.append(
+            Endpoint(
+                "asupervisor",
+                stack.enter_context(own.service()),
+                tuple(helpers.pop("asupervisor", ())),
+            )
+        )
     if helpers:
         raise SystemExit(f"--helper names no endpoint: {', '.join(helpers)}")
     return endpoints
 
 
 @asynccontextmanager
-async def _prepared(endpoints: list[Endpoint], arguments: argparse.Namespace) -> AsyncIterator[None]:
+async def _prepared(
+    endpoints: list[Endpoint], arguments: argparse.Namespace
+) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for endpoint in endpoints:
             if arguments.pods:
-                make = prepare.pods(endpoint.target, arguments.pods, arguments.containers, arguments.image, arguments.host_network)
+                make = prepare.pods(
+                    endpoint.target,
+                    arguments.pods,
+                    arguments.containers,
+                    arguments.image,
+                    arguments.host_network,
+                )
                 await stack.enter_async_context(make)
-                _tell(f"{endpoint.name} runs {arguments.pods} pods with {arguments.containers} containers")
+                _tell(
+                    f"{endpoint.name} runs {arguments.pods} pods with {arguments.containers}"
+                    " containers"
+                )
         yield
 
 
@@ -88,18 +153,25 @@ async def _run(endpoints: list[Endpoint], arguments: argparse.Namespace) -> Resu
         for endpoint in endpoints:
             on = await prepare.subjects(endpoint.target, arguments.image if arguments.pods else "")
             for call in calls:
-                results.answers[endpoint.name, call.label] = await anyio.to_thread.run_sync(try_call, endpoint.target, call, on)
+                results.answers[endpoint.name, call.label] = await anyio.to_thread.run_sync(
+                    try_call, endpoint.target, call, on
+                )
             before[endpoint.name] = Memory.of(endpoint.processes())
         plan = Plan(
             tuple(int(number) for number in arguments.callers.split(",")),
-            arguments.rounds, arguments.seconds, arguments.warm_up, arguments.processes,
-        )  # fmt: skip
+            arguments.rounds,
+            arguments.seconds,
+            arguments.warm_up,
+            arguments.processes,
+        )
         await anyio.to_thread.run_sync(partial(measure, endpoints, calls, plan, results, _tell))
         for endpoint in endpoints:
             results.memory[endpoint.name] = before[endpoint.name], Memory.of(endpoint.processes())
     for endpoint in endpoints:
         if arguments.pod_life:
-            life = lifecycle.measure(endpoint.target, arguments.pod_life, arguments.image, arguments.host_network)
+            life = lifecycle.measure(
+                endpoint.target, arguments.pod_life, arguments.image, arguments.host_network
+            )
             results.steps_s[endpoint.name] = await life
     return results
 
@@ -120,9 +192,15 @@ def main(given: list[str]) -> int:
         sys.stderr.write(f"could not measure: {'; '.join(map(str, group.exceptions))}\n")
     if results is None:
         return 2
-    names, labels = [endpoint.name for endpoint in endpoints], list(dict.fromkeys(label for _, label in results.answers))
+    names, labels = (
+        [endpoint.name for endpoint in endpoints],
+        list(dict.fromkeys(label for _, label in results.answers)),
+    )
     load = [sample.load for samples in results.samples.values() for sample in samples]
-    print(f"{os.cpu_count()} cores; load average {min(load, default=0):.1f} to {max(load, default=0):.1f} during the run\n")
+    print(
+        f"{os.cpu_count()} cores; load average {min(load, default=0):.1f} to"
+        f" {max(load, default=0):.1f} during the run\n"
+    )
     for callers in sorted({callers for _, callers, _ in results.samples}):
         print(f"## {callers} callers\n\n{report.throughput(results, names, labels, callers)}\n")
     print(f"## Resident memory\n\n{report.memory(results)}")
@@ -130,7 +208,9 @@ def main(given: list[str]) -> int:
         print(f"\n## Pod life, {prepare.AT_A_TIME} at a time\n\n{report.pod_life(results)}")
     if arguments.json:
         arguments.json.write_text(json.dumps(report.as_json(results), indent=1))
-    return 1 if any(sample.failed for samples in results.samples.values() for sample in samples) else 0
+    return (
+        1 if any(sample.failed for samples in results.samples.values() for sample in samples) else 0
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""As much HTTP/2 as it takes to load a gRPC server on a unix socket from one thread, at a few µs a call.
+"""As much HTTP/2 as it takes to load a gRPC server on a unix socket from one thread, at a few µs a
+call.
 
-A gRPC library costs a Python client more for each call than some servers spend on answering it; on a machine with few cores it
-would measure itself. This client sends the same bytes for each call, its headers indexed (RFC 7541) after the first one, and
-does not look into answers beyond their frames (RFC 9113): a call that succeeded has a message and an end, a failed one has no
-message, since a gRPC server sends none with an error. Everything that became readable is handled at once, and the requests
-that follow leave in one write, as a Go client's do.
-"""
+A gRPC library costs a Python client more for each call than some servers spend on answering it; on
+a machine with few cores it would measure itself. This client sends the same bytes for each call,
+its headers indexed (RFC 7541) after the first one, and does not look into answers beyond their
+frames (RFC 9113): a call that succeeded has a message and an end, a failed one has no message,
+since a gRPC server sends none with an error. Everything that became readable is handled at once,
+and the requests that follow leave in one write, as a Go client's do."""
 
 from __future__ import annotations
 
@@ -39,11 +40,22 @@ def _text(text: str) -> bytes:
 
 
 def first_headers(path: str) -> bytes:
-    """The header block of a gRPC call that has the server remember its fields (HPACK, literals with incremental indexing)."""
+    """The header block of a gRPC call that has the server remember its fields (HPACK, literals with
+    incremental indexing).
+    """
     return (
-        b"\x83\x86\x44" + _text(path) + b"\x41" + _text("localhost") + b"\x40" + _text("te") + _text("trailers")
-        + b"\x5f" + _text("application/grpc") + b"\x7a" + _text("asupervisor-benchmark")
-    )  # fmt: skip
+        b"\x83\x86\x44"
+        + _text(path)
+        + b"\x41"
+        + _text("localhost")
+        + b"\x40"
+        + _text("te")
+        + _text("trailers")
+        + b"\x5f"
+        + _text("application/grpc")
+        + b"\x7a"
+        + _text("asupervisor-benchmark")
+    )
 
 
 REPEATED_HEADERS = b"\x83\x86\xc2\xc1\xc0\xbf\xbe"
@@ -59,7 +71,8 @@ class Outcome:
     """What one closed loop of calls gave.
 
     Attributes:
-        latencies_s: of each call that succeeded, from the write of its request to the read that brought its end.
+        latencies_s: of each call that succeeded, from the write of its request to the read that
+            brought its end.
         failed: calls that ended without a message.
         elapsed_s: from the first request to the last answer.
         bytes: of answers, gRPC framing included.
@@ -89,7 +102,9 @@ class Connection:
         self._socket.connect(path)
         self._socket.sendall(
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-            + frame(_SETTINGS, 0, 0, struct.pack(">HLHL", 2, 0, _INITIAL_WINDOW_SIZE, _LARGEST_WINDOW))
+            + frame(
+                _SETTINGS, 0, 0, struct.pack(">HLHL", 2, 0, _INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)
+            )
             + frame(_WINDOW_UPDATE, 0, 0, struct.pack(">L", _LARGEST_WINDOW - _FIRST_WINDOW))
         )
         self._message = b"\x00" + struct.pack(">L", len(request)) + request
@@ -141,7 +156,9 @@ class Connection:
             finished, replies = self._take(data, open_calls)
             for stream, failed in finished:
                 if stream not in open_calls:
-                    continue  # a server may reset a stream that it has ended, where it was quicker than the request's last frame
+                    # A server may reset a stream that it has ended, where it was quicker than the
+                    # request's last frame.
+                    continue
                 waiting += 1
                 begun, received = open_calls.pop(stream)
                 outcome.bytes += int(received)
@@ -152,8 +169,12 @@ class Connection:
         outcome.elapsed_s = now - start
         return outcome
 
-    def _take(self, data: bytes, open_calls: dict[int, list[float]]) -> tuple[list[tuple[int, bool]], bytes]:
-        """Go through what came. Returns the streams that ended, each with whether it was reset, and what is to be sent back."""
+    def _take(
+        self, data: bytes, open_calls: dict[int, list[float]]
+    ) -> tuple[list[tuple[int, bool]], bytes]:
+        """Go through what came. Returns the streams that ended, each with whether it was reset, and
+        what is to be sent back.
+        """
         if self._pending:
             data, self._pending = self._pending + data, b""
         finished: list[tuple[int, bool]] = []

@@ -11,7 +11,14 @@ from typing import TypeVar
 import anyio
 
 from asupervisor.remote import RemoteRuntimeService
-from benchmarks.prepare import AT_A_TIME, container_config, ensure_image, new_run, pod_config, removing
+from benchmarks.prepare import (
+    AT_A_TIME,
+    container_config,
+    ensure_image,
+    new_run,
+    pod_config,
+    removing,
+)
 
 _TIMEOUT_S = 120.0
 # kubelet's least; a container that is stopped before its shell has set the trap takes all of it.
@@ -19,9 +26,16 @@ _GRACE_S = 2
 Result = TypeVar("Result")
 
 STEPS = (
-    "CreatePod", "StatusPod", "CreateContainer", "StartContainer", "StatusContainer",
-    "StopContainer", "RemoveContainer", "StopPod", "RemovePod",
-)  # fmt: skip
+    "CreatePod",
+    "StatusPod",
+    "CreateContainer",
+    "StartContainer",
+    "StatusContainer",
+    "StopContainer",
+    "RemoveContainer",
+    "StopPod",
+    "RemovePod",
+)
 """In the order in which one pod goes through them; the names are those of critest's benchmarks."""
 
 
@@ -39,8 +53,11 @@ class Stopwatch:
         return result
 
 
-async def measure(endpoint: str, pods: int, image: str, host_network: bool) -> dict[str, list[float]]:
-    """Take ``pods`` pods with one container each through their life, :data:`benchmarks.prepare.AT_A_TIME` at a time.
+async def measure(
+    endpoint: str, pods: int, image: str, host_network: bool
+) -> dict[str, list[float]]:
+    """Take ``pods`` pods with one container each through their life,
+    :data:`benchmarks.prepare.AT_A_TIME` at a time.
 
     Returns:
         Seconds of each call by step.
@@ -52,14 +69,19 @@ async def measure(endpoint: str, pods: int, image: str, host_network: bool) -> d
     watch, run = Stopwatch(), new_run()
     limit = anyio.CapacityLimiter(AT_A_TIME)
     with tempfile.TemporaryDirectory(prefix="asupervisor-benchmark-", dir="/var/tmp") as logs:
-        async with RemoteRuntimeService.connect(endpoint, _TIMEOUT_S) as runtime, removing(runtime, run):
+        async with (
+            RemoteRuntimeService.connect(endpoint, _TIMEOUT_S) as runtime,
+            removing(runtime, run),
+        ):
 
             async def live(number: int) -> None:
                 async with limit:
                     config = pod_config(f"life-{number}", run, host_network, Path(logs))
                     pod = await watch.time("CreatePod", runtime.run_pod_sandbox(config))
                     await watch.time("StatusPod", runtime.pod_sandbox_status(pod))
-                    create = runtime.create_container(pod, container_config("c", image, config), config)
+                    create = runtime.create_container(
+                        pod, container_config("c", image, config), config
+                    )
                     container = await watch.time("CreateContainer", create)
                     await watch.time("StartContainer", runtime.start_container(container))
                     await watch.time("StatusContainer", runtime.container_status(container))

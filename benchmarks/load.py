@@ -1,8 +1,8 @@
-"""The load generator: a process of its own that does one job after another, each asked for in one line of JSON on stdin.
+"""The load generator: a process of its own that does one job after another, each asked for in one
+line of JSON on stdin.
 
-It answers ``ready`` when the connection is warm, waits for a line, runs, says ``done``, and then tells the result as JSON. The
-parent reads the server's CPU time between those lines.
-"""
+It answers ``ready`` when the connection is warm, waits for a line, runs, says ``done``, and then
+tells the result as JSON. The parent reads the server's CPU time between those lines."""
 
 from __future__ import annotations
 
@@ -57,11 +57,16 @@ class Load:
 
 
 class Generator:
-    """The parent's end of one load generator process. A context manager: leaving it ends the process."""
+    """The parent's end of one load generator process. A context manager: leaving it ends the
+    process.
+    """
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "benchmarks.load"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def __enter__(self) -> Generator:
@@ -124,7 +129,11 @@ def _run(job: Job) -> None:
         connection.close()
     _say("done")
     latencies_us = [round(latency * 1e6) for latency in outcome.latencies_s]
-    _say(json.dumps(asdict(Load(latencies_us, outcome.failed, outcome.elapsed_s, cpu_s, outcome.bytes))))
+    _say(
+        json.dumps(
+            asdict(Load(latencies_us, outcome.failed, outcome.elapsed_s, cpu_s, outcome.bytes))
+        )
+    )
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
-"""What the log pump moves, and what a flood of one container's log does to another's log and to CRI calls.
+"""What the log pump moves, and what a flood of one container's log does to another's log and to CRI
+calls.
 
-``python -m benchmarks.log_pump`` measures the pump's process alone, on json-file logs made beforehand. With ``--engine`` (as
-root, where there is a ``dockerd``) it measures the whole service too: lag of a quiet container's lines and the latency of
-ListContainers, with and without containers that write as fast as the engine takes it.
-"""
+``python -m benchmarks.log_pump`` measures the pump's process alone, on json-file logs made
+beforehand. With ``--engine`` (as root, where there is a ``dockerd``) it measures the whole service
+too: lag of a quiet container's lines and the latency of ListContainers, with and without containers
+that write as fast as the engine takes it."""
 
 from __future__ import annotations
 
@@ -57,7 +58,16 @@ class PumpProcess:
 
     def follow(self, name: str, source: Path, target: Path) -> None:
         """Have a log written."""
-        self.tell(op="follow", container=name, source=str(source), target=str(target), tty=False, running=True, format="cri", endpoint="")
+        self.tell(
+            op="follow",
+            container=name,
+            source=str(source),
+            target=str(target),
+            tty=False,
+            running=True,
+            format="cri",
+            endpoint="",
+        )
 
     def finish(self, name: str) -> None:
         """Wait until all of it is written."""
@@ -75,7 +85,9 @@ class PumpProcess:
 
 
 def sample(kind: str, length: int, size: int) -> tuple[bytes, int]:
-    """About ``size`` bytes of a json-file with lines of ``length`` bytes, and the bytes of output that they hold."""
+    """About ``size`` bytes of a json-file with lines of ``length`` bytes, and the bytes of output
+    that they hold.
+    """
     chance = random.Random(1)
     lines: list[bytes] = []
     total = held = 0
@@ -83,9 +95,16 @@ def sample(kind: str, length: int, size: int) -> tuple[bytes, int]:
         number = len(lines)
         content = b"x" * (length - 1)
         if kind == "json":
-            fields = {"level": "info", "ts": 1_700_000_000 + number, "msg": "request served", "path": f"/api/v1/items/{number}"}
+            fields = {
+                "level": "info",
+                "ts": 1_700_000_000 + number,
+                "msg": "request served",
+                "path": f"/api/v1/items/{number}",
+            }
             text = json.dumps(fields)
-            content = (text[:-1] + ', "body": "' + "y" * max(0, length - len(text) - 13) + '"}').encode()
+            content = (
+                text[:-1] + ', "body": "' + "y" * max(0, length - len(text) - 13) + '"}'
+            ).encode()
         stream = chance.choice(("stdout", "stderr")) if kind == "both streams" else "stdout"
         lines.append(engine_line(content + b"\n", engine_time(number * 1009), stream))
         total += len(lines[-1])
@@ -107,7 +126,9 @@ def move(source: Path, target: Path, directory: Path) -> tuple[float, float]:
 
 
 def throughput(directory: Path, total_bytes: int, repeat: int) -> None:
-    """Print what the pump moves of each kind of line, the best of some tries: others use this machine too."""
+    """Print what the pump moves of each kind of line, the best of some tries: others use this
+    machine too.
+    """
     for kind in _KINDS:
         for length in (64, 100, 128, 256, 1024, 16_000):
             if kind == "json" and length < 128:
@@ -124,15 +145,18 @@ def throughput(directory: Path, total_bytes: int, repeat: int) -> None:
             written = held * times / (1 << 20)
             lines = data.count(b"\n") * times
             print(
-                f"{kind}, lines of {length} bytes: {written / cpu:.0f} MiB of output for each second of CPU "
-                f"({lines / cpu / 1e6:.2f} million lines), {written / wall:.0f} MiB/s by the clock",
+                f"{kind}, lines of {length} bytes: {written / cpu:.0f} MiB of output for each"
+                f" second of CPU ({lines / cpu / 1e6:.2f} million lines), {written / wall:.0f}"
+                " MiB/s by the clock",
                 flush=True,
             )
             source.unlink()
 
 
 def fairness(directory: Path, floods: int, seconds: float) -> None:
-    """Print how late a quiet container's lines come while others have more to write than the pump can."""
+    """Print how late a quiet container's lines come while others have more to write than the pump
+    can.
+    """
     pump = PumpProcess(directory / "state-fairness")
     data, _ = sample("plain", 100, 1 << 20)
     (directory / "quiet").mkdir()
@@ -162,8 +186,9 @@ def fairness(directory: Path, floods: int, seconds: float) -> None:
             time.sleep(0.02)
     lags.sort()
     print(
-        f"{floods} floods: a quiet container's line is in its log after {statistics.median(lags):.1f} ms at the median, "
-        f"{lags[int(len(lags) * 0.99)]:.1f} ms at the 99th percentile, {lags[-1]:.1f} ms at most ({len(lags)} lines)",
+        f"{floods} floods: a quiet container's line is in its log after"
+        f" {statistics.median(lags):.1f} ms at the median, {lags[int(len(lags) * 0.99)]:.1f} ms at"
+        f" the 99th percentile, {lags[-1]:.1f} ms at most ({len(lags)} lines)",
         flush=True,
     )
     pump.process.kill()
@@ -176,10 +201,15 @@ def size_of_logs(directory: Path) -> int:
 
 
 async def calls(service: Service, directory: Path, floods: int, seconds: float) -> None:
-    """Print the latency of ListContainers and the bytes that are moved while containers flood their logs."""
+    """Print the latency of ListContainers and the bytes that are moved while containers flood their
+    logs.
+    """
     async with RemoteRuntimeService.connect(service.endpoint) as runtime:
         config = cri.PodSandboxConfig(
-            metadata=cri.PodSandboxMetadata(name=f"flood{floods}", namespace="benchmark", uid=f"uid{floods}"), log_directory=str(directory)
+            metadata=cri.PodSandboxMetadata(
+                name=f"flood{floods}", namespace="benchmark", uid=f"uid{floods}"
+            ),
+            log_directory=str(directory),
         )
         sandbox_id = await runtime.run_pod_sandbox(config)
         for number in range(floods):
@@ -189,7 +219,9 @@ async def calls(service: Service, directory: Path, floods: int, seconds: float) 
                 command=["yes", "x" * 99],
                 log_path=f"{number}.log",
             )
-            await runtime.start_container(await runtime.create_container(sandbox_id, container, config))
+            await runtime.start_container(
+                await runtime.create_container(sandbox_id, container, config)
+            )
         await anyio.sleep(2)
         written = size_of_logs(directory)
         processes = [pid for pid in family(service.pid) if pid != service.pid]
@@ -204,12 +236,16 @@ async def calls(service: Service, directory: Path, floods: int, seconds: float) 
                 await anyio.sleep(0.01)
             took = time.perf_counter() - began
         grown = size_of_logs(directory) - written
-        own, pumps = (cpu_s([service.pid]) - before) / took * 100, (cpu_s(processes) - pump_before) / took * 100
+        own, pumps = (
+            (cpu_s([service.pid]) - before) / took * 100,
+            (cpu_s(processes) - pump_before) / took * 100,
+        )
         times.sort()
         print(
-            f"{floods} containers that flood: {grown / took / (1 << 20):.0f} MiB/s of log; "
-            f"ListContainers {statistics.median(times):.2f} ms at the median, {times[int(len(times) * 0.99)]:.2f} ms at the "
-            f"99th percentile; CPU of the service {own:.0f} %, of the pump {pumps:.0f} % of a core",
+            f"{floods} containers that flood: {grown / took / (1 << 20):.0f} MiB/s of log;"
+            f" ListContainers {statistics.median(times):.2f} ms at the median,"
+            f" {times[int(len(times) * 0.99)]:.2f} ms at the 99th percentile; CPU of the service"
+            f" {own:.0f} %, of the pump {pumps:.0f} % of a core",
             flush=True,
         )
         await runtime.stop_pod_sandbox(sandbox_id)
@@ -219,8 +255,15 @@ async def calls(service: Service, directory: Path, floods: int, seconds: float) 
 def main() -> None:
     """Set up, measure, clean up."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mebibytes", type=int, default=300, help="of json-file for each figure of the throughput")
-    parser.add_argument("--repeat", type=int, default=3, help="tries for each figure of the throughput; the best one counts")
+    parser.add_argument(
+        "--mebibytes", type=int, default=300, help="of json-file for each figure of the throughput"
+    )
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=3,
+        help="tries for each figure of the throughput; the best one counts",
+    )
     parser.add_argument("--seconds", type=float, default=5.0, help="for each figure of the latency")
     parser.add_argument("--engine", action="store_true", help="measure the whole service too")
     arguments = parser.parse_args()
@@ -244,7 +287,8 @@ def with_engine(directory: Path, seconds: float) -> None:
     engine.start()
     try:
         engine.load(busybox_archive())
-        # Under the docker format nothing is pumped: what is left is what the containers and the engine take from the machine.
+        # Under the docker format nothing is pumped: what is left is what the containers and the
+        # engine take from the machine.
         for log_format in ("docker", "cri"):
             print(f"--container-log-format {log_format}:")
             service = Service(engine, flags=("--container-log-format", log_format))

@@ -22,7 +22,8 @@ class Endpoint:
     Args:
         name: in the report.
         path: of its socket.
-        helpers: processes beside the listening one that do its work (the engine behind a shim), counted with it.
+        helpers: processes beside the listening one that do its work (the engine behind a shim),
+            counted with it.
     """
 
     name: str
@@ -109,7 +110,9 @@ def percentile(values: list[int], share: float) -> float:
     return float(values[min(len(values) - 1, int(len(values) * share))]) if values else 0.0
 
 
-def sample(endpoint: Endpoint, answer: Answer, callers: int, plan: Plan, generators: list[Generator]) -> Sample:
+def sample(
+    endpoint: Endpoint, answer: Answer, callers: int, plan: Plan, generators: list[Generator]
+) -> Sample:
     """Make one measurement.
 
     Raises:
@@ -118,7 +121,9 @@ def sample(endpoint: Endpoint, answer: Answer, callers: int, plan: Plan, generat
     used = generators[: min(len(generators), callers)]
     shares = [callers // len(used) + (index < callers % len(used)) for index in range(len(used))]
     for generator, share in zip(used, shares, strict=True):
-        generator.prepare(Job(endpoint.path, answer.path, answer.request.hex(), share, plan.warm_s, plan.seconds))
+        generator.prepare(
+            Job(endpoint.path, answer.path, answer.request.hex(), share, plan.warm_s, plan.seconds)
+        )
     processes = endpoint.processes()
     before = cpu_s(processes)
     for generator in used:
@@ -144,12 +149,20 @@ def _sample(loads: list[Load], server_s: float) -> Sample:
     )
 
 
-def measure(endpoints: list[Endpoint], calls: list[Call], plan: Plan, results: Results, tell: Callable[[str], None]) -> None:
-    """Measure every call at every number of callers, the endpoints taking turns, their order turned round with each round.
+def measure(
+    endpoints: list[Endpoint],
+    calls: list[Call],
+    plan: Plan,
+    results: Results,
+    tell: Callable[[str], None],
+) -> None:
+    """Measure every call at every number of callers, the endpoints taking turns, their order turned
+    round with each round.
 
     Args:
         endpoints: the servers.
-        calls: those to measure; what a server answered with an error (``results.answers``) is left out for it.
+        calls: those to measure; what a server answered with an error (``results.answers``) is left
+            out for it.
         plan: how long and how often.
         results: where the samples go.
         tell: is told how far it has come.
@@ -163,5 +176,7 @@ def measure(endpoints: list[Endpoint], calls: list[Call], plan: Plan, results: R
                         answer = results.answers[endpoint.name, call.label]
                         if answer.path:
                             taken = sample(endpoint, answer, callers, plan, generators)
-                            results.samples.setdefault((call.label, callers, endpoint.name), []).append(taken)
+                            results.samples.setdefault(
+                                (call.label, callers, endpoint.name), []
+                            ).append(taken)
                 tell(f"round {round_number + 1} of {plan.rounds}: {call.label}")

@@ -66,7 +66,9 @@ CALLS = (
     _runtime("ListPodSandbox", lambda _: cri.ListPodSandboxRequest()),
     _runtime(
         "ListPodSandbox",
-        lambda _: cri.ListPodSandboxRequest(filter=cri.PodSandboxFilter(state=cri.PodSandboxStateValue(state=cri.SANDBOX_READY))),
+        lambda _: cri.ListPodSandboxRequest(
+            filter=cri.PodSandboxFilter(state=cri.PodSandboxStateValue(state=cri.SANDBOX_READY))
+        ),
         "ListPodSandbox, ready ones",
     ),
     _runtime("PodSandboxStatus", lambda on: cri.PodSandboxStatusRequest(pod_sandbox_id=on.sandbox)),
@@ -98,7 +100,8 @@ class Answer:
     """How a server answered one call.
 
     Args:
-        path: the method's path in the version of the CRI that the server speaks; empty when it lacks the method.
+        path: the method's path in the version of the CRI that the server speaks; empty when it
+            lacks the method.
         request: the encoded request.
         bytes: of the answer's messages together.
         problem: the status, where it was not OK.
@@ -111,7 +114,8 @@ class Answer:
 
 
 def try_call(target: str, call: Call, on: Subjects) -> Answer:
-    """Ask once through a real gRPC client, which reads the status that the load generator does not look at.
+    """Ask once through a real gRPC client, which reads the status that the load generator does not
+    look at.
 
     Args:
         target: ``unix://`` and the socket's path.
@@ -119,18 +123,28 @@ def try_call(target: str, call: Call, on: Subjects) -> Answer:
         on: what it is asked about.
     """
     request = call.request(on).SerializeToString()
-    options = [("grpc.max_receive_message_length", _LARGEST_ANSWER), ("grpc.default_authority", "localhost")]
+    options = [
+        ("grpc.max_receive_message_length", _LARGEST_ANSWER),
+        ("grpc.default_authority", "localhost"),
+    ]
     problem = ""
     with grpc.insecure_channel(target, options=options) as channel:
         for version in _VERSIONS:
             path = call.path_in(version)
             try:
                 # As a stream: the client does not mind whether one message comes or many.
-                answers = list(channel.unary_stream(path)(request, timeout=_ANSWERS_IN_S, wait_for_ready=True))
+                answers = list(
+                    channel.unary_stream(path)(request, timeout=_ANSWERS_IN_S, wait_for_ready=True)
+                )
             except grpc.RpcError as error:
                 problem = error.code().name
                 if error.code() != grpc.StatusCode.UNIMPLEMENTED:
                     return Answer("", request, 0, f"{problem}: {error.details()}")
             else:
-                return Answer(path, request, sum(len(answer) for answer in answers), "" if answers else "an empty stream")
+                return Answer(
+                    path,
+                    request,
+                    sum(len(answer) for answer in answers),
+                    "" if answers else "an empty stream",
+                )
     return Answer("", request, 0, problem)

@@ -1,7 +1,8 @@
-"""Start, rest and outage: exec to ready, idle cost, answers while dockerd is frozen, and how soon a killed one is noticed and used again.
+"""Start, rest and outage: exec to ready, idle cost, answers while dockerd is frozen, and how soon a
+killed one is noticed and used again.
 
-``python -m benchmarks.outage`` (as root, from the repository's root) runs an engine and a service of its own, with 5 pods of 2 containers.
-"""
+``python -m benchmarks.outage`` (as root, from the repository's root) runs an engine and a service
+of its own, with 5 pods of 2 containers."""
 
 from __future__ import annotations
 
@@ -31,9 +32,17 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.outage", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--frozen", type=float, default=10.0, help="seconds that dockerd is frozen (10)")
-    parser.add_argument("--idle", type=float, default=20.0, help="seconds of rest that are measured (20)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.outage",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument(
+        "--frozen", type=float, default=10.0, help="seconds that dockerd is frozen (10)"
+    )
+    parser.add_argument(
+        "--idle", type=float, default=20.0, help="seconds of rest that are measured (20)"
+    )
     options = parser.parse_args()
     leave_the_network()
     engine = Engine()
@@ -58,9 +67,16 @@ def _starts(service: Service) -> None:
             service.stop()
         seen, began = len(service.output), time.perf_counter()
         service.spawn()
-        eventually(lambda seen=seen: "ready: serving" in service.output[seen:], "the service is ready", every_s=0.005)  # type: ignore[misc]
+        eventually(
+            lambda seen=seen: "ready: serving" in service.output[seen:],  # type: ignore[misc]
+            "the service is ready",
+            every_s=0.005,
+        )
         taken.append(time.perf_counter() - began)
-    print(f"exec to ready: median {statistics.median(taken):.2f} s, {min(taken):.2f} to {max(taken):.2f}")
+    print(
+        f"exec to ready: median {statistics.median(taken):.2f} s, {min(taken):.2f} to"
+        f" {max(taken):.2f}"
+    )
     print(f"load average {os.getloadavg()[0]:.1f}")
 
 
@@ -70,7 +86,9 @@ def _rest(service: Service, seconds: float) -> None:
     time.sleep(seconds)  # the span that is measured
     share = (_cpu_s(service.pid) - before) / seconds
     status = Path(f"/proc/{service.pid}/status").read_text()
-    resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    resident = next(
+        int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")
+    )
     print(f"at rest: {share:.2%} of a core, {resident / 1024:.1f} MiB resident")
 
 
@@ -80,17 +98,29 @@ def _cpu_s(pid: int) -> float:
 
 
 async def _outages(engine: Engine, service: Service, frozen_s: float) -> None:
-    async with RemoteRuntimeService.connect(service.endpoint) as runtime, grpc.aio.insecure_channel(service.endpoint) as channel:
+    async with (
+        RemoteRuntimeService.connect(service.endpoint) as runtime,
+        grpc.aio.insecure_channel(service.endpoint) as channel,
+    ):
         for number in range(_PODS):
             pod = pod_config(f"outage{number}")
             sandbox_id = await runtime.run_pod_sandbox(pod)
             for name in ("first", "second"):
-                await runtime.start_container(await runtime.create_container(sandbox_id, container_config(name), pod))
-        calls = {name: channel.unary_unary(f"/runtime.v1.RuntimeService/{name}") for name in ("ListContainers", "Status")}
+                await runtime.start_container(
+                    await runtime.create_container(sandbox_id, container_config(name), pod)
+                )
+        calls = {
+            name: channel.unary_unary(f"/runtime.v1.RuntimeService/{name}")
+            for name in ("ListContainers", "Status")
+        }
 
         async def ready() -> bool:
             answer = cri.StatusResponse.FromString(await calls["Status"](b"", timeout=5))
-            return next(condition.status for condition in answer.status.conditions if condition.type == "RuntimeReady")
+            return next(
+                condition.status
+                for condition in answer.status.conditions
+                if condition.type == "RuntimeReady"
+            )
 
         async def until(wanted: bool) -> float:
             began = time.perf_counter()
@@ -114,8 +144,14 @@ async def _outages(engine: Engine, service: Service, frozen_s: float) -> None:
         for name, times in took.items():
             times.sort()
             p99 = times[len(times) * 99 // 100]
-            print(f"frozen: {len(times)} × {name}: median {statistics.median(times):.2f} ms, p99 {p99:.2f}, at most {times[-1]:.2f}")
-        print(f"frozen: RuntimeReady false after {noticed_s:.2f} s, true again {thawed_s:.2f} s after it goes on")
+            print(
+                f"frozen: {len(times)} × {name}: median {statistics.median(times):.2f} ms, p99"
+                f" {p99:.2f}, at most {times[-1]:.2f}"
+            )
+        print(
+            f"frozen: RuntimeReady false after {noticed_s:.2f} s, true again {thawed_s:.2f} s after"
+            " it goes on"
+        )
         engine.signal(signal.SIGKILL)
         print(f"killed: RuntimeReady false after {await until(False):.2f} s")
         await anyio.to_thread.run_sync(engine.start)

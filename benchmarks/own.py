@@ -1,4 +1,6 @@
-"""An engine and a service of the benchmark's own, in network and mount namespaces of their own, as the tests have them."""
+"""An engine and a service of the benchmark's own, in network and mount namespaces of their own, as
+the tests have them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ def service() -> Iterator[str]:
     leave_the_network()
     engine = Engine()
     running = Service(engine)
-    running.prefix = ("setsid",)  # its share of the cores is its own, as under a service manager, and not the load generator's too
+    # Its share of the cores is its own, as under a service manager, and not the load generator's.
+    running.prefix = ("setsid",)
     try:
         engine.start()
         engine.load(busybox_archive())

@@ -1,9 +1,10 @@
-"""What a pod network costs besides its plugins: ``python -m benchmarks.pod_network`` (as root, with the containernetworking plugins).
+"""What a pod network costs besides its plugins: ``python -m benchmarks.pod_network`` (as root, with
+the containernetworking plugins).
 
-Sets pods up and takes them down in namespaces of its own, one after the other, under uvloop. For each plugin it prints the time from
-call to return, that time without the time during which programs (CNI plugins, iptables) ran, which is our own, and the CPU time of
-this process, which other load on the machine does not change.
-"""
+Sets pods up and takes them down in namespaces of its own, one after the other, under uvloop. For
+each plugin it prints the time from call to return, that time without the time during which programs
+(CNI plugins, iptables) ran, which is our own, and the CPU time of this process, which other load on
+the machine does not change."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ from tests.integration.network.namespaces import Namespace, pod
 
 
 class _Clock:
-    """Adds up the time during which some program ran; programs that run beside each other count once."""
+    """Adds up the time during which some program ran; programs that run beside each other count
+    once.
+    """
 
     def __init__(self) -> None:
         self.spent_s = 0.0
@@ -51,13 +54,34 @@ class _Clock:
 
 def main() -> None:
     """Measure both plugins and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pods", type=int, default=30, help="of each measurement (30)")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.inside:  # bridges and rules of ours meet nobody else's
-        again = [sys.executable, "-m", "benchmarks.pod_network", "--inside", "--pods", str(arguments.pods)]
-        os.execvp("unshare", ["unshare", "--net", "--mount", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *again])
+        again = [
+            sys.executable,
+            "-m",
+            "benchmarks.pod_network",
+            "--inside",
+            "--pods",
+            str(arguments.pods),
+        ]
+        os.execvp(
+            "unshare",
+            [
+                "unshare",
+                "--net",
+                "--mount",
+                "sh",
+                "-c",
+                'ip link set lo up; exec "$@"',
+                "sh",
+                *again,
+            ],
+        )
     clock = _Clock()
     for module in (asupervisor.network.cni.execute, asupervisor.network.hostports.iptables):
         module.run_program = clock.run_program  # type: ignore[attr-defined]
@@ -67,10 +91,14 @@ def main() -> None:
             for name, make in (("cni", test_cni.Node), ("kubenet", test_kubenet.Node)):
                 root = Path(directory, f"{name}{number}")
                 root.mkdir()
-                make(root).run(partial(_measure, clock, arguments.pods, f"{name}, {number} host ports", ports))
+                make(root).run(
+                    partial(_measure, clock, arguments.pods, f"{name}, {number} host ports", ports)
+                )
 
 
-async def _measure(clock: _Clock, pods: int, label: str, ports: tuple[PortMapping, ...], plugin: NetworkPlugin) -> None:
+async def _measure(
+    clock: _Clock, pods: int, label: str, ports: tuple[PortMapping, ...], plugin: NetworkPlugin
+) -> None:
     figures: dict[str, list[tuple[float, float, float]]] = {"set up": [], "tear down": []}
     for _ in range(pods):
         namespace = Namespace()
@@ -79,16 +107,21 @@ async def _measure(clock: _Clock, pods: int, label: str, ports: tuple[PortMappin
             figures[what].append(await _timed(clock, partial(action, network)))
         namespace.close()
     for what, samples in figures.items():
-        totals, own = [total for total, _, _ in samples], [total - programs for total, programs, _ in samples]
+        totals, own = (
+            [total for total, _, _ in samples],
+            [total - programs for total, programs, _ in samples],
+        )
         cpu = statistics.median(used for _, _, used in samples)
         print(
-            f"{label:22} {what:10} ms: total median {_ms(statistics.median(totals))}, "
-            f"own median {_ms(statistics.median(own))}, own p90 {_ms(statistics.quantiles(own, n=10)[-1])}, "
-            f"own max {_ms(max(own))}, CPU median {_ms(cpu)}"
+            f"{label:22} {what:10} ms: total median {_ms(statistics.median(totals))}, own median"
+            f" {_ms(statistics.median(own))}, own p90 {_ms(statistics.quantiles(own, n=10)[-1])},"
+            f" own max {_ms(max(own))}, CPU median {_ms(cpu)}"
         )
 
 
-async def _timed(clock: _Clock, action: Callable[[], Awaitable[object]]) -> tuple[float, float, float]:
+async def _timed(
+    clock: _Clock, action: Callable[[], Awaitable[object]]
+) -> tuple[float, float, float]:
     clock.spent_s = 0.0
     started, used = time.perf_counter(), time.process_time()
     await action()

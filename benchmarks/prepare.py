@@ -1,4 +1,6 @@
-"""Pods to measure with: made through the project's own client on any CRI server, and removed again."""
+"""Pods to measure with: made through the project's own client on any CRI server, and removed
+again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ COMMAND = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait $!")
 
 
 def new_run() -> str:
-    """A word that no other run of the benchmark has: pods of two servers over one engine must not bear one name."""
+    """A word that no other run of the benchmark has: pods of two servers over one engine must not
+    bear one name.
+    """
     return secrets.token_hex(4)
 
 
@@ -48,10 +52,15 @@ def pod_config(name: str, run: str, host_network: bool, logs: Path) -> cri.PodSa
             "io.kubernetes.pod.namespace": "benchmark",
             "io.kubernetes.pod.uid": f"uid-{name}",
         },
-        annotations={"kubernetes.io/config.seen": "2026-01-01T00:00:00.000000000Z", "kubernetes.io/config.source": "api"},
+        annotations={
+            "kubernetes.io/config.seen": "2026-01-01T00:00:00.000000000Z",
+            "kubernetes.io/config.source": "api",
+        },
         log_directory=str(log_directory),
         linux=cri.LinuxPodSandboxConfig(
-            security_context=cri.LinuxSandboxSecurityContext(namespace_options=cri.NamespaceOption(network=network, pid=cri.CONTAINER)),
+            security_context=cri.LinuxSandboxSecurityContext(
+                namespace_options=cri.NamespaceOption(network=network, pid=cri.CONTAINER)
+            ),
         ),
     )
 
@@ -65,7 +74,14 @@ def container_config(name: str, image: str, pod: cri.PodSandboxConfig) -> cri.Co
         log_path=f"{name}.log",
         labels={
             "io.kubernetes.container.name": name,
-            **{key: pod.labels[key] for key in ("io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.pod.uid")},
+            **{
+                key: pod.labels[key]
+                for key in (
+                    "io.kubernetes.pod.name",
+                    "io.kubernetes.pod.namespace",
+                    "io.kubernetes.pod.uid",
+                )
+            },
         },
         annotations={
             "io.kubernetes.container.hash": "f00dcafe",
@@ -75,7 +91,9 @@ def container_config(name: str, image: str, pod: cri.PodSandboxConfig) -> cri.Co
             "io.kubernetes.pod.terminationGracePeriod": "30",
         },
         linux=cri.LinuxContainerConfig(
-            security_context=cri.LinuxContainerSecurityContext(namespace_options=pod.linux.security_context.namespace_options)
+            security_context=cri.LinuxContainerSecurityContext(
+                namespace_options=pod.linux.security_context.namespace_options
+            )
         ),
     )
 
@@ -92,8 +110,11 @@ async def ensure_image(endpoint: str, image: str) -> None:
 
 
 @asynccontextmanager
-async def pods(endpoint: str, pods: int, containers: int, image: str, host_network: bool) -> AsyncIterator[None]:
-    """While the block lasts, the server runs ``pods`` pods with ``containers`` containers in all, spread evenly.
+async def pods(
+    endpoint: str, pods: int, containers: int, image: str, host_network: bool
+) -> AsyncIterator[None]:
+    """While the block lasts, the server runs ``pods`` pods with ``containers`` containers in all,
+    spread evenly.
 
     Raises:
         ServiceError: they cannot be made; what was made is removed.
@@ -101,7 +122,10 @@ async def pods(endpoint: str, pods: int, containers: int, image: str, host_netwo
     await ensure_image(endpoint, image)
     limit, run = anyio.CapacityLimiter(AT_A_TIME), new_run()
     with tempfile.TemporaryDirectory(prefix="asupervisor-benchmark-", dir="/var/tmp") as logs:
-        async with RemoteRuntimeService.connect(endpoint, _TIMEOUT_S) as runtime, removing(runtime, run):
+        async with (
+            RemoteRuntimeService.connect(endpoint, _TIMEOUT_S) as runtime,
+            removing(runtime, run),
+        ):
 
             async def make(number: int) -> None:
                 async with limit:
@@ -109,7 +133,9 @@ async def pods(endpoint: str, pods: int, containers: int, image: str, host_netwo
                     sandbox_id = await runtime.run_pod_sandbox(config)
                     for index in range(number, containers, pods):
                         container = container_config(f"c{index}", image, config)
-                        await runtime.start_container(await runtime.create_container(sandbox_id, container, config))
+                        await runtime.start_container(
+                            await runtime.create_container(sandbox_id, container, config)
+                        )
 
             async with anyio.create_task_group() as tasks:
                 for number in range(pods):
@@ -140,18 +166,28 @@ async def _remove_all(runtime: RemoteRuntimeService, run: str) -> None:
                 return
 
     async with anyio.create_task_group() as tasks:
-        for sandbox in await runtime.list_pod_sandbox(cri.PodSandboxFilter(label_selector={LABEL: run})):
+        for sandbox in await runtime.list_pod_sandbox(
+            cri.PodSandboxFilter(label_selector={LABEL: run})
+        ):
             tasks.start_soon(remove, sandbox.id)
 
 
 async def subjects(endpoint: str, image: str) -> Subjects:
-    """A pod, a container and an image of the server, to ask about: the last of each that it lists."""
+    """A pod, a container and an image of the server, to ask about: the last of each that it
+    lists.
+    """
     running = cri.ContainerFilter(state=cri.ContainerStateValue(state=cri.CONTAINER_RUNNING))
     async with RemoteRuntimeService.connect(endpoint, _TIMEOUT_S) as runtime:
         containers = await runtime.list_containers(running)
-        sandboxes = [container.pod_sandbox_id for container in containers] or [item.id for item in await runtime.list_pod_sandbox()]
+        sandboxes = [container.pod_sandbox_id for container in containers] or [
+            item.id for item in await runtime.list_pod_sandbox()
+        ]
     if not image:
         async with RemoteImageService.connect(endpoint, _TIMEOUT_S) as images:
-            names = [name for item in await images.list_images() for name in (*item.repo_tags, item.id)]
+            names = [
+                name for item in await images.list_images() for name in (*item.repo_tags, item.id)
+            ]
         image = names[0] if names else ""
-    return Subjects(sandboxes[-1] if sandboxes else "", containers[-1].id if containers else "", image)
+    return Subjects(
+        sandboxes[-1] if sandboxes else "", containers[-1].id if containers else "", image
+    )

@@ -19,7 +19,10 @@ def listener(path: str) -> int:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(path)
-        pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        pid, _, _ = struct.unpack(
+            "3i",
+            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")),
+        )
     return int(pid)
 
 
@@ -39,7 +42,8 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_s(pids: list[int]) -> float:
-    """CPU seconds that processes and the children they waited for have used (proc(5): utime, stime, cutime, cstime).
+    """CPU seconds that processes and the children they waited for have used (proc(5): utime, stime,
+    cutime, cstime).
 
     The kernel counts in ticks of 10 ms, so measure for a second and more.
     """
@@ -55,7 +59,9 @@ def cpu_s(pids: list[int]) -> float:
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory in bytes: ``rss`` counts shared pages in full, ``pss`` each sharer's part of them."""
+    """Resident memory in bytes: ``rss`` counts shared pages in full, ``pss`` each sharer's part of
+    them.
+    """
 
     rss: int
     pss: int

@@ -16,7 +16,9 @@ _MIB = 1 << 20
 def spread(values: list[float]) -> str:
     """The median, and in brackets the least and the greatest where there are several."""
     middle = _number(median(values))
-    return middle if len(values) == 1 else f"{middle} ({_number(min(values))}–{_number(max(values))})"
+    return (
+        middle if len(values) == 1 else f"{middle} ({_number(min(values))}–{_number(max(values))})"
+    )
 
 
 def _number(value: float) -> str:
@@ -26,8 +28,15 @@ def _number(value: float) -> str:
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
-    return "\n".join([text[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *text[1:]])
+    text = [
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    ]
+    return "\n".join(
+        [text[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *text[1:]]
+    )
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Sample], float]], ...] = (
@@ -50,27 +59,54 @@ def throughput(results: Results, names: list[str], labels: list[str], callers: i
             if not samples:
                 rows.append([label, name, answer.problem, *[""] * (len(_COLUMNS) + 1)])
                 continue
-            notes = ["the load generator was the limit"] if any(sample.generator_bound for sample in samples) else []
+            notes = (
+                ["the load generator was the limit"]
+                if any(sample.generator_bound for sample in samples)
+                else []
+            )
             failed = sum(sample.failed for sample in samples)
             notes += [f"{failed} calls failed"] if failed else []
-            figures = [_number(median(get(sample) for sample in samples)) for _, get in _COLUMNS[1:]]
-            rows.append([label, name, spread([sample.rate for sample in samples]), *figures, str(answer.bytes), "; ".join(notes)])
+            figures = [
+                _number(median(get(sample) for sample in samples)) for _, get in _COLUMNS[1:]
+            ]
+            rows.append(
+                [
+                    label,
+                    name,
+                    spread([sample.rate for sample in samples]),
+                    *figures,
+                    str(answer.bytes),
+                    "; ".join(notes),
+                ]
+            )
     return _table(["call", "server", *(title for title, _ in _COLUMNS), "bytes", ""], rows)
 
 
 def memory(results: Results) -> str:
     """The table of resident memory, the server's children included."""
     rows = [
-        [name, *(f"{value / _MIB:.0f}" for reading in readings for value in (reading.rss, reading.pss))]
+        [
+            name,
+            *(
+                f"{value / _MIB:.0f}"
+                for reading in readings
+                for value in (reading.rss, reading.pss)
+            ),
+        ]
         for name, readings in results.memory.items()
     ]
-    return _table(["server", "RSS MiB", "PSS MiB", "RSS MiB after the load", "PSS MiB after the load"], rows)
+    return _table(
+        ["server", "RSS MiB", "PSS MiB", "RSS MiB after the load", "PSS MiB after the load"], rows
+    )
 
 
 def pod_life(results: Results) -> str:
     """The table of pod life cycle steps: median (least–greatest) milliseconds."""
     names = list(results.steps_s)
-    rows = [[step, *(spread([taken * 1000 for taken in results.steps_s[name][step]]) for name in names)] for step in STEPS]
+    rows = [
+        [step, *(spread([taken * 1000 for taken in results.steps_s[name][step]]) for name in names)]
+        for step in STEPS
+    ]
     return _table(["ms", *names], rows)
 
 
@@ -86,6 +122,9 @@ def as_json(results: Results) -> dict[str, Any]:
             {"server": name, "call": label, "bytes": answer.bytes, "problem": answer.problem}
             for (name, label), answer in results.answers.items()
         ],
-        "memory": {name: [asdict(reading) for reading in readings] for name, readings in results.memory.items()},
+        "memory": {
+            name: [asdict(reading) for reading in readings]
+            for name, readings in results.memory.items()
+        },
         "pod_life_s": results.steps_s,
     }

@@ -1,4 +1,6 @@
-"""Makes an image of the distribution's static busybox and loads it into an engine: ``busybox_image.py SOCKET REFERENCE``."""
+"""Makes an image of the distribution's static busybox and loads it into an engine:
+``busybox_image.py SOCKET REFERENCE``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ BUSYBOX = "/bin/busybox"
 
 
 def archive(reference: str) -> bytes:
-    """What ``docker load`` takes: one layer that holds busybox and a link for each of its commands."""
+    """What ``docker load`` takes: one layer that holds busybox and a link for each of its
+    commands.
+    """
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for directory in ("bin", "tmp", "root", "etc"):
@@ -26,14 +30,18 @@ def archive(reference: str) -> bytes:
             tar.addfile(info)
         _add(tar, "bin/busybox", Path(BUSYBOX).read_bytes(), 0o755)
         _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n", 0o644)
-        for command in subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True).stdout.split():
+        for command in subprocess.run(
+            [BUSYBOX, "--list"], check=True, capture_output=True, text=True
+        ).stdout.split():
             if command != "busybox":
                 info = tarfile.TarInfo(f"bin/{command}")
                 info.type, info.linkname = tarfile.SYMTYPE, "busybox"
                 tar.addfile(info)
     content = layer.getvalue()
     config = {
-        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(
+            platform.machine(), platform.machine()
+        ),
         "os": "linux",
         "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]},

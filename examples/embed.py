@@ -29,7 +29,9 @@ async def main(engine: str, directory: Path, image: str) -> int:
             print("not ready:", "; ".join(supervisor.not_ready_reasons))
             return 1
         # The host's own tasks run beside it in the same loop.
-        exit_code, _ = await asyncio.gather(run_once(supervisor, image, ["echo", "hello from a pod"]), other_work())
+        exit_code, _ = await asyncio.gather(
+            run_once(supervisor, image, ["echo", "hello from a pod"]), other_work()
+        )
         print("exit code:", exit_code)
     print("stopped")
     return 0
@@ -38,10 +40,16 @@ async def main(engine: str, directory: Path, image: str) -> int:
 async def run_once(supervisor: Supervisor, image: str, command: list[str]) -> int:
     """Run a command in a pod of its own and return its exit code."""
     runtime = supervisor.runtime
-    sandbox_config = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="embedded", namespace="default", uid="1"))
+    sandbox_config = cri.PodSandboxConfig(
+        metadata=cri.PodSandboxMetadata(name="embedded", namespace="default", uid="1")
+    )
     sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
     try:
-        config = cri.ContainerConfig(metadata=cri.ContainerMetadata(name="once"), image=cri.ImageSpec(image=image), command=command)
+        config = cri.ContainerConfig(
+            metadata=cri.ContainerMetadata(name="once"),
+            image=cri.ImageSpec(image=image),
+            command=command,
+        )
         container_id = await runtime.create_container(sandbox_id, config, sandbox_config)
         await runtime.start_container(container_id)
         while True:

@@ -1,8 +1,9 @@
-"""Exec, attach and port-forward through the listener of an embedding program: ``embed_streams.py ENGINE DIRECTORY PORT``.
+"""Exec, attach and port-forward through the listener of an embedding program: ``embed_streams.py
+ENGINE DIRECTORY PORT``.
 
-With ``redirect`` on, the node service opens no port of its own. The URLs that it gives out are paths below ``/cri/``, and the
-program hands the connections that ask for them to ``supervisor.stream_handler``; here every other path is the program's own.
-"""
+With ``redirect`` on, the node service opens no port of its own. The URLs that it gives out are
+paths below ``/cri/``, and the program hands the connections that ask for them to
+``supervisor.stream_handler``; here every other path is the program's own."""
 
 from __future__ import annotations
 
@@ -32,7 +33,12 @@ async def main(engine: str, directory: Path, port: int) -> None:
         await serve(supervisor, port)
 
 
-async def serve(supervisor: Supervisor, port: int, *, task_status: anyio.abc.TaskStatus[int] = anyio.TASK_STATUS_IGNORED) -> None:
+async def serve(
+    supervisor: Supervisor,
+    port: int,
+    *,
+    task_status: anyio.abc.TaskStatus[int] = anyio.TASK_STATUS_IGNORED,
+) -> None:
     """The program's own listener; ``started`` gives its port."""
 
     async def accept(stream: anyio.abc.SocketStream) -> None:
@@ -43,11 +49,15 @@ async def serve(supervisor: Supervisor, port: int, *, task_status: anyio.abc.Tas
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 break
         if b" /cri/" in beginning.split(b"\n", 1)[0]:
-            # From here on the connection is the handler's; it gets what was read of it, and closes it.
+            # From here on the connection is the handler's; it gets what was read of it, and closes
+            # it.
             await supervisor.stream_handler.serve(stream, received=beginning)
             return
         async with stream:
-            await stream.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 15\r\n\r\nthe program's.\n")
+            await stream.send(
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 15\r\n\r\nthe"
+                b" program's.\n"
+            )
 
     async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port) as listener:
         task_status.started(listener.extra(anyio.abc.SocketAttribute.local_port))

@@ -1,9 +1,9 @@
-"""Generates the Python code of the CRI: ``python proto/generate.py``, or ``--check`` to see whether it is up to date.
+"""Generates the Python code of the CRI: ``python proto/generate.py``, or ``--check`` to see whether
+it is up to date.
 
-The code is checked in, so that an installation needs no compiler; ``--check`` exits 1 and names the files that differ
-from what the protocol files give. Needs grpcio-tools (dependency group "dev"), whose release decides the header of the
-generated files.
-"""
+The code is checked in, so that an installation needs no compiler; ``--check`` exits 1 and names the
+files that differ from what the protocol files give. Needs grpcio-tools (dependency group "dev"),
+whose release decides the header of the generated files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ def generate(directory: Path) -> None:
         SystemExit: the compiler found an error, which it has printed.
     """
     include = resources.files("grpc_tools") / "_proto"
-    arguments = [f"-I{SOURCE}", f"-I{include}", f"--python_out={directory}", f"--pyi_out={directory}"]
+    arguments = [
+        f"-I{SOURCE}",
+        f"-I{include}",
+        f"--python_out={directory}",
+        f"--pyi_out={directory}",
+    ]
     status = protoc.main(["protoc", *arguments, *FILES])
     if status != 0:
         raise SystemExit(status)
@@ -40,7 +45,10 @@ def outdated() -> list[Path]:
         generate(fresh)
         names = [path.relative_to(fresh) for path in sorted(fresh.rglob("*.py*"))]
         return [
-            TARGET / name for name in names if not (TARGET / name).is_file() or (TARGET / name).read_bytes() != (fresh / name).read_bytes()
+            TARGET / name
+            for name in names
+            if not (TARGET / name).is_file()
+            or (TARGET / name).read_bytes() != (fresh / name).read_bytes()
         ]
 
 
@@ -48,7 +56,9 @@ def main() -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--check", action="store_true", help="change nothing; exit 1 when the checked-in code is not what would be generated"
+        "--check",
+        action="store_true",
+        help="change nothing; exit 1 when the checked-in code is not what would be generated",
     )
     if not parser.parse_args().check:
         generate(TARGET)

@@ -1,4 +1,6 @@
-"""The tests run in a network and mount namespace of their own, so that engines, bridges and rules of theirs meet nobody else's."""
+"""The tests run in a network and mount namespace of their own, so that engines, bridges and rules
+of theirs meet nobody else's.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,23 @@ from tests.harness.namespace import leave_the_network
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Where the conformance suite finds its runtime."""
-    parser.addoption("--cri-endpoint", default="", help="unix:// address of the CRI server to test; an own service where not given")
+    parser.addoption(
+        "--cri-endpoint",
+        default="",
+        help="unix:// address of the CRI server to test; an own service where not given",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Leave the machine's network before anything starts a thread; children inherit it.
 
-    A runtime that was started elsewhere would not see the tests' registry in a network of their own.
-    """
-    if os.geteuid() != 0 or config.getoption("--cri-endpoint") or os.environ.get("ASUPERVISOR_TEST_NAMESPACE") == "host":
+    A runtime that was started elsewhere would not see the tests' registry in a network of their
+    own."""
+    if (
+        os.geteuid() != 0
+        or config.getoption("--cri-endpoint")
+        or os.environ.get("ASUPERVISOR_TEST_NAMESPACE") == "host"
+    ):
         return
     leave_the_network()
 

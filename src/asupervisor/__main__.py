@@ -1,4 +1,6 @@
-"""``python -m asupervisor`` and the console script ``asupervisor``: the only place that ends the process."""
+"""``python -m asupervisor`` and the console script ``asupervisor``: the only place that ends the
+process.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,9 @@ import sys
 
 def main() -> None:
     """Run the service or a client verb, and exit with its code."""
-    # Read by grpc when it is first imported. The listener of its event engine costs a Python server a third of its rate, and its
-    # fork handlers cost every CNI plugin that is started. What the operator set wins.
+    # Read by grpc when it is first imported. The listener of its event engine costs a Python server
+    # a third of its rate, and its fork handlers cost every CNI plugin that is started. What the
+    # operator set wins.
     os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

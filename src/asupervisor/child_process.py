@@ -1,9 +1,10 @@
-"""A child process that lives as long as its keeper: started by vfork, watched through a pidfd, spoken to over pipes.
+"""A child process that lives as long as its keeper: started by vfork, watched through a pidfd,
+spoken to over pipes.
 
-uvloop starts a process by fork and runs Python in the child before it becomes the program. In a process with other threads that can
-wait for ever: a garbage collection there finalises gRPC's objects, whose locks were held by threads that the child does not have. The
-event loop waits with it. ``Popen`` uses vfork, and nothing of ours runs in the child.
-"""
+uvloop starts a process by fork and runs Python in the child before it becomes the program. In a
+process with other threads that can wait for ever: a garbage collection there finalises gRPC's
+objects, whose locks were held by threads that the child does not have. The event loop waits with
+it. ``Popen`` uses vfork, and nothing of ours runs in the child."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ class PipeReader(_Pipe, anyio.abc.ByteReceiveStream):
         Raises:
             anyio.EndOfStream: nobody has the other end any more.
         """
-        await anyio.lowlevel.checkpoint()  # a child that never stops writing must not keep the loop to itself
+        await (
+            anyio.lowlevel.checkpoint()
+        )  # a child that never stops writing must not keep the loop to itself
         while (data := self._pipe.read(max_bytes)) is None:
             await anyio.wait_readable(self._pipe)
         if not data:

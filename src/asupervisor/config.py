@@ -1,8 +1,9 @@
-"""Every setting of the service, frozen, one unit per field name (``…_s`` seconds, ``…_bytes`` bytes).
+"""Every setting of the service, frozen, one unit per field name (``…_s`` seconds, ``…_bytes``
+bytes).
 
-A :class:`Config` is built by an embedding program directly, or by the command line from a file, the environment and
-flags, the later winning over the earlier. It is checked when it is made, without touching the node.
-"""
+A :class:`Config` is built by an embedding program directly, or by the command line from a file, the
+environment and flags, the later winning over the earlier. It is checked when it is made, without
+touching the node."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ class NetworkConfig:
     hairpin_mode: str = "none"
     non_masquerade_cidr: str = "10.0.0.0/8"
     pod_cidr: str = ""
-    """One CIDR for each address family, separated by a comma; empty until UpdateRuntimeConfig gives it."""
+    """One CIDR for each address family, separated by a comma; empty until UpdateRuntimeConfig gives
+    it.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +69,16 @@ class Config:
     """
 
     container_runtime: str = "docker"
-    """``docker`` hosts the dockershim; ``remote`` only connects to a CRI server that somebody else runs."""
+    """``docker`` hosts the dockershim; ``remote`` only connects to a CRI server that somebody else
+    runs.
+    """
     runtime_endpoint: str = "unix:///var/run/asupervisor.sock"
     image_endpoint: str = ""
     """Empty means the runtime endpoint."""
     docker_endpoint: str = ""
-    """``unix://…`` or ``tcp://…``; empty means ``DOCKER_HOST``, else the usual socket; ``managed`` runs an engine of our own."""
+    """``unix://…`` or ``tcp://…``; empty means ``DOCKER_HOST``, else the usual socket; ``managed``
+    runs an engine of our own.
+    """
     root_directory: str = "/var/lib/cri-dockerd"
     pod_infra_container_image: str = "registry.k8s.io/pause:3.10"
     runtime_cgroups: str = ""
@@ -104,16 +111,26 @@ class Config:
             raise ConfigError(f'unsupported CRI runtime: "{self.container_runtime}"')
         if not self.runtime_endpoint:
             raise ConfigError("--container-runtime-endpoint is empty; give it a unix:// address")
-        if self.container_runtime == "docker" and not self.runtime_endpoint.startswith(("unix://", "fd://", "/")):
-            raise ConfigError(f'--container-runtime-endpoint: "{self.runtime_endpoint}" is no unix:// or fd:// address')
+        if self.container_runtime == "docker" and not self.runtime_endpoint.startswith(
+            ("unix://", "fd://", "/")
+        ):
+            raise ConfigError(
+                f'--container-runtime-endpoint: "{self.runtime_endpoint}" is no unix:// or fd://'
+                " address"
+            )
         if self.network.mtu < 0 or self.network.mtu > 65535:
-            raise ConfigError(f"--network-plugin-mtu: {self.network.mtu} is not between 0 and 65535 bytes")
+            raise ConfigError(
+                f"--network-plugin-mtu: {self.network.mtu} is not between 0 and 65535 bytes"
+            )
         for cidr in self.network.non_masquerade_cidr.split(","):
             _cidr("--non-masquerade-cidr", cidr)
         for cidr in filter(None, self.network.pod_cidr.split(",")):
             _cidr("--pod-cidr", cidr)
         if bool(self.streaming.tls_cert_file) != bool(self.streaming.tls_private_key_file):
-            raise ConfigError("--streaming-tls-cert-file and --streaming-tls-private-key-file are given together or not at all")
+            raise ConfigError(
+                "--streaming-tls-cert-file and --streaming-tls-private-key-file are given together"
+                " or not at all"
+            )
         for name, value in (
             ("--runtime-request-timeout", self.runtime_request_timeout_s),
             ("--image-pull-progress-deadline", self.image_pull_progress_deadline_s),
@@ -127,7 +144,9 @@ class Config:
         return self.image_endpoint or self.runtime_endpoint
 
 
-def uses_legacy_cadvisor_stats(container_runtime: str, runtime_endpoint: str, platform: str = "linux") -> bool:
+def uses_legacy_cadvisor_stats(
+    container_runtime: str, runtime_endpoint: str, platform: str = "linux"
+) -> bool:
     """Whether kubelet must take container stats from cAdvisor instead of from the CRI.
 
     True for docker on Linux, and for CRI-O's socket in the two spellings that kubelet knows.

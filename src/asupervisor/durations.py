@@ -1,4 +1,6 @@
-"""Go's duration notation (``2m0s``, ``1h30m``, ``500ms``), which kubelet's and cri-dockerd's flags use."""
+"""Go's duration notation (``2m0s``, ``1h30m``, ``500ms``), which kubelet's and cri-dockerd's flags
+use.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,16 @@ import re
 
 from asupervisor.errors import ConfigError
 
-_UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNIT_S = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 
@@ -33,7 +44,9 @@ def parse_duration(text: str, name: str = "duration") -> float:
         total += float(part.group(1)) * _UNIT_S[part.group(2)]
         position = part.end()
     if position != len(text) or not text:
-        raise ConfigError(f'{name}: "{text}" is not a duration; write it like "2m0s", "500ms" or "1h30m"')
+        raise ConfigError(
+            f'{name}: "{text}" is not a duration; write it like "2m0s", "500ms" or "1h30m"'
+        )
     return total
 
 

@@ -1,9 +1,8 @@
 """The one error tree of the service, by meaning.
 
-Whatever comes from outside (the engine, a CNI plugin, the kernel, a file) is converted to one of these once, where it
-comes in (``raise … from``), and mapped to a gRPC status once, at the RPC boundary. The text of an error is for people:
-no code decides by it.
-"""
+Whatever comes from outside (the engine, a CNI plugin, the kernel, a file) is converted to one of
+these once, where it comes in (``raise … from``), and mapped to a gRPC status once, at the RPC
+boundary. The text of an error is for people: no code decides by it."""
 
 from __future__ import annotations
 
@@ -96,19 +95,28 @@ class Internal(ServiceError):
 
 
 class RollbackFailed(Internal):
-    """A step failed and undoing the earlier steps failed too; the object stays visible as not ready.
+    """A step failed and undoing the earlier steps failed too; the object stays visible as not
+    ready.
 
     Args:
         message: what failed first.
         leftovers: one sentence for each undo step that failed.
     """
 
-    def __init__(self, message: str, *, leftovers: tuple[str, ...], operation: str = "", subject: str = "") -> None:
-        super().__init__(f"{message}; undoing it failed too: {'; '.join(leftovers)}", operation=operation, subject=subject)
+    def __init__(
+        self, message: str, *, leftovers: tuple[str, ...], operation: str = "", subject: str = ""
+    ) -> None:
+        super().__init__(
+            f"{message}; undoing it failed too: {'; '.join(leftovers)}",
+            operation=operation,
+            subject=subject,
+        )
         self.leftovers = leftovers
 
 
 class ConfigError(ServiceError):
-    """A setting is missing, malformed or in conflict with another; the message names it. Exit code 2."""
+    """A setting is missing, malformed or in conflict with another; the message names it. Exit code
+    2.
+    """
 
     code = "INVALID_ARGUMENT"

@@ -9,7 +9,9 @@ import anyio
 
 
 class KeyedLock:
-    """A lock for each key, which lives as long as somebody holds it or waits for it; first come, first served."""
+    """A lock for each key, which lives as long as somebody holds it or waits for it; first come,
+    first served.
+    """
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[anyio.Lock, int]] = {}

@@ -1,8 +1,8 @@
 """Log lines, as text or JSON, one for each event that an operator acts on.
 
-A line names the RPC that it belongs to and how long that has taken so far, without its writer's help: the RPC boundary says
-once which call it is in, and whatever runs for that call inherits it. Further fields come with ``extra=``.
-"""
+A line names the RPC that it belongs to and how long that has taken so far, without its writer's
+help: the RPC boundary says once which call it is in, and whatever runs for that call inherits it.
+Further fields come with ``extra=``."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, log_format: str) -> None:
-    """Write the log of the whole process to standard error: the service's from ``level`` on, warnings of the libraries it uses.
+    """Write the log of the whole process to standard error: the service's from ``level`` on,
+    warnings of the libraries it uses.
 
     Only the command line calls this; an embedding program has its own ideas.
 
@@ -73,15 +74,24 @@ def configure_logging(level: str, log_format: str) -> None:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    found = {name: value for name in _FIELDS if (value := getattr(record, name, None)) not in (None, "")}
+    found = {
+        name: value for name in _FIELDS if (value := getattr(record, name, None)) not in (None, "")
+    }
     call = _call.get()
     if call is None or found.get("rpc", call[0]) != call[0]:
         return found
-    return {"rpc": call[0], **found, "duration_s": found.get("duration_s", round(time.monotonic() - call[1], 6))}
+    return {
+        "rpc": call[0],
+        **found,
+        "duration_s": found.get("duration_s", round(time.monotonic() - call[1], 6)),
+    }
 
 
 def _time(record: logging.LogRecord) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        + f".{int(record.msecs):03d}Z"
+    )
 
 
 def _short(value: object) -> str:
@@ -90,5 +100,7 @@ def _short(value: object) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Whatever a container, an image or a plugin put into a name or a message: it cannot begin a line of its own."""
+    """Whatever a container, an image or a plugin put into a name or a message: it cannot begin a
+    line of its own.
+    """
     return text.replace("\n", "\\n").replace("\r", "\\r").replace("\x1b", "\\x1b")

@@ -1,12 +1,13 @@
 """Every metric of the service, declared once.
 
-A call that answers from memory takes about 100 µs in all, so its figures are plain integers that only the event loop's
-thread changes; nothing here takes a lock. They become Prometheus samples when somebody scrapes: see :meth:`Metrics.render`.
-Each supervisor owns one :class:`Metrics` with a registry of its own, so that two can live in one process.
+A call that answers from memory takes about 100 µs in all, so its figures are plain integers that
+only the event loop's thread changes; nothing here takes a lock. They become Prometheus samples when
+somebody scrapes: see :meth:`Metrics.render`. Each supervisor owns one :class:`Metrics` with a
+registry of its own, so that two can live in one process.
 
-Names: the engine's operations keep the names that dockershim gave them (``docker_operations_…``); everything else is
-``asupervisor_…``, apart from the ``process_…`` figures that every Prometheus client exports.
-"""
+Names: the engine's operations keep the names that dockershim gave them (``docker_operations_…``);
+everything else is ``asupervisor_…``, apart from the ``process_…`` figures that every Prometheus
+client exports."""
 
 from __future__ import annotations
 
@@ -21,11 +22,49 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, ProcessCollector
     from prometheus_client.core import Metric
 
-RPC_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
-"""Upper bounds, in seconds, of the RPC latency buckets: from an answer out of memory to a pull's."""
+RPC_BOUNDS_S = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    120.0,
+)
+"""Upper bounds, in seconds, of the RPC latency buckets: from an answer out of memory to a pull's.
+"""
 
-ENGINE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
-"""Upper bounds, in seconds, of the engine's latency buckets; they contain dockershim's own (5 ms to 10 s)."""
+ENGINE_BOUNDS_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    120.0,
+)
+"""Upper bounds, in seconds, of the engine's latency buckets; they contain dockershim's own (5 ms to
+10 s).
+"""
 
 SCRAPE_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The Content-Type of :meth:`Metrics.render`."""
@@ -62,7 +101,9 @@ class Gauge:
         self.value = value
 
     def follow(self, read: Callable[[], float]) -> None:
-        """Ask ``read`` at each scrape from now on; it must be quick and is called on the event loop."""
+        """Ask ``read`` at each scrape from now on; it must be quick and is called on the event
+        loop.
+        """
         self._read = read
 
     def current(self) -> float:
@@ -74,7 +115,8 @@ class Histogram:
     """Durations counted by bucket.
 
     Args:
-        bounds_s: the buckets' upper bounds in seconds, rising; one more bucket takes what is longer.
+        bounds_s: the buckets' upper bounds in seconds, rising; one more bucket takes what is
+            longer.
     """
 
     __slots__ = ("bounds_s", "counts", "sum_s")
@@ -99,7 +141,9 @@ class Histogram:
 
 
 class RpcFigures:
-    """What one RPC method did since the start: call :meth:`begin` and :meth:`end` once for each call."""
+    """What one RPC method did since the start: call :meth:`begin` and :meth:`end` once for each
+    call.
+    """
 
     __slots__ = ("codes", "in_flight", "latency")
 
@@ -160,7 +204,9 @@ class _Collected:
 
 
 class Metrics:
-    """The figures of one supervisor. Made without I/O; hand it down and let each owner change its own fields."""
+    """The figures of one supervisor. Made without I/O; hand it down and let each owner change its
+    own fields.
+    """
 
     def __init__(self) -> None:
         self._rpc: dict[str, RpcFigures] = {}
@@ -168,7 +214,9 @@ class Metrics:
         self._registry: CollectorRegistry | None = None
         self._process: ProcessCollector | None = None
         self.events_applied: dict[str, Counter] = {}
-        """Engine events that changed the node's state, by the engine's action (``start``, ``die`` …)."""
+        """Engine events that changed the node's state, by the engine's action (``start``, ``die``
+        …).
+        """
         self.resyncs = Counter()
         """Full listings taken from the engine: one at the start, one for each gap in the events."""
         self.event_lag_s = Gauge()
@@ -180,7 +228,8 @@ class Metrics:
         self.log_bytes = Counter()
         """Bytes of container output written to CRI log files."""
         self.log_lag_bytes = Gauge()
-        """Bytes that the engine has written and the log pump has not read yet, over all containers."""
+        """Bytes that the engine has written and the log pump has not read yet, over all containers.
+        """
         self.log_pump_restarts = Counter()
         """How often the log pump's process had to be started again."""
         self.streaming_sessions: dict[str, Gauge] = {}
@@ -199,14 +248,18 @@ class Metrics:
         """Walks over containers' writable layers that came to their end."""
 
     def rpc(self, method: str) -> RpcFigures:
-        """The figures of one method, by its bare name (``ListContainers``); the same object each time, so keep it."""
+        """The figures of one method, by its bare name (``ListContainers``); the same object each
+        time, so keep it.
+        """
         figures = self._rpc.get(method)
         if figures is None:
             figures = self._rpc[method] = RpcFigures()
         return figures
 
     def engine(self, operation: str) -> EngineFigures:
-        """The figures of one engine operation, by dockershim's name for it (``inspect_container``, ``pull_image`` …)."""
+        """The figures of one engine operation, by dockershim's name for it (``inspect_container``,
+        ``pull_image`` …).
+        """
         figures = self._engine.get(operation)
         if figures is None:
             figures = self._engine[operation] = EngineFigures()
@@ -214,7 +267,9 @@ class Metrics:
 
     def engine_operation(self, operation: str, seconds: float, error: Exception | None) -> None:
         """Count one finished engine request: what the engine session tells its observer."""
-        self.engine(operation).end(seconds, failed=error is not None, timed_out=isinstance(error, DeadlineExceeded))
+        self.engine(operation).end(
+            seconds, failed=error is not None, timed_out=isinstance(error, DeadlineExceeded)
+        )
 
     def event_applied(self, action: str, age_s: float = 0.0) -> None:
         """Count one applied engine event.
@@ -232,7 +287,9 @@ class Metrics:
 
     @contextmanager
     def streaming_session(self, kind: str) -> Iterator[None]:
-        """Count one streaming session of ``kind`` (``exec``, ``attach``, ``portforward``) while the block lasts."""
+        """Count one streaming session of ``kind`` (``exec``, ``attach``, ``portforward``) while the
+        block lasts.
+        """
         gauge = self.streaming_sessions.setdefault(kind, Gauge())
         self.streaming_sessions_total.setdefault(kind, Counter()).add()
         gauge.add()
@@ -245,8 +302,8 @@ class Metrics:
     def registry(self) -> CollectorRegistry:
         """This supervisor's Prometheus registry, made when first asked for.
 
-        The client library is imported here, not with this module: it costs a start-up that nobody scrapes nothing.
-        """
+        The client library is imported here, not with this module: it costs a start-up that nobody
+        scrapes nothing."""
         if self._registry is None:
             from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -261,7 +318,8 @@ class Metrics:
         return self.exposition(list(self.collect()))
 
     def exposition(self, families: list[Metric]) -> bytes:
-        """What :meth:`collect` gave, and the process' figures, as text; any thread may do this, which is most of the work.
+        """What :meth:`collect` gave, and the process' figures, as text; any thread may do this,
+        which is most of the work.
 
         Args:
             families: collected on the event loop, whose figures they are.
@@ -283,15 +341,30 @@ class Metrics:
         yield from self._collect_plain()
 
     def _collect_rpc(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
 
-        total = CounterMetricFamily("asupervisor_rpc", "CRI calls answered, by method and gRPC status.", labels=("method", "code"))
-        errors = CounterMetricFamily("asupervisor_rpc_errors", "CRI calls not answered with OK.", labels=("method", "code"))
-        in_flight = GaugeMetricFamily("asupervisor_rpc_in_flight", "CRI calls being served.", labels=("method",))
-        latency = HistogramMetricFamily("asupervisor_rpc_duration_seconds", "Time to answer a CRI call.", labels=("method",))
+        total = CounterMetricFamily(
+            "asupervisor_rpc",
+            "CRI calls answered, by method and gRPC status.",
+            labels=("method", "code"),
+        )
+        errors = CounterMetricFamily(
+            "asupervisor_rpc_errors", "CRI calls not answered with OK.", labels=("method", "code")
+        )
+        in_flight = GaugeMetricFamily(
+            "asupervisor_rpc_in_flight", "CRI calls being served.", labels=("method",)
+        )
+        latency = HistogramMetricFamily(
+            "asupervisor_rpc_duration_seconds", "Time to answer a CRI call.", labels=("method",)
+        )
         for method, figures in sorted(self._rpc.items()):
             if not (figures.in_flight or figures.latency.sum_s):
-                continue  # a node asks for a third of the methods; the others would be most of a scrape
+                # A node asks for a third of the methods; the others would be most of a scrape.
+                continue
             in_flight.add_metric((method,), figures.in_flight)
             latency.add_metric((method,), figures.latency.buckets(), figures.latency.sum_s)
             for code, count in sorted(figures.codes.items()):
@@ -304,10 +377,18 @@ class Metrics:
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
         label = ("operation_type",)
-        total = CounterMetricFamily("docker_operations", "Docker operations by operation type.", labels=label)
-        latency = HistogramMetricFamily("docker_operations_duration_seconds", "Latency of Docker operations.", labels=label)
-        errors = CounterMetricFamily("docker_operations_errors", "Docker operations that failed.", labels=label)
-        timeouts = CounterMetricFamily("docker_operations_timeout", "Docker operations whose deadline passed.", labels=label)
+        total = CounterMetricFamily(
+            "docker_operations", "Docker operations by operation type.", labels=label
+        )
+        latency = HistogramMetricFamily(
+            "docker_operations_duration_seconds", "Latency of Docker operations.", labels=label
+        )
+        errors = CounterMetricFamily(
+            "docker_operations_errors", "Docker operations that failed.", labels=label
+        )
+        timeouts = CounterMetricFamily(
+            "docker_operations_timeout", "Docker operations whose deadline passed.", labels=label
+        )
         for operation, figures in sorted(self._engine.items()):
             total.add_metric((operation,), figures.total)
             latency.add_metric((operation,), figures.latency.buckets(), figures.latency.sum_s)
@@ -318,13 +399,21 @@ class Metrics:
     def _collect_labelled(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        events = CounterMetricFamily("asupervisor_engine_events_applied", "Engine events applied to the node state.", labels=("action",))
+        events = CounterMetricFamily(
+            "asupervisor_engine_events_applied",
+            "Engine events applied to the node state.",
+            labels=("action",),
+        )
         for action, counter in sorted(self.events_applied.items()):
             events.add_metric((action,), counter.value)
-        opened = GaugeMetricFamily("asupervisor_streaming_sessions", "Streaming sessions open now.", labels=("kind",))
+        opened = GaugeMetricFamily(
+            "asupervisor_streaming_sessions", "Streaming sessions open now.", labels=("kind",)
+        )
         for kind, gauge in sorted(self.streaming_sessions.items()):
             opened.add_metric((kind,), gauge.current())
-        sessions = CounterMetricFamily("asupervisor_streaming_sessions_opened", "Streaming sessions opened.", labels=("kind",))
+        sessions = CounterMetricFamily(
+            "asupervisor_streaming_sessions_opened", "Streaming sessions opened.", labels=("kind",)
+        )
         for kind, counter in sorted(self.streaming_sessions_total.items()):
             sessions.add_metric((kind,), counter.value)
         yield from (events, opened, sessions)
@@ -339,18 +428,46 @@ class Metrics:
                 "GetContainerEvents streams ended for falling behind.",
                 self.event_subscribers_dropped,
             ),
-            ("asupervisor_log_bytes", "Bytes of container output written to CRI log files.", self.log_bytes),
-            ("asupervisor_log_pump_restarts", "Restarts of the log pump's process.", self.log_pump_restarts),
-            ("asupervisor_writable_layer_walks", "Walks over writable layers that ended.", self.writable_layer_walks),
+            (
+                "asupervisor_log_bytes",
+                "Bytes of container output written to CRI log files.",
+                self.log_bytes,
+            ),
+            (
+                "asupervisor_log_pump_restarts",
+                "Restarts of the log pump's process.",
+                self.log_pump_restarts,
+            ),
+            (
+                "asupervisor_writable_layer_walks",
+                "Walks over writable layers that ended.",
+                self.writable_layer_walks,
+            ),
         ):
             yield CounterMetricFamily(name, text, value=counter.value)
         for name, text, gauge in (
-            ("asupervisor_engine_event_lag_seconds", "Age of the last engine event when it was applied.", self.event_lag_s),
-            ("asupervisor_event_subscribers", "Open GetContainerEvents streams.", self.event_subscribers),
-            ("asupervisor_log_lag_bytes", "Container output that the log pump has not read yet.", self.log_lag_bytes),
+            (
+                "asupervisor_engine_event_lag_seconds",
+                "Age of the last engine event when it was applied.",
+                self.event_lag_s,
+            ),
+            (
+                "asupervisor_event_subscribers",
+                "Open GetContainerEvents streams.",
+                self.event_subscribers,
+            ),
+            (
+                "asupervisor_log_lag_bytes",
+                "Container output that the log pump has not read yet.",
+                self.log_lag_bytes,
+            ),
             ("asupervisor_containers", "Containers in the node state.", self.containers),
             ("asupervisor_sandboxes", "Sandboxes in the node state.", self.sandboxes),
             ("asupervisor_tasks", "Tasks of the event loop.", self.tasks),
-            ("asupervisor_event_loop_lag_seconds", "How late the event loop last woke from a short sleep.", self.loop_lag_s),
+            (
+                "asupervisor_event_loop_lag_seconds",
+                "How late the event loop last woke from a short sleep.",
+                self.loop_lag_s,
+            ),
         ):
             yield GaugeMetricFamily(name, text, value=gauge.current())

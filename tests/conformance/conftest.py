@@ -1,4 +1,6 @@
-"""The node under test: the one that ``--cri-endpoint`` names, else an engine and a service of the suite's own."""
+"""The node under test: the one that ``--cri-endpoint`` names, else an engine and a service of the
+suite's own.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a test that is a coroutine, each in a task of its own."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
-    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    arguments = {
+        name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters
+    }
     running = cast(BlockingPortal, pyfuncitem.funcargs["portal"])
 
     async def bounded() -> BaseException | None:
@@ -88,7 +92,9 @@ def names(registry: Registry) -> Images:
 
 @pytest.fixture(scope="package")
 def cri_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Of the runtime under test; gone with the last test of this package, since two services on one engine both write its logs."""
+    """Of the runtime under test; gone with the last test of this package, since two services on one
+    engine both write its logs.
+    """
     given = request.config.getoption("--cri-endpoint")
     if given:
         yield given
@@ -101,23 +107,33 @@ def cri_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def _connected(endpoint: str, registry: Registry, names: Images, logs: str) -> AsyncIterator[Node]:
+async def _connected(
+    endpoint: str, registry: Registry, names: Images, logs: str
+) -> AsyncIterator[Node]:
     async with (
         RemoteRuntimeService.connect(endpoint) as runtime,
         RemoteImageService.connect(endpoint, sharing=runtime) as images,
     ):
-        node = Node(runtime, images, registry, names, await runtime.version(), await runtime.status(), logs)
+        node = Node(
+            runtime, images, registry, names, await runtime.version(), await runtime.status(), logs
+        )
         await node.have(names.busybox)
         yield node
 
 
 @pytest.fixture(scope="package")
 def node(
-    portal: BlockingPortal, cri_endpoint: str, registry: Registry, names: Images, tmp_path_factory: pytest.TempPathFactory
+    portal: BlockingPortal,
+    cri_endpoint: str,
+    registry: Registry,
+    names: Images,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Node]:
     """The node under test."""
     logs = str(tmp_path_factory.mktemp("logs"))
-    with portal.wrap_async_context_manager(_connected(cri_endpoint, registry, names, logs)) as running:
+    with portal.wrap_async_context_manager(
+        _connected(cri_endpoint, registry, names, logs)
+    ) as running:
         yield running
 
 

@@ -1,4 +1,6 @@
-"""A node under test: its two clients, the images that it can pull, and pods that are removed again."""
+"""A node under test: its two clients, the images that it can pull, and pods that are removed
+again.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class Images:
     """References of the images that the suite pushed.
 
     Args:
-        busybox: runs as root; knows the users ``app`` (1000:1000, in group 50000) and ``www-data`` (1002:1003).
+        busybox: runs as root; knows the users ``app`` (1000:1000, in group 50000) and ``www-data``
+            (1002:1003).
         by_uid, by_name, by_uid_gid: the same with ``User`` 1002, ``www-data``, ``1003:1004``.
         tagged: one image under three tags.
         labelled: it has the labels ``of-the-image`` and ``shared``.
@@ -73,13 +76,18 @@ class Node:
 
     @property
     def is_docker(self) -> bool:
-        """Whether Docker Engine is behind the server; what only it refuses, or answers in its own way, is asked of it alone."""
+        """Whether Docker Engine is behind the server; what only it refuses, or answers in its own
+        way, is asked of it alone.
+        """
         return self.version.runtime_name == "docker"
 
     @property
     def features(self) -> cri.RuntimeHandlerFeatures:
         """Of the default runtime handler."""
-        return next((h.features for h in self.status.runtime_handlers if not h.name), cri.RuntimeHandlerFeatures())
+        return next(
+            (h.features for h in self.status.runtime_handlers if not h.name),
+            cri.RuntimeHandlerFeatures(),
+        )
 
     def only_docker(self, why: str) -> None:
         """Skip elsewhere."""
@@ -87,11 +95,13 @@ class Node:
             pytest.skip(why)
 
     @contextmanager
-    def refused(self, kind: type[ServiceError] | tuple[type[ServiceError], ...], *words: str) -> Iterator[None]:
+    def refused(
+        self, kind: type[ServiceError] | tuple[type[ServiceError], ...], *words: str
+    ) -> Iterator[None]:
         """The body must fail with that error, and its message must name what is meant.
 
-        Other runtimes must refuse too, but most of them answer UNKNOWN whatever the cause, in words of their own.
-        """
+        Other runtimes must refuse too, but most of them answer UNKNOWN whatever the cause, in words
+        of their own."""
         with pytest.raises(ServiceError) as caught:
             yield
         if self.is_docker:
@@ -117,7 +127,9 @@ class Node:
         return cri.PodSandboxConfig(metadata=metadata, **fields)
 
     @asynccontextmanager
-    async def pod(self, config: cri.PodSandboxConfig | None = None, handler: str = "", **fields: Any) -> AsyncIterator[Pod]:
+    async def pod(
+        self, config: cri.PodSandboxConfig | None = None, handler: str = "", **fields: Any
+    ) -> AsyncIterator[Pod]:
         """A sandbox, stopped and removed afterwards."""
         config = config or self.pod_config(**fields)
         sandbox_id = await self.runtime.run_pod_sandbox(config, handler)
@@ -128,7 +140,9 @@ class Node:
                 await self.runtime.stop_pod_sandbox(sandbox_id)
                 await self.runtime.remove_pod_sandbox(sandbox_id)
 
-    def security_pod(self, context: cri.LinuxSandboxSecurityContext, **fields: Any) -> cri.PodSandboxConfig:
+    def security_pod(
+        self, context: cri.LinuxSandboxSecurityContext, **fields: Any
+    ) -> cri.PodSandboxConfig:
         """A sandbox config with a security context."""
         return self.pod_config(linux=cri.LinuxPodSandboxConfig(security_context=context), **fields)
 
@@ -151,7 +165,9 @@ class Pod:
         resources: cri.LinuxContainerResources | None = None,
         **fields: Any,
     ) -> cri.ContainerConfig:
-        """A container config; as kubelet has it, with a pid namespace of its own unless told otherwise."""
+        """A container config; as kubelet has it, with a pid namespace of its own unless told
+        otherwise.
+        """
         security = security or cri.LinuxContainerSecurityContext()
         if not security.HasField("namespace_options"):
             security.namespace_options.pid = cri.CONTAINER
@@ -176,7 +192,9 @@ class Pod:
         return container_id
 
     @asynccontextmanager
-    async def container(self, command: tuple[str, ...] = SLEEP, **fields: Any) -> AsyncIterator[str]:
+    async def container(
+        self, command: tuple[str, ...] = SLEEP, **fields: Any
+    ) -> AsyncIterator[str]:
         """A running container, removed afterwards."""
         container_id = await self.run(command, **fields)
         try:

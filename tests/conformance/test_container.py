@@ -1,4 +1,6 @@
-"""CreateContainer, StartContainer, ContainerStatus, ListContainers, StopContainer, RemoveContainer and what a container config says."""
+"""CreateContainer, StartContainer, ContainerStatus, ListContainers, StopContainer, RemoveContainer
+and what a container config says.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,21 @@ from typing import Any
 
 import anyio
 
-from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, Unimplemented
+from asupervisor.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unimplemented,
+)
 from asupervisor.proto import cri
 from tests.conformance.node import SLEEP, Node, Pod, unique
 
 
 async def test_a_container_is_created_runs_ends_and_is_removed(node: Node, pod: Pod) -> None:
-    container_id = await pod.create(("sh", "-c", "exit 0"), labels={"l": "1"}, annotations={"a.b/c": "ä"}, name="life")
+    container_id = await pod.create(
+        ("sh", "-c", "exit 0"), labels={"l": "1"}, annotations={"a.b/c": "ä"}, name="life"
+    )
     created = await pod.status(container_id)
     assert created.state == cri.CONTAINER_CREATED
     assert created.metadata.name == "life"
@@ -59,12 +69,16 @@ async def test_a_container_that_fails_says_error_and_its_exit_code(pod: Pod) -> 
 async def test_a_container_that_is_killed_for_memory_says_so(pod: Pod) -> None:
     # Grows until the limit ends it; busybox' dd takes its buffer in one piece.
     command = ("sh", "-c", "exec dd if=/dev/zero of=/dev/null bs=200M count=50")
-    resources = cri.LinuxContainerResources(memory_limit_in_bytes=32 << 20, memory_swap_limit_in_bytes=32 << 20)
+    resources = cri.LinuxContainerResources(
+        memory_limit_in_bytes=32 << 20, memory_swap_limit_in_bytes=32 << 20
+    )
     status = await pod.ended(await pod.run(command, resources=resources))
     assert (status.reason, status.exit_code) == ("OOMKilled", 137)
 
 
-async def test_a_container_whose_command_is_not_there_cannot_be_started_and_says_why(node: Node, pod: Pod) -> None:
+async def test_a_container_whose_command_is_not_there_cannot_be_started_and_says_why(
+    node: Node, pod: Pod
+) -> None:
     container_id = await pod.create(("/no/such/command",))
     with node.refused(FailedPrecondition, "/no/such/command"):
         await node.runtime.start_container(container_id)
@@ -107,7 +121,9 @@ async def test_containers_are_listed_by_id_state_sandbox_and_labels(node: Node, 
         async def found(**wanted: object) -> set[str]:
             selected = cri.ContainerFilter(label_selector={"which": label}, **wanted)  # type: ignore[arg-type]
             plain = {item.id for item in await node.runtime.list_containers(selected)}
-            assert plain == {item.id for item in await node.runtime.list_containers(selected, stream=True)}
+            assert plain == {
+                item.id for item in await node.runtime.list_containers(selected, stream=True)
+            }
             return plain
 
         assert await found() == {created, running}
@@ -129,7 +145,9 @@ async def test_a_container_is_found_by_an_unambiguous_prefix(node: Node, pod: Po
     async with pod.container() as container_id:
         prefix = container_id[:13]
         assert (await pod.status(prefix)).id == container_id
-        assert [item.id for item in await node.runtime.list_containers(cri.ContainerFilter(id=prefix))] == [container_id]
+        assert [
+            item.id for item in await node.runtime.list_containers(cri.ContainerFilter(id=prefix))
+        ] == [container_id]
         assert (await node.runtime.exec_sync(prefix, ("true",))).exit_code == 0
         await node.runtime.stop_container(prefix, 0)
         await node.runtime.remove_container(prefix)
@@ -138,7 +156,9 @@ async def test_a_container_is_found_by_an_unambiguous_prefix(node: Node, pod: Po
 
 
 async def test_verbose_status_is_json_with_the_pid(node: Node, pod: Pod) -> None:
-    async with pod.container(envs=[cri.KeyValue(key="SECRET", value=b"do not tell")]) as container_id:
+    async with pod.container(
+        envs=[cri.KeyValue(key="SECRET", value=b"do not tell")]
+    ) as container_id:
         answer = await node.runtime.container_status(container_id, verbose=True)
         info = json.loads(answer.info["info"])
         assert os.path.exists(f"/proc/{info['pid']}")
@@ -149,10 +169,15 @@ async def test_verbose_status_is_json_with_the_pid(node: Node, pod: Pod) -> None
 
 async def test_a_container_runs_the_command_with_its_arguments(pod: Pod) -> None:
     async with pod.container(("sleep",), args=["77777"]) as container_id:
-        assert await pod.sh(container_id, "tr '\\0' ' ' < /proc/1/cmdline | grep -c . ; ps -o args | grep 'sleep 77777'")
+        assert await pod.sh(
+            container_id,
+            "tr '\\0' ' ' < /proc/1/cmdline | grep -c . ; ps -o args | grep 'sleep 77777'",
+        )
 
 
-async def test_arguments_alone_replace_the_images_and_neither_takes_the_images_own(node: Node, pod: Pod) -> None:
+async def test_arguments_alone_replace_the_images_and_neither_takes_the_images_own(
+    node: Node, pod: Pod
+) -> None:
     async with pod.container((), args=["sleep", "88888"]) as container_id:
         assert "sleep 88888" in await pod.sh(container_id, "ps -o args")
     # The image's own command is a shell, which waits on its standard input.
@@ -174,7 +199,9 @@ async def test_environment_is_given_byte_by_byte(pod: Pod) -> None:
         cri.KeyValue(key="PATH", value=b"/bin:/elsewhere"),
     ]
     async with pod.container(envs=envs) as container_id:
-        answer = await pod.node.runtime.exec_sync(container_id, ("sh", "-c", "tr '\\0' '|' < /proc/1/environ"))
+        answer = await pod.node.runtime.exec_sync(
+            container_id, ("sh", "-c", "tr '\\0' '|' < /proc/1/environ")
+        )
         for entry in envs:
             assert entry.key.encode() + b"=" + entry.value + b"|" in answer.stdout
 
@@ -193,7 +220,9 @@ async def test_stdin_stays_open_and_without_it_is_empty(pod: Pod) -> None:
 
 
 async def test_tty_gives_a_terminal_and_without_it_there_is_none(pod: Pod) -> None:
-    async with pod.container(("sh", "-c", "test -t 1 && exec sleep 100000"), tty=True) as container_id:
+    async with pod.container(
+        ("sh", "-c", "test -t 1 && exec sleep 100000"), tty=True
+    ) as container_id:
         assert (await pod.status(container_id)).state == cri.CONTAINER_RUNNING
     assert (await pod.ended(await pod.run(("sh", "-c", "test -t 1")))).exit_code == 1
 
@@ -237,7 +266,11 @@ async def test_the_image_of_a_container_is_the_same_in_every_call(node: Node, po
 async def test_stop_signal_is_the_configs_else_the_images(node: Node, pod: Pod) -> None:
     await node.have(node.names.signal)
     script = "trap 'exit 3' USR1; trap 'exit 4' TERM; while :; do sleep 0.05; done"
-    for fields, expected in (({"image": node.names.signal}, 3), ({"stop_signal": cri.SIGNAL_SIGUSR1}, 3), ({}, 4)):
+    for fields, expected in (
+        ({"image": node.names.signal}, 3),
+        ({"stop_signal": cri.SIGNAL_SIGUSR1}, 3),
+        ({}, 4),
+    ):
         if "stop_signal" in fields and not node.is_docker:
             continue
         container_id = await pod.run(("sh", "-c", f"{script}"), **fields)
@@ -247,7 +280,9 @@ async def test_stop_signal_is_the_configs_else_the_images(node: Node, pod: Pod) 
     if node.is_docker:
         with_signal = await pod.create(stop_signal=cri.SIGNAL_SIGRTMINPLUS3)
         assert (await pod.status(with_signal)).stop_signal == cri.SIGNAL_SIGRTMINPLUS3
-        assert (await pod.status(await pod.create(image=node.names.signal))).stop_signal == cri.SIGNAL_SIGUSR1
+        assert (
+            await pod.status(await pod.create(image=node.names.signal))
+        ).stop_signal == cri.SIGNAL_SIGUSR1
         assert (await pod.status(await pod.create())).stop_signal == cri.SIGNAL_SIGTERM
 
 
@@ -259,7 +294,9 @@ async def _trapped(pod: Pod, container_id: str) -> None:
 
 
 async def test_stop_lets_a_container_end_within_the_grace(node: Node, pod: Pod) -> None:
-    container_id = await pod.run(("sh", "-c", "trap 'sleep 0.3; exit 5' TERM; while :; do sleep 0.05; done"))
+    container_id = await pod.run(
+        ("sh", "-c", "trap 'sleep 0.3; exit 5' TERM; while :; do sleep 0.05; done")
+    )
     await _trapped(pod, container_id)
     await node.runtime.stop_container(container_id, 30)
     status = await pod.status(container_id)
@@ -282,7 +319,9 @@ async def test_stop_with_no_grace_kills_at_once(node: Node, pod: Pod) -> None:
 
 
 async def test_a_caller_that_gives_up_does_not_cut_the_grace_short(node: Node, pod: Pod) -> None:
-    container_id = await pod.run(("sh", "-c", "trap 'sleep 1.5; exit 6' TERM; while :; do sleep 0.05; done"))
+    container_id = await pod.run(
+        ("sh", "-c", "trap 'sleep 1.5; exit 6' TERM; while :; do sleep 0.05; done")
+    )
     await _trapped(pod, container_id)
     with anyio.move_on_after(0.4):
         await node.runtime.stop_container(container_id, 30)
@@ -291,7 +330,9 @@ async def test_a_caller_that_gives_up_does_not_cut_the_grace_short(node: Node, p
     assert (await pod.ended(container_id)).exit_code == 6
 
 
-async def test_stop_and_remove_can_be_repeated_and_succeed_for_what_never_was(node: Node, pod: Pod) -> None:
+async def test_stop_and_remove_can_be_repeated_and_succeed_for_what_never_was(
+    node: Node, pod: Pod
+) -> None:
     container_id = await pod.run()
     for _ in range(2):
         await node.runtime.stop_container(container_id, 0)
@@ -301,7 +342,9 @@ async def test_stop_and_remove_can_be_repeated_and_succeed_for_what_never_was(no
     await node.runtime.remove_container("f" * 64)
 
 
-async def test_a_created_container_can_be_stopped_and_a_running_one_removed(node: Node, pod: Pod) -> None:
+async def test_a_created_container_can_be_stopped_and_a_running_one_removed(
+    node: Node, pod: Pod
+) -> None:
     created = await pod.create()
     await node.runtime.stop_container(created, 0)
     await node.runtime.remove_container(created)
@@ -344,7 +387,9 @@ async def test_calls_about_what_is_not_there_say_not_found(node: Node, pod: Pod)
         lambda: node.runtime.port_forward(nobody),
         lambda: node.runtime.container_stats(nobody),
         lambda: node.runtime.pod_sandbox_stats(nobody),
-        lambda: node.runtime.update_container_resources(nobody, cri.LinuxContainerResources(cpu_shares=2)),
+        lambda: node.runtime.update_container_resources(
+            nobody, cri.LinuxContainerResources(cpu_shares=2)
+        ),
         lambda: node.runtime.reopen_container_log(nobody),
         lambda: node.runtime.create_container(nobody, config, pod.config),
         lambda: node.runtime.checkpoint_container(nobody, "/tmp/x.tar"),
@@ -392,13 +437,36 @@ async def test_what_is_not_of_this_platform_or_cannot_be_is_refused(node: Node, 
         ({"envs": [cri.KeyValue(key="A", value=b"cut\0off")]}, "zero byte"),
         ({"stop_signal": 99}, "stop_signal 99"),
         ({"mounts": [cri.Mount(container_path="/a", host_path="relative")]}, "relative"),
-        ({"mounts": [cri.Mount(container_path="/a", host_path="/tmp", propagation=_UNKNOWN)]}, "propagation 9"),
+        (
+            {"mounts": [cri.Mount(container_path="/a", host_path="/tmp", propagation=_UNKNOWN)]},
+            "propagation 9",
+        ),
         ({"devices": [cri.Device(host_path="dev/null")]}, "dev/null"),
         ({"devices": [cri.Device(host_path="/etc/passwd")]}, "/etc/passwd"),
-        ({"security": cri.LinuxContainerSecurityContext(seccomp=cri.SecurityProfile(profile_type=_UNKNOWN))}, "profile_type 9"),
-        ({"security": cri.LinuxContainerSecurityContext(supplemental_groups_policy=_UNKNOWN)}, "supplemental_groups_policy 9"),
-        ({"security": cri.LinuxContainerSecurityContext(run_as_user=cri.Int64Value(value=2**31))}, "run_as_user 2147483648"),
-        ({"security": cri.LinuxContainerSecurityContext(supplemental_groups=[2**31])}, "supplemental_groups 2147483648"),
+        (
+            {
+                "security": cri.LinuxContainerSecurityContext(
+                    seccomp=cri.SecurityProfile(profile_type=_UNKNOWN)
+                )
+            },
+            "profile_type 9",
+        ),
+        (
+            {"security": cri.LinuxContainerSecurityContext(supplemental_groups_policy=_UNKNOWN)},
+            "supplemental_groups_policy 9",
+        ),
+        (
+            {
+                "security": cri.LinuxContainerSecurityContext(
+                    run_as_user=cri.Int64Value(value=2**31)
+                )
+            },
+            "run_as_user 2147483648",
+        ),
+        (
+            {"security": cri.LinuxContainerSecurityContext(supplemental_groups=[2**31])},
+            "supplemental_groups 2147483648",
+        ),
         ({"security": _namespaces(network=cri.CONTAINER)}, "network namespace mode CONTAINER"),
         ({"security": _namespaces(ipc=cri.TARGET)}, "ipc namespace mode TARGET"),
         ({"security": _namespaces(pid=_UNKNOWN)}, "pid 9"),

@@ -10,10 +10,25 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, ServiceError, Unauthenticated, Unavailable
+from asupervisor.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+)
 from asupervisor.proto import cri
 from tests.conformance.node import Node, Pod, unique
-from tests.harness.registry import IDENTITY_TOKEN, PASSWORD, USERNAME, BuiltImage, StallingRegistry, free_port
+from tests.harness.registry import (
+    IDENTITY_TOKEN,
+    PASSWORD,
+    USERNAME,
+    BuiltImage,
+    StallingRegistry,
+    free_port,
+)
 
 
 def _fresh(node: Node, *tags: str, **config: object) -> tuple[str, BuiltImage]:
@@ -37,7 +52,9 @@ async def test_one_identifier_in_every_call(node: Node) -> None:
     assert list(status.repo_digests) == [f"{reference.rpartition(':')[0]}@{image.digest}"]
     listed = [entry for entry in await node.images.list_images() if entry.id == image_id]
     assert listed == [status]
-    assert [entry.id for entry in await node.images.list_images(stream=True) if entry.id == image_id] == [image_id]
+    assert [
+        entry.id for entry in await node.images.list_images(stream=True) if entry.id == image_id
+    ] == [image_id]
     assert await node.images.pull_image(reference) == image_id
     await node.images.remove_image(image_id)
 
@@ -62,17 +79,26 @@ async def test_an_image_is_found_by_every_name_that_it_has(node: Node) -> None:
 
 
 async def test_an_image_that_is_not_there_is_an_empty_answer(node: Node) -> None:
-    for name in ("localhost/no/such:image", "sha256:" + "a" * 64, f"localhost/no/such@sha256:{'b' * 64}"):
+    for name in (
+        "localhost/no/such:image",
+        "sha256:" + "a" * 64,
+        f"localhost/no/such@sha256:{'b' * 64}",
+    ):
         assert await _absent(node, name)
         await node.images.remove_image(name)
         if node.is_docker:
-            assert await node.images.list_images(cri.ImageFilter(image=cri.ImageSpec(image=name))) == []
+            assert (
+                await node.images.list_images(cri.ImageFilter(image=cri.ImageSpec(image=name)))
+                == []
+            )
 
 
 async def test_list_is_filtered_by_reference(node: Node) -> None:
     node.only_docker("containerd passes over the filter")
     wanted = cri.ImageFilter(image=cri.ImageSpec(image=node.names.busybox))
-    assert [node.names.busybox in entry.repo_tags for entry in await node.images.list_images(wanted)] == [True]
+    assert [
+        node.names.busybox in entry.repo_tags for entry in await node.images.list_images(wanted)
+    ] == [True]
     assert len(await node.images.list_images(wanted, stream=True)) == 1
 
 
@@ -108,11 +134,18 @@ async def test_several_tags_are_one_image_and_go_together(node: Node) -> None:
 
 
 @pytest.mark.parametrize("form", ["tag", "digest", "id", "short id"])
-async def test_an_image_is_removed_by_any_reference_and_removing_repeats(node: Node, form: str) -> None:
+async def test_an_image_is_removed_by_any_reference_and_removing_repeats(
+    node: Node, form: str
+) -> None:
     reference, image = _fresh(node)
     image_id = await node.images.pull_image(reference)
     digest = f"{reference.rpartition(':')[0]}@{image.digest}"
-    name = {"tag": reference, "digest": digest, "id": image_id, "short id": image_id.removeprefix("sha256:")[:13]}[form]
+    name = {
+        "tag": reference,
+        "digest": digest,
+        "id": image_id,
+        "short id": image_id.removeprefix("sha256:")[:13],
+    }[form]
     if not node.is_docker:
         name = image_id
     for _ in range(2):
@@ -138,7 +171,10 @@ async def test_an_image_in_use_keeps_all_of_its_names(node: Node, pod: Pod) -> N
     container_id = await pod.create(image=reference)
     with node.refused(FailedPrecondition, container_id[:12]):
         await node.images.remove_image(reference)
-    assert sorted((await node.images.image_status(reference)).image.repo_tags) == [reference, second]
+    assert sorted((await node.images.image_status(reference)).image.repo_tags) == [
+        reference,
+        second,
+    ]
     await node.runtime.remove_container(container_id)
     await node.images.remove_image(reference)
     assert await _absent(node, image.id)
@@ -166,8 +202,14 @@ async def test_an_image_from_two_registries_has_one_identifier(node: Node) -> No
     reference, image = _fresh(node)
     other = reference.replace(node.registry.open, node.registry.guarded)
     login = cri.AuthConfig(username=USERNAME, password=PASSWORD)
-    assert await node.images.pull_image(reference) == await node.images.pull_image(other, login) == image.id
-    assert sorted((await node.images.image_status(image.id)).image.repo_tags) == sorted([reference, other])
+    assert (
+        await node.images.pull_image(reference)
+        == await node.images.pull_image(other, login)
+        == image.id
+    )
+    assert sorted((await node.images.image_status(image.id)).image.repo_tags) == sorted(
+        [reference, other]
+    )
     await node.images.remove_image(image.id)
     assert await _absent(node, reference) and await _absent(node, other)
 
@@ -183,14 +225,25 @@ async def test_a_password_opens_a_registry_in_each_form(node: Node, form: str) -
     login = {
         "username": cri.AuthConfig(username=USERNAME, password=PASSWORD),
         "auth": cri.AuthConfig(auth=_basic()),
-        "auth with server address": cri.AuthConfig(auth=_basic(), server_address=f"http://{node.registry.guarded}"),
+        "auth with server address": cri.AuthConfig(
+            auth=_basic(), server_address=f"http://{node.registry.guarded}"
+        ),
     }[form]
     assert await node.images.pull_image(guarded, login) == image.id
     await node.images.remove_image(image.id)
 
 
-@pytest.mark.parametrize("login", [None, cri.AuthConfig(username=USERNAME, password="wrong"), cri.AuthConfig(username="x", password="y")])
-async def test_without_the_password_a_pull_is_unauthenticated(node: Node, login: cri.AuthConfig | None) -> None:
+@pytest.mark.parametrize(
+    "login",
+    [
+        None,
+        cri.AuthConfig(username=USERNAME, password="wrong"),
+        cri.AuthConfig(username="x", password="y"),
+    ],
+)
+async def test_without_the_password_a_pull_is_unauthenticated(
+    node: Node, login: cri.AuthConfig | None
+) -> None:
     reference, image = _fresh(node)
     guarded = reference.replace(node.registry.open, node.registry.guarded)
     with node.refused((Unauthenticated, PermissionDenied), guarded.partition(":")[0]):
@@ -202,14 +255,20 @@ async def test_identity_token_and_registry_token(node: Node) -> None:
     reference, image = _fresh(node)
     guarded = reference.replace(node.registry.open, node.registry.tokens)
     node.registry.token_requests.clear()
-    assert await node.images.pull_image(guarded, cri.AuthConfig(identity_token=IDENTITY_TOKEN)) == image.id
+    assert (
+        await node.images.pull_image(guarded, cri.AuthConfig(identity_token=IDENTITY_TOKEN))
+        == image.id
+    )
     if node.is_docker:
         asked = [fields for method, fields in node.registry.token_requests if method == "POST"]
         assert asked and asked[0]["refresh_token"] == IDENTITY_TOKEN
     await node.images.remove_image(image.id)
     if node.is_docker:
         node.registry.token_requests.clear()
-        assert await node.images.pull_image(guarded, cri.AuthConfig(registry_token="a-bearer-token")) == image.id
+        assert (
+            await node.images.pull_image(guarded, cri.AuthConfig(registry_token="a-bearer-token"))
+            == image.id
+        )
         assert node.registry.token_requests == []
         await node.images.remove_image(image.id)
         with node.refused(Unauthenticated, guarded.partition(":")[0]):
@@ -226,7 +285,11 @@ async def test_auth_that_is_no_base64_is_refused(node: Node) -> None:
 async def test_what_a_registry_does_not_have_is_not_found(node: Node) -> None:
     reference, _ = _fresh(node)
     repository = reference.rpartition(":")[0]
-    for name in (f"{repository}:no-such-tag", f"{node.registry.open}/no/such/repository:1", f"{repository}@sha256:{'c' * 64}"):
+    for name in (
+        f"{repository}:no-such-tag",
+        f"{node.registry.open}/no/such/repository:1",
+        f"{repository}@sha256:{'c' * 64}",
+    ):
         with node.refused(NotFound, name):
             await node.images.pull_image(name)
 
@@ -237,7 +300,9 @@ async def test_a_registry_that_does_not_answer_is_unavailable(node: Node) -> Non
         await node.images.pull_image(name)
 
 
-@pytest.mark.parametrize("name", ["", "UPPER/Case:1", "a b", "name:tag:tag", "busybox@sha256:short"])
+@pytest.mark.parametrize(
+    "name", ["", "UPPER/Case:1", "a b", "name:tag:tag", "busybox@sha256:short"]
+)
 async def test_what_is_no_reference_is_refused(node: Node, name: str) -> None:
     with node.refused(InvalidArgument, name):
         await node.images.pull_image(name)
@@ -253,13 +318,17 @@ def slow(node: Node) -> Iterator[StallingRegistry]:
     server.stop()
 
 
-async def test_pulls_of_one_reference_at_once_are_joined(node: Node, slow: StallingRegistry) -> None:
+async def test_pulls_of_one_reference_at_once_are_joined(
+    node: Node, slow: StallingRegistry
+) -> None:
     ids: list[str] = []
 
     async def pull() -> None:
         ids.append(await node.images.pull_image(slow.name))
 
-    node.only_docker("containerd asks by TLS first, and goes on without only from the answer of a server in Go")
+    node.only_docker(
+        "containerd asks by TLS first, and goes on without only from the answer of a server in Go"
+    )
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(pull)
@@ -271,7 +340,9 @@ async def test_pulls_of_one_reference_at_once_are_joined(node: Node, slow: Stall
     await node.images.remove_image(slow.image.id)
 
 
-async def test_a_pull_that_its_caller_gives_up_stops_unless_another_waits(node: Node, slow: StallingRegistry) -> None:
+async def test_a_pull_that_its_caller_gives_up_stops_unless_another_waits(
+    node: Node, slow: StallingRegistry
+) -> None:
     node.only_docker("containerd goes on for a while")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_ignoring, node, slow.name)
@@ -292,7 +363,9 @@ async def _ignoring(node: Node, name: str) -> None:
 
 
 async def test_the_pause_image_is_pinned(node: Node, pod: Pod) -> None:
-    node.only_docker("other runtimes need no image for a sandbox, or are told which in their settings")
+    node.only_docker(
+        "other runtimes need no image for a sandbox, or are told which in their settings"
+    )
     assert [entry for entry in await node.images.list_images() if entry.pinned]
     assert not (await node.images.image_status(node.names.busybox)).image.pinned
 

@@ -46,7 +46,9 @@ async def test_pid_node_is_the_hosts_and_told_so(node: Node) -> None:
     ):
         assert (await pod.sh(container_id, f"tr '\\0' ' ' < /proc/{os.getpid()}/cmdline")).split()
         assert (await pod.sh(container_id, "readlink /proc/self/ns/pid")).strip() == _here("pid")
-        assert (await node.runtime.pod_sandbox_status(pod.id)).status.linux.namespaces.options.pid == cri.NODE
+        assert (
+            await node.runtime.pod_sandbox_status(pod.id)
+        ).status.linux.namespaces.options.pid == cri.NODE
 
 
 async def test_pid_target_joins_the_target_container(pod: Pod) -> None:
@@ -57,7 +59,9 @@ async def test_pid_target_joins_the_target_container(pod: Pod) -> None:
         assert "sleep 3131" in await pod.sh(container_id, "tr '\\0' ' ' < /proc/1/cmdline")
 
 
-async def test_pid_target_must_name_a_running_container_of_the_same_pod(node: Node, pod: Pod) -> None:
+async def test_pid_target_must_name_a_running_container_of_the_same_pod(
+    node: Node, pod: Pod
+) -> None:
     with node.refused((InvalidArgument, NotFound), "f" * 64):
         await pod.create(security=_container(pid=cri.TARGET, target_id="f" * 64))
     with node.refused(InvalidArgument, "target_id"):
@@ -92,13 +96,21 @@ async def test_ipc_node_is_the_hosts(node: Node) -> None:
         node.pod(node.security_pod(_sandbox(ipc=cri.NODE))) as pod,
         pod.container(security=_container(ipc=cri.NODE)) as container_id,
     ):
-        assert (await node.runtime.pod_sandbox_status(pod.id)).status.linux.namespaces.options.ipc == cri.NODE
+        assert (
+            await node.runtime.pod_sandbox_status(pod.id)
+        ).status.linux.namespaces.options.ipc == cri.NODE
         assert (await pod.sh(container_id, "readlink /proc/self/ns/ipc")).startswith("ipc:[")
 
 
 async def test_network_pod_is_shared_by_its_containers(pod: Pod) -> None:
-    async with pod.container(("nc", "-l", "-p", "7070", "-e", "echo", "reached")), pod.container() as two:
-        script = "for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 7070 < /dev/null && exit 0; sleep 0.2; done; exit 1"
+    async with (
+        pod.container(("nc", "-l", "-p", "7070", "-e", "echo", "reached")),
+        pod.container() as two,
+    ):
+        script = (
+            "for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 7070 < /dev/null && exit 0; sleep 0.2;"
+            " done; exit 1"
+        )
         assert (await pod.sh(two, script)).strip() == "reached"
 
 
@@ -120,7 +132,9 @@ async def test_a_container_cannot_have_the_hosts_network_by_itself(node: Node, p
 
 
 @pytest.mark.parametrize("mode", [cri.CONTAINER, cri.TARGET])
-async def test_user_namespace_modes_that_do_not_exist_are_refused(node: Node, mode: cri.NamespaceMode) -> None:
+async def test_user_namespace_modes_that_do_not_exist_are_refused(
+    node: Node, mode: cri.NamespaceMode
+) -> None:
     options = cri.UserNamespace(mode=mode)
     with node.refused(InvalidArgument, "user namespace"):
         async with node.pod(node.security_pod(_sandbox(userns_options=options))):
@@ -133,10 +147,16 @@ async def test_user_namespace_node_works(node: Node) -> None:
         node.pod(node.security_pod(_sandbox(userns_options=options))) as pod,
         pod.container(security=_container(userns_options=options)) as container_id,
     ):
-        assert (await pod.sh(container_id, "cat /proc/self/uid_map")).split() == ["0", "0", "4294967295"]
+        assert (await pod.sh(container_id, "cat /proc/self/uid_map")).split() == [
+            "0",
+            "0",
+            "4294967295",
+        ]
 
 
-async def test_user_namespace_pod_is_refused_with_a_reason_where_it_is_not_announced(node: Node) -> None:
+async def test_user_namespace_pod_is_refused_with_a_reason_where_it_is_not_announced(
+    node: Node,
+) -> None:
     node.only_docker("other runtimes may have them")
     mapping = cri.IDMapping(host_id=100000, container_id=0, length=65536)
     options = cri.UserNamespace(mode=cri.POD, uids=[mapping], gids=[mapping])
@@ -149,5 +169,9 @@ async def test_user_namespace_node_takes_no_mappings(node: Node) -> None:
     node.only_docker("containerd passes over them")
     mapping = cri.IDMapping(host_id=100000, container_id=0, length=65536)
     with node.refused(InvalidArgument, "mappings"):
-        async with node.pod(node.security_pod(_sandbox(userns_options=cri.UserNamespace(mode=cri.NODE, uids=[mapping])))):
+        async with node.pod(
+            node.security_pod(
+                _sandbox(userns_options=cri.UserNamespace(mode=cri.NODE, uids=[mapping]))
+            )
+        ):
             pass

@@ -43,10 +43,14 @@ async def test_runtime_config_tells_the_cgroup_driver(node: Node) -> None:
 
 async def test_update_runtime_config_takes_a_pod_cidr_and_nothing(node: Node) -> None:
     await node.runtime.update_runtime_config(cri.RuntimeConfig())
-    await node.runtime.update_runtime_config(cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr="10.77.0.0/24")))
+    await node.runtime.update_runtime_config(
+        cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr="10.77.0.0/24"))
+    )
 
 
 async def test_update_runtime_config_refuses_what_is_no_cidr(node: Node) -> None:
     node.only_docker("other runtimes only keep the text")
     with node.refused(InvalidArgument, "not-a-cidr"):
-        await node.runtime.update_runtime_config(cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr="not-a-cidr")))
+        await node.runtime.update_runtime_config(
+            cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr="not-a-cidr"))
+        )

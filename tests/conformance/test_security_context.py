@@ -53,15 +53,21 @@ async def test_run_as_username(pod: Pod) -> None:
 
 
 async def test_run_as_group(pod: Pod) -> None:
-    assert (await _ids(pod, security=_Context(run_as_user=_number(1000), run_as_group=_number(2345))))[:2] == ("1000", "2345")
-    assert (await _ids(pod, security=_Context(run_as_username="app", run_as_group=_number(2345))))[:2] == ("1000", "2345")
+    assert (
+        await _ids(pod, security=_Context(run_as_user=_number(1000), run_as_group=_number(2345)))
+    )[:2] == ("1000", "2345")
+    assert (await _ids(pod, security=_Context(run_as_username="app", run_as_group=_number(2345))))[
+        :2
+    ] == ("1000", "2345")
 
 
 async def test_run_as_group_without_a_user_is_refused(node: Node, pod: Pod) -> None:
     with node.refused(InvalidArgument, "run_as_group"):
         await pod.create(security=_Context(run_as_group=_number(1)))
     with node.refused(InvalidArgument, "run_as_group"):
-        async with node.pod(node.security_pod(cri.LinuxSandboxSecurityContext(run_as_group=_number(1)))):
+        async with node.pod(
+            node.security_pod(cri.LinuxSandboxSecurityContext(run_as_group=_number(1)))
+        ):
             pass
 
 
@@ -81,16 +87,22 @@ async def test_a_user_by_number_and_by_name_is_refused(node: Node, pod: Pod) -> 
 async def test_supplemental_groups_are_merged_with_those_of_the_image(pod: Pod) -> None:
     context = _Context(run_as_user=_number(1000), supplemental_groups=[1234, 5678])
     assert await _ids(pod, security=context) == ("1000", "1000", {"1000", "1234", "5678", "50000"})
-    with_group = _Context(run_as_user=_number(1000), run_as_group=_number(3000), supplemental_groups=[1234])
+    with_group = _Context(
+        run_as_user=_number(1000), run_as_group=_number(3000), supplemental_groups=[1234]
+    )
     uid, gid, groups = await _ids(pod, security=with_group)
     assert (uid, gid) == ("1000", "3000")
     assert {"3000", "1234", "50000"} <= groups
 
 
-async def test_strict_supplemental_groups_are_those_of_the_request_alone(node: Node, pod: Pod) -> None:
+async def test_strict_supplemental_groups_are_those_of_the_request_alone(
+    node: Node, pod: Pod
+) -> None:
     if not node.status.features.supplemental_groups_policy:
         pytest.skip("this runtime has no supplemental groups policy")
-    context = _Context(run_as_user=_number(1000), supplemental_groups=[1234], supplemental_groups_policy=cri.Strict)
+    context = _Context(
+        run_as_user=_number(1000), supplemental_groups=[1234], supplemental_groups_policy=cri.Strict
+    )
     assert await _ids(pod, security=context) == ("1000", "1000", {"1000", "1234"})
     async with pod.container(security=context) as container_id:
         answer = await node.runtime.exec_sync(container_id, ("id", "-G"))
@@ -103,13 +115,19 @@ async def test_the_user_is_told_back(node: Node, pod: Pod) -> None:
     context = _Context(run_as_user=_number(1000), supplemental_groups=[1234])
     async with pod.container(security=context) as container_id:
         linux = (await pod.status(container_id)).user.linux
-        assert (linux.uid, linux.gid, set(linux.supplemental_groups)) == (1000, 1000, {1000, 1234, 50000})
+        assert (linux.uid, linux.gid, set(linux.supplemental_groups)) == (
+            1000,
+            1000,
+            {1000, 1234, 50000},
+        )
 
 
 async def test_capabilities_are_added_and_dropped(pod: Pod) -> None:
     async def effective(**names: list[str]) -> int:
         context = _Context(capabilities=cri.Capability(**names))
-        return int((await pod.see("grep CapEff /proc/self/status", security=context)).split()[1], 16)
+        return int(
+            (await pod.see("grep CapEff /proc/self/status", security=context)).split()[1], 16
+        )
 
     net_admin, chown = 1 << 12, 1 << 0
     plain = await effective()
@@ -131,7 +149,14 @@ async def test_all_capabilities_are_added(node: Node, pod: Pod) -> None:
 
 
 def _may_everything() -> bool:
-    own = int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapBnd")).split()[1], 16)
+    own = int(
+        next(
+            line
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("CapBnd")
+        ).split()[1],
+        16,
+    )
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     return own == (1 << last + 1) - 1
 
@@ -139,13 +164,19 @@ def _may_everything() -> bool:
 async def test_a_capability_that_there_is_not_is_refused(node: Node, pod: Pod) -> None:
     node.only_docker("containerd passes over it")
     with node.refused((InvalidArgument, FailedPrecondition), "NO_SUCH_THING"):
-        await pod.run(security=_Context(capabilities=cri.Capability(add_capabilities=["NO_SUCH_THING"])))
+        await pod.run(
+            security=_Context(capabilities=cri.Capability(add_capabilities=["NO_SUCH_THING"]))
+        )
 
 
-async def test_ambient_capabilities_are_refused_where_the_engine_has_none(node: Node, pod: Pod) -> None:
+async def test_ambient_capabilities_are_refused_where_the_engine_has_none(
+    node: Node, pod: Pod
+) -> None:
     node.only_docker("other runtimes have them")
     with node.refused(InvalidArgument, "ambient"):
-        await pod.create(security=_Context(capabilities=cri.Capability(add_ambient_capabilities=["CHOWN"])))
+        await pod.create(
+            security=_Context(capabilities=cri.Capability(add_ambient_capabilities=["CHOWN"]))
+        )
 
 
 async def test_privileged(node: Node) -> None:
@@ -155,7 +186,10 @@ async def test_privileged(node: Node) -> None:
         node.pod(node.security_pod(cri.LinuxSandboxSecurityContext(privileged=True))) as pod,
         pod.container(security=_Context(privileged=True)) as container_id,
     ):
-        assert int((await pod.sh(container_id, "grep CapEff /proc/self/status")).split()[1], 16) & 1 << 21
+        assert (
+            int((await pod.sh(container_id, "grep CapEff /proc/self/status")).split()[1], 16)
+            & 1 << 21
+        )
         assert (await pod.sh(container_id, "grep Seccomp: /proc/self/status")).split()[1] == "0"
         await pod.sh(container_id, "test -w /sys && test -e /dev/kmsg && mount -t tmpfs none /tmp")
 
@@ -179,14 +213,22 @@ async def test_read_only_root(pod: Pod) -> None:
 
 async def test_no_new_privs(pod: Pod) -> None:
     for wanted, expected in ((True, "1"), (False, "0")):
-        flag = await pod.see("grep NoNewPrivs /proc/self/status", security=_Context(no_new_privs=wanted))
+        flag = await pod.see(
+            "grep NoNewPrivs /proc/self/status", security=_Context(no_new_privs=wanted)
+        )
         assert flag.split()[1] == expected
 
 
 async def test_masked_and_readonly_paths_are_exactly_those(pod: Pod) -> None:
     context = _Context(masked_paths=["/proc/version", "/etc"], readonly_paths=["/proc/sys", "/tmp"])
     async with pod.container(security=context) as container_id:
-        assert await pod.sh(container_id, "cat /proc/version; ls /etc | grep -v -e resolv.conf -e hosts -e hostname || true") == ""
+        assert (
+            await pod.sh(
+                container_id,
+                "cat /proc/version; ls /etc | grep -v -e resolv.conf -e hosts -e hostname || true",
+            )
+            == ""
+        )
         assert "Read-only" in await pod.fails(container_id, "touch /tmp/new")
         assert await pod.sh(container_id, "cat /proc/keys || true") is not None
         mounts = await pod.sh(container_id, "cat /proc/self/mounts")
@@ -201,11 +243,16 @@ async def test_no_paths_means_none_are_masked(pod: Pod) -> None:
     assert " /proc/sys " not in mounts
 
 
-_DENY_CHMOD = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["chmod", "fchmodat"], "action": "SCMP_ACT_ERRNO"}]}
+_DENY_CHMOD = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["chmod", "fchmodat"], "action": "SCMP_ACT_ERRNO"}],
+}
 
 
 async def _seccomp(pod: Pod, **fields: Any) -> str:
-    return (await pod.see("grep Seccomp: /proc/self/status", security=_Context(**fields))).split()[1]
+    return (await pod.see("grep Seccomp: /proc/self/status", security=_Context(**fields))).split()[
+        1
+    ]
 
 
 async def test_seccomp_runtime_default_unconfined_and_nil(pod: Pod) -> None:
@@ -217,7 +264,9 @@ async def test_seccomp_runtime_default_unconfined_and_nil(pod: Pod) -> None:
 async def test_seccomp_localhost_by_both_fields(node: Node, pod: Pod, tmp_path: Path) -> None:
     profile = tmp_path / "profile.json"
     profile.write_text(json.dumps(_DENY_CHMOD))
-    contexts = [_Context(seccomp=_Profile(profile_type=_Profile.Localhost, localhost_ref=str(profile)))]
+    contexts = [
+        _Context(seccomp=_Profile(profile_type=_Profile.Localhost, localhost_ref=str(profile)))
+    ]
     if node.is_docker:
         contexts.append(_Context(seccomp_profile_path=f"localhost/{profile}"))
     for context in contexts:
@@ -229,14 +278,21 @@ async def test_seccomp_localhost_that_is_missing_or_broken_is_an_error_before_an
     node: Node, pod: Pod, tmp_path: Path
 ) -> None:
     before = {item.id for item in await node.runtime.list_containers()}
-    for reference, kind in ((str(tmp_path / "none.json"), NotFound), ("relative.json", InvalidArgument)):
+    for reference, kind in (
+        (str(tmp_path / "none.json"), NotFound),
+        ("relative.json", InvalidArgument),
+    ):
         profile = _Profile(profile_type=_Profile.Localhost, localhost_ref=reference)
         with node.refused(kind, os.path.basename(reference)):
             await pod.create(security=_Context(seccomp=profile))
     broken = tmp_path / "broken.json"
     broken.write_text("{")
     with node.refused(InvalidArgument, "broken.json"):
-        await pod.create(security=_Context(seccomp=_Profile(profile_type=_Profile.Localhost, localhost_ref=str(broken))))
+        await pod.create(
+            security=_Context(
+                seccomp=_Profile(profile_type=_Profile.Localhost, localhost_ref=str(broken))
+            )
+        )
     assert {item.id for item in await node.runtime.list_containers()} == before
 
 
@@ -254,7 +310,10 @@ async def test_apparmor_default_and_unconfined_run_everywhere(node: Node, pod: P
 
 async def test_an_apparmor_profile_that_is_not_there_is_refused(node: Node, pod: Pod) -> None:
     localhost = _Profile(profile_type=_Profile.Localhost, localhost_ref="no-such-profile")
-    for context in (_Context(apparmor=localhost), _Context(apparmor_profile="localhost/no-such-profile")):
+    for context in (
+        _Context(apparmor=localhost),
+        _Context(apparmor_profile="localhost/no-such-profile"),
+    ):
         with node.refused(FailedPrecondition, "no-such-profile"):
             await pod.run(security=context)
     with node.refused(InvalidArgument, "localhost_ref"):
@@ -264,7 +323,9 @@ async def test_an_apparmor_profile_that_is_not_there_is_refused(node: Node, pod:
 async def test_selinux_options_are_taken(node: Node, pod: Pod) -> None:
     if os.path.exists("/sys/fs/selinux/enforce"):
         pytest.skip("a host with SELinux may refuse these labels")
-    options = cri.SELinuxOption(user="system_u", role="system_r", type="svirt_lxc_net_t", level="s0:c1,c2")
+    options = cri.SELinuxOption(
+        user="system_u", role="system_r", type="svirt_lxc_net_t", level="s0:c1,c2"
+    )
     assert await pod.see("echo runs", security=_Context(selinux_options=options)) == "runs\n"
 
 
@@ -277,7 +338,9 @@ async def test_the_sandboxs_own_context(node: Node) -> None:
         seccomp=_Profile(profile_type=_Profile.RuntimeDefault),
     )
     async with node.pod(node.security_pod(context)) as pod:
-        info = json.loads((await node.runtime.pod_sandbox_status(pod.id, verbose=True)).info["info"])
+        info = json.loads(
+            (await node.runtime.pod_sandbox_status(pod.id, verbose=True)).info["info"]
+        )
         if node.is_docker:
             status = Path(f"/proc/{info['pid']}/status").read_text().splitlines()
             fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)

@@ -42,11 +42,18 @@ class Result:
 
 
 async def run_command(
-    url: str, *, given: bytes | None = None, tty: bool = False, websocket: bool = False, protocols: list[str] | None = None
+    url: str,
+    *,
+    given: bytes | None = None,
+    tty: bool = False,
+    websocket: bool = False,
+    protocols: list[str] | None = None,
 ) -> Result:
     """Run an exec URL to its end with ``given`` as its stdin."""
     result = Result()
-    async with open_command(url, stdin=given is not None, tty=tty, websocket=websocket, protocols=protocols) as command:
+    async with open_command(
+        url, stdin=given is not None, tty=tty, websocket=websocket, protocols=protocols
+    ) as command:
         result.protocol = command.protocol
         async with anyio.create_task_group() as tasks:
             if given is not None:

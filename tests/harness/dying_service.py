@@ -1,4 +1,5 @@
-"""The service in a process that dies by SIGKILL right after a step of a change: ``python -m tests.harness.dying_service STEP CONFIG``.
+"""The service in a process that dies by SIGKILL right after a step of a change: ``python -m
+tests.harness.dying_service STEP CONFIG``.
 
 ``CONFIG`` is a JSON object: ``socket``, ``engine``, ``root``.
 """

@@ -1,4 +1,6 @@
-"""A real Docker Engine of the tests' own: own socket, data root, exec root, pid file, in the tests' own network namespace."""
+"""A real Docker Engine of the tests' own: own socket, data root, exec root, pid file, in the tests'
+own network namespace.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,12 @@ BUSYBOX = "/bin/busybox"
 BUSYBOX_IMAGE = "asupervisor.test/busybox:1"
 
 
-def eventually(condition: Callable[[], Any], what: str, timeout_s: float = 20.0, every_s: float = 0.02) -> Any:
-    """Wait until ``condition()`` is true and return what it gave; fail by name after ``timeout_s`` seconds."""
+def eventually(
+    condition: Callable[[], Any], what: str, timeout_s: float = 20.0, every_s: float = 0.02
+) -> Any:
+    """Wait until ``condition()`` is true and return what it gave; fail by name after ``timeout_s``
+    seconds.
+    """
     end = time.monotonic() + timeout_s
     while True:
         value = condition()
@@ -32,7 +38,8 @@ def eventually(condition: Callable[[], Any], what: str, timeout_s: float = 20.0,
             return value
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout_s} s: {what}")
-        time.sleep(every_s)  # a pause between two looks, since nobody announces the change; only the condition ends the wait
+        # A pause between two looks, since nobody announces the change; only the condition ends it.
+        time.sleep(every_s)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -46,7 +53,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def busybox_archive(reference: str = BUSYBOX_IMAGE, config: dict[str, Any] | None = None, extra: dict[str, bytes] | None = None) -> bytes:
+def busybox_archive(
+    reference: str = BUSYBOX_IMAGE,
+    config: dict[str, Any] | None = None,
+    extra: dict[str, bytes] | None = None,
+) -> bytes:
     """A ``docker load`` archive made on the spot from the distribution's static busybox."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
@@ -76,12 +87,19 @@ def busybox_archive(reference: str = BUSYBOX_IMAGE, config: dict[str, Any] | Non
         "architecture": "amd64" if os.uname().machine == "x86_64" else "arm64",
         "os": "linux",
         "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"], **(config or {})},
-        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer_bytes).hexdigest()]},
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": ["sha256:" + hashlib.sha256(layer_bytes).hexdigest()],
+        },
     }
     members = {
         "layer.tar": layer_bytes,
         "config.json": json.dumps(document).encode(),
-        "manifest.json": json.dumps([{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]).encode(),
+        "manifest.json": (
+            json.dumps(
+                [{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]
+            ).encode()
+        ),
     }
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -97,11 +115,14 @@ class Engine:
 
     Args:
         root: an empty directory for all of its files; made when not given.
-        arguments: further ``dockerd`` flags, e.g. ``("--exec-opt", "native.cgroupdriver=cgroupfs")``.
+        arguments: further ``dockerd`` flags, e.g. ``("--exec-opt",
+            "native.cgroupdriver=cgroupfs")``.
         dockerd: the binary, or a command line that ends where ``-H`` may follow.
     """
 
-    def __init__(self, root: Path | None = None, arguments: tuple[str, ...] = (), dockerd: str = "dockerd") -> None:
+    def __init__(
+        self, root: Path | None = None, arguments: tuple[str, ...] = (), dockerd: str = "dockerd"
+    ) -> None:
         self.root = root or Path(tempfile.mkdtemp(prefix="asv-engine-", dir="/var/tmp"))
         self.socket = self.root / "docker.sock"
         self.arguments = arguments
@@ -118,28 +139,53 @@ class Engine:
         """Start ``dockerd`` and wait until it answers a ping."""
         self.root.mkdir(parents=True, exist_ok=True)
         command = [
-            self.dockerd, "-H", self.endpoint, "--data-root", str(self.root / "data"), "--exec-root", str(self.root / "exec"),
-            "--pidfile", str(self.root / "pid"), "--config-file", str(self.root / "daemon.json"), *self.arguments,
-        ]  # fmt: skip
-        # Of a killed daemon: its pid file, and that of its containerd, which it takes for alive as long as nobody reaped it.
+            self.dockerd,
+            "-H",
+            self.endpoint,
+            "--data-root",
+            str(self.root / "data"),
+            "--exec-root",
+            str(self.root / "exec"),
+            "--pidfile",
+            str(self.root / "pid"),
+            "--config-file",
+            str(self.root / "daemon.json"),
+            *self.arguments,
+        ]
+        # Of a killed daemon: its pid file, and that of its containerd, which it takes for alive as
+        # long as nobody reaped it.
         for stale in (self.root / "pid", self.root / "exec" / "containerd" / "containerd.pid"):
             stale.unlink(missing_ok=True)
-        (self.root / "daemon.json").write_text("{}") if not (self.root / "daemon.json").exists() else None
+        (
+            (self.root / "daemon.json").write_text("{}")
+            if not (self.root / "daemon.json").exists()
+            else None
+        )
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-        eventually(self.answers, f"dockerd answers on {self.socket}; its log: {self.log}", timeout_s=60)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        eventually(
+            self.answers, f"dockerd answers on {self.socket}; its log: {self.log}", timeout_s=60
+        )
 
     def answers(self) -> bool:
         """Whether the engine answers ``GET /_ping`` now."""
         if self.process is not None and self.process.poll() is not None:
-            raise AssertionError(f"dockerd exited with {self.process.returncode}: {self.log.read_text()[-2000:]}")
+            raise AssertionError(
+                f"dockerd exited with {self.process.returncode}: {self.log.read_text()[-2000:]}"
+            )
         try:
             return self.request("GET", "/_ping", timeout_s=2)[0] == 200
         except OSError:
             return False
 
-    def request(self, method: str, path: str, body: Any = None, timeout_s: float = 60.0, raw: bool = False) -> tuple[int, Any]:
-        """One request to the engine's API, past the service under test. Returns status and decoded JSON (or bytes)."""
+    def request(
+        self, method: str, path: str, body: Any = None, timeout_s: float = 60.0, raw: bool = False
+    ) -> tuple[int, Any]:
+        """One request to the engine's API, past the service under test. Returns status and decoded
+        JSON (or bytes).
+        """
         connection = _UnixConnection(str(self.socket), timeout_s)
         try:
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -179,7 +225,9 @@ class Engine:
             self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
 
     def signal(self, number: int) -> None:
-        """Send a signal to ``dockerd`` itself (SIGSTOP freezes it, SIGKILL ends it without a word)."""
+        """Send a signal to ``dockerd`` itself (SIGSTOP freezes it, SIGKILL ends it without a
+        word).
+        """
         assert self.process is not None
         self.process.send_signal(number)
         if number == signal.SIGKILL:
@@ -205,5 +253,12 @@ class Engine:
             with contextlib.suppress(OSError, AssertionError):
                 self.remove_all()
         self.stop()
-        subprocess.run(["sh", "-c", f"mount | awk '{{print $3}}' | grep '^{self.root}/' | sort -r | xargs -r umount -l"], check=False)
+        subprocess.run(
+            [
+                "sh",
+                "-c",
+                f"mount | awk '{{print $3}}' | grep '^{self.root}/' | sort -r | xargs -r umount -l",
+            ],
+            check=False,
+        )
         shutil.rmtree(self.root, ignore_errors=True)

@@ -1,4 +1,6 @@
-"""Writes a json-file log as the engine does: the same bytes for a line, the same steps for a rotation."""
+"""Writes a json-file log as the engine does: the same bytes for a line, the same steps for a
+rotation.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +10,28 @@ import os
 from pathlib import Path
 
 _ESCAPES = {0x22: b'\\"', 0x5C: b"\\\\", 0x0A: b"\\n", 0x0D: b"\\r"}
-_ESCAPES |= {code: b"\\u%04x" % code for code in (*range(0x20), 0x3C, 0x3E, 0x26) if code not in _ESCAPES}
+_ESCAPES |= {
+    code: b"\\u%04x" % code for code in (*range(0x20), 0x3C, 0x3E, 0x26) if code not in _ESCAPES
+}
 _BASE_NS = 1_790_000_000_000_000_000
 
 
 def engine_time(number: int) -> str:
-    """The ``number``-th nanosecond of the test's time, with the trailing zeros left out as Go does."""
+    """The ``number``-th nanosecond of the test's time, with the trailing zeros left out as Go
+    does.
+    """
     fraction = f"{(_BASE_NS + number) % 1_000_000_000:09d}".rstrip("0")
     seconds = (_BASE_NS + number) // 1_000_000_000 - 1_790_000_000
     clock = f"2026-09-21T{13 + seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
     return f"{clock}.{fraction}Z" if fraction else f"{clock}Z"
 
 
-def engine_line(content: bytes, time: str, stream: str = "stdout", attributes: bytes = b"") -> bytes:
-    """One message as the engine's json-file has it: what is not UTF-8 becomes U+FFFD, its markup characters are escaped."""
+def engine_line(
+    content: bytes, time: str, stream: str = "stdout", attributes: bytes = b""
+) -> bytes:
+    """One message as the engine's json-file has it: what is not UTF-8 becomes U+FFFD, its markup
+    characters are escaped.
+    """
     text = content.decode("utf-8", "replace").encode()
     if text.isascii():
         escaped = b"".join(_ESCAPES.get(code) or bytes((code,)) for code in text)
@@ -29,7 +39,12 @@ def engine_line(content: bytes, time: str, stream: str = "stdout", attributes: b
         valid = content.decode("utf-8", "replace")
         escaped = b"".join(_escape_character(character) for character in valid)
     extra = b',"attrs":' + attributes if attributes else b""
-    return b'{"log":"%s","stream":"%s"%s,"time":"%s"}\n' % (escaped, stream.encode(), extra, time.encode())
+    return b'{"log":"%s","stream":"%s"%s,"time":"%s"}\n' % (
+        escaped,
+        stream.encode(),
+        extra,
+        time.encode(),
+    )
 
 
 def _escape_character(character: str) -> bytes:
@@ -48,7 +63,9 @@ class EngineLog:
         compress: whether rotated ones are gzipped.
     """
 
-    def __init__(self, path: Path, max_size: int = 0, max_file: int = 1, *, compress: bool = False) -> None:
+    def __init__(
+        self, path: Path, max_size: int = 0, max_file: int = 1, *, compress: bool = False
+    ) -> None:
         self.path = path
         self.max_size = max_size
         self.max_file = max_file

@@ -1,4 +1,6 @@
-"""An engine at the wire: HTTP on a unix socket, for answers that no real engine can be brought to give on demand."""
+"""An engine at the wire: HTTP on a unix socket, for answers that no real engine can be brought to
+give on demand.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Answer = tuple[int, Any]
-"""HTTP status, and an object to send as JSON, bytes to send as they are, or a generator of chunks to send as they come."""
+"""HTTP status, and an object to send as JSON, bytes to send as they are, or a generator of chunks
+to send as they come.
+"""
 
 
 class FakeEngine:
@@ -24,7 +28,8 @@ class FakeEngine:
 
     Attributes:
         containers: inspect documents by id.
-        answers: overrides by ``METHOD path`` (below the version): called in the request's own thread, so it may block.
+        answers: overrides by ``METHOD path`` (below the version): called in the request's own
+            thread, so it may block.
         requests: every request so far, as ``METHOD path``.
         queries: their query strings.
     """
@@ -33,7 +38,11 @@ class FakeEngine:
         self.path = path
         self.endpoint = f"unix://{path}"
         self.version: Any = {"Version": "20.10.0", "ApiVersion": api_version}
-        self.info: dict[str, Any] = {"CgroupDriver": "systemd", "Runtimes": {"runc": {}}, "Driver": "overlay2"}
+        self.info: dict[str, Any] = {
+            "CgroupDriver": "systemd",
+            "Runtimes": {"runc": {}},
+            "Driver": "overlay2",
+        }
         self.containers: dict[str, dict[str, Any]] = {}
         self.images: list[dict[str, Any]] = []
         self.answers: dict[str, Callable[[], Answer]] = {}
@@ -75,7 +84,9 @@ class FakeEngine:
 
         self._closing.clear()
         self._server = Server(str(self.path), Handler)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         return self
 
     def stop(self) -> None:
@@ -112,7 +123,11 @@ class FakeEngine:
     def container_event(self, action: str, any_id: str) -> None:
         """One container event about a container of ours."""
         self.emit(
-            {"Type": "container", "Action": action, "Actor": {"ID": any_id, "Attributes": {"io.kubernetes.docker.type": "container"}}}
+            {
+                "Type": "container",
+                "Action": action,
+                "Actor": {"ID": any_id, "Attributes": {"io.kubernetes.docker.type": "container"}},
+            }
         )
 
     def _serve(self, handler: BaseHTTPRequestHandler, method: str) -> None:
@@ -135,7 +150,12 @@ class FakeEngine:
             return
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         handler.send_response(status)
-        handler.send_header("Content-Type", "application/json" if not isinstance(body, bytes) or name != "GET /_ping" else "text/plain")
+        handler.send_header(
+            "Content-Type",
+            "application/json"
+            if not isinstance(body, bytes) or name != "GET /_ping"
+            else "text/plain",
+        )
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)
@@ -159,7 +179,9 @@ class FakeEngine:
                 return 200, self.images
         return 404, {"message": f"no such thing: {method} {parts}"}
 
-    def _chunks(self, handler: BaseHTTPRequestHandler, chunks: Generator[bytes, None, None]) -> None:
+    def _chunks(
+        self, handler: BaseHTTPRequestHandler, chunks: Generator[bytes, None, None]
+    ) -> None:
         handler.send_response(200)
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
@@ -189,10 +211,24 @@ class FakeEngine:
             # No last chunk: the stream breaks off, as that of a daemon that dies does.
 
 
-def container_document(any_id: str, name: str = "k8s_main_pod_default_uid_0", sandbox: bool = False, **changes: Any) -> dict[str, Any]:
-    """An inspect document with what the node state reads; ``state`` and ``labels`` among the changes are merged in."""
-    state = {"Status": "running", "Running": True, "Pid": 0, "ExitCode": 0, "StartedAt": "2026-01-02T03:04:05Z", **changes.pop("state", {})}
-    labels = {"io.kubernetes.docker.type": "podsandbox" if sandbox else "container", **changes.pop("labels", {})}
+def container_document(
+    any_id: str, name: str = "k8s_main_pod_default_uid_0", sandbox: bool = False, **changes: Any
+) -> dict[str, Any]:
+    """An inspect document with what the node state reads; ``state`` and ``labels`` among the
+    changes are merged in.
+    """
+    state = {
+        "Status": "running",
+        "Running": True,
+        "Pid": 0,
+        "ExitCode": 0,
+        "StartedAt": "2026-01-02T03:04:05Z",
+        **changes.pop("state", {}),
+    }
+    labels = {
+        "io.kubernetes.docker.type": "podsandbox" if sandbox else "container",
+        **changes.pop("labels", {}),
+    }
     return {
         "Id": any_id,
         "Name": f"/{name}",

@@ -11,12 +11,16 @@ from tests.harness.engine import eventually
 
 JOURNALD = Path("/lib/systemd/systemd-journald")
 _RUN, _LOG = Path("/run/systemd"), Path("/run/log")
-_SETTINGS = "[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\nRateLimitIntervalSec=0\nReadKMsg=no\nAudit=no\nForwardToSyslog=no\n"
+_SETTINGS = (
+    "[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\nRateLimitIntervalSec=0\nReadKMsg=no\n"
+    "Audit=no\nForwardToSyslog=no\n"
+)
 
 
 @contextmanager
 def journal() -> Iterator[None]:
-    """Run ``systemd-journald`` in this process' mount namespace, which must be one of its own, hiding the machine's.
+    """Run ``systemd-journald`` in this process' mount namespace, which must be one of its own,
+    hiding the machine's.
 
     Raises:
         AssertionError: it does not come up.
@@ -31,7 +35,9 @@ def journal() -> Iterator[None]:
         (_RUN / "journal").mkdir()
         (_RUN / "journald.conf.d").mkdir()
         (_RUN / "journald.conf.d" / "tests.conf").write_text(_SETTINGS)
-        process = subprocess.Popen([str(JOURNALD)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [str(JOURNALD)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         eventually((_RUN / "journal" / "socket").exists, "the journal's socket")
         yield
     finally:

@@ -1,4 +1,6 @@
-"""What a test left behind on the node: containers, network namespaces, mounts, processes, descriptors, tasks."""
+"""What a test left behind on the node: containers, network namespaces, mounts, processes,
+descriptors, tasks.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ from tests.harness.pods import until
 @cache
 def _warm_up() -> None:
     """What stays open for the life of a process, is opened before anything is compared."""
-    # grpc.aio opens a pair of sockets with its first object and closes it after its last, whenever that is collected: hold a reference.
-    # It takes the thread's event loop, of which there is none once any other has run here.
+    # grpc.aio opens a pair of sockets with its first object and closes it after its last, whenever
+    # that is collected: hold a reference. It takes the thread's event loop, of which there is none
+    # once any other has run here.
     asyncio.set_event_loop(asyncio.new_event_loop())
     grpc.aio.init_grpc_aio()
     anyio.run(anyio.sleep, 0, backend_options={"use_uvloop": True})
@@ -40,13 +43,17 @@ def descriptors() -> set[str]:
 
 
 def network_namespaces() -> set[str]:
-    """Network namespaces that a mount holds, as the engine and CNI keep a pod's; one that a process holds goes with its container."""
+    """Network namespaces that a mount holds, as the engine and CNI keep a pod's; one that a process
+    holds goes with its container.
+    """
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return {f"{line.split()[3]} {line.split()[4]}" for line in lines if " - nsfs " in line}
 
 
 def children() -> set[int]:
-    """Processes that this one started and that still run, but for engines, whose fixtures end them."""
+    """Processes that this one started and that still run, but for engines, whose fixtures end
+    them.
+    """
     text = "".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
     return {int(pid) for pid in text.split() if _name(pid) != "dockerd"}
 
@@ -63,7 +70,8 @@ def nothing_left(engine: Engine | None) -> Iterator[None]:
     """Fail when the body leaves something behind that was not there before it.
 
     Args:
-        engine: whose containers are looked at; None where the body brings its own engine and takes it away.
+        engine: whose containers are looked at; None where the body brings its own engine and takes
+            it away.
     """
     _warm_up()
     before = (descriptors(), network_namespaces(), children())
@@ -71,10 +79,17 @@ def nothing_left(engine: Engine | None) -> Iterator[None]:
     try:
         yield
         if engine is not None:
-            left = [container["Names"] for container in engine.containers() if container["Id"] not in known]
+            left = [
+                container["Names"]
+                for container in engine.containers()
+                if container["Id"] not in known
+            ]
             assert left == [], "containers were left behind"
         for what, earlier, now in zip(
-            ("descriptors", "network namespaces", "child processes"), before, (descriptors, network_namespaces, children), strict=True
+            ("descriptors", "network namespaces", "child processes"),
+            before,
+            (descriptors, network_namespaces, children),
+            strict=True,
         ):
             try:
                 eventually(lambda now=now, earlier=earlier: not now() - earlier, what, timeout_s=5)  # type: ignore[misc]
@@ -93,5 +108,10 @@ async def no_task_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     await until(
-        lambda: not {task for task in asyncio.all_tasks() - before if not task.done()} - {asyncio.current_task()}, "no task is left", 5
+        lambda: (
+            not {task for task in asyncio.all_tasks() - before if not task.done()}
+            - {asyncio.current_task()}
+        ),
+        "no task is left",
+        5,
     )

@@ -18,14 +18,20 @@ SLEEPER = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
 
 
 def pod_cgroup(uid: str) -> str:
-    """A cgroup parent as kubelet gives it: a path that the cgroupfs driver takes as it is, and the systemd driver by its last element."""
+    """A cgroup parent as kubelet gives it: a path that the cgroupfs driver takes as it is, and the
+    systemd driver by its last element.
+    """
     return f"/asupervisor.slice/asupervisor-test.slice/asupervisor-test-pod{uid}.slice"
 
 
-def pod_config(name: str, attempt: int = 0, log_directory: Path | None = None, **changes: Any) -> cri.PodSandboxConfig:
+def pod_config(
+    name: str, attempt: int = 0, log_directory: Path | None = None, **changes: Any
+) -> cri.PodSandboxConfig:
     """A sandbox named ``default/<name>``."""
     return cri.PodSandboxConfig(
-        metadata=cri.PodSandboxMetadata(name=name, namespace="default", uid=f"uid-{name}", attempt=attempt),
+        metadata=cri.PodSandboxMetadata(
+            name=name, namespace="default", uid=f"uid-{name}", attempt=attempt
+        ),
         labels={"app": name},
         annotations={"note": "kept as given"},
         log_directory=str(log_directory or ""),
@@ -33,25 +39,36 @@ def pod_config(name: str, attempt: int = 0, log_directory: Path | None = None, *
     )
 
 
-def container_config(name: str = "main", command: tuple[str, ...] = SLEEPER, **changes: Any) -> cri.ContainerConfig:
+def container_config(
+    name: str = "main", command: tuple[str, ...] = SLEEPER, **changes: Any
+) -> cri.ContainerConfig:
     """A busybox container."""
     return cri.ContainerConfig(
-        metadata=cri.ContainerMetadata(name=name), image=cri.ImageSpec(image=BUSYBOX_IMAGE), command=command, **changes
+        metadata=cri.ContainerMetadata(name=name),
+        image=cri.ImageSpec(image=BUSYBOX_IMAGE),
+        command=command,
+        **changes,
     )
 
 
 def run(scenario: Callable[[], Any], uvloop: bool = True) -> None:
-    """Run a coroutine function to its end on the loop that the service runs on; it must leave no task behind."""
+    """Run a coroutine function to its end on the loop that the service runs on; it must leave no
+    task behind.
+    """
 
     async def main() -> None:
         await scenario()
-        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left", timeout_s=5)
+        await until(
+            lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left", timeout_s=5
+        )
 
     anyio.run(main, backend_options={"use_uvloop": uvloop})
 
 
 async def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
-    """Wait in an event loop until ``condition()``, a coroutine function or not, is true and return what it gave; else fail by name."""
+    """Wait in an event loop until ``condition()``, a coroutine function or not, is true and return
+    what it gave; else fail by name.
+    """
     with anyio.move_on_after(timeout_s):
         while True:
             value = condition()

@@ -1,4 +1,6 @@
-"""Image registries on loopback, made on the spot: the distribution project's own server, and one that is as slow as a test wants."""
+"""Image registries on loopback, made on the spot: the distribution project's own server, and one
+that is as slow as a test wants.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,12 @@ class BuiltImage:
         files: further files, content by path.
     """
 
-    def __init__(self, config: dict[str, Any] | None = None, files: dict[str, bytes] | None = None) -> None:
-        with tarfile.open(fileobj=io.BytesIO(busybox_archive("unused:1", config, files))) as archive:
+    def __init__(
+        self, config: dict[str, Any] | None = None, files: dict[str, bytes] | None = None
+    ) -> None:
+        with tarfile.open(
+            fileobj=io.BytesIO(busybox_archive("unused:1", config, files))
+        ) as archive:
             layer = archive.extractfile("layer.tar")
             document = archive.extractfile("config.json")
             assert layer is not None and document is not None
@@ -57,8 +63,14 @@ class BuiltImage:
             {
                 "schemaVersion": 2,
                 "mediaType": _MANIFEST,
-                "config": {"mediaType": _CONFIG, "size": len(self.config), "digest": digest(self.config)},
-                "layers": [{"mediaType": _LAYER, "size": len(self.layer), "digest": digest(self.layer)}],
+                "config": {
+                    "mediaType": _CONFIG,
+                    "size": len(self.config),
+                    "digest": digest(self.config),
+                },
+                "layers": [
+                    {"mediaType": _LAYER, "size": len(self.layer), "digest": digest(self.layer)}
+                ],
             }
         ).encode()
 
@@ -79,10 +91,12 @@ def digest(content: bytes) -> str:
 
 
 class Registry:
-    """One registry with three doors: open to all, open to who knows a password, open to who brings a token.
+    """One registry with three doors: open to all, open to who knows a password, open to who brings
+    a token.
 
     Attributes:
-        open, guarded, tokens: ``127.0.0.1:<port>`` of each door; the images behind them are the same.
+        open, guarded, tokens: ``127.0.0.1:<port>`` of each door; the images behind them are the
+            same.
         token_requests: what was asked of the token server, as ``(method, fields)``.
     """
 
@@ -98,7 +112,9 @@ class Registry:
         (self.root / "htpasswd").write_text(_HTPASSWD)
         self._token_server.start()
         self.open = self._serve("open", "")
-        self.guarded = self._serve("guarded", f"auth: {{htpasswd: {{realm: test, path: {self.root}/htpasswd}}}}")
+        self.guarded = self._serve(
+            "guarded", f"auth: {{htpasswd: {{realm: test, path: {self.root}/htpasswd}}}}"
+        )
         realm = f"http://127.0.0.1:{self._token_server.port}/token"
         self.tokens = self._serve("tokens", f'auth: {{silly: {{realm: "{realm}", service: test}}}}')
 
@@ -106,13 +122,21 @@ class Registry:
         port = free_port()
         config = self.root / f"{name}.yml"
         config.write_text(
-            f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {self.root}/data}}}}\n"
-            f"http: {{addr: '127.0.0.1:{port}'}}\n{auth}\n"
+            "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory:"
+            f" {self.root}/data}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n{auth}\n"
         )
         with (self.root / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                ["docker-registry", "serve", str(config)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
         self._processes.append(process)
-        eventually(lambda: _answers(port), f"the registry answers on port {port}; its log: {self.root}/{name}.log")
+        eventually(
+            lambda: _answers(port),
+            f"the registry answers on port {port}; its log: {self.root}/{name}.log",
+        )
         return f"127.0.0.1:{port}"
 
     def push(self, repository: str, tags: tuple[str, ...], image: BuiltImage) -> str:
@@ -122,12 +146,19 @@ class Registry:
             location = headers["Location"]
             path = location[location.index("/v2/") :]
             separator = "&" if "?" in path else "?"
-            self._request("PUT", f"{path}{separator}digest={urllib.parse.quote(digest(content))}", content, "application/octet-stream")
+            self._request(
+                "PUT",
+                f"{path}{separator}digest={urllib.parse.quote(digest(content))}",
+                content,
+                "application/octet-stream",
+            )
         for tag in tags:
             self._request("PUT", f"/v2/{repository}/manifests/{tag}", image.manifest, _MANIFEST)
         return f"{self.open}/{repository}:{tags[0]}"
 
-    def _request(self, method: str, path: str, body: bytes, kind: str = "application/json") -> tuple[int, Any]:
+    def _request(
+        self, method: str, path: str, body: bytes, kind: str = "application/json"
+    ) -> tuple[int, Any]:
         connection = http.client.HTTPConnection(self.open, timeout=30)
         try:
             connection.request(method, path, body, {"Content-Type": kind})
@@ -161,7 +192,9 @@ class _Server:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -173,13 +206,19 @@ class _Server:
 
 
 class _TokenServer(_Server):
-    """Gives a token to who names the right password or identity token (the registries' token protocol)."""
+    """Gives a token to who names the right password or identity token (the registries' token
+    protocol).
+    """
 
     def __init__(self, requests: list[tuple[str, dict[str, str]]]) -> None:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 kind, _, value = self.headers.get("Authorization", "").partition(" ")
-                name, _, password = base64.b64decode(value).decode().partition(":") if kind == "Basic" else ("", "", "")
+                name, _, password = (
+                    base64.b64decode(value).decode().partition(":")
+                    if kind == "Basic"
+                    else ("", "", "")
+                )
                 requests.append(("GET", {"username": name, "password": password}))
                 self._answer(name == USERNAME and password == PASSWORD)
 
@@ -191,7 +230,11 @@ class _TokenServer(_Server):
                 self._answer(known or fields.get("refresh_token") == IDENTITY_TOKEN)
 
             def _answer(self, granted: bool) -> None:
-                content = json.dumps({"token": "t", "access_token": "t", "expires_in": 300} if granted else {"details": "no"}).encode()
+                content = json.dumps(
+                    {"token": "t", "access_token": "t", "expires_in": 300}
+                    if granted
+                    else {"details": "no"}
+                ).encode()
                 self.send_response(200 if granted else 401)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
@@ -216,7 +259,11 @@ class StallingRegistry(_Server):
 
     def __init__(self, image: BuiltImage) -> None:
         self.image = image
-        self.release, self.stalled, self.gone = threading.Event(), threading.Event(), threading.Event()
+        self.release, self.stalled, self.gone = (
+            threading.Event(),
+            threading.Event(),
+            threading.Event(),
+        )
         self.layer_requests = 0
         outer = self
         blobs = {digest(image.config): image.config, digest(image.layer): image.layer}
@@ -233,7 +280,9 @@ class StallingRegistry(_Server):
                 elif "/manifests/" in self.path:
                     self._send(image.manifest, _MANIFEST)
                 elif (blob := self.path.rpartition("/")[2]) in blobs:
-                    self._send(blobs[blob], "application/octet-stream", slow=blobs[blob] is image.layer)
+                    self._send(
+                        blobs[blob], "application/octet-stream", slow=blobs[blob] is image.layer
+                    )
                 else:
                     self.send_error(404)
 

@@ -1,4 +1,6 @@
-"""The service as its users run it: a process of its own against an engine of the tests' own, or a supervisor in this loop."""
+"""The service as its users run it: a process of its own against an engine of the tests' own, or a
+supervisor in this loop.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from tests.harness.engine import Engine, eventually
 
 
 def service_config(engine: Engine, directory: Path, **changes: object) -> Config:
-    """Settings for a supervisor of the tests: own socket and root below ``directory``, the engine's bridge as network."""
+    """Settings for a supervisor of the tests: own socket and root below ``directory``, the engine's
+    bridge as network.
+    """
     settings: dict[str, object] = {
         "runtime_endpoint": f"unix://{directory}/cri.sock",
         "docker_endpoint": engine.endpoint,
@@ -33,13 +37,18 @@ class Service:
 
     Args:
         engine: its engine; where None, ``docker_endpoint`` names it.
-        directory: for its socket, root and log; a short one, since a socket's path has room for 107 bytes.
+        directory: for its socket, root and log; a short one, since a socket's path has room for 107
+            bytes.
         flags: further flags.
         docker_endpoint: in place of the engine's.
     """
 
     def __init__(
-        self, engine: Engine | None, directory: Path | None = None, flags: tuple[str, ...] = (), docker_endpoint: str = ""
+        self,
+        engine: Engine | None,
+        directory: Path | None = None,
+        flags: tuple[str, ...] = (),
+        docker_endpoint: str = "",
     ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="asv-", dir="/var/tmp"))
         self.socket = self.directory / "cri.sock"
@@ -57,32 +66,50 @@ class Service:
     def command(self) -> list[str]:
         """The command line; flags given to the constructor come last and win."""
         return [
-            sys.executable, "-m", "asupervisor",
-            "--container-runtime-endpoint", self.endpoint,
-            "--docker-endpoint", self.docker_endpoint,
-            "--root-directory", str(self.root),
-            "--pod-infra-container-image", "embedded",
-            "--network-plugin", "no-op",
-            "--shutdown-grace", "10s",
+            sys.executable,
+            "-m",
+            "asupervisor",
+            "--container-runtime-endpoint",
+            self.endpoint,
+            "--docker-endpoint",
+            self.docker_endpoint,
+            "--root-directory",
+            str(self.root),
+            "--pod-infra-container-image",
+            "embedded",
+            "--network-plugin",
+            "no-op",
+            "--shutdown-grace",
+            "10s",
             *self.flags,
-        ]  # fmt: skip
+        ]
 
     def spawn(self) -> None:
         """Start the process without waiting for anything."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, *self.command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment
+                [*self.prefix, *self.command],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=self.environment,
             )
 
     def start(self, ready: bool = True) -> None:
-        """Start it and wait until its socket answers and, unless told otherwise, until it says that it is ready."""
+        """Start it and wait until its socket answers and, unless told otherwise, until it says that
+        it is ready.
+        """
         seen = len(self.output)
         self.spawn()
         try:
             eventually(self.listens, f"the service listens on {self.socket}", timeout_s=30)
             if ready:
-                eventually(lambda: "ready: serving" in self.output[seen:], "the service is ready", timeout_s=30)
+                eventually(
+                    lambda: "ready: serving" in self.output[seen:],
+                    "the service is ready",
+                    timeout_s=30,
+                )
         except AssertionError as error:
             self.kill()
             raise AssertionError(f"{error}; its log ends with: {self.output[-2000:]}") from None

@@ -1,4 +1,6 @@
-"""A streaming backend of the tests' own machine: commands are local processes, ports are those of the loopback."""
+"""A streaming backend of the tests' own machine: commands are local processes, ports are those of
+the loopback.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,13 @@ from asupervisor.streaming.requests import AttachRequest, ExecRequest
 class LocalProcess:
     """A process in a group of its own, on pipes or on a terminal."""
 
-    def __init__(self, process: anyio.abc.Process, request: ExecRequest, terminal: anyio.abc.ByteStream | None, master: int) -> None:
+    def __init__(
+        self,
+        process: anyio.abc.Process,
+        request: ExecRequest,
+        terminal: anyio.abc.ByteStream | None,
+        master: int,
+    ) -> None:
         self._process = process
         self._terminal = terminal
         self._master = master
@@ -73,7 +81,9 @@ class LocalProcess:
 
 @dataclass
 class LocalBackend:
-    """Starts local processes; ``processes`` and ``attachments`` are those of all sessions so far."""
+    """Starts local processes; ``processes`` and ``attachments`` are those of all sessions so
+    far.
+    """
 
     processes: list[LocalProcess] = field(default_factory=list)
     forwards: int = 0
@@ -88,19 +98,27 @@ class LocalBackend:
     @contextlib.asynccontextmanager
     async def attach(self, request: AttachRequest) -> AsyncIterator[LocalProcess]:
         stand_in = ExecRequest(
-            container_id=request.container_id, command=("cat",), stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
+            container_id=request.container_id,
+            command=("cat",),
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr,
         )
         async with self._started(stand_in, stand_in.command) as process:
             yield process
 
     @contextlib.asynccontextmanager
-    async def _started(self, request: ExecRequest, command: tuple[str, ...]) -> AsyncIterator[LocalProcess]:
+    async def _started(
+        self, request: ExecRequest, command: tuple[str, ...]
+    ) -> AsyncIterator[LocalProcess]:
         master, terminal = -1, None
         if request.tty:
             master, slave = pty.openpty()
             os.set_blocking(master, False)
             try:
-                process = await anyio.open_process(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+                process = await anyio.open_process(
+                    command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+                )
             finally:
                 os.close(slave)
             terminal = _Descriptor(master)

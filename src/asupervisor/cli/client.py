@@ -1,8 +1,9 @@
-"""The client's command line: ``asupervisor VERB …``, for any CRI server, this service's own first of all.
+"""The client's command line: ``asupervisor VERB …``, for any CRI server, this service's own first
+of all.
 
-One file for each verb, ``asupervisor/cli/verbs/<verb>.py``, with ``arguments(parser)`` and ``async run(client) -> int``; it is imported
-only when its verb is called. A new verb is that file and a line in :data:`VERBS`.
-"""
+One file for each verb, ``asupervisor/cli/verbs/<verb>.py``, with ``arguments(parser)`` and ``async
+run(client) -> int``; it is imported only when its verb is called. A new verb is that file and a
+line in :data:`VERBS`."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ VERBS = {
 """Every verb with one line about it; ``help`` comes on top."""
 
 ENDPOINT_VARIABLES = ("ASUPERVISOR_ENDPOINT", "CONTAINER_RUNTIME_ENDPOINT")
-"""Environment variables that name the endpoint, the first one that is set wins; the second is crictl's."""
+"""Environment variables that name the endpoint, the first one that is set wins; the second is
+crictl's.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class Client:
     Args:
         runtime: connected.
         images: connected, to the same endpoint.
-        options: what the command line said: the verb's own arguments, ``output`` (``text`` or ``json``), ``endpoint``.
+        options: what the command line said: the verb's own arguments, ``output`` (``text`` or
+            ``json``), ``endpoint``.
     """
 
     runtime: RemoteRuntimeService
@@ -110,13 +114,16 @@ def run_client(arguments: list[str]) -> int:
         raise failure from group
 
 
-def parse_options(name: str, verb: Verb, arguments: list[str], environment: Mapping[str, str] | None = None) -> argparse.Namespace:
+def parse_options(
+    name: str, verb: Verb, arguments: list[str], environment: Mapping[str, str] | None = None
+) -> argparse.Namespace:
     """The options of one verb.
 
     Args:
         name: the verb's.
         verb: its module.
-        arguments: what follows the verb; everything after ``--`` is a command's and not looked into.
+        arguments: what follows the verb; everything after ``--`` is a command's and not looked
+            into.
         environment: ``os.environ`` where None.
 
     Raises:
@@ -134,7 +141,9 @@ def parse_options(name: str, verb: Verb, arguments: list[str], environment: Mapp
         raise ConfigError(f"{parser.prog} takes nothing after --")
     if command:
         options.command = [*options.command, *command]
-    options.endpoint = options.endpoint or default_endpoint(os.environ if environment is None else environment)
+    options.endpoint = options.endpoint or default_endpoint(
+        os.environ if environment is None else environment
+    )
     options.timeout_s = parse_duration(options.timeout, "--timeout")
     if options.timeout_s <= 0:
         raise ConfigError("--timeout must be longer than 0")
@@ -142,7 +151,9 @@ def parse_options(name: str, verb: Verb, arguments: list[str], environment: Mapp
 
 
 def default_endpoint(environment: Mapping[str, str]) -> str:
-    """The endpoint where no flag names one: from the environment, else where the service listens by default."""
+    """The endpoint where no flag names one: from the environment, else where the service listens by
+    default.
+    """
     found = next((environment[name] for name in ENDPOINT_VARIABLES if environment.get(name)), "")
     return found or str(Config.__dataclass_fields__["runtime_endpoint"].default)
 
@@ -154,10 +165,20 @@ def _parser(name: str) -> argparse.ArgumentParser:
         "--endpoint",
         default="",
         metavar="ADDRESS",
-        help=f"unix:///path of the CRI server (default: ${ENDPOINT_VARIABLES[0]}, ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})})",
+        help=(
+            f"unix:///path of the CRI server (default: ${ENDPOINT_VARIABLES[0]},"
+            f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})})"
+        ),
     )
-    parser.add_argument("--timeout", default="2m", metavar="DURATION", help="deadline of each request, such as 10s or 2m (default: 2m)")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
+    parser.add_argument(
+        "--timeout",
+        default="2m",
+        metavar="DURATION",
+        help="deadline of each request, such as 10s or 2m (default: 2m)",
+    )
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="default: text"
+    )
     return parser
 
 
@@ -175,13 +196,20 @@ def _help(rest: list[str]) -> int:
         raise ConfigError(f'unknown verb "{rest[0]}"; asupervisor help lists them')
     width = max(map(len, VERBS))
     print("Usage: asupervisor [FLAGS]            run the service; its flags: asupervisor --help")
-    print("       asupervisor VERB [ARGUMENTS]   talk to a CRI server; a verb's arguments: asupervisor help VERB\n")
+    print(
+        "       asupervisor VERB [ARGUMENTS]   talk to a CRI server; a verb's arguments:"
+        " asupervisor help VERB\n"
+    )
     for name, summary in VERBS.items():
         print(f"  {name:{width}}  {summary}")
     print(
-        f"\nThe server is the one of --endpoint, else of ${ENDPOINT_VARIABLES[0]}, ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})}."
+        f"\nThe server is the one of --endpoint, else of ${ENDPOINT_VARIABLES[0]},"
+        f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})}."
     )
-    print("A pod is named by its name, NAMESPACE/NAME or the start of its id; a container by POD/CONTAINER or the start of its id.")
+    print(
+        "A pod is named by its name, NAMESPACE/NAME or the start of its id; a container by"
+        " POD/CONTAINER or the start of its id."
+    )
     return 0
 
 

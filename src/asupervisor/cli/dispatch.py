@@ -13,7 +13,9 @@ EXIT_INTERRUPTED = 130
 
 
 def dispatch(arguments: list[str]) -> int:
-    """Run what the arguments ask for and return the exit code: 0, 1 for a failure, 2 for a usage error; never a traceback for either."""
+    """Run what the arguments ask for and return the exit code: 0, 1 for a failure, 2 for a usage
+    error; never a traceback for either.
+    """
     try:
         if arguments and not arguments[0].startswith("-"):
             from asupervisor.cli.client import run_client
@@ -33,6 +35,7 @@ def dispatch(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Who read our output has seen enough (``… | head``); Python would complain again when it flushes at the end.
+        # Who read our output has seen enough (``… | head``); Python would complain again when it
+        # flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

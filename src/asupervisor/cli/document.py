@@ -7,7 +7,13 @@ from typing import Any
 
 from asupervisor.errors import ConfigError
 
-_KINDS = {str: "a text", bool: "true or false", int: "a whole number", dict: "a mapping", list: "a list"}
+_KINDS = {
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    dict: "a mapping",
+    list: "a list",
+}
 
 
 class Fields:
@@ -92,7 +98,10 @@ class Fields:
         values = self._take(name, dict, {})
         for key, value in values.items():
             if not isinstance(key, str) or not isinstance(value, str):
-                raise ConfigError(f"{self.place(name)}: {key}: keys and values must be texts; put the value in quotes")
+                raise ConfigError(
+                    f"{self.place(name)}: {key}: keys and values must be texts; put the value in"
+                    " quotes"
+                )
         return dict(values)
 
     def below(self, name: str) -> Fields:

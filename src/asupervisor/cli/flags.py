@@ -1,8 +1,8 @@
-"""The service's flags, under kubelet's and cri-dockerd's names, and how they become a :class:`Config`.
+"""The service's flags, under kubelet's and cri-dockerd's names, and how they become a
+:class:`Config`.
 
-File < environment < flags: a KubeletConfiguration gives the fields that it shares, ``ASUPERVISOR_<FLAG>`` overrides it, a flag
-overrides both.
-"""
+File < environment < flags: a KubeletConfiguration gives the fields that it shares,
+``ASUPERVISOR_<FLAG>`` overrides it, a flag overrides both."""
 
 from __future__ import annotations
 
@@ -82,7 +82,12 @@ def _names(values: tuple[str, ...]) -> str:
 
 
 FLAGS = (
-    Flag("container-runtime", "container_runtime", "docker: host the dockershim; remote: only connect to the endpoints", _text),
+    Flag(
+        "container-runtime",
+        "container_runtime",
+        "docker: host the dockershim; remote: only connect to the endpoints",
+        _text,
+    ),
     Flag(
         "container-runtime-endpoint",
         "runtime_endpoint",
@@ -100,21 +105,65 @@ FLAGS = (
     Flag(
         "docker-endpoint",
         "docker_endpoint",
-        "the engine's socket; empty: DOCKER_HOST, else unix:///var/run/docker.sock; managed: a dockerd of the service's own",
+        "the engine's socket; empty: DOCKER_HOST, else unix:///var/run/docker.sock; managed: a"
+        " dockerd of the service's own",
         _text,
     ),
-    Flag("root-directory", "root_directory", "directory of checkpoints and state", _text, aliases=("cri-dockerd-root-directory",)),
-    Flag("pod-infra-container-image", "pod_infra_container_image", "image of sandbox containers; embedded: the one of this package", _text),
-    Flag("runtime-cgroups", "runtime_cgroups", "cgroup to move the engine and this service into", _text),
-    Flag("cgroup-driver", "cgroup_driver", f"{_names(CGROUP_DRIVERS)}: must be the engine's; empty: take the engine's", _text),
+    Flag(
+        "root-directory",
+        "root_directory",
+        "directory of checkpoints and state",
+        _text,
+        aliases=("cri-dockerd-root-directory",),
+    ),
+    Flag(
+        "pod-infra-container-image",
+        "pod_infra_container_image",
+        "image of sandbox containers; embedded: the one of this package",
+        _text,
+    ),
+    Flag(
+        "runtime-cgroups",
+        "runtime_cgroups",
+        "cgroup to move the engine and this service into",
+        _text,
+    ),
+    Flag(
+        "cgroup-driver",
+        "cgroup_driver",
+        f"{_names(CGROUP_DRIVERS)}: must be the engine's; empty: take the engine's",
+        _text,
+    ),
     Flag("network-plugin", "network.plugin", f"pod network: {_names(NETWORK_PLUGINS)}", _text),
     Flag("cni-conf-dir", "network.cni_conf_dir", "directory of CNI configurations", _text),
-    Flag("cni-bin-dir", "network.cni_bin_dirs", "directories of CNI plugins, separated by commas", _list),
+    Flag(
+        "cni-bin-dir",
+        "network.cni_bin_dirs",
+        "directories of CNI plugins, separated by commas",
+        _list,
+    ),
     Flag("cni-cache-dir", "network.cni_cache_dir", "directory of CNI results", _text),
     Flag("network-plugin-mtu", "network.mtu", "MTU in bytes; 0: found by the plugin", _number),
-    Flag("hairpin-mode", "network.hairpin_mode", _names(HAIRPIN_MODES), _text, kubelet_field="hairpinMode"),
-    Flag("non-masquerade-cidr", "network.non_masquerade_cidr", "traffic to addresses outside of it is masqueraded (kubenet)", _text),
-    Flag("pod-cidr", "network.pod_cidr", "pod addresses (kubenet), one CIDR for each family", _text, kubelet_field="podCIDR"),
+    Flag(
+        "hairpin-mode",
+        "network.hairpin_mode",
+        _names(HAIRPIN_MODES),
+        _text,
+        kubelet_field="hairpinMode",
+    ),
+    Flag(
+        "non-masquerade-cidr",
+        "network.non_masquerade_cidr",
+        "traffic to addresses outside of it is masqueraded (kubenet)",
+        _text,
+    ),
+    Flag(
+        "pod-cidr",
+        "network.pod_cidr",
+        "pod addresses (kubenet), one CIDR for each family",
+        _text,
+        kubelet_field="podCIDR",
+    ),
     Flag(
         "runtime-request-timeout",
         "runtime_request_timeout_s",
@@ -128,9 +177,24 @@ FLAGS = (
         "a pull without progress for longer is given up, a duration",
         parse_duration,
     ),
-    Flag("streaming-bind-addr", "streaming.bind", "host[:port] of exec, attach and port-forward; port 0: the system's choice", _text),
-    Flag("streaming-tls-cert-file", "streaming.tls_cert_file", "certificate of the streaming server (PEM)", _text),
-    Flag("streaming-tls-private-key-file", "streaming.tls_private_key_file", "key of that certificate (PEM)", _text),
+    Flag(
+        "streaming-bind-addr",
+        "streaming.bind",
+        "host[:port] of exec, attach and port-forward; port 0: the system's choice",
+        _text,
+    ),
+    Flag(
+        "streaming-tls-cert-file",
+        "streaming.tls_cert_file",
+        "certificate of the streaming server (PEM)",
+        _text,
+    ),
+    Flag(
+        "streaming-tls-private-key-file",
+        "streaming.tls_private_key_file",
+        "key of that certificate (PEM)",
+        _text,
+    ),
     Flag(
         "streaming-connection-idle-timeout",
         "streaming.idle_timeout_s",
@@ -138,11 +202,37 @@ FLAGS = (
         parse_duration,
         kubelet_field="streamingConnectionIdleTimeout",
     ),
-    Flag("redirect-container-streaming", "streaming.redirect", "the embedding program serves the streams itself", _boolean, switch=True),
-    Flag("container-log-format", "container_log_format", f"{_names(CONTAINER_LOG_FORMATS)}: what stands at a container's log path", _text),
-    Flag("metrics-bind-addr", "metrics_bind_address", "host:port of metrics and health; without host: loopback; empty: none", _text),
-    Flag("tracing-endpoint", "tracing_endpoint", "host:port of an OTLP collector for OpenTelemetry traces; empty: none", _text),
-    Flag("shutdown-grace", "shutdown_grace_s", "calls in flight may finish within it at the end, a duration", parse_duration),
+    Flag(
+        "redirect-container-streaming",
+        "streaming.redirect",
+        "the embedding program serves the streams itself",
+        _boolean,
+        switch=True,
+    ),
+    Flag(
+        "container-log-format",
+        "container_log_format",
+        f"{_names(CONTAINER_LOG_FORMATS)}: what stands at a container's log path",
+        _text,
+    ),
+    Flag(
+        "metrics-bind-addr",
+        "metrics_bind_address",
+        "host:port of metrics and health; without host: loopback; empty: none",
+        _text,
+    ),
+    Flag(
+        "tracing-endpoint",
+        "tracing_endpoint",
+        "host:port of an OTLP collector for OpenTelemetry traces; empty: none",
+        _text,
+    ),
+    Flag(
+        "shutdown-grace",
+        "shutdown_grace_s",
+        "calls in flight may finish within it at the end, a duration",
+        parse_duration,
+    ),
     Flag("log-level", "log_level", _names(LOG_LEVELS), _text),
     Flag("log-format", "log_format", _names(LOG_FORMATS), _text),
 )
@@ -160,12 +250,21 @@ def _parser() -> argparse.ArgumentParser:
         prog="asupervisor",
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=40, width=120),
-        description="The node service between Kubernetes and Docker: a CRI server over Docker Engine.",
-        epilog="Durations are written as in Go: 2m0s, 500ms, 1h. Every flag can be given as an environment variable too: "
-        "ASUPERVISOR_ and the name in capitals, with _ for -. Client verbs: asupervisor help.",
+        description=(
+            "The node service between Kubernetes and Docker: a CRI server over Docker Engine."
+        ),
+        epilog=(
+            "Durations are written as in Go: 2m0s, 500ms, 1h. Every flag can be given as an"
+            " environment variable too: ASUPERVISOR_ and the name in capitals, with _ for -. Client"
+            " verbs: asupervisor help."
+        ),
     )
     parser.add_argument("--version", action="version", version=f"asupervisor {__version__}")
-    parser.add_argument("--config", metavar="FILE", help="a KubeletConfiguration in YAML, for the fields that it shares with these flags")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="a KubeletConfiguration in YAML, for the fields that it shares with these flags",
+    )
     for flag in FLAGS:
         options: dict[str, Any] = {"nargs": "?", "const": "true"} if flag.switch else {}
         parser.add_argument(
@@ -207,7 +306,8 @@ def parse_arguments(arguments: list[str], environment: Mapping[str, str] | None 
         environment: ``os.environ`` where None.
 
     Raises:
-        ConfigError: an unknown flag, a bad value, a file that cannot be read; one line that names it.
+        ConfigError: an unknown flag, a bad value, a file that cannot be read; one line that names
+            it.
         SystemExit: after ``--help`` and ``--version``, code 0.
     """
     environment = os.environ if environment is None else environment
@@ -232,7 +332,11 @@ def _assemble(values: dict[str, Any]) -> Config:
             continue
         part, _, rest = field.rpartition(".")
         parts[part][rest] = value
-    return Config(**parts[""], network=NetworkConfig(**parts["network"]), streaming=StreamingConfig(**parts["streaming"]))
+    return Config(
+        **parts[""],
+        network=NetworkConfig(**parts["network"]),
+        streaming=StreamingConfig(**parts["streaming"]),
+    )
 
 
 def _bind_address(value: str) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""One line of a container's log file, in CRI's format or in Docker's json-file format: a log path may lead to either."""
+"""One line of a container's log file, in CRI's format or in Docker's json-file format: a log path
+may lead to either.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,12 @@ def read_line(line: bytes) -> LogLine:
     if len(parts) < 4 or parts[1] not in (b"stdout", b"stderr"):
         return LogLine("", "stdout", False, line)
     # The tags are separated by colons; P or F is the first of them.
-    return LogLine(parts[0].decode(errors="replace"), parts[1].decode(), parts[2].split(b":")[0] == b"P", parts[3])
+    return LogLine(
+        parts[0].decode(errors="replace"),
+        parts[1].decode(),
+        parts[2].split(b":")[0] == b"P",
+        parts[3],
+    )
 
 
 def _docker_line(line: bytes) -> LogLine:
@@ -41,6 +48,11 @@ def _docker_line(line: bytes) -> LogLine:
         content = str(document["log"])
         # One line of output ends with its newline; a piece of a longer one has none.
         partial = not content.endswith("\n")
-        return LogLine(str(document["time"]), str(document["stream"]), partial, content.removesuffix("\n").encode())
+        return LogLine(
+            str(document["time"]),
+            str(document["stream"]),
+            partial,
+            content.removesuffix("\n").encode(),
+        )
     except (ValueError, KeyError, TypeError):
         return LogLine("", "stdout", False, line)

@@ -1,8 +1,8 @@
-"""A Kubernetes Pod manifest (``apiVersion: v1, kind: Pod``) as CRI configurations: the fields that need no cluster.
+"""A Kubernetes Pod manifest (``apiVersion: v1, kind: Pod``) as CRI configurations: the fields that
+need no cluster.
 
-What a field becomes is what kubelet makes of it. A field that is not read here is refused by its name: a pod that runs without what
-its manifest asks for is worse than one that does not run.
-"""
+What a field becomes is what kubelet makes of it. A field that is not read here is refused by its
+name: a pod that runs without what its manifest asks for is worse than one that does not run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def read_manifest(text: str, source: str, log_root: Path) -> PodPlan:
     Args:
         text: one YAML document.
         source: its file name, for errors.
-        log_root: directory of pod logs; the pod's own is ``<namespace>_<name>_<uid>`` in it, as kubelet has it.
+        log_root: directory of pod logs; the pod's own is ``<namespace>_<name>_<uid>`` in it, as
+            kubelet has it.
 
     Raises:
         ConfigError: it is no YAML or no such Pod; the field is named.
@@ -81,16 +82,30 @@ def _pod(top: Fields, log_root: Path) -> PodPlan:
     top.done()
     name = meta.text("name")
     if not _POD_NAME.match(name):
-        raise ConfigError(f'metadata.name: "{name}" is no DNS name of lower case letters, digits, "-" and "."')
+        raise ConfigError(
+            f'metadata.name: "{name}" is no DNS name of lower case letters, digits, "-" and "."'
+        )
     namespace = meta.text("namespace", "default")
     if not _NAME.match(namespace):
-        raise ConfigError(f'metadata.namespace: "{namespace}" is no DNS label of lower case letters, digits and "-"')
+        raise ConfigError(
+            f'metadata.namespace: "{namespace}" is no DNS label of lower case letters, digits'
+            ' and "-"'
+        )
     uid = meta.text("uid", "") or str(uuid.uuid4())
     labels, annotations = meta.mapping("labels"), meta.mapping("annotations")
     meta.done()
-    identity = {"io.kubernetes.pod.name": name, "io.kubernetes.pod.namespace": namespace, "io.kubernetes.pod.uid": uid}
+    identity = {
+        "io.kubernetes.pod.name": name,
+        "io.kubernetes.pod.namespace": namespace,
+        "io.kubernetes.pod.uid": uid,
+    }
 
-    spec.choice("restartPolicy", "Never", ("Never",), ", since nothing restarts containers without a kubelet")
+    spec.choice(
+        "restartPolicy",
+        "Never",
+        ("Never",),
+        ", since nothing restarts containers without a kubelet",
+    )
     grace_s = spec.number("terminationGracePeriodSeconds", 30)
     host_network = spec.flag("hostNetwork")
     namespaces = cri.NamespaceOption(
@@ -106,7 +121,9 @@ def _pod(top: Fields, log_root: Path) -> PodPlan:
         log_directory=str(log_root / f"{namespace}_{name}_{uid}"),
         labels={**labels, **identity},
         annotations=annotations,
-        linux=cri.LinuxPodSandboxConfig(security_context=cri.LinuxSandboxSecurityContext(namespace_options=namespaces)),
+        linux=cri.LinuxPodSandboxConfig(
+            security_context=cri.LinuxSandboxSecurityContext(namespace_options=namespaces)
+        ),
     )
     spec.choice("dnsPolicy", "Default", ("Default", "None"))
     if (dns := _dns(spec.below("dnsConfig"))) is not None:
@@ -167,10 +184,15 @@ def _host_path(volume: Fields) -> str:
     return path
 
 
-def _container(fields: Fields, sandbox: cri.PodSandboxConfig, volumes: dict[str, str], grace_s: int) -> ContainerPlan:
+def _container(
+    fields: Fields, sandbox: cri.PodSandboxConfig, volumes: dict[str, str], grace_s: int
+) -> ContainerPlan:
     name, image = fields.text("name"), fields.text("image")
     if not _NAME.match(name):
-        raise ConfigError(f'{fields.place("name")}: "{name}" is no DNS label of lower case letters, digits and "-"')
+        raise ConfigError(
+            f'{fields.place("name")}: "{name}" is no DNS label of lower case letters, digits'
+            ' and "-"'
+        )
     latest = "@" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest"))
     config = cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=name),
@@ -185,17 +207,33 @@ def _container(fields: Fields, sandbox: cri.PodSandboxConfig, volumes: dict[str,
         annotations={GRACE_ANNOTATION: str(grace_s)},
     )
     for variable in fields.each("env"):
-        config.envs.append(cri.KeyValue(key=variable.text("name"), value=variable.text("value", "").encode()))
+        config.envs.append(
+            cri.KeyValue(key=variable.text("name"), value=variable.text("value", "").encode())
+        )
     for port in fields.each("ports"):
         _port(port, sandbox)
     for mount in fields.each("volumeMounts"):
         volume = mount.text("name")
         if volume not in volumes:
-            raise ConfigError(f'{mount.place("name")}: there is no volume "{volume}" in spec.volumes')
-        config.mounts.append(cri.Mount(host_path=volumes[volume], container_path=mount.text("mountPath"), readonly=mount.flag("readOnly")))
+            raise ConfigError(
+                f'{mount.place("name")}: there is no volume "{volume}" in spec.volumes'
+            )
+        config.mounts.append(
+            cri.Mount(
+                host_path=volumes[volume],
+                container_path=mount.text("mountPath"),
+                readonly=mount.flag("readOnly"),
+            )
+        )
     _resources(fields.below("resources"), config.linux.resources)
-    _security(fields.below("securityContext"), sandbox.linux.security_context, config.linux.security_context)
-    policy = fields.choice("imagePullPolicy", "Always" if latest else "IfNotPresent", _PULL_POLICIES)
+    _security(
+        fields.below("securityContext"),
+        sandbox.linux.security_context,
+        config.linux.security_context,
+    )
+    policy = fields.choice(
+        "imagePullPolicy", "Always" if latest else "IfNotPresent", _PULL_POLICIES
+    )
     return ContainerPlan(config, policy)
 
 
@@ -209,7 +247,12 @@ def _port(port: Fields, sandbox: cri.PodSandboxConfig) -> None:
     host_ip = port.text("hostIP", "")
     if host_port:
         sandbox.port_mappings.append(
-            cri.PortMapping(protocol=protocol, container_port=container_port, host_port=host_port, host_ip=host_ip)
+            cri.PortMapping(
+                protocol=protocol,
+                container_port=container_port,
+                host_port=host_port,
+                host_ip=host_ip,
+            )
         )
 
 
@@ -235,7 +278,9 @@ def _quantity(fields: Fields, name: str) -> float:
     return float(parse_quantity(value, fields.place(name))) if value else 0.0
 
 
-def _security(fields: Fields, pod: cri.LinuxSandboxSecurityContext, context: cri.LinuxContainerSecurityContext) -> None:
+def _security(
+    fields: Fields, pod: cri.LinuxSandboxSecurityContext, context: cri.LinuxContainerSecurityContext
+) -> None:
     context.namespace_options.CopyFrom(pod.namespace_options)
     context.supplemental_groups.extend(pod.supplemental_groups)
     context.privileged = fields.flag("privileged")

@@ -23,7 +23,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
-        print("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        print(
+            "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
@@ -37,11 +39,17 @@ def print_json(document: Any) -> None:
     """An object or a list of objects, indented; protobuf messages may stand in it."""
     import orjson
 
-    print(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=as_document).decode())
+    print(
+        orjson.dumps(
+            document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=as_document
+        ).decode()
+    )
 
 
 def as_document(message: Any) -> Any:
-    """A protobuf message as a JSON object, under the names of the JSON mapping and with every field, set or not."""
+    """A protobuf message as a JSON object, under the names of the JSON mapping and with every
+    field, set or not.
+    """
     from google.protobuf.json_format import MessageToDict
 
     return MessageToDict(message, always_print_fields_with_no_presence=True)

@@ -49,7 +49,8 @@ def serve(arguments: list[str]) -> int:
 
 async def _serve(config: Config) -> int:
     # Imported late: what the command line gets wrong is told without waiting for it.
-    # What is imported stays. Looking for garbage among it delays the start by a tenth, and later everything at once, by some 50 ms.
+    # What is imported stays. Looking for garbage among it delays the start by a tenth, and later
+    # everything at once, by some 50 ms.
     gc.disable()
     from asupervisor.supervisor import Supervisor
     from asupervisor.supervisor.notify import Notifier
@@ -95,7 +96,9 @@ async def _follow_readiness(supervisor: Supervisor, notifier: Notifier) -> None:
         _announce(supervisor, notifier)
 
 
-async def _watch_signals(supervisor: Supervisor, stopped: anyio.Event, *, task_status: TaskStatus[None]) -> None:
+async def _watch_signals(
+    supervisor: Supervisor, stopped: anyio.Event, *, task_status: TaskStatus[None]
+) -> None:
     """The first SIGTERM or SIGINT stops the service in order, a second one skips the grace."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()

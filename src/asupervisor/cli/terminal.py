@@ -24,7 +24,9 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 @contextlib.contextmanager
 def raw_terminal(descriptor: int = _STDIN) -> Iterator[None]:
-    """Hand every key through as it is for as long as the block lasts; what is no terminal is left alone."""
+    """Hand every key through as it is for as long as the block lasts; what is no terminal is left
+    alone.
+    """
     if not os.isatty(descriptor):
         yield
         return
@@ -41,7 +43,8 @@ async def run_session(command: RemoteCommand, *, has_terminal: bool) -> int:
 
     Args:
         command: the session.
-        has_terminal: whether the remote end has one: keys then go through as they are, and so do changes of size.
+        has_terminal: whether the remote end has one: keys then go through as they are, and so do
+            changes of size.
 
     Returns:
         The exit code; 128 and the signal's number when one ended this end.
@@ -95,7 +98,8 @@ async def _carry_output(stream: PeerStream, descriptor: int) -> None:
     with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, BrokenPipeError):
         while True:
             data = await stream.receive()
-            # In a thread: a reader that does not read this output must not keep keys and pings waiting.
+            # In a thread: a reader that does not read this output must not keep keys and pings
+            # waiting.
             await anyio.to_thread.run_sync(_write, descriptor, data)
 
 

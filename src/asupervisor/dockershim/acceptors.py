@@ -1,12 +1,13 @@
 """Taking in several calls at a time, where grpc.aio asks its core for one and waits.
 
-Every call that grpc.aio takes in is asked for alone: the next one is asked for when the last one has crossed from the thread
-that polls to the event loop. With 16 callers that crossing is what a read costs most for. With more requests outstanding, calls
-cross together: the same server then needs about a third less CPU time for a call (docs/benchmarks.md).
+Every call that grpc.aio takes in is asked for alone: the next one is asked for when the last one
+has crossed from the thread that polls to the event loop. With 16 callers that crossing is what a
+read costs most for. With more requests outstanding, calls cross together: the same server then
+needs about a third less CPU time for a call (docs/benchmarks.md).
 
-The means are the ones with which grpc.aio serves a call itself, and they are private: they are used only where they look as they
-do in the release that is pinned; elsewhere the server does without. The server's own loop keeps running beside these.
-"""
+The means are the ones with which grpc.aio serves a call itself, and they are private: they are used
+only where they look as they do in the release that is pinned; elsewhere the server does without.
+The server's own loop keeps running beside these."""
 
 from __future__ import annotations
 
@@ -24,7 +25,13 @@ _OUTSTANDING = 15
 """Beside the one of grpc.aio itself; more gained nothing at 64 callers."""
 _END_S = 1.0
 _SIGNATURES = {
-    "_handle_rpc": ("generic_handlers", "interceptors", "rpc_state", "loop", "concurrency_exceeded"),
+    "_handle_rpc": (
+        "generic_handlers",
+        "interceptors",
+        "rpc_state",
+        "loop",
+        "concurrency_exceeded",
+    ),
     "_schedule_rpc_coro": ("rpc_coro", "rpc_state", "loop"),
 }
 
@@ -36,7 +43,11 @@ def supported() -> bool:
         if code is None or code.co_varnames[: code.co_argcount] != expected:
             return False
     server = getattr(cygrpc, "AioServer", None)
-    return hasattr(server, "_request_call") and hasattr(server, "is_running") and hasattr(cygrpc, "_RequestCallError")
+    return (
+        hasattr(server, "_request_call")
+        and hasattr(server, "is_running")
+        and hasattr(cygrpc, "_RequestCallError")
+    )
 
 
 class Acceptors:
@@ -47,7 +58,9 @@ class Acceptors:
         handlers: the generic handlers that it was given.
     """
 
-    def __init__(self, server: grpc.aio.Server, handlers: tuple[grpc.GenericRpcHandler, ...]) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, handlers: tuple[grpc.GenericRpcHandler, ...]
+    ) -> None:
         self._server: Any = getattr(server, "_server", None)
         self._handlers = list(handlers)
         self._loops: list[asyncio.Task[None]] = []
@@ -56,10 +69,17 @@ class Acceptors:
     def start(self) -> None:
         """Ask for calls from now on, until the server stops."""
         if self._server is None or not supported():
-            _logger.info("grpcio %s takes in one call at a time: reads under load cost about half as much again", grpc.__version__)
+            _logger.info(
+                "grpcio %s takes in one call at a time: reads under load cost about half as much"
+                " again",
+                grpc.__version__,
+            )
             return
         loop = asyncio.get_running_loop()
-        self._loops = [loop.create_task(self._accept(loop), name="CRI calls taken in") for _ in range(_OUTSTANDING)]
+        self._loops = [
+            loop.create_task(self._accept(loop), name="CRI calls taken in")
+            for _ in range(_OUTSTANDING)
+        ]
 
     async def stop(self) -> None:
         """Return once the loops have ended, as they do when the server has stopped."""
@@ -76,7 +96,8 @@ class Acceptors:
             except cygrpc._RequestCallError:
                 return  # the server stops
             call = cygrpc._handle_rpc(handlers, (), state, loop, False)
-            # Awaits the client's cancellation; the call is started from in there, so that none is missed.
+            # Awaits the client's cancellation; the call is started from in there, so that none is
+            # missed.
             task = loop.create_task(cygrpc._schedule_rpc_coro(call, state, loop))
             calls.add(task)
             task.add_done_callback(calls.discard)

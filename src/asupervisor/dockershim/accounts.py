@@ -1,4 +1,6 @@
-"""What has to be known of the files of an image: its users and groups, and whether it has a path. Read through the engine once."""
+"""What has to be known of the files of an image: its users and groups, and whether it has a path.
+Read through the engine once.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,19 @@ _CLEANUP_DEADLINE_S = 30.0
 
 
 def is_leftover(summary: Document) -> bool:
-    """Whether a container, as the engine lists it, was made for a reading by a process that was killed in the middle of it."""
+    """Whether a container, as the engine lists it, was made for a reading by a process that was
+    killed in the middle of it.
+    """
     return any(name.startswith(f"/{_NAME}") for name in summary.get("Names") or [])
 
 
 class ImageAccounts:
-    """Reads /etc/passwd and /etc/group of images, and looks for paths; an image never changes, so what was read stays true.
+    """Reads /etc/passwd and /etc/group of images, and looks for paths; an image never changes, so
+    what was read stays true.
 
-    The engine shows the files of containers only, so a container that is never started is made for the time of the reading. It
-    carries none of the labels by which containers are ours, so no list shows it.
+    The engine shows the files of containers only, so a container that is never started is made for
+    the time of the reading. It carries none of the labels by which containers are ours, so no list
+    shows it.
 
     Args:
         engine: asked.
@@ -77,7 +83,9 @@ class ImageAccounts:
 
         async def work() -> bool:
             async with self._container(image_id) as container:
-                found = self._paths[image_id, path] = await self._engine.containers.has_path(container, path)
+                found = self._paths[image_id, path] = await self._engine.containers.has_path(
+                    container, path
+                )
             while len(self._paths) > _REMEMBERED:
                 self._paths.popitem(last=False)
             return found
@@ -86,7 +94,8 @@ class ImageAccounts:
         return await self._operations.run(f"accounts of {image_id}", f"look for {path}", work)
 
     async def clear(self) -> None:
-        """Remove what a process that was killed in the middle of a reading left behind: it would keep its image from being removed.
+        """Remove what a process that was killed in the middle of a reading left behind: it would
+        keep its image from being removed.
 
         Raises:
             ServiceError: the engine could not be asked.
@@ -97,12 +106,16 @@ class ImageAccounts:
             async def work(container: str = str(summary["Id"])) -> None:
                 await self._engine.containers.remove(container, force=True)
 
-            # Under the key of the reading, so that one under way is not disturbed; after it, its container is gone anyhow.
+            # Under the key of the reading, so that one under way is not disturbed; after it, its
+            # container is gone anyhow.
             await self._operations.run(f"accounts of {image_id}", "clear", work)
 
     async def _read(self, image_id: str) -> Accounts:
         async with self._container(image_id) as container:
-            return parse_accounts(await self._text(container, "/etc/passwd"), await self._text(container, "/etc/group"))
+            return parse_accounts(
+                await self._text(container, "/etc/passwd"),
+                await self._text(container, "/etc/group"),
+            )
 
     @asynccontextmanager
     async def _container(self, image_id: str) -> AsyncIterator[str]:
@@ -123,14 +136,22 @@ class ImageAccounts:
         try:
             yield container
         finally:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S):
+            with anyio.CancelScope(
+                shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S
+            ):
                 try:
                     await self._engine.containers.remove(container, force=True)
                 except ServiceError as error:
-                    _logger.warning("the container %s, made to read an image, could not be removed: %s", name, error)
+                    _logger.warning(
+                        "the container %s, made to read an image, could not be removed: %s",
+                        name,
+                        error,
+                    )
 
     async def _text(self, container: str, path: str) -> str:
         try:
-            return (await self._engine.containers.read_file(container, path)).decode(errors="replace")
+            return (await self._engine.containers.read_file(container, path)).decode(
+                errors="replace"
+            )
         except NotFound:
             return ""

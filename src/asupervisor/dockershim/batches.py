@@ -1,15 +1,20 @@
-"""Long lists in several messages: what the Stream* calls answer, so that no node is too big for one message."""
+"""Long lists in several messages: what the Stream* calls answer, so that no node is too big for one
+message.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 BATCH_BYTES = 1 << 20
-"""Bytes after which a message is sent and the next one begun: far below what a message may have, big enough to be few."""
+"""Bytes after which a message is sent and the next one begun: far below what a message may have,
+big enough to be few.
+"""
 
 
 def batches(entries: Iterable[bytes]) -> Iterator[bytes]:
-    """Join encoded elements to messages of about :data:`BATCH_BYTES`; nothing at all for an empty list.
+    """Join encoded elements to messages of about :data:`BATCH_BYTES`; nothing at all for an empty
+    list.
 
     Args:
         entries: each an encoded field 1, which is the repeated field of every Stream* response.

@@ -1,7 +1,7 @@
 """The RPC boundary: bytes in, bytes out, one error mapping, calls in flight counted.
 
-One generic handler with raw bytes serves every method: a registered servicer costs a waiting task for each method and call, and
-its serializers would encode again what the node state keeps ready.
+One generic handler with raw bytes serves every method: a registered servicer costs a waiting task
+for each method and call, and its serializers would encode again what the node state keeps ready.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from asupervisor.dockershim.fields import subject_fields
 from asupervisor.dockershim.methods import API_VERSIONS, READY_BYTES, Method, all_methods
 from asupervisor.dockershim.runtime.version import version_bytes
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import Internal, InvalidArgument, ResourceExhausted, ServiceError, Unavailable, Unimplemented
+from asupervisor.errors import (
+    Internal,
+    InvalidArgument,
+    ResourceExhausted,
+    ServiceError,
+    Unavailable,
+    Unimplemented,
+)
 from asupervisor.log import enter_call
 from asupervisor.metrics import Metrics
 from asupervisor.observability.tracing import Tracing
@@ -56,7 +63,9 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 self._handlers[path] = self._handler(method, version)
 
     def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
-        """grpc's look-up: None makes it answer UNIMPLEMENTED for a method that the CRI does not have."""
+        """grpc's look-up: None makes it answer UNIMPLEMENTED for a method that the CRI does not
+        have.
+        """
         return self._handlers.get(handler_call_details.method)
 
     def stop_accepting(self) -> None:
@@ -71,7 +80,9 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             await self._drained.wait()
 
     def cut_off(self) -> None:
-        """Cancel what is in flight, while its callers can still be told so: a server that stops only breaks their connections off."""
+        """Cancel what is in flight, while its callers can still be told so: a server that stops
+        only breaks their connections off.
+        """
         self._stopping = True
         for task in self._waiting:
             if task is not None:
@@ -80,12 +91,18 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _handler(self, method: Method, api_version: str) -> grpc.RpcMethodHandler:
         if method.streams:
             stream = self._streaming(method)
-            return grpc.unary_stream_rpc_method_handler(stream if self._tracing is None else _traced_stream(self._tracing, method, stream))
+            return grpc.unary_stream_rpc_method_handler(
+                stream if self._tracing is None else _traced_stream(self._tracing, method, stream)
+            )
         unary = self._guarded(method, self._instant(method, api_version), self._unary(method))
-        return grpc.unary_unary_rpc_method_handler(unary if self._tracing is None else _traced(self._tracing, method, unary))
+        return grpc.unary_unary_rpc_method_handler(
+            unary if self._tracing is None else _traced(self._tracing, method, unary)
+        )
 
     def _instant(self, method: Method, api_version: str) -> Callable[[bytes], bytes | None]:
-        """What answers without a verb: bytes that are ready, or None where this request takes more."""
+        """What answers without a verb: bytes that are ready, or None where this request takes
+        more.
+        """
         shim = self._shim
         if method.name == "Version":
             kept: tuple[str, bytes] = ("", b"")
@@ -113,18 +130,24 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             try:
                 message = parse(request)
             except DecodeError as error:
-                raise InvalidArgument(f"{name}: the request is no {method.request_type.DESCRIPTOR.name}") from error
+                raise InvalidArgument(
+                    f"{name}: the request is no {method.request_type.DESCRIPTOR.name}"
+                ) from error
             return verb(shim, message)
 
         return call
 
     def _guarded(
-        self, method: Method, instant: Callable[[bytes], bytes | None], call: Callable[[bytes], Awaitable[Message | bytes]]
+        self,
+        method: Method,
+        instant: Callable[[bytes], bytes | None],
+        call: Callable[[bytes], Awaitable[Message | bytes]],
     ) -> Handler:
         figures = self._metrics.rpc(method.name)
         name, now = method.name, time.monotonic
 
-        # Reads come thousands of times a second: what this adds to a call that is answered at once is counted in fractions of a µs.
+        # Reads come thousands of times a second: what this adds to a call that is answered at once
+        # is counted in fractions of a µs.
         async def handler(request: bytes, context: Any) -> bytes:
             started = now()
             code = "OK"
@@ -145,7 +168,8 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                     answer = message if isinstance(message, bytes) else message.SerializeToString()
                 if len(answer) > MAXIMUM_MESSAGE_BYTES:
                     raise ResourceExhausted(
-                        f"the answer of {name} has {len(answer)} bytes, more than {MAXIMUM_MESSAGE_BYTES}; use its Stream form"
+                        f"the answer of {name} has {len(answer)} bytes, more than"
+                        f" {MAXIMUM_MESSAGE_BYTES}; use its Stream form"
                     )
                 return answer
             except (Exception, asyncio.CancelledError) as error:
@@ -180,7 +204,9 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 try:
                     message = method.request_type.FromString(request)
                 except DecodeError as error:
-                    raise InvalidArgument(f"{name}: the request is no {method.request_type.DESCRIPTOR.name}") from error
+                    raise InvalidArgument(
+                        f"{name}: the request is no {method.request_type.DESCRIPTOR.name}"
+                    ) from error
                 async for answer in verb(self._shim, message):
                     yield answer.SerializeToString() if isinstance(answer, Message) else answer
             except (Exception, asyncio.CancelledError) as error:
@@ -196,15 +222,25 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         return handler
 
     def _failure(self, name: str, error: BaseException) -> tuple[str, str | None]:
-        """The status code of a failed call, and the words to send with it; None where nobody listens any more."""
+        """The status code of a failed call, and the words to send with it; None where nobody
+        listens any more.
+        """
         if isinstance(error, ServiceError):
             _log_failure(self._shim, name, error)
             return error.code, error.message
         if isinstance(error, asyncio.CancelledError):
-            # Deadline, disconnect and our own stop look alike here; only in the last case is somebody still listening.
-            return ("UNAVAILABLE", f"the service stopped before {name} ended") if self._stopping else ("CANCELLED", None)
+            # Deadline, disconnect and our own stop look alike here; only in the last case is
+            # somebody still listening.
+            return (
+                ("UNAVAILABLE", f"the service stopped before {name} ended")
+                if self._stopping
+                else ("CANCELLED", None)
+            )
         _logger.error("%s failed by a defect of this service", name, exc_info=error)
-        return "INTERNAL", f"{name} failed by a defect of this service ({type(error).__name__}); see its log"
+        return (
+            "INTERNAL",
+            f"{name} failed by a defect of this service ({type(error).__name__}); see its log",
+        )
 
     def _leave(self) -> None:
         self.in_flight -= 1
@@ -223,9 +259,13 @@ def _traced(tracing: Tracing, method: Method, handler: Handler) -> Handler:
     return traced
 
 
-def _traced_stream(tracing: Tracing, method: Method, handler: Callable[[bytes, Any], Any]) -> Callable[[bytes, Any], Any]:
+def _traced_stream(
+    tracing: Tracing, method: Method, handler: Callable[[bytes, Any], Any]
+) -> Callable[[bytes, Any], Any]:
     async def traced(request: bytes, context: Any) -> Any:
-        with tracing.call(method.service, method.name, context.invocation_metadata() or (), streams=True) as span:
+        with tracing.call(
+            method.service, method.name, context.invocation_metadata() or (), streams=True
+        ) as span:
             try:
                 async for answer in handler(request, context):
                     yield answer
@@ -238,7 +278,9 @@ def _traced_stream(tracing: Tracing, method: Method, handler: Callable[[bytes, A
 def _status(context: Any) -> tuple[str, int]:
     """Name and number of the status that a call was given; grpc gives either form."""
     code = context.code()
-    found = next((one for one in grpc.StatusCode if code in (one, one.value[0])), grpc.StatusCode.OK)
+    found = next(
+        (one for one in grpc.StatusCode if code in (one, one.value[0])), grpc.StatusCode.OK
+    )
     return found.name, int(found.value[0])
 
 
@@ -250,4 +292,10 @@ def _log_failure(shim: Shim, name: str, error: ServiceError) -> None:
         if error.code not in ("NOT_FOUND", "UNIMPLEMENTED")
         else logging.DEBUG
     )
-    _logger.log(level, "%s failed: %s", name, error.message, extra={"code": error.code, **subject_fields(shim, error.subject)})
+    _logger.log(
+        level,
+        "%s failed: %s",
+        name,
+        error.message,
+        extra={"code": error.code, **subject_fields(shim, error.subject)},
+    )

@@ -13,7 +13,8 @@ from asupervisor.translate.cgroup_files import CgroupFeatures, CgroupSettings, c
 
 @cache
 def cgroup_features(endpoint: str) -> CgroupFeatures:
-    """What this node's cgroups can do; looked at once, since the list of mounts is long where many containers run.
+    """What this node's cgroups can do; looked at once, since the list of mounts is long where many
+    containers run.
 
     Args:
         endpoint: the engine's address; one that is no unix socket may be on another machine.
@@ -44,11 +45,17 @@ def write_cgroup_files(settings: CgroupSettings, pid: int, container_id: str) ->
     try:
         own, _ = mounted.locate(Path(f"/proc/{pid}/cgroup").read_text(), container_id)
     except OSError as error:
-        raise FailedPrecondition(f"container {container_id[:12]} ended before its limits could be set", subject=container_id) from error
+        raise FailedPrecondition(
+            f"container {container_id[:12]} ended before its limits could be set",
+            subject=container_id,
+        ) from error
     for path, content in cgroup_writes(settings, own.v1.get("hugetlb", ""), own.v2):
         try:
-            # Not created where it is missing: a file of that name in a cgroup is the kernel's or nobody's.
+            # Not created where it is missing: a file of that name in a cgroup is the kernel's or
+            # nobody's.
             with open(path, "r+") as file:
                 file.write(content)
         except OSError as error:
-            raise FailedPrecondition(f"container {container_id[:12]}: {content} cannot be written to {path}: {error}") from error
+            raise FailedPrecondition(
+                f"container {container_id[:12]}: {content} cannot be written to {path}: {error}"
+            ) from error

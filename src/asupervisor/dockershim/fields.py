@@ -1,4 +1,6 @@
-"""The fields of a log line that tell an operator what it is about: the pod, the sandbox, the container."""
+"""The fields of a log line that tell an operator what it is about: the pod, the sandbox, the
+container.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def container_fields(shim: Shim, record: ContainerRecord) -> dict[str, str]:
 
 
 def subject_fields(shim: Shim, subject: str) -> dict[str, str]:
-    """Of whatever an error is about: the sandbox or container of that id, else the subject itself."""
+    """Of whatever an error is about: the sandbox or container of that id, else the subject
+    itself.
+    """
     container = shim.store.containers.get(ContainerId(subject))
     if container is not None:
         return container_fields(shim, container)

@@ -1,7 +1,7 @@
 """gRPC health checking (grpc.health.v1, the health checking protocol of grpc.io) on the CRI socket.
 
-The overall service (the empty name) serves while it is not stopping. The CRI services serve while the node can run pods.
-"""
+The overall service (the empty name) serves while it is not stopping. The CRI services serve while
+the node can run pods."""
 
 from __future__ import annotations
 
@@ -23,23 +23,37 @@ SERVICE = "grpc.health.v1.Health"
 def health_file() -> descriptor_pb2.FileDescriptorProto:
     """The protocol's own description, for reflection."""
     kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="grpc/health/v1/health.proto", package="grpc.health.v1", syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="grpc/health/v1/health.proto", package="grpc.health.v1", syntax="proto3"
+    )
     request = file.message_type.add(name="HealthCheckRequest")
-    request.field.add(name="service", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL, json_name="service")
+    request.field.add(
+        name="service",
+        number=1,
+        type=kinds.TYPE_STRING,
+        label=kinds.LABEL_OPTIONAL,
+        json_name="service",
+    )
     response = file.message_type.add(name="HealthCheckResponse")
     status = response.enum_type.add(name="ServingStatus")
     for number, name in enumerate(("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")):
         status.value.add(name=name, number=number)
     response.field.add(
-        name="status", number=1, type=kinds.TYPE_ENUM, label=kinds.LABEL_OPTIONAL, json_name="status",
+        name="status",
+        number=1,
+        type=kinds.TYPE_ENUM,
+        label=kinds.LABEL_OPTIONAL,
+        json_name="status",
         type_name=".grpc.health.v1.HealthCheckResponse.ServingStatus",
-    )  # fmt: skip
+    )
     service = file.service.add(name="Health")
     for name, streams in (("Check", False), ("Watch", True)):
         service.method.add(
-            name=name, input_type=".grpc.health.v1.HealthCheckRequest", output_type=".grpc.health.v1.HealthCheckResponse",
+            name=name,
+            input_type=".grpc.health.v1.HealthCheckRequest",
+            output_type=".grpc.health.v1.HealthCheckResponse",
             server_streaming=streams,
-        )  # fmt: skip
+        )
     return file
 
 
@@ -58,7 +72,9 @@ class HealthService(grpc.GenericRpcHandler):  # type: ignore[misc]
             f"/{SERVICE}/Check": grpc.unary_unary_rpc_method_handler(self._check),
             f"/{SERVICE}/Watch": grpc.unary_stream_rpc_method_handler(self._watch),
         }
-        self._cri = {f"runtime.{version}.{service}" for version in API_VERSIONS for service in SERVICES}
+        self._cri = {
+            f"runtime.{version}.{service}" for version in API_VERSIONS for service in SERVICES
+        }
 
     def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
         """grpc's look-up."""

@@ -17,7 +17,11 @@ from asupervisor.dockershim.container.list import list_containers, stream_contai
 from asupervisor.dockershim.container.remove import remove_container
 from asupervisor.dockershim.container.reopen_log import reopen_container_log
 from asupervisor.dockershim.container.start import start_container
-from asupervisor.dockershim.container.stats import container_stats, list_container_stats, stream_container_stats
+from asupervisor.dockershim.container.stats import (
+    container_stats,
+    list_container_stats,
+    stream_container_stats,
+)
 from asupervisor.dockershim.container.status import container_status
 from asupervisor.dockershim.container.stop import stop_container
 from asupervisor.dockershim.container.update import update_container_resources
@@ -37,7 +41,11 @@ from asupervisor.dockershim.sandbox.metrics import (
 )
 from asupervisor.dockershim.sandbox.remove import remove_pod_sandbox
 from asupervisor.dockershim.sandbox.run import run_pod_sandbox
-from asupervisor.dockershim.sandbox.stats import list_pod_sandbox_stats, pod_sandbox_stats, stream_pod_sandbox_stats
+from asupervisor.dockershim.sandbox.stats import (
+    list_pod_sandbox_stats,
+    pod_sandbox_stats,
+    stream_pod_sandbox_stats,
+)
 from asupervisor.dockershim.sandbox.status import pod_sandbox_status
 from asupervisor.dockershim.sandbox.stop import stop_pod_sandbox
 from asupervisor.dockershim.sandbox.update import update_pod_sandbox_resources
@@ -133,7 +141,11 @@ class Method:
 
 def all_methods() -> list[Method]:
     """Every RPC that the descriptors know, whether or not it has a verb; none can be forgotten."""
-    return [_method(service, method) for service in SERVICES for method in cri.DESCRIPTOR.services_by_name[service].methods]
+    return [
+        _method(service, method)
+        for service in SERVICES
+        for method in cri.DESCRIPTOR.services_by_name[service].methods
+    ]
 
 
 def _method(service: str, method: MethodDescriptor) -> Method:

@@ -12,13 +12,16 @@ from asupervisor.translate.labels import TYPE_LABEL
 
 
 async def create_named(shim: Shim, name: str, body: Document) -> str:
-    """Create the container; a dead holder of the name makes way, a living one is reported by its id."""
+    """Create the container; a dead holder of the name makes way, a living one is reported by its
+    id.
+    """
     try:
         return await shim.engine.containers.create(name, body)
     except AlreadyExists as conflict:
         if await _make_way(shim, name, conflict):
             return await shim.engine.containers.create(name, body)
-        # The engine still counts a name as taken that no container bears: the peers' way out is a seventh part.
+        # The engine still counts a name as taken that no container bears: the peers' way out is a
+        # seventh part.
         return await shim.engine.containers.create(f"{name}_{os.urandom(4).hex()}", body)
 
 
@@ -34,10 +37,15 @@ async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
         return False
     holder_id = str(holder["Id"])
     if TYPE_LABEL not in (holder["Config"].get("Labels") or {}):
-        raise AlreadyExists(f"the name {name} is held by container {holder_id[:12]}, which is not a pod's", subject=name) from conflict
+        raise AlreadyExists(
+            f"the name {name} is held by container {holder_id[:12]}, which is not a pod's",
+            subject=name,
+        ) from conflict
     record = shim.store.sandboxes.get(holder_id)  # type: ignore[call-overload]
     if holder["State"].get("Running") and (record is None or record.ready):
-        raise AlreadyExists(f"the name {name} is held by container {holder_id[:12]}, which runs", subject=name) from conflict
+        raise AlreadyExists(
+            f"the name {name} is held by container {holder_id[:12]}, which runs", subject=name
+        ) from conflict
     if record is not None:
         await release_network(shim, holder_id)
         await shim.checkpoints.remove(holder_id)

@@ -1,4 +1,6 @@
-"""A pod as its network plugin sees it, out of the request that makes it or out of what was kept of it."""
+"""A pod as its network plugin sees it, out of the request that makes it or out of what was kept of
+it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def pod_network(sandbox_id: str, config: cri.PodSandboxConfig, netns: str) -> Po
         uid=config.metadata.uid,
         netns=netns,
         port_mappings=tuple(
-            PortMapping(_PROTOCOLS[port.protocol], port.container_port, port.host_port, port.host_ip)
+            PortMapping(
+                _PROTOCOLS[port.protocol], port.container_port, port.host_port, port.host_ip
+            )
             for port in config.port_mappings
             if port.host_port
         ),
@@ -30,8 +34,12 @@ def pod_network(sandbox_id: str, config: cri.PodSandboxConfig, netns: str) -> Po
     )
 
 
-def recorded_network(sandbox_id: str, record: SandboxRecord | None, checkpoint: Checkpoint | None) -> PodNetwork:
-    """Out of the node state and the checkpoint; either may be missing, the namespace may be gone."""
+def recorded_network(
+    sandbox_id: str, record: SandboxRecord | None, checkpoint: Checkpoint | None
+) -> PodNetwork:
+    """Out of the node state and the checkpoint; either may be missing, the namespace may be
+    gone.
+    """
     metadata = record.status.metadata if record is not None else cri.PodSandboxMetadata()
     ports = checkpoint.port_mappings if checkpoint is not None else ()
     return PodNetwork(
@@ -41,7 +49,12 @@ def recorded_network(sandbox_id: str, record: SandboxRecord | None, checkpoint: 
         uid=metadata.uid or (checkpoint.uid if checkpoint is not None else ""),
         netns=f"/proc/{record.pid}/ns/net" if record is not None and record.pid else "",
         port_mappings=tuple(
-            PortMapping((port.protocol or "tcp").lower(), port.container_port or 0, port.host_port, port.host_ip or "")
+            PortMapping(
+                (port.protocol or "tcp").lower(),
+                port.container_port or 0,
+                port.host_port,
+                port.host_ip or "",
+            )
             for port in ports
             if port.host_port
         ),

@@ -1,8 +1,8 @@
 """What changes the node runs as a keyed operation that outlives its caller.
 
-A client that gives up (kubelet's deadline, a lost connection) does not tear a half-done change apart; its retry, which asks
-for the same change of the same object, joins the one under way. Different changes of one object wait for each other in order.
-"""
+A client that gives up (kubelet's deadline, a lost connection) does not tear a half-done change
+apart; its retry, which asks for the same change of the same object, joins the one under way.
+Different changes of one object wait for each other in order."""
 
 from __future__ import annotations
 
@@ -52,13 +52,17 @@ class Operations:
     def under_way(self) -> list[tuple[str, str, float]]:
         """``(key, action, seconds since it was asked for)`` of each."""
         now = time.monotonic()
-        return [(key, action, now - operation.started_at) for (key, action), operation in self._running.items()]
+        return [
+            (key, action, now - operation.started_at)
+            for (key, action), operation in self._running.items()
+        ]
 
     async def run(self, key: str, action: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do ``work``, or join the same action on the same key that is under way.
 
         Args:
-            key: the object: the engine name of a sandbox or container, which it has before it has an id.
+            key: the object: the engine name of a sandbox or container, which it has before it has
+                an id.
             action: what is done to it; with the request's content where that matters for joining.
             work: the change; it runs to its end whether or not somebody still waits.
 
@@ -69,7 +73,11 @@ class Operations:
         operation = self._running.get((key, action))
         if operation is None:
             if not self._accepting:
-                raise Unavailable(f"the service is stopping; {action} of {key} was not begun", operation=action, subject=key)
+                raise Unavailable(
+                    f"the service is stopping; {action} of {key} was not begun",
+                    operation=action,
+                    subject=key,
+                )
             operation = self._running[key, action] = _Operation(action)
             self._idle = anyio.Event()
             self._tasks.start_soon(self._run, key, action, operation, work, name=f"{action} {key}")
@@ -78,7 +86,9 @@ class Operations:
             raise operation.error
         return operation.result  # type: ignore[return-value]
 
-    async def _run(self, key: str, action: str, operation: _Operation[T], work: Callable[[], Awaitable[T]]) -> None:
+    async def _run(
+        self, key: str, action: str, operation: _Operation[T], work: Callable[[], Awaitable[T]]
+    ) -> None:
         try:
             async with self._locks.hold(key):
                 operation.result = await work()
@@ -86,9 +96,14 @@ class Operations:
             operation.error = error
         except Exception as error:
             _logger.exception("%s of %s failed by a defect of this service", action, key)
-            operation.error = Internal(f"{action} of {key} failed by a defect of this service: {type(error).__name__}", subject=key)
+            operation.error = Internal(
+                f"{action} of {key} failed by a defect of this service: {type(error).__name__}",
+                subject=key,
+            )
         except BaseException:
-            operation.error = Unavailable(f"the service stopped during {action} of {key}", operation=action, subject=key)
+            operation.error = Unavailable(
+                f"the service stopped during {action} of {key}", operation=action, subject=key
+            )
             raise
         finally:
             del self._running[key, action]

@@ -1,4 +1,6 @@
-"""The image of sandbox containers: the named one, else the one that the package brings, so that pods start with no registry."""
+"""The image of sandbox containers: the named one, else the one that the package brings, so that
+pods start with no registry.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class PauseImage:
         reference = parse_reference(self.reference)
         try:
             with anyio.move_on_after(_PULL_DEADLINE_S) as scope:
-                async with self._engine.images.pull(reference.repository, reference.digest or reference.tag, None) as progress:
+                async with self._engine.images.pull(
+                    reference.repository, reference.digest or reference.tag, None
+                ) as progress:
                     async for step in progress:
                         if "error" in step:
                             raise NotFound(str(step["error"]))
@@ -82,7 +86,11 @@ class PauseImage:
                 raise Unavailable("the engine does not list it after the pull")
         except ServiceError as error:
             self._named_failed_at = now
-            _logger.warning("the pause image %s cannot be had, so the embedded one is used: %s", self.reference, error)
+            _logger.warning(
+                "the pause image %s cannot be had, so the embedded one is used: %s",
+                self.reference,
+                error,
+            )
             return False
         self._named_failed_at = None
         return True

@@ -21,13 +21,23 @@ def read_profile(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except FileNotFoundError as error:
-        raise NotFound(f"the seccomp profile {path} does not exist on this node", subject=path) from error
+        raise NotFound(
+            f"the seccomp profile {path} does not exist on this node", subject=path
+        ) from error
     except OSError as error:
-        raise FailedPrecondition(f"the seccomp profile {path} cannot be read: {error}", subject=path) from error
+        raise FailedPrecondition(
+            f"the seccomp profile {path} cannot be read: {error}", subject=path
+        ) from error
 
 
-def check_apparmor(security_options: Sequence[str], endpoint: str, subject: str, profiles: Path = _APPARMOR_PROFILES) -> None:
-    """Refuse an AppArmor profile that is not loaded; runc would fail at the start, without naming it.
+def check_apparmor(
+    security_options: Sequence[str],
+    endpoint: str,
+    subject: str,
+    profiles: Path = _APPARMOR_PROFILES,
+) -> None:
+    """Refuse an AppArmor profile that is not loaded; runc would fail at the start, without naming
+    it.
 
     Args:
         security_options: ``SecurityOpt`` as the engine is about to be given it.
@@ -38,7 +48,11 @@ def check_apparmor(security_options: Sequence[str], endpoint: str, subject: str,
     Raises:
         FailedPrecondition: it names the profile.
     """
-    wanted = [option.removeprefix("apparmor=") for option in security_options if option.startswith("apparmor=")]
+    wanted = [
+        option.removeprefix("apparmor=")
+        for option in security_options
+        if option.startswith("apparmor=")
+    ]
     if wanted in ([], ["unconfined"]) or socket_path(endpoint) is None:
         return
     try:
@@ -48,4 +62,6 @@ def check_apparmor(security_options: Sequence[str], endpoint: str, subject: str,
         return
     for name in wanted:
         if name not in loaded:
-            raise FailedPrecondition(f"{subject}: the AppArmor profile {name} is not loaded on this node", subject=name)
+            raise FailedPrecondition(
+                f"{subject}: the AppArmor profile {name} is not loaded on this node", subject=name
+            )

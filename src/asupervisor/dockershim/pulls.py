@@ -1,7 +1,8 @@
-"""Pulling images: one pull for each reference and credentials, joined by whoever asks meanwhile, stopped when nobody does.
+"""Pulling images: one pull for each reference and credentials, joined by whoever asks meanwhile,
+stopped when nobody does.
 
-The progress deadline counts from the last sign of progress; downloading, verifying and extracting all are such signs.
-"""
+The progress deadline counts from the last sign of progress; downloading, verifying and extracting
+all are such signs."""
 
 from __future__ import annotations
 
@@ -54,7 +55,14 @@ class Pulls:
         progress_deadline_s: seconds without any progress after which a pull is given up.
     """
 
-    def __init__(self, tasks: TaskGroup, engine: EngineClient, feed: Feed, store: NodeStore, progress_deadline_s: float) -> None:
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        engine: EngineClient,
+        feed: Feed,
+        store: NodeStore,
+        progress_deadline_s: float,
+    ) -> None:
         self._tasks = tasks
         self._engine = engine
         self._feed = feed
@@ -66,13 +74,16 @@ class Pulls:
         """Pull an image and return it as the node has it then.
 
         Raises:
-            ServiceError: by its cause: NotFound, Unauthenticated, PermissionDenied, Unavailable, DeadlineExceeded.
+            ServiceError: by its cause: NotFound, Unauthenticated, PermissionDenied, Unavailable,
+                DeadlineExceeded.
         """
         secret = hashlib.sha256(repr(sorted((auth or {}).items())).encode()).hexdigest()
         pull = self._running.get((reference.name, secret))
         if pull is None:
             pull = self._running[reference.name, secret] = _Pull()
-            self._tasks.start_soon(self._run, reference, auth, secret, pull, name=f"pull {reference.name}")
+            self._tasks.start_soon(
+                self._run, reference, auth, secret, pull, name=f"pull {reference.name}"
+            )
         pull.waiters += 1
         try:
             await pull.done.wait()
@@ -86,7 +97,9 @@ class Pulls:
             raise Internal(f"the pull of {reference.name} ended without an image")
         return pull.record
 
-    async def _run(self, reference: Reference, auth: Document | None, secret: str, pull: _Pull) -> None:
+    async def _run(
+        self, reference: Reference, auth: Document | None, secret: str, pull: _Pull
+    ) -> None:
         started = time.monotonic()
         try:
             with pull.scope:
@@ -94,9 +107,14 @@ class Pulls:
                 await self._feed.refresh_images()
                 pull.record = self._store.image(reference.name)
                 if pull.record is None:
-                    pull.error = Internal(f"Docker Engine reported a pull of {reference.name} and then did not list it")
+                    pull.error = Internal(
+                        f"Docker Engine reported a pull of {reference.name} and then did not"
+                        " list it"
+                    )
             if pull.scope.cancelled_caught:
-                pull.error = Unavailable(f"the pull of {reference.name} was given up: nobody waited for it any more")
+                pull.error = Unavailable(
+                    f"the pull of {reference.name} was given up: nobody waited for it any more"
+                )
                 _logger.info("pull of %s was given up by its callers", reference.name)
         except ServiceError as error:
             pull.error = error
@@ -107,20 +125,34 @@ class Pulls:
             del self._running[reference.name, secret]
             pull.done.set()
         if pull.record is not None:
-            _logger.info("pulled %s in %.1f s", reference.name, time.monotonic() - started, extra={"image": reference.name})
+            _logger.info(
+                "pulled %s in %.1f s",
+                reference.name,
+                time.monotonic() - started,
+                extra={"image": reference.name},
+            )
 
     async def _follow(self, reference: Reference, auth: Document | None) -> None:
         with anyio.move_on_after(self._progress_deadline_s) as scope:
             try:
-                async with self._engine.images.pull(reference.repository, reference.digest or reference.tag, auth) as progress:
+                async with self._engine.images.pull(
+                    reference.repository, reference.digest or reference.tag, auth
+                ) as progress:
                     async for step in progress:
                         scope.deadline = anyio.current_time() + self._progress_deadline_s
                         if "error" in step:
                             raise pull_error(reference.name, step)
-            except (Internal, NotFound, FailedPrecondition, Unauthenticated, PermissionDenied) as error:
+            except (
+                Internal,
+                NotFound,
+                FailedPrecondition,
+                Unauthenticated,
+                PermissionDenied,
+            ) as error:
                 if error.operation != "pull_image":
                     raise
-                # Before anything was loaded, the engine gives a registry's refusal as an HTTP status of its own.
+                # Before anything was loaded, the engine gives a registry's refusal as an HTTP
+                # status of its own.
                 raise refused_pull(reference.name, error) from error
         if scope.cancelled_caught:
             raise DeadlineExceeded(

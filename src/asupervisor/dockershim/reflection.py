@@ -1,8 +1,8 @@
-"""gRPC server reflection on the CRI socket, in both versions of the protocol: what grpcurl and its like ask first.
+"""gRPC server reflection on the CRI socket, in both versions of the protocol: what grpcurl and its
+like ask first.
 
-It describes ``runtime.v1`` from the generated descriptors, ``runtime.v1alpha2`` as the same under the other package (they are the
-same on the wire), gRPC health, and itself.
-"""
+It describes ``runtime.v1`` from the generated descriptors, ``runtime.v1alpha2`` as the same under
+the other package (they are the same on the wire), gRPC health, and itself."""
 
 from __future__ import annotations
 
@@ -22,13 +22,21 @@ _KINDS = descriptor_pb2.FieldDescriptorProto
 
 def _reflection_file(package: str) -> descriptor_pb2.FileDescriptorProto:
     """The reflection protocol's own description."""
-    file = descriptor_pb2.FileDescriptorProto(name=f"{package.replace('.', '/')}/reflection.proto", package=package, syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"{package.replace('.', '/')}/reflection.proto", package=package, syntax="proto3"
+    )
 
     def message(name: str, /, **fields: tuple[int, str, bool]) -> descriptor_pb2.DescriptorProto:
-        """Fields as (number, type, repeated); a type is a scalar's name or a message of this file."""
+        """Fields as (number, type, repeated); a type is a scalar's name or a message of this
+        file.
+        """
         found = file.message_type.add(name=name)
         for key, (number, kind, repeated) in fields.items():
-            field = found.field.add(name=key, number=number, label=_KINDS.LABEL_REPEATED if repeated else _KINDS.LABEL_OPTIONAL)
+            field = found.field.add(
+                name=key,
+                number=number,
+                label=_KINDS.LABEL_REPEATED if repeated else _KINDS.LABEL_OPTIONAL,
+            )
             if kind[0].isupper():
                 field.type, field.type_name = _KINDS.TYPE_MESSAGE, f".{package}.{kind}"
             else:
@@ -41,9 +49,17 @@ def _reflection_file(package: str) -> descriptor_pb2.FileDescriptorProto:
             if field.number > above:
                 field.oneof_index = 0
 
-    message("ExtensionRequest", containing_type=(1, "string", False), extension_number=(2, "int32", False))
+    message(
+        "ExtensionRequest",
+        containing_type=(1, "string", False),
+        extension_number=(2, "int32", False),
+    )
     message("FileDescriptorResponse", file_descriptor_proto=(1, "bytes", True))
-    message("ExtensionNumberResponse", base_type_name=(1, "string", False), extension_number=(2, "int32", True))
+    message(
+        "ExtensionNumberResponse",
+        base_type_name=(1, "string", False),
+        extension_number=(2, "int32", True),
+    )
     message("ServiceResponse", name=(1, "string", False))
     message("ListServiceResponse", service=(1, "ServiceResponse", True))
     message("ErrorResponse", error_code=(1, "int32", False), error_message=(2, "string", False))
@@ -69,9 +85,12 @@ def _reflection_file(package: str) -> descriptor_pb2.FileDescriptorProto:
     choice(response, "message_response", 2)
     service = file.service.add(name="ServerReflection")
     service.method.add(
-        name="ServerReflectionInfo", input_type=f".{package}.ServerReflectionRequest", output_type=f".{package}.ServerReflectionResponse",
-        client_streaming=True, server_streaming=True,
-    )  # fmt: skip
+        name="ServerReflectionInfo",
+        input_type=f".{package}.ServerReflectionRequest",
+        output_type=f".{package}.ServerReflectionResponse",
+        client_streaming=True,
+        server_streaming=True,
+    )
     return file
 
 
@@ -110,11 +129,15 @@ def _symbols(file: descriptor_pb2.FileDescriptorProto) -> Iterator[str]:
 
 
 class ReflectionService(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Answers ``ServerReflectionInfo``. Its descriptors are made at the first question: most services are never asked."""
+    """Answers ``ServerReflectionInfo``. Its descriptors are made at the first question: most
+    services are never asked.
+    """
 
     def __init__(self) -> None:
         self._handlers = {
-            f"/{protocol}.ServerReflection/ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(self._info(protocol))
+            f"/{protocol}.ServerReflection/ServerReflectionInfo": (
+                grpc.stream_stream_rpc_method_handler(self._info(protocol))
+            )
             for protocol in _PROTOCOLS
         }
         self._files: dict[str, bytes] = {}
@@ -142,14 +165,20 @@ class ReflectionService(grpc.GenericRpcHandler):  # type: ignore[misc]
                 pool.Add(file)
                 for name in ("ServerReflectionRequest", "ServerReflectionResponse"):
                     full = f"{file.package}.{name}"
-                    self._messages[full] = message_factory.GetMessageClass(pool.FindMessageTypeByName(full))
+                    self._messages[full] = message_factory.GetMessageClass(
+                        pool.FindMessageTypeByName(full)
+                    )
 
     def _info(self, protocol: str) -> Any:
         async def handler(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
             self._load()
             async for content in requests:
-                request: Any = self._messages[f"{protocol}.ServerReflectionRequest"].FromString(content)
-                answer: Any = self._messages[f"{protocol}.ServerReflectionResponse"](valid_host=request.host, original_request=request)
+                request: Any = self._messages[f"{protocol}.ServerReflectionRequest"].FromString(
+                    content
+                )
+                answer: Any = self._messages[f"{protocol}.ServerReflectionResponse"](
+                    valid_host=request.host, original_request=request
+                )
                 self._answer(request, answer)
                 yield answer.SerializeToString()
 

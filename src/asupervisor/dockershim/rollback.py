@@ -1,4 +1,6 @@
-"""Undoing the steps of a change that failed half-way: in reverse order, shielded, with a deadline, and honest about what is left."""
+"""Undoing the steps of a change that failed half-way: in reverse order, shielded, with a deadline,
+and honest about what is left.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ Step = Callable[[], Awaitable[object]]
 
 
 class Rollback:
-    """``async with Rollback(…) as undo``: each step that was taken pushes its undo; they run when the body fails.
+    """``async with Rollback(…) as undo``: each step that was taken pushes its undo; they run when
+    the body fails.
 
     Args:
         operation: what is being done, for errors and logs.
@@ -39,32 +42,55 @@ class Rollback:
         Args:
             what: in words, for errors and logs.
             step: the undo; it must bear being run when its step was not taken.
-            only_if_clean: skip it when an undo before it failed: what keeps an object visible goes last, and only then.
+            only_if_clean: skip it when an undo before it failed: what keeps an object visible goes
+                last, and only then.
         """
         self._steps.append((what, step, only_if_clean))
 
     async def __aenter__(self) -> Rollback:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if error is None:
             return
         leftovers: list[str] = []
         for what, step, only_if_clean in reversed(self._steps):
             if leftovers and only_if_clean:
                 continue
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _DEADLINE_S) as scope:
+            with anyio.CancelScope(
+                shield=True, deadline=anyio.current_time() + _DEADLINE_S
+            ) as scope:
                 try:
                     await step()
                 except ServiceError as failure:
                     leftovers.append(f"{what}: {failure}")
                 except Exception as failure:
                     # A defect in one undo step is no reason to leave out the others.
-                    _logger.exception("%s of %s: a defect of this service in the undo step: %s", self._operation, self._subject, what)
+                    _logger.exception(
+                        "%s of %s: a defect of this service in the undo step: %s",
+                        self._operation,
+                        self._subject,
+                        what,
+                    )
                     leftovers.append(f"{what}: {failure!r}")
             if scope.cancelled_caught:
                 leftovers.append(f"{what}: not done within {_DEADLINE_S:g} s")
         for leftover in leftovers:
-            _logger.error("%s of %s failed, and so did undoing it: %s", self._operation, self._subject, leftover)
+            _logger.error(
+                "%s of %s failed, and so did undoing it: %s",
+                self._operation,
+                self._subject,
+                leftover,
+            )
         if leftovers and isinstance(error, Exception):
-            raise RollbackFailed(str(error), leftovers=tuple(leftovers), operation=self._operation, subject=self._subject) from error
+            raise RollbackFailed(
+                str(error),
+                leftovers=tuple(leftovers),
+                operation=self._operation,
+                subject=self._subject,
+            ) from error

@@ -1,4 +1,6 @@
-"""The CRI server on its unix socket: one owner of the path, nobody's socket stolen, none left behind."""
+"""The CRI server on its unix socket: one owner of the path, nobody's socket stolen, none left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -40,20 +42,25 @@ def endpoint_path(endpoint: str) -> Path:
     """
     path = endpoint.removeprefix("unix://").removeprefix("unix:")
     if not path.startswith("/"):
-        raise ConfigError(f'--container-runtime-endpoint: "{endpoint}" is no unix:// address with an absolute path')
+        raise ConfigError(
+            f'--container-runtime-endpoint: "{endpoint}" is no unix:// address with an absolute'
+            " path"
+        )
     if len(path.encode()) > _LONGEST_PATH:
         raise ConfigError(
-            f"--container-runtime-endpoint: the path {path} is longer than the {_LONGEST_PATH} bytes that a unix socket may have"
+            f"--container-runtime-endpoint: the path {path} is longer than the {_LONGEST_PATH}"
+            " bytes that a unix socket may have"
         )
     return Path(path)
 
 
 @contextmanager
 def owned_socket_path(path: Path) -> Iterator[None]:
-    """Own a socket path: its directory made, a stale socket removed, a live one refused, the socket removed at the end.
+    """Own a socket path: its directory made, a stale socket removed, a live one refused, the socket
+    removed at the end.
 
-    A lock file beside it settles who owns it: grpc would silently take the path from a living server. The lock file stays,
-    since removing it would let two of three contenders win.
+    A lock file beside it settles who owns it: grpc would silently take the path from a living
+    server. The lock file stays, since removing it would let two of three contenders win.
 
     Raises:
         AlreadyExists: another server listens there.
@@ -84,7 +91,9 @@ def _remove_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise FailedPrecondition(f"{path} is there and is not a socket; it is left alone", subject=str(path))
+        raise FailedPrecondition(
+            f"{path} is there and is not a socket; it is left alone", subject=str(path)
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -93,7 +102,9 @@ def _remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
         except OSError as error:
-            raise FailedPrecondition(f"{path} is there and cannot be tried: {error}", subject=str(path)) from error
+            raise FailedPrecondition(
+                f"{path} is there and cannot be tried: {error}", subject=str(path)
+            ) from error
     raise AlreadyExists(f"another server listens on {path}", subject=str(path))
 
 
@@ -106,7 +117,9 @@ class CriServer:
         extra: further generic handlers (health, reflection).
     """
 
-    def __init__(self, path: Path, boundary: Boundary, extra: tuple[grpc.GenericRpcHandler, ...] = ()) -> None:
+    def __init__(
+        self, path: Path, boundary: Boundary, extra: tuple[grpc.GenericRpcHandler, ...] = ()
+    ) -> None:
         self._path = path
         self._boundary = boundary
         self._extra = extra
@@ -125,7 +138,9 @@ class CriServer:
         try:
             server.add_insecure_port(f"unix://{self._path}")
         except RuntimeError as error:
-            raise FailedPrecondition(f"the endpoint {self._path} cannot be bound: {error}") from error
+            raise FailedPrecondition(
+                f"the endpoint {self._path} cannot be bound: {error}"
+            ) from error
         finally:
             os.umask(before)
         await server.start()
@@ -139,11 +154,14 @@ class CriServer:
         await self._boundary.drain()
 
     async def stop(self) -> None:
-        """Close the socket and cancel what is still in flight; :meth:`drain` comes first in an orderly stop."""
+        """Close the socket and cancel what is still in flight; :meth:`drain` comes first in an
+        orderly stop.
+        """
         if self._server is None:
             return
         self._boundary.cut_off()
-        # Before stop(), which does not wait for handlers that were cancelled, and after which nobody hears them.
+        # Before stop(), which does not wait for handlers that were cancelled, and after which
+        # nobody hears them.
         with anyio.move_on_after(_LAST_WORDS_S):
             await self._boundary.drain()
         await self._server.stop(0)

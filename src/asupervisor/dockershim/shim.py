@@ -1,4 +1,6 @@
-"""What a verb is handed: the rooms below, each by its own interface. Verbs are functions; nobody holds state for them here."""
+"""What a verb is handed: the rooms below, each by its own interface. Verbs are functions; nobody
+holds state for them here.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from asupervisor.stats.service import Stats
 from asupervisor.streaming.server import StreamingService
 
 StepObserver = Callable[[str], Awaitable[None]]
-"""Told each step of a change as ``verb.step`` right after it was taken; a test that raises in it proves the rollback."""
+"""Told each step of a change as ``verb.step`` right after it was taken; a test that raises in it
+proves the rollback.
+"""
 
 
 async def no_observer(step: str) -> None:

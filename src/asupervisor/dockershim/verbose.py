@@ -1,4 +1,6 @@
-"""The ``info`` of verbose answers: valid JSON with the pid and the engine's own inspect document."""
+"""The ``info`` of verbose answers: valid JSON with the pid and the engine's own inspect
+document.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,16 @@ _DEADLINE_S = 2.0
 
 
 async def verbose_info(shim: Shim, any_id: str, pid: int, facts: dict[str, Any]) -> dict[str, str]:
-    """``{"info": <JSON>}`` as containerd and crictl have it; without the engine's part when the engine does not answer.
+    """``{"info": <JSON>}`` as containerd and crictl have it; without the engine's part when the
+    engine does not answer.
 
     Values of environment variables are left out: they are where secrets stand.
     """
-    details: dict[str, Any] = {"pid": pid, "engineVersion": shim.engine.version.get("Version", ""), **facts}
+    details: dict[str, Any] = {
+        "pid": pid,
+        "engineVersion": shim.engine.version.get("Version", ""),
+        **facts,
+    }
     try:
         document = await shim.engine.containers.inspect(any_id, timeout_s=_DEADLINE_S)
         config = document.get("Config") or {}

@@ -1,7 +1,8 @@
-"""The bridge of a managed engine's default network, by the kernel's oldest interface for it: ioctl, which needs no further library.
+"""The bridge of a managed engine's default network, by the kernel's oldest interface for it: ioctl,
+which needs no further library.
 
-``dockerd`` makes only the bridge ``docker0`` itself, and two engines cannot share that one: each would hand out the same addresses.
-"""
+``dockerd`` makes only the bridge ``docker0`` itself, and two engines cannot share that one: each
+would hand out the same addresses."""
 
 from __future__ import annotations
 
@@ -20,12 +21,18 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _IFF_UP = 0x1
 _NAME_BYTES = 16
 _ROUTES = Path("/proc/net/route")
-_CANDIDATES = (*(f"172.{second}.0.0/16" for second in range(31, 17, -1)), *(f"192.168.{third}.0/24" for third in range(240, 255)))
-"""Private ranges, from the end that other engines reach last; never 10.0.0.0/8, where clusters have their pods and services."""
+_CANDIDATES = (
+    *(f"172.{second}.0.0/16" for second in range(31, 17, -1)),
+    *(f"192.168.{third}.0/24" for third in range(240, 255)),
+)
+"""Private ranges, from the end that other engines reach last; never 10.0.0.0/8, where clusters have
+their pods and services.
+"""
 
 
 def ensure_bridge(name: str) -> str:
-    """Make a bridge with an address that no route of this machine covers, or take the one that is there.
+    """Make a bridge with an address that no route of this machine covers, or take the one that is
+    there.
 
     Args:
         name: at most 15 bytes.
@@ -47,10 +54,19 @@ def ensure_bridge(name: str) -> str:
                 fcntl.ioctl(control, _SIOCSIFADDR, _request(name, address))
                 fcntl.ioctl(control, _SIOCSIFNETMASK, _request(name, str(subnet.netmask)))
             request = struct.pack(f"{_NAME_BYTES}sh14x", name.encode(), 0)
-            flags = struct.unpack(f"{_NAME_BYTES}sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
-            fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack(f"{_NAME_BYTES}sh14x", name.encode(), flags | _IFF_UP))
+            flags = struct.unpack(
+                f"{_NAME_BYTES}sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request)
+            )[1]
+            fcntl.ioctl(
+                control,
+                _SIOCSIFFLAGS,
+                struct.pack(f"{_NAME_BYTES}sh14x", name.encode(), flags | _IFF_UP),
+            )
         except OSError as error:
-            raise FailedPrecondition(f"the bridge {name} of the managed engine cannot be made: {error.strerror}", subject=name) from error
+            raise FailedPrecondition(
+                f"the bridge {name} of the managed engine cannot be made: {error.strerror}",
+                subject=name,
+            ) from error
     return address
 
 
@@ -58,7 +74,8 @@ def free_subnet(routes: str) -> ipaddress.IPv4Network:
     """The first candidate that overlaps no route.
 
     Args:
-        routes: ``/proc/net/route``: a header, then interface, destination and mask (fields 2 and 8, hexadecimal in host order).
+        routes: ``/proc/net/route``: a header, then interface, destination and mask (fields 2 and 8,
+            hexadecimal in host order).
 
     Raises:
         FailedPrecondition: there is none.
@@ -66,14 +83,19 @@ def free_subnet(routes: str) -> ipaddress.IPv4Network:
     taken = []
     for line in routes.splitlines()[1:]:
         fields = line.split()
-        destination, mask = (int.from_bytes(bytes.fromhex(fields[column]), "little") for column in (1, 7))
+        destination, mask = (
+            int.from_bytes(bytes.fromhex(fields[column]), "little") for column in (1, 7)
+        )
         if mask:  # the default route covers everything and takes nothing
             taken.append(ipaddress.IPv4Network((destination, mask.bit_count())))
     for text in _CANDIDATES:
         candidate = ipaddress.IPv4Network(text)
         if not any(candidate.overlaps(network) for network in taken):
             return candidate
-    raise FailedPrecondition("every private range that a managed engine could use has a route; run the engine yourself, with its own --bip")
+    raise FailedPrecondition(
+        "every private range that a managed engine could use has a route; run the engine yourself,"
+        " with its own --bip"
+    )
 
 
 def _address(control: socket.socket, name: str) -> str | None:
@@ -86,4 +108,6 @@ def _address(control: socket.socket, name: str) -> str | None:
 
 def _request(name: str, address: str) -> bytes:
     """``struct ifreq`` with a ``sockaddr_in``."""
-    return struct.pack(f"{_NAME_BYTES}sHH4s8x8x", name.encode(), socket.AF_INET, 0, socket.inet_aton(address))
+    return struct.pack(
+        f"{_NAME_BYTES}sHH4s8x8x", name.encode(), socket.AF_INET, 0, socket.inet_aton(address)
+    )

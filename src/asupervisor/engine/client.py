@@ -1,4 +1,6 @@
-"""The engine as the rest of the service sees it: its endpoints, its health, and what it said of itself."""
+"""The engine as the rest of the service sees it: its endpoints, its health, and what it said of
+itself.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class EngineClient:
         oom_floor: the lowest oom_score_adj that it can give, None for no limit.
     """
 
-    def __init__(self, endpoint: str, timeout_s: float = 120.0, observer: EngineObserver | None = None) -> None:
+    def __init__(
+        self, endpoint: str, timeout_s: float = 120.0, observer: EngineObserver | None = None
+    ) -> None:
         self.endpoint = endpoint
         self.health = EngineHealth()
         self.session = EngineSession(endpoint, self.health, timeout_s, observer)
@@ -63,8 +67,13 @@ class EngineClient:
         return tuple(sorted(self.info.get("Runtimes") or {}))
 
     def has_security(self, name: str) -> bool:
-        """Whether the engine confines containers by ``selinux``, ``apparmor``, ``seccomp``, … (``/info`` SecurityOptions)."""
-        return any(option.split(",")[0] == f"name={name}" for option in self.info.get("SecurityOptions") or [])
+        """Whether the engine confines containers by ``selinux``, ``apparmor``, ``seccomp``, …
+        (``/info`` SecurityOptions).
+        """
+        return any(
+            option.split(",")[0] == f"name={name}"
+            for option in self.info.get("SecurityOptions") or []
+        )
 
     @property
     def cgroup_driver(self) -> str:

@@ -25,32 +25,50 @@ class ContainersApi:
     def __init__(self, session: EngineSession) -> None:
         self._session = session
 
-    async def list_owned(self, through_gate: bool = False, timeout_s: float | None = None) -> list[Document]:
+    async def list_owned(
+        self, through_gate: bool = False, timeout_s: float | None = None
+    ) -> list[Document]:
         """Every container of ours, running or not, as ``GET /containers/json`` summarises it."""
         return await self.list_labelled(OWNED_LABEL, through_gate, timeout_s)
 
-    async def list_labelled(self, label: str, through_gate: bool = False, timeout_s: float | None = None) -> list[Document]:
+    async def list_labelled(
+        self, label: str, through_gate: bool = False, timeout_s: float | None = None
+    ) -> list[Document]:
         """Every container that carries a label, running or not."""
         params = {"all": "1", "filters": orjson.dumps({"label": [label]}).decode()}
         answer: list[Document] = await self._session.json(
-            "GET", "containers/json", "list_containers", params=params, through_gate=through_gate, timeout_s=timeout_s
+            "GET",
+            "containers/json",
+            "list_containers",
+            params=params,
+            through_gate=through_gate,
+            timeout_s=timeout_s,
         )
         return answer
 
     async def list_using(self, image: str) -> list[Document]:
         """Containers, of whomever, whose image is this one or descends from it, running or not."""
         params = {"all": "1", "filters": orjson.dumps({"ancestor": [image]}).decode()}
-        answer: list[Document] = await self._session.json("GET", "containers/json", "list_containers", image, params=params)
+        answer: list[Document] = await self._session.json(
+            "GET", "containers/json", "list_containers", image, params=params
+        )
         return answer
 
-    async def inspect(self, container: str, through_gate: bool = False, timeout_s: float | None = None) -> Document:
+    async def inspect(
+        self, container: str, through_gate: bool = False, timeout_s: float | None = None
+    ) -> Document:
         """``GET /containers/{id}/json``; ``container`` may be an id or a name.
 
         Raises:
             NotFound: no such container.
         """
         answer: Document = await self._session.json(
-            "GET", f"containers/{container}/json", "inspect_container", container, through_gate=through_gate, timeout_s=timeout_s
+            "GET",
+            f"containers/{container}/json",
+            "inspect_container",
+            container,
+            through_gate=through_gate,
+            timeout_s=timeout_s,
         )
         return answer
 
@@ -61,18 +79,23 @@ class ContainersApi:
             AlreadyExists: another container holds the name.
             NotFound: the image is not there.
         """
-        answer = await self._session.json("POST", "containers/create", "create_container", name, params={"name": name}, body=body)
+        answer = await self._session.json(
+            "POST", "containers/create", "create_container", name, params={"name": name}, body=body
+        )
         return str(answer["Id"])
 
     async def start(self, container: str) -> None:
         """``POST /containers/{id}/start``; a container that runs already is fine."""
-        await self._session.json("POST", f"containers/{container}/start", "start_container", container)
+        await self._session.json(
+            "POST", f"containers/{container}/start", "start_container", container
+        )
 
     async def stop(self, container: str, grace_s: int) -> None:
-        """``POST /containers/{id}/stop``: the stop signal, then SIGKILL after ``grace_s`` seconds; its deadline covers the grace.
+        """``POST /containers/{id}/stop``: the stop signal, then SIGKILL after ``grace_s`` seconds;
+        its deadline covers the grace.
 
-        A container that is stopped already is fine; so is, for the engine's clients, a grace of 0 (kill at once).
-        """
+        A container that is stopped already is fine; so is, for the engine's clients, a grace of 0
+        (kill at once)."""
         await self._session.json(
             "POST",
             f"containers/{container}/stop",
@@ -84,22 +107,38 @@ class ContainersApi:
 
     async def kill(self, container: str, signal: str = "KILL") -> None:
         """``POST /containers/{id}/kill``."""
-        await self._session.json("POST", f"containers/{container}/kill", "kill_container", container, params={"signal": signal})
+        await self._session.json(
+            "POST",
+            f"containers/{container}/kill",
+            "kill_container",
+            container,
+            params={"signal": signal},
+        )
 
     async def remove(self, container: str, force: bool = False) -> None:
-        """``DELETE /containers/{id}`` with its anonymous volumes; one that is gone already is fine."""
+        """``DELETE /containers/{id}`` with its anonymous volumes; one that is gone already is
+        fine.
+        """
         params = {"v": "1", **({"force": "1"} if force else {})}
         try:
-            await self._session.json("DELETE", f"containers/{container}", "remove_container", container, params=params)
+            await self._session.json(
+                "DELETE", f"containers/{container}", "remove_container", container, params=params
+            )
         except NotFound:
             return
 
     async def update(self, container: str, body: Document) -> None:
         """``POST /containers/{id}/update``: resources of a container that exists."""
-        await self._session.json("POST", f"containers/{container}/update", "update_container", container, body=body)
+        await self._session.json(
+            "POST", f"containers/{container}/update", "update_container", container, body=body
+        )
 
-    async def create_checkpoint(self, container: str, name: str, directory: str, timeout_s: float) -> None:
-        """``POST /containers/{id}/checkpoints``: CRIU's images below ``<directory>/<name>`` of the engine's host; the container runs on."""
+    async def create_checkpoint(
+        self, container: str, name: str, directory: str, timeout_s: float
+    ) -> None:
+        """``POST /containers/{id}/checkpoints``: CRIU's images below ``<directory>/<name>`` of the
+        engine's host; the container runs on.
+        """
         await self._session.json(
             "POST",
             f"containers/{container}/checkpoints",
@@ -110,7 +149,8 @@ class ContainersApi:
         )
 
     async def read_file(self, container: str, path: str, limit_bytes: int = 4 << 20) -> bytes:
-        """``GET /containers/{id}/archive`` of one regular file, running or not; symbolic links are followed.
+        """``GET /containers/{id}/archive`` of one regular file, running or not; symbolic links are
+        followed.
 
         Args:
             path: absolute, in the container.
@@ -122,26 +162,42 @@ class ContainersApi:
         """
         for _ in range(_LINKS):
             async with self._session.response(
-                "GET", f"containers/{container}/archive", "read_file", container, params={"path": path}, stream=True
+                "GET",
+                f"containers/{container}/archive",
+                "read_file",
+                container,
+                params={"path": path},
+                stream=True,
             ) as response:
                 content = bytearray()
                 async for chunk in response.content.iter_any():
                     content += chunk
                     if len(content) > limit_bytes:
-                        raise ResourceExhausted(f"{path} of container {container[:12]} is longer than {limit_bytes} bytes")
+                        raise ResourceExhausted(
+                            f"{path} of container {container[:12]} is longer than {limit_bytes}"
+                            " bytes"
+                        )
             with tarfile.open(fileobj=io.BytesIO(content)) as archive:
                 member = archive.next()
                 if member is not None and member.issym():
-                    path = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
+                    path = posixpath.normpath(
+                        posixpath.join(posixpath.dirname(path), member.linkname)
+                    )
                     continue
                 file = archive.extractfile(member) if member is not None else None
                 if file is None:
                     break
                 return file.read()
-        raise NotFound(f"{path} of container {container[:12]} is no file", operation="read_file", subject=container)
+        raise NotFound(
+            f"{path} of container {container[:12]} is no file",
+            operation="read_file",
+            subject=container,
+        )
 
     async def has_path(self, container: str, path: str) -> bool:
-        """``GET /containers/{id}/archive``, hung up on once it begins: whether a container, running or not, has that path."""
+        """``GET /containers/{id}/archive``, hung up on once it begins: whether a container, running
+        or not, has that path.
+        """
         request = ("GET", f"containers/{container}/archive", "look_for_path", container)
         try:
             # Not HEAD: to that the engine's refusal has no body, which the transport cannot take.
@@ -156,15 +212,25 @@ class ContainersApi:
         Raises:
             FailedPrecondition: the container is not running.
         """
-        answer = await self._session.json("POST", f"containers/{container}/exec", "create_exec", container, body=body)
+        answer = await self._session.json(
+            "POST", f"containers/{container}/exec", "create_exec", container, body=body
+        )
         return str(answer["Id"])
 
     async def inspect_exec(self, exec_id: str) -> Document:
-        """``GET /exec/{id}/json``: ``Running``, ``ExitCode``, ``Pid`` (in the host's pid namespace)."""
-        answer: Document = await self._session.json("GET", f"exec/{exec_id}/json", "inspect_exec", exec_id)
+        """``GET /exec/{id}/json``: ``Running``, ``ExitCode``, ``Pid`` (in the host's pid
+        namespace).
+        """
+        answer: Document = await self._session.json(
+            "GET", f"exec/{exec_id}/json", "inspect_exec", exec_id
+        )
         return answer
 
     def start_exec(self, exec_id: str, tty: bool = False) -> Any:
-        """``POST /exec/{id}/start`` with its output as the response's body: a context manager that gives the response."""
+        """``POST /exec/{id}/start`` with its output as the response's body: a context manager that
+        gives the response.
+        """
         body = {"Detach": False, "Tty": tty}
-        return self._session.response("POST", f"exec/{exec_id}/start", "start_exec", exec_id, body=body, stream=True)
+        return self._session.response(
+            "POST", f"exec/{exec_id}/start", "start_exec", exec_id, body=body, stream=True
+        )

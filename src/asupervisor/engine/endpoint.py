@@ -14,11 +14,14 @@ DEFAULT_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 MINIMUM_API_VERSION = (1, 41)
 """Docker Engine 20.10: the oldest engine that is supported."""
 NEWEST_API_VERSION = (1, 52)
-"""Docker Engine 29: the newest API that this code was written against; a newer engine is spoken to in this one."""
+"""Docker Engine 29: the newest API that this code was written against; a newer engine is spoken to
+in this one.
+"""
 
 
 def resolve_endpoint(configured: str) -> str:
-    """The engine's address: the configured one, else ``DOCKER_HOST``, else the usual socket, whether or not it is there yet.
+    """The engine's address: the configured one, else ``DOCKER_HOST``, else the usual socket,
+    whether or not it is there yet.
 
     Args:
         configured: ``unix://…``, ``tcp://…``, ``http(s)://…`` or a path; empty for the defaults.
@@ -35,8 +38,13 @@ def resolve_endpoint(configured: str) -> str:
 
 
 def find_daemon() -> str | None:
-    """The path of ``dockerd``; also where distributions put it and an ordinary user's PATH does not lead."""
-    return shutil.which("dockerd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
+    """The path of ``dockerd``; also where distributions put it and an ordinary user's PATH does not
+    lead.
+    """
+    return shutil.which(
+        "dockerd",
+        path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin",
+    )
 
 
 def socket_path(endpoint: str) -> str | None:
@@ -45,32 +53,62 @@ def socket_path(endpoint: str) -> str | None:
 
 
 def diagnose(endpoint: str) -> tuple[str, str]:
-    """Why nothing answers at an endpoint, told apart by looking at the node, not at an error's text.
+    """Why nothing answers at an endpoint, told apart by looking at the node, not at an error's
+    text.
 
     Returns:
-        A CamelCase reason (``EngineNotInstalled``, ``EngineNotRunning``, ``EnginePermissionDenied``, ``EngineUnreachable``) and
-        one sentence that says what to do.
+        A CamelCase reason (``EngineNotInstalled``, ``EngineNotRunning``,
+        ``EnginePermissionDenied``, ``EngineUnreachable``) and one sentence that says what to do.
     """
     path = socket_path(endpoint)
     if path is None:
-        return "EngineUnreachable", f"no Docker Engine answers at {endpoint}; check that it runs and that the address is right"
+        return (
+            "EngineUnreachable",
+            (
+                f"no Docker Engine answers at {endpoint}; check that it runs and that the address"
+                " is right"
+            ),
+        )
     try:
         mode = os.stat(path).st_mode
     except PermissionError:
-        return "EnginePermissionDenied", f"no permission to look at {path}; run as root or as a member of the socket's group"
+        return (
+            "EnginePermissionDenied",
+            f"no permission to look at {path}; run as root or as a member of the socket's group",
+        )
     except OSError:
         mode = 0
     if mode and not stat.S_ISSOCK(mode):
-        return "EngineUnreachable", f"{path} is not a socket; set --docker-endpoint to the engine's socket"
+        return (
+            "EngineUnreachable",
+            f"{path} is not a socket; set --docker-endpoint to the engine's socket",
+        )
     if mode and not os.access(path, os.R_OK | os.W_OK):
-        return "EnginePermissionDenied", f"no permission to use {path}; run as root or as a member of the socket's group"
+        return (
+            "EnginePermissionDenied",
+            f"no permission to use {path}; run as root or as a member of the socket's group",
+        )
     if find_daemon() is None:
-        return "EngineNotInstalled", f"no Docker Engine is installed and none listens on {path}; install Docker Engine 20.10 or later"
-    return "EngineNotRunning", f"Docker Engine is installed but does not answer on {path}; start it (systemctl start docker)"
+        return (
+            "EngineNotInstalled",
+            (
+                f"no Docker Engine is installed and none listens on {path}; install Docker Engine"
+                " 20.10 or later"
+            ),
+        )
+    return (
+        "EngineNotRunning",
+        (
+            f"Docker Engine is installed but does not answer on {path}; start it (systemctl start"
+            " docker)"
+        ),
+    )
 
 
 def peer_process(endpoint: str) -> int | None:
-    """The process id of the daemon behind a unix socket, as the kernel saw it bind; None where it cannot be seen."""
+    """The process id of the daemon behind a unix socket, as the kernel saw it bind; None where it
+    cannot be seen.
+    """
     path = socket_path(endpoint)
     if path is None:
         return None
@@ -90,14 +128,20 @@ _CAP_SYS_RESOURCE = 24
 def oom_score_floor(endpoint: str) -> int | None:
     """The lowest ``oom_score_adj`` that the engine may give a container; None when it may give any.
 
-    A daemon without CAP_SYS_RESOURCE (nested, rootless) cannot lower the score below its own, and runc then fails with a
-    message that names neither. The daemon's own status is read where it can be seen, ours where it cannot.
-    """
+    A daemon without CAP_SYS_RESOURCE (nested, rootless) cannot lower the score below its own, and
+    runc then fails with a message that names neither. The daemon's own status is read where it can
+    be seen, ours where it cannot."""
     pid = peer_process(endpoint)
-    process = Path(f"/proc/{pid}") if pid is not None and Path(f"/proc/{pid}/status").exists() else Path("/proc/self")
+    process = (
+        Path(f"/proc/{pid}")
+        if pid is not None and Path(f"/proc/{pid}/status").exists()
+        else Path("/proc/self")
+    )
     try:
         status = (process / "status").read_text()
-        capabilities = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
+        capabilities = next(
+            int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")
+        )
         initial_namespace = (process / "uid_map").read_text().split() == ["0", "0", "4294967295"]
         if capabilities >> _CAP_SYS_RESOURCE & 1 and initial_namespace:
             return None

@@ -1,4 +1,6 @@
-"""Whether the engine can be used now, in one object that the probe writes and everybody else reads."""
+"""Whether the engine can be used now, in one object that the probe writes and everybody else
+reads.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ class EngineHealth:
         self.reachable = True
         self._reachable_event.set()
         if not self.synced:
-            self.reason, self.message = "NodeStateNotSynced", "Docker Engine answers; its containers and images are being read"
+            self.reason, self.message = (
+                "NodeStateNotSynced",
+                "Docker Engine answers; its containers and images are being read",
+            )
 
     def set_synced(self) -> None:
         """The node state is in step with the engine."""
@@ -56,7 +61,9 @@ class EngineHealth:
             self._down_event = anyio.Event()
 
     def set_stale(self, reason: str, message: str) -> None:
-        """Events may have been lost: the engine must be probed and the node state read again before ready is claimed."""
+        """Events may have been lost: the engine must be probed and the node state read again before
+        ready is claimed.
+        """
         was_ready = self.ready
         self.synced = False
         self._lost()
@@ -101,7 +108,9 @@ class EngineHealth:
             Unavailable: with the reason that Status gives.
         """
         if not self.reachable:
-            raise Unavailable(f"cannot {operation}: {self.message}", operation=operation, subject=subject)
+            raise Unavailable(
+                f"cannot {operation}: {self.message}", operation=operation, subject=subject
+            )
 
     async def wait_reachable(self) -> None:
         """Return once the engine answers pings, in step or not."""

@@ -19,21 +19,30 @@ class ImagesApi:
     def __init__(self, session: EngineSession) -> None:
         self._session = session
 
-    async def list_all(self, through_gate: bool = False, timeout_s: float | None = None) -> list[Document]:
+    async def list_all(
+        self, through_gate: bool = False, timeout_s: float | None = None
+    ) -> list[Document]:
         """``GET /images/json``: every image that is not an intermediate layer."""
         answer: list[Document] = await self._session.json(
             "GET", "images/json", "list_images", through_gate=through_gate, timeout_s=timeout_s
         )
         return answer
 
-    async def inspect(self, reference: str, through_gate: bool = False, timeout_s: float | None = None) -> Document:
+    async def inspect(
+        self, reference: str, through_gate: bool = False, timeout_s: float | None = None
+    ) -> Document:
         """``GET /images/{name}/json``.
 
         Raises:
             NotFound: no such image.
         """
         answer: Document = await self._session.json(
-            "GET", f"images/{quote(reference, safe='/:@')}/json", "inspect_image", reference, through_gate=through_gate, timeout_s=timeout_s
+            "GET",
+            f"images/{quote(reference, safe='/:@')}/json",
+            "inspect_image",
+            reference,
+            through_gate=through_gate,
+            timeout_s=timeout_s,
         )
         return answer
 
@@ -41,30 +50,44 @@ class ImagesApi:
         """``DELETE /images/{name}``: what was untagged and deleted."""
         params = {"force": "1"} if force else {}
         path = f"images/{quote(reference, safe='/:@')}"
-        answer: list[Document] = await self._session.json("DELETE", path, "remove_image", reference, params=params)
+        answer: list[Document] = await self._session.json(
+            "DELETE", path, "remove_image", reference, params=params
+        )
         return answer
 
     async def tag(self, reference: str, repository: str, tag: str) -> None:
         """``POST /images/{name}/tag``."""
         path = f"images/{quote(reference, safe='/:@')}/tag"
-        await self._session.json("POST", path, "tag_image", reference, params={"repo": repository, "tag": tag})
+        await self._session.json(
+            "POST", path, "tag_image", reference, params={"repo": repository, "tag": tag}
+        )
 
     async def load(self, archive: bytes, name: str) -> None:
         """``POST /images/load`` of a ``docker save`` archive; ``name`` is for errors only."""
         headers = {"Content-Type": "application/x-tar"}
         async with self._session.response(
-            "POST", "images/load", "load_image", name, params={"quiet": "1"}, data=archive, headers=headers
+            "POST",
+            "images/load",
+            "load_image",
+            name,
+            params={"quiet": "1"},
+            data=archive,
+            headers=headers,
         ) as response:
             await response.read()
 
     @asynccontextmanager
-    async def pull(self, repository: str, tag_or_digest: str, auth: Document | None) -> AsyncIterator[AsyncIterator[Document]]:
-        """``POST /images/create``: yields the engine's progress documents; leaving early stops the pull.
+    async def pull(
+        self, repository: str, tag_or_digest: str, auth: Document | None
+    ) -> AsyncIterator[AsyncIterator[Document]]:
+        """``POST /images/create``: yields the engine's progress documents; leaving early stops the
+        pull.
 
         Args:
             repository: without tag or digest.
             tag_or_digest: ``1.36`` or ``sha256:…``.
-            auth: the engine's AuthConfig (``username``, ``password``, ``identitytoken``, ``registrytoken``, ``serveraddress``).
+            auth: the engine's AuthConfig (``username``, ``password``, ``identitytoken``,
+                ``registrytoken``, ``serveraddress``).
         """
         headers = {}
         if auth:
@@ -72,7 +95,13 @@ class ImagesApi:
         params = {"fromImage": repository, "tag": tag_or_digest}
         subject = f"{repository}{'@' if ':' in tag_or_digest else ':'}{tag_or_digest}"
         async with self._session.response(
-            "POST", "images/create", "pull_image", subject, params=params, headers=headers, stream=True
+            "POST",
+            "images/create",
+            "pull_image",
+            subject,
+            params=params,
+            headers=headers,
+            stream=True,
         ) as response:
 
             async def progress() -> AsyncIterator[Document]:

@@ -1,8 +1,8 @@
-"""A ``dockerd`` of the service's own: a supervised child with its own socket, data root, bridge and containerd namespace.
+"""A ``dockerd`` of the service's own: a supervised child with its own socket, data root, bridge and
+containerd namespace.
 
-It runs with ``--live-restore``: containers live through the end of the engine and of this service, and the next engine takes them up
-again.
-"""
+It runs with ``--live-restore``: containers live through the end of the engine and of this service,
+and the next engine takes them up again."""
 
 from __future__ import annotations
 
@@ -37,15 +37,22 @@ _LAST_WORDS_S = 1.0
 _POLL_S = 0.05
 _LONGEST_LINE_BYTES = 65536
 _LOGFMT = re.compile(r'^time="[^"]*" level=(\w+) ')
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "fatal": logging.CRITICAL}
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+}
 
 
 class ManagedEngine:
     """One ``dockerd`` and what is its own.
 
     Args:
-        root: the service's root directory; the engine lives in ``<root>/engine``, and ``<root>/engine/daemon.json`` is its configuration
-            file, for what an operator wants to set.
+        root: the service's root directory; the engine lives in ``<root>/engine``, and
+            ``<root>/engine/daemon.json`` is its configuration file, for what an operator wants to
+            set.
 
     Attributes:
         endpoint: where it listens.
@@ -57,16 +64,20 @@ class ManagedEngine:
         self.directory = root.absolute() / "engine"
         tag = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:8]
         self.bridge = f"asv{tag}"
-        # Not below the root directory: what stands here is void after a boot, and /run is empty then.
+        # Not below the root directory: what stands here is void after a boot, and /run is empty
+        # then.
         self.exec_root = Path(f"/run/asupervisor/{tag}")
-        # A containerd of the system, where there is one, is used by every dockerd: a namespace of its own keeps them apart.
+        # A containerd of the system, where there is one, is used by every dockerd: a namespace of
+        # its own keeps them apart.
         self.containerd_namespace = f"asv-{tag}"
         self.socket = self.directory / "docker.sock"
         self.endpoint = f"unix://{self.socket}"
         self.pid: int | None = None
         self.restarts = 0
 
-    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(
+        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
         """Keep it running until cancelled, then stop it within :data:`STOP_DEADLINE_S`.
 
         It is started once the first child is; whether it answers is for the probe to say.
@@ -83,7 +94,11 @@ class ManagedEngine:
             task_status = anyio.TASK_STATUS_IGNORED
             if time.monotonic() - began > _STABLE_S:
                 backoff_s = _FIRST_BACKOFF_S
-            _logger.error("the managed dockerd ended %s; it is started again in %g s", _ending(code), backoff_s)
+            _logger.error(
+                "the managed dockerd ended %s; it is started again in %g s",
+                _ending(code),
+                backoff_s,
+            )
             await anyio.sleep(backoff_s)
             backoff_s = min(_LONGEST_BACKOFF_S, backoff_s * 2)
             self.restarts += 1
@@ -92,14 +107,17 @@ class ManagedEngine:
         # A session of its own: Ctrl-C on our terminal is for us, and dockerd is stopped last.
         process = ChildProcess(command, stderr=True)
         self.pid = process.pid
-        _logger.info("dockerd runs as process %d with its data in %s", process.pid, self.directory / "data")
+        _logger.info(
+            "dockerd runs as process %d with its data in %s", process.pid, self.directory / "data"
+        )
         try:
             async with anyio.create_task_group() as tasks:
                 assert process.stderr is not None
                 tasks.start_soon(_log_lines, process.stderr)
                 task_status.started()
                 code = await process.wait()
-                # Its last words are still to come, but children that outlive it may hold the pipe open for ever.
+                # Its last words are still to come, but children that outlive it may hold the pipe
+                # open for ever.
                 tasks.cancel_scope.deadline = anyio.current_time() + _LAST_WORDS_S
             return code
         finally:
@@ -111,7 +129,10 @@ class ManagedEngine:
         """The directories, the bridge, and the command line; blocks."""
         dockerd = find_daemon()
         if dockerd is None:
-            raise FailedPrecondition("--docker-endpoint managed: dockerd is not installed; install Docker Engine 20.10 or later")
+            raise FailedPrecondition(
+                "--docker-endpoint managed: dockerd is not installed; install Docker Engine 20.10"
+                " or later"
+            )
         settings = self.directory / "daemon.json"
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o711)
@@ -120,31 +141,46 @@ class ManagedEngine:
                 # Else dockerd reads the configuration of the system's engine.
                 settings.write_text("{}\n")
         except OSError as error:
-            raise FailedPrecondition(f"{error.filename} cannot be made for the managed engine: {error.strerror}") from error
+            raise FailedPrecondition(
+                f"{error.filename} cannot be made for the managed engine: {error.strerror}"
+            ) from error
         ensure_bridge(self.bridge)
         return [
             dockerd,
-            "--host", self.endpoint,
-            "--data-root", str(self.directory / "data"),
-            "--exec-root", str(self.exec_root),
-            "--pidfile", str(self._pid_file),
-            "--config-file", str(settings),
-            "--bridge", self.bridge,
-            "--containerd-namespace", self.containerd_namespace,
-            "--containerd-plugins-namespace", f"{self.containerd_namespace}-plugins",
+            "--host",
+            self.endpoint,
+            "--data-root",
+            str(self.directory / "data"),
+            "--exec-root",
+            str(self.exec_root),
+            "--pidfile",
+            str(self._pid_file),
+            "--config-file",
+            str(settings),
+            "--bridge",
+            self.bridge,
+            "--containerd-namespace",
+            self.containerd_namespace,
+            "--containerd-plugins-namespace",
+            f"{self.containerd_namespace}-plugins",
             "--live-restore",
-        ]  # fmt: skip
+        ]
 
     @property
     def _pid_file(self) -> Path:
         return self.exec_root / "docker.pid"
 
     async def _end_predecessor(self) -> None:
-        """Stop the engine of a service that was killed: its containers live on, and its log would go nowhere."""
+        """Stop the engine of a service that was killed: its containers live on, and its log would
+        go nowhere.
+        """
         pid = await anyio.to_thread.run_sync(self._predecessor)
         if pid is None:
             return
-        _logger.warning("an earlier process of this service left its dockerd (%d) behind; it is stopped first", pid)
+        _logger.warning(
+            "an earlier process of this service left its dockerd (%d) behind; it is stopped first",
+            pid,
+        )
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError), anyio.move_on_after(STOP_DEADLINE_S):
                 os.kill(pid, number)
@@ -188,7 +224,9 @@ async def _end(process: ChildProcess) -> None:
         with anyio.move_on_after(STOP_DEADLINE_S):
             await process.wait()
     if process.returncode is None:
-        _logger.error("dockerd (%d) did not stop within %g s and is killed", process.pid, STOP_DEADLINE_S)
+        _logger.error(
+            "dockerd (%d) did not stop within %g s and is killed", process.pid, STOP_DEADLINE_S
+        )
         process.kill()
         await process.wait()
     await process.aclose()
@@ -209,7 +247,9 @@ async def _log_lines(stream: anyio.abc.ByteReceiveStream) -> None:
 
 
 def log_line(line: str) -> None:
-    """Log one line of logfmt as dockerd writes it; anything else as a warning, since then it is a panic or a library's complaint."""
+    """Log one line of logfmt as dockerd writes it; anything else as a warning, since then it is a
+    panic or a library's complaint.
+    """
     found = _LOGFMT.match(line)
     if found is None:
         if line.strip():

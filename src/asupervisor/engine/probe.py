@@ -1,4 +1,6 @@
-"""Asks the engine, all the time, whether it is there: pings within a deadline, versions and capabilities when it (re)appears."""
+"""Asks the engine, all the time, whether it is there: pings within a deadline, versions and
+capabilities when it (re)appears.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from anyio.abc import TaskStatus
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.session import EngineAbsent
-from asupervisor.errors import ConfigError, DeadlineExceeded, FailedPrecondition, PermissionDenied, ServiceError
+from asupervisor.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    PermissionDenied,
+    ServiceError,
+)
 
 _logger = logging.getLogger("asupervisor.engine.probe")
 
@@ -21,9 +29,11 @@ class Probe:
     Args:
         engine: probed.
         interval_s: seconds between two pings.
-        deadline_s: seconds that a ping may take; with ``interval_s`` this bounds how late a frozen engine is noticed.
+        deadline_s: seconds that a ping may take; with ``interval_s`` this bounds how late a frozen
+            engine is noticed.
         identify_deadline_s: seconds that the questions on (re)appearance may take.
-        check: raises ConfigError for an engine that contradicts the settings, which ends the service.
+        check: raises ConfigError for an engine that contradicts the settings, which ends the
+            service.
     """
 
     def __init__(
@@ -48,7 +58,9 @@ class Probe:
         while True:
             await self.once()
             self.first_answer.set()
-            await anyio.sleep(self._interval_s if self._engine.health.reachable else min(self._interval_s, 0.25))
+            await anyio.sleep(
+                self._interval_s if self._engine.health.reachable else min(self._interval_s, 0.25)
+            )
 
     async def once(self) -> None:
         """One probe; its outcome is in the engine's health."""
@@ -72,7 +84,12 @@ class Probe:
             return
         if not was_reachable:
             version = self._engine.version.get("Version", "?")
-            _logger.info("Docker Engine %s answers at %s (API %d.%d)", version, self._engine.endpoint, *self._engine.api_version)
+            _logger.info(
+                "Docker Engine %s answers at %s (API %d.%d)",
+                version,
+                self._engine.endpoint,
+                *self._engine.api_version,
+            )
 
 
 def _reason(error: ServiceError) -> str:

@@ -38,7 +38,9 @@ def _outputs(pid: int) -> frozenset[str]:
 
 
 def _group(pid: int) -> str:
-    """Where it is among the cgroups; the processes of a container have that in common, also in the host's pid namespace."""
+    """Where it is among the cgroups; the processes of a container have that in common, also in the
+    host's pid namespace.
+    """
     try:
         with open(f"/proc/{pid}/cgroup") as file:
             return file.read()
@@ -47,31 +49,45 @@ def _group(pid: int) -> str:
 
 
 def process_tree(root: int) -> list[int]:
-    """A process, everything below it, everything in its session, and what of its container writes to the same pipes.
+    """A process, everything below it, everything in its session, and what of its container writes
+    to the same pipes.
 
-    A command started by the engine leads a session of its own and writes to pipes of its own. What was started by it and left both its
-    parent and its session is told from the container's other processes by these pipes alone.
+    A command started by the engine leads a session of its own and writes to pipes of its own. What
+    was started by it and left both its parent and its session is told from the container's other
+    processes by these pipes alone.
 
     Args:
         root: pid in our pid namespace.
     """
-    facts = {pid: stat for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if (stat := process_stat(pid)) is not None}
+    facts = {
+        pid: stat
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+        if (stat := process_stat(pid)) is not None
+    }
     pipes, group = _outputs(root), _group(root)
     found, frontier = {root}, {root}
     if pipes and group:
         frontier |= {pid for pid in facts if _outputs(pid) & pipes and _group(pid) == group}
         found |= frontier
     while frontier:
-        frontier = {pid for pid, stat in facts.items() if pid not in found and (stat.parent in frontier or stat.session in frontier)}
+        frontier = {
+            pid
+            for pid, stat in facts.items()
+            if pid not in found and (stat.parent in frontier or stat.session in frontier)
+        }
         found |= frontier
     return sorted(found)
 
 
 def kill_process_tree(root: int) -> int:
-    """SIGKILL a process tree: first everything is frozen, so that nothing forks away meanwhile. Returns how many were killed."""
+    """SIGKILL a process tree: first everything is frozen, so that nothing forks away meanwhile.
+    Returns how many were killed.
+    """
     frozen: set[int] = set()
     while True:
-        fresh = [pid for pid in process_tree(root) if pid not in frozen and process_stat(pid) is not None]
+        fresh = [
+            pid for pid in process_tree(root) if pid not in frozen and process_stat(pid) is not None
+        ]
         if not fresh:
             break
         for pid in fresh:

@@ -1,7 +1,8 @@
-"""``--runtime-cgroups``: the engine's daemon and this service run in a cgroup that the operator names, to be limited and counted there.
+"""``--runtime-cgroups``: the engine's daemon and this service run in a cgroup that the operator
+names, to be limited and counted there.
 
-dockershim kept the daemon there by looking again every minute, since a restarted daemon starts somewhere else; so does this.
-"""
+dockershim kept the daemon there by looking again every minute, since a restarted daemon starts
+somewhere else; so does this."""
 
 from __future__ import annotations
 
@@ -23,10 +24,16 @@ _MOUNTS = Path("/sys/fs/cgroup")
 
 
 def hierarchies(mounts: Path = _MOUNTS) -> list[Path]:
-    """Roots of the cgroup hierarchies that are mounted: one under cgroup v2, one for each controller under v1."""
+    """Roots of the cgroup hierarchies that are mounted: one under cgroup v2, one for each
+    controller under v1.
+    """
     if (mounts / "cgroup.controllers").exists():
         return [mounts]
-    return sorted(entry for entry in mounts.iterdir() if (entry / "cgroup.procs").exists() and not entry.is_symlink())
+    return sorted(
+        entry
+        for entry in mounts.iterdir()
+        if (entry / "cgroup.procs").exists() and not entry.is_symlink()
+    )
 
 
 def enter_cgroup(name: str, pids: tuple[int, ...], mounts: Path = _MOUNTS) -> None:
@@ -47,7 +54,11 @@ def enter_cgroup(name: str, pids: tuple[int, ...], mounts: Path = _MOUNTS) -> No
             for knob in ("cpuset.cpus", "cpuset.mems"):
                 # A new cpuset of v1 has neither processors nor memory, and then takes no process.
                 own = group / knob
-                if own.exists() and not own.read_text().strip() and not (root / "cgroup.controllers").exists():
+                if (
+                    own.exists()
+                    and not own.read_text().strip()
+                    and not (root / "cgroup.controllers").exists()
+                ):
                     own.write_text((group.parent / knob).read_text())
             for pid in pids:
                 try:
@@ -58,7 +69,9 @@ def enter_cgroup(name: str, pids: tuple[int, ...], mounts: Path = _MOUNTS) -> No
             raise ConfigError(f"--runtime-cgroups: {group} cannot be used: {error}") from error
 
 
-async def keep_in_cgroup(name: str, endpoint: str, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+async def keep_in_cgroup(
+    name: str, endpoint: str, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
     """Keep the daemon behind ``endpoint`` and this process in a cgroup until cancelled.
 
     Raises:

@@ -1,8 +1,9 @@
-"""One connection pool to the engine: every request has a deadline, every failure becomes one of our errors here.
+"""One connection pool to the engine: every request has a deadline, every failure becomes one of our
+errors here.
 
-The only importer of aiodocker. aiodocker resolves the endpoint, owns the transport (unix, tcp, TLS) and reports errors;
-its endpoint classes are not used, since they neither release a failed response nor take a deadline for each call.
-"""
+The only importer of aiodocker. aiodocker resolves the endpoint, owns the transport (unix, tcp, TLS)
+and reports errors; its endpoint classes are not used, since they neither release a failed response
+nor take a deadline for each call."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ Document = dict[str, Any]
 
 _CONNECTION_LIMIT = 256
 _KEPT_S = 3.0
-"""Seconds that an idle connection is kept. The pool hands out the one that is idle longest, and the probe asks for one every 0.75 s: with
+"""Seconds that an idle connection is kept. The pool hands out the one that is idle longest, and the
+probe asks for one every 0.75 s: with
 aiohttp's 15 s it would keep twenty open for ever after a rush."""
 _NO_DAEMON = 900
 _CHUNK_BYTES = 65536
@@ -51,7 +53,9 @@ class EngineAbsent(Unavailable):
         reason: CamelCase word for the RuntimeReady condition.
     """
 
-    def __init__(self, message: str, *, reason: str, operation: str = "", subject: str = "") -> None:
+    def __init__(
+        self, message: str, *, reason: str, operation: str = "", subject: str = ""
+    ) -> None:
         super().__init__(message, operation=operation, subject=subject)
         self.reason = reason
 
@@ -78,7 +82,13 @@ class EngineSession:
         observer: told of each finished request.
     """
 
-    def __init__(self, endpoint: str, health: EngineHealth, timeout_s: float = 120.0, observer: EngineObserver | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        health: EngineHealth,
+        timeout_s: float = 120.0,
+        observer: EngineObserver | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.health = health
         self.timeout_s = timeout_s
@@ -90,14 +100,24 @@ class EngineSession:
         """Make the connection pool; nothing is dialled yet."""
         connector: aiohttp.BaseConnector | None = None
         if self.endpoint.startswith("unix://"):
-            connector = aiohttp.UnixConnector(self.endpoint.removeprefix("unix://"), limit=_CONNECTION_LIMIT, keepalive_timeout=_KEPT_S)
-        # The connector is ours, so aiodocker's close() leaves it to us: its own can raise half-way and leak the session.
+            connector = aiohttp.UnixConnector(
+                self.endpoint.removeprefix("unix://"),
+                limit=_CONNECTION_LIMIT,
+                keepalive_timeout=_KEPT_S,
+            )
+        # The connector is ours, so aiodocker's close() leaves it to us: its own can raise half-way
+        # and leak the session.
         session = aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(), auto_decompress=False, read_bufsize=_CHUNK_BYTES
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(),
+            auto_decompress=False,
+            read_bufsize=_CHUNK_BYTES,
         )
         url = "unix://localhost" if connector is not None else self.endpoint
         self._session = session
-        self._docker = aiodocker.Docker(url, session=session, connector=connector, api_version=self._version_text)
+        self._docker = aiodocker.Docker(
+            url, session=session, connector=connector, api_version=self._version_text
+        )
         if connector is not None:
             self._docker.docker_host = "http://engine"
 
@@ -115,20 +135,24 @@ class EngineSession:
         """Choose the API version from the engine's ``/version`` answer.
 
         Raises:
-            FailedPrecondition: the engine is older than the oldest supported one; both versions are named.
+            FailedPrecondition: the engine is older than the oldest supported one; both versions are
+                named.
         """
         theirs = _parse_version(version.get("ApiVersion", "0.0"))
         if theirs < MINIMUM_API_VERSION:
             raise FailedPrecondition(
-                f"Docker Engine {version.get('Version')} speaks API {version.get('ApiVersion')}; "
-                f"{MINIMUM_API_VERSION[0]}.{MINIMUM_API_VERSION[1]} (Docker 20.10) is the oldest supported",
+                f"Docker Engine {version.get('Version')} speaks API {version.get('ApiVersion')};"
+                f" {MINIMUM_API_VERSION[0]}.{MINIMUM_API_VERSION[1]} (Docker 20.10) is the oldest"
+                " supported",
                 operation="negotiate",
             )
         self.api_version = min(theirs, NEWEST_API_VERSION)
         if self._docker is not None:
             self._docker.api_version = self._version_text
 
-    async def json(self, method: str, path: str, operation: str, subject: str = "", **options: Any) -> Any:
+    async def json(
+        self, method: str, path: str, operation: str, subject: str = "", **options: Any
+    ) -> Any:
         """One request whose answer is JSON.
 
         Args:
@@ -168,20 +192,23 @@ class EngineSession:
             params: query parameters.
             body: an object to send as JSON.
             data: bytes, or an async iterable of them, to send as they are.
-            timeout_s: deadline in seconds for the whole exchange; the session's where None. With ``stream`` it covers only the time until
-                the response's headers.
+            timeout_s: deadline in seconds for the whole exchange; the session's where None. With
+                ``stream`` it covers only the time until the response's headers.
             stream: the body is read for as long as the caller likes.
             versioned: whether the path stands below ``/vX.Y``.
             through_gate: ask even while the engine is held to be down (the probe).
 
         Raises:
-            ServiceError: by the HTTP status; Unavailable when nobody answers, DeadlineExceeded after ``timeout_s``.
+            ServiceError: by the HTTP status; Unavailable when nobody answers, DeadlineExceeded
+                after ``timeout_s``.
         """
         if not through_gate:
             self.health.require(operation.replace("_", " "), subject)
         docker = self._docker
         if docker is None:
-            raise Unavailable("the connection to Docker Engine is closed", operation=operation, subject=subject)
+            raise Unavailable(
+                "the connection to Docker Engine is closed", operation=operation, subject=subject
+            )
         if params:
             path = f"{path}?{urlencode(params)}"
         if body is not None:
@@ -192,13 +219,18 @@ class EngineSession:
         response: aiohttp.ClientResponse | None = None
         try:
             with anyio.move_on_after(deadline) as scope:
-                response = await docker._do_query(path, method, data=data, headers=headers, timeout=None, versioned_api=versioned)
+                response = await docker._do_query(
+                    path, method, data=data, headers=headers, timeout=None, versioned_api=versioned
+                )
                 if stream:
                     scope.deadline = float("inf")
                 yield response
             if scope.cancelled_caught:
                 failure = DeadlineExceeded(
-                    f"Docker Engine did not answer {_words(operation, subject)} within {deadline:g} s", operation=operation, subject=subject
+                    f"Docker Engine did not answer {_words(operation, subject)} within"
+                    f" {deadline:g} s",
+                    operation=operation,
+                    subject=subject,
                 )
                 raise failure
         except aiodocker.DockerError as error:
@@ -206,7 +238,9 @@ class EngineSession:
             raise failure from error
         except (aiohttp.ClientError, ConnectionError) as error:
             failure = Unavailable(
-                f"Docker Engine broke off during {_words(operation, subject)}: {error}", operation=operation, subject=subject
+                f"Docker Engine broke off during {_words(operation, subject)}: {error}",
+                operation=operation,
+                subject=subject,
             )
             raise failure from error
         except ServiceError as error:
@@ -247,7 +281,8 @@ def decode(content: bytes, operation: str, subject: str = "") -> Any:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Internal(
-            f"Docker Engine answered {_words(operation, subject)} with something that is no JSON: {error}",
+            f"Docker Engine answered {_words(operation, subject)} with something that is no JSON:"
+            f" {error}",
             operation=operation,
             subject=subject,
         ) from error
@@ -262,4 +297,6 @@ def _parse_version(text: str) -> tuple[int, int]:
     try:
         return int(major), int(minor.split(".")[0] or 0)
     except ValueError as error:
-        raise Internal(f'Docker Engine gave "{text}" as its API version', operation="negotiate") from error
+        raise Internal(
+            f'Docker Engine gave "{text}" as its API version', operation="negotiate"
+        ) from error

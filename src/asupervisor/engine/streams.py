@@ -1,11 +1,12 @@
 """Hijacked connections: the raw byte streams of an exec or an attachment, on a socket of their own.
 
-``POST …/start`` and ``POST …/attach`` answer 101 and from then on carry stdin one way and output the other. Without a terminal
-output comes in frames: stream number, three zero bytes, length in four, payload (Engine API, "Stream format").
+``POST …/start`` and ``POST …/attach`` answer 101 and from then on carry stdin one way and output
+the other. Without a terminal output comes in frames: stream number, three zero bytes, length in
+four, payload (Engine API, "Stream format").
 
-The connections are made here and not by the request pool: each lasts as long as a client likes and would keep a place in the
-pool from the requests, and stdin has to be closed on its own, which the pool cannot do.
-"""
+The connections are made here and not by the request pool: each lasts as long as a client likes and
+would keep a place in the pool from the requests, and stdin has to be closed on its own, which the
+pool cannot do."""
 
 from __future__ import annotations
 
@@ -33,7 +34,9 @@ _HEADER = Struct(">BxxxL")
 _READ_BYTES = 64 * 1024
 _ERROR_BYTES = 64 * 1024
 _DETACH_KEYS = "ctrl-@,ctrl-^,ctrl-_,ctrl-@"
-"""A sequence that nobody types. The engine's own (ctrl-p, ctrl-q) would hold every ctrl-p back until the next key."""
+"""A sequence that nobody types. The engine's own (ctrl-p, ctrl-q) would hold every ctrl-p back
+until the next key.
+"""
 
 
 class Hijacked:
@@ -67,7 +70,9 @@ class Hijacked:
                 try:
                     data = await self._stream.receive(_READ_BYTES)
                 except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-                    raise Unavailable("Docker Engine broke off a stream", operation="stream") from error
+                    raise Unavailable(
+                        "Docker Engine broke off a stream", operation="stream"
+                    ) from error
             if self._framed:
                 self._take_apart(data)
             else:
@@ -91,11 +96,17 @@ class Hijacked:
             await self._stream.send_eof()
         except NotImplementedError:
             return
-        except (anyio.ClosedResourceError, OSError, RuntimeError) as error:  # RuntimeError: uvloop, once the engine has closed
+        except (
+            anyio.ClosedResourceError,
+            OSError,
+            RuntimeError,
+        ) as error:  # RuntimeError: uvloop, once the engine has closed
             raise anyio.BrokenResourceError from error
 
     async def cut(self) -> None:
-        """Break the connection off from this side: who waits for output gets :class:`asupervisor.errors.Unavailable`."""
+        """Break the connection off from this side: who waits for output gets
+        :class:`asupervisor.errors.Unavailable`.
+        """
         await anyio.aclose_forcefully(self._stream)
 
     def _take_apart(self, data: bytes) -> None:
@@ -134,7 +145,16 @@ class StreamsApi:
     def __init__(self, session: EngineSession) -> None:
         self._session = session
 
-    async def create_exec(self, container: str, command: list[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
+    async def create_exec(
+        self,
+        container: str,
+        command: list[str],
+        *,
+        tty: bool,
+        stdin: bool,
+        stdout: bool,
+        stderr: bool,
+    ) -> str:
         """``POST /containers/{id}/exec``. Returns the exec's id.
 
         Raises:
@@ -142,9 +162,16 @@ class StreamsApi:
             FailedPrecondition: it does not run.
         """
         body = {
-            "Cmd": command, "Tty": tty, "AttachStdin": stdin, "AttachStdout": stdout, "AttachStderr": stderr, "DetachKeys": _DETACH_KEYS,
-        }  # fmt: skip
-        answer = await self._session.json("POST", f"containers/{container}/exec", "create_exec", container, body=body)
+            "Cmd": command,
+            "Tty": tty,
+            "AttachStdin": stdin,
+            "AttachStdout": stdout,
+            "AttachStderr": stderr,
+            "DetachKeys": _DETACH_KEYS,
+        }
+        answer = await self._session.json(
+            "POST", f"containers/{container}/exec", "create_exec", container, body=body
+        )
         return str(answer["Id"])
 
     @asynccontextmanager
@@ -156,7 +183,11 @@ class StreamsApi:
             FailedPrecondition: its container does not run any more.
         """
         async with self._hijack(
-            f"exec/{exec_id}/start", "start_exec", exec_id, body={"Detach": False, "Tty": tty}, framed=not tty
+            f"exec/{exec_id}/start",
+            "start_exec",
+            exec_id,
+            body={"Detach": False, "Tty": tty},
+            framed=not tty,
         ) as stream:
             yield stream
 
@@ -167,11 +198,21 @@ class StreamsApi:
             ServiceError: it is not running yet, or not any more.
         """
         params = {"w": str(width), "h": str(height)}
-        await self._session.json("POST", f"exec/{exec_id}/resize", "resize_exec", exec_id, params=params, timeout_s=timeout_s)
+        await self._session.json(
+            "POST",
+            f"exec/{exec_id}/resize",
+            "resize_exec",
+            exec_id,
+            params=params,
+            timeout_s=timeout_s,
+        )
 
     @asynccontextmanager
-    async def attach(self, container: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> AsyncIterator[Hijacked]:
-        """``POST /containers/{id}/attach``; its streams from now on, for as long as the context lasts.
+    async def attach(
+        self, container: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool
+    ) -> AsyncIterator[Hijacked]:
+        """``POST /containers/{id}/attach``; its streams from now on, for as long as the context
+        lasts.
 
         Args:
             tty: whether the container has a terminal, whatever the client has.
@@ -180,12 +221,28 @@ class StreamsApi:
             NotFound: no such container.
             FailedPrecondition: it is paused or restarting.
         """
-        flags = {"stream": True, "logs": False, "stdin": stdin, "stdout": stdout, "stderr": stderr and not tty}
-        params = {name: "1" if value else "0" for name, value in flags.items()} | {"detachKeys": _DETACH_KEYS}
-        async with self._hijack(f"containers/{container}/attach", "attach_container", container, params=params, framed=not tty) as stream:
+        flags = {
+            "stream": True,
+            "logs": False,
+            "stdin": stdin,
+            "stdout": stdout,
+            "stderr": stderr and not tty,
+        }
+        params = {name: "1" if value else "0" for name, value in flags.items()} | {
+            "detachKeys": _DETACH_KEYS
+        }
+        async with self._hijack(
+            f"containers/{container}/attach",
+            "attach_container",
+            container,
+            params=params,
+            framed=not tty,
+        ) as stream:
             yield stream
 
-    async def resize_container(self, container: str, width: int, height: int, timeout_s: float) -> None:
+    async def resize_container(
+        self, container: str, width: int, height: int, timeout_s: float
+    ) -> None:
         """``POST /containers/{id}/resize``, in characters.
 
         Raises:
@@ -193,7 +250,12 @@ class StreamsApi:
         """
         params = {"w": str(width), "h": str(height)}
         await self._session.json(
-            "POST", f"containers/{container}/resize", "resize_container", container, params=params, timeout_s=timeout_s
+            "POST",
+            f"containers/{container}/resize",
+            "resize_container",
+            container,
+            params=params,
+            timeout_s=timeout_s,
         )
 
     @asynccontextmanager
@@ -209,7 +271,9 @@ class StreamsApi:
     ) -> AsyncIterator[Hijacked]:
         session = self._session
         session.health.require(operation.replace("_", " "), subject)
-        target = f"/v{session.api_version[0]}.{session.api_version[1]}/{path}" + (f"?{urlencode(params)}" if params else "")
+        target = f"/v{session.api_version[0]}.{session.api_version[1]}/{path}" + (
+            f"?{urlencode(params)}" if params else ""
+        )
         started = time.monotonic()
         failure: ServiceError | None = None
         try:
@@ -224,7 +288,9 @@ class StreamsApi:
         finally:
             await anyio.aclose_forcefully(stream)
 
-    async def _open(self, target: str, body: Document | None, operation: str, subject: str) -> tuple[anyio.abc.ByteStream, bytes]:
+    async def _open(
+        self, target: str, body: Document | None, operation: str, subject: str
+    ) -> tuple[anyio.abc.ByteStream, bytes]:
         """Connect and upgrade; a connection that does not get that far is closed."""
         endpoint, timeout_s = self._session.endpoint, self._session.timeout_s
         stream: anyio.abc.ByteStream | None = None
@@ -238,17 +304,35 @@ class StreamsApi:
             where = {"operation": operation, "subject": subject}
             if isinstance(error, TimeoutError):
                 what = f"{operation.replace('_', ' ')} {subject}"
-                raise DeadlineExceeded(f"Docker Engine did not answer {what} within {timeout_s:g} s", **where) from error
+                raise DeadlineExceeded(
+                    f"Docker Engine did not answer {what} within {timeout_s:g} s", **where
+                ) from error
             if isinstance(error, OSError | anyio.BrokenResourceError | anyio.EndOfStream):
-                message = diagnose(endpoint)[1] if stream is None else f"Docker Engine broke off during {operation} {subject}"
+                message = (
+                    diagnose(endpoint)[1]
+                    if stream is None
+                    else f"Docker Engine broke off during {operation} {subject}"
+                )
                 raise Unavailable(message, **where) from error
             raise
 
-    async def _upgrade(self, stream: anyio.abc.ByteStream, target: str, body: Document | None, operation: str, subject: str) -> bytes:
+    async def _upgrade(
+        self,
+        stream: anyio.abc.ByteStream,
+        target: str,
+        body: Document | None,
+        operation: str,
+        subject: str,
+    ) -> bytes:
         """Ask for the stream. Returns the bytes of it that came with the answer."""
         content = orjson.dumps(body) if body is not None else b""
         http = h11.Connection(h11.CLIENT)
-        headers = [("Host", "engine"), ("Connection", "Upgrade"), ("Upgrade", "tcp"), ("Content-Length", str(len(content)))]
+        headers = [
+            ("Host", "engine"),
+            ("Connection", "Upgrade"),
+            ("Upgrade", "tcp"),
+            ("Content-Length", str(len(content))),
+        ]
         headers += [("Content-Type", "application/json")] if content else []
         request = http.send(h11.Request(method="POST", target=target, headers=headers)) or b""
         request += http.send(h11.Data(data=content)) or b""
@@ -258,7 +342,11 @@ class StreamsApi:
             try:
                 event = http.next_event()
             except h11.RemoteProtocolError as error:
-                raise Internal(f"Docker Engine answers {operation} with what is no HTTP", operation=operation, subject=subject) from error
+                raise Internal(
+                    f"Docker Engine answers {operation} with what is no HTTP",
+                    operation=operation,
+                    subject=subject,
+                ) from error
             if event is h11.NEED_DATA:
                 http.receive_data(await stream.receive(_READ_BYTES))
             elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
@@ -271,7 +359,9 @@ class StreamsApi:
                     break
             elif isinstance(event, h11.EndOfMessage):
                 break
-        raise self._session._convert(aiodocker.DockerError(status, _message(answer)), operation, subject)
+        raise self._session._convert(
+            aiodocker.DockerError(status, _message(answer)), operation, subject
+        )
 
 
 async def _connect(endpoint: str) -> anyio.abc.ByteStream:
@@ -283,10 +373,16 @@ async def _connect(endpoint: str) -> anyio.abc.ByteStream:
     host, port = parts.hostname or "", parts.port or (2376 if secure else 2375)
     if not secure:
         return await anyio.connect_tcp(host, port)
-    context = ssl.create_default_context(cafile=os.path.join(certificates, "ca.pem") if certificates else None)
+    context = ssl.create_default_context(
+        cafile=os.path.join(certificates, "ca.pem") if certificates else None
+    )
     if certificates:
-        context.load_cert_chain(os.path.join(certificates, "cert.pem"), os.path.join(certificates, "key.pem"))
-    return await anyio.connect_tcp(host, port, tls=True, ssl_context=context, tls_standard_compatible=False)
+        context.load_cert_chain(
+            os.path.join(certificates, "cert.pem"), os.path.join(certificates, "key.pem")
+        )
+    return await anyio.connect_tcp(
+        host, port, tls=True, ssl_context=context, tls_standard_compatible=False
+    )
 
 
 def _message(answer: bytes) -> str:

@@ -12,7 +12,17 @@ from asupervisor.engine.session import Document, EngineSession, decode
 from asupervisor.errors import Internal, Unavailable
 
 _MAXIMUM_EVENT_BYTES = 1 << 20
-_CONTAINER_EVENTS = ("create", "start", "die", "destroy", "rename", "update", "oom", "pause", "unpause")
+_CONTAINER_EVENTS = (
+    "create",
+    "start",
+    "die",
+    "destroy",
+    "rename",
+    "update",
+    "oom",
+    "pause",
+    "unpause",
+)
 _TYPED_DISK_USAGE_SINCE = (1, 42)
 _IMAGE_EVENTS = ("pull", "load", "import", "tag", "untag", "delete")
 
@@ -29,29 +39,42 @@ class SystemApi:
         Args:
             timeout_s: deadline in seconds.
         """
-        async with self._session.response("GET", "_ping", "ping", timeout_s=timeout_s, versioned=False, through_gate=True) as response:
+        async with self._session.response(
+            "GET", "_ping", "ping", timeout_s=timeout_s, versioned=False, through_gate=True
+        ) as response:
             await response.read()
 
     async def version(self, timeout_s: float | None = None) -> Document:
         """``GET /version``, without a version in the path, so that any engine answers it."""
         return _document(
-            await self._session.json("GET", "version", "version", timeout_s=timeout_s, versioned=False, through_gate=True), "version"
+            await self._session.json(
+                "GET", "version", "version", timeout_s=timeout_s, versioned=False, through_gate=True
+            ),
+            "version",
         )
 
     async def info(self, timeout_s: float | None = None, through_gate: bool = False) -> Document:
         """``GET /info``: cgroup driver, runtimes, log driver, data root, storage driver."""
-        return _document(await self._session.json("GET", "info", "info", timeout_s=timeout_s, through_gate=through_gate), "info")
+        return _document(
+            await self._session.json(
+                "GET", "info", "info", timeout_s=timeout_s, through_gate=through_gate
+            ),
+            "info",
+        )
 
     async def image_bytes(self, timeout_s: float) -> int:
         """What the engine's images take on the disk, shared layers once: ``GET /system/df``.
 
-        Before API 1.42 the engine cannot be asked for images alone; then it measures its containers too, which can take long.
+        Before API 1.42 the engine cannot be asked for images alone; then it measures its containers
+        too, which can take long.
 
         Args:
             timeout_s: deadline in seconds.
         """
         params = {"type": "image"} if self._session.api_version >= _TYPED_DISK_USAGE_SINCE else {}
-        answer: Document = await self._session.json("GET", "system/df", "disk_usage", params=params, timeout_s=timeout_s)
+        answer: Document = await self._session.json(
+            "GET", "system/df", "disk_usage", params=params, timeout_s=timeout_s
+        )
         for key in ("ImageUsage", "ImagesDiskUsage"):  # since API 1.52
             if isinstance(answer.get(key), dict):
                 return int(answer[key].get("TotalSize") or 0)
@@ -67,9 +90,17 @@ class SystemApi:
         Yields:
             An iterator over event documents; it ends when the engine ends the stream.
         """
-        filters = orjson.dumps({"type": ["container", "image"], "event": [*_CONTAINER_EVENTS, *_IMAGE_EVENTS]}).decode()
+        filters = orjson.dumps(
+            {"type": ["container", "image"], "event": [*_CONTAINER_EVENTS, *_IMAGE_EVENTS]}
+        ).decode()
         async with self._session.response(
-            "GET", "events", "events", params={"filters": filters}, timeout_s=timeout_s, stream=True, through_gate=True
+            "GET",
+            "events",
+            "events",
+            params={"filters": filters},
+            timeout_s=timeout_s,
+            stream=True,
+            through_gate=True,
         ) as response:
 
             async def lines() -> AsyncIterator[Document]:
@@ -78,7 +109,11 @@ class SystemApi:
                     buffer += chunk
                     *complete, buffer = buffer.split(b"\n")
                     if len(buffer) > _MAXIMUM_EVENT_BYTES:
-                        raise Internal(f"Docker Engine sent an event of more than {_MAXIMUM_EVENT_BYTES} bytes", operation="events")
+                        raise Internal(
+                            f"Docker Engine sent an event of more than {_MAXIMUM_EVENT_BYTES}"
+                            " bytes",
+                            operation="events",
+                        )
                     for line in complete:
                         if line.strip():
                             yield _document(decode(line, "events"), "events")
@@ -89,5 +124,8 @@ class SystemApi:
 
 def _document(answer: Any, operation: str) -> Document:
     if not isinstance(answer, dict):
-        raise Internal(f"Docker Engine answered {operation} with something that is no JSON object", operation=operation)
+        raise Internal(
+            f"Docker Engine answered {operation} with something that is no JSON object",
+            operation=operation,
+        )
     return answer

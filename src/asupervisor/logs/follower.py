@@ -1,10 +1,10 @@
 """One container's log: read what the engine wrote, append it in the CRI format, remember how far.
 
-The law of this file: what a target file holds is, from any recorded position on, a prefix of what the source encodes to.
-So recovery never guesses. It goes back to the recorded position, encodes again, and appends only what the target does
-not hold yet. Where the law is broken (the machine crashed, somebody truncated a file), the target is cut to its last
-whole line that agrees, and times decide where the source goes on.
-"""
+The law of this file: what a target file holds is, from any recorded position on, a prefix of what
+the source encodes to. So recovery never guesses. It goes back to the recorded position, encodes
+again, and appends only what the target does not hold yet. Where the law is broken (the machine
+crashed, somebody truncated a file), the target is cut to its last whole line that agrees, and times
+decide where the source goes on."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class LogFollower(Protocol):
 
 
 class FileFollower:
-    """Follows a json-file log. Opens its files when made, and finds where an earlier process stopped.
+    """Follows a json-file log. Opens its files when made, and finds where an earlier process
+    stopped.
 
     Args:
         source: the engine's file; need not exist yet.
@@ -84,14 +85,17 @@ class FileFollower:
         self._source = Source(source, [])
         self._position = PositionFile(position, boot)
         self._done: tuple[int, int, bytes] | None = None
-        """Inode, offset and tail of the source that the target's first ``_base`` bytes are the output of."""
+        """Inode, offset and tail of the source that the target's first ``_base`` bytes are the
+        output of.
+        """
         self._base = 0
         self._held = 0
         """Bytes of the target beyond ``_base``, which an append left that no position tells of."""
         self._trusted = True
         """Whether what is held must agree with the source: not after a crash of the machine."""
         self._switch = False
-        """Whether the target is a file of before a rotation, to be left as soon as nothing is held."""
+        """Whether the target is a file of before a rotation, to be left as soon as nothing is held.
+        """
         self._made_inode = 0
         self._seen_size = -1
         try:
@@ -121,7 +125,10 @@ class FileFollower:
         self.drained = False
         while True:
             if not self._source.discover():
-                self._warn("the engine has dropped files of this log that were not read yet; lines are missing here")
+                self._warn(
+                    "the engine has dropped files of this log that were not read yet; lines are"
+                    " missing here"
+                )
             generation = self._source.current
             if generation is None:
                 return self._nothing(0)
@@ -133,7 +140,8 @@ class FileFollower:
                 return self._move(generation, chunk)
             if len(self._source.chain) == 1:
                 return self._nothing(size)
-            # Its successor was there before this read: the engine had closed it, so what is left has no end to wait for.
+            # Its successor was there before this read: the engine had closed it, so what is left
+            # has no end to wait for.
             if torn := generation.rest():
                 return self._move(generation, torn)
             self._source.next()
@@ -141,7 +149,9 @@ class FileFollower:
     def ready(self) -> bool:
         """See :class:`LogFollower`."""
         generation = self._source.current
-        return self._source.rotated() or (generation is not None and generation.size() != self._seen_size)
+        return self._source.rotated() or (
+            generation is not None and generation.size() != self._seen_size
+        )
 
     def reopen(self) -> None:
         """See :class:`LogFollower`. Everything that was read is in the old file already.
@@ -176,7 +186,8 @@ class FileFollower:
     def _nothing(self, size: int) -> int:
         self._seen_size = size
         if self._held:
-            # The source ends before what the target holds: only a whole line of it is worth keeping.
+            # The source ends before what the target holds: only a whole line of it is worth
+            # keeping.
             self._base, self._held = max(self._base, self._target.whole_lines()), 0
             self._target.truncate(self._base)
             self._store()
@@ -208,7 +219,9 @@ class FileFollower:
             self._position.store(Position(inode, offset, self._target.inode, self._base, tail))
 
     def _not_held(self, encoded: bytes) -> bytes:
-        """Compare with what the target holds beyond the recorded position, and give what it does not hold."""
+        """Compare with what the target holds beyond the recorded position, and give what it does
+        not hold.
+        """
         held = self._target.read(min(self._held, len(encoded)), self._base)
         if encoded.startswith(held):
             self._held -= len(held)
@@ -217,7 +230,9 @@ class FileFollower:
         while (end := encoded.find(b"\n", agreed) + 1) and encoded[agreed:end] == held[agreed:end]:
             agreed = end
         if self._trusted:
-            self._warn("the log file holds lines that the engine has dropped since; going on after them")
+            self._warn(
+                "the log file holds lines that the engine has dropped since; going on after them"
+            )
             self._target.truncate(max(self._base + agreed, self._target.whole_lines()))
         else:
             self._target.truncate(self._base + agreed)
@@ -234,14 +249,21 @@ class FileFollower:
 
     def _open(self, path: str) -> Target:
         target = Target(path)
-        # An empty one was made for us when the container was started: all that it will hold is ours too.
+        # An empty one was made for us when the container was started: all that it will hold is ours
+        # too.
         if target.created or not target.size():
             self._made_inode = target.inode
         return target
 
     def _follow_replacement(self) -> None:
-        """Somebody renamed another file over ours, as kubelet does when a rotation failed while nobody served it."""
-        lost = self._target.read(self._target.size(), 0) if self._target.inode == self._made_inode else b""
+        """Somebody renamed another file over ours, as kubelet does when a rotation failed while
+        nobody served it.
+        """
+        lost = (
+            self._target.read(self._target.size(), 0)
+            if self._target.inode == self._made_inode
+            else b""
+        )
         self._change_target()
         if lost:
             self._target.append(lost)
@@ -254,14 +276,19 @@ class FileFollower:
         if position is not None and position.this_boot:
             self._resume_recorded(position, generations)
         else:
-            if not self._target.size() and (renamed := newest_renamed(self._target.path)) is not None:
+            if (
+                not self._target.size()
+                and (renamed := newest_renamed(self._target.path)) is not None
+            ):
                 self._use_former(renamed)
             self._resume_aligned(generations)
         if self._switch and not self._held:
             self._change_target()
 
     def _use_former(self, name: str) -> None:
-        """Begin in the file of before a rotation: it holds the end of what was written, and maybe half a line."""
+        """Begin in the file of before a rotation: it holds the end of what was written, and maybe
+        half a line.
+        """
         path = self._target.path
         self._target.close()
         self._target = Target(name)

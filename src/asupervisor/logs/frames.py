@@ -1,9 +1,9 @@
-"""The engine's answer to ``GET /containers/<id>/logs?follow=1&timestamps=1`` as messages: a state machine over bytes, no I/O.
+"""The engine's answer to ``GET /containers/<id>/logs?follow=1&timestamps=1`` as messages: a state
+machine over bytes, no I/O.
 
-Without a tty the body is frames of an 8 byte header (stream, three zeros, length, big-endian) and one message; with a
-tty it is the messages alone. A message is ``<30 characters of time> <content>``; without a newline at its end it goes on
-in the next one.
-"""
+Without a tty the body is frames of an 8 byte header (stream, three zeros, length, big-endian) and
+one message; with a tty it is the messages alone. A message is ``<30 characters of time>
+<content>``; without a newline at its end it goes on in the next one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ class HttpBody:
                 return b""
             first, *fields = bytes(head).split(b"\r\n")
             self.status = int(first.split(b" ")[1])
-            headers = {name.strip().lower(): value.strip() for name, _, value in (field.partition(b":") for field in fields)}
+            headers = {
+                name.strip().lower(): value.strip()
+                for name, _, value in (field.partition(b":") for field in fields)
+            }
             self._chunked = headers.get(b"transfer-encoding", b"").lower() == b"chunked"
             self._left = int(headers.get(b"content-length", b"0"))
             self._buffer = rest
@@ -123,7 +126,13 @@ class Messages:
             if len(data) - position - 8 < size:
                 break
             payload = data[position + 8 : position + 8 + size]
-            found.append(Message(payload[:_TIME_BYTES], _STREAMS.get(data[position], b"stderr"), payload[_TIME_BYTES + 1 :]))
+            found.append(
+                Message(
+                    payload[:_TIME_BYTES],
+                    _STREAMS.get(data[position], b"stderr"),
+                    payload[_TIME_BYTES + 1 :],
+                )
+            )
             position += 8 + size
         self._buffer = data[position:]
         return found
@@ -139,7 +148,9 @@ class Messages:
                 end = start + MAX_CONTENT_BYTES
                 if len(data) <= end:
                     break
-            found.append(Message(data[position : position + _TIME_BYTES], b"stdout", data[start:end]))
+            found.append(
+                Message(data[position : position + _TIME_BYTES], b"stdout", data[start:end])
+            )
             position = end
         self._buffer = data[position:]
         return found

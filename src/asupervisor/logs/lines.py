@@ -1,12 +1,13 @@
-"""From the engine's json-file lines to CRI log lines: pure functions over bytes, fast enough for a flood.
+"""From the engine's json-file lines to CRI log lines: pure functions over bytes, fast enough for a
+flood.
 
-The engine writes ``{"log":"…\\n","stream":"stdout","time":"…"}`` (with ``"attrs":{…}`` before the time where the
-operator asked for labels), one line for each line of output, and a line without the trailing ``\\n`` for each 16 KiB of
-an unfinished one. CRI wants ``<RFC 3339 nano time> <stdout|stderr> <P|F> <content>``, P where the line goes on.
+The engine writes ``{"log":"…\\n","stream":"stdout","time":"…"}`` (with ``"attrs":{…}`` before the
+time where the operator asked for labels), one line for each line of output, and a line without the
+trailing ``\\n`` for each 16 KiB of an unfinished one. CRI wants ``<RFC 3339 nano time>
+<stdout|stderr> <P|F> <content>``, P where the line goes on.
 
-The output is a function of the input alone. Recovery rests on that: what a killed process had written already is found
-by writing it again in memory and comparing.
-"""
+The output is a function of the input alone. Recovery rests on that: what a killed process had
+written already is found by writing it again in memory and comparing."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ MAX_CONTENT_BYTES = 16 * 1024
 """Longest content of one CRI log line; what is longer is split into P lines and a last one."""
 
 _PIECE_BYTES = 28 * 1024
-"""How much is split at a time. CPython prepares each search anew, and in more than 30 000 bytes by a method that costs more to
+"""How much is split at a time. CPython prepares each search anew, and in more than 30 000 bytes by
+a method that costs more to
 prepare than the few bytes to the next match are worth: on short lines a fifth of the time."""
 
 _LONG_WAY_PIECES = 128
@@ -29,15 +31,23 @@ _FOOT = b'"}\n'
 
 
 class LineEncoder:
-    """Encodes the json-file lines of one container; remembers only what makes the next chunk faster.
+    """Encodes the json-file lines of one container; remembers only what makes the next chunk
+    faster.
 
     Attributes:
-        malformed: lines so far that were no json-file line (torn by a crash of the machine, say) and were left out.
+        malformed: lines so far that were no json-file line (torn by a crash of the machine, say)
+            and were left out.
     """
 
     def __init__(self) -> None:
         self.malformed = 0
-        self._short_ways = [_encode_stdout, _encode_stderr, _encode_both, _encode_escaped_stdout, _encode_escaped_stderr]
+        self._short_ways = [
+            _encode_stdout,
+            _encode_stderr,
+            _encode_both,
+            _encode_escaped_stdout,
+            _encode_escaped_stderr,
+        ]
         self._long_way_for = 0
 
     def encode(self, chunk: bytes) -> bytes:
@@ -52,7 +62,11 @@ class LineEncoder:
         pieces: list[bytes] = []
         start = 0
         while start < len(chunk):
-            end = chunk.rfind(b"\n", start, start + _PIECE_BYTES) + 1 or chunk.find(b"\n", start) + 1 or len(chunk)
+            end = (
+                chunk.rfind(b"\n", start, start + _PIECE_BYTES) + 1
+                or chunk.find(b"\n", start) + 1
+                or len(chunk)
+            )
             pieces.append(self._encode_piece(chunk[start:end]))
             start = end
         return b"".join(pieces)
@@ -68,7 +82,8 @@ class LineEncoder:
                         self._short_ways.remove(way)
                         self._short_ways.insert(0, way)
                     return encoded
-            # Lines with attributes, or parts of longer ones, are seldom alone: do not try the short ways on every piece.
+            # Lines with attributes, or parts of longer ones, are seldom alone: do not try the short
+            # ways on every piece.
             self._long_way_for = _LONG_WAY_PIECES
         encoded = _encode_parsed(chunk)
         return encoded if encoded is not None else self._encode_one_by_one(chunk)
@@ -76,7 +91,8 @@ class LineEncoder:
     def _encode_one_by_one(self, chunk: bytes) -> bytes:
         out = bytearray()
         for line in chunk.splitlines(keepends=True):
-            # A file that was truncated under its writer, or a machine that crashed, leaves zeros before the next line.
+            # A file that was truncated under its writer, or a machine that crashed, leaves zeros
+            # before the next line.
             line = line.lstrip(b"\x00")
             encoded = _encode_line(line)
             if encoded is None:
@@ -90,8 +106,13 @@ class LineEncoder:
 
 
 def _may_be_long(chunk: bytes) -> bool:
-    """Whether a line may be longer than the limit: such a line covers a block of half its length that has no newline."""
-    return any(chunk.find(b"\n", at, at + _HALF_LINE_BYTES) < 0 for at in range(0, len(chunk), _HALF_LINE_BYTES))
+    """Whether a line may be longer than the limit: such a line covers a block of half its length
+    that has no newline.
+    """
+    return any(
+        chunk.find(b"\n", at, at + _HALF_LINE_BYTES) < 0
+        for at in range(0, len(chunk), _HALF_LINE_BYTES)
+    )
 
 
 def _encode_stdout(chunk: bytes) -> bytes | None:
@@ -103,15 +124,19 @@ def _encode_stderr(chunk: bytes) -> bytes | None:
 
 
 def _encode_stream(chunk: bytes, middle: bytes, tag: bytes) -> bytes | None:
-    """Whole lines of one stream, without escapes and attributes: only splits, slices and joins, no work for each line in Python.
+    """Whole lines of one stream, without escapes and attributes: only splits, slices and joins, no
+    work for each line in Python.
 
-    No content holds a bare quote, so the splits fall only where the engine put its own punctuation; where they do not come
-    out even, the lines are of another kind.
-    """
+    No content holds a bare quote, so the splits fall only where the engine put its own punctuation;
+    where they do not come out even, the lines are of another kind."""
     parts = chunk[len(_HEAD) : -len(_FOOT)].split(middle)
     count = len(parts) - 1
     parts = _BETWEEN.join(parts).split(_BETWEEN)
-    if not count or len(parts) != 2 * count or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT)):
+    if (
+        not count
+        or len(parts) != 2 * count
+        or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT))
+    ):
         return None
     pieces = [b"", tag, b"", b"\n"] * count
     pieces[0::4] = parts[1::2]
@@ -123,7 +148,11 @@ def _encode_both(chunk: bytes) -> bytes | None:
     parts = chunk[len(_HEAD) : -len(_FOOT)].split(b'\\n","stream":"std')
     count = len(parts) - 1
     parts = _BETWEEN.join(_BETWEEN.join(parts).split(b'","time":"')).split(_BETWEEN)
-    if not count or len(parts) != 3 * count or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT)):
+    if (
+        not count
+        or len(parts) != 3 * count
+        or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT))
+    ):
         return None
     pieces = [b"", b" std", b"", b" F ", b"", b"\n"] * count
     pieces[0::6] = parts[2::3]
@@ -134,8 +163,8 @@ def _encode_both(chunk: bytes) -> bytes | None:
 def _fill(pieces: list[bytes], places: slice, contents: list[bytes], chunk: bytes) -> bytes | None:
     """Put the contents in their places and join; None for whatever is not plain.
 
-    What is not plain goes the long way, whole, so that the encoding of a line never depends on its neighbours.
-    """
+    What is not plain goes the long way, whole, so that the encoding of a line never depends on its
+    neighbours."""
     if _may_be_long(chunk) and max(map(len, contents)) > MAX_CONTENT_BYTES:
         return None
     pieces[places] = contents
@@ -152,7 +181,9 @@ def _encode_escaped_stderr(chunk: bytes) -> bytes | None:
 
 
 def _encode_escaped(chunk: bytes, middle: str, tag: str) -> bytes | None:
-    """Like :func:`_encode_stream` for contents with escapes: all of them are undone by one parse of a list of strings."""
+    """Like :func:`_encode_stream` for contents with escapes: all of them are undone by one parse of
+    a list of strings.
+    """
     # A content that ends with a backslash and an n looks like one that ends with a newline.
     if b'\\\\n"' in chunk or _may_be_long(chunk):
         return None
@@ -162,7 +193,11 @@ def _encode_escaped(chunk: bytes, middle: str, tag: str) -> bytes | None:
         count = len(parts) - 1
         between = _BETWEEN.decode()
         parts = between.join(parts).split(between)
-        if not count or len(parts) != 2 * count or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT)):
+        if (
+            not count
+            or len(parts) != 2 * count
+            or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT))
+        ):
             return None
         times = parts[1::2]
         contents = orjson.loads('["' + '","'.join(parts[0::2]) + '"]')
@@ -177,13 +212,20 @@ def _encode_escaped(chunk: bytes, middle: str, tag: str) -> bytes | None:
 
 
 def _encode_parsed(chunk: bytes) -> bytes | None:
-    """Any well-formed lines, through one parse of the whole chunk; None where one of them is not well-formed."""
+    """Any well-formed lines, through one parse of the whole chunk; None where one of them is not
+    well-formed.
+    """
     try:
         rows = orjson.loads(b"[" + chunk[:-1].replace(b"}\n{", b"},{") + b"]")
-        encoded = [f"{row['time']} {row['stream']} F {row['log']}" for row in rows if row["log"][-1] == "\n"]
+        encoded = [
+            f"{row['time']} {row['stream']} F {row['log']}"
+            for row in rows
+            if row["log"][-1] == "\n"
+        ]
         text = "".join(encoded)
         if len(encoded) == len(rows) == text.count("\n"):
-            # UTF-8 takes up to four bytes for each character, so a bound in characters is only exact for ASCII.
+            # UTF-8 takes up to four bytes for each character, so a bound in characters is only
+            # exact for ASCII.
             longest = max(map(len, encoded)) - len("  stdout F \n")
             if longest <= MAX_CONTENT_BYTES if text.isascii() else longest * 4 <= MAX_CONTENT_BYTES:
                 return text.encode()
@@ -226,5 +268,10 @@ def encode_message(head: bytes, content: bytes) -> bytes:
     pieces: list[bytes] = []
     for start in range(0, len(content), MAX_CONTENT_BYTES):
         last = start + MAX_CONTENT_BYTES >= len(content)
-        pieces += (head, b"F " if whole and last else b"P ", content[start : start + MAX_CONTENT_BYTES], b"\n")
+        pieces += (
+            head,
+            b"F " if whole and last else b"P ",
+            content[start : start + MAX_CONTENT_BYTES],
+            b"\n",
+        )
     return b"".join(pieces)

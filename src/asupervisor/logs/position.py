@@ -1,13 +1,15 @@
-"""Where a container's log stands, kept so that a kill at any instruction neither loses nor doubles a line.
+"""Where a container's log stands, kept so that a kill at any instruction neither loses nor doubles
+a line.
 
-A position says: the output of everything before ``source_offset`` of that source file is in the target file, and ends at
-``target_offset``. It is written after each append, so at most one append is newer than it; what that append had written
-is found again by encoding the same source bytes and comparing.
+A position says: the output of everything before ``source_offset`` of that source file is in the
+target file, and ends at ``target_offset``. It is written after each append, so at most one append
+is newer than it; what that append had written is found again by encoding the same source bytes and
+comparing.
 
-The file holds two records that are written in turn, each with a sequence number and a checksum, by one ``pwrite`` within
-a page: a killed process leaves the older or the newer one whole. Nothing is synced: after a crash of the machine (another
-boot id) the record is not trusted for its offsets, and the position is found from the two logs themselves.
-"""
+The file holds two records that are written in turn, each with a sequence number and a checksum, by
+one ``pwrite`` within a page: a killed process leaves the older or the newer one whole. Nothing is
+synced: after a crash of the machine (another boot id) the record is not trusted for its offsets,
+and the position is found from the two logs themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TAIL_BYTES = 128
-"""How much of the source before the offset a position keeps. A json-file line ends with its time in nanoseconds, so this
+"""How much of the source before the offset a position keeps. A json-file line ends with its time in
+nanoseconds, so this
 tells one file from another where the file system has given the same inode number again."""
 
 _RECORD = struct.Struct(f"<8sQ16sQQQQB{TAIL_BYTES}s")
@@ -36,7 +39,8 @@ class Position:
         target_inode: inode number of the CRI log file; 0 before there is one.
         target_offset: its size once those bytes were done, at the end of a line.
         tail: the last bytes of the source before the offset, at most :data:`TAIL_BYTES`.
-        this_boot: whether it was written since the machine started, so that the page cache still agrees with it.
+        this_boot: whether it was written since the machine started, so that the page cache still
+            agrees with it.
     """
 
     source_inode: int
@@ -77,11 +81,28 @@ class PositionFile:
             body, check = raw[: _RECORD.size], raw[_RECORD.size : _RECORD.size + 4]
             if len(check) < 4 or zlib.crc32(body) != int.from_bytes(check, "little"):
                 continue
-            magic, sequence, boot, source_inode, source_offset, target_inode, target_offset, length, tail = _RECORD.unpack(body)
+            (
+                magic,
+                sequence,
+                boot,
+                source_inode,
+                source_offset,
+                target_inode,
+                target_offset,
+                length,
+                tail,
+            ) = _RECORD.unpack(body)
             if magic != _MAGIC or sequence <= self._sequence:
                 continue
             self._sequence = sequence
-            newest = Position(source_inode, source_offset, target_inode, target_offset, tail[:length], boot == self._boot)
+            newest = Position(
+                source_inode,
+                source_offset,
+                target_inode,
+                target_offset,
+                tail[:length],
+                boot == self._boot,
+            )
         return newest
 
     def store(self, position: Position) -> None:
@@ -92,9 +113,16 @@ class PositionFile:
         """
         self._sequence += 1
         body = _RECORD.pack(
-            _MAGIC, self._sequence, self._boot, position.source_inode, position.source_offset,
-            position.target_inode, position.target_offset, len(position.tail), position.tail,
-        )  # fmt: skip
+            _MAGIC,
+            self._sequence,
+            self._boot,
+            position.source_inode,
+            position.source_offset,
+            position.target_inode,
+            position.target_offset,
+            len(position.tail),
+            position.tail,
+        )
         record = body + zlib.crc32(body).to_bytes(4, "little")
         if os.pwrite(self._fd, record, (self._sequence % 2) * _SLOT_BYTES) != len(record):
             raise OSError("short write of a log position")

@@ -1,9 +1,9 @@
 """The log pump: one process that moves every container's log, and nothing else.
 
-It takes commands as JSON lines on its standard input and answers on its standard output; it ends when its input ends.
-Containers take turns (:mod:`turns`), so that one that floods its log delays another by one turn at most, and the
-commands by none. One pump works in a state directory at a time: the next one waits for the lock.
-"""
+It takes commands as JSON lines on its standard input and answers on its standard output; it ends
+when its input ends. Containers take turns (:mod:`turns`), so that one that floods its log delays
+another by one turn at most, and the commands by none. One pump works in a state directory at a
+time: the next one waits for the lock."""
 
 from __future__ import annotations
 
@@ -68,7 +68,11 @@ class Pump:
     def run(self) -> None:
         """Serve until the commands end."""
         os.makedirs(self._state_directory, mode=0o700, exist_ok=True)
-        lock = os.open(os.path.join(self._state_directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(
+            os.path.join(self._state_directory, "lock"),
+            os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
+            0o600,
+        )
         fcntl.flock(lock, fcntl.LOCK_EX)
         self._boot = boot_id()
         os.set_blocking(self._commands, False)
@@ -124,7 +128,9 @@ class Pump:
             self._turns.add(self._entry(command))
         except Exception as error:
             # Whatever is wrong with one log must not end all the others.
-            self._warn(container, f"cannot write the log: {error or type(error).__name__}; trying again")
+            self._warn(
+                container, f"cannot write the log: {error or type(error).__name__}; trying again"
+            )
             self._turns.after(_RETRY_S, partial(self._follow_again, command))
 
     def _follow_again(self, command: dict[str, Any]) -> None:
@@ -132,7 +138,8 @@ class Pump:
             self._follow(command)
 
     def _is_link(self, command: dict[str, Any]) -> bool:
-        """Whether the log is the old symbolic link: one that is there stays, whoever made it; the ``docker`` format makes one.
+        """Whether the log is the old symbolic link: one that is there stays, whoever made it; the
+        ``docker`` format makes one.
 
         Raises:
             OSError: it cannot be looked at or made.
@@ -142,7 +149,11 @@ class Pump:
             return stat.S_ISLNK(os.lstat(target).st_mode)
         except FileNotFoundError:
             # A container whose log was written here stays so under the other format.
-            if command["format"] != "docker" or not source or os.path.exists(self._path(command["container"], "position")):
+            if (
+                command["format"] != "docker"
+                or not source
+                or os.path.exists(self._path(command["container"], "position"))
+            ):
                 return False
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         os.symlink(source, target)
@@ -157,23 +168,35 @@ class Pump:
         def unreadable(message: str) -> None:
             self._send({"event": "unreadable", "container": container, "message": message})
 
-        # The engine may keep its files where this process cannot see them (another host, another mount namespace).
+        # The engine may keep its files where this process cannot see them (another host, another
+        # mount namespace).
         if source and (os.path.isdir(os.path.dirname(source)) or not command["endpoint"]):
-            follower = FileFollower(source, target, self._path(container, "position"), self._boot, warn)
+            follower = FileFollower(
+                source, target, self._path(container, "position"), self._boot, warn
+            )
             return Entry(container, follower, os.path.dirname(source))
-        return Entry(container, StreamFollower(command["endpoint"], container, target, warn, unreadable, tty=command["tty"]), "")
+        return Entry(
+            container,
+            StreamFollower(
+                command["endpoint"], container, target, warn, unreadable, tty=command["tty"]
+            ),
+            "",
+        )
 
     def _reopen(self, command: dict[str, Any]) -> None:
         request, container = command["id"], command["container"]
         entry = self._turns.entries.get(container)
         if entry is None:
             why = (
-                "its log is the engine's own file, which the engine rotates" if container in self._links else "its log is not being written"
+                "its log is the engine's own file, which the engine rotates"
+                if container in self._links
+                else "its log is not being written"
             )
             self._send({"id": request, "error": why})
             return
         try:
-            # What the container wrote before the rotation belongs to the old file, as far as one turn goes.
+            # What the container wrote before the rotation belongs to the old file, as far as one
+            # turn goes.
             if not entry.broken:
                 entry.follower.turn(4 * TURN_BYTES)
         except OSError as error:
@@ -195,9 +218,17 @@ class Pump:
         self._turns.wake(entry)
 
     def _finished(self, entry: Entry) -> None:
-        """All that the container has written is in its log: nothing is to be opened for it again, not after a restart either."""
+        """All that the container has written is in its log: nothing is to be opened for it again,
+        not after a restart either.
+        """
         if not entry.forgotten:
-            os.close(os.open(self._path(entry.container, "done"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(
+                os.open(
+                    self._path(entry.container, "done"),
+                    os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC,
+                    0o600,
+                )
+            )
         self._close(entry)
 
     def _forget(self, command: dict[str, Any]) -> None:
@@ -209,7 +240,8 @@ class Pump:
             if entry.broken or not entry.follower.lag():
                 self._close(entry)
             else:
-                # It wrote more than was moved: its files are gone from the engine's directory, but open here.
+                # It wrote more than was moved: its files are gone from the engine's directory, but
+                # open here.
                 self._turns.wake(entry)
         for kind in _STATE_FILES:
             with contextlib.suppress(FileNotFoundError):
@@ -249,7 +281,12 @@ class Pump:
         changed = {}
         for entry in entries:
             follower = entry.follower
-            figures = (follower.read_bytes, follower.written_bytes, follower.lag(), follower.malformed)
+            figures = (
+                follower.read_bytes,
+                follower.written_bytes,
+                follower.lag(),
+                follower.malformed,
+            )
             if figures != entry.reported:
                 changed[entry.container] = entry.reported = figures
         if changed:
@@ -282,7 +319,9 @@ def _allow_descriptors() -> None:
 
 
 def _keep_memory() -> None:
-    """Let the allocator keep what a turn frees for the next one: to fault it in again would take a third of the time."""
+    """Let the allocator keep what a turn frees for the next one: to fault it in again would take a
+    third of the time.
+    """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
@@ -291,7 +330,8 @@ def _keep_memory() -> None:
 
 def main() -> None:
     """``python -m asupervisor.logs.pump <state directory>``."""
-    # The service ends the pump by closing its input; a signal to the whole group must not cut it off before the service.
+    # The service ends the pump by closing its input; a signal to the whole group must not cut it
+    # off before the service.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):

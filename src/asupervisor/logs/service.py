@@ -1,4 +1,6 @@
-"""The service's side of the log pump: runs its process, tells it what to follow, and starts it again when it ends."""
+"""The service's side of the log pump: runs its process, tells it what to follow, and starts it
+again when it ends.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ class LogSource:
     Args:
         container_id: the engine's id of it.
         target: absolute path of the CRI log file.
-        source: the engine's json-file; empty where its log driver keeps none, and then the engine's API is read.
+        source: the engine's json-file; empty where its log driver keeps none, and then the engine's
+            API is read.
         tty: whether the container has one.
         running: whether it runs; of one that does not, what is still missing is written.
     """
@@ -84,13 +87,14 @@ class LogService:
 
     Args:
         state_directory: for the durable positions; one service at a time uses it.
-        log_format: ``cri`` writes files, ``docker`` makes the symbolic links to the engine's files that dockershim made. Either
-            leaves alone what the other has begun.
+        log_format: ``cri`` writes files, ``docker`` makes the symbolic links to the engine's files
+            that dockershim made. Either leaves alone what the other has begun.
         engine_endpoint: ``unix://…`` or ``tcp://…``, for log drivers that keep no file.
         on_written: told how many more bytes were written to CRI log files.
         on_lag: told how many bytes of all the engine's logs are not written yet.
         on_restart: told when the pump had to be started again.
-        on_unreadable: told the id of a container when :meth:`unreadable` has something new to say of it.
+        on_unreadable: told the id of a container when :meth:`unreadable` has something new to say
+            of it.
     """
 
     def __init__(
@@ -139,7 +143,10 @@ class LogService:
                 process = self._spawn()
             except OSError as error:
                 if not self.starts:
-                    raise Unavailable(f"the log pump could not be started: {error}", operation="start the log pump") from error
+                    raise Unavailable(
+                        f"the log pump could not be started: {error}",
+                        operation="start the log pump",
+                    ) from error
                 _logger.error("the log pump could not be started: %s", error)
             else:
                 self.starts += 1
@@ -151,7 +158,9 @@ class LogService:
             await anyio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S)) - 1])
 
     def follow(self, log: LogSource) -> None:
-        """Have a container's log written from where it stands until :meth:`finish` or :meth:`forget`; repeatable."""
+        """Have a container's log written from where it stands until :meth:`finish` or
+        :meth:`forget`; repeatable.
+        """
         if log.running:
             self._finished.discard(log.container_id)
         if self._followed.get(log.container_id) != log and log.container_id not in self._finished:
@@ -163,7 +172,8 @@ class LogService:
         return container_id in self._followed
 
     async def reopen(self, container_id: str) -> None:
-        """Write to a new file at the same path from now on (CRI ReopenContainerLog); returns when that file is there.
+        """Write to a new file at the same path from now on (CRI ReopenContainerLog); returns when
+        that file is there.
 
         Raises:
             FailedPrecondition: this log is not being written here; the message says why.
@@ -174,7 +184,11 @@ class LogService:
             await request.answered.wait()
         if deadline.cancelled_caught:
             self._requests.pop(request.command["id"], None)
-            raise Unavailable("the log pump does not answer; try again", operation="reopen the log", subject=container_id)
+            raise Unavailable(
+                "the log pump does not answer; try again",
+                operation="reopen the log",
+                subject=container_id,
+            )
         if request.error:
             raise FailedPrecondition(
                 f"the log of container {container_id[:12]} cannot be reopened: {request.error}",
@@ -183,7 +197,8 @@ class LogService:
             )
 
     async def finish(self, container_id: str, timeout_s: float) -> bool:
-        """Wait until everything that a container wrote, which runs no more, is in its log; that goes on after the time is up.
+        """Wait until everything that a container wrote, which runs no more, is in its log; that
+        goes on after the time is up.
 
         Args:
             container_id: nothing happens for one that is not followed.
@@ -198,13 +213,17 @@ class LogService:
         request = self._finishing.get(container_id)
         if request is None:
             self._followed[container_id] = replace(log, running=False)
-            request = self._finishing[container_id] = self._ask({"op": "finish", "container": container_id})
+            request = self._finishing[container_id] = self._ask(
+                {"op": "finish", "container": container_id}
+            )
         with anyio.move_on_after(timeout_s) as deadline:
             await request.answered.wait()
         return not deadline.cancelled_caught
 
     def forget(self, container_id: str) -> None:
-        """A container is removed: stop with its log and drop its position. The files stay, they are kubelet's."""
+        """A container is removed: stop with its log and drop its position. The files stay, they are
+        kubelet's.
+        """
         self._followed.pop(container_id, None)
         self._finished.discard(container_id)
         self._finishing.pop(container_id, None)
@@ -219,7 +238,9 @@ class LogService:
         self._tell({"op": "retain", "containers": list(container_ids)})
 
     def unreadable(self, container_id: str) -> str:
-        """Why a container's log cannot be read from the engine, in the engine's words; empty when it can."""
+        """Why a container's log cannot be read from the engine, in the engine's words; empty when
+        it can.
+        """
         return self._unreadable.get(container_id, "")
 
     def _follow_command(self, log: LogSource) -> dict[str, Any]:
@@ -287,12 +308,16 @@ class LogService:
         _logger.error("the log pump ended with code %s; starting it again", code)
 
     async def _watch(self, ready: anyio.Event) -> None:
-        """Tell the operator of a pump that does not begin; it waits for as long as another one works in its directory."""
+        """Tell the operator of a pump that does not begin; it waits for as long as another one
+        works in its directory.
+        """
         with anyio.move_on_after(_READY_S):
             await ready.wait()
             return
         _logger.warning(
-            "the log pump is not ready yet: another process holds %s/lock; no log is written until it ends", self._state_directory
+            "the log pump is not ready yet: another process holds %s/lock; no log is written until"
+            " it ends",
+            self._state_directory,
         )
 
     async def _send(self, stream: AnyByteSendStream) -> None:
@@ -332,13 +357,22 @@ class LogService:
     def _count(self, container_id: str, figures: LogFigures) -> None:
         before = self.figures.get(container_id)
         # A pump that was started again counts from 0.
-        known = before.written_bytes if before is not None and before.written_bytes <= figures.written_bytes else 0
+        known = (
+            before.written_bytes
+            if before is not None and before.written_bytes <= figures.written_bytes
+            else 0
+        )
         self._on_written(figures.written_bytes - known)
         if container_id in self._followed:
             self.figures[container_id] = figures
 
     def _warn(self, container_id: str, message: str) -> None:
-        _logger.warning("log of container %s: %s", container_id[:12] or "?", message, extra={"container": container_id})
+        _logger.warning(
+            "log of container %s: %s",
+            container_id[:12] or "?",
+            message,
+            extra={"container": container_id},
+        )
 
 
 async def _messages(stream: AnyByteReceiveStream) -> AsyncIterator[dict[str, Any]]:
@@ -351,7 +385,9 @@ async def _messages(stream: AnyByteReceiveStream) -> AsyncIterator[dict[str, Any
 
 
 async def _end(process: ChildProcess) -> int:
-    """Close its input and give it a moment to end by itself; then kill it. Returns its exit code."""
+    """Close its input and give it a moment to end by itself; then kill it. Returns its exit
+    code.
+    """
     assert process.stdin is not None
     await process.stdin.aclose()
     with anyio.move_on_after(_END_S):

@@ -1,10 +1,10 @@
-"""The engine's json-file of one container as one sequence of lines, across the engine's own rotation.
+"""The engine's json-file of one container as one sequence of lines, across the engine's own
+rotation.
 
-The engine renames ``json.log`` to ``json.log.1`` (and that to ``.2``, up to ``max-file``, gzipped where ``compress`` is
-on), or unlinks it where ``max-file`` is 1, and opens a new one. Each file of that chain is a generation. A generation is
-opened as soon as it is seen, and an open file keeps its data when the engine drops it: a pump that is behind loses nothing
-that it has seen begin.
-"""
+The engine renames ``json.log`` to ``json.log.1`` (and that to ``.2``, up to ``max-file``, gzipped
+where ``compress`` is on), or unlinks it where ``max-file`` is 1, and opens a new one. Each file of
+that chain is a generation. A generation is opened as soon as it is seen, and an open file keeps its
+data when the engine drops it: a pump that is behind loses nothing that it has seen begin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ _MAX_LINE_BYTES = 16 << 20
 _LINE_TIME = re.compile(rb'"time":"([^"]{20,35})"\}\n')
 _SCAN_BYTES = 1 << 20
 _MAX_OPEN = 64
-"""Generations that are kept from vanishing while this process is behind: their bytes stay on the disk that long."""
+"""Generations that are kept from vanishing while this process is behind: their bytes stay on the
+disk that long.
+"""
 
 
 class Generation:
@@ -53,19 +55,24 @@ class Generation:
         return os.fstat(self.fd).st_nlink > 0
 
     def read(self, limit: int) -> bytes:
-        """Whole lines from the offset on, at most about ``limit`` bytes; empty when there is none yet. Moves nothing."""
+        """Whole lines from the offset on, at most about ``limit`` bytes; empty when there is none
+        yet. Moves nothing.
+        """
         while True:
             chunk = os.pread(self.fd, limit, self.offset)
             end = chunk.rfind(b"\n") + 1
             if end or len(chunk) < limit:
                 return chunk if end == len(chunk) else chunk[:end]
             if limit >= _MAX_LINE_BYTES:
-                # Zeros of a file that was truncated under its writer, or no log at all: pass over it, but not over a line.
+                # Zeros of a file that was truncated under its writer, or no log at all: pass over
+                # it, but not over a line.
                 return chunk
             limit *= 4
 
     def rest(self) -> bytes:
-        """What follows the last newline of a file that nobody writes to any more; empty when it ends properly."""
+        """What follows the last newline of a file that nobody writes to any more; empty when it
+        ends properly.
+        """
         return os.pread(self.fd, _MAX_LINE_BYTES, self.offset)
 
     def tail(self) -> bytes:
@@ -74,9 +81,13 @@ class Generation:
         return os.pread(self.fd, self.offset - start, start)
 
     def holds(self, position: Position) -> bool:
-        """Whether the position was taken in this file's content, whatever its name and inode are now."""
+        """Whether the position was taken in this file's content, whatever its name and inode are
+        now.
+        """
         tail = position.tail
-        return bool(tail) and os.pread(self.fd, len(tail), position.source_offset - len(tail)) == tail
+        return (
+            bool(tail) and os.pread(self.fd, len(tail), position.source_offset - len(tail)) == tail
+        )
 
     def find(self, needle: bytes) -> int:
         """Offset of the first occurrence of ``needle``, or -1."""
@@ -102,7 +113,9 @@ class Generation:
         return 0
 
     def first_after(self, time: bytes) -> int:
-        """Offset of the first line whose time is later than ``time`` (as :func:`time_key` gives it); the end where none is."""
+        """Offset of the first line whose time is later than ``time`` (as :func:`time_key` gives
+        it); the end where none is.
+        """
         position, kept = 0, b""
         while chunk := os.pread(self.fd, _SCAN_BYTES, position):
             window = kept + chunk
@@ -122,7 +135,9 @@ class Generation:
 
 
 def time_key(time: bytes) -> bytes:
-    """An engine time (UTC, trailing zeros of the fraction left out) in a form that sorts as it should."""
+    """An engine time (UTC, trailing zeros of the fraction left out) in a form that sorts as it
+    should.
+    """
     whole, _, fraction = time.rstrip(b"Z").partition(b".")
     return whole + b"." + fraction.ljust(9, b"0")
 
@@ -149,15 +164,18 @@ def _open_compressed(path: str) -> Generation | None:
     except FileNotFoundError:
         return None
     except (OSError, EOFError):
-        # The engine is still writing it; the uncompressed one stays until it is done, and was tried before.
+        # The engine is still writing it; the uncompressed one stays until it is done, and was tried
+        # before.
         return None
 
 
 def generations_after(path: str, known: Generation | None) -> tuple[list[Generation], bool]:
-    """Open every generation that is newer than ``known`` (all of them where it is None or gone), the oldest first.
+    """Open every generation that is newer than ``known`` (all of them where it is None or gone),
+    the oldest first.
 
     Returns:
-        The generations, and whether ``known`` was seen next to them, so that none can be missing between.
+        The generations, and whether ``known`` was seen next to them, so that none can be missing
+        between.
     """
     found: list[Generation] = []
     seen = set()
@@ -171,7 +189,10 @@ def generations_after(path: str, known: Generation | None) -> tuple[list[Generat
             missing += 1
             continue
         missing = 0
-        if known is not None and (generation.identity == known.identity or (generation.compressed and _same_content(generation, known))):
+        if known is not None and (
+            generation.identity == known.identity
+            or (generation.compressed and _same_content(generation, known))
+        ):
             generation.close()
             found.reverse()
             return found, True
@@ -187,7 +208,9 @@ def generations_after(path: str, known: Generation | None) -> tuple[list[Generat
 def _same_content(one: Generation, other: Generation) -> bool:
     size = other.size()
     start = max(0, size - TAIL_BYTES)
-    return one.size() == size and os.pread(one.fd, TAIL_BYTES, start) == os.pread(other.fd, TAIL_BYTES, start)
+    return one.size() == size and os.pread(one.fd, TAIL_BYTES, start) == os.pread(
+        other.fd, TAIL_BYTES, start
+    )
 
 
 class Source:
@@ -220,7 +243,8 @@ class Source:
         """Open what the engine has begun since, unless too many are open already.
 
         Returns:
-            Whether all of it is there; False where the engine has dropped files meanwhile that were not opened for that reason.
+            Whether all of it is there; False where the engine has dropped files meanwhile that were
+            not opened for that reason.
         """
         if not self.rotated():
             return True

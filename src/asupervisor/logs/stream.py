@@ -1,8 +1,9 @@
-"""Follows a log that the engine keeps in no json-file (``local``, ``journald``, or its cache of ``syslog``): the legacy log service.
+"""Follows a log that the engine keeps in no json-file (``local``, ``journald``, or its cache of
+``syslog``): the legacy log service.
 
-The engine's logs API is read with times, from the last second that the CRI file holds, and what the file holds of that
-second is left out: so a cut of either side neither loses nor doubles a line, as far as the engine's own log holds it.
-"""
+The engine's logs API is read with times, from the last second that the CRI file holds, and what the
+file holds of that second is left out: so a cut of either side neither loses nor doubles a line, as
+far as the engine's own log holds it."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _TAIL_BYTES = 256 * 1024
 
 
 class StreamFollower:
-    """One container's log through the engine's API. Opens its target when made, connects on its first turn.
+    """One container's log through the engine's API. Opens its target when made, connects on its
+    first turn.
 
     Args:
         endpoint: ``unix:///path`` or ``tcp://host:port`` of the engine.
@@ -37,7 +39,14 @@ class StreamFollower:
     """
 
     def __init__(
-        self, endpoint: str, container: str, target: str, warn: Callable[[str], None], unreadable: Callable[[str], None], *, tty: bool
+        self,
+        endpoint: str,
+        container: str,
+        target: str,
+        warn: Callable[[str], None],
+        unreadable: Callable[[str], None],
+        *,
+        tty: bool,
     ) -> None:
         self.read_bytes = 0
         self.written_bytes = 0
@@ -69,7 +78,9 @@ class StreamFollower:
         if self.complete:
             return 0
         if urlsplit(self._endpoint).scheme not in ("unix", "tcp", "http"):
-            self._unreadable(f"this log is only to be had from the engine's API, and not over {self._endpoint}")
+            self._unreadable(
+                f"this log is only to be had from the engine's API, and not over {self._endpoint}"
+            )
             self.complete = True
             return 0
         try:
@@ -130,10 +141,15 @@ class StreamFollower:
             self._socket.setblocking(False)
             self._socket.connect(address.path)
         else:
-            self._socket = socket.create_connection((address.hostname or "", address.port or 2375), timeout=1.0)
+            self._socket = socket.create_connection(
+                (address.hostname or "", address.port or 2375), timeout=1.0
+            )
             self._socket.setblocking(False)
         query = f"follow=1&stdout=1&stderr=1&timestamps=1&since={since}"
-        request = f"GET /containers/{quote(self._container)}/logs?{query} HTTP/1.1\r\nHost: engine\r\n\r\n"
+        request = (
+            f"GET /containers/{quote(self._container)}/logs?{query} HTTP/1.1\r\nHost:"
+            " engine\r\n\r\n"
+        )
         self._socket.sendall(request.encode())
         self.fd = self._socket.fileno()
         self._body = HttpBody()
@@ -196,7 +212,8 @@ class StreamFollower:
         last = tail[-1][0]
         seconds = _unix_seconds(last) - _OVERLAP_S
         if _unix_seconds(tail[0][0]) >= seconds:
-            # More than the tail in a second: begin after the first time in it, of which the tail may lack some lines.
+            # More than the tail in a second: begin after the first time in it, of which the tail
+            # may lack some lines.
             first = next((time for time, _line in tail if time > tail[0][0]), last)
             tail = [(time, line) for time, line in tail if time >= first]
             since = f"{_unix_seconds(first)}.{first.rpartition(b'.')[2].decode()}"
@@ -222,9 +239,13 @@ class StreamFollower:
 def _timed_lines(data: bytes) -> list[tuple[bytes, bytes]]:
     lines = data.splitlines(keepends=True)
     return [
-        (time_key(line.partition(b" ")[0]), line) for line in lines if line.endswith(b"\n") and line[4:5] == b"-" and line[10:11] == b"T"
+        (time_key(line.partition(b" ")[0]), line)
+        for line in lines
+        if line.endswith(b"\n") and line[4:5] == b"-" and line[10:11] == b"T"
     ]
 
 
 def _unix_seconds(time: bytes) -> int:
-    return int(datetime.strptime(time[:19].decode(), "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp())
+    return int(
+        datetime.strptime(time[:19].decode(), "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
+    )

@@ -1,4 +1,6 @@
-"""The CRI log file of one container: append, reopen, and what a file of an earlier process holds at its end."""
+"""The CRI log file of one container: append, reopen, and what a file of an earlier process holds at
+its end.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ class Target:
         return 0
 
     def last_lines(self) -> tuple[bytes, int]:
-        """The time of its last whole line, and the offset where the lines of that very time begin; ``(b"", 0)`` for none."""
+        """The time of its last whole line, and the offset where the lines of that very time begin;
+        ``(b"", 0)`` for none.
+        """
         end = self.whole_lines()
         start = max(0, end - _TAIL_BYTES)
         lines = list(_LINE.finditer(self.read(end - start, start)))
@@ -95,12 +99,18 @@ class Target:
 
 
 def find_renamed(path: str, inode: int) -> str | None:
-    """The name beside ``path`` that kubelet's rotation gave the file of that inode; None where it is gone or compressed."""
+    """The name beside ``path`` that kubelet's rotation gave the file of that inode; None where it
+    is gone or compressed.
+    """
     directory, name = os.path.split(path)
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.inode() == inode and entry.name.startswith(name) and entry.is_file(follow_symlinks=False):
+                if (
+                    entry.inode() == inode
+                    and entry.name.startswith(name)
+                    and entry.is_file(follow_symlinks=False)
+                ):
                     return entry.path
     except FileNotFoundError:
         pass
@@ -108,13 +118,19 @@ def find_renamed(path: str, inode: int) -> str | None:
 
 
 def newest_renamed(path: str) -> str | None:
-    """The file beside ``path`` that was rotated last and is not compressed; None where there is none."""
+    """The file beside ``path`` that was rotated last and is not compressed; None where there is
+    none.
+    """
     directory, name = os.path.split(path)
     newest: tuple[int, str] | None = None
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.startswith(name + ".") and not entry.name.endswith((".gz", ".tmp")) and entry.is_file(follow_symlinks=False):
+                if (
+                    entry.name.startswith(name + ".")
+                    and not entry.name.endswith((".gz", ".tmp"))
+                    and entry.is_file(follow_symlinks=False)
+                ):
                     candidate = (entry.stat().st_mtime_ns, entry.path)
                     newest = max(newest, candidate) if newest else candidate
     except FileNotFoundError:

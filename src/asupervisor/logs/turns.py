@@ -1,4 +1,6 @@
-"""Whose turn it is: the containers' logs one after the other, so that none waits for one that has much."""
+"""Whose turn it is: the containers' logs one after the other, so that none waits for one that has
+much.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ class Entry:
         self.directory = directory
         self.finishing: list[int] = []
         self.forgotten = False
-        """Whether its container is removed, and only what is in open files is still to be written."""
+        """Whether its container is removed, and only what is in open files is still to be written.
+        """
         self.queued = False
         self.timed = False
         self.broken = False
@@ -113,7 +116,9 @@ class Turns:
         return ready
 
     def run(self) -> None:
-        """All that may have a little, then one of those that have more than a turn: neither can starve the other."""
+        """All that may have a little, then one of those that have more than a turn: neither can
+        starve the other.
+        """
         for _ in range(len(self._fresh)):
             self._turn(self._fresh.popleft())
         if self._bulk:
@@ -138,11 +143,15 @@ class Turns:
             entry.queued = False
 
     def break_off(self, entry: Entry, error: Exception) -> None:
-        """Its target takes no more (a full disk): others go on, this one is tried again, unless its container is gone."""
+        """Its target takes no more (a full disk): others go on, this one is tried again, unless its
+        container is gone.
+        """
         if entry.forgotten:
             self._finished(entry)
             return
-        self._warn(entry.container, f"cannot write the log: {error or type(error).__name__}; trying again")
+        self._warn(
+            entry.container, f"cannot write the log: {error or type(error).__name__}; trying again"
+        )
         entry.broken = True
         self.after(_RETRY_S, lambda: self._mend(entry))
 
@@ -214,7 +223,8 @@ class Turns:
         if follower.fd < 0:
             self._look_again(entry, _RETRY_S)
         else:
-            # Edge-triggered: a turn reads until nothing is left, and the descriptor stays registered meanwhile.
+            # Edge-triggered: a turn reads until nothing is left, and the descriptor stays
+            # registered meanwhile.
             self.register(follower.fd, select.EPOLLIN | select.EPOLLET)
 
     def _make_watch(self) -> DirectoryWatch | None:

@@ -1,4 +1,6 @@
-"""Wakes for files that grow: inotify through libc, one shot for each directory, so that a flood costs no events."""
+"""Wakes for files that grow: inotify through libc, one shot for each directory, so that a flood
+costs no events.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ class DirectoryWatch:
     """Tells once for each armed directory that something in it was written, made or renamed.
 
     Raises:
-        OSError: the kernel gives no inotify instance (``fs.inotify.max_user_instances``); then poll.
+        OSError: the kernel gives no inotify instance (``fs.inotify.max_user_instances``); then
+            poll.
     """
 
     def __init__(self) -> None:
@@ -28,9 +31,13 @@ class DirectoryWatch:
         self._directories: dict[int, str] = {}
 
     def arm(self, directory: str) -> bool:
-        """Tell of the next change in ``directory``, whatever was armed for it before; False where the kernel refuses."""
+        """Tell of the next change in ``directory``, whatever was armed for it before; False where
+        the kernel refuses.
+        """
         mask = _IN_MODIFY | _IN_MOVED_TO | _IN_CREATE | _IN_ONLYDIR | _IN_ONESHOT
-        number = self._libc.inotify_add_watch(self.fd, os.fsencode(directory), ctypes.c_uint32(mask))
+        number = self._libc.inotify_add_watch(
+            self.fd, os.fsencode(directory), ctypes.c_uint32(mask)
+        )
         if number < 0:
             return False
         self._directories[number] = directory

@@ -1,4 +1,6 @@
-"""The addresses of a network namespace, read from /proc without entering it and without a process."""
+"""The addresses of a network namespace, read from /proc without entering it and without a
+process.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,15 @@ def namespace_addresses(netns: str) -> tuple[str, ...]:
     if match is None or is_own_namespace(netns):
         return ()
     directory = Path(match.group(1)) / "net"
-    return (*parse_fib_trie(_text(directory / "fib_trie")), *parse_if_inet6(_text(directory / "if_inet6")))
+    return (
+        *parse_fib_trie(_text(directory / "fib_trie")),
+        *parse_if_inet6(_text(directory / "if_inet6")),
+    )
 
 
 def is_own_namespace(netns: str) -> bool:
-    """Whether a path leads to the network namespace that this process is in; False where it leads nowhere.
+    """Whether a path leads to the network namespace that this process is in; False where it leads
+    nowhere.
 
     The process whose number the path carries may have ended and the number be another's.
     """
@@ -38,7 +44,9 @@ def is_own_namespace(netns: str) -> bool:
 
 
 def namespace_identity(netns: str) -> tuple[int, int]:
-    """Device and inode of a network namespace, which tell it from others that live at the same time; zeros where the path leads nowhere."""
+    """Device and inode of a network namespace, which tell it from others that live at the same
+    time; zeros where the path leads nowhere.
+    """
     try:
         status = os.stat(netns)
     except OSError:
@@ -58,7 +66,11 @@ def parse_fib_trie(text: str) -> tuple[str, ...]:
         words = line.split()
         if len(words) == 2 and words[0] == "|--":
             leaf = words[1]
-        elif words[:3] == ["/32", "host", "LOCAL"] and leaf and ipaddress.ip_address(leaf) not in _LOOPBACK4:
+        elif (
+            words[:3] == ["/32", "host", "LOCAL"]
+            and leaf
+            and ipaddress.ip_address(leaf) not in _LOOPBACK4
+        ):
             addresses[leaf] = None
     return tuple(addresses)
 
@@ -67,7 +79,8 @@ def parse_if_inet6(text: str) -> tuple[str, ...]:
     """The global addresses in ``/proc/<pid>/net/if_inet6``.
 
     Args:
-        text: the file: address in 32 hex digits, interface index, prefix length, scope, flags and name on each line.
+        text: the file: address in 32 hex digits, interface index, prefix length, scope, flags and
+            name on each line.
     """
     addresses = []
     for line in text.splitlines():

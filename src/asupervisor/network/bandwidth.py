@@ -15,11 +15,23 @@ EGRESS = "kubernetes.io/egress-bandwidth"
 _MINIMUM_BITS_PER_S, _MAXIMUM_BITS_PER_S = 10**3, 10**15
 _QUANTITY = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i)?)")
 _FACTOR = {
-    "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 10**3), "": Fraction(1),
-    "k": Fraction(10**3), "M": Fraction(10**6), "G": Fraction(10**9), "T": Fraction(10**12), "P": Fraction(10**15), "E": Fraction(10**18),
-    "Ki": Fraction(2**10), "Mi": Fraction(2**20), "Gi": Fraction(2**30),
-    "Ti": Fraction(2**40), "Pi": Fraction(2**50), "Ei": Fraction(2**60),
-}  # fmt: skip
+    "n": Fraction(1, 10**9),
+    "u": Fraction(1, 10**6),
+    "m": Fraction(1, 10**3),
+    "": Fraction(1),
+    "k": Fraction(10**3),
+    "M": Fraction(10**6),
+    "G": Fraction(10**9),
+    "T": Fraction(10**12),
+    "P": Fraction(10**15),
+    "E": Fraction(10**18),
+    "Ki": Fraction(2**10),
+    "Mi": Fraction(2**20),
+    "Gi": Fraction(2**30),
+    "Ti": Fraction(2**40),
+    "Pi": Fraction(2**50),
+    "Ei": Fraction(2**60),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +51,8 @@ class Bandwidth:
 
 
 def pod_bandwidth(annotations: Mapping[str, str]) -> Bandwidth:
-    """Read ``kubernetes.io/ingress-bandwidth`` and ``kubernetes.io/egress-bandwidth``: Kubernetes quantities from 1k to 1P.
+    """Read ``kubernetes.io/ingress-bandwidth`` and ``kubernetes.io/egress-bandwidth``: Kubernetes
+    quantities from 1k to 1P.
 
     Args:
         annotations: the pod's.
@@ -61,5 +74,7 @@ def _limit(annotations: Mapping[str, str], key: str) -> int:
     value = Fraction(number + (exponent or "")) * _FACTOR[unit or ""]
     bits_per_s = -(-value.numerator // value.denominator)
     if not _MINIMUM_BITS_PER_S <= bits_per_s <= _MAXIMUM_BITS_PER_S:
-        raise InvalidArgument(f'annotation {key}: "{text}" is not between 1k and 1P bits per second')
+        raise InvalidArgument(
+            f'annotation {key}: "{text}" is not between 1k and 1P bits per second'
+        )
     return bits_per_s

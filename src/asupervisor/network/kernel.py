@@ -19,8 +19,9 @@ def set_sysctl(name: str, value: str, root: Path = _SYSCTL_ROOT) -> bool:
         root: where the sysctl tree is mounted.
 
     Returns:
-        Whether the switch now has that value. A switch that does not exist (module not loaded, family disabled) or that
-        may not be written is logged, not raised: the operator may have set the node up otherwise.
+        Whether the switch now has that value. A switch that does not exist (module not loaded,
+        family disabled) or that may not be written is logged, not raised: the operator may have set
+        the node up otherwise.
     """
     path = root / name
     try:
@@ -34,10 +35,11 @@ def set_sysctl(name: str, value: str, root: Path = _SYSCTL_ROOT) -> bool:
 
 
 def pass_bridge_traffic_to_iptables(root: Path = _SYSCTL_ROOT) -> None:
-    """Have bridged traffic pass iptables (``bridge-nf-call-iptables``), so that kube-proxy's rules see pod to pod traffic.
+    """Have bridged traffic pass iptables (``bridge-nf-call-iptables``), so that kube-proxy's rules
+    see pod to pod traffic.
 
-    Does nothing where the ``br_netfilter`` module is not loaded; loading modules is the operator's business.
-    """
+    Does nothing where the ``br_netfilter`` module is not loaded; loading modules is the operator's
+    business."""
     for name in ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"):
         if (root / name).exists():
             set_sysctl(name, "1", root)

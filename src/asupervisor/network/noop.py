@@ -1,4 +1,6 @@
-"""No pod network of our own: the engine's bridge carries the pods and the engine publishes their host ports."""
+"""No pod network of our own: the engine's bridge carries the pods and the engine publishes their
+host ports.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,18 @@ from asupervisor.network.plugin import NetworkStatus, PodNetwork
 
 
 class NoOpNetwork:
-    """The ``no-op`` plugin (kubelet's default of old): everything is left to the engine's ``bridge`` network."""
+    """The ``no-op`` plugin (kubelet's default of old): everything is left to the engine's
+    ``bridge`` network.
+    """
 
     name = "no-op"
     engine_network_mode = "default"
     engine_publishes_ports = True
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Let kube-proxy's rules see bridged traffic, as kubelet's no-op plugin always did; then nothing."""
+        """Let kube-proxy's rules see bridged traffic, as kubelet's no-op plugin always did; then
+        nothing.
+        """
         pass_bridge_traffic_to_iptables()
         task_status.started()
         await anyio.sleep_forever()
@@ -29,10 +35,14 @@ class NoOpNetwork:
         return NetworkStatus(ready=True)
 
     def check(self, pod: PodNetwork) -> None:
-        """Nothing to refuse: the engine itself refuses a host port that is taken, when the sandbox starts."""
+        """Nothing to refuse: the engine itself refuses a host port that is taken, when the sandbox
+        starts.
+        """
 
     async def set_up(self, pod: PodNetwork) -> tuple[str, ...]:
-        """Nothing to do; the engine connected the sandbox when it started. The addresses are in its inspect document."""
+        """Nothing to do; the engine connected the sandbox when it started. The addresses are in its
+        inspect document.
+        """
         return ()
 
     async def tear_down(self, pod: PodNetwork) -> None:

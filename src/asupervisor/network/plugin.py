@@ -1,8 +1,8 @@
 """What a pod network must do, whoever does it: the interface that the dockershim knows.
 
-A plugin is told everything by value and never calls back. It owns the addresses, host ports and interfaces of every
-pod that it set up, from :meth:`NetworkPlugin.set_up` until a :meth:`NetworkPlugin.tear_down` that succeeded.
-"""
+A plugin is told everything by value and never calls back. It owns the addresses, host ports and
+interfaces of every pod that it set up, from :meth:`NetworkPlugin.set_up` until a
+:meth:`NetworkPlugin.tear_down` that succeeded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class PodNetwork:
         name: the pod's name.
         namespace: the pod's Kubernetes namespace.
         uid: the pod's uid.
-        netns: path of its network namespace (``/proc/<pid>/ns/net``); empty when it is gone, as it may be on tear-down.
+        netns: path of its network namespace (``/proc/<pid>/ns/net``); empty when it is gone, as it
+            may be on tear-down.
         port_mappings: the host ports that it asked for.
         annotations: the pod's annotations, exactly as CRI gave them.
         dns_servers, dns_searches, dns_options: the pod's CRI DNSConfig.
@@ -78,12 +79,18 @@ class NetworkPlugin(Protocol):
     name: str
     """As ``--network-plugin`` names it."""
     engine_network_mode: str
-    """The engine NetworkMode of a sandbox that is not on the host's network: ``none``, or ``default`` under no-op."""
+    """The engine NetworkMode of a sandbox that is not on the host's network: ``none``, or
+    ``default`` under no-op.
+    """
     engine_publishes_ports: bool
-    """Whether the engine itself publishes the host ports (no-op); then plugins hear nothing of them."""
+    """Whether the engine itself publishes the host ports (no-op); then plugins hear nothing of
+    them.
+    """
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Initialise, call ``task_status.started()``, then serve (watch configuration, …) until cancelled."""
+        """Initialise, call ``task_status.started()``, then serve (watch configuration, …) until
+        cancelled.
+        """
 
     def status(self) -> NetworkStatus:
         """The present state, from memory."""
@@ -97,23 +104,33 @@ class NetworkPlugin(Protocol):
         """
 
     async def set_up(self, pod: PodNetwork) -> tuple[str, ...]:
-        """Give the pod its network. All or nothing: what failed is undone, or stays known for a later tear-down.
+        """Give the pod its network. All or nothing: what failed is undone, or stays known for a
+        later tear-down.
 
         Returns:
-            Every address of the pod, the primary one first, both families; empty where the engine gives them (no-op).
+            Every address of the pod, the primary one first, both families; empty where the engine
+            gives them (no-op).
 
         Raises:
             ServiceError: with the plugin's own words.
         """
 
     async def tear_down(self, pod: PodNetwork) -> None:
-        """Take everything away that :meth:`set_up` gave; repeatable; works with an empty ``netns``."""
+        """Take everything away that :meth:`set_up` gave; repeatable; works with an empty
+        ``netns``.
+        """
 
     async def addresses(self, pod: PodNetwork) -> tuple[str, ...]:
-        """Addresses of a pod that was set up before this process started; empty where none can be found."""
+        """Addresses of a pod that was set up before this process started; empty where none can be
+        found.
+        """
 
     async def update_pod_cidr(self, pod_cidr: str) -> None:
-        """A pod CIDR from UpdateRuntimeConfig; the first one wins, later ones are logged and ignored."""
+        """A pod CIDR from UpdateRuntimeConfig; the first one wins, later ones are logged and
+        ignored.
+        """
 
     async def reconcile(self, living: Collection[PodNetwork]) -> None:
-        """After start-up and after the engine came back: release what belongs to no living pod, rebuild what does."""
+        """After start-up and after the engine came back: release what belongs to no living pod,
+        rebuild what does.
+        """

@@ -1,4 +1,6 @@
-"""The node's pod CIDR: one for each address family; given by a flag, or by kubelet, which says it once."""
+"""The node's pod CIDR: one for each address family; given by a flag, or by kubelet, which says it
+once.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 class PodCidr:
     """The pod CIDR. The first value wins for the life of the process.
 
-    kubelet tells it again only when it changes, so the last one is kept in a file for the time after a restart, until
-    something else is said.
+    kubelet tells it again only when it changes, so the last one is kept in a file for the time
+    after a restart, until something else is said.
 
     Args:
         configured: the flag's value; empty where UpdateRuntimeConfig is to give it.

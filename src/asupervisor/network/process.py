@@ -1,8 +1,9 @@
-"""Run one program to its end: input from memory, output bounded, a deadline, and nobody left behind.
+"""Run one program to its end: input from memory, output bounded, a deadline, and nobody left
+behind.
 
-An asyncio subprocess costs 10 ms of the loop's time under uvloop and 2 to 4 ms otherwise; a plain ``Popen`` (which uses
-``vfork``) watched through a pidfd costs half a millisecond. A pod needs four or more programs, so that decides.
-"""
+An asyncio subprocess costs 10 ms of the loop's time under uvloop and 2 to 4 ms otherwise; a plain
+``Popen`` (which uses ``vfork``) watched through a pidfd costs half a millisecond. A pod needs four
+or more programs, so that decides."""
 
 from __future__ import annotations
 
@@ -45,9 +46,14 @@ class Finished:
 
 
 async def run_program(
-    command: Sequence[str], *, stdin: bytes = b"", environment: Mapping[str, str] | None = None, deadline_s: float
+    command: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    deadline_s: float,
 ) -> Finished:
-    """Run a program in a session and process group of its own and wait for its end, not for that of its descendants.
+    """Run a program in a session and process group of its own and wait for its end, not for that of
+    its descendants.
 
     Cancellation and the deadline kill the whole process group and wait until the program is reaped.
 
@@ -71,16 +77,25 @@ async def run_program(
                 outputs.append(_Output())
         except OSError as error:  # too many open files
             raise ResourceExhausted(
-                f"cannot execute {command[0]}: {error.strerror}", operation="execute program", subject=command[0]
+                f"cannot execute {command[0]}: {error.strerror}",
+                operation="execute program",
+                subject=command[0],
             ) from error
         started = time.monotonic()
         try:
             process = subprocess.Popen(  # noqa: ASYNC220 (half a millisecond, see above)
-                command, stdin=source, stdout=outputs[0].write_end, stderr=outputs[1].write_end, env=environment, start_new_session=True
+                command,
+                stdin=source,
+                stdout=outputs[0].write_end,
+                stderr=outputs[1].write_end,
+                env=environment,
+                start_new_session=True,
             )
         except OSError as error:
             raise FailedPrecondition(
-                f"cannot execute {command[0]}: {error.strerror}", operation="execute program", subject=command[0]
+                f"cannot execute {command[0]}: {error.strerror}",
+                operation="execute program",
+                subject=command[0],
             ) from error
         for output in outputs:
             output.close_write_end()
@@ -99,8 +114,14 @@ async def run_program(
         for output in outputs:
             output.drain()
         if any(output.overflowed for output in outputs):
-            raise Internal(f"{command[0]} wrote more than {OUTPUT_LIMIT_BYTES} bytes", operation="execute program", subject=command[0])
-        return Finished(process.returncode, bytes(outputs[0].data), bytes(outputs[1].data), ended - started)
+            raise Internal(
+                f"{command[0]} wrote more than {OUTPUT_LIMIT_BYTES} bytes",
+                operation="execute program",
+                subject=command[0],
+            )
+        return Finished(
+            process.returncode, bytes(outputs[0].data), bytes(outputs[1].data), ended - started
+        )
     finally:
         if source >= 0:
             os.close(source)
@@ -142,7 +163,9 @@ class _Output:
 
 
 async def _until_exit(process: subprocess.Popen[bytes], outputs: Sequence[_Output]) -> None:
-    """Return when the program ended or wrote too much. Descendants that keep its pipes open are not waited for."""
+    """Return when the program ended or wrote too much. Descendants that keep its pipes open are not
+    waited for.
+    """
     loop = asyncio.get_running_loop()
     try:
         pidfd = os.pidfd_open(process.pid)
@@ -175,7 +198,9 @@ async def _until_exit(process: subprocess.Popen[bytes], outputs: Sequence[_Outpu
         os.close(pidfd)
 
 
-async def _until_exit_by_polling(process: subprocess.Popen[bytes], outputs: Sequence[_Output]) -> None:
+async def _until_exit_by_polling(
+    process: subprocess.Popen[bytes], outputs: Sequence[_Output]
+) -> None:
     while process.poll() is None:
         for output in outputs:
             output.drain()
@@ -193,12 +218,15 @@ async def _reap(process: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         process.kill()
     with anyio.move_on_after(_REAP_DEADLINE_S, shield=True):
-        # SIGKILL takes effect at once, unless the program is stuck in the kernel; then a thread goes on waiting for it.
+        # SIGKILL takes effect at once, unless the program is stuck in the kernel; then a thread
+        # goes on waiting for it.
         await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
 
 def _memory(data: bytes) -> int:
-    """A file in memory to be read from its start: unlike a pipe it takes any size at once, and nobody can close its other end."""
+    """A file in memory to be read from its start: unlike a pipe it takes any size at once, and
+    nobody can close its other end.
+    """
     descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
     try:
         view = memoryview(data)

@@ -11,12 +11,13 @@ from asupervisor.network.plugin import NetworkPlugin
 
 
 def network_plugin(config: NetworkConfig, state_dir: Path) -> NetworkPlugin:
-    """The plugin that ``config.plugin`` names. It does no I/O before its ``run``; only what is chosen is imported.
+    """The plugin that ``config.plugin`` names. It does no I/O before its ``run``; only what is
+    chosen is imported.
 
     Args:
         config: the network settings.
-        state_dir: a directory of the service's own, for what a plugin must remember over a restart and cannot read
-            back from the kernel; made by the plugin when it needs one.
+        state_dir: a directory of the service's own, for what a plugin must remember over a restart
+            and cannot read back from the kernel; made by the plugin when it needs one.
 
     Raises:
         ConfigError: there is no plugin of that name.

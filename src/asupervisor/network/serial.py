@@ -9,7 +9,9 @@ import anyio
 
 
 class Gate:
-    """Many may be inside together, or one alone. Who wants to be alone waits for an empty gate without closing it before."""
+    """Many may be inside together, or one alone. Who wants to be alone waits for an empty gate
+    without closing it before.
+    """
 
     def __init__(self) -> None:
         self._inside = 0

@@ -1,4 +1,6 @@
-"""Tear-downs: each runs to its own deadline in the plugin's own group, is joined by who asks again, and repeated until it succeeds."""
+"""Tear-downs: each runs to its own deadline in the plugin's own group, is joined by who asks again,
+and repeated until it succeeds.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,13 @@ class TearDowns:
 
     Args:
         delete: takes one pod's network away; raises ServiceError when it has to be repeated.
-        retry_delay_s: seconds from a failure to the first repetition; doubled each time, up to a minute.
+        retry_delay_s: seconds from a failure to the first repetition; doubled each time, up to a
+            minute.
     """
 
-    def __init__(self, delete: Callable[[PodNetwork], Awaitable[None]], *, retry_delay_s: float) -> None:
+    def __init__(
+        self, delete: Callable[[PodNetwork], Awaitable[None]], *, retry_delay_s: float
+    ) -> None:
         self._delete = delete
         self._retry_delay_s = retry_delay_s
         self._attempts: dict[str, _Attempt] = {}
@@ -61,7 +66,11 @@ class TearDowns:
         if attempt is None:
             attempt = _Attempt()
             if self._group is None:
-                attempt.error = Unavailable("the network plugin is not running", operation="tear down pod network", subject=pod.sandbox_id)
+                attempt.error = Unavailable(
+                    "the network plugin is not running",
+                    operation="tear down pod network",
+                    subject=pod.sandbox_id,
+                )
                 attempt.done.set()
                 return attempt
             self._attempts[pod.sandbox_id] = attempt
@@ -85,7 +94,8 @@ class TearDowns:
 
         Args:
             pod: the pod.
-            wait_s: seconds that the body's error waits for the tear-down, which goes on behind it if it takes longer.
+            wait_s: seconds that the body's error waits for the tear-down, which goes on behind it
+                if it takes longer.
 
         Raises:
             RollbackFailed: the body failed and the pod is not torn down yet; that is repeated.
@@ -101,7 +111,12 @@ class TearDowns:
             why = attempt.error.message if attempt.error else f"not within {wait_s:g} s"
             raise RollbackFailed(
                 error.message,
-                leftovers=(f"the network of sandbox {pod.sandbox_id} is not taken down yet and that is tried again: {why}",),
+                leftovers=(
+                    (
+                        f"the network of sandbox {pod.sandbox_id} is not taken down yet and that is"
+                        f" tried again: {why}"
+                    ),
+                ),
                 operation="set up pod network",
                 subject=pod.sandbox_id,
             ) from error
@@ -127,11 +142,17 @@ class TearDowns:
         except ServiceError as error:
             attempt.error = error
         except Exception as error:
-            log.exception("tearing down the network of sandbox %s failed unexpectedly", pod.sandbox_id)
-            attempt.error = Internal(f"tearing down the network of sandbox {pod.sandbox_id}: {error!r}", subject=pod.sandbox_id)
+            log.exception(
+                "tearing down the network of sandbox %s failed unexpectedly", pod.sandbox_id
+            )
+            attempt.error = Internal(
+                f"tearing down the network of sandbox {pod.sandbox_id}: {error!r}",
+                subject=pod.sandbox_id,
+            )
         except BaseException:
             attempt.error = Unavailable(
-                f"the service stopped while it tore down the network of sandbox {pod.sandbox_id}", subject=pod.sandbox_id
+                f"the service stopped while it tore down the network of sandbox {pod.sandbox_id}",
+                subject=pod.sandbox_id,
             )
             raise
         finally:
@@ -140,7 +161,8 @@ class TearDowns:
         if attempt.error is None:
             self._failed.pop(pod.sandbox_id, None)
         elif pod.sandbox_id not in self._failed and self._group is not None:
-            # Later attempts go without the namespace: the process that its path names may be another one by then.
+            # Later attempts go without the namespace: the process that its path names may be
+            # another one by then.
             self._failed[pod.sandbox_id] = replace(pod, netns="")
             log.warning("%s; it will be repeated", attempt.error)
             self._group.start_soon(self._repeat, pod.sandbox_id)

@@ -6,13 +6,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from asupervisor.node.records import ContainerId, ContainerRecord, ImageId, ImageRecord, SandboxId, SandboxRecord, encode_field
+from asupervisor.node.records import (
+    ContainerId,
+    ContainerRecord,
+    ImageId,
+    ImageRecord,
+    SandboxId,
+    SandboxRecord,
+    encode_field,
+)
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import cri_user
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.images import cri_image, is_image_id
-from asupervisor.translate.labels import CGROUP_LABEL, LOG_PATH_LABEL, SANDBOX_ID_LABEL, USER_IMAGE_LABEL, split_labels
+from asupervisor.translate.labels import (
+    CGROUP_LABEL,
+    LOG_PATH_LABEL,
+    SANDBOX_ID_LABEL,
+    USER_IMAGE_LABEL,
+    split_labels,
+)
 from asupervisor.translate.limits import Limits
 from asupervisor.translate.mounts import cri_mounts
 from asupervisor.translate.names import parse_container_name
@@ -26,15 +40,21 @@ ImageLookup = Callable[[str], ImageRecord | None]
 
 
 def sandbox_record(
-    document: dict[str, Any], checkpoint: Checkpoint | None, addresses: tuple[str, ...], default_runtime: str = ""
+    document: dict[str, Any],
+    checkpoint: Checkpoint | None,
+    addresses: tuple[str, ...],
+    default_runtime: str = "",
 ) -> SandboxRecord:
     """A sandbox out of its inspect document.
 
     Args:
         document: ``GET /containers/{id}/json``.
-        checkpoint: what was kept of it; None where that is missing or corrupt, which does not make a sandbox less ready.
-        addresses: as the network plugin gave them; where empty, the engine's networks are read (no-op plugin).
-        default_runtime: the engine's; a sandbox of a peer, which kept no handler, was given it without being asked for it.
+        checkpoint: what was kept of it; None where that is missing or corrupt, which does not make
+            a sandbox less ready.
+        addresses: as the network plugin gave them; where empty, the engine's networks are read
+            (no-op plugin).
+        default_runtime: the engine's; a sandbox of a peer, which kept no handler, was given it
+            without being asked for it.
     """
     config, host_config = document["Config"], document["HostConfig"]
     labels, annotations = split_labels(config.get("Labels") or {})
@@ -43,17 +63,25 @@ def sandbox_record(
     host_network = host_config.get("NetworkMode") == "host"
     runtime = str(host_config.get("Runtime") or "")
     peer_handler = "" if runtime == default_runtime else runtime
-    handler = checkpoint.runtime_handler if checkpoint is not None and checkpoint.runtime_handler is not None else peer_handler
+    handler = (
+        checkpoint.runtime_handler
+        if checkpoint is not None and checkpoint.runtime_handler is not None
+        else peer_handler
+    )
     asked_pod_pid = checkpoint is not None and checkpoint.extra.get("pid") == "POD"
     status = cri.PodSandboxStatus(
         id=document["Id"],
         metadata=_pod_metadata(document["Name"], checkpoint),
-        state=cri.SANDBOX_READY if facts.state == cri.CONTAINER_RUNNING and complete else cri.SANDBOX_NOTREADY,
+        state=cri.SANDBOX_READY
+        if facts.state == cri.CONTAINER_RUNNING and complete
+        else cri.SANDBOX_NOTREADY,
         created_at=facts.created_at,
         labels=labels,
         annotations=annotations,
         runtime_handler=handler,
-        linux=cri.LinuxPodSandboxStatus(namespaces=cri.Namespace(options=sandbox_namespaces(host_config, asked_pod_pid))),
+        linux=cri.LinuxPodSandboxStatus(
+            namespaces=cri.Namespace(options=sandbox_namespaces(host_config, asked_pod_pid))
+        ),
         network=cri.PodSandboxNetworkStatus(),
     )
     if not host_network:
@@ -74,11 +102,16 @@ def sandbox_record(
 
 
 def checkpoint_only_record(sandbox_id: str, checkpoint: Checkpoint) -> SandboxRecord:
-    """A sandbox that vanished from the engine while nobody looked; NOTREADY, so that kubelet tears its network down."""
+    """A sandbox that vanished from the engine while nobody looked; NOTREADY, so that kubelet tears
+    its network down.
+    """
     status = cri.PodSandboxStatus(
         id=sandbox_id,
         metadata=cri.PodSandboxMetadata(
-            name=checkpoint.name, namespace=checkpoint.namespace, uid=checkpoint.uid, attempt=checkpoint.attempt
+            name=checkpoint.name,
+            namespace=checkpoint.namespace,
+            uid=checkpoint.uid,
+            attempt=checkpoint.attempt,
         ),
         state=cri.SANDBOX_NOTREADY,
         runtime_handler=checkpoint.runtime_handler or "",
@@ -133,17 +166,28 @@ def _encoded(status: cri.PodSandboxStatus) -> dict[str, Any]:
 def _pod_metadata(engine_name: str, checkpoint: Checkpoint | None) -> cri.PodSandboxMetadata:
     name = parse_container_name(engine_name)
     if name is not None:
-        return cri.PodSandboxMetadata(name=name.pod_name, uid=name.pod_uid, namespace=name.namespace, attempt=name.attempt)
+        return cri.PodSandboxMetadata(
+            name=name.pod_name, uid=name.pod_uid, namespace=name.namespace, attempt=name.attempt
+        )
     if checkpoint is not None:
-        return cri.PodSandboxMetadata(name=checkpoint.name, uid=checkpoint.uid, namespace=checkpoint.namespace, attempt=checkpoint.attempt)
+        return cri.PodSandboxMetadata(
+            name=checkpoint.name,
+            uid=checkpoint.uid,
+            namespace=checkpoint.namespace,
+            attempt=checkpoint.attempt,
+        )
     return cri.PodSandboxMetadata(name=engine_name.removeprefix("/"))
 
 
 def _engine_addresses(document: dict[str, Any]) -> tuple[str, ...]:
-    """Addresses on the engine's networks; the top-level fields of NetworkSettings are gone in API 1.52, so they are not read."""
+    """Addresses on the engine's networks; the top-level fields of NetworkSettings are gone in API
+    1.52, so they are not read.
+    """
     found: list[str] = []
     for network in ((document.get("NetworkSettings") or {}).get("Networks") or {}).values():
-        found += [network.get(key) for key in ("IPAddress", "GlobalIPv6Address") if network.get(key)]
+        found += [
+            network.get(key) for key in ("IPAddress", "GlobalIPv6Address") if network.get(key)
+        ]
     return tuple(found)
 
 
@@ -153,7 +197,9 @@ def _set_addresses(status: cri.PodSandboxStatus, addresses: tuple[str, ...]) -> 
         status.network.additional_ips.extend(cri.PodIP(ip=address) for address in addresses[1:])
 
 
-def container_record(document: dict[str, Any], image_of: ImageLookup, note: str = "", changed: Limits | None = None) -> ContainerRecord:
+def container_record(
+    document: dict[str, Any], image_of: ImageLookup, note: str = "", changed: Limits | None = None
+) -> ContainerRecord:
     """A container out of its inspect document.
 
     Args:
@@ -172,7 +218,9 @@ def container_record(document: dict[str, Any], image_of: ImageLookup, note: str 
         if name is not None
         else cri.ContainerMetadata(name=str(document["Name"]).removeprefix("/"))
     )
-    beside = Limits(CgroupSettings.from_label(engine_labels.get(CGROUP_LABEL, ""))) | (changed or Limits())
+    beside = Limits(CgroupSettings.from_label(engine_labels.get(CGROUP_LABEL, ""))) | (
+        changed or Limits()
+    )
     status = cri.ContainerStatus(
         id=document["Id"],
         metadata=metadata,
@@ -217,7 +265,9 @@ def container_record(document: dict[str, Any], image_of: ImageLookup, note: str 
 
 
 def _asked_image(config: dict[str, Any], engine_labels: dict[str, str]) -> str:
-    """The image as it was asked for; a peer's container tells no more than what the engine was told, which may be an id."""
+    """The image as it was asked for; a peer's container tells no more than what the engine was
+    told, which may be an id.
+    """
     told = str(config.get("Image") or "")
     return engine_labels.get(USER_IMAGE_LABEL) or ("" if is_image_id(told) else told)
 
@@ -250,10 +300,20 @@ def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerR
         annotations=status.annotations,
         image_id=status.image_id,
     )
-    return replace(record, status=status, item_bytes=encode_field(1, item), status_bytes=encode_field(1, status))
+    return replace(
+        record,
+        status=status,
+        item_bytes=encode_field(1, item),
+        status_bytes=encode_field(1, status),
+    )
 
 
 def image_record(document: dict[str, Any], pinned: bool) -> ImageRecord:
     """An image out of its inspect document."""
     image = cri_image(document, pinned)
-    return ImageRecord(id=ImageId(document["Id"]), image=image, document=document, item_bytes=encode_field(1, image))
+    return ImageRecord(
+        id=ImageId(document["Id"]),
+        image=image,
+        document=document,
+        item_bytes=encode_field(1, image),
+    )

@@ -17,7 +17,8 @@ _logger = logging.getLogger("asupervisor.node.checkpoints")
 
 
 class CheckpointStore:
-    """The checkpoints of this node, read once and kept in memory; every change is on disk before the call returns.
+    """The checkpoints of this node, read once and kept in memory; every change is on disk before
+    the call returns.
 
     Args:
         root: the service's root directory (``/var/lib/cri-dockerd``), shared with the peers.
@@ -48,7 +49,9 @@ class CheckpointStore:
             self._directory.mkdir(parents=True, exist_ok=True)
             names = sorted(entry.name for entry in os.scandir(self._directory) if entry.is_file())
         except OSError as error:
-            raise FailedPrecondition(f"--root-directory: {self._directory} cannot be used: {error}") from error
+            raise FailedPrecondition(
+                f"--root-directory: {self._directory} cannot be used: {error}"
+            ) from error
         self._known.clear()
         self.corrupt.clear()
         for name in names:
@@ -89,7 +92,9 @@ class CheckpointStore:
                 os.close(directory)
         except OSError as error:
             raise FailedPrecondition(
-                f"the checkpoint of sandbox {sandbox_id} cannot be written: {error}", operation="write checkpoint", subject=sandbox_id
+                f"the checkpoint of sandbox {sandbox_id} cannot be written: {error}",
+                operation="write checkpoint",
+                subject=sandbox_id,
             ) from error
 
     async def amend(self, sandbox_id: str, change: Callable[[Checkpoint], Checkpoint]) -> bool:
@@ -120,5 +125,7 @@ class CheckpointStore:
             (self._directory / sandbox_id).unlink(missing_ok=True)
         except OSError as error:
             raise FailedPrecondition(
-                f"the checkpoint of sandbox {sandbox_id} cannot be removed: {error}", operation="remove checkpoint", subject=sandbox_id
+                f"the checkpoint of sandbox {sandbox_id} cannot be removed: {error}",
+                operation="remove checkpoint",
+                subject=sandbox_id,
             ) from error

@@ -1,9 +1,9 @@
 """Container events out of the node state, for any number of subscribers (CRI GetContainerEvents).
 
-An event is made when the node state shows the change, so whoever asks for a status after it sees at least that state. Each
-event carries the sandbox's status and the statuses of all its containers of that moment, encoded once for all subscribers.
-Between two readings of a container more than one thing may have happened to it; then each event is told, in order.
-"""
+An event is made when the node state shows the change, so whoever asks for a status after it sees at
+least that state. Each event carries the sandbox's status and the statuses of all its containers of
+that moment, encoded once for all subscribers. Between two readings of a container more than one
+thing may have happened to it; then each event is told, in order."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ class EventHub:
         """End every subscription, and each later one at once: the service is stopping."""
         self._closed = True
         for subscriber in self._subscribers:
-            subscriber.finish(Unavailable("the service is stopping; subscribe again when it is back"))
+            subscriber.finish(
+                Unavailable("the service is stopping; subscribe again when it is back")
+            )
 
     async def subscribe(self) -> AsyncGenerator[bytes, None]:
         """Every event from now on, as an encoded ContainerEventResponse.
@@ -77,12 +79,15 @@ class EventHub:
         Events that wait are still delivered when the subscription ends.
 
         Raises:
-            ResourceExhausted: the subscriber fell behind; it has to list again, then subscribe again.
+            ResourceExhausted: the subscriber fell behind; it has to list again, then subscribe
+                again.
             Unavailable: the service is stopping.
         """
         subscriber = _Subscriber()
         if self._closed:
-            subscriber.finish(Unavailable("the service is stopping; subscribe again when it is back"))
+            subscriber.finish(
+                Unavailable("the service is stopping; subscribe again when it is back")
+            )
         self._subscribers.add(subscriber)
         self._on_subscribers(len(self._subscribers))
         try:
@@ -107,9 +112,14 @@ class EventHub:
         record = change.after or change.before
         assert record is not None
         self._last_ns = max(time.time_ns(), self._last_ns + 1)
-        event = cri.ContainerEventResponse(container_id=record.id, container_event_type=kind, created_at=self._last_ns)
+        event = cri.ContainerEventResponse(
+            container_id=record.id, container_event_type=kind, created_at=self._last_ns
+        )
         if isinstance(record, SandboxRecord):
-            sandbox_id, status = record.id, retag(4, record.status_bytes) if change.after is not None else _ended(record)
+            sandbox_id, status = (
+                record.id,
+                retag(4, record.status_bytes) if change.after is not None else _ended(record),
+            )
         else:
             sandbox_id, sandbox = record.sandbox_id, self._store.sandboxes.get(record.sandbox_id)
             status = retag(4, sandbox.status_bytes) if sandbox is not None else b""
@@ -124,7 +134,8 @@ class EventHub:
                 self._on_dropped()
                 subscriber.finish(
                     ResourceExhausted(
-                        f"the subscriber fell behind: {self._buffer_events} events wait for it; list again, then subscribe again"
+                        f"the subscriber fell behind: {self._buffer_events} events wait for it;"
+                        " list again, then subscribe again"
                     )
                 )
                 continue
@@ -138,14 +149,20 @@ def retag(number: int, field: bytes) -> bytes:
 
 
 def event_types(change: Change) -> Iterator[cri.ContainerEventType]:
-    """What happened, in order: a container that is first seen running was created and started, one that is gone had stopped."""
+    """What happened, in order: a container that is first seen running was created and started, one
+    that is gone had stopped.
+    """
     before, after = change.before, change.after
     was, now = _stage(before), _stage(after)
     if before is None:
         yield cri.CONTAINER_CREATED_EVENT
-    if was is not _Stage.RUNNING and (now is _Stage.RUNNING or (was is _Stage.CREATED and now is _Stage.ENDED and _ran(after))):
+    if was is not _Stage.RUNNING and (
+        now is _Stage.RUNNING or (was is _Stage.CREATED and now is _Stage.ENDED and _ran(after))
+    ):
         yield cri.CONTAINER_STARTED_EVENT
-    if (was is _Stage.RUNNING and now is not was) or (was is _Stage.CREATED and now is _Stage.ENDED):
+    if (was is _Stage.RUNNING and now is not was) or (
+        was is _Stage.CREATED and now is _Stage.ENDED
+    ):
         yield cri.CONTAINER_STOPPED_EVENT
     if after is None:
         yield cri.CONTAINER_DELETED_EVENT

@@ -1,8 +1,9 @@
-"""Keeps the node state in step with the engine: subscribe, snapshot, apply, and again whenever the stream is lost.
+"""Keeps the node state in step with the engine: subscribe, snapshot, apply, and again whenever the
+stream is lost.
 
-An event only says that a container changed; the container is then read. So an event that comes twice, late or out of order
-does no harm, and what this service changed itself is read before its RPC returns, event or not.
-"""
+An event only says that a container changed; the container is then read. So an event that comes
+twice, late or out of order does no harm, and what this service changed itself is read before its
+RPC returns, event or not."""
 
 from __future__ import annotations
 
@@ -17,7 +18,13 @@ from anyio.abc import TaskGroup, TaskStatus
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.session import Document
 from asupervisor.errors import DeadlineExceeded, Internal, NotFound, ServiceError, Unavailable
-from asupervisor.node.build import checkpoint_only_record, completed, container_record, image_record, sandbox_record
+from asupervisor.node.build import (
+    checkpoint_only_record,
+    completed,
+    container_record,
+    image_record,
+    sandbox_record,
+)
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.logs import ContainerLogs, NoLogs
 from asupervisor.node.records import ContainerRecord, ImageRecord, SandboxId
@@ -33,7 +40,9 @@ _RETRY_S = (0.1, 0.2, 0.5, 1.0)
 _SNAPSHOT_DEADLINE_S = 60.0
 _READING_DEADLINE_S = 20.0
 _STRAGGLERS_S = 5.0
-"""How long a full reading waits for single containers: one that the engine is stuck on must not keep the node from being ready."""
+"""How long a full reading waits for single containers: one that the engine is stuck on must not
+keep the node from being ready.
+"""
 _AGAIN_S = 1.0
 """Between two tries of what could not be read."""
 _IMAGES = "images"
@@ -75,21 +84,29 @@ class Feed:
         self._refresher = Refresher(tasks, self._read, on_failure=self._failed)
         self._unread: set[str] = set()
         self._told: dict[str, tuple[str, Outcome]] = {}
-        """The last event of each container that no verb has counted on yet, and the reading that it began."""
+        """The last event of each container that no verb has counted on yet, and the reading that it
+        began.
+        """
         self.resyncs = 0
         self.resynced = anyio.Event()
         """Set after each full reading, then replaced."""
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Follow the engine until cancelled; a lost stream is a gap, and ends readiness until everything was read again."""
+        """Follow the engine until cancelled; a lost stream is a gap, and ends readiness until
+        everything was read again.
+        """
         task_status.started()
         failures = 0
         while True:
             await self._engine.health.wait_reachable()
             self._told.clear()  # events may be missing between these and the next
             try:
-                # The group outside: an error of the stream must reach the session bare, to be converted there.
-                async with anyio.create_task_group() as tasks, self._engine.system.events(timeout_s=5.0) as events:
+                # The group outside: an error of the stream must reach the session bare, to be
+                # converted there.
+                async with (
+                    anyio.create_task_group() as tasks,
+                    self._engine.system.events(timeout_s=5.0) as events,
+                ):
                     tasks.start_soon(self._audit, name="node audit")
                     tasks.start_soon(self._read_again, name="node readings that failed")
                     await self.resync()
@@ -100,7 +117,10 @@ class Feed:
                     tasks.cancel_scope.cancel()
             except* ServiceError as group:
                 error = _first(group)
-                self._engine.health.set_stale("EngineEventsLost", f"{error}; the node state is read again when the engine answers")
+                self._engine.health.set_stale(
+                    "EngineEventsLost",
+                    f"{error}; the node state is read again when the engine answers",
+                )
                 _logger.warning("following Docker Engine's events ended: %s", error)
             await anyio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
             failures += 1
@@ -112,7 +132,10 @@ class Feed:
 
     def _failed(self, any_id: str) -> None:
         if any_id not in self._unread:
-            _logger.warning("%s could not be read from Docker Engine; it is shown as it was, and tried again", any_id[:12])
+            _logger.warning(
+                "%s could not be read from Docker Engine; it is shown as it was, and tried again",
+                any_id[:12],
+            )
         self._unread.add(any_id)
 
     async def _read_again(self) -> None:
@@ -146,13 +169,18 @@ class Feed:
         """
         started = time.monotonic()
         images = self._refresher.mark(_IMAGES)
-        listed = await self._engine.containers.list_owned(through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S)
+        listed = await self._engine.containers.list_owned(
+            through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S
+        )
         await images.done.wait()
         if isinstance(images.error, Unavailable | DeadlineExceeded):
             raise images.error
         # What the list does not have is read too: it may be gone, or have been made since.
         known = (*self._store.sandboxes, *self._store.containers, *self._checkpoints.all)
-        outcomes = {any_id: self._refresher.mark(any_id) for any_id in {*(str(document["Id"]) for document in listed), *known}}
+        outcomes = {
+            any_id: self._refresher.mark(any_id)
+            for any_id in {*(str(document["Id"]) for document in listed), *known}
+        }
         with anyio.move_on_after(_STRAGGLERS_S):
             for outcome in outcomes.values():
                 await outcome.done.wait()
@@ -162,7 +190,9 @@ class Feed:
         late = [any_id[:12] for any_id, outcome in outcomes.items() if not outcome.done.is_set()]
         if late:
             self._engine.health.require("read the containers")
-            _logger.warning("Docker Engine is stuck on %s; going on without", ", ".join(sorted(late)))
+            _logger.warning(
+                "Docker Engine is stuck on %s; going on without", ", ".join(sorted(late))
+            )
         self._logs.retain(tuple(self._store.containers))
         self.resyncs += 1
         self._on_resync(time.monotonic() - started)
@@ -170,12 +200,14 @@ class Feed:
         done.set()
 
     async def refresh(self, any_id: str, after: str = "") -> None:
-        """Have the store show a container as it is now; called by every verb that changed one, before it returns.
+        """Have the store show a container as it is now; called by every verb that changed one,
+        before it returns.
 
         Args:
             any_id: the engine's id of it.
-            after: the event by which the engine tells of the change; empty where there is none. It mostly comes before the engine's
-                answer. If it is the container's last one, the reading that it began shows the change, and no other is made.
+            after: the event by which the engine tells of the change; empty where there is none. It
+                mostly comes before the engine's answer. If it is the container's last one, the
+                reading that it began shows the change, and no other is made.
 
         Raises:
             ServiceError: the engine could not be asked.
@@ -194,14 +226,19 @@ class Feed:
         await self._refresher.mark(_IMAGES).wait()
 
     def complete(self, sandbox_id: str) -> None:
-        """Show that every step of a sandbox holds, with the addresses that it was given; there is nothing to ask the engine for."""
+        """Show that every step of a sandbox holds, with the addresses that it was given; there is
+        nothing to ask the engine for.
+        """
         record = self._store.sandboxes.get(SandboxId(sandbox_id))
         if record is not None and record.known_to_engine:
             self._store.put_sandbox(completed(record, self._addresses.get(sandbox_id, ())))
 
     def forget(self, any_id: str) -> None:
-        """A container is gone; of a sandbox the checkpoint may still be there, and then it stays visible as not ready."""
-        # A reading under way may have seen it alive; applied after this it would bring back a ghost.
+        """A container is gone; of a sandbox the checkpoint may still be there, and then it stays
+        visible as not ready.
+        """
+        # A reading under way may have seen it alive; applied after this it would bring back a
+        # ghost.
         self._refresher.void(any_id)
         self._gone(any_id)
 
@@ -224,7 +261,9 @@ class Feed:
         if any_id == _IMAGES:
             return partial(self._apply_images, await self._read_images())
         try:
-            document = await self._engine.containers.inspect(any_id, through_gate=True, timeout_s=_READING_DEADLINE_S)
+            document = await self._engine.containers.inspect(
+                any_id, through_gate=True, timeout_s=_READING_DEADLINE_S
+            )
         except NotFound:
             return partial(self._gone, any_id)
         if _kind(document) == TYPE_CONTAINER:
@@ -232,7 +271,9 @@ class Feed:
         return partial(self._apply, document)
 
     def mark(self, any_id: str) -> None:
-        """A container changed in a way that the engine does not tell of; it is read again in the background."""
+        """A container changed in a way that the engine does not tell of; it is read again in the
+        background.
+        """
         self._refresher.mark(any_id)
 
     def _apply(self, document: Document) -> None:
@@ -242,29 +283,46 @@ class Feed:
         kind = _kind(document)
         if kind == TYPE_SANDBOX:
             checkpoint = self._checkpoints.get(any_id)
-            addresses = self._addresses.get(any_id) or (checkpoint.addresses if checkpoint is not None else ())
+            addresses = self._addresses.get(any_id) or (
+                checkpoint.addresses if checkpoint is not None else ()
+            )
             default_runtime = str(self._engine.info.get("DefaultRuntime") or "")
-            self._store.put_sandbox(sandbox_record(document, checkpoint, addresses, default_runtime))
+            self._store.put_sandbox(
+                sandbox_record(document, checkpoint, addresses, default_runtime)
+            )
         elif kind == TYPE_CONTAINER:
             self._store.put_container(self._container(document))
 
     def _container(self, document: Document) -> ContainerRecord:
         container_id, labels = str(document["Id"]), document["Config"].get("Labels") or {}
-        changed = changed_limits(self._checkpoints.get(labels.get(SANDBOX_ID_LABEL, "")), container_id)
+        changed = changed_limits(
+            self._checkpoints.get(labels.get(SANDBOX_ID_LABEL, "")), container_id
+        )
         return container_record(document, self._store.image, self._logs.note(container_id), changed)
 
     async def _read_images(self) -> list[ImageRecord]:
         """Images are listed as a whole; one that has kept its names is not inspected again."""
         records: list[ImageRecord] = []
-        for summary in await self._engine.images.list_all(through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S):
+        for summary in await self._engine.images.list_all(
+            through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S
+        ):
             known = self._store.images.get(str(summary["Id"]))
-            names = (sorted(summary.get("RepoTags") or []), sorted(summary.get("RepoDigests") or []))
+            names = (
+                sorted(summary.get("RepoTags") or []),
+                sorted(summary.get("RepoDigests") or []),
+            )
             pinned = any(self._pinned(tag) for tag in summary.get("RepoTags") or [])
-            if known is not None and known.image.pinned == pinned and known.document.get("_names") == names:
+            if (
+                known is not None
+                and known.image.pinned == pinned
+                and known.document.get("_names") == names
+            ):
                 records.append(known)
                 continue
             try:
-                document = await self._engine.images.inspect(str(summary["Id"]), through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S)
+                document = await self._engine.images.inspect(
+                    str(summary["Id"]), through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S
+                )
             except NotFound:
                 continue
             except Internal as error:

@@ -1,4 +1,6 @@
-"""Keeps the figures of the image file system up to date in the background, so that ImageFsInfo never waits for the engine."""
+"""Keeps the figures of the image file system up to date in the background, so that ImageFsInfo
+never waits for the engine.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,10 @@ class ImageUsage:
         store: shows when images came or went, which is asked about soon.
         stats: told.
         interval_s: seconds between two questions where nothing changed, at least.
-        share: of the time, that the engine may be kept busy with them: an old engine measures every container for the answer.
-        measure_interval_s: seconds between two looks at the file system itself; kubelet looks every 10 s.
+        share: of the time, that the engine may be kept busy with them: an old engine measures every
+            container for the answer.
+        measure_interval_s: seconds between two looks at the file system itself; kubelet looks every
+            10 s.
     """
 
     def __init__(
@@ -57,7 +61,8 @@ class ImageUsage:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._ask)
             task_status.started()
-            # The kernel is asked all the time, whatever the engine does: kubelet evicts by figures with a new time only.
+            # The kernel is asked all the time, whatever the engine does: kubelet evicts by figures
+            # with a new time only.
             while True:
                 await anyio.sleep(self._measure_interval_s)
                 await self._try_to_measure()
@@ -71,7 +76,9 @@ class ImageUsage:
                 self._image_bytes = await self._engine.system.image_bytes(_DEADLINE_S)
             except ServiceError as error:
                 _logger.info("the use of the image file system is not known for now: %s", error)
-            except Exception:  # a figure that cannot be had must not end the group of tasks that runs the pods
+            except (
+                Exception
+            ):  # a figure that cannot be had must not end the group of tasks that runs the pods
                 _logger.exception("the use of the image file system could not be found")
             else:
                 await self._try_to_measure()
@@ -101,6 +108,8 @@ class ImageUsage:
         root = image_root(self._engine.info, self._stats.layers.directories())
         if not root:
             return None
-        figures = await anyio.to_thread.run_sync(measure, root, self._image_bytes, abandon_on_cancel=True)
+        figures = await anyio.to_thread.run_sync(
+            measure, root, self._image_bytes, abandon_on_cancel=True
+        )
         self._stats.set_image_filesystem(figures)
         return figures

@@ -10,7 +10,9 @@ from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
 
 _DRAIN_S = 1.0
-"""How long an exit may wait to be shown for the container's last lines; they are written in any case."""
+"""How long an exit may wait to be shown for the container's last lines; they are written in any
+case.
+"""
 
 
 class ContainerLogs(Protocol):
@@ -57,7 +59,9 @@ class NodeLogs:
         self._logs = logs
 
     async def settle(self, record: ContainerRecord) -> None:
-        """See :class:`ContainerLogs`. Whoever reads of an exit finds the log complete, unless that takes too long."""
+        """See :class:`ContainerLogs`. Whoever reads of an exit finds the log complete, unless that
+        takes too long.
+        """
         never_logged = not record.engine_log_path and record.log_driver == "json-file"
         if not record.log_path or record.status.state == cri.CONTAINER_CREATED or never_logged:
             return

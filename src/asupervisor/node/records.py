@@ -1,8 +1,7 @@
 """What the node has, as immutable records that carry their own encoded CRI form.
 
-A list or a status is answered by joining or returning these bytes: building the messages again for every call would cost a
-hundred times as much. A record is replaced, never changed.
-"""
+A list or a status is answered by joining or returning these bytes: building the messages again for
+every call would cost a hundred times as much. A record is replaced, never changed."""
 
 from __future__ import annotations
 
@@ -23,7 +22,9 @@ ImageId = NewType("ImageId", str)
 
 
 def encode_field(number: int, message: Message) -> bytes:
-    """One message as a length-delimited field of its parent: tag, length, bytes; fields of one list may simply be joined."""
+    """One message as a length-delimited field of its parent: tag, length, bytes; fields of one list
+    may simply be joined.
+    """
     payload = message.SerializeToString(deterministic=True)
     return encode_tag(number, len(payload)) + payload
 
@@ -48,7 +49,8 @@ class SandboxRecord:
 
     Args:
         status: its CRI status, as PodSandboxStatus answers it.
-        engine_name: the engine container's name, without the slash; empty when only a checkpoint knows the sandbox.
+        engine_name: the engine container's name, without the slash; empty when only a checkpoint
+            knows the sandbox.
         runtime: the OCI runtime that the engine chose or was given.
         host_network: whether it shares the host's network.
         privileged: whether it may hold privileged containers.
@@ -57,7 +59,8 @@ class SandboxRecord:
         complete: every step of RunPodSandbox holds.
         cgroup_parent: as the engine has it.
         resolv_conf_path: the pod's resolv.conf on the host.
-        log_config: ``LogConfig`` as the engine gave it, which is its default: a sandbox asks for none.
+        log_config: ``LogConfig`` as the engine gave it, which is its default: a sandbox asks for
+            none.
     """
 
     id: SandboxId
@@ -135,4 +138,6 @@ class ImageRecord:
     document: Mapping[str, Any] = field(repr=False)
     """The engine's inspect document, for verbose answers."""
     item_bytes: bytes = field(repr=False)
-    """``ListImagesResponse.images``, one element; ``ImageStatusResponse.image`` has the same number."""
+    """``ListImagesResponse.images``, one element; ``ImageStatusResponse.image`` has the same
+    number.
+    """

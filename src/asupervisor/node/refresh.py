@@ -1,4 +1,6 @@
-"""Reading one container again from the engine, never two readings of it at once, never an old one over a newer."""
+"""Reading one container again from the engine, never two readings of it at once, never an old one
+over a newer.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ Apply = Callable[[], None]
 
 
 class _Reading:
-    """One container's reading: the one under way, and whether another must follow because something changed meanwhile."""
+    """One container's reading: the one under way, and whether another must follow because something
+    changed meanwhile.
+    """
 
     __slots__ = ("again", "current", "following", "void")
 
@@ -49,10 +53,12 @@ class Outcome:
 
 
 class Refresher:
-    """Conflates readings: however often a container is said to have changed, one reading is under way and one may wait.
+    """Conflates readings: however often a container is said to have changed, one reading is under
+    way and one may wait.
 
     Args:
-        tasks: where readings run, so that a caller that gives up does not tear one that others wait for.
+        tasks: where readings run, so that a caller that gives up does not tear one that others wait
+            for.
         read: reads a container and returns what applies it to the store.
         concurrency: how many readings may be under way at once.
         on_failure: told the id of each reading that failed.
@@ -72,7 +78,9 @@ class Refresher:
         self._readings: dict[str, _Reading] = {}
 
     def mark(self, any_id: str) -> Outcome:
-        """Have a container read; the reading begins after this call, so it sees everything that happened before."""
+        """Have a container read; the reading begins after this call, so it sees everything that
+        happened before.
+        """
         reading = self._readings.get(any_id)
         if reading is None:
             reading = self._readings[any_id] = _Reading()
@@ -82,7 +90,9 @@ class Refresher:
         return reading.following
 
     def void(self, any_id: str) -> None:
-        """The caller knows better than a reading under way, which may have seen the container before it went: drop that one, read again."""
+        """The caller knows better than a reading under way, which may have seen the container
+        before it went: drop that one, read again.
+        """
         reading = self._readings.get(any_id)
         if reading is not None:
             reading.void = reading.again = True
@@ -101,7 +111,10 @@ class Refresher:
             except Exception as error:
                 # One document that makes no sense must not end the service of all the others.
                 _logger.exception("reading %s failed by a defect of this service", any_id)
-                reading.current.error = Internal(f"reading {any_id} failed by a defect of this service: {error!r}", subject=any_id)
+                reading.current.error = Internal(
+                    f"reading {any_id} failed by a defect of this service: {error!r}",
+                    subject=any_id,
+                )
                 self._on_failure(any_id)
             finally:
                 reading.current.done.set()

@@ -1,4 +1,6 @@
-"""What runs on this node, in memory: every list and status is answered from here, as ready bytes."""
+"""What runs on this node, in memory: every list and status is answered from here, as ready
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ from typing import Literal, TypeVar
 
 from asupervisor.errors import InvalidArgument, NotFound
 from asupervisor.node.build import with_image
-from asupervisor.node.records import ContainerId, ContainerRecord, ImageRecord, SandboxId, SandboxRecord
+from asupervisor.node.records import (
+    ContainerId,
+    ContainerRecord,
+    ImageRecord,
+    SandboxId,
+    SandboxRecord,
+)
 from asupervisor.translate.images import is_image_id, parse_reference
 
 Record = TypeVar("Record", SandboxRecord, ContainerRecord)
@@ -24,7 +32,8 @@ class Change:
 
 
 class NodeStore:
-    """Sandboxes, containers and images by id. Only the event loop's thread uses it; a change is seen by the next call.
+    """Sandboxes, containers and images by id. Only the event loop's thread uses it; a change is
+    seen by the next call.
 
     Attributes:
         sandboxes, containers, images: the records; read them, change them only through the methods.
@@ -42,7 +51,9 @@ class NodeStore:
         self._listeners: list[Callable[[Change], None]] = []
 
     def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Have every change told, in order, as it is applied; the listener must not wait. Returns what ends it."""
+        """Have every change told, in order, as it is applied; the listener must not wait. Returns
+        what ends it.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -84,7 +95,9 @@ class NodeStore:
         """All images at once; containers whose image changed its names are told."""
         before, self.images = self.images, {record.id: record for record in records}
         self._by_reference = {
-            name: record for record in self.images.values() for name in (*record.image.repo_tags, *record.image.repo_digests)
+            name: record
+            for record in self.images.values()
+            for name in (*record.image.repo_tags, *record.image.repo_digests)
         }
         self._image_bytes = None
         for container in tuple(self.containers.values()):
@@ -94,8 +107,14 @@ class NodeStore:
                 self.put_container(with_image(container, new))
 
     def containers_of(self, sandbox_id: str) -> list[ContainerRecord]:
-        """Every container of a sandbox, the newest first: with events on, kubelet takes the first of a name for the one that counts."""
-        return sorted(self._by_sandbox.get(sandbox_id, {}).values(), key=lambda record: record.status.created_at, reverse=True)
+        """Every container of a sandbox, the newest first: with events on, kubelet takes the first
+        of a name for the one that counts.
+        """
+        return sorted(
+            self._by_sandbox.get(sandbox_id, {}).values(),
+            key=lambda record: record.status.created_at,
+            reverse=True,
+        )
 
     def sandbox(self, id_or_prefix: str) -> SandboxRecord:
         """A sandbox by its id or an unambiguous prefix of it.
@@ -104,7 +123,9 @@ class NodeStore:
             NotFound: there is none.
             InvalidArgument: the prefix is empty or fits several.
         """
-        return self.sandboxes.get(SandboxId(id_or_prefix)) or _by_prefix("pod sandbox", id_or_prefix, self.sandboxes.values())
+        return self.sandboxes.get(SandboxId(id_or_prefix)) or _by_prefix(
+            "pod sandbox", id_or_prefix, self.sandboxes.values()
+        )
 
     def container(self, id_or_prefix: str) -> ContainerRecord:
         """A container by its id or an unambiguous prefix of it.
@@ -113,10 +134,14 @@ class NodeStore:
             NotFound: there is none.
             InvalidArgument: the prefix is empty or fits several.
         """
-        return self.containers.get(ContainerId(id_or_prefix)) or _by_prefix("container", id_or_prefix, self.containers.values())
+        return self.containers.get(ContainerId(id_or_prefix)) or _by_prefix(
+            "container", id_or_prefix, self.containers.values()
+        )
 
     def image(self, reference: str) -> ImageRecord | None:
-        """An image by id, unambiguous id prefix, tag, digest or a status' image_ref, in any spelling; None when the node has none of it."""
+        """An image by id, unambiguous id prefix, tag, digest or a status' image_ref, in any
+        spelling; None when the node has none of it.
+        """
         reference = reference.removeprefix("docker-pullable://").removeprefix("docker://")
         found = self.images.get(reference) or self._by_reference.get(reference)
         if found is not None:
@@ -131,7 +156,11 @@ class NodeStore:
             return named
         prefix = reference.removeprefix("sha256:")
         if len(prefix) >= 4 and all(digit in "0123456789abcdef" for digit in prefix):
-            fitting = [record for record in self.images.values() if record.id.startswith(f"sha256:{prefix}")]
+            fitting = [
+                record
+                for record in self.images.values()
+                if record.id.startswith(f"sha256:{prefix}")
+            ]
             if len(fitting) == 1:
                 return fitting[0]
         return None
@@ -139,13 +168,17 @@ class NodeStore:
     def list_sandboxes(self) -> bytes:
         """A whole ListPodSandboxResponse."""
         if self._sandbox_bytes is None:
-            self._sandbox_bytes = b"".join([record.item_bytes for record in self.sandboxes.values()])
+            self._sandbox_bytes = b"".join(
+                [record.item_bytes for record in self.sandboxes.values()]
+            )
         return self._sandbox_bytes
 
     def list_containers(self) -> bytes:
         """A whole ListContainersResponse."""
         if self._container_bytes is None:
-            self._container_bytes = b"".join([record.item_bytes for record in self.containers.values()])
+            self._container_bytes = b"".join(
+                [record.item_bytes for record in self.containers.values()]
+            )
         return self._container_bytes
 
     def list_images(self) -> bytes:
@@ -161,26 +194,38 @@ class NodeStore:
         return [
             record
             for record in _fitting(self.sandboxes.values(), id_prefix)
-            if (state is None or record.status.state == state) and _has_labels(record.status.labels, labels)
+            if (state is None or record.status.state == state)
+            and _has_labels(record.status.labels, labels)
         ]
 
     def select_containers(
-        self, id_prefix: str = "", state: int | None = None, sandbox_prefix: str = "", labels: Mapping[str, str] | None = None
+        self,
+        id_prefix: str = "",
+        state: int | None = None,
+        sandbox_prefix: str = "",
+        labels: Mapping[str, str] | None = None,
     ) -> list[ContainerRecord]:
         """Containers that meet every condition given (CRI ContainerFilter)."""
         if sandbox_prefix in self._by_sandbox:
             candidates: Iterable[ContainerRecord] = self._by_sandbox[sandbox_prefix].values()
         else:
-            candidates = (record for record in self.containers.values() if record.sandbox_id.startswith(sandbox_prefix))
+            candidates = (
+                record
+                for record in self.containers.values()
+                if record.sandbox_id.startswith(sandbox_prefix)
+            )
         return [
             record
             for record in _fitting(candidates, id_prefix)
-            if (state is None or record.status.state == state) and _has_labels(record.status.labels, labels)
+            if (state is None or record.status.state == state)
+            and _has_labels(record.status.labels, labels)
         ]
 
 
 def _fitting(records: Iterable[Record], id_prefix: str) -> Iterable[Record]:
-    return (record for record in records if record.id.startswith(id_prefix)) if id_prefix else records
+    return (
+        (record for record in records if record.id.startswith(id_prefix)) if id_prefix else records
+    )
 
 
 def _has_labels(labels: Mapping[str, str], wanted: Mapping[str, str] | None) -> bool:
@@ -194,5 +239,7 @@ def _by_prefix(what: str, prefix: str, records: Iterable[Record]) -> Record:
     if not found:
         raise NotFound(f"{what} {prefix} does not exist", subject=prefix)
     if len(found) > 1:
-        raise InvalidArgument(f"{what} id {prefix} is ambiguous: {len(found)} of them begin with it", subject=prefix)
+        raise InvalidArgument(
+            f"{what} id {prefix} is ambiguous: {len(found)} of them begin with it", subject=prefix
+        )
     return found[0]

@@ -36,7 +36,12 @@ def sandbox_subject(record: SandboxRecord) -> SandboxSubject:
     return SandboxSubject(
         sandbox_id=record.id,
         pid=record.pid,
-        attributes=cri.PodSandboxAttributes(id=record.id, metadata=status.metadata, labels=status.labels, annotations=status.annotations),
+        attributes=cri.PodSandboxAttributes(
+            id=record.id,
+            metadata=status.metadata,
+            labels=status.labels,
+            annotations=status.annotations,
+        ),
         started_at_ns=status.created_at,
         name=record.engine_name,
         own_network=not record.host_network,
@@ -51,7 +56,12 @@ def container_subject(record: ContainerRecord) -> ContainerSubject:
         container_id=record.id,
         sandbox_id=record.sandbox_id,
         pid=record.pid,
-        attributes=cri.ContainerAttributes(id=record.id, metadata=status.metadata, labels=status.labels, annotations=status.annotations),
+        attributes=cri.ContainerAttributes(
+            id=record.id,
+            metadata=status.metadata,
+            labels=status.labels,
+            annotations=status.annotations,
+        ),
         started_at_ns=status.started_at,
         name=record.engine_name,
         image=status.image.user_specified_image or status.image.image or record.image_name,

@@ -1,1 +1,3 @@
-"""How an operator sees the service from outside: metrics, health, readiness and a dump of its tasks, over HTTP."""
+"""How an operator sees the service from outside: metrics, health, readiness and a dump of its
+tasks, over HTTP.
+"""

@@ -1,4 +1,6 @@
-"""A small HTTP/1.1 server for GET requests, by h11: a bounded number of connections, each with deadlines."""
+"""A small HTTP/1.1 server for GET requests, by h11: a bounded number of connections, each with
+deadlines.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ Handler = Callable[[str], Awaitable[Answer]]
 
 
 def parse_bind_address(text: str) -> tuple[str, int]:
-    """Host and port of ``host:port``, ``[v6]:port``, ``:port`` or ``port``; without a host it is the loopback.
+    """Host and port of ``host:port``, ``[v6]:port``, ``:port`` or ``port``; without a host it is
+    the loopback.
 
     Raises:
         ConfigError: it is none of these.
@@ -69,18 +72,26 @@ class HttpServer:
             FailedPrecondition: the address cannot be bound.
         """
         try:
-            listener = await anyio.create_tcp_listener(local_host=self._host, local_port=self._port, reuse_port=False)
+            listener = await anyio.create_tcp_listener(
+                local_host=self._host, local_port=self._port, reuse_port=False
+            )
         except (OSError, socket.gaierror) as error:
-            raise FailedPrecondition(f"--metrics-bind-addr: {self._host}:{self._port} cannot be bound: {error}") from error
+            raise FailedPrecondition(
+                f"--metrics-bind-addr: {self._host}:{self._port} cannot be bound: {error}"
+            ) from error
         async with listener, anyio.create_task_group() as tasks:
             for one in listener.listeners:
                 assert isinstance(one, SocketListener)
                 tasks.start_soon(self._accept, one, tasks, name="accept")
             port = listener.extra(SocketAttribute.local_port)
-            task_status.started(f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}")
+            task_status.started(
+                f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}"
+            )
 
     async def _accept(self, listener: SocketListener, tasks: TaskGroup) -> None:
-        """A node out of descriptors gets no metrics for a while; that must not end what runs its pods."""
+        """A node out of descriptors gets no metrics for a while; that must not end what runs its
+        pods.
+        """
         while True:
             try:
                 stream = await listener.accept()
@@ -95,12 +106,22 @@ class HttpServer:
             try:
                 self._slots.acquire_nowait()
             except anyio.WouldBlock:
-                return  # one more than anybody needs: closed at once, so that it cannot take descriptors away
+                # One more than anybody needs: closed at once, so that it takes no descriptors away.
+                return
             try:
                 await self._converse(stream)
-            except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, h11.ProtocolError, TimeoutError):
+            except (
+                OSError,
+                anyio.EndOfStream,
+                anyio.BrokenResourceError,
+                anyio.ClosedResourceError,
+                h11.ProtocolError,
+                TimeoutError,
+            ):
                 return
-            except Exception:  # what only observes must not end the group of tasks that runs the pods
+            except (
+                Exception
+            ):  # what only observes must not end the group of tasks that runs the pods
                 _logger.exception("a connection for metrics failed by a defect of this service")
             finally:
                 self._slots.release()
@@ -151,7 +172,11 @@ async def _next_request(connection: h11.Connection, stream: SocketStream) -> h11
 
 
 def _encode(connection: h11.Connection, request: h11.Request, answer: Answer) -> bytes:
-    headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), ("Cache-Control", "no-store")]
+    headers = [
+        ("Content-Type", answer.content_type),
+        ("Content-Length", str(len(answer.body))),
+        ("Cache-Control", "no-store"),
+    ]
     head = connection.send(h11.Response(status_code=answer.status, headers=headers)) or b""
     body = b"" if request.method == b"HEAD" else connection.send(h11.Data(data=answer.body)) or b""
     return head + body + (connection.send(h11.EndOfMessage()) or b"")

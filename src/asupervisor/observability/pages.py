@@ -49,7 +49,8 @@ class Observability:
             FailedPrecondition: the address cannot be bound.
         """
         self._metrics.tasks.follow(lambda: len(asyncio.all_tasks()))
-        # The client library takes a while to import, which the first scrape must not do on the event loop.
+        # The client library takes a while to import, which the first scrape must not do on the
+        # event loop.
         await anyio.to_thread.run_sync(self._metrics.exposition, [])
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_loop, name="event loop lag")
@@ -59,7 +60,11 @@ class Observability:
         """One page."""
         if path == "/metrics":
             families = list(self._metrics.collect())
-            return Answer(200, await anyio.to_thread.run_sync(self._metrics.exposition, families), SCRAPE_CONTENT_TYPE)
+            return Answer(
+                200,
+                await anyio.to_thread.run_sync(self._metrics.exposition, families),
+                SCRAPE_CONTENT_TYPE,
+            )
         if path == "/healthz":
             return Answer(200, b"ok\n")
         if path == "/readyz":

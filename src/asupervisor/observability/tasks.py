@@ -33,30 +33,49 @@ def dump_tasks(figures: Mapping[str, object]) -> str:
     pending = [(task, 0) for task in reversed(children.get(None, []))]
     while pending:
         task, depth = pending.pop()
-        lines.append(f"{'  ' * depth}- {task.name or 'unnamed'}{' (being cancelled)' if task.has_pending_cancellation() else ''}")
+        lines.append(
+            f"{'  ' * depth}-"
+            f" {task.name or 'unnamed'}"
+            f"{' (being cancelled)' if task.has_pending_cancellation() else ''}"
+        )
         lines.extend(f"{'  ' * depth}    {place}" for place in waiting_at(task.coro))
         pending.extend((child, depth + 1) for child in reversed(children.get(task.id, [])))
     return "\n".join(lines) + "\n"
 
 
 def waiting_at(awaitable: Any) -> list[str]:
-    """The chain of awaits of a coroutine or async generator, outermost first, as ``file:line function``."""
+    """The chain of awaits of a coroutine or async generator, outermost first, as ``file:line
+    function``.
+    """
     places: list[str] = []
     while awaitable is not None and len(places) < _DEEPEST:
-        frame = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "ag_frame", None) or getattr(awaitable, "gi_frame", None)
+        frame = (
+            getattr(awaitable, "cr_frame", None)
+            or getattr(awaitable, "ag_frame", None)
+            or getattr(awaitable, "gi_frame", None)
+        )
         if frame is None:
             places.append(f"at {type(awaitable).__module__}.{type(awaitable).__qualname__}")
             break
         file = frame.f_code.co_filename.removeprefix(_PACKAGE)
         places.append(f"{file}:{frame.f_lineno} {frame.f_code.co_qualname}")
         awaitable = next(
-            (found for name in ("cr_await", "ag_await", "gi_yieldfrom") if (found := getattr(awaitable, name, None)) is not None), None
+            (
+                found
+                for name in ("cr_await", "ag_await", "gi_yieldfrom")
+                if (found := getattr(awaitable, name, None)) is not None
+            ),
+            None,
         )
     return places
 
 
 def _process(tasks: int) -> dict[str, object]:
-    figures: dict[str, object] = {"tasks": tasks, "objects by generation": gc.get_count(), "frozen objects": gc.get_freeze_count()}
+    figures: dict[str, object] = {
+        "tasks": tasks,
+        "objects by generation": gc.get_count(),
+        "frozen objects": gc.get_freeze_count(),
+    }
     for line in _lines("/proc/self/status"):
         name, _, value = line.partition(":")
         if name in ("VmRSS", "VmHWM", "Threads"):

@@ -1,8 +1,9 @@
-"""OpenTelemetry traces: a span for each CRI call, with a span below it for each engine request that the call makes.
+"""OpenTelemetry traces: a span for each CRI call, with a span below it for each engine request that
+the call makes.
 
-Off unless an endpoint is given, and costs nothing then: the libraries are an optional extra and are not imported. A span has
-the names of the call, the engine operation, and the status; nothing out of a request.
-"""
+Off unless an endpoint is given, and costs nothing then: the libraries are an optional extra and are
+not imported. A span has the names of the call, the engine operation, and the status; nothing out of
+a request."""
 
 from __future__ import annotations
 
@@ -17,10 +18,12 @@ _FLUSH_DEADLINE_MS = 3000
 
 
 class Tracing:
-    """Exports spans by OTLP over gRPC. Sampling and further settings are those of the environment (``OTEL_…``).
+    """Exports spans by OTLP over gRPC. Sampling and further settings are those of the environment
+    (``OTEL_…``).
 
     Args:
-        endpoint: ``host:port`` or ``http://host:port``, not encrypted; ``https://host:port`` with TLS.
+        endpoint: ``host:port`` or ``http://host:port``, not encrypted; ``https://host:port`` with
+            TLS.
 
     Raises:
         ConfigError: the extra ``otel`` is not installed.
@@ -35,7 +38,9 @@ class Tracing:
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
-            raise ConfigError("--tracing-endpoint needs the OpenTelemetry libraries: install asupervisor[otel]") from error
+            raise ConfigError(
+                "--tracing-endpoint needs the OpenTelemetry libraries: install asupervisor[otel]"
+            ) from error
         # A provider of our own: the process-wide one belongs to an embedding program.
         resource = Resource({SERVICE_NAME: "asupervisor"}).merge(OTELResourceDetector().detect())
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
@@ -44,32 +49,54 @@ class Tracing:
         self._provider.add_span_processor(self._processor)
         self._tracer = self._provider.get_tracer("asupervisor")
         self._propagator = TraceContextTextMapPropagator()
-        self._trace, self._kinds, self._status, self._codes = trace, trace.SpanKind, trace.Status, trace.StatusCode
+        self._trace, self._kinds, self._status, self._codes = (
+            trace,
+            trace.SpanKind,
+            trace.Status,
+            trace.StatusCode,
+        )
 
     @contextmanager
-    def call(self, service: str, method: str, metadata: Iterable[tuple[str, str | bytes]], streams: bool = False) -> Iterator[Any]:
-        """A CRI call, below the caller's span where it sends one (``traceparent``, as kubelet does).
+    def call(
+        self,
+        service: str,
+        method: str,
+        metadata: Iterable[tuple[str, str | bytes]],
+        streams: bool = False,
+    ) -> Iterator[Any]:
+        """A CRI call, below the caller's span where it sends one (``traceparent``, as kubelet
+        does).
 
         Args:
             service: ``RuntimeService`` or ``ImageService``.
             method: the RPC.
             metadata: of the call.
-            streams: it is answered with a stream, which may end in another context than it began in.
+            streams: it is answered with a stream, which may end in another context than it began
+                in.
 
         Yields:
             What to hand to :meth:`end` with the status.
         """
-        carrier = {key: value for key, value in metadata if isinstance(value, str) and key in ("traceparent", "tracestate")}
+        carrier = {
+            key: value
+            for key, value in metadata
+            if isinstance(value, str) and key in ("traceparent", "tracestate")
+        }
         name = f"runtime.v1.{service}"
         attributes = {"rpc.system": "grpc", "rpc.service": name, "rpc.method": method}
         span = self._tracer.start_span(
-            f"{name}/{method}", context=self._propagator.extract(carrier), kind=self._kinds.SERVER, attributes=attributes
+            f"{name}/{method}",
+            context=self._propagator.extract(carrier),
+            kind=self._kinds.SERVER,
+            attributes=attributes,
         )
         try:
             if streams:
                 yield span
             else:
-                with self._trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                with self._trace.use_span(
+                    span, record_exception=False, set_status_on_exception=False
+                ):
                     yield span
         finally:
             span.end()
@@ -87,13 +114,20 @@ class Tracing:
             span.set_status(self._status(self._codes.ERROR, code))
 
     def engine_operation(self, operation: str, seconds: float, error: Exception | None) -> None:
-        """An engine request that just ended, below the call that made it; those that no call made are left out."""
+        """An engine request that just ended, below the call that made it; those that no call made
+        are left out.
+        """
         if not self._trace.get_current_span().is_recording():
             return
         ended = time.time_ns()
         started = ended - int(seconds * 1e9)
         attributes = {"docker.operation": operation}
-        span = self._tracer.start_span(f"docker {operation}", kind=self._kinds.CLIENT, attributes=attributes, start_time=started)
+        span = self._tracer.start_span(
+            f"docker {operation}",
+            kind=self._kinds.CLIENT,
+            attributes=attributes,
+            start_time=started,
+        )
         if error is not None:
             span.set_status(self._status(self._codes.ERROR, type(error).__name__))
         span.end(ended)

@@ -1,9 +1,9 @@
 """One channel to a CRI server, and which version of the API is spoken over it.
 
-v1 is tried first; a server that answers UNIMPLEMENTED for it is spoken to in v1alpha2, whose messages are the same on
-the wire. That is decided when the connection is opened and again whenever the server may be another one: after the
-channel lost its connection, and when a method turns out to be unimplemented.
-"""
+v1 is tried first; a server that answers UNIMPLEMENTED for it is spoken to in v1alpha2, whose
+messages are the same on the wire. That is decided when the connection is opened and again whenever
+the server may be another one: after the channel lost its connection, and when a method turns out to
+be unimplemented."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ Response = TypeVar("Response")
 
 
 class Connection:
-    """A channel with its API version. Opened and closed by whoever made it; several clients may call over it.
+    """A channel with its API version. Opened and closed by whoever made it; several clients may
+    call over it.
 
     Args:
         endpoint: as in :func:`asupervisor.remote.endpoint.parse_endpoint`.
@@ -107,7 +108,13 @@ class Connection:
         return method in self._lacking
 
     async def call(
-        self, method: str, request: _Message, response_type: type[Response], *, deadline_s: float | None, timeout_s: float
+        self,
+        method: str,
+        request: _Message,
+        response_type: type[Response],
+        *,
+        deadline_s: float | None,
+        timeout_s: float,
     ) -> Response:
         """One unary call.
 
@@ -138,15 +145,24 @@ class Connection:
             except asyncio.CancelledError as cancelled:
                 if self._closed_under_the_call():
                     raise self._was_closed(method) from cancelled
-                # gRPC raises a cancellation of its own making, which an anyio scope in this very task would not know as its own.
+                # gRPC raises a cancellation of its own making, which an anyio scope in this very
+                # task would not know as its own.
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 raise
         raise AssertionError("unreachable")
 
     async def stream(
-        self, method: str, request: _Message, response_type: type[Response], *, deadline_s: float | None, timeout_s: float
+        self,
+        method: str,
+        request: _Message,
+        response_type: type[Response],
+        *,
+        deadline_s: float | None,
+        timeout_s: float,
     ) -> AsyncGenerator[Response, None]:
-        """One call that is answered by a stream; the parameters are those of :meth:`call`. Leaving the iteration cancels it."""
+        """One call that is answered by a stream; the parameters are those of :meth:`call`. Leaving
+        the iteration cancels it.
+        """
         version: str | None = None
         for last in (False, True):
             call: Any = None
@@ -164,12 +180,17 @@ class Connection:
                     yield response
                 return
             except grpc.aio.AioRpcError as status:
-                if last or answered or not await self._speaks_otherwise(status, method, version, timeout_s):
+                if (
+                    last
+                    or answered
+                    or not await self._speaks_otherwise(status, method, version, timeout_s)
+                ):
                     raise self._failed(status, method, deadline_s) from status
             except asyncio.CancelledError as cancelled:
                 if self._closed_under_the_call():
                     raise self._was_closed(method) from cancelled
-                # gRPC raises a cancellation of its own making, which an anyio scope in this very task would not know as its own.
+                # gRPC raises a cancellation of its own making, which an anyio scope in this very
+                # task would not know as its own.
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 raise
             finally:
@@ -179,12 +200,17 @@ class Connection:
     def _open_channel(self, method: str) -> Any:
         if self._channel is None:
             raise FailedPrecondition(
-                f"{method}: the connection to {self.endpoint.url} is closed", operation=method, subject=self.endpoint.url
+                f"{method}: the connection to {self.endpoint.url} is closed",
+                operation=method,
+                subject=self.endpoint.url,
             )
         return self._channel
 
     def _connected(self) -> bool:
-        return self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.READY
+        return (
+            self._channel is not None
+            and self._channel.get_state() is grpc.ChannelConnectivity.READY
+        )
 
     async def _decided(self, timeout_s: float) -> str:
         """The API version, decided anew unless this very connection has decided it."""
@@ -201,19 +227,28 @@ class Connection:
         for method, request in _PROBES:
             for version in API_VERSIONS:
                 try:
-                    await self._open_channel(method).unary_unary(f"/runtime.{version}.{method}")(request, timeout=timeout_s)
+                    await self._open_channel(method).unary_unary(f"/runtime.{version}.{method}")(
+                        request, timeout=timeout_s
+                    )
                 except grpc.aio.AioRpcError as status:
                     code = status.code()
                     if code is _UNIMPLEMENTED:
                         continue
-                    if code is grpc.StatusCode.DEADLINE_EXCEEDED or (code is _UNAVAILABLE and not self._connected()):
+                    if code is grpc.StatusCode.DEADLINE_EXCEEDED or (
+                        code is _UNAVAILABLE and not self._connected()
+                    ):
                         raise
-                    # Another error is the answer of a service that is there, say of one whose engine is away.
+                    # Another error is the answer of a service that is there, say of one whose
+                    # engine is away.
                 return version
         return API_VERSIONS[0]
 
-    async def _speaks_otherwise(self, status: grpc.aio.AioRpcError, method: str, version: str | None, timeout_s: float) -> bool:
-        """Whether the status came from a server that now speaks another version, so that the call is worth repeating."""
+    async def _speaks_otherwise(
+        self, status: grpc.aio.AioRpcError, method: str, version: str | None, timeout_s: float
+    ) -> bool:
+        """Whether the status came from a server that now speaks another version, so that the call
+        is worth repeating.
+        """
         if status.code() is _UNAVAILABLE:
             self._version = None
         if status.code() is not _UNIMPLEMENTED or self._channel is None or method in self._lacking:
@@ -231,13 +266,23 @@ class Connection:
         self._lacking.add(method)
         return False
 
-    def _failed(self, status: grpc.aio.AioRpcError, method: str, deadline_s: float | None) -> ServiceError:
-        error = failure(status, method=method, endpoint=self.endpoint, connected=self._connected(), deadline_s=deadline_s)
+    def _failed(
+        self, status: grpc.aio.AioRpcError, method: str, deadline_s: float | None
+    ) -> ServiceError:
+        error = failure(
+            status,
+            method=method,
+            endpoint=self.endpoint,
+            connected=self._connected(),
+            deadline_s=deadline_s,
+        )
         self._log.record(error)
         return error
 
     def _closed_under_the_call(self) -> bool:
-        """gRPC cancels the calls of a channel that is closed; to their callers, whom nobody cancelled, that is an error."""
+        """gRPC cancels the calls of a channel that is closed; to their callers, whom nobody
+        cancelled, that is an error.
+        """
         task = asyncio.current_task()
         return self._channel is None and task is not None and not task.cancelling()
 

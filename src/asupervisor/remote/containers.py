@@ -9,41 +9,87 @@ from asupervisor.remote.service import RemoteService
 
 
 class ContainerCalls(RemoteService):
-    """Containers: create, start, stop, look at, reach into. What each RPC means stands in ``proto/runtime/v1/api.proto``."""
+    """Containers: create, start, stop, look at, reach into. What each RPC means stands in
+    ``proto/runtime/v1/api.proto``.
+    """
 
-    async def create_container(self, pod_sandbox_id: str, config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
-        """Make a container and return its id. ``sandbox_config``: what :meth:`run_pod_sandbox` was given."""
-        request = cri.CreateContainerRequest(pod_sandbox_id=pod_sandbox_id, config=config, sandbox_config=sandbox_config)
-        return (await self._call("CreateContainer", request, cri.CreateContainerResponse)).container_id
+    async def create_container(
+        self, pod_sandbox_id: str, config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig
+    ) -> str:
+        """Make a container and return its id. ``sandbox_config``: what :meth:`run_pod_sandbox` was
+        given.
+        """
+        request = cri.CreateContainerRequest(
+            pod_sandbox_id=pod_sandbox_id, config=config, sandbox_config=sandbox_config
+        )
+        return (
+            await self._call("CreateContainer", request, cri.CreateContainerResponse)
+        ).container_id
 
     async def start_container(self, container_id: str) -> None:
         """Start a created container."""
-        await self._call("StartContainer", cri.StartContainerRequest(container_id=container_id), cri.StartContainerResponse)
+        await self._call(
+            "StartContainer",
+            cri.StartContainerRequest(container_id=container_id),
+            cri.StartContainerResponse,
+        )
 
     async def stop_container(self, container_id: str, grace_s: int = 0) -> None:
-        """Stop a container: its stop signal, SIGKILL after ``grace_s`` seconds. One that has ended or is gone is a success.
+        """Stop a container: its stop signal, SIGKILL after ``grace_s`` seconds. One that has ended
+        or is gone is a success.
 
         The deadline is the grace and the request timeout after it.
         """
-        await self._call("StopContainer", cri.StopContainerRequest(container_id=container_id, timeout=grace_s), cri.StopContainerResponse)
+        await self._call(
+            "StopContainer",
+            cri.StopContainerRequest(container_id=container_id, timeout=grace_s),
+            cri.StopContainerResponse,
+        )
 
     async def remove_container(self, container_id: str) -> None:
         """Remove a container, by force if it runs; one that is gone is a success."""
-        await self._call("RemoveContainer", cri.RemoveContainerRequest(container_id=container_id), cri.RemoveContainerResponse)
-
-    async def list_containers(self, filter: cri.ContainerFilter | None = None, *, stream: bool = False) -> list[cri.Container]:
-        """Containers that match; ``stream`` asks for them in pieces where the server can, for answers beyond 16 MiB."""
-        if stream and (found := await self._collected("StreamContainers", self.stream_containers(filter))) is not None:
-            return found
-        return list((await self._call("ListContainers", cri.ListContainersRequest(filter=filter), cri.ListContainersResponse)).containers)
-
-    def stream_containers(self, filter: cri.ContainerFilter | None = None) -> AsyncGenerator[cri.Container, None]:
-        """Containers that match, as they come in."""
-        return self._stream(
-            "StreamContainers", cri.StreamContainersRequest(filter=filter), cri.StreamContainersResponse, lambda piece: piece.containers
+        await self._call(
+            "RemoveContainer",
+            cri.RemoveContainerRequest(container_id=container_id),
+            cri.RemoveContainerResponse,
         )
 
-    async def container_status(self, container_id: str, verbose: bool = False) -> cri.ContainerStatusResponse:
+    async def list_containers(
+        self, filter: cri.ContainerFilter | None = None, *, stream: bool = False
+    ) -> list[cri.Container]:
+        """Containers that match; ``stream`` asks for them in pieces where the server can, for
+        answers beyond 16 MiB.
+        """
+        if (
+            stream
+            and (found := await self._collected("StreamContainers", self.stream_containers(filter)))
+            is not None
+        ):
+            return found
+        return list(
+            (
+                await self._call(
+                    "ListContainers",
+                    cri.ListContainersRequest(filter=filter),
+                    cri.ListContainersResponse,
+                )
+            ).containers
+        )
+
+    def stream_containers(
+        self, filter: cri.ContainerFilter | None = None
+    ) -> AsyncGenerator[cri.Container, None]:
+        """Containers that match, as they come in."""
+        return self._stream(
+            "StreamContainers",
+            cri.StreamContainersRequest(filter=filter),
+            cri.StreamContainersResponse,
+            lambda piece: piece.containers,
+        )
+
+    async def container_status(
+        self, container_id: str, verbose: bool = False
+    ) -> cri.ContainerStatusResponse:
         """One container's status; ``verbose`` fills ``info``.
 
         Raises:
@@ -67,16 +113,23 @@ class ContainerCalls(RemoteService):
 
     async def reopen_container_log(self, container_id: str) -> None:
         """Have a new log file opened, after the old one was moved away."""
-        await self._call("ReopenContainerLog", cri.ReopenContainerLogRequest(container_id=container_id), cri.ReopenContainerLogResponse)
+        await self._call(
+            "ReopenContainerLog",
+            cri.ReopenContainerLogRequest(container_id=container_id),
+            cri.ReopenContainerLogResponse,
+        )
 
-    async def exec_sync(self, container_id: str, cmd: Sequence[str], exec_timeout_s: int = 0) -> cri.ExecSyncResponse:
-        """Run a command to its end and return its output and exit code (one that is not 0 is no error).
+    async def exec_sync(
+        self, container_id: str, cmd: Sequence[str], exec_timeout_s: int = 0
+    ) -> cri.ExecSyncResponse:
+        """Run a command to its end and return its output and exit code (one that is not 0 is no
+        error).
 
         Args:
             container_id: a running container.
             cmd: program and arguments, without a shell.
-            exec_timeout_s: whole seconds after which the server kills it. The call's deadline is this and the request
-                timeout after it; with 0 it has none.
+            exec_timeout_s: whole seconds after which the server kills it. The call's deadline is
+                this and the request timeout after it; with 0 it has none.
 
         Raises:
             DeadlineExceeded: the command ran longer than that.
@@ -85,29 +138,62 @@ class ContainerCalls(RemoteService):
         return await self._call("ExecSync", request, cri.ExecSyncResponse)
 
     async def exec(
-        self, container_id: str, cmd: Sequence[str], *, tty: bool = False, stdin: bool = False, stdout: bool = True, stderr: bool = True
+        self,
+        container_id: str,
+        cmd: Sequence[str],
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
     ) -> str:
-        """Prepare a streamed command and return the URL where it runs. With ``tty``, ``stderr`` must be False."""
-        request = cri.ExecRequest(container_id=container_id, cmd=cmd, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr)
+        """Prepare a streamed command and return the URL where it runs. With ``tty``, ``stderr``
+        must be False.
+        """
+        request = cri.ExecRequest(
+            container_id=container_id, cmd=cmd, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr
+        )
         return (await self._call("Exec", request, cri.ExecResponse)).url
 
-    async def attach(self, container_id: str, *, tty: bool = False, stdin: bool = False, stdout: bool = True, stderr: bool = True) -> str:
-        """Prepare a stream to the container's main process and return its URL. ``tty``: as the container was made."""
-        request = cri.AttachRequest(container_id=container_id, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr)
+    async def attach(
+        self,
+        container_id: str,
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+    ) -> str:
+        """Prepare a stream to the container's main process and return its URL. ``tty``: as the
+        container was made.
+        """
+        request = cri.AttachRequest(
+            container_id=container_id, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr
+        )
         return (await self._call("Attach", request, cri.AttachResponse)).url
 
-    async def checkpoint_container(self, container_id: str, location: str, checkpoint_timeout_s: int = 0) -> None:
+    async def checkpoint_container(
+        self, container_id: str, location: str, checkpoint_timeout_s: int = 0
+    ) -> None:
         """Write the container's frozen state to the archive ``location`` on the server's node.
 
-        ``checkpoint_timeout_s``: whole seconds for the server, 0 for its own choice; the request timeout comes on top.
-        """
-        request = cri.CheckpointContainerRequest(container_id=container_id, location=location, timeout=checkpoint_timeout_s)
+        ``checkpoint_timeout_s``: whole seconds for the server, 0 for its own choice; the request
+        timeout comes on top."""
+        request = cri.CheckpointContainerRequest(
+            container_id=container_id, location=location, timeout=checkpoint_timeout_s
+        )
         await self._call("CheckpointContainer", request, cri.CheckpointContainerResponse)
 
     def get_container_events(self) -> AsyncGenerator[cri.ContainerEventResponse, None]:
-        """Events of every container from now on. No deadline: leave the iteration, or be cancelled, to end it.
+        """Events of every container from now on. No deadline: leave the iteration, or be cancelled,
+        to end it.
 
         Raises:
             Unavailable: the server went away; events were missed by the time a new call is made.
         """
-        return self._stream("GetContainerEvents", cri.GetEventsRequest(), cri.ContainerEventResponse, lambda event: (event,))
+        return self._stream(
+            "GetContainerEvents",
+            cri.GetEventsRequest(),
+            cri.ContainerEventResponse,
+            lambda event: (event,),
+        )

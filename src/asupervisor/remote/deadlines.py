@@ -1,9 +1,8 @@
 """How long each call may take: the one table for all of them.
 
-kubelet's rules: most calls get the runtime request timeout; those whose request carries a time of its own get that time
-and the request timeout after it; a pull takes as long as it takes (the server watches its progress, the caller cancels);
-a stream of events never ends.
-"""
+kubelet's rules: most calls get the runtime request timeout; those whose request carries a time of
+its own get that time and the request timeout after it; a pull takes as long as it takes (the server
+watches its progress, the caller cancels); a stream of events never ends."""
 
 from __future__ import annotations
 
@@ -18,7 +17,9 @@ class Deadline(Enum):
 
     REQUEST = "the request timeout"
     REQUEST_AFTER_OWN = "the request's own time, then the request timeout"
-    REQUEST_AFTER_OWN_OR_NONE = "as REQUEST_AFTER_OWN, but none at all where the request's own time is 0"
+    REQUEST_AFTER_OWN_OR_NONE = (
+        "as REQUEST_AFTER_OWN, but none at all where the request's own time is 0"
+    )
     NONE = "none: the caller cancels"
 
 
@@ -77,7 +78,8 @@ def deadline_s(method: str, request: Any, timeout_s: float) -> float | None:
 
     Args:
         method: ``Service/Method``.
-        request: the RPC's request message; its ``timeout`` field (seconds) is the request's own time.
+        request: the RPC's request message; its ``timeout`` field (seconds) is the request's own
+            time.
         timeout_s: the runtime request timeout, seconds.
 
     Returns:

@@ -29,7 +29,8 @@ def parse_endpoint(text: str) -> Endpoint:
     """Check an endpoint without touching it.
 
     Args:
-        text: ``unix:///absolute/path``, an absolute path alone, or ``tcp://host:port`` (no encryption: loopback and tests).
+        text: ``unix:///absolute/path``, an absolute path alone, or ``tcp://host:port`` (no
+            encryption: loopback and tests).
 
     Raises:
         ConfigError: it is none of these; the message names it and says what is accepted.
@@ -45,7 +46,9 @@ def parse_endpoint(text: str) -> Endpoint:
         raise _bad(text, "it ends with a query or a fragment")
     if parts.scheme == "unix":
         if parts.netloc or not parts.path.startswith("/"):
-            raise _bad(text, "the socket's path must be absolute, with three slashes after the colon")
+            raise _bad(
+                text, "the socket's path must be absolute, with three slashes after the colon"
+            )
         return _unix(text, parts.path)
     if parts.scheme == "tcp":
         if not parts.hostname or not port or parts.path:
@@ -65,12 +68,17 @@ def advice(endpoint: Endpoint) -> str:
     except FileNotFoundError:
         return f"there is no socket {path}: start the runtime, or correct the endpoint"
     except OSError as error:
-        return f"{path} cannot be looked at ({error.strerror}): run as root, or correct the endpoint"
+        return (
+            f"{path} cannot be looked at ({error.strerror}): run as root, or correct the endpoint"
+        )
     if not stat.S_ISSOCK(mode):
         return f"{path} is not a socket: correct the endpoint"
     if not os.access(path, os.W_OK):
         return f"no permission for {path}: run as root or as a member of the socket's group"
-    return f"nobody listens on {path}: the runtime that made the socket has gone or hangs; start it again"
+    return (
+        f"nobody listens on {path}: the runtime that made the socket has gone or hangs; start it"
+        " again"
+    )
 
 
 def _unix(text: str, path: str) -> Endpoint:
@@ -82,4 +90,7 @@ def _unix(text: str, path: str) -> Endpoint:
 
 
 def _bad(text: str, why: str) -> ConfigError:
-    return ConfigError(f"bad CRI endpoint {text!r}: {why} (unix:///path/to/socket or tcp://host:port)", subject=text)
+    return ConfigError(
+        f"bad CRI endpoint {text!r}: {why} (unix:///path/to/socket or tcp://host:port)",
+        subject=text,
+    )

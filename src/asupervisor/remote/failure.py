@@ -37,7 +37,12 @@ _BY_CODE: dict[grpc.StatusCode, type[errors.ServiceError]] = {
 
 
 def failure(
-    status: grpc.aio.AioRpcError, *, method: str, endpoint: Endpoint, connected: bool, deadline_s: float | None
+    status: grpc.aio.AioRpcError,
+    *,
+    method: str,
+    endpoint: Endpoint,
+    connected: bool,
+    deadline_s: float | None,
 ) -> errors.ServiceError:
     """The error for a call's status; its class is decided by the code alone.
 
@@ -45,13 +50,16 @@ def failure(
         status: what gRPC raised.
         method: ``Service/Method``.
         endpoint: whom the call went to.
-        connected: whether the channel has a connection now; where it has none, the message says what to do.
+        connected: whether the channel has a connection now; where it has none, the message says
+            what to do.
         deadline_s: the call's deadline in seconds.
     """
     code = status.code()
     details = status.details() or code.name
     if code is grpc.StatusCode.UNAVAILABLE and not connected:
-        message = f"{method}: no CRI server answers at {endpoint.url} ({details}): {advice(endpoint)}"
+        message = (
+            f"{method}: no CRI server answers at {endpoint.url} ({details}): {advice(endpoint)}"
+        )
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
         message = f"{method} at {endpoint.url}: {details} (deadline {deadline_s:g} s)"
     else:
@@ -60,7 +68,8 @@ def failure(
 
 
 class FailureLog:
-    """Logs failed calls, an identical one once in an interval: a caller that polls would fill the log with a dead server.
+    """Logs failed calls, an identical one once in an interval: a caller that polls would fill the
+    log with a dead server.
 
     Args:
         interval_s: how long a repetition stays silent, seconds.
@@ -68,9 +77,12 @@ class FailureLog:
     """
 
     _SIZE = 256
-    """Distinct failures remembered; the oldest is forgotten, hence logged again when it comes back."""
+    """Distinct failures remembered; the oldest is forgotten, hence logged again when it comes back.
+    """
 
-    def __init__(self, interval_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, interval_s: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._interval_s = interval_s
         self._clock = clock
         self._seen: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()
@@ -87,7 +99,8 @@ class FailureLog:
         self._seen.move_to_end(key)
         if len(self._seen) > self._SIZE:
             self._seen.popitem(last=False)
-        # Not having a method is a property of the server, which callers such as list_containers(stream=True) allow for.
+        # Not having a method is a property of the server, which callers such as
+        # list_containers(stream=True) allow for.
         level = logging.DEBUG if isinstance(error, errors.Unimplemented) else logging.WARNING
         again = f" ({repeated} more since it was last logged)" if repeated else ""
         logger.log(
@@ -95,5 +108,10 @@ class FailureLog:
             "%s%s",
             error.message,
             again,
-            extra={"cri_method": error.operation, "endpoint": error.subject, "code": error.code, "repeated": repeated},
+            extra={
+                "cri_method": error.operation,
+                "endpoint": error.subject,
+                "code": error.code,
+                "repeated": repeated,
+            },
         )

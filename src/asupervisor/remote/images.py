@@ -11,40 +11,73 @@ from asupervisor.remote.service import RemoteService
 class RemoteImageService(RemoteService):
     """An ImageService somewhere else, as kubelet's ImageManagerService has it.
 
-    Errors and cancellation are those of :class:`asupervisor.remote.RemoteRuntimeService`. Where an image is wanted, its
-    reference will do for an ``ImageSpec``.
-    """
+    Errors and cancellation are those of :class:`asupervisor.remote.RemoteRuntimeService`. Where an
+    image is wanted, its reference will do for an ``ImageSpec``."""
 
     SERVICE = "ImageService"
 
-    async def list_images(self, filter: cri.ImageFilter | None = None, *, stream: bool = False) -> list[cri.Image]:
-        """Images that match; ``stream`` asks for them in pieces where the server can, for answers beyond 16 MiB."""
-        if stream and (found := await self._collected("StreamImages", self.stream_images(filter))) is not None:
+    async def list_images(
+        self, filter: cri.ImageFilter | None = None, *, stream: bool = False
+    ) -> list[cri.Image]:
+        """Images that match; ``stream`` asks for them in pieces where the server can, for answers
+        beyond 16 MiB.
+        """
+        if (
+            stream
+            and (found := await self._collected("StreamImages", self.stream_images(filter)))
+            is not None
+        ):
             return found
-        return list((await self._call("ListImages", cri.ListImagesRequest(filter=filter), cri.ListImagesResponse)).images)
+        return list(
+            (
+                await self._call(
+                    "ListImages", cri.ListImagesRequest(filter=filter), cri.ListImagesResponse
+                )
+            ).images
+        )
 
-    def stream_images(self, filter: cri.ImageFilter | None = None) -> AsyncGenerator[cri.Image, None]:
+    def stream_images(
+        self, filter: cri.ImageFilter | None = None
+    ) -> AsyncGenerator[cri.Image, None]:
         """Images that match, as they come in."""
-        return self._stream("StreamImages", cri.StreamImagesRequest(filter=filter), cri.StreamImagesResponse, lambda piece: piece.images)
+        return self._stream(
+            "StreamImages",
+            cri.StreamImagesRequest(filter=filter),
+            cri.StreamImagesResponse,
+            lambda piece: piece.images,
+        )
 
-    async def image_status(self, image: cri.ImageSpec | str, verbose: bool = False) -> cri.ImageStatusResponse:
-        """One image; ``HasField("image")`` of the answer is False when it is not on the node. ``verbose`` fills ``info``."""
-        return await self._call("ImageStatus", cri.ImageStatusRequest(image=_spec(image), verbose=verbose), cri.ImageStatusResponse)
+    async def image_status(
+        self, image: cri.ImageSpec | str, verbose: bool = False
+    ) -> cri.ImageStatusResponse:
+        """One image; ``HasField("image")`` of the answer is False when it is not on the node.
+        ``verbose`` fills ``info``.
+        """
+        return await self._call(
+            "ImageStatus",
+            cri.ImageStatusRequest(image=_spec(image), verbose=verbose),
+            cri.ImageStatusResponse,
+        )
 
     async def pull_image(
-        self, image: cri.ImageSpec | str, auth: cri.AuthConfig | None = None, sandbox_config: cri.PodSandboxConfig | None = None
+        self,
+        image: cri.ImageSpec | str,
+        auth: cri.AuthConfig | None = None,
+        sandbox_config: cri.PodSandboxConfig | None = None,
     ) -> str:
         """Fetch an image and return the reference by which containers should name it.
 
-        There is no deadline, since nobody knows how long a pull takes: the server gives up on one without progress, and
-        a caller who wants less time cancels, as with ``anyio.fail_after``.
+        There is no deadline, since nobody knows how long a pull takes: the server gives up on one
+        without progress, and a caller who wants less time cancels, as with ``anyio.fail_after``.
         """
         request = cri.PullImageRequest(image=_spec(image), auth=auth, sandbox_config=sandbox_config)
         return (await self._call("PullImage", request, cri.PullImageResponse)).image_ref
 
     async def remove_image(self, image: cri.ImageSpec | str) -> None:
         """Remove an image; one that is gone is a success."""
-        await self._call("RemoveImage", cri.RemoveImageRequest(image=_spec(image)), cri.RemoveImageResponse)
+        await self._call(
+            "RemoveImage", cri.RemoveImageRequest(image=_spec(image)), cri.RemoveImageResponse
+        )
 
     async def image_fs_info(self) -> cri.ImageFsInfoResponse:
         """How full the filesystems of images and containers are."""

@@ -11,9 +11,9 @@ from asupervisor.remote.usage import UsageCalls
 class RemoteRuntimeService(SandboxCalls, ContainerCalls, UsageCalls):
     """A RuntimeService somewhere else, as kubelet's RuntimeService interface has it.
 
-    Every method raises a :class:`asupervisor.errors.ServiceError`: the subclass that the status code stands for, with
-    method and endpoint in its message and the gRPC error as its cause. A method is cancelled by cancelling its task.
-    """
+    Every method raises a :class:`asupervisor.errors.ServiceError`: the subclass that the status
+    code stands for, with method and endpoint in its message and the gRPC error as its cause. A
+    method is cancelled by cancelling its task."""
 
     SERVICE = "RuntimeService"
 
@@ -28,10 +28,14 @@ class RemoteRuntimeService(SandboxCalls, ContainerCalls, UsageCalls):
 
     async def runtime_config(self) -> cri.RuntimeConfigResponse:
         """The runtime's settings: the cgroup driver."""
-        return await self._call("RuntimeConfig", cri.RuntimeConfigRequest(), cri.RuntimeConfigResponse)
+        return await self._call(
+            "RuntimeConfig", cri.RuntimeConfigRequest(), cri.RuntimeConfigResponse
+        )
 
     async def update_runtime_config(self, runtime_config: cri.RuntimeConfig) -> None:
         """Tell the runtime the node's pod CIDR."""
         await self._call(
-            "UpdateRuntimeConfig", cri.UpdateRuntimeConfigRequest(runtime_config=runtime_config), cri.UpdateRuntimeConfigResponse
+            "UpdateRuntimeConfig",
+            cri.UpdateRuntimeConfigRequest(runtime_config=runtime_config),
+            cri.UpdateRuntimeConfigResponse,
         )

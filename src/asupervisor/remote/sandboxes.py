@@ -9,22 +9,38 @@ from asupervisor.remote.service import RemoteService
 
 
 class SandboxCalls(RemoteService):
-    """Pod sandboxes: run, stop, look at, restore. What each RPC means stands in ``proto/runtime/v1/api.proto``."""
+    """Pod sandboxes: run, stop, look at, restore. What each RPC means stands in
+    ``proto/runtime/v1/api.proto``.
+    """
 
     async def run_pod_sandbox(self, config: cri.PodSandboxConfig, runtime_handler: str = "") -> str:
-        """Make a sandbox and return its id. ``runtime_handler``: empty for the runtime's default."""
+        """Make a sandbox and return its id. ``runtime_handler``: empty for the runtime's
+        default.
+        """
         request = cri.RunPodSandboxRequest(config=config, runtime_handler=runtime_handler)
-        return (await self._call("RunPodSandbox", request, cri.RunPodSandboxResponse)).pod_sandbox_id
+        return (
+            await self._call("RunPodSandbox", request, cri.RunPodSandboxResponse)
+        ).pod_sandbox_id
 
     async def stop_pod_sandbox(self, pod_sandbox_id: str) -> None:
         """Stop the sandbox and what runs in it; one that is stopped or gone is a success."""
-        await self._call("StopPodSandbox", cri.StopPodSandboxRequest(pod_sandbox_id=pod_sandbox_id), cri.StopPodSandboxResponse)
+        await self._call(
+            "StopPodSandbox",
+            cri.StopPodSandboxRequest(pod_sandbox_id=pod_sandbox_id),
+            cri.StopPodSandboxResponse,
+        )
 
     async def remove_pod_sandbox(self, pod_sandbox_id: str) -> None:
         """Remove the sandbox and its containers; one that is gone is a success."""
-        await self._call("RemovePodSandbox", cri.RemovePodSandboxRequest(pod_sandbox_id=pod_sandbox_id), cri.RemovePodSandboxResponse)
+        await self._call(
+            "RemovePodSandbox",
+            cri.RemovePodSandboxRequest(pod_sandbox_id=pod_sandbox_id),
+            cri.RemovePodSandboxResponse,
+        )
 
-    async def pod_sandbox_status(self, pod_sandbox_id: str, verbose: bool = False) -> cri.PodSandboxStatusResponse:
+    async def pod_sandbox_status(
+        self, pod_sandbox_id: str, verbose: bool = False
+    ) -> cri.PodSandboxStatusResponse:
         """One sandbox's status; ``verbose`` fills ``info``.
 
         Raises:
@@ -33,13 +49,35 @@ class SandboxCalls(RemoteService):
         request = cri.PodSandboxStatusRequest(pod_sandbox_id=pod_sandbox_id, verbose=verbose)
         return await self._call("PodSandboxStatus", request, cri.PodSandboxStatusResponse)
 
-    async def list_pod_sandbox(self, filter: cri.PodSandboxFilter | None = None, *, stream: bool = False) -> list[cri.PodSandbox]:
-        """Sandboxes that match; ``stream`` asks for them in pieces where the server can, for answers beyond 16 MiB."""
-        if stream and (found := await self._collected("StreamPodSandboxes", self.stream_pod_sandboxes(filter))) is not None:
+    async def list_pod_sandbox(
+        self, filter: cri.PodSandboxFilter | None = None, *, stream: bool = False
+    ) -> list[cri.PodSandbox]:
+        """Sandboxes that match; ``stream`` asks for them in pieces where the server can, for
+        answers beyond 16 MiB.
+        """
+        if (
+            stream
+            and (
+                found := await self._collected(
+                    "StreamPodSandboxes", self.stream_pod_sandboxes(filter)
+                )
+            )
+            is not None
+        ):
             return found
-        return list((await self._call("ListPodSandbox", cri.ListPodSandboxRequest(filter=filter), cri.ListPodSandboxResponse)).items)
+        return list(
+            (
+                await self._call(
+                    "ListPodSandbox",
+                    cri.ListPodSandboxRequest(filter=filter),
+                    cri.ListPodSandboxResponse,
+                )
+            ).items
+        )
 
-    def stream_pod_sandboxes(self, filter: cri.PodSandboxFilter | None = None) -> AsyncGenerator[cri.PodSandbox, None]:
+    def stream_pod_sandboxes(
+        self, filter: cri.PodSandboxFilter | None = None
+    ) -> AsyncGenerator[cri.PodSandbox, None]:
         """Sandboxes that match, as they come in."""
         return self._stream(
             "StreamPodSandboxes",
@@ -55,11 +93,17 @@ class SandboxCalls(RemoteService):
         resources: cri.LinuxContainerResources | None = None,
     ) -> None:
         """Tell the runtime of a pod's new resources, after its cgroup was resized."""
-        request = cri.UpdatePodSandboxResourcesRequest(pod_sandbox_id=pod_sandbox_id, overhead=overhead, resources=resources)
-        await self._call("UpdatePodSandboxResources", request, cri.UpdatePodSandboxResourcesResponse)
+        request = cri.UpdatePodSandboxResourcesRequest(
+            pod_sandbox_id=pod_sandbox_id, overhead=overhead, resources=resources
+        )
+        await self._call(
+            "UpdatePodSandboxResources", request, cri.UpdatePodSandboxResourcesResponse
+        )
 
     async def port_forward(self, pod_sandbox_id: str, ports: Sequence[int] = ()) -> str:
-        """Prepare a tunnel into the sandbox's network and return its URL. ``ports``: for WebSocket clients."""
+        """Prepare a tunnel into the sandbox's network and return its URL. ``ports``: for WebSocket
+        clients.
+        """
         request = cri.PortForwardRequest(pod_sandbox_id=pod_sandbox_id, port=ports)
         return (await self._call("PortForward", request, cri.PortForwardResponse)).url
 
@@ -70,9 +114,14 @@ class SandboxCalls(RemoteService):
         container_ids: Sequence[str] = (),
         options: Mapping[str, str] | None = None,
     ) -> None:
-        """Write the pod's frozen state to ``output_path`` on the server's node; no ids: all of its containers."""
+        """Write the pod's frozen state to ``output_path`` on the server's node; no ids: all of its
+        containers.
+        """
         request = cri.CheckpointPodRequest(
-            pod_sandbox_id=pod_sandbox_id, output_path=output_path, container_ids=container_ids, options=options or {}
+            pod_sandbox_id=pod_sandbox_id,
+            output_path=output_path,
+            container_ids=container_ids,
+            options=options or {},
         )
         await self._call("CheckpointPod", request, cri.CheckpointPodResponse)
 

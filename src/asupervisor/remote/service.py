@@ -1,4 +1,6 @@
-"""What the two clients have in common: a connection, a request timeout, and a deadline for each call."""
+"""What the two clients have in common: a connection, a request timeout, and a deadline for each
+call.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,17 @@ class RemoteService:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, endpoint: str, timeout_s: float = 120.0, *, sharing: RemoteService | None = None) -> AsyncIterator[Self]:
+    async def connect(
+        cls, endpoint: str, timeout_s: float = 120.0, *, sharing: RemoteService | None = None
+    ) -> AsyncIterator[Self]:
         """Connect for the length of an ``async with`` block.
 
         Args:
             endpoint: ``unix:///path`` or ``tcp://host:port``.
-            timeout_s: the request timeout in seconds, above 0; what each method makes of it: :mod:`asupervisor.remote.deadlines`.
-            sharing: another client, open for at least as long; its channel is used where its endpoint is the same.
+            timeout_s: the request timeout in seconds, above 0; what each method makes of it:
+                :mod:`asupervisor.remote.deadlines`.
+            sharing: another client, open for at least as long; its channel is used where its
+                endpoint is the same.
 
         Raises:
             ConfigError: the endpoint or the timeout is malformed; the message names it.
@@ -41,7 +47,10 @@ class RemoteService:
             DeadlineExceeded: one accepts the connection and does not answer within ``timeout_s``.
         """
         if not (math.isfinite(timeout_s) and timeout_s > 0):
-            raise ConfigError(f"the runtime request timeout must be above 0 s, not {timeout_s!r}", subject=endpoint)
+            raise ConfigError(
+                f"the runtime request timeout must be above 0 s, not {timeout_s!r}",
+                subject=endpoint,
+            )
         if sharing is not None and sharing._connection.endpoint == parse_endpoint(endpoint):
             yield cls(sharing._connection, timeout_s)
             return
@@ -59,28 +68,40 @@ class RemoteService:
 
     @property
     def api_version(self) -> str | None:
-        """``v1``, or ``v1alpha2`` where the server has no v1; None after the connection was lost and before the next call."""
+        """``v1``, or ``v1alpha2`` where the server has no v1; None after the connection was lost
+        and before the next call.
+        """
         return self._connection.api_version
 
     async def _call(self, rpc: str, request: Any, response_type: type[Response]) -> Response:
         method = f"{self.SERVICE}/{rpc}"
         deadline = deadline_s(method, request, self._timeout_s)
-        return await self._connection.call(method, request, response_type, deadline_s=deadline, timeout_s=self._timeout_s)
+        return await self._connection.call(
+            method, request, response_type, deadline_s=deadline, timeout_s=self._timeout_s
+        )
 
     async def _stream(
-        self, rpc: str, request: Any, response_type: type[Response], items: Callable[[Response], Iterable[Item]]
+        self,
+        rpc: str,
+        request: Any,
+        response_type: type[Response],
+        items: Callable[[Response], Iterable[Item]],
     ) -> AsyncGenerator[Item, None]:
         """The items of every response, in order; closing the generator cancels the call at once."""
         method = f"{self.SERVICE}/{rpc}"
         deadline = deadline_s(method, request, self._timeout_s)
-        responses = self._connection.stream(method, request, response_type, deadline_s=deadline, timeout_s=self._timeout_s)
+        responses = self._connection.stream(
+            method, request, response_type, deadline_s=deadline, timeout_s=self._timeout_s
+        )
         async with aclosing(responses):
             async for response in responses:
                 for item in items(response):
                     yield item
 
     async def _collected(self, rpc: str, items: AsyncGenerator[Item, None]) -> list[Item] | None:
-        """All items of a list stream, or None where the server has no such stream: then the unary call has the answer."""
+        """All items of a list stream, or None where the server has no such stream: then the unary
+        call has the answer.
+        """
         if self._connection.lacks(f"{self.SERVICE}/{rpc}"):
             return None
         try:

@@ -1,8 +1,7 @@
 """What one cgroup uses, read from cgroup v1, v2 or both.
 
-Sources: the kernel's admin-guide/cgroup-v1 (cpuacct, memory, pids) and admin-guide/cgroup-v2; which figure is called
-working set, RSS and swap is kubelet's and cAdvisor's choice.
-"""
+Sources: the kernel's admin-guide/cgroup-v1 (cpuacct, memory, pids) and admin-guide/cgroup-v2; which
+figure is called working set, RSS and swap is kubelet's and cAdvisor's choice."""
 
 from __future__ import annotations
 
@@ -15,7 +14,13 @@ from asupervisor.stats.hierarchy import Location
 UNLIMITED = 1 << 62
 """cgroup v1 reports "no limit" as a number near 2^63, rounded down to a page."""
 
-_V1_KEYS = (b"\ntotal_inactive_file ", b"\ntotal_rss ", b"\ntotal_pgfault ", b"\ntotal_pgmajfault ", b"\ntotal_swap ")
+_V1_KEYS = (
+    b"\ntotal_inactive_file ",
+    b"\ntotal_rss ",
+    b"\ntotal_pgfault ",
+    b"\ntotal_pgmajfault ",
+    b"\ntotal_swap ",
+)
 _V2_KEYS = (b"\ninactive_file ", b"\nanon ", b"\npgfault ", b"\npgmajfault ")
 
 
@@ -28,7 +33,8 @@ class Usage(NamedTuple):
     """CPU time consumed since the cgroup was made, nanoseconds."""
     memory_bytes: int
     working_set_bytes: int
-    """Memory without the page cache that was not used of late: what kubelet calls the working set."""
+    """Memory without the page cache that was not used of late: what kubelet calls the working set.
+    """
     rss_bytes: int
     """Anonymous memory."""
     page_faults: int
@@ -40,7 +46,9 @@ class Usage(NamedTuple):
     swap_limit_bytes: int
     """-1 where there is no limit."""
     cpu_pressure: bytes
-    """The kernel's text of pressure stall information, see :func:`parse_pressure`; empty where there is none."""
+    """The kernel's text of pressure stall information, see :func:`parse_pressure`; empty where
+    there is none.
+    """
     memory_pressure: bytes
     io_pressure: bytes
 
@@ -49,16 +57,22 @@ class CgroupReader(Protocol):
     """Reads one cgroup; not safe for use by two threads at once."""
 
     files: dict[str, KernelFile]
-    """By name what :meth:`read` reads of the CPU and memory controllers: their last contents serve other readers."""
+    """By name what :meth:`read` reads of the CPU and memory controllers: their last contents serve
+    other readers.
+    """
 
     def read(self) -> Usage:
-        """Everything about it. Raises :class:`~asupervisor.stats.files.Gone` when it was removed."""
+        """Everything about it. Raises :class:`~asupervisor.stats.files.Gone` when it was
+        removed.
+        """
 
     def read_cpu_ns(self) -> int:
         """The CPU time alone, for a sample. Raises :class:`~asupervisor.stats.files.Gone`."""
 
     def read_processes(self) -> int:
-        """The number of processes and threads (pids.current); -1 where the kernel does not count. Raises Gone."""
+        """The number of processes and threads (pids.current); -1 where the kernel does not count.
+        Raises Gone.
+        """
 
     def close(self) -> None:
         """Close its files; a later read opens them again."""
@@ -72,13 +86,16 @@ def open_cgroup(location: Location, budget: Budget) -> CgroupReader:
 
 
 class _Pressure:
-    """The three pressure files, which only the unified hierarchy has; in hybrid mode it has them beside v1's controllers."""
+    """The three pressure files, which only the unified hierarchy has; in hybrid mode it has them
+    beside v1's controllers.
+    """
 
     __slots__ = ("cpu", "io", "memory")
 
     def __init__(self, directory: str, budget: Budget) -> None:
         self.cpu, self.memory, self.io = (
-            KernelFile(f"{directory}/{name}.pressure" if directory else "", budget) for name in ("cpu", "memory", "io")
+            KernelFile(f"{directory}/{name}.pressure" if directory else "", budget)
+            for name in ("cpu", "memory", "io")
         )
 
     def files(self) -> tuple[KernelFile, ...]:
@@ -121,7 +138,9 @@ class CgroupV1:
         if raw != self._raw:
             self._raw, self._memory = raw, _memory_v1(*raw)
         pressure = self._pressure
-        return Usage(now, cpu, *self._memory, pressure.cpu.read(), pressure.memory.read(), pressure.io.read())
+        return Usage(
+            now, cpu, *self._memory, pressure.cpu.read(), pressure.memory.read(), pressure.io.read()
+        )
 
     def read_cpu_ns(self) -> int:
         """See :meth:`CgroupReader.read_cpu_ns`."""
@@ -133,7 +152,15 @@ class CgroupV1:
 
     def close(self) -> None:
         """See :meth:`CgroupReader.close`."""
-        for file in (self._cpu, self._usage, self._stat, self._limit, self._swap_limit, self._pids, *self._pressure.files()):
+        for file in (
+            self._cpu,
+            self._usage,
+            self._stat,
+            self._limit,
+            self._swap_limit,
+            self._pids,
+            *self._pressure.files(),
+        ):
             file.close()
 
 
@@ -157,7 +184,12 @@ class CgroupV2:
         self._swap_limit = file("memory.swap.max")
         self._pids = file("pids.current")
         self._pressure = _Pressure(directory, budget)
-        self.files = {"cpu.stat": self._cpu, "memory.stat": self._stat, "memory.max": self._limit, "memory.swap.max": self._swap_limit}
+        self.files = {
+            "cpu.stat": self._cpu,
+            "memory.stat": self._stat,
+            "memory.max": self._limit,
+            "memory.swap.max": self._swap_limit,
+        }
         self._raw: tuple[bytes, ...] = ()
         self._memory = _NOTHING
 
@@ -165,11 +197,19 @@ class CgroupV2:
         """See :meth:`CgroupReader.read`."""
         now = time.time_ns()
         cpu = self.read_cpu_ns()
-        raw = (self._usage.read(), self._stat.read(), self._limit.read(), self._swap.read(), self._swap_limit.read())
+        raw = (
+            self._usage.read(),
+            self._stat.read(),
+            self._limit.read(),
+            self._swap.read(),
+            self._swap_limit.read(),
+        )
         if raw != self._raw:
             self._raw, self._memory = raw, _memory_v2(*raw)
         pressure = self._pressure
-        return Usage(now, cpu, *self._memory, pressure.cpu.read(), pressure.memory.read(), pressure.io.read())
+        return Usage(
+            now, cpu, *self._memory, pressure.cpu.read(), pressure.memory.read(), pressure.io.read()
+        )
 
     def read_cpu_ns(self) -> int:
         """See :meth:`CgroupReader.read_cpu_ns`."""
@@ -181,16 +221,29 @@ class CgroupV2:
 
     def close(self) -> None:
         """See :meth:`CgroupReader.close`."""
-        for file in (self._cpu, self._usage, self._stat, self._limit, self._swap, self._swap_limit, self._pids, *self._pressure.files()):
+        for file in (
+            self._cpu,
+            self._usage,
+            self._stat,
+            self._limit,
+            self._swap,
+            self._swap_limit,
+            self._pids,
+            *self._pressure.files(),
+        ):
             file.close()
 
 
 _Memory = tuple[int, int, int, int, int, int, int, int]
-"""The figures of memory and swap, in the order of :class:`Usage`; kept while the kernel's text of them stays the same."""
+"""The figures of memory and swap, in the order of :class:`Usage`; kept while the kernel's text of
+them stays the same.
+"""
 _NOTHING: _Memory = (0, 0, 0, 0, 0, -1, -1, -1)
 
 
-def _memory_v1(usage_text: bytes, stat: bytes, limit_text: bytes, swap_limit_text: bytes) -> _Memory:
+def _memory_v1(
+    usage_text: bytes, stat: bytes, limit_text: bytes, swap_limit_text: bytes
+) -> _Memory:
     usage = number(usage_text)
     inactive_file, rss, faults, major_faults, swap = figures(b"\n" + stat, _V1_KEYS)
     limit, swap_limit = number(limit_text) or -1, number(swap_limit_text) or -1
@@ -207,7 +260,9 @@ def _memory_v1(usage_text: bytes, stat: bytes, limit_text: bytes, swap_limit_tex
     )
 
 
-def _memory_v2(usage_text: bytes, stat: bytes, limit_text: bytes, swap_text: bytes, swap_limit_text: bytes) -> _Memory:
+def _memory_v2(
+    usage_text: bytes, stat: bytes, limit_text: bytes, swap_text: bytes, swap_limit_text: bytes
+) -> _Memory:
     usage = number(usage_text)
     inactive_file, rss, faults, major_faults = figures(b"\n" + stat, _V2_KEYS)
     return (
@@ -223,7 +278,9 @@ def _memory_v2(usage_text: bytes, stat: bytes, limit_text: bytes, swap_text: byt
 
 
 class PressureLine(NamedTuple):
-    """How long tasks waited: shares of the last 10, 60 and 300 seconds in percent, and the total in nanoseconds."""
+    """How long tasks waited: shares of the last 10, 60 and 300 seconds in percent, and the total in
+    nanoseconds.
+    """
 
     avg10: float
     avg60: float
@@ -232,14 +289,21 @@ class PressureLine(NamedTuple):
 
 
 def parse_pressure(content: bytes) -> dict[str, PressureLine]:
-    """Read pressure stall information (the kernel's accounting/psi): ``some`` and, where the kernel has it, ``full``.
+    """Read pressure stall information (the kernel's accounting/psi): ``some`` and, where the kernel
+    has it, ``full``.
 
     Args:
-        content: lines ``some avg10=0.00 avg60=0.00 avg300=0.00 total=0``; the kernel's total is in microseconds.
+        content: lines ``some avg10=0.00 avg60=0.00 avg300=0.00 total=0``; the kernel's total is in
+            microseconds.
     """
     lines: dict[str, PressureLine] = {}
     for line in content.decode("ascii", "replace").splitlines():
         name, *pairs = line.split()
         values = dict(pair.split("=", 1) for pair in pairs)
-        lines[name] = PressureLine(float(values["avg10"]), float(values["avg60"]), float(values["avg300"]), int(values["total"]) * 1000)
+        lines[name] = PressureLine(
+            float(values["avg10"]),
+            float(values["avg60"]),
+            float(values["avg300"]),
+            int(values["total"]) * 1000,
+        )
     return lines

@@ -1,8 +1,8 @@
-"""What cAdvisor's metrics need beyond the CRI stats, read when they are asked for: limits, throttling, block I/O, huge pages.
+"""What cAdvisor's metrics need beyond the CRI stats, read when they are asked for: limits,
+throttling, block I/O, huge pages.
 
-Most of these files say the same from one reading to the next. So they are taken in sections, a few files each, and a
-section is parsed and encoded again only when the kernel's text of it changed.
-"""
+Most of these files say the same from one reading to the next. So they are taken in sections, a few
+files each, and a section is parsed and encoded again only when the kernel's text of it changed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class Details:
         self._location = location
         self._files: list[KernelFile] = []
         self._reader, self._budget = reader, budget
-        self._processes = [f"{directory}/cgroup.procs" for directory in _process_directories(location) if directory]
+        self._processes = [
+            f"{directory}/cgroup.procs" for directory in _process_directories(location) if directory
+        ]
         self.sections = list(self._v1() if _is_v1(location) else self._v2())
 
     def pids(self) -> list[int]:
@@ -68,27 +70,67 @@ class Details:
         return file.read
 
     def _v1(self) -> Iterator[Section]:
-        def section(controller: str, *names: str, parse: Callable[..., Iterable[Figure]]) -> Section:
-            return Section(tuple(self._source(self._location.v1.get(controller, ""), name) for name in names), parse)
+        def section(
+            controller: str, *names: str, parse: Callable[..., Iterable[Figure]]
+        ) -> Section:
+            return Section(
+                tuple(self._source(self._location.v1.get(controller, ""), name) for name in names),
+                parse,
+            )
 
-        yield section("cpuacct", "cpuacct.usage_user", parse=_value("container_cpu_user_seconds_total", _seconds))
-        yield section("cpuacct", "cpuacct.usage_sys", parse=_value("container_cpu_system_seconds_total", _seconds))
+        yield section(
+            "cpuacct",
+            "cpuacct.usage_user",
+            parse=_value("container_cpu_user_seconds_total", _seconds),
+        )
+        yield section(
+            "cpuacct",
+            "cpuacct.usage_sys",
+            parse=_value("container_cpu_system_seconds_total", _seconds),
+        )
         yield section("cpu", "cpu.stat", parse=_v1_throttling)
         yield section("memory", "memory.stat", parse=_v1_memory)
-        yield section("memory", "memory.kmem.usage_in_bytes", parse=_value("container_memory_kernel_usage", number))
-        yield section("memory", "memory.max_usage_in_bytes", parse=_value("container_memory_max_usage_bytes", number))
+        yield section(
+            "memory",
+            "memory.kmem.usage_in_bytes",
+            parse=_value("container_memory_kernel_usage", number),
+        )
+        yield section(
+            "memory",
+            "memory.max_usage_in_bytes",
+            parse=_value("container_memory_max_usage_bytes", number),
+        )
         yield section("memory", "memory.failcnt", parse=_value("container_memory_failcnt", number))
         yield section("memory", "memory.oom_control", parse=_v1_kills)
         yield section("cpu", "cpu.cfs_period_us", parse=_value("container_spec_cpu_period", number))
-        yield section("cpu", "cpu.cfs_quota_us", parse=_value("container_spec_cpu_quota", _positive))
+        yield section(
+            "cpu", "cpu.cfs_quota_us", parse=_value("container_spec_cpu_quota", _positive)
+        )
         yield section("cpu", "cpu.shares", parse=_value("container_spec_cpu_shares", number))
-        yield section("memory", "memory.limit_in_bytes", parse=_limit("container_spec_memory_limit_bytes"))
-        yield section("memory", "memory.soft_limit_in_bytes", parse=_limit("container_spec_memory_reservation_limit_bytes"))
-        yield section("memory", "memory.memsw.limit_in_bytes", parse=_limit("container_spec_memory_swap_limit_bytes"))
+        yield section(
+            "memory", "memory.limit_in_bytes", parse=_limit("container_spec_memory_limit_bytes")
+        )
+        yield section(
+            "memory",
+            "memory.soft_limit_in_bytes",
+            parse=_limit("container_spec_memory_reservation_limit_bytes"),
+        )
+        yield section(
+            "memory",
+            "memory.memsw.limit_in_bytes",
+            parse=_limit("container_spec_memory_swap_limit_bytes"),
+        )
         yield section("pids", "pids.current", parse=_value("container_threads", number))
         yield section("pids", "pids.max", parse=_value("container_threads_max", _positive))
-        yield from self._huge_pages(self._location.v1.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes")
-        yield section("blkio", "blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive", parse=_v1_devices)
+        yield from self._huge_pages(
+            self._location.v1.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes"
+        )
+        yield section(
+            "blkio",
+            "blkio.throttle.io_service_bytes_recursive",
+            "blkio.throttle.io_serviced_recursive",
+            parse=_v1_devices,
+        )
 
     def _v2(self) -> Iterator[Section]:
         directory = self._location.v2
@@ -101,7 +143,13 @@ class Details:
         yield section("memory.peak", _value("container_memory_max_usage_bytes", number))
         yield section("memory.events", _v2_memory_events)
         yield section("cpu.max", _v2_quota)
-        yield section("cpu.weight", _value("container_spec_cpu_shares", lambda content: 2 + (number(content) - 1) * 262142 // 9999))
+        yield section(
+            "cpu.weight",
+            _value(
+                "container_spec_cpu_shares",
+                lambda content: 2 + (number(content) - 1) * 262142 // 9999,
+            ),
+        )
         yield section("memory.max", _limit("container_spec_memory_limit_bytes"))
         yield section("memory.low", _limit("container_spec_memory_reservation_limit_bytes"))
         yield section("memory.swap.max", _limit("container_spec_memory_swap_limit_bytes"))
@@ -129,7 +177,11 @@ def _is_v1(location: Location) -> bool:
 
 
 def _process_directories(location: Location) -> tuple[str, ...]:
-    return (location.v1.get("memory", ""), location.v1.get("cpuacct", "")) if _is_v1(location) else (location.v2,)
+    return (
+        (location.v1.get("memory", ""), location.v1.get("cpuacct", ""))
+        if _is_v1(location)
+        else (location.v2,)
+    )
 
 
 def _content(path: str) -> bytes:
@@ -145,10 +197,14 @@ def _page_sizes(directory: str, current: str) -> list[str]:
     except OSError:
         return []
     parts = (name.split(".") for name in names)
-    return [part[1] for part in parts if len(part) == 3 and part[0] == "hugetlb" and part[2] == current]
+    return [
+        part[1] for part in parts if len(part) == 3 and part[0] == "hugetlb" and part[2] == current
+    ]
 
 
-def _value(name: str, parse: Callable[[bytes], int], *labels: str) -> Callable[[bytes], Iterable[Figure]]:
+def _value(
+    name: str, parse: Callable[[bytes], int], *labels: str
+) -> Callable[[bytes], Iterable[Figure]]:
     """A file that is one number."""
 
     def figures(content: bytes) -> Iterable[Figure]:
@@ -175,7 +231,9 @@ def _seconds(content: bytes) -> int:
     return int(content) // 1_000_000_000
 
 
-def _throttling(periods: int | None, throttled: int | None, throttled_s: int | None) -> Iterable[Figure]:
+def _throttling(
+    periods: int | None, throttled: int | None, throttled_s: int | None
+) -> Iterable[Figure]:
     return [
         Figure("container_cpu_cfs_periods_total", periods),
         Figure("container_cpu_cfs_throttled_periods_total", throttled),
@@ -186,7 +244,11 @@ def _throttling(periods: int | None, throttled: int | None, throttled_s: int | N
 def _v1_throttling(content: bytes) -> Iterable[Figure]:
     cpu = table(content)
     time_ns = cpu.get(b"throttled_time")
-    return _throttling(cpu.get(b"nr_periods"), cpu.get(b"nr_throttled"), None if time_ns is None else time_ns // 1_000_000_000)
+    return _throttling(
+        cpu.get(b"nr_periods"),
+        cpu.get(b"nr_throttled"),
+        None if time_ns is None else time_ns // 1_000_000_000,
+    )
 
 
 def _v1_memory(content: bytes) -> Iterable[Figure]:
@@ -229,7 +291,10 @@ def _v2_memory(content: bytes) -> Iterable[Figure]:
 
 def _v2_memory_events(content: bytes) -> Iterable[Figure]:
     events = table(content)
-    return [Figure("container_memory_failcnt", events.get(b"max")), Figure("container_oom_events_total", events.get(b"oom_kill"))]
+    return [
+        Figure("container_memory_failcnt", events.get(b"max")),
+        Figure("container_oom_events_total", events.get(b"oom_kill")),
+    ]
 
 
 def _v2_quota(content: bytes) -> Iterable[Figure]:
@@ -254,7 +319,10 @@ def _by_device(content: bytes) -> dict[str, tuple[int, int]]:
         words = line.split()
         if len(words) == 3:
             found.setdefault(words[0].decode(), {})[words[1]] = int(words[2])
-    return {device: (values.get(b"Read", 0), values.get(b"Write", 0)) for device, values in found.items()}
+    return {
+        device: (values.get(b"Read", 0), values.get(b"Write", 0))
+        for device, values in found.items()
+    }
 
 
 def _v2_devices(content: bytes) -> Iterator[Figure]:
@@ -263,10 +331,14 @@ def _v2_devices(content: bytes) -> Iterator[Figure]:
         device, *pairs = line.split()
         values = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
         if {"rbytes", "wbytes", "rios", "wios"} <= values.keys():
-            yield from _device(device, *(int(values[key]) for key in ("rbytes", "wbytes", "rios", "wios")))
+            yield from _device(
+                device, *(int(values[key]) for key in ("rbytes", "wbytes", "rios", "wios"))
+            )
 
 
-def _device(device: str, read_bytes: int, write_bytes: int, reads: int, writes: int) -> Iterable[Figure]:
+def _device(
+    device: str, read_bytes: int, write_bytes: int, reads: int, writes: int
+) -> Iterable[Figure]:
     name, (major, _, minor) = device_name(device), device.partition(":")
     return [
         Figure("container_fs_reads_bytes_total", read_bytes, (name,)),
@@ -282,7 +354,9 @@ _device_names: dict[str, str] = {}
 
 
 def device_name(device: str) -> str:
-    """The path of a block device (``/dev/vda``) for its ``major:minor``; the numbers themselves where it has no name."""
+    """The path of a block device (``/dev/vda``) for its ``major:minor``; the numbers themselves
+    where it has no name.
+    """
     known = _device_names.get(device)
     if known is None:
         known = device

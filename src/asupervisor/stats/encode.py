@@ -1,8 +1,8 @@
 """CRI messages out of readings.
 
-A subject's attributes never change, so they are encoded once; the rest is a message that is filled anew and joined to
-them as bytes (protobuf: fields of one message may be written one after the other).
-"""
+A subject's attributes never change, so they are encoded once; the rest is a message that is filled
+anew and joined to them as bytes (protobuf: fields of one message may be written one after the
+other)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def field(number: int, content: bytes) -> bytes:
 
 
 class _Pressure:
-    """One PsiStats field that is parsed again only when the kernel's text changed; an idle cgroup's does not."""
+    """One PsiStats field that is parsed again only when the kernel's text changed; an idle cgroup's
+    does not.
+    """
 
     __slots__ = ("_seen", "_stats")
 
@@ -57,16 +59,36 @@ class _Pressure:
             return
         for name, line in parse_pressure(content).items():
             data = target.psi.Full if name == "full" else target.psi.Some
-            data.Total, data.Avg10, data.Avg60, data.Avg300 = line.total_ns, line.avg10, line.avg60, line.avg300
+            data.Total, data.Avg10, data.Avg60, data.Avg300 = (
+                line.total_ns,
+                line.avg10,
+                line.avg60,
+                line.avg300,
+            )
 
 
 class UsageFields:
     """The cpu, memory and io messages of one cgroup, filled from its readings."""
 
-    __slots__ = ("_cpu_psi", "_io_psi", "_layer", "_memory_psi", "_seen_layer", "cpu", "io", "memory", "swap")
+    __slots__ = (
+        "_cpu_psi",
+        "_io_psi",
+        "_layer",
+        "_memory_psi",
+        "_seen_layer",
+        "cpu",
+        "io",
+        "memory",
+        "swap",
+    )
 
     def __init__(self) -> None:
-        self.cpu, self.memory, self.io, self.swap = cri.CpuUsage(), cri.MemoryUsage(), cri.IoUsage(), cri.SwapUsage()
+        self.cpu, self.memory, self.io, self.swap = (
+            cri.CpuUsage(),
+            cri.MemoryUsage(),
+            cri.IoUsage(),
+            cri.SwapUsage(),
+        )
         self._seen_layer: tuple[LayerUsage, str] | None = None
         self._layer = b""
         self._cpu_psi, self._memory_psi, self._io_psi = _Pressure(), _Pressure(), _Pressure()
@@ -91,7 +113,9 @@ class UsageFields:
         memory.page_faults.value = usage.page_faults
         memory.major_page_faults.value = usage.major_page_faults
         if usage.memory_limit_bytes >= 0:
-            memory.available_bytes.value = max(0, usage.memory_limit_bytes - usage.working_set_bytes)
+            memory.available_bytes.value = max(
+                0, usage.memory_limit_bytes - usage.working_set_bytes
+            )
         else:
             memory.ClearField("available_bytes")
         if usage.swap_bytes >= 0:
@@ -107,7 +131,9 @@ class UsageFields:
         self._io_psi.set(io, usage.io_pressure)
 
     def layer(self, layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:
-        """The writable layer as field 4 of a ContainerStats; encoded again only after a new walk."""
+        """The writable layer as field 4 of a ContainerStats; encoded again only after a new
+        walk.
+        """
         if layer is None:
             return _layer(None, time_ns, mountpoint)
         if self._seen_layer != (layer, mountpoint):
@@ -115,7 +141,9 @@ class UsageFields:
         return self._layer
 
 
-def container_stats(first_field: bytes, fields: UsageFields, usage: Usage, layer: LayerUsage | None, mountpoint: str) -> bytes:
+def container_stats(
+    first_field: bytes, fields: UsageFields, usage: Usage, layer: LayerUsage | None, mountpoint: str
+) -> bytes:
     """A ContainerStats message of a running container.
 
     Args:
@@ -138,8 +166,12 @@ def container_stats(first_field: bytes, fields: UsageFields, usage: Usage, layer
     return b"".join(parts)
 
 
-def stopped_container_stats(first_field: bytes, layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:
-    """A ContainerStats message of a container that does not run: it uses nothing but its writable layer."""
+def stopped_container_stats(
+    first_field: bytes, layer: LayerUsage | None, time_ns: int, mountpoint: str
+) -> bytes:
+    """A ContainerStats message of a container that does not run: it uses nothing but its writable
+    layer.
+    """
     return first_field + _layer(layer, time_ns, mountpoint)
 
 
@@ -153,10 +185,15 @@ def _layer(layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:
 
 
 def network_usage(time_ns: int, interfaces: Iterable[InterfaceCounters]) -> cri.NetworkUsage:
-    """A pod's interfaces: ``eth0``, else the first one, is the default one, which CRI keeps out of the list of the others."""
+    """A pod's interfaces: ``eth0``, else the first one, is the default one, which CRI keeps out of
+    the list of the others.
+    """
     message = cri.NetworkUsage(timestamp=time_ns)
     rest = list(interfaces)
-    default = next((counters for counters in rest if counters.name == DEFAULT_INTERFACE), rest[0] if rest else None)
+    default = next(
+        (counters for counters in rest if counters.name == DEFAULT_INTERFACE),
+        rest[0] if rest else None,
+    )
     for counters in rest:
         target = message.default_interface if counters is default else message.interfaces.add()
         target.name = counters.name

@@ -1,9 +1,9 @@
 """Kernel files that are read again and again.
 
-Reading a cgroup file anew costs about 10 µs, of which 8 are its opening; so a file stays open and is read with
-``pread``. Such a descriptor holds no cgroup back: the directory can be removed, the next read fails with ENODEV.
-(That does not hold for ``/proc/<pid>/net``: an open file there keeps the whole network namespace alive.)
-"""
+Reading a cgroup file anew costs about 10 µs, of which 8 are its opening; so a file stays open and
+is read with ``pread``. Such a descriptor holds no cgroup back: the directory can be removed, the
+next read fails with ENODEV. (That does not hold for ``/proc/<pid>/net``: an open file there keeps
+the whole network namespace alive.)"""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import os
 import resource
 
 _SIZE = 16384
-"""Bytes of one reading; memory.stat of cgroup v2 has about 2 KiB, the block devices' files grow with the devices."""
+"""Bytes of one reading; memory.stat of cgroup v2 has about 2 KiB, the block devices' files grow
+with the devices.
+"""
 
 
 class Gone(Exception):
@@ -64,7 +66,8 @@ class KernelFile:
         self._absent = not path
 
     def read(self) -> bytes:
-        """The whole content; empty where the kernel has no such file, or does not do what it reports.
+        """The whole content; empty where the kernel has no such file, or does not do what it
+        reports.
 
         Raises:
             Gone: the file was there and its cgroup was removed since.
@@ -157,7 +160,8 @@ def table(content: bytes) -> dict[bytes, int]:
 
 
 def figures(content: bytes, keys: tuple[bytes, ...]) -> list[int]:
-    """Some numbers of a file of ``name value`` lines, -1 for a name that is not there; a third of the cost of :func:`table`.
+    """Some numbers of a file of ``name value`` lines, -1 for a name that is not there; a third of
+    the cost of :func:`table`.
 
     Args:
         content: with a line break before its first line too.

@@ -17,9 +17,9 @@ _SYSTEM_CONTAINERD = "/var/lib/containerd"
 def image_root(info: Mapping[str, Any], layers: Iterable[str]) -> str:
     """The directory that holds images and writable layers.
 
-    That is DockerRootDir, except with the containerd image store: then it is containerd's root, which no engine tells. It shows
-    in the path of any writable layer; without one it is the root of the containerd that the engine runs itself, or the
-    system's.
+    That is DockerRootDir, except with the containerd image store: then it is containerd's root,
+    which no engine tells. It shows in the path of any writable layer; without one it is the root of
+    the containerd that the engine runs itself, or the system's.
 
     Args:
         info: the engine's ``/info``.
@@ -40,8 +40,12 @@ def image_root(info: Mapping[str, Any], layers: Iterable[str]) -> str:
 
 
 def uses_containerd_store(info: Mapping[str, Any]) -> bool:
-    """Whether the engine keeps images in containerd: it says so in the status of its storage driver."""
-    return any(len(pair) > 1 and str(pair[1]) == _SNAPSHOTTER for pair in info.get("DriverStatus") or [])
+    """Whether the engine keeps images in containerd: it says so in the status of its storage
+    driver.
+    """
+    return any(
+        len(pair) > 1 and str(pair[1]) == _SNAPSHOTTER for pair in info.get("DriverStatus") or []
+    )
 
 
 def measure(root: str, image_bytes: int | None) -> ImageFilesystem:
@@ -49,11 +53,16 @@ def measure(root: str, image_bytes: int | None) -> ImageFilesystem:
 
     Args:
         root: a directory on it.
-        image_bytes: what the engine says that its images take; None takes what is used of the file system.
+        image_bytes: what the engine says that its images take; None takes what is used of the file
+            system.
 
     Raises:
         OSError: the directory is not there.
     """
     figures = os.statvfs(root)
-    used = (figures.f_blocks - figures.f_bfree) * figures.f_frsize if image_bytes is None else image_bytes
+    used = (
+        (figures.f_blocks - figures.f_bfree) * figures.f_frsize
+        if image_bytes is None
+        else image_bytes
+    )
     return ImageFilesystem(time.time_ns(), root, used, figures.f_files - figures.f_ffree)

@@ -15,7 +15,8 @@ class Hierarchies:
     """The mounted cgroup file systems.
 
     Args:
-        v1: for each v1 controller (``cpuacct``, ``memory`` …) its mount point and the part of the hierarchy that is mounted there.
+        v1: for each v1 controller (``cpuacct``, ``memory`` …) its mount point and the part of the
+            hierarchy that is mounted there.
         v2: the same for the unified hierarchy; None where there is none.
     """
 
@@ -24,7 +25,9 @@ class Hierarchies:
 
     @classmethod
     def parse(cls, mountinfo: str) -> Hierarchies:
-        """Find them in the text of ``/proc/self/mountinfo``; of several mounts of one hierarchy the first counts."""
+        """Find them in the text of ``/proc/self/mountinfo``; of several mounts of one hierarchy the
+        first counts.
+        """
         v1: dict[str, tuple[str, str]] = {}
         v2: tuple[str, str] | None = None
         for line in mountinfo.splitlines():
@@ -45,11 +48,12 @@ class Hierarchies:
 
         Args:
             proc_cgroup: the text of ``/proc/<pid>/cgroup`` of the container's first process.
-            container_id: that process may have moved into a cgroup below the container's (an init system does); the
-                directory whose name contains the id is the container's own.
+            container_id: that process may have moved into a cgroup below the container's (an init
+                system does); the directory whose name contains the id is the container's own.
 
         Returns:
-            The container's directories and the directories of its parent: the pod's, where CRI gave the pod one.
+            The container's directories and the directories of its parent: the pod's, where CRI gave
+            the pod one.
         """
         own, above = Location({}, ""), Location({}, "")
         for line in proc_cgroup.splitlines():
@@ -64,7 +68,9 @@ class Hierarchies:
                         location.v2 = _directory(self.v2, place)
                     continue
                 for controller in controllers.split(","):
-                    directory = _directory(self.v1[controller], place) if controller in self.v1 else ""
+                    directory = (
+                        _directory(self.v1[controller], place) if controller in self.v1 else ""
+                    )
                     if directory:
                         location.v1[controller] = directory
         return own, above
@@ -76,7 +82,8 @@ class Location:
 
     Args:
         v1: one directory for each v1 controller.
-        v2: the directory in the unified hierarchy; empty where it is the root (which describes the whole machine) or unknown.
+        v2: the directory in the unified hierarchy; empty where it is the root (which describes the
+            whole machine) or unknown.
         path: the cgroup's path within its hierarchy, the memory controller's where they differ.
     """
 
@@ -97,7 +104,9 @@ def _cut(path: str, container_id: str) -> str:
 
 
 def _directory(mount: tuple[str, str], path: str) -> str:
-    """The directory of a cgroup path under a mount; empty for the root cgroup and for what is not under the mount."""
+    """The directory of a cgroup path under a mount; empty for the root cgroup and for what is not
+    under the mount.
+    """
     mount_point, root = mount
     if root != "/":
         if path != root and not path.startswith(root + "/"):

@@ -1,10 +1,10 @@
 """Sizes of writable layers, found by walking their directories slowly in a thread of their own.
 
-cri-dockerd asks the engine for a size with every stats call, which walks every overlay while kubelet waits. Here no call
-ever waits for a walk: calls read what the last walk found, with its time. One walk runs at a time, it rests after every
-few milliseconds of work, and a layer's next walk waits the longer the more work its last one was, so that all walks
-together take at most a set share of one core.
-"""
+cri-dockerd asks the engine for a size with every stats call, which walks every overlay while
+kubelet waits. Here no call ever waits for a walk: calls read what the last walk found, with its
+time. One walk runs at a time, it rests after every few milliseconds of work, and a layer's next
+walk waits the longer the more work its last one was, so that all walks together take at most a set
+share of one core."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class WalkStopped(Exception):
 def walk(directory: str, rest: Callable[[], None] = lambda: None) -> LayerUsage | None:
     """Add up what a directory's files take on the disk.
 
-    Symbolic links are not followed and other mounts not entered. Files that vanish meanwhile are left out.
+    Symbolic links are not followed and other mounts not entered. Files that vanish meanwhile are
+    left out.
 
     Args:
         directory: the layer's directory.
@@ -72,7 +73,10 @@ def _entries(directory: str) -> Iterator[tuple[os.stat_result, str]]:
     with os.scandir(directory) as entries:
         for entry in entries:
             try:
-                yield entry.stat(follow_symlinks=False), entry.path if entry.is_dir(follow_symlinks=False) else ""
+                yield (
+                    entry.stat(follow_symlinks=False),
+                    entry.path if entry.is_dir(follow_symlinks=False) else "",
+                )
             except FileNotFoundError:
                 continue
 
@@ -95,7 +99,13 @@ class WritableLayers:
         walked: called on the event loop after each walk (metrics).
     """
 
-    def __init__(self, *, interval_s: float = 60.0, share: float = 0.02, walked: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *,
+        interval_s: float = 60.0,
+        share: float = 0.02,
+        walked: Callable[[], None] = lambda: None,
+    ) -> None:
         self._interval_s = interval_s
         self._share = share
         self._walked = walked
@@ -104,7 +114,9 @@ class WritableLayers:
         self._stop = threading.Event()
 
     def watch(self, container_id: str, directory: str) -> None:
-        """Keep the size of a container's layer from now on; an empty directory means that it is not known."""
+        """Keep the size of a container's layer from now on; an empty directory means that it is not
+        known.
+        """
         layer = self._layers.get(container_id)
         if not directory or (layer is not None and layer.directory == directory):
             return
@@ -140,8 +152,12 @@ class WritableLayers:
             self._stop = threading.Event()
             usage, worked_s = None, 0.0
             try:
-                usage, worked_s = await anyio.to_thread.run_sync(self._walk, layer.directory, self._stop, abandon_on_cancel=True)
-            except Exception:  # one layer whose size cannot be told must not end the walk of the others, nor what runs the pods
+                usage, worked_s = await anyio.to_thread.run_sync(
+                    self._walk, layer.directory, self._stop, abandon_on_cancel=True
+                )
+            except Exception:
+                # One layer whose size cannot be told must not end the walk of the others, nor what
+                # runs the pods.
                 _logger.exception("the size of %s could not be found", layer.directory)
             finally:
                 self._stop.set()
@@ -171,9 +187,11 @@ class WritableLayers:
 
 
 def upper_directory(mountinfo: str) -> str:
-    """The writable layer of a process' root file system, from the text of ``/proc/<pid>/mountinfo``.
+    """The writable layer of a process' root file system, from the text of
+    ``/proc/<pid>/mountinfo``.
 
-    Every engine that mounts overlays shows it there, the containerd image store among them, whose inspect does not.
+    Every engine that mounts overlays shows it there, the containerd image store among them, whose
+    inspect does not.
 
     Returns:
         An absolute path, or empty where the root is no overlay.

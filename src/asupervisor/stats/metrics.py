@@ -1,4 +1,6 @@
-"""Metric messages of one subject: encoded again only as far as the kernel's figures changed since the last reading."""
+"""Metric messages of one subject: encoded again only as far as the kernel's figures changed since
+the last reading.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ class MetricEncoder:
     """Encodes the Metric messages of one subject, as field 2 of their parent.
 
     Args:
-        labels: values of the base labels, in the order of :data:`~asupervisor.stats.descriptors.BASE`.
+        labels: values of the base labels, in the order of
+            :data:`~asupervisor.stats.descriptors.BASE`.
     """
 
     def __init__(self, labels: tuple[str, ...]) -> None:
@@ -35,13 +38,19 @@ class MetricEncoder:
             if beginning is None:
                 kind = b"\x18\x01" if METRICS[name][0] is Kind.GAUGE else b""
                 values = b"".join(field(4, label.encode()) for label in (*self._labels, *labels))
-                beginning = self._beginnings[name, *labels] = field(1, name.encode()) + kind + values
+                beginning = self._beginnings[name, *labels] = (
+                    field(1, name.encode()) + kind + values
+                )
             content = field(5, b"\x08" + varint(value)) if value else b"*\0"
             parts += (b"\x12", varint(len(beginning) + len(content)), beginning, content)
         return b"".join(parts)
 
-    def kept(self, section: Hashable, seen: object, figures: Callable[[], Iterable[Figure]]) -> bytes:
-        """What was encoded for a section before where that was for the same ``seen``, else :meth:`encode` of its figures."""
+    def kept(
+        self, section: Hashable, seen: object, figures: Callable[[], Iterable[Figure]]
+    ) -> bytes:
+        """What was encoded for a section before where that was for the same ``seen``, else
+        :meth:`encode` of its figures.
+        """
         known = self._kept.get(section)
         if known is None or known[0] != seen:
             known = self._kept[section] = seen, self.encode(figures())
@@ -72,7 +81,11 @@ class CgroupMetrics:
         kept = self.encoder.kept
         cpu_s = usage.cpu_ns // _SECOND_NS
         parts = [
-            kept("cpu", cpu_s, lambda: [Figure("container_cpu_usage_seconds_total", cpu_s, ("total",))]),
+            kept(
+                "cpu",
+                cpu_s,
+                lambda: [Figure("container_cpu_usage_seconds_total", cpu_s, ("total",))],
+            ),
             kept("memory", usage[2:10], lambda: _memory(usage)),
             kept("pressure", usage[10:], lambda: _pressure(usage)),
         ]
@@ -80,10 +93,14 @@ class CgroupMetrics:
             try:
                 contents = [source() for source in section.sources]
             except Gone:
-                # Its directory under this controller is missing; whether all of the cgroup is, the next reading of its use tells.
+                # Its directory under this controller is missing; whether all of the cgroup is, the
+                # next reading of its use tells.
                 contents = [b""] * len(section.sources)
             if contents != self._seen[index]:
-                self._seen[index], self._encoded[index] = contents, self.encoder.encode(section.parse(*contents))
+                self._seen[index], self._encoded[index] = (
+                    contents,
+                    self.encoder.encode(section.parse(*contents)),
+                )
         parts += self._encoded
         return parts
 
@@ -100,14 +117,27 @@ def _memory(usage: Usage) -> list[Figure]:
         Figure("container_memory_swap", max(0, usage.swap_bytes)),
     ]
     for scope in ("container", "hierarchy"):
-        figures.append(Figure("container_memory_failures_total", usage.page_faults, ("pgfault", scope)))
-        figures.append(Figure("container_memory_failures_total", usage.major_page_faults, ("pgmajfault", scope)))
+        figures.append(
+            Figure("container_memory_failures_total", usage.page_faults, ("pgfault", scope))
+        )
+        figures.append(
+            Figure(
+                "container_memory_failures_total", usage.major_page_faults, ("pgmajfault", scope)
+            )
+        )
     return figures
 
 
 def _pressure(usage: Usage) -> Iterator[Figure]:
-    for resource, content in (("cpu", usage.cpu_pressure), ("memory", usage.memory_pressure), ("io", usage.io_pressure)):
+    for resource, content in (
+        ("cpu", usage.cpu_pressure),
+        ("memory", usage.memory_pressure),
+        ("io", usage.io_pressure),
+    ):
         lines = parse_pressure(content)
         for line, word in (("full", "stalled"), ("some", "waiting")):
             if line in lines:
-                yield Figure(f"container_pressure_{resource}_{word}_seconds_total", lines[line].total_ns // _SECOND_NS)
+                yield Figure(
+                    f"container_pressure_{resource}_{word}_seconds_total",
+                    lines[line].total_ns // _SECOND_NS,
+                )

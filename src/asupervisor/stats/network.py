@@ -1,4 +1,6 @@
-"""Counters of a network namespace's interfaces, from ``/proc/<pid>/net/dev`` (proc_pid_net(5)) of a process in it."""
+"""Counters of a network namespace's interfaces, from ``/proc/<pid>/net/dev`` (proc_pid_net(5)) of a
+process in it.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def read_net_dev(process: int) -> bytes:
     The file is closed at once: left open it would keep the whole network namespace alive.
 
     Args:
-        process: a descriptor of the directory ``/proc/<pid>``, which goes on meaning that process when its pid is used again.
+        process: a descriptor of the directory ``/proc/<pid>``, which goes on meaning that process
+            when its pid is used again.
 
     Raises:
         OSError: the process is gone.

@@ -1,8 +1,7 @@
 """A pod's metrics by cAdvisor's names: what ListPodSandboxMetrics answers.
 
-CRI carries every value as a whole number, so metrics in seconds are whole seconds. Values are read when asked for, so that
-their timestamp is 0, as CRI wants it.
-"""
+CRI carries every value as a whole number, so metrics in seconds are whole seconds. Values are read
+when asked for, so that their timestamp is 0, as CRI wants it."""
 
 from __future__ import annotations
 
@@ -48,14 +47,23 @@ class Filesystem:
 
     def figures(self, used_bytes: int) -> list[Figure]:
         """Of a container whose writable layer takes ``used_bytes``."""
-        return [Figure("container_fs_usage_bytes", used_bytes, (self._name,)), *self._rest] if self._rest else []
+        return (
+            [Figure("container_fs_usage_bytes", used_bytes, (self._name,)), *self._rest]
+            if self._rest
+            else []
+        )
 
 
-def pod_metrics(sandbox: SandboxTarget, containers: list[ContainerTarget], layer: LayerSize, filesystem: Filesystem) -> bytes:
+def pod_metrics(
+    sandbox: SandboxTarget,
+    containers: list[ContainerTarget],
+    layer: LayerSize,
+    filesystem: Filesystem,
+) -> bytes:
     """Read one pod and encode it as field 1 of a ListPodSandboxMetricsResponse.
 
-    The pod's own metrics carry an empty ``container`` label, as those of a pod's cgroup did; those of its network carry
-    ``POD``, as they belonged to the pause container.
+    The pod's own metrics carry an empty ``container`` label, as those of a pod's cgroup did; those
+    of its network carry ``POD``, as they belonged to the pause container.
 
     Args:
         sandbox: the pod's sandbox.
@@ -68,25 +76,44 @@ def pod_metrics(sandbox: SandboxTarget, containers: list[ContainerTarget], layer
     parts = [field(1, subject.sandbox_id.encode())]
     if sandbox.process:
         parent = sandbox.process.parent
-        parts += sandbox.pod.read_metrics(parent, ("", parent.path, "", "", metadata.namespace, metadata.name), sandbox.budget)
+        parts += sandbox.pod.read_metrics(
+            parent, ("", parent.path, "", "", metadata.namespace, metadata.name), sandbox.budget
+        )
         if subject.own_network:
-            labels = ("POD", sandbox.process.cgroup.path, subject.image, subject.name, metadata.namespace, metadata.name)
+            labels = (
+                "POD",
+                sandbox.process.cgroup.path,
+                subject.image,
+                subject.name,
+                metadata.namespace,
+                metadata.name,
+            )
             interfaces = sandbox.process.net_dev()
             encoder = sandbox.network_metrics = sandbox.network_metrics or MetricEncoder(labels)
             parts.append(encoder.kept("network", interfaces, lambda: _network(interfaces)))
     for container in containers:
-        parts.append(field(3, _container(container, (metadata.namespace, metadata.name), layer, filesystem)))
+        parts.append(
+            field(3, _container(container, (metadata.namespace, metadata.name), layer, filesystem))
+        )
     return field(1, b"".join(parts))
 
 
-def _container(target: ContainerTarget, pod: tuple[str, str], layer: LayerSize, filesystem: Filesystem) -> bytes:
+def _container(
+    target: ContainerTarget, pod: tuple[str, str], layer: LayerSize, filesystem: Filesystem
+) -> bytes:
     subject = target.subject
     target.open()
     name = field(1, subject.container_id.encode())
     if not target.process:
         return name
     process = target.process
-    labels = (subject.attributes.metadata.name, process.cgroup.path, subject.image, subject.name, *pod)
+    labels = (
+        subject.attributes.metadata.name,
+        process.cgroup.path,
+        subject.image,
+        subject.name,
+        *pod,
+    )
     parts = target.cgroup.read_metrics(process.cgroup, labels, target.budget)
     metrics = target.cgroup.metrics
     if metrics is None:
@@ -99,7 +126,11 @@ def _container(target: ContainerTarget, pod: tuple[str, str], layer: LayerSize, 
     kept = metrics.encoder.kept
     parts += (
         kept("counts", counts, lambda: _counts(*counts)),
-        kept("start", subject.started_at_ns, lambda: [Figure("container_start_time_seconds", subject.started_at_ns // _SECOND_NS)]),
+        kept(
+            "start",
+            subject.started_at_ns,
+            lambda: [Figure("container_start_time_seconds", subject.started_at_ns // _SECOND_NS)],
+        ),
         metrics.encoder.encode([Figure("container_last_seen", int(time.time()))]),
         metrics.encoder.encode(filesystem.figures(size.used_bytes if size else 0)),
     )
@@ -118,8 +149,26 @@ def _counts(processes: int, files: int, sockets: int, limit: int) -> list[Figure
 def _network(interfaces: list[InterfaceCounters]) -> Iterator[Figure]:
     for counters in interfaces:
         for direction, figures in (
-            ("receive", (counters.rx_bytes, counters.rx_packets, counters.rx_packets_dropped, counters.rx_errors)),
-            ("transmit", (counters.tx_bytes, counters.tx_packets, counters.tx_packets_dropped, counters.tx_errors)),
+            (
+                "receive",
+                (
+                    counters.rx_bytes,
+                    counters.rx_packets,
+                    counters.rx_packets_dropped,
+                    counters.rx_errors,
+                ),
+            ),
+            (
+                "transmit",
+                (
+                    counters.tx_bytes,
+                    counters.tx_packets,
+                    counters.tx_packets_dropped,
+                    counters.tx_errors,
+                ),
+            ),
         ):
-            for what, value in zip(("bytes", "packets", "packets_dropped", "errors"), figures, strict=True):
+            for what, value in zip(
+                ("bytes", "packets", "packets_dropped", "errors"), figures, strict=True
+            ):
                 yield Figure(f"container_network_{direction}_{what}_total", value, (counters.name,))

@@ -1,4 +1,6 @@
-"""The first process of a container, as the way to its cgroup, its network namespace and its root file system."""
+"""The first process of a container, as the way to its cgroup, its network namespace and its root
+file system.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ class Process:
 
     Args:
         pid: as this process sees it; 0 finds nothing.
-        container_id: must appear in the name of its cgroup, as every cgroup driver has it: a pid of another pid namespace,
-            or one that was used again, belongs to somebody else.
+        container_id: must appear in the name of its cgroup, as every cgroup driver has it: a pid of
+            another pid namespace, or one that was used again, belongs to somebody else.
         hierarchies: gives the mounted cgroup file systems.
     """
 
@@ -59,7 +61,9 @@ class Process:
             return ""
 
     def soft_limit(self, name: str) -> int:
-        """One of its soft resource limits, by its title in ``/proc/<pid>/limits`` (``Max open files``); -1 for none or not known."""
+        """One of its soft resource limits, by its title in ``/proc/<pid>/limits`` (``Max open
+        files``); -1 for none or not known.
+        """
         try:
             text = self._text("limits") if self._directory >= 0 else ""
         except OSError:

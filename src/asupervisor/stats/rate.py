@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import deque
 
 MINIMUM_WINDOW_NS = 1_000_000_000
-"""Nanoseconds. Over less, the kernel's ticks and the scheduler's slices show more than the load does."""
+"""Nanoseconds. Over less, the kernel's ticks and the scheduler's slices show more than the load
+does.
+"""
 
 _KEPT = 8
 
 
 class CpuRate:
-    """How many cores a cgroup uses: CPU nanoseconds for each second, over a window of at least a second where samples allow.
+    """How many cores a cgroup uses: CPU nanoseconds for each second, over a window of at least a
+    second where samples allow.
 
     Args:
-        started_at_ns: Unix time at which the counter was 0, in nanoseconds; the first answer of a young container comes from it.
-            0 when it is not known.
+        started_at_ns: Unix time at which the counter was 0, in nanoseconds; the first answer of a
+            young container comes from it. 0 when it is not known.
     """
 
     __slots__ = ("_samples", "_started_at_ns")
@@ -25,7 +28,9 @@ class CpuRate:
         self._samples: deque[tuple[int, int]] = deque(maxlen=_KEPT)
 
     def sample(self, time_ns: int, cpu_ns: int) -> None:
-        """Keep one sample; those closer than the window's half to the one before are not worth their place."""
+        """Keep one sample; those closer than the window's half to the one before are not worth
+        their place.
+        """
         if self._samples and cpu_ns < self._samples[-1][1]:
             self._samples.clear()
         if self._samples and time_ns - self._samples[-1][0] < MINIMUM_WINDOW_NS // 2:
@@ -49,7 +54,9 @@ class CpuRate:
                 base = sample
                 if time_ns - sample[0] >= MINIMUM_WINDOW_NS:
                     break
-        if (base is None or time_ns - base[0] < MINIMUM_WINDOW_NS) and 0 < self._started_at_ns < time_ns:
+        if (
+            base is None or time_ns - base[0] < MINIMUM_WINDOW_NS
+        ) and 0 < self._started_at_ns < time_ns:
             age = time_ns - self._started_at_ns
             if base is None or age < 60 * MINIMUM_WINDOW_NS:
                 base = (self._started_at_ns, 0)

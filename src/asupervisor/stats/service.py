@@ -1,8 +1,8 @@
 """The stats of the node: told what runs, asked for figures, reading the kernel in a thread.
 
-A reading is shared by every call that comes within :data:`MAX_AGE_S` of it (its timestamp says when it was taken), so
-that many callers cost no more than one. No call waits for the engine or for a walk over a file system.
-"""
+A reading is shared by every call that comes within :data:`MAX_AGE_S` of it (its timestamp says when
+it was taken), so that many callers cost no more than one. No call waits for the engine or for a
+walk over a file system."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def mounted_hierarchies() -> Hierarchies:
 class Stats:
     """Figures of every container and sandbox that it was told of.
 
-    All methods belong to the event loop. :meth:`run` keeps CPU samples and the sizes of writable layers up to date; the
-    other methods work without it.
+    All methods belong to the event loop. :meth:`run` keeps CPU samples and the sizes of writable
+    layers up to date; the other methods work without it.
 
     Args:
         layers: the writable layers' sizes.
@@ -81,7 +81,9 @@ class Stats:
         self._arrived = anyio.Event()
 
     def set_image_filesystem(self, figures: ImageFilesystem) -> None:
-        """Take over what the engine and the kernel say of the file system that images and containers are on."""
+        """Take over what the engine and the kernel say of the file system that images and
+        containers are on.
+        """
         self.image_filesystem = figures
         self.image_filesystem_known.set()
 
@@ -92,7 +94,9 @@ class Stats:
             return
         if known is not None:
             self._retire_container(known)
-        self._containers[subject.container_id] = ContainerTarget(subject, self._hierarchies, self._budget)
+        self._containers[subject.container_id] = ContainerTarget(
+            subject, self._hierarchies, self._budget
+        )
         self.layers.watch(subject.container_id, subject.writable_layer)
         self._arrived.set()
 
@@ -134,7 +138,8 @@ class Stats:
             container_ids: None asks for all.
 
         Returns:
-            For each an encoded field 1: joined they are a ContainerStatsResponse, ListContainerStatsResponse or
+            For each an encoded field 1: joined they are a ContainerStatsResponse,
+                ListContainerStatsResponse or
             StreamContainerStatsResponse.
         """
         targets = _chosen(self._containers, container_ids)
@@ -142,7 +147,8 @@ class Stats:
         return [target.entry for target in targets]
 
     async def sandbox_stats(self, sandbox_ids: Iterable[str] | None = None) -> list[bytes]:
-        """Stats of the sandboxes asked for, with those of their containers inside, those not known left out.
+        """Stats of the sandboxes asked for, with those of their containers inside, those not known
+        left out.
 
         Args:
             sandbox_ids: None asks for all.
@@ -166,7 +172,8 @@ class Stats:
         sandboxes = _chosen(self._sandboxes, sandbox_ids)
         groups, entries = self._groups(sandboxes), list[bytes]()
         while groups:
-            # A few pods at a time: all the pods of a full node take long enough to keep other readings waiting.
+            # A few pods at a time: all the pods of a full node take long enough to keep other
+            # readings waiting.
             entries += await self._in_thread(self._metrics, groups[:_METRICS_PODS])
             del groups[:_METRICS_PODS]
         return entries
@@ -179,7 +186,11 @@ class Stats:
                 task_status.started()
                 while True:
                     self._arrived = anyio.Event()
-                    await self._in_thread(self._sample, list(self._containers.values()), list(self._sandboxes.values()))
+                    await self._in_thread(
+                        self._sample,
+                        list(self._containers.values()),
+                        list(self._sandboxes.values()),
+                    )
                     self._watch_found_layers()
                     with anyio.move_on_after(self._sample_interval_s):
                         await self._arrived.wait()
@@ -191,20 +202,30 @@ class Stats:
         self._closing.extend(self._containers.values())
         self._closing.extend(self._sandboxes.values())
         for container in self._containers.values():
-            self._containers[container.subject.container_id] = ContainerTarget(container.subject, self._hierarchies, self._budget)
+            self._containers[container.subject.container_id] = ContainerTarget(
+                container.subject, self._hierarchies, self._budget
+            )
         for sandbox in self._sandboxes.values():
-            self._sandboxes[sandbox.subject.sandbox_id] = SandboxTarget(sandbox.subject, self._hierarchies, self._budget)
+            self._sandboxes[sandbox.subject.sandbox_id] = SandboxTarget(
+                sandbox.subject, self._hierarchies, self._budget
+            )
         self._close_retired()
 
-    def _groups(self, sandboxes: Sequence[SandboxTarget]) -> list[tuple[SandboxTarget, list[ContainerTarget]]]:
+    def _groups(
+        self, sandboxes: Sequence[SandboxTarget]
+    ) -> list[tuple[SandboxTarget, list[ContainerTarget]]]:
         """Each sandbox with its containers."""
-        members: dict[str, list[ContainerTarget]] = {sandbox.subject.sandbox_id: [] for sandbox in sandboxes}
+        members: dict[str, list[ContainerTarget]] = {
+            sandbox.subject.sandbox_id: [] for sandbox in sandboxes
+        }
         for target in self._containers.values():
             if target.subject.sandbox_id in members:
                 members[target.subject.sandbox_id].append(target)
         return [(sandbox, members[sandbox.subject.sandbox_id]) for sandbox in sandboxes]
 
-    async def _fresh(self, containers: Sequence[ContainerTarget], sandboxes: Sequence[SandboxTarget]) -> None:
+    async def _fresh(
+        self, containers: Sequence[ContainerTarget], sandboxes: Sequence[SandboxTarget]
+    ) -> None:
         """Read those whose last reading is too old."""
         if self._are_fresh(containers) and self._are_fresh(sandboxes):
             return
@@ -221,7 +242,11 @@ class Stats:
         async with self._lock:
             return await anyio.to_thread.run_sync(work, *args)
 
-    def _refresh(self, containers: Sequence[ContainerTarget], groups: Sequence[tuple[SandboxTarget, list[ContainerTarget]]]) -> None:
+    def _refresh(
+        self,
+        containers: Sequence[ContainerTarget],
+        groups: Sequence[tuple[SandboxTarget, list[ContainerTarget]]],
+    ) -> None:
         self._close_retired()
         oldest = time.monotonic() - self._max_age_s
         mountpoint = self.image_filesystem.mountpoint
@@ -233,7 +258,9 @@ class Stats:
             if sandbox.read_at <= oldest:
                 _guarded(sandbox.subject.sandbox_id, sandbox.refresh, members)
 
-    def _metrics(self, groups: Sequence[tuple[SandboxTarget, list[ContainerTarget]]]) -> list[bytes]:
+    def _metrics(
+        self, groups: Sequence[tuple[SandboxTarget, list[ContainerTarget]]]
+    ) -> list[bytes]:
         self._close_retired()
         filesystem = Filesystem(self.image_filesystem.mountpoint)
         entries: list[bytes] = []
@@ -245,7 +272,9 @@ class Stats:
             _guarded(sandbox.subject.sandbox_id, read, sandbox, containers)
         return entries
 
-    def _sample(self, containers: Sequence[ContainerTarget], sandboxes: Sequence[SandboxTarget]) -> None:
+    def _sample(
+        self, containers: Sequence[ContainerTarget], sandboxes: Sequence[SandboxTarget]
+    ) -> None:
         self._close_retired()
         for container in containers:
             _guarded(container.subject.container_id, container.sample, self._sample_interval_s / 2)
@@ -271,8 +300,12 @@ def _guarded(subject: str, read: Callable[..., None], *args: object) -> None:
     """What cannot be read of one container must not hide the others."""
     try:
         read(*args)
-    except Exception:  # a defect in one reading is logged with its trace; the other containers are still answered
-        _logger.exception("the use of %s could not be read", subject[:12], extra={"subject": subject})
+    except (
+        Exception
+    ):  # a defect in one reading is logged with its trace; the other containers are still answered
+        _logger.exception(
+            "the use of %s could not be read", subject[:12], extra={"subject": subject}
+        )
 
 
 def _chosen(known: dict[str, T], ids: Iterable[str] | None) -> list[T]:

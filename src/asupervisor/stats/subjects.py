@@ -16,11 +16,12 @@ class SandboxSubject:
         pid: of its first process, as this process sees it; 0 when it does not run.
         attributes: what CRI answers about it beside the figures.
         started_at_ns: Unix time of its start in nanoseconds; 0 when unknown.
-        own_network: it has a network namespace of its own; without one its counters would be the machine's.
+        own_network: it has a network namespace of its own; without one its counters would be the
+            machine's.
         name: the engine's name of its container, for the metrics' ``name`` label.
         image: the pause image, for the metrics' ``image`` label.
-        own_cgroup: CRI gave the pod a cgroup parent, so that the cgroup above the sandbox's is the pod's. Without, a pod's
-            figures are the sums over its containers.
+        own_cgroup: CRI gave the pod a cgroup parent, so that the cgroup above the sandbox's is the
+            pod's. Without, a pod's figures are the sums over its containers.
     """
 
     sandbox_id: str
@@ -45,7 +46,8 @@ class ContainerSubject:
         started_at_ns: Unix time of its start in nanoseconds; 0 when unknown.
         name: the engine's name of it, for the metrics' ``name`` label.
         image: the image reference as the user gave it, for the metrics' ``image`` label.
-        writable_layer: the directory that holds what the container wrote (UpperDir of overlay2); empty when unknown.
+        writable_layer: the directory that holds what the container wrote (UpperDir of overlay2);
+            empty when unknown.
     """
 
     container_id: str

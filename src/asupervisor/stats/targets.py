@@ -1,4 +1,6 @@
-"""What is read for one container and for one sandbox. Everything here blocks: it runs in the stats' reading thread."""
+"""What is read for one container and for one sandbox. Everything here blocks: it runs in the stats'
+reading thread.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ from collections.abc import Callable, Sequence
 from asupervisor.proto import cri
 from asupervisor.stats.cgroup import CgroupReader, Usage, open_cgroup
 from asupervisor.stats.details import Details
-from asupervisor.stats.encode import UsageFields, container_stats, field, network_usage, stopped_container_stats
+from asupervisor.stats.encode import (
+    UsageFields,
+    container_stats,
+    field,
+    network_usage,
+    stopped_container_stats,
+)
 from asupervisor.stats.files import Budget, Gone
 from asupervisor.stats.hierarchy import Hierarchies, Location
 from asupervisor.stats.metrics import CgroupMetrics, MetricEncoder
@@ -18,7 +26,8 @@ from asupervisor.stats.subjects import ContainerSubject, LayerUsage, SandboxSubj
 
 
 class CgroupTarget:
-    """One cgroup that is read repeatedly: the reading, the rate, and the messages they are put into.
+    """One cgroup that is read repeatedly: the reading, the rate, and the messages they are put
+    into.
 
     Args:
         reader: None where there is no cgroup to read.
@@ -33,7 +42,9 @@ class CgroupTarget:
         self.nano_cores: int | None = None
         self.last_cpu_ns = 0
         self.metrics: CgroupMetrics | None = None
-        """What :meth:`read_metrics` keeps; None before its first reading and once the cgroup is gone."""
+        """What :meth:`read_metrics` keeps; None before its first reading and once the cgroup is
+        gone.
+        """
 
     def read(self) -> Usage | None:
         """Take a reading; None once the cgroup is gone."""
@@ -57,7 +68,9 @@ class CgroupTarget:
             self.fields.set(usage, self.nano_cores)
         return usage
 
-    def read_metrics(self, location: Location, labels: tuple[str, ...], budget: Budget) -> list[bytes]:
+    def read_metrics(
+        self, location: Location, labels: tuple[str, ...], budget: Budget
+    ) -> list[bytes]:
         """Take a reading as cAdvisor's metrics; nothing once the cgroup is gone.
 
         Args:
@@ -112,7 +125,9 @@ class ContainerTarget:
         budget: how many files may stay open.
     """
 
-    def __init__(self, subject: ContainerSubject, hierarchies: Callable[[], Hierarchies], budget: Budget) -> None:
+    def __init__(
+        self, subject: ContainerSubject, hierarchies: Callable[[], Hierarchies], budget: Budget
+    ) -> None:
         self.subject = subject
         self.attributes = subject.attributes.SerializeToString()
         self._first_field = field(1, self.attributes)
@@ -147,9 +162,13 @@ class ContainerTarget:
         self.open()
         usage = self.cgroup.read_fields()
         if usage is not None:
-            self.message = container_stats(self._first_field, self.cgroup.fields, usage, layer, mountpoint)
+            self.message = container_stats(
+                self._first_field, self.cgroup.fields, usage, layer, mountpoint
+            )
         else:
-            self.message = stopped_container_stats(self._first_field, layer, time.time_ns(), mountpoint)
+            self.message = stopped_container_stats(
+                self._first_field, layer, time.time_ns(), mountpoint
+            )
         self.entry = field(1, self.message)
         self.read_at = time.monotonic()
 
@@ -169,7 +188,9 @@ class SandboxTarget:
         budget: how many files may stay open.
     """
 
-    def __init__(self, subject: SandboxSubject, hierarchies: Callable[[], Hierarchies], budget: Budget) -> None:
+    def __init__(
+        self, subject: SandboxSubject, hierarchies: Callable[[], Hierarchies], budget: Budget
+    ) -> None:
         self.subject = subject
         self.attributes = subject.attributes.SerializeToString()
         self.read_at = 0.0
@@ -177,7 +198,9 @@ class SandboxTarget:
         """The last reading, as field 1 of the responses: a PodSandboxStats."""
         self.process: Process | None = None
         self.ended_cpu_ns = 0
-        """What containers of a pod without a cgroup of its own had used when they ended: its counter never falls."""
+        """What containers of a pod without a cgroup of its own had used when they ended: its
+        counter never falls.
+        """
         self._hierarchies = hierarchies
         self.budget = budget
         self.network_metrics: MetricEncoder | None = None
@@ -228,17 +251,23 @@ class SandboxTarget:
             interfaces = self.process.net_dev()
             if interfaces:
                 message.network.CopyFrom(network_usage(time.time_ns(), interfaces))
-        linux = message.SerializeToString() + b"".join(field(5, container.message) for container in containers)
+        linux = message.SerializeToString() + b"".join(
+            field(5, container.message) for container in containers
+        )
         self.entry = field(1, field(1, self.attributes) + field(2, linux))
         self.read_at = time.monotonic()
 
     def _sum(self, message: cri.LinuxPodSandboxStats, parts: list[CgroupTarget]) -> int:
-        """Fill a pod's message from the cgroups of its containers; returns the number of processes."""
+        """Fill a pod's message from the cgroups of its containers; returns the number of
+        processes.
+        """
         usages = [part.usage for part in parts if part.usage is not None]
         if not usages:
             return 0
         message.cpu.timestamp = message.memory.timestamp = min(usage.time_ns for usage in usages)
-        message.cpu.usage_core_nano_seconds.value = self.ended_cpu_ns + sum(usage.cpu_ns for usage in usages)
+        message.cpu.usage_core_nano_seconds.value = self.ended_cpu_ns + sum(
+            usage.cpu_ns for usage in usages
+        )
         message.cpu.usage_nano_cores.value = sum(part.nano_cores or 0 for part in parts)
         memory = message.memory
         memory.usage_bytes.value = sum(usage.memory_bytes for usage in usages)

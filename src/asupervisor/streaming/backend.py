@@ -1,4 +1,6 @@
-"""What a streaming session needs of a container runtime, told by value. The service below the CRI implements it."""
+"""What a streaming session needs of a container runtime, told by value. The service below the CRI
+implements it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class Process(Protocol):
     """A command that runs, or a container that was attached to."""
 
     async def receive(self) -> tuple[Output, bytes]:
-        """The next output, never empty. A caller that does not call stops the process's writes in the end.
+        """The next output, never empty. A caller that does not call stops the process's writes in
+        the end.
 
         Raises:
             anyio.EndOfStream: the process has closed its output, or ended.
@@ -59,7 +62,9 @@ class Process(Protocol):
         ...
 
     async def kill(self) -> None:
-        """End the command and every process it started; nothing for an attachment. Called when its client is gone."""
+        """End the command and every process it started; nothing for an attachment. Called when its
+        client is gone.
+        """
         ...
 
 
@@ -67,10 +72,12 @@ class Backend(Protocol):
     """Starts what sessions serve."""
 
     def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[Process]:
-        """Start a command; the context lasts as long as its streams and leaves nothing of them behind.
+        """Start a command; the context lasts as long as its streams and leaves nothing of them
+        behind.
 
         Raises:
-            ServiceError: on entering: the container is gone, not running, or the command is not there.
+            ServiceError: on entering: the container is gone, not running, or the command is not
+                there.
         """
         ...
 
@@ -83,7 +90,8 @@ class Backend(Protocol):
         ...
 
     async def port_forward(self, pod_sandbox_id: str, port: int) -> anyio.abc.ByteStream:
-        """Connect to a port on the loopback of a sandbox's network; the caller closes the connection.
+        """Connect to a port on the loopback of a sandbox's network; the caller closes the
+        connection.
 
         Raises:
             ServiceError: the sandbox is gone or not ready, or nothing listens on the port.

@@ -1,8 +1,9 @@
-"""The WebSocket channel protocols, without I/O: which channel a message belongs to, and what it carries.
+"""The WebSocket channel protocols, without I/O: which channel a message belongs to, and what it
+carries.
 
-A message's first byte names the channel: a byte 0 to 255 in binary protocols, a digit before base64 text in the base64 ones.
-In ``v5.channel.k8s.io`` the message ``255, channel`` half-closes a channel, which the older ones have no word for.
-"""
+A message's first byte names the channel: a byte 0 to 255 in binary protocols, a digit before base64
+text in the base64 ones. In ``v5.channel.k8s.io`` the message ``255, channel`` half-closes a
+channel, which the older ones have no word for."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ MAX_TEXT_MESSAGE_BYTES = 1024 * 1024
 
 
 class ChannelError(Exception):
-    """The peer sent a message that is not one of the protocol's; the connection is closed with 1002 or 1009."""
+    """The peer sent a message that is not one of the protocol's; the connection is closed with 1002
+    or 1009.
+    """
 
     def __init__(self, message: str, *, too_big: bool = False) -> None:
         super().__init__(message)
@@ -64,7 +67,8 @@ class ChannelClosed:
 class ChannelDecoder:
     """Takes WebSocket messages, in the pieces in which they come, apart into channels.
 
-    Binary payload is passed on piece by piece; only base64 text, and the two bytes of a close, are kept until whole.
+    Binary payload is passed on piece by piece; only base64 text, and the two bytes of a close, are
+    kept until whole.
 
     Args:
         protocol: what was negotiated.
@@ -113,7 +117,9 @@ class ChannelDecoder:
 
     def _text(self, data: bytes, finished: bool) -> list[ChannelData | ChannelClosed]:
         if len(self._kept) + len(data) > MAX_TEXT_MESSAGE_BYTES:
-            raise ChannelError(f"a message of more than {MAX_TEXT_MESSAGE_BYTES} bytes", too_big=True)
+            raise ChannelError(
+                f"a message of more than {MAX_TEXT_MESSAGE_BYTES} bytes", too_big=True
+            )
         self._kept += data
         if not finished or not self._kept:
             return []

@@ -43,7 +43,9 @@ class ChannelStream:
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_eof(self) -> None:
-        """Half-close where the protocol can say it and the peer listens for it, which only a server does."""
+        """Half-close where the protocol can say it and the peer listens for it, which only a server
+        does.
+        """
         if not self._write_closed:
             self._write_closed = True
             self._session.put_close(self.channel)
@@ -59,7 +61,8 @@ class ChannelStream:
 
 
 class ChannelSession:
-    """Drives one connection. Use as an async context manager; the end of the peer sets :attr:`ended`.
+    """Drives one connection. Use as an async context manager; the end of the peer sets
+    :attr:`ended`.
 
     Args:
         websocket: the connection, entered.
@@ -67,7 +70,8 @@ class ChannelSession:
         readable: the channels that the peer may send on; what it sends on others is dropped.
         writable: the channels that this side sends on.
         client: which end this is.
-        buffer_bytes: bytes that may wait in one channel, and in all of them, before the peer is not read any further.
+        buffer_bytes: bytes that may wait in one channel, and in all of them, before the peer is not
+            read any further.
     """
 
     def __init__(
@@ -101,7 +105,12 @@ class ChannelSession:
         self._tasks.start_soon(self._read)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
         try:
             return await self._tasks.__aexit__(kind, error, trace)
         finally:
@@ -135,7 +144,9 @@ class ChannelSession:
             while await self._gate.wait(self.websocket.pong):
                 piece = await self.websocket.receive()
                 await turn.take()
-                for event in self._decoder.feed(piece.data, text=piece.text, finished=piece.finished):
+                for event in self._decoder.feed(
+                    piece.data, text=piece.text, finished=piece.finished
+                ):
                     self._on_event(event)
         except anyio.EndOfStream:
             if self.websocket.close_code == CloseReason.NORMAL_CLOSURE:

@@ -1,4 +1,6 @@
-"""The client's end of exec, attach and port-forward, over SPDY or WebSocket, with any server that speaks them."""
+"""The client's end of exec, attach and port-forward, over SPDY or WebSocket, with any server that
+speaks them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ from asupervisor.streaming.channelsession import ChannelSession, ChannelStream
 from asupervisor.streaming.dial import UPGRADE_TIMEOUT_S, Upgraded, upgrade
 from asupervisor.streaming.endpoint import PeerStream
 from asupervisor.streaming.multiplex import SpdySession, SpdyStream
-from asupervisor.streaming.negotiation import COMMAND_CHANNELS, COMMAND_VERSIONS, PORT_CHANNELS, PORT_FORWARD, TUNNEL
+from asupervisor.streaming.negotiation import (
+    COMMAND_CHANNELS,
+    COMMAND_VERSIONS,
+    PORT_CHANNELS,
+    PORT_FORWARD,
+    TUNNEL,
+)
 from asupervisor.streaming.status import MAX_STATUS_BYTES, ExitStatus, decode_status
 from asupervisor.streaming.terminal import encode_size
 from asupervisor.streaming.websocket import WebSocket, WebSocketByteStream
@@ -34,7 +42,8 @@ class RemoteCommand:
         protocol: what the server chose.
         version: of the remote command protocol, 1 to 5.
         stdin: to write to, if it was asked for; ``send_eof`` closes it where the protocol can.
-        stdout: to read from, until :class:`anyio.EndOfStream`, or a broken resource where WebSocket was closed badly.
+        stdout: to read from, until :class:`anyio.EndOfStream`, or a broken resource where WebSocket
+            was closed badly.
         stderr: the same for error output.
     """
 
@@ -92,29 +101,48 @@ async def open_command(
         ssl_context: for ``https``.
 
     Raises:
-        ServiceError: as :func:`asupervisor.streaming.dial.upgrade` does; Unavailable if the server drops the session at once.
+        ServiceError: as :func:`asupervisor.streaming.dial.upgrade` does; Unavailable if the server
+            drops the session at once.
     """
-    kinds = [name for name, wanted in (("stdin", stdin), ("stdout", stdout), ("stderr", stderr and not tty)) if wanted]
+    kinds = [
+        name
+        for name, wanted in (("stdin", stdin), ("stdout", stdout), ("stderr", stderr and not tty))
+        if wanted
+    ]
     if websocket:
-        names = list(protocols) if protocols is not None else [name for name in COMMAND_CHANNELS if name]
+        names = (
+            list(protocols)
+            if protocols is not None
+            else [name for name in COMMAND_CHANNELS if name]
+        )
         async with (
-            _connection(await upgrade(url, names, websocket=True, ssl_context=ssl_context)) as upgraded,
+            _connection(
+                await upgrade(url, names, websocket=True, ssl_context=ssl_context)
+            ) as upgraded,
             _channel_command(upgraded, kinds, tty) as command,
         ):
             yield command
         return
     names = list(protocols) if protocols is not None else list(COMMAND_VERSIONS)
     async with (
-        _connection(await upgrade(url, names, websocket=False, ssl_context=ssl_context)) as upgraded,
+        _connection(
+            await upgrade(url, names, websocket=False, ssl_context=ssl_context)
+        ) as upgraded,
         SpdySession(upgraded.stream, spdy.Role.CLIENT, _LIMITS, upgraded.received) as session,
     ):
         session.connection.send_settings()
-        command = RemoteCommand(protocol=upgraded.protocol, version=COMMAND_VERSIONS.get(upgraded.protocol, 1))
+        command = RemoteCommand(
+            protocol=upgraded.protocol, version=COMMAND_VERSIONS.get(upgraded.protocol, 1)
+        )
         streams = {name: session.open({"streamtype": name}) for name in ("error", *kinds)}
         if tty and command.version >= 3:
             streams["resize"] = session.open({"streamtype": "resize"})
         await _replies(list(streams.values()))
-        command.stdin, command.stdout, command.stderr = streams.get("stdin"), streams.get("stdout"), streams.get("stderr")
+        command.stdin, command.stdout, command.stderr = (
+            streams.get("stdin"),
+            streams.get("stdout"),
+            streams.get("stderr"),
+        )
         command._error, command._resize = streams["error"], streams.get("resize")
         try:
             yield command
@@ -124,7 +152,9 @@ async def open_command(
 
 
 @contextlib.asynccontextmanager
-async def _channel_command(upgraded: Upgraded, kinds: Sequence[str], tty: bool) -> AsyncIterator[RemoteCommand]:
+async def _channel_command(
+    upgraded: Upgraded, kinds: Sequence[str], tty: bool
+) -> AsyncIterator[RemoteCommand]:
     protocol = COMMAND_CHANNELS[upgraded.protocol]
     async with (
         WebSocket(upgraded.stream, client=True, received=upgraded.received) as websocket,
@@ -141,7 +171,10 @@ async def _channel_command(upgraded: Upgraded, kinds: Sequence[str], tty: bool) 
         command.stdin = streams[channels.STDIN] if "stdin" in kinds else None
         command.stdout = streams[channels.STDOUT] if "stdout" in kinds else None
         command.stderr = streams[channels.STDERR] if "stderr" in kinds else None
-        command._error, command._resize = streams[channels.ERROR], streams[channels.RESIZE] if tty else None
+        command._error, command._resize = (
+            streams[channels.ERROR],
+            streams[channels.RESIZE] if tty else None,
+        )
         try:
             yield command
         finally:
@@ -217,13 +250,19 @@ async def open_port_forward(
     """
     protocols = [TUNNEL] if websocket else [PORT_FORWARD]
     async with contextlib.AsyncExitStack() as stack:
-        upgraded = await stack.enter_async_context(_connection(await upgrade(url, protocols, websocket=websocket, ssl_context=ssl_context)))
+        upgraded = await stack.enter_async_context(
+            _connection(await upgrade(url, protocols, websocket=websocket, ssl_context=ssl_context))
+        )
         stream, received = upgraded.stream, upgraded.received
         tunnel: WebSocket | None = None
         if websocket:
-            tunnel = await stack.enter_async_context(WebSocket(stream, client=True, received=received))
+            tunnel = await stack.enter_async_context(
+                WebSocket(stream, client=True, received=received)
+            )
             stream, received = WebSocketByteStream(tunnel), b""
-        session = await stack.enter_async_context(SpdySession(stream, spdy.Role.CLIENT, _LIMITS, received))
+        session = await stack.enter_async_context(
+            SpdySession(stream, spdy.Role.CLIENT, _LIMITS, received)
+        )
         session.connection.send_settings()
         session.push()
         try:
@@ -237,7 +276,11 @@ async def open_port_forward(
 
 @contextlib.asynccontextmanager
 async def open_port_channels(
-    url: str, ports: Sequence[int], *, protocols: Sequence[str] | None = None, ssl_context: ssl.SSLContext | None = None
+    url: str,
+    ports: Sequence[int],
+    *,
+    protocols: Sequence[str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[list[Forwarded]]:
     """Open one connection to each of ``ports``, which the request named too, by WebSocket channels.
 
@@ -248,20 +291,30 @@ async def open_port_channels(
         ssl_context: for ``https``.
 
     Raises:
-        ServiceError: as :func:`asupervisor.streaming.dial.upgrade` does; Unavailable if the server does not name the ports.
+        ServiceError: as :func:`asupervisor.streaming.dial.upgrade` does; Unavailable if the server
+            does not name the ports.
     """
     names = list(protocols) if protocols is not None else [name for name in PORT_CHANNELS if name]
     everything = range(2 * len(ports))
     async with (
         _connection(await upgrade(url, names, websocket=True, ssl_context=ssl_context)) as upgraded,
         WebSocket(upgraded.stream, client=True, received=upgraded.received) as websocket,
-        ChannelSession(websocket, PORT_CHANNELS[upgraded.protocol], readable=everything, writable=everything[::2], client=True) as session,
+        ChannelSession(
+            websocket,
+            PORT_CHANNELS[upgraded.protocol],
+            readable=everything,
+            writable=everything[::2],
+            client=True,
+        ) as session,
     ):
         for index, port in enumerate(ports):
             await _port_announced(session.streams[2 * index], port)
             await _port_announced(session.streams[2 * index + 1], port)
         try:
-            yield [Forwarded(session.streams[2 * index], session.streams[2 * index + 1]) for index in range(len(ports))]
+            yield [
+                Forwarded(session.streams[2 * index], session.streams[2 * index + 1])
+                for index in range(len(ports))
+            ]
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(_FAREWELL_S):
                 await session.goodbye()
@@ -275,9 +328,13 @@ async def _port_announced(stream: ChannelStream, port: int) -> None:
             while len(data) < 2:
                 data += await stream.receive()
     except (anyio.EndOfStream, anyio.BrokenResourceError, TimeoutError) as error:
-        raise Unavailable(f"the server did not open the channel of port {port}", operation="portforward") from error
+        raise Unavailable(
+            f"the server did not open the channel of port {port}", operation="portforward"
+        ) from error
     if int.from_bytes(data[:2], "little") != port:
-        raise Unavailable(f"the server opened a channel for another port than {port}", operation="portforward")
+        raise Unavailable(
+            f"the server opened a channel for another port than {port}", operation="portforward"
+        )
     if len(data) > 2:
         stream.inbox.unread(data[2:])
 
@@ -296,6 +353,8 @@ async def _replies(streams: Sequence[SpdyStream]) -> None:
             for stream in streams:
                 await stream.replied.wait()
     except TimeoutError as error:
-        raise DeadlineExceeded("the server did not take the streams in time", operation="stream") from error
+        raise DeadlineExceeded(
+            "the server did not take the streams in time", operation="stream"
+        ) from error
     if not all(stream.accepted for stream in streams):
         raise Unavailable("the server refused a stream", operation="stream")

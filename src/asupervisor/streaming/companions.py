@@ -12,11 +12,12 @@ Args = TypeVarTuple("Args")
 
 
 class Companions:
-    """A task group for the helpers of a block: they are cancelled when it ends, and what it raises comes out as it is.
+    """A task group for the helpers of a block: they are cancelled when it ends, and what it raises
+    comes out as it is.
 
-    A plain task group would wrap the block's own errors in a group, and wait for helpers that never end. If a helper fails, the
-    block is cancelled and the helper's error comes out, as it is where it is the only one.
-    """
+    A plain task group would wrap the block's own errors in a group, and wait for helpers that never
+    end. If a helper fails, the block is cancelled and the helper's error comes out, as it is where
+    it is the only one."""
 
     def __init__(self) -> None:
         self._tasks = anyio.create_task_group()
@@ -29,14 +30,21 @@ class Companions:
         await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
         self._tasks.cancel_scope.cancel()
         # A cancellation has to reach the group, which knows whether it is its own.
         is_cancelled = error is not None and not isinstance(error, Exception)
         try:
             if is_cancelled:
                 return await self._tasks.__aexit__(kind, error, trace)
-            await self._tasks.__aexit__(None, None, None)  # what it returns is about its own cancellation, not about ``error``
+            await self._tasks.__aexit__(
+                None, None, None
+            )  # what it returns is about its own cancellation, not about ``error``
             return None
         except BaseExceptionGroup as group:
             if len(group.exceptions) == 1:

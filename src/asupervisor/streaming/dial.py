@@ -15,7 +15,15 @@ import h11
 from anyio.streams.tls import TLSStream
 from wsproto.utilities import generate_accept_token
 
-from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError, Unavailable
+from asupervisor.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    ServiceError,
+    Unavailable,
+)
 from asupervisor.streaming.negotiation import PROTOCOL_HEADER
 
 UPGRADE_TIMEOUT_S = 30.0
@@ -23,7 +31,12 @@ UPGRADE_TIMEOUT_S = 30.0
 _BODY_BYTES = 4096
 _READ_BYTES = 16 * 1024
 
-_ERRORS: dict[int, type[ServiceError]] = {400: InvalidArgument, 403: FailedPrecondition, 404: NotFound, 503: Unavailable}
+_ERRORS: dict[int, type[ServiceError]] = {
+    400: InvalidArgument,
+    403: FailedPrecondition,
+    404: NotFound,
+    503: Unavailable,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +55,12 @@ class Upgraded:
 
 
 async def upgrade(
-    url: str, protocols: Sequence[str], *, websocket: bool, ssl_context: ssl.SSLContext | None = None, timeout_s: float = UPGRADE_TIMEOUT_S
+    url: str,
+    protocols: Sequence[str],
+    *,
+    websocket: bool,
+    ssl_context: ssl.SSLContext | None = None,
+    timeout_s: float = UPGRADE_TIMEOUT_S,
 ) -> Upgraded:
     """Connect to a streaming URL and upgrade; the caller closes the connection.
 
@@ -67,26 +85,43 @@ async def upgrade(
     stream: anyio.abc.ByteStream | None = None
     try:
         with anyio.fail_after(timeout_s):
-            stream = await anyio.connect_tcp(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+            stream = await anyio.connect_tcp(
+                parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+            )
             if parts.scheme == "https":
-                stream = await TLSStream.wrap(stream, hostname=parts.hostname, ssl_context=ssl_context, standard_compatible=False)
+                stream = await TLSStream.wrap(
+                    stream,
+                    hostname=parts.hostname,
+                    ssl_context=ssl_context,
+                    standard_compatible=False,
+                )
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             return await _upgrade(stream, parts.netloc, target, protocols, websocket)
     except BaseException as error:
         if stream is not None:
             await anyio.aclose_forcefully(stream)
         if isinstance(error, TimeoutError):
-            raise DeadlineExceeded(f"{parts.netloc} did not answer in {timeout_s:g} s", operation="stream") from error
+            raise DeadlineExceeded(
+                f"{parts.netloc} did not answer in {timeout_s:g} s", operation="stream"
+            ) from error
         if isinstance(error, OSError | anyio.BrokenResourceError):
-            raise Unavailable(f"no connection to {parts.netloc}: {error}", operation="stream") from error
+            raise Unavailable(
+                f"no connection to {parts.netloc}: {error}", operation="stream"
+            ) from error
         raise
 
 
-async def _upgrade(stream: anyio.abc.ByteStream, host: str, target: str, protocols: Sequence[str], websocket: bool) -> Upgraded:
+async def _upgrade(
+    stream: anyio.abc.ByteStream, host: str, target: str, protocols: Sequence[str], websocket: bool
+) -> Upgraded:
     key = base64.b64encode(secrets.token_bytes(16))
     headers = [("Host", host), ("Connection", "Upgrade")]
     if websocket:
-        headers += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", key.decode())]
+        headers += [
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", key.decode()),
+        ]
         headers += [("Sec-WebSocket-Protocol", ", ".join(protocols))] if protocols else []
     else:
         headers += [("Upgrade", "SPDY/3.1"), *((PROTOCOL_HEADER, name) for name in protocols)]
@@ -121,8 +156,12 @@ async def _upgrade(stream: anyio.abc.ByteStream, host: str, target: str, protoco
         raise Unavailable(f"{host} closed the connection", operation="stream")
     if answer.status_code != 101:
         text = body.decode(errors="replace").strip()
-        raise _ERRORS.get(answer.status_code, Internal)(f"{host} answers {answer.status_code}: {text}", operation="stream")
-    found = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in answer.headers}
+        raise _ERRORS.get(answer.status_code, Internal)(
+            f"{host} answers {answer.status_code}: {text}", operation="stream"
+        )
+    found = {
+        name.decode("ascii").lower(): value.decode("latin-1") for name, value in answer.headers
+    }
     if websocket and found.get("sec-websocket-accept") != generate_accept_token(key).decode():
         raise Internal(f"{host} did not accept the WebSocket key", operation="stream")
     chosen = found.get("sec-websocket-protocol" if websocket else PROTOCOL_HEADER.lower(), "")

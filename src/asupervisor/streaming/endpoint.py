@@ -1,4 +1,6 @@
-"""What a session sees of its peer, whichever transport carries it: byte streams with names, and the peer's going away."""
+"""What a session sees of its peer, whichever transport carries it: byte streams with names, and the
+peer's going away.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +51,14 @@ class PeerStream(Protocol):
 def peer_hung_up(stream: anyio.abc.ByteStream) -> bool:
     """Whether the other end of a socket has closed it, without reading what it sent before.
 
-    A connection that is not read, because its reader is slow, would otherwise keep the news of its end behind unread bytes.
-    """
+    A connection that is not read, because its reader is slow, would otherwise keep the news of its
+    end behind unread bytes."""
     sock = stream.extra(anyio.abc.SocketAttribute.raw_socket, None)
-    if sock is None or sock.fileno() < 0 or sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+    if (
+        sock is None
+        or sock.fileno() < 0
+        or sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+    ):
         return False
     poller = select.poll()
     poller.register(sock.fileno(), select.POLLRDHUP)
@@ -60,11 +66,18 @@ def peer_hung_up(stream: anyio.abc.ByteStream) -> bool:
 
 
 async def half_close(stream: anyio.abc.ByteStream) -> None:
-    """Say on a connection that no more bytes will come; of one that is gone, or cannot say so, nothing.
+    """Say on a connection that no more bytes will come; of one that is gone, or cannot say so,
+    nothing.
 
-    Beside the errors that a stream may raise, uvloop raises RuntimeError on a transport that the peer has closed meanwhile.
-    """
-    with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError, RuntimeError, NotImplementedError):
+    Beside the errors that a stream may raise, uvloop raises RuntimeError on a transport that the
+    peer has closed meanwhile."""
+    with contextlib.suppress(
+        anyio.BrokenResourceError,
+        anyio.ClosedResourceError,
+        OSError,
+        RuntimeError,
+        NotImplementedError,
+    ):
         await stream.send_eof()
 
 
@@ -106,7 +119,8 @@ class Gate:
         """Wait until the connection may be read; False if the peer hung up meanwhile.
 
         Args:
-            still_here: called every :data:`PROBE_S` of the wait, to show the peer that this side is alive.
+            still_here: called every :data:`PROBE_S` of the wait, to show the peer that this side is
+                alive.
         """
         while not self.is_open:
             self._changed = anyio.Event()

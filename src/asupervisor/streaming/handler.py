@@ -1,4 +1,6 @@
-"""One connection from its first byte to its last: request, token, negotiation, session, farewell, log line."""
+"""One connection from its first byte to its last: request, token, negotiation, session, farewell,
+log line.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,13 @@ from asupervisor.streaming.endpoint import half_close
 from asupervisor.streaming.http import HttpConnection, HttpRequest, websocket_answer
 from asupervisor.streaming.memory import Heap
 from asupervisor.streaming.multiplex import SpdySession
-from asupervisor.streaming.negotiation import PROTOCOL_HEADER, Choice, Refused, choose_spdy, choose_websocket
+from asupervisor.streaming.negotiation import (
+    PROTOCOL_HEADER,
+    Choice,
+    Refused,
+    choose_spdy,
+    choose_websocket,
+)
 from asupervisor.streaming.requests import PortForwardRequest, Request
 from asupervisor.streaming.session import check_ports, serve_channels, serve_spdy
 from asupervisor.streaming.settings import Settings
@@ -41,7 +49,9 @@ def _nobody(verb: str) -> AbstractContextManager[None]:
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """What the access log says of a connection. The token is not part of it: it was a secret until it was used."""
+    """What the access log says of a connection. The token is not part of it: it was a secret until
+    it was used.
+    """
 
     peer: str
     method: str = "-"
@@ -61,10 +71,17 @@ class StreamHandler:
         tokens: what the URLs stand for.
         backend: starts what is asked for.
         settings: bounds and times.
-        observe: gives a context manager that a session of ``exec``, ``attach`` or ``portforward`` is counted in.
+        observe: gives a context manager that a session of ``exec``, ``attach`` or ``portforward``
+            is counted in.
     """
 
-    def __init__(self, tokens: TokenCache, backend: Backend, settings: Settings | None = None, observe: SessionObserver = _nobody) -> None:
+    def __init__(
+        self,
+        tokens: TokenCache,
+        backend: Backend,
+        settings: Settings | None = None,
+        observe: SessionObserver = _nobody,
+    ) -> None:
         self._tokens = tokens
         self._backend = backend
         self._settings = settings or Settings()
@@ -79,13 +96,17 @@ class StreamHandler:
         """Connections now."""
         return len(self._visits)
 
-    async def serve(self, stream: anyio.abc.ByteStream, *, received: bytes = b"", peer: str = "") -> None:
+    async def serve(
+        self, stream: anyio.abc.ByteStream, *, received: bytes = b"", peer: str = ""
+    ) -> None:
         """Serve one connection to its end and close it.
 
         Args:
             stream: the connection, just accepted.
-            received: bytes of it that the caller has read already, e.g. to see that it is for this handler.
-            peer: the client's address, for the log; taken from the connection where it is not given.
+            received: bytes of it that the caller has read already, e.g. to see that it is for this
+                handler.
+            peer: the client's address, for the log; taken from the connection where it is not
+                given.
         """
         visit = Visit(peer or _address(stream), started=anyio.current_time())
         self._visits.add(visit)
@@ -105,9 +126,15 @@ class StreamHandler:
                 await stream.aclose()
             _access.info(
                 '%s "%s /%s" %d %s subject=%s outcome=%r duration_s=%.3f',
-                visit.peer, visit.method, visit.verb, visit.status, visit.protocol or "binary", visit.subject,
-                visit.outcome, anyio.current_time() - visit.started,
-            )  # fmt: skip
+                visit.peer,
+                visit.method,
+                visit.verb,
+                visit.status,
+                visit.protocol or "binary",
+                visit.subject,
+                visit.outcome,
+                anyio.current_time() - visit.started,
+            )
             if not self._visits and self._heap.has_grown:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(self._heap.give_back)
@@ -117,7 +144,8 @@ class StreamHandler:
         self._closing = False
 
     async def drain(self, grace_s: float) -> None:
-        """Take no new connections, let the sessions end, and close those that have not after the grace with a farewell.
+        """Take no new connections, let the sessions end, and close those that have not after the
+        grace with a farewell.
 
         Args:
             grace_s: seconds for the sessions to end by themselves.
@@ -127,7 +155,10 @@ class StreamHandler:
             await self._wait_empty()
         for visit in list(self._visits):
             visit.scope.cancel()
-        with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.kill_timeout_s + self._settings.farewell_timeout_s):
+        with (
+            anyio.CancelScope(shield=True),
+            anyio.move_on_after(self._settings.kill_timeout_s + self._settings.farewell_timeout_s),
+        ):
             await self._wait_empty()
 
     async def _wait_empty(self) -> None:
@@ -161,7 +192,9 @@ class StreamHandler:
             return
         visit.status, visit.protocol = 101, f"{choice.transport}:{choice.name}"
         try:
-            rest = await http.upgrade("SPDY/3.1" if choice.transport == "spdy" else "websocket", answer)
+            rest = await http.upgrade(
+                "SPDY/3.1" if choice.transport == "spdy" else "websocket", answer
+            )
             with self._observe(wanted.verb):
                 visit.outcome = await self._session(stream, rest, choice, wanted)
         except anyio.BrokenResourceError:
@@ -178,26 +211,37 @@ class StreamHandler:
         if request.method not in ("GET", "POST"):
             raise Refused(405, "GET or POST is needed", [("Allow", "GET, POST")])
         if self._closing or len(self._visits) > self._settings.sessions:
-            raise Refused(503, "the service stops" if self._closing else "there are too many sessions")
+            raise Refused(
+                503, "the service stops" if self._closing else "there are too many sessions"
+            )
         try:
             wanted = self._tokens.consume(parts[-1], visit.verb)
         except NotFound as error:
             raise Refused(404, str(error)) from error
-        visit.subject = wanted.pod_sandbox_id if isinstance(wanted, PortForwardRequest) else wanted.container_id
+        visit.subject = (
+            wanted.pod_sandbox_id if isinstance(wanted, PortForwardRequest) else wanted.container_id
+        )
         return wanted
 
-    async def _session(self, stream: anyio.abc.ByteStream, rest: bytes, choice: Choice, wanted: Request) -> str:
+    async def _session(
+        self, stream: anyio.abc.ByteStream, rest: bytes, choice: Choice, wanted: Request
+    ) -> str:
         if choice.transport == "spdy":
             async with self._spdy(stream, rest) as session:
                 return await serve_spdy(session, choice, wanted, self._backend, self._settings)
         async with WebSocket(stream, client=False, received=rest) as websocket:
             if choice.transport == "channels":
-                return await serve_channels(websocket, choice, wanted, self._backend, self._settings)
+                return await serve_channels(
+                    websocket, choice, wanted, self._backend, self._settings
+                )
             try:
                 async with self._spdy(WebSocketByteStream(websocket), b"") as session:
                     return await serve_spdy(session, choice, wanted, self._backend, self._settings)
             finally:
-                with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.farewell_timeout_s):
+                with (
+                    anyio.CancelScope(shield=True),
+                    anyio.move_on_after(self._settings.farewell_timeout_s),
+                ):
                     await websocket.close()
 
     @contextlib.asynccontextmanager
@@ -207,14 +251,21 @@ class StreamHandler:
             try:
                 yield session
             finally:
-                with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.farewell_timeout_s):
+                with (
+                    anyio.CancelScope(shield=True),
+                    anyio.move_on_after(self._settings.farewell_timeout_s),
+                ):
                     await session.goodbye()
 
     async def _linger(self, stream: anyio.abc.ByteStream) -> None:
-        """Read and drop what still comes until the peer closes: closing on unread bytes would reset the last ones sent."""
+        """Read and drop what still comes until the peer closes: closing on unread bytes would reset
+        the last ones sent.
+        """
         with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.farewell_timeout_s):
             await half_close(stream)
-            with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            with contextlib.suppress(
+                anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError
+            ):
                 while True:
                     await stream.receive(65536)
 
@@ -232,7 +283,10 @@ def _negotiate(request: HttpRequest, wanted: Request) -> tuple[Choice, list[tupl
             check_ports(choice, wanted)
         return choice, websocket_answer(request, choice.name)
     if not request.upgrades_to("SPDY/3.1"):
-        raise Refused(400, "unable to upgrade: Connection: Upgrade and Upgrade: SPDY/3.1 or websocket are needed")
+        raise Refused(
+            400,
+            "unable to upgrade: Connection: Upgrade and Upgrade: SPDY/3.1 or websocket are needed",
+        )
     choice = choose_spdy(request.all(PROTOCOL_HEADER), port_forward=port_forward)
     return choice, [(PROTOCOL_HEADER, choice.name)]
 

@@ -1,4 +1,6 @@
-"""One HTTP/1.1 request on a connection, by h11: its head within limits, and an answer or an upgrade."""
+"""One HTTP/1.1 request on a connection, by h11: its head within limits, and an answer or an
+upgrade.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class HttpRequest:
     def upgrades_to(self, protocol: str) -> bool:
         """Whether the client asks to go on with ``protocol`` (RFC 9110, 7.8)."""
         connection = {entry.lower() for entry in self.all("connection")}
-        return "upgrade" in connection and protocol.lower() in {entry.lower() for entry in self.all("upgrade")}
+        return "upgrade" in connection and protocol.lower() in {
+            entry.lower() for entry in self.all("upgrade")
+        }
 
 
 class HttpConnection:
@@ -83,7 +87,10 @@ class HttpConnection:
                     request = HttpRequest(
                         event.method.decode("ascii"),
                         event.target.decode("ascii", "replace"),
-                        tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers),
+                        tuple(
+                            (name.decode("ascii"), value.decode("latin-1"))
+                            for name, value in event.headers
+                        ),
                     )
                 elif isinstance(event, h11.Data):
                     body += len(event.data)
@@ -116,8 +123,12 @@ class HttpConnection:
             ("X-Content-Type-Options", "nosniff"),
             *refusal.headers,
         ]
-        response = h11.Response(status_code=refusal.status, headers=headers, reason=_REASONS.get(refusal.status, b""))
-        with contextlib.suppress(h11.LocalProtocolError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        response = h11.Response(
+            status_code=refusal.status, headers=headers, reason=_REASONS.get(refusal.status, b"")
+        )
+        with contextlib.suppress(
+            h11.LocalProtocolError, anyio.BrokenResourceError, anyio.ClosedResourceError
+        ):
             data = self._h11.send(response) or b""
             data += self._h11.send(h11.Data(data=body)) or b""
             data += self._h11.send(h11.EndOfMessage()) or b""
@@ -132,7 +143,9 @@ class HttpConnection:
         """
         await self._send(
             h11.InformationalResponse(
-                status_code=101, headers=[("Connection", "Upgrade"), ("Upgrade", protocol), *headers], reason=_REASONS[101]
+                status_code=101,
+                headers=[("Connection", "Upgrade"), ("Upgrade", protocol), *headers],
+                reason=_REASONS[101],
             )
         )
         return self._h11.trailing_data[0]
@@ -150,11 +163,17 @@ def websocket_answer(request: HttpRequest, subprotocol: str) -> list[tuple[str, 
     if request.method != "GET":
         raise Refused(405, "a WebSocket begins with GET", [("Allow", "GET")])
     if request.first("sec-websocket-version") != "13":
-        raise Refused(400, "unable to upgrade: WebSocket version 13 is needed", [("Sec-WebSocket-Version", "13")])
+        raise Refused(
+            400,
+            "unable to upgrade: WebSocket version 13 is needed",
+            [("Sec-WebSocket-Version", "13")],
+        )
     key = request.first("sec-websocket-key")
     if not key:
         raise Refused(400, "unable to upgrade: Sec-WebSocket-Key is needed")
-    answer = [("Sec-WebSocket-Accept", generate_accept_token(key.encode("latin-1")).decode("ascii"))]
+    answer = [
+        ("Sec-WebSocket-Accept", generate_accept_token(key.encode("latin-1")).decode("ascii"))
+    ]
     if subprotocol:
         answer.append(("Sec-WebSocket-Protocol", subprotocol))
     return answer

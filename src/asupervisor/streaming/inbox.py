@@ -15,7 +15,8 @@ CHUNK_BYTES = 64 * 1024
 class Inbox:
     """A byte queue with an end.
 
-    It has no bound of its own: whoever feeds it bounds it, by the flow control of the protocol or by not reading further.
+    It has no bound of its own: whoever feeds it bounds it, by the flow control of the protocol or
+    by not reading further.
 
     Args:
         on_read: told the count of bytes that left the queue, by a read or by being dropped.
@@ -50,7 +51,9 @@ class Inbox:
         self._wake()
 
     def fail(self, reason: str, *, drop: bool = False) -> None:
-        """The sender is gone. What waits can still be read, unless ``drop``; then reads fail with ``reason``."""
+        """The sender is gone. What waits can still be read, unless ``drop``; then reads fail with
+        ``reason``.
+        """
         if not self._ended and self._broken is None:
             self._broken = reason
         if drop:
@@ -66,7 +69,8 @@ class Inbox:
             self._on_read(count)
 
     async def read(self) -> bytes:
-        """The next bytes, at most :data:`CHUNK_BYTES` of them where they came in such pieces, never none.
+        """The next bytes, at most :data:`CHUNK_BYTES` of them where they came in such pieces, never
+        none.
 
         Raises:
             anyio.EndOfStream: the sender has sent all.

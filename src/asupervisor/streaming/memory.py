@@ -13,21 +13,25 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Heap:
-    """The C heap. The buffers of a rush are freed but lie between others, so that the heap keeps their pages."""
+    """The C heap. The buffers of a rush are freed but lie between others, so that the heap keeps
+    their pages.
+    """
 
     def __init__(self) -> None:
         self._kept = _resident_bytes()
 
     @property
     def has_grown(self) -> bool:
-        """Whether the process is larger by :data:`WORTH_BYTES` than it was at first, or after the last time that memory was given back."""
+        """Whether the process is larger by :data:`WORTH_BYTES` than it was at first, or after the
+        last time that memory was given back.
+        """
         return _resident_bytes() > self._kept + WORTH_BYTES
 
     def give_back(self) -> None:
         """Return free pages to the system.
 
-        It takes milliseconds, without the interpreter's lock: call it from a thread. Only glibc has it; elsewhere nothing happens.
-        """
+        It takes milliseconds, without the interpreter's lock: call it from a thread. Only glibc has
+        it; elsewhere nothing happens."""
         with contextlib.suppress(AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
         self._kept = _resident_bytes()

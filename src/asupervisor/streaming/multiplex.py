@@ -21,7 +21,8 @@ READ_BYTES = 64 * 1024
 SEND_CHUNK_BYTES = 64 * 1024
 """Longest DATA frame that is sent, so that streams take turns."""
 CONTROL_BACKLOG_BYTES = 64 * 1024
-"""Bytes of answers (to pings, to nonsense) that may wait before the peer is not read any further."""
+"""Bytes of answers (to pings, to nonsense) that may wait before the peer is not read any further.
+"""
 
 
 class SpdyStream:
@@ -80,7 +81,9 @@ class SpdyStream:
         self.lost(reason)
 
     def lost(self, reason: str, *, drop: bool = True) -> None:
-        """The stream is over both ways; what waits in it is dropped unless the peer may have meant it to be read."""
+        """The stream is over both ways; what waits in it is dropped unless the peer may have meant
+        it to be read.
+        """
         self._lost = True
         self.inbox.fail(reason, drop=drop)
         self.replied.set()
@@ -104,7 +107,8 @@ class SpdyStream:
 
 
 class SpdySession:
-    """Drives one connection. Use as an async context manager; the end of the peer sets :attr:`ended`.
+    """Drives one connection. Use as an async context manager; the end of the peer sets
+    :attr:`ended`.
 
     Args:
         stream: the connection after the HTTP upgrade (or a WebSocket tunnel).
@@ -113,7 +117,13 @@ class SpdySession:
         received: bytes that were read behind the HTTP head already.
     """
 
-    def __init__(self, stream: anyio.abc.ByteStream, role: spdy.Role, limits: spdy.Limits | None = None, received: bytes = b"") -> None:
+    def __init__(
+        self,
+        stream: anyio.abc.ByteStream,
+        role: spdy.Role,
+        limits: spdy.Limits | None = None,
+        received: bytes = b"",
+    ) -> None:
         self.connection = spdy.Connection(role, limits)
         self.outbox = Outbox(stream)
         self.streams: dict[int, SpdyStream] = {}
@@ -126,7 +136,9 @@ class SpdySession:
         self._stream = stream
         self._received = received
         self._gate = Gate(stream, self.connection.limits.session_window)
-        self._accept_send, self._accept_receive = anyio.create_memory_object_stream[SpdyStream](self.connection.limits.streams)
+        self._accept_send, self._accept_receive = anyio.create_memory_object_stream[SpdyStream](
+            self.connection.limits.streams
+        )
         self._answered = 0
         self._tasks = Companions()
 
@@ -136,7 +148,12 @@ class SpdySession:
         self._tasks.start_soon(self._read)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
         self.outbox.stop()
         try:
             return await self._tasks.__aexit__(kind, error, trace)
@@ -190,7 +207,9 @@ class SpdySession:
         self.push()
 
     async def goodbye(self, status: spdy.GoAwayStatus = spdy.GoAwayStatus.OK) -> None:
-        """GOAWAY as the last thing, after everything that waits; does not outwait a peer that is gone."""
+        """GOAWAY as the last thing, after everything that waits; does not outwait a peer that is
+        gone.
+        """
         if not self.violation:
             self.connection.goaway(status)
             self.push()
@@ -223,12 +242,15 @@ class SpdySession:
             self._end(reason)
 
     async def _answer(self) -> None:
-        """Queue what the peer's frames call for; one that asks and never reads is not read any further."""
+        """Queue what the peer's frames call for; one that asks and never reads is not read any
+        further.
+        """
         answers = self.connection.data_to_send()
         self.outbox.put(answers)
         self._answered += len(answers)
         if self._answered > CONTROL_BACKLOG_BYTES:
-            # Only the answers are waited for: waiting for data as well could make two ends wait for each other.
+            # Only the answers are waited for: waiting for data as well could make two ends wait for
+            # each other.
             await self.outbox.passed(self.outbox.put_bytes)
             self._answered = 0
 
@@ -241,15 +263,26 @@ class SpdySession:
                     self.connection.consume(event.stream_id, len(event.data))
                     return
                 if event.data:
-                    self._gate.take(stream.id, stream.inbox, len(event.data), self.connection.limits.stream_window)
+                    self._gate.take(
+                        stream.id,
+                        stream.inbox,
+                        len(event.data),
+                        self.connection.limits.stream_window,
+                    )
                 if event.fin:
                     stream.inbox.feed_eof()
             case spdy.WindowOpened():
-                for stream in [self.streams[event.stream_id]] if event.stream_id in self.streams else list(self.streams.values()):
+                for stream in (
+                    [self.streams[event.stream_id]]
+                    if event.stream_id in self.streams
+                    else list(self.streams.values())
+                ):
                     stream.wake()
             case spdy.StreamOpened():
                 stream = SpdyStream(self, event.stream_id, event.headers)
-                if event.unidirectional:  # no Kubernetes protocol has such streams, and they cannot be replied to
+                if (
+                    event.unidirectional
+                ):  # no Kubernetes protocol has such streams, and they cannot be replied to
                     self.release(stream, spdy.ResetCode.REFUSED_STREAM)
                     return
                 self.streams[event.stream_id] = stream
@@ -269,8 +302,13 @@ class SpdySession:
             case spdy.StreamReset():
                 stream = self.streams.pop(event.stream_id, None)
                 if stream is not None:
-                    # Kubernetes servers reset their streams right behind the last data, which is still to be read.
-                    reason = "the peer reset the stream" if event.by_peer else "the peer broke the protocol on the stream"
+                    # Kubernetes servers reset their streams right behind the last data, which is
+                    # still to be read.
+                    reason = (
+                        "the peer reset the stream"
+                        if event.by_peer
+                        else "the peer broke the protocol on the stream"
+                    )
                     stream.lost(reason, drop=not event.by_peer)
             case _:
                 pass

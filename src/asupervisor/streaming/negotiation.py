@@ -1,8 +1,9 @@
-"""Which protocol a session speaks, decided by the request's headers alone; and the answer that refuses it.
+"""Which protocol a session speaks, decided by the request's headers alone; and the answer that
+refuses it.
 
-SPDY: the client lists ``X-Stream-Protocol-Version``; the first of its list that the server knows wins. WebSocket: the same with
-``Sec-WebSocket-Protocol``, where a client may also ask for none and get the first binary protocol there was.
-"""
+SPDY: the client lists ``X-Stream-Protocol-Version``; the first of its list that the server knows
+wins. WebSocket: the same with ``Sec-WebSocket-Protocol``, where a client may also ask for none and
+get the first binary protocol there was."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ COMMAND_CHANNELS = {
 }
 """Exec and attach over WebSocket."""
 
-PORT_CHANNELS = {name: COMMAND_CHANNELS[name] for name in ("v4.channel.k8s.io", "v4.base64.channel.k8s.io", "")}
+PORT_CHANNELS = {
+    name: COMMAND_CHANNELS[name] for name in ("v4.channel.k8s.io", "v4.base64.channel.k8s.io", "")
+}
 """Port-forward over WebSocket by pairs of channels."""
 
 

@@ -1,8 +1,8 @@
 """Connections made inside another network namespace, without a process for each.
 
-A socket belongs to the namespace of the thread that made it, whoever uses it later. One thread that serves nobody else
-enters the namespace, makes the socket and comes back; connecting and everything after happens in the event loop.
-"""
+A socket belongs to the namespace of the thread that made it, whoever uses it later. One thread that
+serves nobody else enters the namespace, makes the socket and comes back; connecting and everything
+after happens in the event loop."""
 
 from __future__ import annotations
 
@@ -44,7 +44,12 @@ class NamespaceDialer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netns")
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.shutdown(wait=False, cancel_futures=True)
@@ -70,7 +75,9 @@ class NamespaceDialer:
         assert first is not None
         raise first
 
-    async def _connect(self, netns_path: str, family: int, address: str, port: int) -> anyio.abc.SocketStream:
+    async def _connect(
+        self, netns_path: str, family: int, address: str, port: int
+    ) -> anyio.abc.SocketStream:
         sock = await self._socket(netns_path, family)
         try:
             with anyio.fail_after(self._connect_timeout_s):
@@ -78,11 +85,19 @@ class NamespaceDialer:
             return await anyio.abc.SocketStream.from_socket(sock)
         except TimeoutError as error:
             sock.close()
-            raise Unavailable(f"{_host(address)}:{port} does not answer", operation="portforward", subject=str(port)) from error
+            raise Unavailable(
+                f"{_host(address)}:{port} does not answer",
+                operation="portforward",
+                subject=str(port),
+            ) from error
         except OSError as error:
             sock.close()
             what = os.strerror(error.errno) if error.errno else str(error)
-            raise Unavailable(f"connect to {_host(address)}:{port}: {what}", operation="portforward", subject=str(port)) from error
+            raise Unavailable(
+                f"connect to {_host(address)}:{port}: {what}",
+                operation="portforward",
+                subject=str(port),
+            ) from error
         except BaseException:
             sock.close()
             raise
@@ -90,7 +105,8 @@ class NamespaceDialer:
     async def _socket(self, netns_path: str, family: int) -> socket.socket:
         if self._thread is None:
             raise Unavailable("port-forward has ended", operation="portforward")
-        # The thread's work cannot be cancelled half-way; a socket that nobody waits for any more is closed.
+        # The thread's work cannot be cancelled half-way; a socket that nobody waits for any more is
+        # closed.
         future = self._thread.submit(_socket_in, netns_path, family)
         try:
             return await asyncio.wrap_future(future)
@@ -100,7 +116,9 @@ class NamespaceDialer:
         except _Lost as error:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="netns")
-            raise Unavailable(f"a thread was lost in {netns_path}", operation="portforward") from error
+            raise Unavailable(
+                f"a thread was lost in {netns_path}", operation="portforward"
+            ) from error
         except OSError as error:
             raise _error(error, netns_path, family) from error
 
@@ -144,10 +162,20 @@ def _close_result(future: object) -> None:
 
 def _error(error: OSError, netns_path: str, family: int) -> ServiceError:
     if error.errno in (errno.ENOENT, errno.ESRCH):
-        return NotFound(f"the network namespace {netns_path} is gone", operation="portforward", subject=netns_path)
+        return NotFound(
+            f"the network namespace {netns_path} is gone",
+            operation="portforward",
+            subject=netns_path,
+        )
     if error.errno == errno.EAFNOSUPPORT:
-        return Unavailable(f"address family {family} is not supported there", operation="portforward", subject=netns_path)
-    return FailedPrecondition(f"cannot enter {netns_path}: {error.strerror}", operation="portforward", subject=netns_path)
+        return Unavailable(
+            f"address family {family} is not supported there",
+            operation="portforward",
+            subject=netns_path,
+        )
+    return FailedPrecondition(
+        f"cannot enter {netns_path}: {error.strerror}", operation="portforward", subject=netns_path
+    )
 
 
 def _host(address: str) -> str:

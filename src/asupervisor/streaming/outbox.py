@@ -9,7 +9,8 @@ import anyio.abc
 class Outbox:
     """A byte queue that a task of its own empties into the connection.
 
-    Writers never touch the connection themselves: a writer that is cancelled half-way would leave half a frame behind.
+    Writers never touch the connection themselves: a writer that is cancelled half-way would leave
+    half a frame behind.
 
     Args:
         stream: the connection; only this object writes to it.
@@ -37,7 +38,9 @@ class Outbox:
         return self._size + self._in_flight
 
     def put(self, data: bytes) -> None:
-        """Queue bytes without waiting; callers bound what they put by :meth:`room`, or by what they answer to."""
+        """Queue bytes without waiting; callers bound what they put by :meth:`room`, or by what they
+        answer to.
+        """
         if data and not self._broken:
             self._waiting.append(data)
             self._size += len(data)
@@ -65,7 +68,8 @@ class Outbox:
         await self.passed(self.put_bytes)
 
     async def passed(self, mark: int) -> None:
-        """Wait until the connection has taken the first ``mark`` bytes ever put, whatever was put behind them.
+        """Wait until the connection has taken the first ``mark`` bytes ever put, whatever was put
+        behind them.
 
         Raises:
             anyio.BrokenResourceError: the connection is gone.
@@ -75,10 +79,11 @@ class Outbox:
         self._check()
 
     async def run(self) -> None:
-        """Write until :meth:`stop`, or until the connection breaks, which is remembered and not raised.
+        """Write until :meth:`stop`, or until the connection breaks, which is remembered and not
+        raised.
 
-        A cancellation from outside does not reach it: whoever is cancelled still has a farewell to send.
-        """
+        A cancellation from outside does not reach it: whoever is cancelled still has a farewell to
+        send."""
         try:
             with self._scope:
                 while True:

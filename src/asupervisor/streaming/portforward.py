@@ -1,8 +1,8 @@
-"""A port-forward session: pairs of streams from the peer, each joined to a connection inside the sandbox's network.
+"""A port-forward session: pairs of streams from the peer, each joined to a connection inside the
+sandbox's network.
 
-A pair is one connection: a data stream and an error stream. A connection that cannot be made says so on its own error stream,
-one that breaks later is reset, and the others go on.
-"""
+A pair is one connection: a data stream and an error stream. A connection that cannot be made says
+so on its own error stream, one that breaks later is reset, and the others go on."""
 
 from __future__ import annotations
 
@@ -32,14 +32,17 @@ class Pair:
     error: PeerStream
 
 
-async def forward(pair: Pair, pod_sandbox_id: str, backend: Backend, *, peer_half_closes: bool = True) -> str:
+async def forward(
+    pair: Pair, pod_sandbox_id: str, backend: Backend, *, peer_half_closes: bool = True
+) -> str:
     """Serve one connection until both ends have closed it.
 
     Args:
         pair: the peer's streams.
         pod_sandbox_id: whose port.
         backend: connects to it.
-        peer_half_closes: whether the peer can say that it has sent all; if not, the connection ends with the remote end's last byte.
+        peer_half_closes: whether the peer can say that it has sent all; if not, the connection ends
+            with the remote end's last byte.
 
     Returns:
         Empty if it went well, else what was written to the error stream.
@@ -56,13 +59,17 @@ async def forward(pair: Pair, pod_sandbox_id: str, backend: Backend, *, peer_hal
             await pair.error.send(failure.encode())
         await pair.error.send_eof()
         if not is_whole:
-            # A connection that broke later is only reset: kubectl gives the whole session up for one word on an error stream.
+            # A connection that broke later is only reset: kubectl gives the whole session up for
+            # one word on an error stream.
             await pair.data.reset()
     return failure
 
 
-async def join(peer: PeerStream, remote: anyio.abc.ByteStream, *, peer_half_closes: bool = True) -> bool:
-    """Carry bytes both ways; each way ends on its own (unless not ``peer_half_closes``), and a way that breaks ends both.
+async def join(
+    peer: PeerStream, remote: anyio.abc.ByteStream, *, peer_half_closes: bool = True
+) -> bool:
+    """Carry bytes both ways; each way ends on its own (unless not ``peer_half_closes``), and a way
+    that breaks ends both.
 
     Returns:
         Whether both ends have said that they sent all; False if one of them broke.
@@ -108,7 +115,9 @@ class SpdyForwards:
         settings: bounds.
     """
 
-    def __init__(self, session: SpdySession, pod_sandbox_id: str, backend: Backend, settings: Settings) -> None:
+    def __init__(
+        self, session: SpdySession, pod_sandbox_id: str, backend: Backend, settings: Settings
+    ) -> None:
         self._session = session
         self._pod_sandbox_id = pod_sandbox_id
         self._backend = backend
@@ -131,8 +140,11 @@ class SpdyForwards:
         if kind not in ("data", "error") or port is None:
             self._session.release(stream, spdy.ResetCode.PROTOCOL_ERROR)
             return
-        # The first clients sent no request id; they open the error stream right before its data stream.
-        key = stream.headers.get("requestid") or f"#{stream.id if kind == 'error' else stream.id - 2}"
+        # The first clients sent no request id; they open the error stream right before its data
+        # stream.
+        key = (
+            stream.headers.get("requestid") or f"#{stream.id if kind == 'error' else stream.id - 2}"
+        )
         other = self._halves.get(key)
         if other is None:
             if self._active >= self._settings.forwards:
@@ -143,7 +155,9 @@ class SpdyForwards:
             self._session.reply(stream)
             tasks.start_soon(self._expire, key, stream)
             return
-        if other.headers.get("streamtype") == kind or other.headers.get("port") != stream.headers.get("port"):
+        if other.headers.get("streamtype") == kind or other.headers.get(
+            "port"
+        ) != stream.headers.get("port"):
             self._session.release(stream, spdy.ResetCode.PROTOCOL_ERROR)
             return
         del self._halves[key]
@@ -170,4 +184,8 @@ class SpdyForwards:
 
 
 def _port(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535 else None
+    return (
+        int(text)
+        if text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535
+        else None
+    )

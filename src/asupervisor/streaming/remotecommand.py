@@ -1,8 +1,8 @@
 """An exec or attach session: the peer's streams on one side, a process on the other.
 
-Every task of a session lives in one task group, which ends with the process or with the peer, whichever is first. When the
-peer is first, a command's whole process tree is ended; a container that was only attached to goes on.
-"""
+Every task of a session lives in one task group, which ends with the process or with the peer,
+whichever is first. When the peer is first, a command's whole process tree is ended; a container
+that was only attached to goes on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,12 @@ class CommandStreams:
     resize: PeerStream | None = None
 
 
-async def serve_command(streams: CommandStreams, request: ExecRequest | AttachRequest, backend: Backend, settings: Settings) -> ExitStatus:
+async def serve_command(
+    streams: CommandStreams,
+    request: ExecRequest | AttachRequest,
+    backend: Backend,
+    settings: Settings,
+) -> ExitStatus:
     """Run a session to its end and tell the peer how it went.
 
     Returns:
@@ -64,7 +69,12 @@ async def serve_command(streams: CommandStreams, request: ExecRequest | AttachRe
     return status
 
 
-async def _run(streams: CommandStreams, request: ExecRequest | AttachRequest, backend: Backend, settings: Settings) -> int:
+async def _run(
+    streams: CommandStreams,
+    request: ExecRequest | AttachRequest,
+    backend: Backend,
+    settings: Settings,
+) -> int:
     turn = turns()
     await turn.take()
     opened = backend.exec(request) if isinstance(request, ExecRequest) else backend.attach(request)
@@ -87,7 +97,9 @@ async def _run(streams: CommandStreams, request: ExecRequest | AttachRequest, ba
 
 
 async def _pump_stdin(stream: PeerStream, process: Process) -> None:
-    """Carry stdin; what a process no longer reads is still taken from the peer, so that the peer's other streams go on."""
+    """Carry stdin; what a process no longer reads is still taken from the peer, so that the peer's
+    other streams go on.
+    """
     try:
         while True:
             await process.send(await stream.receive())
@@ -106,12 +118,16 @@ async def _pump_sizes(stream: PeerStream, process: Process) -> None:
         while True:
             sizes = decoder.feed(await stream.receive())
             if sizes:
-                with contextlib.suppress(ServiceError):  # a size that is not taken is no reason to end a session
+                with contextlib.suppress(
+                    ServiceError
+                ):  # a size that is not taken is no reason to end a session
                     await process.resize(*sizes[-1])
 
 
 async def _pump_output(streams: CommandStreams, process: Process) -> None:
-    """Carry output until the process has closed it; what the peer has closed its stream for is read and dropped."""
+    """Carry output until the process has closed it; what the peer has closed its stream for is read
+    and dropped.
+    """
     turn = turns()
     targets = {Output.STDOUT: streams.stdout, Output.STDERR: streams.stderr}
     with contextlib.suppress(anyio.EndOfStream):

@@ -1,4 +1,6 @@
-"""What a streaming URL stands for: the CRI's Exec, Attach and PortForward requests by value, checked as the CRI asks."""
+"""What a streaming URL stands for: the CRI's Exec, Attach and PortForward requests by value,
+checked as the CRI asks.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,13 @@ class ExecRequest:
         """Refuse what no client may ask for.
 
         Raises:
-            InvalidArgument: no container, no command, no stream, or stderr of its own with a terminal.
+            InvalidArgument: no container, no command, no stream, or stderr of its own with a
+                terminal.
         """
         if not self.command:
-            raise InvalidArgument("a command is needed", operation="exec", subject=self.container_id)
+            raise InvalidArgument(
+                "a command is needed", operation="exec", subject=self.container_id
+            )
         _check_streams(self)
 
 
@@ -56,8 +61,8 @@ class AttachRequest:
 class PortForwardRequest:
     """Connect to ports inside a sandbox (CRI PortForwardRequest).
 
-    ``ports`` are only needed by the WebSocket channel protocols; in SPDY each pair of streams names its own.
-    """
+    ``ports`` are only needed by the WebSocket channel protocols; in SPDY each pair of streams names
+    its own."""
 
     pod_sandbox_id: str
     ports: tuple[int, ...] = ()
@@ -74,7 +79,11 @@ class PortForwardRequest:
             raise InvalidArgument("a pod sandbox id is needed", operation="portforward")
         for port in self.ports:
             if not 1 <= port <= 65535:
-                raise InvalidArgument(f"port {port} is not between 1 and 65535", operation="portforward", subject=self.pod_sandbox_id)
+                raise InvalidArgument(
+                    f"port {port} is not between 1 and 65535",
+                    operation="portforward",
+                    subject=self.pod_sandbox_id,
+                )
 
 
 Request = ExecRequest | AttachRequest | PortForwardRequest
@@ -85,6 +94,8 @@ def _check_streams(request: ExecRequest | AttachRequest) -> None:
     if not request.container_id:
         raise InvalidArgument("a container id is needed", **where)
     if request.tty and request.stderr:
-        raise InvalidArgument("a terminal has no stderr of its own: tty and stderr exclude each other", **where)
+        raise InvalidArgument(
+            "a terminal has no stderr of its own: tty and stderr exclude each other", **where
+        )
     if not (request.stdin or request.stdout or request.stderr):
         raise InvalidArgument("one of stdin, stdout and stderr is needed", **where)

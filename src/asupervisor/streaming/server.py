@@ -1,4 +1,6 @@
-"""The streaming service: URLs for requests, and a listener that serves them (or none, where an embedding program listens)."""
+"""The streaming service: URLs for requests, and a listener that serves them (or none, where an
+embedding program listens).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from asupervisor.streaming.tokens import TokenCache
 _log = logging.getLogger(__name__)
 
 REDIRECT_PREFIX = "/cri"
-"""Path before the URLs where an embedding program serves them, as dockershim had it inside kubelet."""
+"""Path before the URLs where an embedding program serves them, as dockershim had it inside kubelet.
+"""
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_PAUSE_S = 0.1
@@ -39,7 +42,8 @@ class StreamingService:
         backend: starts what is asked for.
         settings: further bounds; its times are taken from ``config``.
         tokens: what the URLs stand for.
-        observe: gives a context manager that a session of ``exec``, ``attach`` or ``portforward`` is counted in.
+        observe: gives a context manager that a session of ``exec``, ``attach`` or ``portforward``
+            is counted in.
     """
 
     def __init__(
@@ -52,7 +56,9 @@ class StreamingService:
         observe: SessionObserver | None = None,
     ) -> None:
         self._config = config
-        self._settings = settings or Settings(creation_timeout_s=config.creation_timeout_s, idle_timeout_s=config.idle_timeout_s)
+        self._settings = settings or Settings(
+            creation_timeout_s=config.creation_timeout_s, idle_timeout_s=config.idle_timeout_s
+        )
         self._tokens = tokens if tokens is not None else TokenCache()  # an empty one is false
         self._certificate = (
             ReloadingCertificate(config.tls_cert_file, config.tls_private_key_file)
@@ -60,12 +66,18 @@ class StreamingService:
             else None
         )
         self._base_url = REDIRECT_PREFIX if config.redirect else ""
-        self.handler = StreamHandler(self._tokens, backend, self._settings, *((observe,) if observe is not None else ()))
-        """Serves connections; an embedding program with ``redirect`` on hands its own to ``handler.serve``."""
+        self.handler = StreamHandler(
+            self._tokens, backend, self._settings, *((observe,) if observe is not None else ())
+        )
+        """Serves connections; an embedding program with ``redirect`` on hands its own to
+        ``handler.serve``.
+        """
 
     @property
     def base_url(self) -> str:
-        """What every URL begins with; with ``redirect`` a path alone, and empty before the listener stands."""
+        """What every URL begins with; with ``redirect`` a path alone, and empty before the listener
+        stands.
+        """
         return self._base_url
 
     def exec_url(self, request: ExecRequest) -> str:
@@ -86,8 +98,11 @@ class StreamingService:
         """The same for a port-forward; see :meth:`exec_url`."""
         return self._url(request)
 
-    async def run(self, *, task_status: anyio.abc.TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Listen until cancelled; ``started`` gives the base URL. Sessions that still run are closed with a farewell.
+    async def run(
+        self, *, task_status: anyio.abc.TaskStatus[str] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Listen until cancelled; ``started`` gives the base URL. Sessions that still run are
+        closed with a farewell.
 
         Raises:
             ConfigError: the address cannot be listened on, or the certificate not be read.
@@ -112,7 +127,8 @@ class StreamingService:
             self._base_url = ""
 
     async def drain(self, grace_s: float) -> None:
-        """Take no new sessions and wait for the running ones; those that outlast the grace are closed with a farewell.
+        """Take no new sessions and wait for the running ones; those that outlast the grace are
+        closed with a farewell.
 
         Args:
             grace_s: seconds for the sessions to end by themselves.
@@ -126,7 +142,9 @@ class StreamingService:
     def _url(self, request: Request) -> str:
         request.check()
         if not self._base_url:
-            raise FailedPrecondition("the streaming service does not listen", operation=request.verb)
+            raise FailedPrecondition(
+                "the streaming service does not listen", operation=request.verb
+            )
         return f"{self._base_url}/{request.verb}/{self._tokens.insert(request)}"
 
     async def _listen(self) -> anyio.abc.SocketListener:
@@ -134,7 +152,9 @@ class StreamingService:
             self._certificate.load()
         host, port = self._config.bind_host, self._config.bind_port
         try:
-            addresses = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            addresses = await anyio.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
             family, kind, protocol, _, address = addresses[0]
             sock = socket.socket(family, kind, protocol)
             try:
@@ -146,16 +166,23 @@ class StreamingService:
                 sock.close()
                 raise
         except OSError as error:
-            raise ConfigError(f"--streaming-bind-addr: cannot listen on {host}:{port}: {error}") from error
+            raise ConfigError(
+                f"--streaming-bind-addr: cannot listen on {host}:{port}: {error}"
+            ) from error
         bound = sock.getsockname()
-        shown = bound[0] if bound[0] not in ("0.0.0.0", "::") else ("127.0.0.1" if family == socket.AF_INET else "::1")
+        shown = (
+            bound[0]
+            if bound[0] not in ("0.0.0.0", "::")
+            else ("127.0.0.1" if family == socket.AF_INET else "::1")
+        )
         scheme = "https" if self._certificate is not None else "http"
         self._base_url = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{bound[1]}"
         _log.info("streaming on %s", self._base_url)
         return await anyio.abc.SocketListener.from_socket(sock)
 
     async def _accept(self, listener: anyio.abc.SocketListener, tasks: anyio.abc.TaskGroup) -> None:
-        # Connections beyond the sessions are answered 503; beyond these too, they wait in the kernel.
+        # Connections beyond the sessions are answered 503; beyond these too, they wait in the
+        # kernel.
         slots = anyio.Semaphore(self._settings.sessions + _SPARE_CONNECTIONS)
         while True:
             await slots.acquire()
@@ -179,7 +206,9 @@ class StreamingService:
             connection = await self._secure(stream)
             if connection is not None:
                 await self.handler.serve(connection)
-        except Exception:  # a client can break its own session, not the others in this group of tasks
+        except (
+            Exception
+        ):  # a client can break its own session, not the others in this group of tasks
             _log.exception("a streaming session failed")
         finally:
             slots.release()
@@ -190,8 +219,19 @@ class StreamingService:
             return stream
         try:
             with anyio.fail_after(self._settings.head_timeout_s):
-                return await TLSStream.wrap(stream, server_side=True, ssl_context=self._certificate.current(), standard_compatible=False)
-        except (ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream, TimeoutError, OSError) as error:
+                return await TLSStream.wrap(
+                    stream,
+                    server_side=True,
+                    ssl_context=self._certificate.current(),
+                    standard_compatible=False,
+                )
+        except (
+            ssl.SSLError,
+            anyio.BrokenResourceError,
+            anyio.EndOfStream,
+            TimeoutError,
+            OSError,
+        ) as error:
             _log.debug("no TLS with a client: %s", error)
             await anyio.aclose_forcefully(stream)
             return None

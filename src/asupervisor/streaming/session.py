@@ -1,4 +1,6 @@
-"""A session after its upgrade: collects the peer's streams, serves them, and ends them when nothing moves any more."""
+"""A session after its upgrade: collects the peer's streams, serves them, and ends them when nothing
+moves any more.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,14 @@ def check_ports(choice: Choice, request: PortForwardRequest) -> None:
         return
     most = (BASE64_CHANNELS if choice.channels.base64 else BINARY_CHANNELS) // 2
     if not 1 <= len(request.ports) <= most:
-        raise Refused(400, f"between 1 and {most} ports are needed; the request named {len(request.ports)}")
+        raise Refused(
+            400, f"between 1 and {most} ports are needed; the request named {len(request.ports)}"
+        )
 
 
-async def serve_spdy(session: SpdySession, choice: Choice, request: Request, backend: Backend, settings: Settings) -> str:
+async def serve_spdy(
+    session: SpdySession, choice: Choice, request: Request, backend: Backend, settings: Settings
+) -> str:
     """Serve one SPDY connection. Returns how it went, for the log."""
 
     async def work() -> str:
@@ -49,7 +55,11 @@ async def serve_spdy(session: SpdySession, choice: Choice, request: Request, bac
             return f"{forwards.served} connections"
         streams = await _collect(session, choice, request, settings)
         if streams is None:
-            return "the streams were not opened in time" if not session.ended.is_set() else "client disconnected"
+            return (
+                "the streams were not opened in time"
+                if not session.ended.is_set()
+                else "client disconnected"
+            )
         async with Companions() as companions:
             companions.start_soon(_refuse_more, session)
             return _outcome(await serve_command(streams, request, backend, settings))
@@ -57,7 +67,9 @@ async def serve_spdy(session: SpdySession, choice: Choice, request: Request, bac
     return await _until_idle(session, work, settings)
 
 
-async def serve_channels(websocket: WebSocket, choice: Choice, request: Request, backend: Backend, settings: Settings) -> str:
+async def serve_channels(
+    websocket: WebSocket, choice: Choice, request: Request, backend: Backend, settings: Settings
+) -> str:
     """Serve one WebSocket connection with a channel protocol. Returns how it went, for the log."""
     assert choice.channels is not None
     if isinstance(request, PortForwardRequest):
@@ -70,13 +82,18 @@ async def serve_channels(websocket: WebSocket, choice: Choice, request: Request,
         writable |= {channels.STDOUT} if request.stdout else set()
         writable |= {channels.STDERR} if request.stderr else set()
     async with ChannelSession(
-        websocket, choice.channels, readable=readable, writable=writable, buffer_bytes=settings.buffer_bytes
+        websocket,
+        choice.channels,
+        readable=readable,
+        writable=writable,
+        buffer_bytes=settings.buffer_bytes,
     ) as session:
 
         async def work() -> str:
             if isinstance(request, PortForwardRequest):
                 return await _forward_channels(session, request, backend)
-            # Clients take the first message, which carries nothing, as the sign that the session stands.
+            # Clients take the first message, which carries nothing, as the sign that the session
+            # stands.
             session.put(min(writable), b"")
             streams = {number: session.streams.get(number) for number in range(5)}
             return _outcome(
@@ -103,7 +120,9 @@ async def serve_channels(websocket: WebSocket, choice: Choice, request: Request,
                 await session.goodbye()
 
 
-async def _collect(session: SpdySession, choice: Choice, request: ExecRequest | AttachRequest, settings: Settings) -> CommandStreams | None:
+async def _collect(
+    session: SpdySession, choice: Choice, request: ExecRequest | AttachRequest, settings: Settings
+) -> CommandStreams | None:
     """Wait for the streams that the request calls for; None if they do not come in time."""
     expected = {"error"}
     expected |= {name for name in ("stdin", "stdout", "stderr") if getattr(request, name)}
@@ -135,7 +154,9 @@ async def _refuse_more(session: SpdySession) -> None:
         session.release(stream, spdy.ResetCode.REFUSED_STREAM)
 
 
-async def _forward_channels(session: ChannelSession, request: PortForwardRequest, backend: Backend) -> str:
+async def _forward_channels(
+    session: ChannelSession, request: PortForwardRequest, backend: Backend
+) -> str:
     with anyio.CancelScope() as scope:
         async with Companions() as companions, anyio.create_task_group() as pairs:
             companions.start_soon(_cancel_when, session.ended, scope)
@@ -157,7 +178,9 @@ async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _until_idle(session: SpdySession | ChannelSession, work: Callable[[], Awaitable[str]], settings: Settings) -> str:
+async def _until_idle(
+    session: SpdySession | ChannelSession, work: Callable[[], Awaitable[str]], settings: Settings
+) -> str:
     outcome = ""
     with anyio.CancelScope() as scope:
         async with Companions() as companions:
@@ -168,7 +191,9 @@ async def _until_idle(session: SpdySession | ChannelSession, work: Callable[[], 
     return f"protocol violation: {session.violation}" if session.violation else outcome
 
 
-async def _cancel_when_idle(session: SpdySession | ChannelSession, timeout_s: float, scope: anyio.CancelScope) -> None:
+async def _cancel_when_idle(
+    session: SpdySession | ChannelSession, timeout_s: float, scope: anyio.CancelScope
+) -> None:
     """Pings do not count: many clients ping for as long as they live."""
     while (left := session.last_data + timeout_s - anyio.current_time()) > 0:  # noqa: ASYNC110 (every byte would set an event)
         await anyio.sleep(left)

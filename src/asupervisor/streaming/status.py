@@ -1,7 +1,8 @@
-"""How the end of a command is told on the error stream (Kubernetes remote command protocol, v1 to v5).
+"""How the end of a command is told on the error stream (Kubernetes remote command protocol, v1 to
+v5).
 
-From v4 on it is a ``metav1.Status`` in JSON, on success too. Before, it is plain text, and nothing on success.
-"""
+From v4 on it is a ``metav1.Status`` in JSON, on success too. Before, it is plain text, and nothing
+on success."""
 
 from __future__ import annotations
 
@@ -43,7 +44,10 @@ def encode_status(status: ExitStatus, version: int) -> bytes:
     """
     if version < STRUCTURED_VERSION:
         return b"" if status.is_success else _text(status).encode()
-    document: dict[str, Any] = {"metadata": {}, "status": "Success" if status.is_success else "Failure"}
+    document: dict[str, Any] = {
+        "metadata": {},
+        "status": "Success" if status.is_success else "Failure",
+    }
     if status.exit_code is None:
         document |= {
             "message": _text(status),
@@ -77,9 +81,16 @@ def decode_status(raw: bytes, version: int) -> ExitStatus:
         if document.get("reason") == "NonZeroExitCode":
             codes = [int(cause["message"]) for cause in causes if cause.get("reason") == "ExitCode"]
             return ExitStatus(codes[0])
-        return ExitStatus(None, str(document.get("message") or document.get("reason") or "the command failed"))
+        return ExitStatus(
+            None, str(document.get("message") or document.get("reason") or "the command failed")
+        )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return ExitStatus(None, f"the error stream holds no status: {raw[:200]!r}" if raw else "the stream ended without a status")
+        return ExitStatus(
+            None,
+            f"the error stream holds no status: {raw[:200]!r}"
+            if raw
+            else "the stream ended without a status",
+        )
 
 
 def _text(status: ExitStatus) -> str:

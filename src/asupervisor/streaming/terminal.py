@@ -1,4 +1,6 @@
-"""Terminal sizes on the resize stream: JSON objects one after the other, ``{"Width":80,"Height":24}``."""
+"""Terminal sizes on the resize stream: JSON objects one after the other,
+``{"Width":80,"Height":24}``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class SizeDecoder:
         self._text = ""
 
     def feed(self, data: bytes) -> list[tuple[int, int]]:
-        """The sizes, ``(width, height)`` in characters, that ``data`` completes; values below 1 are left out."""
+        """The sizes, ``(width, height)`` in characters, that ``data`` completes; values below 1 are
+        left out.
+        """
         self._text += data.decode("ascii", "replace")
         found: list[tuple[int, int]] = []
         decoder = json.JSONDecoder()
@@ -47,8 +51,15 @@ def encode_size(width: int, height: int) -> bytes:
 def _size(document: object) -> tuple[int, int] | None:
     if not isinstance(document, dict):
         return None
-    folded = {str(key).lower(): value for key, value in document.items()}  # Go matches names without regard to case
+    folded = {
+        str(key).lower(): value for key, value in document.items()
+    }  # Go matches names without regard to case
     width, height = folded.get("width"), folded.get("height")
-    if not isinstance(width, int) or not isinstance(height, int) or not 1 <= width <= _MAX_SIDE or not 1 <= height <= _MAX_SIDE:
+    if (
+        not isinstance(width, int)
+        or not isinstance(height, int)
+        or not 1 <= width <= _MAX_SIDE
+        or not 1 <= height <= _MAX_SIDE
+    ):
         return None
     return width, height

@@ -34,11 +34,15 @@ class ReloadingCertificate:
         try:
             self._context = self._read()
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"--streaming-tls-cert-file, --streaming-tls-private-key-file: {error}") from error
+            raise ConfigError(
+                f"--streaming-tls-cert-file, --streaming-tls-private-key-file: {error}"
+            ) from error
         return self._context
 
     def current(self) -> ssl.SSLContext:
-        """The context for a connection that comes in now; of files that changed but are not good yet, the one before."""
+        """The context for a connection that comes in now; of files that changed but are not good
+        yet, the one before.
+        """
         if self._context is None:
             return self.load()
         seen = self._look()
@@ -48,8 +52,13 @@ class ReloadingCertificate:
                 _log.info("the streaming certificate was read again")
                 self._seen = seen
             except (OSError, ssl.SSLError) as error:
-                # Tried again with the next connection: a key is often written a moment after its certificate.
-                _log.warning("the streaming certificate has changed and is not usable, the one before stays: %s", error)
+                # Tried again with the next connection: a key is often written a moment after its
+                # certificate.
+                _log.warning(
+                    "the streaming certificate has changed and is not usable, the one before"
+                    " stays: %s",
+                    error,
+                )
         return self._context
 
     def _read(self) -> ssl.SSLContext:

@@ -23,11 +23,19 @@ class TokenCache:
         clock: seconds, never going back.
     """
 
-    def __init__(self, *, lifetime_s: float = LIFETIME_S, capacity: int = CAPACITY, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        lifetime_s: float = LIFETIME_S,
+        capacity: int = CAPACITY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._lifetime_s = lifetime_s
         self._capacity = capacity
         self._clock = clock
-        self._waiting: dict[str, tuple[float, Request]] = {}  # in the order of expiry, since all live equally long
+        self._waiting: dict[
+            str, tuple[float, Request]
+        ] = {}  # in the order of expiry, since all live equally long
 
     def __len__(self) -> int:
         self._expire()
@@ -41,7 +49,10 @@ class TokenCache:
         """
         self._expire()
         if len(self._waiting) >= self._capacity:
-            raise ResourceExhausted(f"{self._capacity} streaming requests wait for their clients", operation=request.verb)
+            raise ResourceExhausted(
+                f"{self._capacity} streaming requests wait for their clients",
+                operation=request.verb,
+            )
         while True:
             token = secrets.token_urlsafe(TOKEN_LENGTH * 3 // 4)
             if token not in self._waiting:

@@ -1,8 +1,8 @@
 """Turns on the event loop, so that hundreds of busy streams do not keep a gRPC call waiting.
 
-Every piece of data costs its session some tenths of a millisecond in system calls. When hundreds of sessions are ready at once the loop
-would do all of that before it looks at anything else; with turns it does a few, then everybody else's work, then the next few.
-"""
+Every piece of data costs its session some tenths of a millisecond in system calls. When hundreds of
+sessions are ready at once the loop would do all of that before it looks at anything else; with
+turns it does a few, then everybody else's work, then the next few."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from collections import deque
 
 
 class Turns:
-    """Hands out a bounded number of turns for each round of the loop, in the order in which they are asked for.
+    """Hands out a bounded number of turns for each round of the loop, in the order in which they
+    are asked for.
 
     Args:
         per_round: turns in one round.

@@ -1,4 +1,6 @@
-"""WebSocket messages over a byte stream, by wsproto, after the HTTP upgrade; and a byte stream inside WebSocket messages."""
+"""WebSocket messages over a byte stream, by wsproto, after the HTTP upgrade; and a byte stream
+inside WebSocket messages.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ class Piece:
 
 
 class WebSocket:
-    """One WebSocket connection. Use as an async context manager; leaving it does not say goodbye, :meth:`close` does.
+    """One WebSocket connection. Use as an async context manager; leaving it does not say goodbye,
+    :meth:`close` does.
 
     Args:
         stream: the connection after the HTTP upgrade.
@@ -43,12 +46,16 @@ class WebSocket:
         received: bytes that were read behind the HTTP head already.
     """
 
-    def __init__(self, stream: anyio.abc.ByteStream, *, client: bool, received: bytes = b"") -> None:
+    def __init__(
+        self, stream: anyio.abc.ByteStream, *, client: bool, received: bytes = b""
+    ) -> None:
         self.stream = stream
         self.outbox = Outbox(stream)
         self.close_code: int | None = None
         """The code of the peer's close frame, once it came."""
-        self._connection = Connection(ConnectionType.CLIENT if client else ConnectionType.SERVER, trailing_data=received)
+        self._connection = Connection(
+            ConnectionType.CLIENT if client else ConnectionType.SERVER, trailing_data=received
+        )
         self._pieces: deque[Piece] = deque()
         self._answered = 0
         self._tasks = Companions()
@@ -58,7 +65,12 @@ class WebSocket:
         self._tasks.start_soon(self.outbox.run)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
         self.outbox.stop()
         return await self._tasks.__aexit__(kind, error, trace)
 
@@ -81,7 +93,9 @@ class WebSocket:
             try:
                 data = await self.stream.receive(READ_BYTES)
             except anyio.EndOfStream:
-                raise anyio.BrokenResourceError("the peer closed the connection without a close frame") from None
+                raise anyio.BrokenResourceError(
+                    "the peer closed the connection without a close frame"
+                ) from None
             except anyio.ClosedResourceError as error:
                 raise anyio.BrokenResourceError("the connection is closed") from error
             self._connection.receive_data(data)
@@ -89,10 +103,16 @@ class WebSocket:
     def put(self, data: bytes, *, text: bool = False) -> None:
         """Queue one message without waiting; nothing once a close was sent or received."""
         if self._connection.state is ConnectionState.OPEN:
-            self.outbox.put(self._connection.send(TextMessage(data.decode("ascii")) if text else BytesMessage(data)))
+            self.outbox.put(
+                self._connection.send(
+                    TextMessage(data.decode("ascii")) if text else BytesMessage(data)
+                )
+            )
 
     def pong(self) -> None:
-        """Queue a pong that nobody asked for, unless something waits anyway: it shows that this side lives (RFC 6455, 5.5.3)."""
+        """Queue a pong that nobody asked for, unless something waits anyway: it shows that this
+        side lives (RFC 6455, 5.5.3).
+        """
         if self._connection.state is ConnectionState.OPEN and not self.outbox.waiting_bytes:
             self.outbox.put(self._connection.send(Pong()))
 
@@ -100,7 +120,9 @@ class WebSocket:
         """Send a close frame behind everything that waits; does not wait for the peer's."""
         if self._connection.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
             with contextlib.suppress(LocalProtocolError):
-                self.outbox.put(self._connection.send(CloseConnection(code=code, reason=reason[:120] or None)))
+                self.outbox.put(
+                    self._connection.send(CloseConnection(code=code, reason=reason[:120] or None))
+                )
         with contextlib.suppress(anyio.BrokenResourceError):
             await self.outbox.flush()
 
@@ -126,8 +148,12 @@ class WebSocket:
                     return
         except RemoteProtocolError as error:
             with contextlib.suppress(LocalProtocolError):
-                self.outbox.put(self._connection.send(CloseConnection(code=CloseReason.PROTOCOL_ERROR)))
-            raise anyio.BrokenResourceError(f"the peer broke the WebSocket protocol ({error})") from error
+                self.outbox.put(
+                    self._connection.send(CloseConnection(code=CloseReason.PROTOCOL_ERROR))
+                )
+            raise anyio.BrokenResourceError(
+                f"the peer broke the WebSocket protocol ({error})"
+            ) from error
 
 
 class WebSocketByteStream(anyio.abc.ByteStream):

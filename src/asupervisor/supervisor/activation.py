@@ -1,9 +1,9 @@
 """systemd's socket activation (sd_listen_fds): the CRI on a socket that this process did not make.
 
-The manager listens from boot on and keeps the socket over a restart of the service, so a client that comes early waits instead of being
-refused. gRPC for Python cannot serve on a descriptor that it is handed, so the server listens on a socket of its own and what arrives on
-the inherited one is relayed to it, bytes as they come.
-"""
+The manager listens from boot on and keeps the socket over a restart of the service, so a client
+that comes early waits instead of being refused. gRPC for Python cannot serve on a descriptor that
+it is handed, so the server listens on a socket of its own and what arrives on the inherited one is
+relayed to it, bytes as they come."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RESPITE_S = 0.1
 
 
-def inherited_listener(endpoint: str, environment: MutableMapping[str, str], first: int = _FIRST_DESCRIPTOR) -> socket.socket:
+def inherited_listener(
+    endpoint: str, environment: MutableMapping[str, str], first: int = _FIRST_DESCRIPTOR
+) -> socket.socket:
     """The listening socket that the service manager handed over.
 
     Args:
         endpoint: ``fd://``, or ``fd://N`` for descriptor N where there are several.
-        environment: ``LISTEN_PID`` and ``LISTEN_FDS`` are read and taken out, so that no child takes the sockets for its own.
+        environment: ``LISTEN_PID`` and ``LISTEN_FDS`` are read and taken out, so that no child
+            takes the sockets for its own.
         first: the first descriptor; 3 by the protocol.
 
     Raises:
@@ -42,21 +45,28 @@ def inherited_listener(endpoint: str, environment: MutableMapping[str, str], fir
     """
     named = endpoint.removeprefix(SCHEME)
     if named and not named.isdigit():
-        raise ConfigError(f'--container-runtime-endpoint: "{endpoint}": a descriptor is a number, as in fd://3')
+        raise ConfigError(
+            f'--container-runtime-endpoint: "{endpoint}": a descriptor is a number, as in fd://3'
+        )
     pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
     environment.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()) or not count.isdigit() or count == "0":
         raise ConfigError(
-            f'--container-runtime-endpoint: "{endpoint}" needs systemd\'s socket activation, and this process was handed no socket'
+            f'--container-runtime-endpoint: "{endpoint}" needs systemd\'s socket activation, and'
+            " this process was handed no socket"
         )
     descriptors = range(first, first + int(count))
     wanted = int(named) if named else first
     if wanted not in descriptors:
         raise ConfigError(
-            f'--container-runtime-endpoint: "{endpoint}": the descriptors that were handed over are {first} to {descriptors[-1]}'
+            f'--container-runtime-endpoint: "{endpoint}": the descriptors that were handed over are'
+            f" {first} to {descriptors[-1]}"
         )
     if not _listens(wanted):
-        raise ConfigError(f'--container-runtime-endpoint: "{endpoint}": descriptor {wanted} is no listening unix stream socket')
+        raise ConfigError(
+            f'--container-runtime-endpoint: "{endpoint}": descriptor {wanted} is no listening unix'
+            " stream socket"
+        )
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     return socket.socket(fileno=wanted)
@@ -64,7 +74,8 @@ def inherited_listener(endpoint: str, environment: MutableMapping[str, str], fir
 
 def _listens(descriptor: int) -> bool:
     try:
-        # Through a duplicate: a socket object closes its descriptor, and this one may be somebody else's.
+        # Through a duplicate: a socket object closes its descriptor, and this one may be somebody
+        # else's.
         with socket.socket(fileno=os.dup(descriptor)) as probe:
             listening = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
             return probe.family == socket.AF_UNIX and probe.type == socket.SOCK_STREAM and listening
@@ -76,7 +87,8 @@ class Relay:
     """Connections of the inherited socket, handed on to the server's own.
 
     Args:
-        listener: from :func:`inherited_listener`; closed at the end. The manager's own descriptor stays open.
+        listener: from :func:`inherited_listener`; closed at the end. The manager's own descriptor
+            stays open.
         server: the path that the server listens on.
     """
 
@@ -120,7 +132,9 @@ class Relay:
                 await anyio.sleep(_RESPITE_S)
                 continue
             try:
-                _, near = await loop.create_unix_connection(lambda: _End(self._ends), str(self._server))
+                _, near = await loop.create_unix_connection(
+                    lambda: _End(self._ends), str(self._server)
+                )
                 _, far = await loop.connect_accepted_socket(lambda: _End(self._ends), client)
             except OSError as error:
                 _logger.warning("a client's connection was dropped: %s", error)
@@ -130,7 +144,9 @@ class Relay:
 
 
 class _End(asyncio.Protocol):
-    """One end of a relayed connection. It reads only while the other end can write: what one side sends too fast stays in its kernel."""
+    """One end of a relayed connection. It reads only while the other end can write: what one side
+    sends too fast stays in its kernel.
+    """
 
     def __init__(self, ends: set[_End]) -> None:
         self._ends = ends
@@ -156,7 +172,8 @@ class _End(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._ends.add(self)
-        # The server speaks first, before there is an other end. uvloop hands over what it has read even so: see data_received.
+        # The server speaks first, before there is an other end. uvloop hands over what it has read
+        # even so: see data_received.
         self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:

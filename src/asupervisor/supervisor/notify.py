@@ -1,4 +1,6 @@
-"""systemd's notification protocol (sd_notify): READY, STATUS, WATCHDOG and STOPPING, as datagrams to ``$NOTIFY_SOCKET``."""
+"""systemd's notification protocol (sd_notify): READY, STATUS, WATCHDOG and STOPPING, as datagrams
+to ``$NOTIFY_SOCKET``.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Notifier:
         return cls(os.environ.get("NOTIFY_SOCKET", ""), int(usec) if mine and usec.isdigit() else 0)
 
     def send(self, **fields: str) -> None:
-        """Send ``NAME=value`` lines, such as ``send(READY="1", STATUS="…")``; a deaf systemd is logged, nothing more."""
+        """Send ``NAME=value`` lines, such as ``send(READY="1", STATUS="…")``; a deaf systemd is
+        logged, nothing more.
+        """
         if not self._address:
             return
         message = "\n".join(f"{name}={value}" for name, value in fields.items())
@@ -42,7 +46,9 @@ class Notifier:
             _logger.warning("systemd could not be notified: %s", error)
 
     async def run_watchdog(self) -> None:
-        """Send a sign of life twice in each watchdog period: it stops with the event loop, which is the point."""
+        """Send a sign of life twice in each watchdog period: it stops with the event loop, which is
+        the point.
+        """
         while self.watchdog_s > 0:
             self.send(WATCHDOG="1")
             await anyio.sleep(self.watchdog_s / 2)

@@ -1,7 +1,8 @@
-"""The composition root: the nesting of the scopes below is the order of the start, and read upwards, of the stop.
+"""The composition root: the nesting of the scopes below is the order of the start, and read
+upwards, of the stop.
 
-observability → socket path → engine → task group: pod network, streaming, CRI server, stats, logs, node state, probe → remote services
-"""
+observability → socket path → engine → task group: pod network, streaming, CRI server, stats, logs,
+node state, probe → remote services"""
 
 from __future__ import annotations
 
@@ -20,7 +21,12 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from asupervisor.config import EMBEDDED_PAUSE_IMAGE, MANAGED_ENGINE, Config, uses_legacy_cadvisor_stats
+from asupervisor.config import (
+    EMBEDDED_PAUSE_IMAGE,
+    MANAGED_ENGINE,
+    Config,
+    uses_legacy_cadvisor_stats,
+)
 from asupervisor.dockershim.accounts import ImageAccounts
 from asupervisor.dockershim.boundary import Boundary
 from asupervisor.dockershim.container.archive import clear_workplaces
@@ -80,20 +86,24 @@ class _EngineOperations:
 
 
 class Supervisor:
-    """The node service in one async context: everything runs inside it and nothing outlives it, but the containers.
+    """The node service in one async context: everything runs inside it and nothing outlives it, but
+    the containers.
 
-    ``async with Supervisor(config) as supervisor:`` works in any program on asyncio, its own task group or not; several can
-    live in one event loop. Leaving the context stops it gracefully; the host's own cancellation does so too.
+    ``async with Supervisor(config) as supervisor:`` works in any program on asyncio, its own task
+    group or not; several can live in one event loop. Leaving the context stops it gracefully; the
+    host's own cancellation does so too.
 
     Args:
         config: the settings.
         on_step: told each step of a change right after it was taken (see :class:`Shim`).
 
     Attributes:
-        runtime, images: the remote services, connected to the endpoints (CRI over gRPC, as kubelet would be).
+        runtime, images: the remote services, connected to the endpoints (CRI over gRPC, as kubelet
+            would be).
         shim: the collaborators of the CRI verbs; None for the ``remote`` runtime.
         metrics: this supervisor's figures.
-        endpoint: where the CRI is reached; under socket activation the path of the inherited socket.
+        endpoint: where the CRI is reached; under socket activation the path of the inherited
+            socket.
         metrics_url: where they are served; empty without ``metrics_bind_address``.
 
     Raises:
@@ -111,7 +121,9 @@ class Supervisor:
         self._tracing: Tracing | None = None
         self.endpoint = self._own_endpoint = config.runtime_endpoint
         self.shim: Shim | None = None
-        self.uses_legacy_cadvisor_stats = uses_legacy_cadvisor_stats(config.container_runtime, config.runtime_endpoint, sys.platform)
+        self.uses_legacy_cadvisor_stats = uses_legacy_cadvisor_stats(
+            config.container_runtime, config.runtime_endpoint, sys.platform
+        )
         self._on_step = on_step
         self._stack = AsyncExitStack()
         self._stopping = False
@@ -129,30 +141,42 @@ class Supervisor:
             with _bare_errors():
                 await self._stack.__aexit__(*sys.exc_info())
             raise
-        # The node as it is now stays; without this every full collection walks all of it, for 5 to 10 ms.
+        # The node as it is now stays; without this every full collection walks all of it, for 5 to
+        # 10 ms.
         gc.collect()
         gc.freeze()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
         self._stopping = True
         with _bare_errors():
             return await self._stack.__aexit__(kind, error, trace)
 
     @property
     def stream_handler(self) -> StreamHandler:
-        """What serves streaming connections; with ``streaming.redirect`` on, hand it those of your own listener.
+        """What serves streaming connections; with ``streaming.redirect`` on, hand it those of your
+        own listener.
 
         Raises:
-            FailedPrecondition: the supervisor hosts no runtime service, so nothing is streamed from it.
+            FailedPrecondition: the supervisor hosts no runtime service, so nothing is streamed from
+                it.
         """
         if self.shim is None:
-            raise FailedPrecondition("the remote runtime serves its streams itself", operation="stream")
+            raise FailedPrecondition(
+                "the remote runtime serves its streams itself", operation="stream"
+            )
         return self.shim.streaming.handler
 
     @property
     def ready(self) -> bool:
-        """Whether the node can run pods now: the engine is in step, the network is ready, the service is not stopping."""
+        """Whether the node can run pods now: the engine is in step, the network is ready, the
+        service is not stopping.
+        """
         return not self.not_ready_reasons
 
     @property
@@ -174,7 +198,10 @@ class Supervisor:
             return f"connected to the CRI at {self.endpoint}"
         engine = self.shim.engine
         version = engine.version.get("Version") or "not there yet"
-        return f"serving the CRI at {self.endpoint}; Docker Engine {version} at {engine.endpoint}; network plugin {self.shim.network.name}"
+        return (
+            f"serving the CRI at {self.endpoint}; Docker Engine {version} at {engine.endpoint};"
+            f" network plugin {self.shim.network.name}"
+        )
 
     def skip_grace(self) -> None:
         """Stop without waiting for calls in flight (a second signal)."""
@@ -184,17 +211,26 @@ class Supervisor:
         """First to start and last to stop, so that it can tell what keeps the rest."""
         if self.config.tracing_endpoint:
             self._tracing = tracing = Tracing(self.config.tracing_endpoint)
-            self._stack.push_async_callback(_shielded, partial(anyio.to_thread.run_sync, tracing.close, abandon_on_cancel=True))
+            self._stack.push_async_callback(
+                _shielded, partial(anyio.to_thread.run_sync, tracing.close, abandon_on_cancel=True)
+            )
         if not self.config.metrics_bind_address:
             return
-        page = Observability(self.config.metrics_bind_address, self.metrics, lambda: self.not_ready_reasons, self._dump_figures)
+        page = Observability(
+            self.config.metrics_bind_address,
+            self.metrics,
+            lambda: self.not_ready_reasons,
+            self._dump_figures,
+        )
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
         self.metrics_url = await tasks.start(page.run, name="observability")
         _logger.info("metrics, health and tasks at %s", self.metrics_url)
 
     def _dump_figures(self) -> dict[str, object]:
-        figures: dict[str, object] = {"seconds since the start": round(time.monotonic() - self._started_at, 1)}
+        figures: dict[str, object] = {
+            "seconds since the start": round(time.monotonic() - self._started_at, 1)
+        }
         if self.shim is None:
             return figures
         store, under_way = self.shim.store, self.shim.operations.under_way
@@ -203,7 +239,10 @@ class Supervisor:
             "sandboxes": len(store.sandboxes),
             "containers": len(store.containers),
             "images": len(store.images),
-            "operations under way": ", ".join(f"{action} {key[:12]} for {age:.1f} s" for key, action, age in under_way) or "none",
+            "operations under way": (
+                ", ".join(f"{action} {key[:12]} for {age:.1f} s" for key, action, age in under_way)
+                or "none"
+            ),
         }
 
     async def _start_docker(self) -> None:
@@ -223,29 +262,43 @@ class Supervisor:
             endpoint = (await stack.enter_async_context(managed_engine(root))).endpoint
         else:
             endpoint = resolve_endpoint(config.docker_endpoint)
-        engine = EngineClient(endpoint, config.runtime_request_timeout_s, _EngineOperations(self.metrics, self._tracing))
+        engine = EngineClient(
+            endpoint,
+            config.runtime_request_timeout_s,
+            _EngineOperations(self.metrics, self._tracing),
+        )
         await engine.open()
         stack.push_async_callback(_shielded, engine.close)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         if config.runtime_cgroups:
-            await tasks.start(partial(keep_in_cgroup, config.runtime_cgroups, engine.endpoint), name="runtime cgroups")
+            await tasks.start(
+                partial(keep_in_cgroup, config.runtime_cgroups, engine.endpoint),
+                name="runtime cgroups",
+            )
         network = network_plugin(config.network, root / "network")
         await tasks.start(network.run, name="pod network")
         dialer = await stack.enter_async_context(NamespaceDialer())
         self.shim = shim = self._shim(tasks, engine, network, checkpoints, dialer)
         await tasks.start(shim.streaming.run, name="streaming")
         health = HealthService(lambda: self.ready, lambda: self._stopping)
-        server = CriServer(path, Boundary(shim, self.metrics, self._tracing), (health, ReflectionService()))
+        server = CriServer(
+            path, Boundary(shim, self.metrics, self._tracing), (health, ReflectionService())
+        )
         await server.start()
         stack.push_async_callback(self._stop, server, shim)
         if relay is not None:
             await tasks.start(relay.run, name="socket activation")
             stack.callback(relay.stop_accepting)
-            # Its own clients dial the server: on the inherited socket they would stand in line behind everybody who came meanwhile.
+            # Its own clients dial the server: on the inherited socket they would stand in line
+            # behind everybody who came meanwhile.
             self.endpoint, self._own_endpoint = f"unix://{relay.address}", f"unix://{path}"
         probe = Probe(
-            engine, config.engine_probe_interval_s, config.engine_probe_deadline_s, config.engine_connect_deadline_s, self._check_engine
+            engine,
+            config.engine_probe_interval_s,
+            config.engine_probe_deadline_s,
+            config.engine_connect_deadline_s,
+            self._check_engine,
         )
         await tasks.start(shim.stats.run, name="stats")
         await tasks.start(ImageUsage(engine, shim.store, shim.stats).run, name="image usage")
@@ -253,21 +306,31 @@ class Supervisor:
         await tasks.start(shim.feed.run, name="node state")
         await tasks.start(partial(run_recovery, shim), name="recovery")
         await tasks.start(probe.run, name="engine probe")
-        # A node boots in any order: an engine that is not there yet is waited for with the server up, not here.
+        # A node boots in any order: an engine that is not there yet is waited for with the server
+        # up, not here.
         await probe.first_answer.wait()
         if engine.health.reachable:
             with anyio.move_on_after(_FIRST_SYNC_S):
                 await engine.health.wait_ready()
 
     def _shim(
-        self, tasks: TaskGroup, engine: EngineClient, network: NetworkPlugin, checkpoints: CheckpointStore, dialer: NamespaceDialer
+        self,
+        tasks: TaskGroup,
+        engine: EngineClient,
+        network: NetworkPlugin,
+        checkpoints: CheckpointStore,
+        dialer: NamespaceDialer,
     ) -> Shim:
         store, metrics = NodeStore(), self.metrics
         stats = Stats(WritableLayers(walked=metrics.writable_layer_walks.add))
         feed_stats(store, stats)
         metrics.sandboxes.follow(lambda: len(store.sandboxes))
         metrics.containers.follow(lambda: len(store.containers))
-        events = EventHub(store, on_subscribers=metrics.event_subscribers.set, on_dropped=metrics.event_subscribers_dropped.add)
+        events = EventHub(
+            store,
+            on_subscribers=metrics.event_subscribers.set,
+            on_dropped=metrics.event_subscribers_dropped.add,
+        )
         if self.config.pod_infra_container_image != EMBEDDED_PAUSE_IMAGE:
             try:
                 parse_reference(self.config.pod_infra_container_image)
@@ -308,32 +371,46 @@ class Supervisor:
             accounts=ImageAccounts(engine, operations),
             pause=pause,
             pulls=Pulls(tasks, engine, feed, store, self.config.image_pull_progress_deadline_s),
-            streaming=StreamingService(self.config.streaming, EngineBackend(engine, store, dialer), observe=metrics.streaming_session),
+            streaming=StreamingService(
+                self.config.streaming,
+                EngineBackend(engine, store, dialer),
+                observe=metrics.streaming_session,
+            ),
             on_step=self._on_step,
         )
 
     def _check_engine(self, engine: EngineClient) -> None:
         wanted, has = self.config.cgroup_driver, engine.cgroup_driver
         if wanted and has and wanted != has:
-            raise ConfigError(f'--cgroup-driver is "{wanted}" but Docker Engine at {engine.endpoint} uses "{has}"; make them the same')
+            raise ConfigError(
+                f'--cgroup-driver is "{wanted}" but Docker Engine at {engine.endpoint} uses'
+                f' "{has}"; make them the same'
+            )
         if engine.oom_floor is not None:
             _logger.warning(
-                "Docker Engine may not lower oom_score_adj on this host (no CAP_SYS_RESOURCE): scores below %d are raised to it",
+                "Docker Engine may not lower oom_score_adj on this host (no CAP_SYS_RESOURCE):"
+                " scores below %d are raised to it",
                 engine.oom_floor,
             )
 
     async def _connect(self) -> None:
         config = self.config
         timeout_s = config.runtime_request_timeout_s
-        self.runtime = await self._stack.enter_async_context(RemoteRuntimeService.connect(self._own_endpoint, timeout_s))
+        self.runtime = await self._stack.enter_async_context(
+            RemoteRuntimeService.connect(self._own_endpoint, timeout_s)
+        )
         same = config.effective_image_endpoint == config.runtime_endpoint
         image_endpoint = self._own_endpoint if same else config.image_endpoint
         self.images = await self._stack.enter_async_context(
-            RemoteImageService.connect(image_endpoint, timeout_s, sharing=self.runtime if same else None)
+            RemoteImageService.connect(
+                image_endpoint, timeout_s, sharing=self.runtime if same else None
+            )
         )
 
     async def _stop(self, server: CriServer, shim: Shim) -> None:
-        """Not ready, nothing accepted, calls and changes finish within the grace; cancelled work is then answered for."""
+        """Not ready, nothing accepted, calls and changes finish within the grace; cancelled work is
+        then answered for.
+        """
         self._stopping = True
         grace_s = self.config.shutdown_grace_s
         with anyio.CancelScope(shield=True), anyio.move_on_after(grace_s + _CLEANUP_DEADLINE_S):
@@ -356,7 +433,9 @@ class Supervisor:
 
 @contextmanager
 def _bare_errors() -> Iterator[None]:
-    """Task groups wrap every error in a group, one inside the other; a host wants the one that it can catch by its class."""
+    """Task groups wrap every error in a group, one inside the other; a host wants the one that it
+    can catch by its class.
+    """
     try:
         yield
     except BaseExceptionGroup as group:

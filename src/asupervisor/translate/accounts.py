@@ -1,8 +1,9 @@
-"""As whom a container's first process runs: users, groups and the image's own /etc/passwd and /etc/group.
+"""As whom a container's first process runs: users, groups and the image's own /etc/passwd and
+/etc/group.
 
-Docker Engine adds the groups that the image's /etc/group gives a user only where no group is named, the CRI's Merge wants them
-always and Strict never. So the identity is resolved here, and the engine is told numbers only: ``uid:gid`` and every group.
-"""
+Docker Engine adds the groups that the image's /etc/group gives a user only where no group is named,
+the CRI's Merge wants them always and Strict never. So the identity is resolved here, and the engine
+is told numbers only: ``uid:gid`` and every group."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ class Identity:
 
 
 def parse_accounts(passwd: str, group: str) -> Accounts:
-    """Read the two files (passwd(5), group(5)); lines that are none of theirs are passed over, as the C library does."""
+    """Read the two files (passwd(5), group(5)); lines that are none of theirs are passed over, as
+    the C library does.
+    """
     users = []
     for fields in _lines(passwd, 4):
         if fields[2].isdigit() and fields[3].isdigit():
@@ -72,7 +75,9 @@ def parse_accounts(passwd: str, group: str) -> Accounts:
     groups = []
     for fields in _lines(group, 3):
         if fields[2].isdigit():
-            members = tuple(name for name in (fields[3] if len(fields) > 3 else "").split(",") if name)
+            members = tuple(
+                name for name in (fields[3] if len(fields) > 3 else "").split(",") if name
+            )
             groups.append(Group(fields[0], int(fields[2]), members))
     return Accounts(tuple(users), tuple(groups))
 
@@ -84,7 +89,9 @@ def _lines(text: str, least: int) -> Iterable[list[str]]:
             yield fields
 
 
-def resolve_identity(context: cri.LinuxContainerSecurityContext, image_user: str, accounts: Accounts, subject: str) -> Identity:
+def resolve_identity(
+    context: cri.LinuxContainerSecurityContext, image_user: str, accounts: Accounts, subject: str
+) -> Identity:
     """As whom a container runs.
 
     Args:
@@ -94,20 +101,26 @@ def resolve_identity(context: cri.LinuxContainerSecurityContext, image_user: str
         subject: names the container in errors.
 
     Raises:
-        InvalidArgument: a group without a user, a user by number and by name, an id that is none, a name that the image does not know.
+        InvalidArgument: a group without a user, a user by number and by name, an id that is none, a
+            name that the image does not know.
     """
     by_number, by_group = context.HasField("run_as_user"), context.HasField("run_as_group")
     if by_number and context.run_as_username:
         raise InvalidArgument(f"{subject}: run_as_user and run_as_username exclude each other")
     if by_group and not (by_number or context.run_as_username):
-        raise InvalidArgument(f"{subject}: run_as_group is given without run_as_user or run_as_username")
+        raise InvalidArgument(
+            f"{subject}: run_as_group is given without run_as_user or run_as_username"
+        )
     for what, number in (
         ("run_as_user", context.run_as_user.value),
         ("run_as_group", context.run_as_group.value),
         *(("supplemental_groups", group) for group in context.supplemental_groups),
     ):
         if not 0 <= number <= LARGEST_ID:
-            raise InvalidArgument(f"{subject}: {what} {number} is not between 0 and {LARGEST_ID}, as Docker Engine wants it")
+            raise InvalidArgument(
+                f"{subject}: {what} {number} is not between 0 and {LARGEST_ID}, as Docker Engine"
+                " wants it"
+            )
     if by_number:
         user, group = str(context.run_as_user.value), ""
     elif context.run_as_username:
@@ -115,10 +128,18 @@ def resolve_identity(context: cri.LinuxContainerSecurityContext, image_user: str
     else:
         user, _, group = image_user.partition(":")
     entry = _user(user, accounts, subject)
-    gid = context.run_as_group.value if by_group else _group(group, accounts, subject) if group else entry.gid
+    gid = (
+        context.run_as_group.value
+        if by_group
+        else _group(group, accounts, subject)
+        if group
+        else entry.gid
+    )
     groups = set(context.supplemental_groups)
     if context.supplemental_groups_policy == cri.Merge:
-        groups |= {known.gid for known in accounts.groups if entry.name and entry.name in known.members}
+        groups |= {
+            known.gid for known in accounts.groups if entry.name and entry.name in known.members
+        }
     return Identity(entry.uid, gid, tuple(sorted(groups)))
 
 
@@ -143,11 +164,15 @@ def _group(text: str, accounts: Accounts, subject: str) -> int:
 
 
 def cri_user(document: dict[str, Any]) -> cri.ContainerUser | None:
-    """The identity that a container was created with, out of its inspect document; None where a peer left it to the engine."""
+    """The identity that a container was created with, out of its inspect document; None where a
+    peer left it to the engine.
+    """
     uid, _, gid = str((document.get("Config") or {}).get("User") or "").partition(":")
     groups = (document.get("HostConfig") or {}).get("GroupAdd") or []
     if not (uid.isdigit() and gid.isdigit() and all(group.isdigit() for group in groups)):
         return None
     return cri.ContainerUser(
-        linux=cri.LinuxContainerUser(uid=int(uid), gid=int(gid), supplemental_groups=sorted({int(gid), *map(int, groups)}))
+        linux=cri.LinuxContainerUser(
+            uid=int(uid), gid=int(gid), supplemental_groups=sorted({int(gid), *map(int, groups)})
+        )
     )

@@ -1,7 +1,8 @@
-"""Limits for which the engine API has no field: huge pages and cgroup v2 keys. They are written to the container's cgroup files.
+"""Limits for which the engine API has no field: huge pages and cgroup v2 keys. They are written to
+the container's cgroup files.
 
-That happens right after its start, since the cgroup comes with the first process; until then they are kept in a label.
-"""
+That happens right after its start, since the cgroup comes with the first process; until then they
+are kept in a label."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class CgroupFeatures:
     Args:
         v2: whether it has cgroup v2 alone.
         hugetlb: whether huge pages can be limited.
-        local: whether the engine's containers are on this machine, so that their files can be written.
+        local: whether the engine's containers are on this machine, so that their files can be
+            written.
     """
 
     v2: bool = False
@@ -50,7 +52,9 @@ class CgroupSettings:
 
     def __or__(self, later: CgroupSettings) -> CgroupSettings:
         """These, changed by later ones."""
-        return CgroupSettings({**self.hugepages, **later.hugepages}, {**self.unified, **later.unified})
+        return CgroupSettings(
+            {**self.hugepages, **later.hugepages}, {**self.unified, **later.unified}
+        )
 
     def document(self) -> dict[str, Any]:
         """As JSON has them."""
@@ -80,10 +84,13 @@ class CgroupSettings:
             return cls()
 
 
-def cgroup_settings(resources: cri.LinuxContainerResources, features: CgroupFeatures, subject: str) -> CgroupSettings:
+def cgroup_settings(
+    resources: cri.LinuxContainerResources, features: CgroupFeatures, subject: str
+) -> CgroupSettings:
     """What is to be written for these resources.
 
-    A limit of 0 for a page size on a node that cannot limit huge pages is nothing: kubelet sends it for every size of the node.
+    A limit of 0 for a page size on a node that cannot limit huge pages is nothing: kubelet sends it
+    for every size of the node.
 
     Raises:
         InvalidArgument: a page size or key that is none.
@@ -92,24 +99,33 @@ def cgroup_settings(resources: cri.LinuxContainerResources, features: CgroupFeat
     hugepages: dict[str, int] = {}
     for entry in resources.hugepage_limits:
         if not _PAGE_SIZE.match(entry.page_size):
-            raise InvalidArgument(f'{subject}: "{entry.page_size}" is no huge page size such as 2MB')
+            raise InvalidArgument(
+                f'{subject}: "{entry.page_size}" is no huge page size such as 2MB'
+            )
         if features.hugetlb and features.local:
             hugepages[entry.page_size] = entry.limit
         elif entry.limit:
-            raise FailedPrecondition(f"{subject}: huge pages of {entry.page_size} cannot be limited: {_reason('hugetlb', features)}")
+            raise FailedPrecondition(
+                f"{subject}: huge pages of {entry.page_size} cannot be limited:"
+                f" {_reason('hugetlb', features)}"
+            )
     for key in resources.unified:
         if not _KEY.match(key):
             raise InvalidArgument(f'{subject}: "{key}" is no cgroup v2 file')
     if resources.unified and not (features.v2 and features.local):
         keys = ", ".join(sorted(resources.unified))
-        raise FailedPrecondition(f"{subject}: the cgroup v2 keys {keys} cannot be set: {_reason('v2', features)}")
+        raise FailedPrecondition(
+            f"{subject}: the cgroup v2 keys {keys} cannot be set: {_reason('v2', features)}"
+        )
     return CgroupSettings(hugepages, dict(resources.unified))
 
 
 def _reason(what: str, features: CgroupFeatures) -> str:
     if not features.local:
         return "Docker Engine runs on another machine"
-    return "this node runs cgroup v1" if what == "v2" else "this node has no hugetlb cgroup controller"
+    return (
+        "this node runs cgroup v1" if what == "v2" else "this node has no hugetlb cgroup controller"
+    )
 
 
 def cgroup_writes(settings: CgroupSettings, v1_hugetlb: str, v2: str) -> list[tuple[str, str]]:

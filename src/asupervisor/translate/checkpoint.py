@@ -1,10 +1,11 @@
-"""A sandbox's checkpoint: the file that dockershim and cri-dockerd keep for each sandbox, byte-compatible both ways.
+"""A sandbox's checkpoint: the file that dockershim and cri-dockerd keep for each sandbox,
+byte-compatible both ways.
 
-``{"version":"v1","name":…,"namespace":…,"data":{…},"checksum":N}``; the checksum is FNV-1a (32 bit) over the text that Go's
-spew prints for the data, with the names of the Go types in it. cri-dockerd and the in-tree dockershim name the types
-differently; both are accepted, cri-dockerd's is written. What only this service knows stands under a key of its own,
-``asupervisor``, which the others pass over.
-"""
+``{"version":"v1","name":…,"namespace":…,"data":{…},"checksum":N}``; the checksum is FNV-1a (32 bit)
+over the text that Go's spew prints for the data, with the names of the Go types in it. cri-dockerd
+and the in-tree dockershim name the types differently; both are accepted, cri-dockerd's is written.
+What only this service knows stands under a key of its own, ``asupervisor``, which the others pass
+over."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from asupervisor.errors import Internal
 _VERSION = "v1"
 _OWN_KEY = "asupervisor"
 _PEERS = (("core", "config"), ("dockershim", "dockershim"))
-"""Go packages of CheckpointData and of PortMapping: cri-dockerd's first, since that is what is written."""
+"""Go packages of CheckpointData and of PortMapping: cri-dockerd's first, since that is what is
+written.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Checkpoint:
         name, namespace: the pod's.
         port_mappings: its host ports, in the order of the request.
         host_network: whether it is on the host's network.
-        complete: every step of RunPodSandbox holds; a peer's checkpoint, which cannot tell, counts as complete.
+        complete: every step of RunPodSandbox holds; a peer's checkpoint, which cannot tell, counts
+            as complete.
         addresses: what the network plugin returned.
         runtime_handler: exactly as the request gave it; None where a peer wrote the checkpoint.
         uid: the pod's uid; empty where a peer wrote the checkpoint.
@@ -64,7 +68,10 @@ def _spew(checkpoint: Checkpoint, packages: tuple[str, str]) -> str:
     else:
         ports = "<nil>"
     host_network = "true" if checkpoint.host_network else "false"
-    return f"({outer}.CheckpointData){{PortMappings:([]*{inner}.PortMapping){ports} HostNetwork:(bool){host_network}}}"
+    return (
+        f"({outer}.CheckpointData){{PortMappings:([]*{inner}.PortMapping){ports}"
+        f" HostNetwork:(bool){host_network}}}"
+    )
 
 
 def _spew_port(port: CheckpointPort, package: str) -> str:
@@ -72,7 +79,8 @@ def _spew_port(port: CheckpointPort, package: str) -> str:
         return f"(*{kind})" + ("<nil>" if value is None else str(value))
 
     return (
-        f"<*>{{Protocol:{pointer(f'{package}.Protocol', port.protocol)} ContainerPort:{pointer('int32', port.container_port)}"
+        f"<*>{{Protocol:{pointer(f'{package}.Protocol', port.protocol)}"
+        f" ContainerPort:{pointer('int32', port.container_port)}"
         f" HostPort:{pointer('int32', port.host_port)} HostIP:(string){port.host_ip or ''}}}"
     )
 
@@ -141,7 +149,12 @@ def decode_checkpoint(content: bytes, where: str) -> Checkpoint:
         document = json.loads(content)
         data = document["data"]
         ports = tuple(
-            CheckpointPort(port.get("protocol"), port.get("container_port"), port.get("host_port"), port.get("host_ip") or "")
+            CheckpointPort(
+                port.get("protocol"),
+                port.get("container_port"),
+                port.get("host_port"),
+                port.get("host_ip") or "",
+            )
             for port in data.get("port_mappings") or ()
         )
         own = dict(document.get(_OWN_KEY) or {})
@@ -159,9 +172,15 @@ def decode_checkpoint(content: bytes, where: str) -> Checkpoint:
         )
         found = document["checksum"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Internal(f"the sandbox checkpoint {where} cannot be read: {error!r}", operation="read checkpoint", subject=where) from error
+        raise Internal(
+            f"the sandbox checkpoint {where} cannot be read: {error!r}",
+            operation="read checkpoint",
+            subject=where,
+        ) from error
     if found not in {checksum(checkpoint, packages) for packages in _PEERS}:
         raise Internal(
-            f"the sandbox checkpoint {where} is corrupt: its checksum {found} is wrong", operation="read checkpoint", subject=where
+            f"the sandbox checkpoint {where} is corrupt: its checksum {found} is wrong",
+            operation="read checkpoint",
+            subject=where,
         )
     return checkpoint

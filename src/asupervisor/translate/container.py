@@ -9,7 +9,12 @@ from asupervisor.proto import cri
 from asupervisor.translate.accounts import Identity
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.enums import check_enums
-from asupervisor.translate.labels import CGROUP_LABEL, USER_IMAGE_LABEL, check_labels, container_labels
+from asupervisor.translate.labels import (
+    CGROUP_LABEL,
+    USER_IMAGE_LABEL,
+    check_labels,
+    container_labels,
+)
 from asupervisor.translate.mounts import engine_mounts
 from asupervisor.translate.names import container_name
 from asupervisor.translate.namespaces import container_modes
@@ -22,7 +27,9 @@ CDI_SINCE = (1, 50)
 """The API by which an engine tells its CDI devices."""
 
 
-def check_container_config(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> None:
+def check_container_config(
+    config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig
+) -> None:
     """Refuse what cannot be created, before anything is.
 
     Raises:
@@ -31,12 +38,16 @@ def check_container_config(config: cri.ContainerConfig, sandbox_config: cri.PodS
     if not config.metadata.name:
         raise InvalidArgument("the container config needs metadata with a name")
     if not sandbox_config.metadata.name:
-        raise InvalidArgument(f"container {config.metadata.name}: the request has no sandbox_config with metadata")
+        raise InvalidArgument(
+            f"container {config.metadata.name}: the request has no sandbox_config with metadata"
+        )
     subject = container_subject(config, sandbox_config)
     if not config.image.image:
         raise InvalidArgument(f"{subject}: no image is named")
     if config.HasField("windows"):
-        raise InvalidArgument(f"{subject}: this node runs Linux; the windows config cannot be applied")
+        raise InvalidArgument(
+            f"{subject}: this node runs Linux; the windows config cannot be applied"
+        )
     if not 0 < len(config.metadata.name) <= 255:
         raise InvalidArgument(f"{subject}: a container name has at most 255 bytes")
     check_enums(config, subject)
@@ -48,26 +59,43 @@ def check_container_config(config: cri.ContainerConfig, sandbox_config: cri.PodS
         ("envs", (entry.key for entry in config.envs)),
     ):
         if any("\0" in word for word in words):
-            raise InvalidArgument(f"{subject}: {what} hold a zero byte, at which the kernel would cut them off")
+            raise InvalidArgument(
+                f"{subject}: {what} hold a zero byte, at which the kernel would cut them off"
+            )
     for entry in config.envs:
         if not entry.key or "=" in entry.key:
             raise InvalidArgument(f'{subject}: "{entry.key}" is no name of an environment variable')
         if b"\0" in entry.value:
-            raise InvalidArgument(f"{subject}: the value of the environment variable {entry.key} holds a zero byte")
+            raise InvalidArgument(
+                f"{subject}: the value of the environment variable {entry.key} holds a zero byte"
+            )
     for device in config.devices:
         if not device.host_path:
             raise InvalidArgument(f'{subject}: a device "{device.container_path}" has no host_path')
         if not device.host_path.startswith("/"):
-            raise InvalidArgument(f'{subject}: the host_path "{device.host_path}" of a device must be absolute')
+            raise InvalidArgument(
+                f'{subject}: the host_path "{device.host_path}" of a device must be absolute'
+            )
         if set(device.permissions) - set("rwm"):
-            raise InvalidArgument(f'{subject}: the permissions "{device.permissions}" of device {device.host_path} are not of r, w and m')
+            raise InvalidArgument(
+                f'{subject}: the permissions "{device.permissions}" of device {device.host_path}'
+                " are not of r, w and m"
+            )
     if config.log_path.startswith("/"):
-        raise InvalidArgument(f'{subject}: log_path "{config.log_path}" must be relative to the sandbox\'s log_directory')
+        raise InvalidArgument(
+            f'{subject}: log_path "{config.log_path}" must be relative to the sandbox\'s'
+            " log_directory"
+        )
     if ".." in config.log_path.split("/"):
-        raise InvalidArgument(f'{subject}: log_path "{config.log_path}" leads out of the sandbox\'s log_directory')
+        raise InvalidArgument(
+            f'{subject}: log_path "{config.log_path}" leads out of the sandbox\'s log_directory'
+        )
     for mount in config.mounts:
         if mount.host_path and not mount.host_path.startswith("/"):
-            raise InvalidArgument(f'{subject}: the host_path "{mount.host_path}" of mount {mount.container_path} must be absolute')
+            raise InvalidArgument(
+                f'{subject}: the host_path "{mount.host_path}" of mount {mount.container_path} must'
+                " be absolute"
+            )
 
 
 def container_subject(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
@@ -86,7 +114,9 @@ def log_path(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) 
 def engine_container_name(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
     """The engine container's name."""
     pod = sandbox_config.metadata
-    return container_name(config.metadata.name, pod.name, pod.namespace, pod.uid, config.metadata.attempt)
+    return container_name(
+        config.metadata.name, pod.name, pod.namespace, pod.uid, config.metadata.attempt
+    )
 
 
 def container_body(
@@ -135,7 +165,9 @@ def container_body(
         # Nobody said which paths to mask, which is not the same as saying that none are.
         del security["MaskedPaths"], security["ReadonlyPaths"]
     mounts, binds = engine_mounts(list(config.mounts), api_version, selinux_enabled, subject)
-    labels = container_labels(config.labels, config.annotations, sandbox_id, log_path(config, sandbox_config))
+    labels = container_labels(
+        config.labels, config.annotations, sandbox_id, log_path(config, sandbox_config)
+    )
     if config.image.user_specified_image:
         labels[USER_IMAGE_LABEL] = config.image.user_specified_image
     if cgroup:
@@ -153,7 +185,9 @@ def container_body(
         "Tty": config.tty,
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
-            **container_modes(context.namespace_options, sandbox_id, on_host_network, target_id, subject),
+            **container_modes(
+                context.namespace_options, sandbox_id, on_host_network, target_id, subject
+            ),
             **security,
             **engine_resources(config.linux.resources, oom_floor, subject),
             "CgroupParent": cgroup_parent(sandbox_config.linux.cgroup_parent, cgroup_driver),
@@ -177,10 +211,12 @@ def container_body(
     if config.CDI_devices:
         if api_version < CDI_SINCE:
             raise FailedPrecondition(
-                f"{subject}: CDI devices need Docker Engine API {CDI_SINCE[0]}.{CDI_SINCE[1]} (Docker 28.3); "
-                f"this engine speaks {api_version[0]}.{api_version[1]}"
+                f"{subject}: CDI devices need Docker Engine API {CDI_SINCE[0]}.{CDI_SINCE[1]}"
+                f" (Docker 28.3); this engine speaks {api_version[0]}.{api_version[1]}"
             )
-        body["HostConfig"]["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [device.name for device in config.CDI_devices]}]
+        body["HostConfig"]["DeviceRequests"] = [
+            {"Driver": "cdi", "DeviceIDs": [device.name for device in config.CDI_devices]}
+        ]
     if config.stop_signal != cri.SIGNAL_RUNTIME_DEFAULT:
         body["StopSignal"] = engine_signal(config.stop_signal)
     return body
@@ -193,6 +229,7 @@ def _environment(config: cri.ContainerConfig, subject: str) -> list[str]:
             entries.append(f"{entry.key}={entry.value.decode()}")
         except UnicodeDecodeError as error:
             raise InvalidArgument(
-                f"{subject}: the value of the environment variable {entry.key} is not UTF-8, which Docker Engine's API cannot carry"
+                f"{subject}: the value of the environment variable {entry.key} is not UTF-8, which"
+                " Docker Engine's API cannot carry"
             ) from error
     return entries

@@ -1,4 +1,6 @@
-"""Enum values that the CRI does not have: proto3 carries them through, and what nobody knows must not pass for something."""
+"""Enum values that the CRI does not have: proto3 carries them through, and what nobody knows must
+not pass for something.
+"""
 
 from __future__ import annotations
 
@@ -21,4 +23,7 @@ def check_enums(message: Message, subject: str) -> None:
             if field.type == FieldDescriptor.TYPE_MESSAGE:
                 check_enums(one, subject)
             elif field.enum_type is not None and one not in field.enum_type.values_by_number:
-                raise InvalidArgument(f"{subject}: {field.name} {one} is no {field.enum_type.name} that this service knows")
+                raise InvalidArgument(
+                    f"{subject}: {field.name} {one} is no {field.enum_type.name} that this service"
+                    " knows"
+                )

@@ -12,7 +12,9 @@ from asupervisor.proto import cri
 _DEFAULT_REGISTRY = "docker.io"
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}$")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
-_PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$")
+_PATH = re.compile(
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$"
+)
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}$")
 _NONE = "<none>"
 
@@ -43,7 +45,9 @@ class Reference:
     @property
     def name(self) -> str:
         """The reference as the engine lists it in RepoTags or RepoDigests; the digest wins."""
-        return f"{self.repository}@{self.digest}" if self.digest else f"{self.repository}:{self.tag}"
+        return (
+            f"{self.repository}@{self.digest}" if self.digest else f"{self.repository}:{self.tag}"
+        )
 
 
 def parse_reference(text: str) -> Reference:
@@ -66,7 +70,10 @@ def parse_reference(text: str) -> Reference:
     if registry == "index.docker.io":
         registry = _DEFAULT_REGISTRY
     if not _PATH.match(path):
-        raise InvalidArgument(f'"{text}" is no image reference: "{path}" is no repository name (lower case letters, digits, "._-/")')
+        raise InvalidArgument(
+            f'"{text}" is no image reference: "{path}" is no repository name (lower case letters,'
+            ' digits, "._-/")'
+        )
     if registry == _DEFAULT_REGISTRY and "/" not in path:
         path = f"library/{path}"
     return Reference(registry, path, tag or ("" if digest else "latest"), digest)
@@ -86,7 +93,9 @@ def cri_image(document: dict[str, Any], pinned: bool) -> cri.Image:
     """
     user = str((document.get("Config") or {}).get("User") or "").split(":")[0]
     tags = [tag for tag in document.get("RepoTags") or [] if not tag.startswith(_NONE)]
-    digests = [digest for digest in document.get("RepoDigests") or [] if not digest.startswith(_NONE)]
+    digests = [
+        digest for digest in document.get("RepoDigests") or [] if not digest.startswith(_NONE)
+    ]
     image = cri.Image(
         id=document["Id"],
         repo_tags=tags,

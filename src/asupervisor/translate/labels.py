@@ -1,4 +1,6 @@
-"""CRI labels and annotations as engine labels, and back: the annotations carry a prefix, the internal ones stay hidden."""
+"""CRI labels and annotations as engine labels, and back: the annotations carry a prefix, the
+internal ones stay hidden.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,44 @@ LOG_PATH_LABEL = "io.kubernetes.container.logpath"
 CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
 ANNOTATION_PREFIX = "annotation."
 CGROUP_LABEL = "io.kubernetes.docker.cgroup"
-"""What is to be written to the container's cgroup files once it runs; see :mod:`asupervisor.translate.cgroup_files`."""
+"""What is to be written to the container's cgroup files once it runs; see
+:mod:`asupervisor.translate.cgroup_files`.
+"""
 IMAGE_LABELS_LABEL = "io.kubernetes.docker.image-labels"
-"""Keys of labels that the engine copies from the image, as JSON: nobody gave them to the pod or container."""
+"""Keys of labels that the engine copies from the image, as JSON: nobody gave them to the pod or
+container.
+"""
 USER_IMAGE_LABEL = "io.kubernetes.docker.user-image"
 """The image as the pod's manifest has it; the engine is told the id that kubelet resolved it to."""
-_INTERNAL = (TYPE_LABEL, SANDBOX_ID_LABEL, LOG_PATH_LABEL, CGROUP_LABEL, IMAGE_LABELS_LABEL, USER_IMAGE_LABEL)
+_INTERNAL = (
+    TYPE_LABEL,
+    SANDBOX_ID_LABEL,
+    LOG_PATH_LABEL,
+    CGROUP_LABEL,
+    IMAGE_LABELS_LABEL,
+    USER_IMAGE_LABEL,
+)
 
 
 def sandbox_labels(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:
     """Engine labels of a sandbox."""
-    return {**_merged(labels, annotations), TYPE_LABEL: TYPE_SANDBOX, CONTAINER_NAME_LABEL: SANDBOX_CONTAINER_NAME}
+    return {
+        **_merged(labels, annotations),
+        TYPE_LABEL: TYPE_SANDBOX,
+        CONTAINER_NAME_LABEL: SANDBOX_CONTAINER_NAME,
+    }
 
 
-def container_labels(labels: Mapping[str, str], annotations: Mapping[str, str], sandbox_id: str, log_path: str) -> dict[str, str]:
+def container_labels(
+    labels: Mapping[str, str], annotations: Mapping[str, str], sandbox_id: str, log_path: str
+) -> dict[str, str]:
     """Engine labels of a container; ``log_path`` is absolute or empty."""
-    return {**_merged(labels, annotations), TYPE_LABEL: TYPE_CONTAINER, SANDBOX_ID_LABEL: sandbox_id, LOG_PATH_LABEL: log_path}
+    return {
+        **_merged(labels, annotations),
+        TYPE_LABEL: TYPE_CONTAINER,
+        SANDBOX_ID_LABEL: sandbox_id,
+        LOG_PATH_LABEL: log_path,
+    }
 
 
 def check_labels(labels: Mapping[str, str], subject: str, of_sandbox: bool = False) -> None:
@@ -42,15 +66,24 @@ def check_labels(labels: Mapping[str, str], subject: str, of_sandbox: bool = Fal
         InvalidArgument: it names the key.
     """
     for key in labels:
-        if key in _INTERNAL or key.startswith(ANNOTATION_PREFIX) or (of_sandbox and key == CONTAINER_NAME_LABEL):
-            raise InvalidArgument(f'{subject}: the label "{key}" is reserved: it could not be told from what this service keeps there')
+        if (
+            key in _INTERNAL
+            or key.startswith(ANNOTATION_PREFIX)
+            or (of_sandbox and key == CONTAINER_NAME_LABEL)
+        ):
+            raise InvalidArgument(
+                f'{subject}: the label "{key}" is reserved: it could not be told from what this'
+                " service keeps there"
+            )
 
 
 def _merged(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:
     return {**labels, **{ANNOTATION_PREFIX + key: value for key, value in annotations.items()}}
 
 
-def note_image_labels(engine_labels: dict[str, str], image_document: Mapping[str, Any] | None) -> None:
+def note_image_labels(
+    engine_labels: dict[str, str], image_document: Mapping[str, Any] | None
+) -> None:
     """Note in a container's labels which more the engine will add from its image.
 
     Args:

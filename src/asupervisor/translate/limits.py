@@ -1,4 +1,6 @@
-"""What UpdateContainerResources changed beside the engine: kept in the sandbox's checkpoint, so that the status tells it over restarts."""
+"""What UpdateContainerResources changed beside the engine: kept in the sandbox's checkpoint, so
+that the status tells it over restarts.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ _KEY = "limits"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of a container that the engine does not know, or knows only as they were at the creation.
+    """Limits of a container that the engine does not know, or knows only as they were at the
+    creation.
 
     Args:
         cgroup: written to its cgroup files.
@@ -29,7 +32,10 @@ class Limits:
 
     def __or__(self, later: Limits) -> Limits:
         """These, changed by later ones."""
-        return Limits(self.cgroup | later.cgroup, self.oom_score_adj if later.oom_score_adj is None else later.oom_score_adj)
+        return Limits(
+            self.cgroup | later.cgroup,
+            self.oom_score_adj if later.oom_score_adj is None else later.oom_score_adj,
+        )
 
     def each(self) -> Iterator[Limits]:
         """One at a time, in the order of their names."""
@@ -51,7 +57,9 @@ def changed_limits(checkpoint: Checkpoint | None, container_id: str) -> Limits:
         return Limits()
 
 
-def with_changed_limits(checkpoint: Checkpoint, container_id: str, limits: Limits, containers: Collection[str]) -> Checkpoint:
+def with_changed_limits(
+    checkpoint: Checkpoint, container_id: str, limits: Limits, containers: Collection[str]
+) -> Checkpoint:
     """A sandbox's checkpoint with a change added to the earlier ones of a container.
 
     Args:
@@ -61,8 +69,14 @@ def with_changed_limits(checkpoint: Checkpoint, container_id: str, limits: Limit
         containers: that the sandbox has; what is kept of others is dropped.
     """
     changed = changed_limits(checkpoint, container_id) | limits
-    kept = {other: _document(changed_limits(checkpoint, other)) for other in containers if changed_limits(checkpoint, other)}
-    return replace(checkpoint, extra={**checkpoint.extra, _KEY: {**kept, container_id: _document(changed)}})
+    kept = {
+        other: _document(changed_limits(checkpoint, other))
+        for other in containers
+        if changed_limits(checkpoint, other)
+    }
+    return replace(
+        checkpoint, extra={**checkpoint.extra, _KEY: {**kept, container_id: _document(changed)}}
+    )
 
 
 def _document(limits: Limits) -> dict[str, Any]:

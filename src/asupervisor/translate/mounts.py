@@ -31,13 +31,16 @@ _SHORTEST_ID = 12
 def engine_mounts(
     mounts: list[cri.Mount], api_version: tuple[int, int], selinux_enabled: bool, subject: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """HostConfig.Mounts and HostConfig.Binds; host paths must be resolved and checked by the caller, images be named by their id.
+    """HostConfig.Mounts and HostConfig.Binds; host paths must be resolved and checked by the
+    caller, images be named by their id.
 
-    The engine relabels files for SELinux only in its older form, Binds. A host without SELinux has nothing to relabel.
+    The engine relabels files for SELinux only in its older form, Binds. A host without SELinux has
+    nothing to relabel.
 
     Raises:
         InvalidArgument: a mount without a container path, or a combination that the CRI forbids.
-        FailedPrecondition: what this engine's API cannot do yet; the message names the version that can.
+        FailedPrecondition: what this engine's API cannot do yet; the message names the version that
+            can.
     """
     entries, binds = [], []
     for mount in mounts:
@@ -51,15 +54,22 @@ def engine_mounts(
 
 
 def _spell_apart(entries: list[dict[str, Any]]) -> None:
-    """The engine keeps a container's image mounts by the text of their source: a further one of the same image needs another text."""
+    """The engine keeps a container's image mounts by the text of their source: a further one of the
+    same image needs another text.
+    """
     taken: set[str] = set()
     for entry in entries:
         if entry["Type"] != "image":
             continue
         image_id = entry["Source"]
         digits = image_id.removeprefix("sha256:")
-        spellings = (image_id, *(digits[:length] for length in range(len(digits), _SHORTEST_ID - 1, -1)))
-        entry["Source"] = next((spelling for spelling in spellings if spelling not in taken), image_id)
+        spellings = (
+            image_id,
+            *(digits[:length] for length in range(len(digits), _SHORTEST_ID - 1, -1)),
+        )
+        entry["Source"] = next(
+            (spelling for spelling in spellings if spelling not in taken), image_id
+        )
         taken.add(entry["Source"])
 
 
@@ -68,9 +78,13 @@ def _relabelled(mount: cri.Mount, subject: str) -> str:
     if ":" in mount.host_path or ":" in mount.container_path:
         raise InvalidArgument(f"{where}: selinux_relabel is not possible for a path with a colon")
     if mount.recursive_read_only:
-        raise FailedPrecondition(f"{where}: Docker Engine cannot relabel a recursive read-only mount")
+        raise FailedPrecondition(
+            f"{where}: Docker Engine cannot relabel a recursive read-only mount"
+        )
     # "z", shared: with "Z" the first container of a pod would lock the others out.
-    propagation = [_PROPAGATION[mount.propagation]] if mount.propagation != cri.PROPAGATION_PRIVATE else []
+    propagation = (
+        [_PROPAGATION[mount.propagation]] if mount.propagation != cri.PROPAGATION_PRIVATE else []
+    )
     options = ["z", *propagation, *(["ro"] if mount.readonly else [])]
     return f"{mount.host_path}:{mount.container_path}:{','.join(options)}"
 
@@ -80,9 +94,15 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
         raise InvalidArgument(f'{subject}: a mount of "{mount.host_path}" has no container_path')
     where = f"{subject}: mount {mount.container_path}"
     if mount.uidMappings or mount.gidMappings:
-        raise InvalidArgument(f"{where}: id-mapped mounts need user namespaces, which Docker Engine does not give a pod")
+        raise InvalidArgument(
+            f"{where}: id-mapped mounts need user namespaces, which Docker Engine does not give"
+            " a pod"
+        )
     if mount.mount_options:
-        raise InvalidArgument(f"{where}: mount_options are not supported by Docker Engine (RuntimeFeatures.mount_options is false)")
+        raise InvalidArgument(
+            f"{where}: mount_options are not supported by Docker Engine"
+            " (RuntimeFeatures.mount_options is false)"
+        )
     if mount.HasField("image") and mount.image.image:
         if mount.host_path:
             raise InvalidArgument(f"{where}: has both an image and a host_path")
@@ -92,10 +112,16 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
             raise InvalidArgument(f"{where}: an image is mounted with PROPAGATION_PRIVATE only")
         if api_version < IMAGE_MOUNTS_SINCE:
             raise FailedPrecondition(
-                f"{where}: image volumes need Docker Engine API {IMAGE_MOUNTS_SINCE[0]}.{IMAGE_MOUNTS_SINCE[1]} (Docker 28); "
-                f"this engine speaks {api_version[0]}.{api_version[1]}"
+                f"{where}: image volumes need Docker Engine API"
+                f" {IMAGE_MOUNTS_SINCE[0]}.{IMAGE_MOUNTS_SINCE[1]} (Docker 28); this engine speaks"
+                f" {api_version[0]}.{api_version[1]}"
             )
-        entry: dict[str, Any] = {"Type": "image", "Source": mount.image.image, "Target": mount.container_path, "ReadOnly": True}
+        entry: dict[str, Any] = {
+            "Type": "image",
+            "Source": mount.image.image,
+            "Target": mount.container_path,
+            "ReadOnly": True,
+        }
         if mount.image_sub_path:
             entry["ImageOptions"] = {"Subpath": mount.image_sub_path}
         return entry
@@ -103,7 +129,8 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
         raise InvalidArgument(f"{where}: has no host_path")
     if mount.image_sub_path:
         raise InvalidArgument(f"{where}: image_sub_path is given without an image")
-    # Private is the engine's default, which it makes a slave where the source holds its own data, such as /: asked for, it is refused.
+    # Private is the engine's default, which it makes a slave where the source holds its own data,
+    # such as /: asked for, it is refused.
     bind: dict[str, Any] = {}
     if mount.propagation != cri.PROPAGATION_PRIVATE or mount.recursive_read_only:
         bind["Propagation"] = _PROPAGATION[mount.propagation]
@@ -114,27 +141,42 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
             raise InvalidArgument(f"{where}: recursive_read_only needs PROPAGATION_PRIVATE")
         if api_version < RECURSIVE_READ_ONLY_SINCE:
             raise FailedPrecondition(
-                f"{where}: recursive read-only mounts need Docker Engine API {RECURSIVE_READ_ONLY_SINCE[0]}.{RECURSIVE_READ_ONLY_SINCE[1]} "
-                f"(Docker 25); this engine speaks {api_version[0]}.{api_version[1]}"
+                f"{where}: recursive read-only mounts need Docker Engine API"
+                f" {RECURSIVE_READ_ONLY_SINCE[0]}.{RECURSIVE_READ_ONLY_SINCE[1]} (Docker 25); this"
+                f" engine speaks {api_version[0]}.{api_version[1]}"
             )
         bind["ReadOnlyForceRecursive"] = True
     elif mount.readonly and api_version >= RECURSIVE_READ_ONLY_SINCE:
-        # From this API on the engine makes read-only mounts recursive by itself; the CRI wants that only where it is asked for.
+        # From this API on the engine makes read-only mounts recursive by itself; the CRI wants that
+        # only where it is asked for.
         bind["ReadOnlyNonRecursive"] = True
-    return {"Type": "bind", "Source": mount.host_path, "Target": mount.container_path, "ReadOnly": mount.readonly, "BindOptions": bind}
+    return {
+        "Type": "bind",
+        "Source": mount.host_path,
+        "Target": mount.container_path,
+        "ReadOnly": mount.readonly,
+        "BindOptions": bind,
+    }
 
 
-def cri_mounts(document: dict[str, Any], image_id_of: Callable[[str], str] = lambda reference: "") -> list[cri.Mount]:
+def cri_mounts(
+    document: dict[str, Any], image_id_of: Callable[[str], str] = lambda reference: ""
+) -> list[cri.Mount]:
     """Mounts of a container as they are, out of its inspect document.
 
-    What was asked for (HostConfig) tells recursion and image; what is there (Mounts) tells the rest, so that a mount made by an image's
-    VOLUME is left out and a container made by a peer with ``Binds`` is read too.
+    What was asked for (HostConfig) tells recursion and image; what is there (Mounts) tells the
+    rest, so that a mount made by an image's VOLUME is left out and a container made by a peer with
+    ``Binds`` is read too.
 
     Args:
         document: the inspect document.
-        image_id_of: the id of an image that is mounted, by its reference; empty where the node has it no more.
+        image_id_of: the id of an image that is mounted, by its reference; empty where the node has
+            it no more.
     """
-    asked = {entry.get("Target"): entry for entry in (document.get("HostConfig") or {}).get("Mounts") or []}
+    asked = {
+        entry.get("Target"): entry
+        for entry in (document.get("HostConfig") or {}).get("Mounts") or []
+    }
     mounts = []
     for entry in document.get("Mounts") or []:
         target = entry.get("Destination", "")
@@ -145,14 +187,24 @@ def cri_mounts(document: dict[str, Any], image_id_of: Callable[[str], str] = lam
                     container_path=target,
                     host_path=entry.get("Source", ""),
                     readonly=not entry.get("RW", True),
-                    propagation=_PROPAGATION_BACK.get(entry.get("Propagation", ""), cri.PROPAGATION_PRIVATE),
-                    recursive_read_only=bool((wanted.get("BindOptions") or {}).get("ReadOnlyForceRecursive")),
+                    propagation=_PROPAGATION_BACK.get(
+                        entry.get("Propagation", ""), cri.PROPAGATION_PRIVATE
+                    ),
+                    recursive_read_only=bool(
+                        (wanted.get("BindOptions") or {}).get("ReadOnlyForceRecursive")
+                    ),
                 )
             )
         elif entry.get("Type") == "image" or wanted.get("Type") == "image":
-            mounts.append(_image_mount(wanted or {"Target": target, "Source": entry.get("Source", "")}, image_id_of))
+            mounts.append(
+                _image_mount(
+                    wanted or {"Target": target, "Source": entry.get("Source", "")}, image_id_of
+                )
+            )
     # An engine may list image mounts only as asked for, and not at all before the start.
-    mounts += [_image_mount(entry, image_id_of) for entry in asked.values() if entry.get("Type") == "image"]
+    mounts += [
+        _image_mount(entry, image_id_of) for entry in asked.values() if entry.get("Type") == "image"
+    ]
     return mounts
 
 

@@ -1,4 +1,6 @@
-"""Names of engine containers: ``k8s_<container or POD>_<pod name>_<namespace>_<pod uid>_<attempt>`` and, after a conflict, ``_<8 hex>``."""
+"""Names of engine containers: ``k8s_<container or POD>_<pod name>_<namespace>_<pod uid>_<attempt>``
+and, after a conflict, ``_<8 hex>``.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +23,38 @@ class ContainerName:
     attempt: int
 
     def __str__(self) -> str:
-        return "_".join((_PREFIX, self.container, self.pod_name, self.namespace, self.pod_uid, str(self.attempt)))
+        return "_".join(
+            (
+                _PREFIX,
+                self.container,
+                self.pod_name,
+                self.namespace,
+                self.pod_uid,
+                str(self.attempt),
+            )
+        )
 
 
-def container_name(container: str, pod_name: str, namespace: str, pod_uid: str, attempt: int) -> str:
+def container_name(
+    container: str, pod_name: str, namespace: str, pod_uid: str, attempt: int
+) -> str:
     """Compose a name.
 
     Raises:
-        InvalidArgument: a part holds the separator or is empty where the name could not be read back.
+        InvalidArgument: a part holds the separator or is empty where the name could not be read
+            back.
     """
-    for what, part in (("container name", container), ("pod name", pod_name), ("namespace", namespace), ("pod uid", pod_uid)):
+    for what, part in (
+        ("container name", container),
+        ("pod name", pod_name),
+        ("namespace", namespace),
+        ("pod uid", pod_uid),
+    ):
         if "_" in part:
-            raise InvalidArgument(f'the {what} "{part}" holds "_", which separates the parts of an engine container name')
+            raise InvalidArgument(
+                f'the {what} "{part}" holds "_", which separates the parts of an engine container'
+                " name"
+            )
     return str(ContainerName(container, pod_name, namespace, pod_uid, attempt))
 
 

@@ -12,7 +12,8 @@ _PREFIX = "container:"
 
 
 def refuse_user_namespaces(options: cri.NamespaceOption, subject: str) -> None:
-    """Docker Engine has one user namespace mapping for the whole daemon, so a pod cannot have its own.
+    """Docker Engine has one user namespace mapping for the whole daemon, so a pod cannot have its
+    own.
 
     Raises:
         InvalidArgument: any mode but NODE, or a mapping.
@@ -23,27 +24,35 @@ def refuse_user_namespaces(options: cri.NamespaceOption, subject: str) -> None:
     if user.mode != cri.NODE:
         mode = cri.NamespaceMode.Name(user.mode)
         raise InvalidArgument(
-            f"{subject}: user namespace mode {mode} is not supported by Docker Engine, which maps users for the whole daemon; use NODE"
+            f"{subject}: user namespace mode {mode} is not supported by Docker Engine, which maps"
+            " users for the whole daemon; use NODE"
         )
     if user.uids or user.gids:
         raise InvalidArgument(f"{subject}: user namespace mode NODE takes no uid or gid mappings")
 
 
-def sandbox_modes(options: cri.NamespaceOption, engine_network_mode: str, subject: str) -> dict[str, Any]:
+def sandbox_modes(
+    options: cri.NamespaceOption, engine_network_mode: str, subject: str
+) -> dict[str, Any]:
     """HostConfig modes of a sandbox.
 
     Args:
         options: the sandbox's namespace options.
-        engine_network_mode: what the network plugin wants for a pod that is not on the host's network.
+        engine_network_mode: what the network plugin wants for a pod that is not on the host's
+            network.
         subject: names the pod in errors.
 
     Raises:
-        InvalidArgument: TARGET, or CONTAINER for network or ipc: a sandbox has nothing to share with.
+        InvalidArgument: TARGET, or CONTAINER for network or ipc: a sandbox has nothing to share
+            with.
     """
     refuse_user_namespaces(options, subject)
     for what, mode in (("network", options.network), ("ipc", options.ipc)):
         if mode not in (cri.POD, cri.NODE):
-            raise InvalidArgument(f"{subject}: {what} namespace mode {cri.NamespaceMode.Name(mode)} is not valid for a sandbox")
+            raise InvalidArgument(
+                f"{subject}: {what} namespace mode {cri.NamespaceMode.Name(mode)} is not valid for"
+                " a sandbox"
+            )
     if options.pid == cri.TARGET:
         raise InvalidArgument(f"{subject}: pid namespace mode TARGET is not valid for a sandbox")
     return {
@@ -53,46 +62,74 @@ def sandbox_modes(options: cri.NamespaceOption, engine_network_mode: str, subjec
     }
 
 
-def container_modes(options: cri.NamespaceOption, sandbox_id: str, on_host_network: bool, target_id: str, subject: str) -> dict[str, Any]:
+def container_modes(
+    options: cri.NamespaceOption,
+    sandbox_id: str,
+    on_host_network: bool,
+    target_id: str,
+    subject: str,
+) -> dict[str, Any]:
     """HostConfig modes of a container in a sandbox.
 
     Args:
         options: the container's namespace options.
         sandbox_id: full id of its sandbox.
-        on_host_network: whether the sandbox is; network and ipc are the sandbox's whatever the container's options say, since POD
-            is also what they say when nobody set them.
-        target_id: full id of the container that ``options.target_id`` names; empty where it names none.
+        on_host_network: whether the sandbox is; network and ipc are the sandbox's whatever the
+            container's options say, since POD is also what they say when nobody set them.
+        target_id: full id of the container that ``options.target_id`` names; empty where it names
+            none.
         subject: names the container in errors.
 
     Raises:
-        InvalidArgument: TARGET without a target, CONTAINER or TARGET for network or ipc, or the host's network for a container of a pod
-            that is not on it.
+        InvalidArgument: TARGET without a target, CONTAINER or TARGET for network or ipc, or the
+            host's network for a container of a pod that is not on it.
     """
     refuse_user_namespaces(options, subject)
     for what, mode in (("network", options.network), ("ipc", options.ipc)):
         if mode not in (cri.POD, cri.NODE):
-            raise InvalidArgument(f"{subject}: {what} namespace mode {cri.NamespaceMode.Name(mode)} is not valid for a container")
+            raise InvalidArgument(
+                f"{subject}: {what} namespace mode {cri.NamespaceMode.Name(mode)} is not valid for"
+                " a container"
+            )
     if options.pid == cri.TARGET and not target_id:
         raise InvalidArgument(f"{subject}: pid namespace mode TARGET needs a target_id")
     if options.network == cri.NODE and not on_host_network:
-        raise InvalidArgument(f"{subject}: network namespace mode NODE in a pod that is not on the host's network")
-    pid = {cri.NODE: HOST, cri.POD: _PREFIX + sandbox_id, cri.TARGET: _PREFIX + target_id}.get(options.pid, "")
-    modes: dict[str, Any] = {"NetworkMode": _PREFIX + sandbox_id, "IpcMode": _PREFIX + sandbox_id, "PidMode": pid}
+        raise InvalidArgument(
+            f"{subject}: network namespace mode NODE in a pod that is not on the host's network"
+        )
+    pid = {cri.NODE: HOST, cri.POD: _PREFIX + sandbox_id, cri.TARGET: _PREFIX + target_id}.get(
+        options.pid, ""
+    )
+    modes: dict[str, Any] = {
+        "NetworkMode": _PREFIX + sandbox_id,
+        "IpcMode": _PREFIX + sandbox_id,
+        "PidMode": pid,
+    }
     if on_host_network:
         modes["UTSMode"] = HOST
     return modes
 
 
-def sandbox_namespaces(host_config: dict[str, Any], asked_pod_pid: bool = False) -> cri.NamespaceOption:
+def sandbox_namespaces(
+    host_config: dict[str, Any], asked_pod_pid: bool = False
+) -> cri.NamespaceOption:
     """Namespace options of a sandbox, out of its HostConfig.
 
     Args:
         host_config: as inspected.
-        asked_pod_pid: whether pid namespace mode POD was asked for, which the engine cannot tell from CONTAINER.
+        asked_pod_pid: whether pid namespace mode POD was asked for, which the engine cannot tell
+            from CONTAINER.
     """
     return cri.NamespaceOption(
         network=cri.NODE if host_config.get("NetworkMode") == HOST else cri.POD,
         ipc=cri.NODE if host_config.get("IpcMode") == HOST else cri.POD,
-        # Docker gives every container its own pid namespace unless told otherwise; of a sandbox that one is the pod's.
-        pid=cri.NODE if host_config.get("PidMode") == HOST else cri.POD if asked_pod_pid else cri.CONTAINER,
+        # Docker gives every container its own pid namespace unless told otherwise; of a sandbox
+        # that one is the pod's.
+        pid=(
+            cri.NODE
+            if host_config.get("PidMode") == HOST
+            else cri.POD
+            if asked_pod_pid
+            else cri.CONTAINER
+        ),
     )

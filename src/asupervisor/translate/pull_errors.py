@@ -1,22 +1,38 @@
 """Why a pull failed, as one of our errors.
 
-The engine reports a failure in the middle of a pull as an entry of its progress stream, with a code only where the registry's
-HTTP status was one that it knows; elsewhere the registry's own error code (OCI distribution specification: ``DENIED``,
-``UNAUTHORIZED``, ``MANIFEST_UNKNOWN``, …) stands in the words, and that code is what is looked for, not a phrase.
-"""
+The engine reports a failure in the middle of a pull as an entry of its progress stream, with a code
+only where the registry's HTTP status was one that it knows; elsewhere the registry's own error code
+(OCI distribution specification: ``DENIED``, ``UNAUTHORIZED``, ``MANIFEST_UNKNOWN``, …) stands in
+the words, and that code is what is looked for, not a phrase."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from asupervisor.errors import NotFound, PermissionDenied, ServiceError, Unauthenticated, Unavailable
+from asupervisor.errors import (
+    NotFound,
+    PermissionDenied,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+)
 
-_BY_STATUS: dict[int, type[ServiceError]] = {401: Unauthenticated, 403: PermissionDenied, 404: NotFound}
+_BY_STATUS: dict[int, type[ServiceError]] = {
+    401: Unauthenticated,
+    403: PermissionDenied,
+    404: NotFound,
+}
 _BY_REGISTRY_CODE: tuple[tuple[re.Pattern[str], type[ServiceError]], ...] = (
     (re.compile(r"\b(unauthorized|no basic auth credentials)\b", re.IGNORECASE), Unauthenticated),
     (re.compile(r"\bdenied\b", re.IGNORECASE), PermissionDenied),
-    (re.compile(r"\b(manifest unknown|name unknown|not found|manifest_unknown|name_unknown)\b", re.IGNORECASE), NotFound),
+    (
+        re.compile(
+            r"\b(manifest unknown|name unknown|not found|manifest_unknown|name_unknown)\b",
+            re.IGNORECASE,
+        ),
+        NotFound,
+    ),
 )
 
 
@@ -33,9 +49,12 @@ def refused_pull(reference: str, error: ServiceError) -> ServiceError:
 
     Args:
         reference: the image's full name.
-        error: as the engine's HTTP status has it; 404 and 500 stand for several causes, which the registry's code tells apart.
+        error: as the engine's HTTP status has it; 404 and 500 stand for several causes, which the
+            registry's code tells apart.
     """
-    kind = _by_registry_code(error.message) or (NotFound if isinstance(error, NotFound) else Unavailable)
+    kind = _by_registry_code(error.message) or (
+        NotFound if isinstance(error, NotFound) else Unavailable
+    )
     words = error.message.partition(": ")[2] or error.message
     return kind(f"pulling {reference}: {words}", operation="pull image", subject=reference)
 

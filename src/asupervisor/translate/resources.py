@@ -15,10 +15,14 @@ def clamp_oom_score(score: int, floor: int | None) -> int:
     return score if floor is None else max(score, floor)
 
 
-def engine_resources(resources: cri.LinuxContainerResources, oom_floor: int | None, subject: str) -> dict[str, Any]:
-    """HostConfig resource settings; huge pages and cgroup v2 keys are :mod:`asupervisor.translate.cgroup_files`' business.
+def engine_resources(
+    resources: cri.LinuxContainerResources, oom_floor: int | None, subject: str
+) -> dict[str, Any]:
+    """HostConfig resource settings; huge pages and cgroup v2 keys are
+    :mod:`asupervisor.translate.cgroup_files`' business.
 
-    Swap is allowed only where CRI sets a limit: MemorySwap (memory plus swap, in bytes) equals Memory otherwise.
+    Swap is allowed only where CRI sets a limit: MemorySwap (memory plus swap, in bytes) equals
+    Memory otherwise.
 
     Raises:
         InvalidArgument: a score that is none.
@@ -54,12 +58,16 @@ def _limits(resources: cri.LinuxContainerResources) -> dict[str, Any]:
     }
 
 
-def update_body(resources: cri.LinuxContainerResources, host_config: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of ``POST /containers/{id}/update``: what the request leaves at zero stays as it is (CRI).
+def update_body(
+    resources: cri.LinuxContainerResources, host_config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The body of ``POST /containers/{id}/update``: what the request leaves at zero stays as it is
+    (CRI).
 
     Args:
         resources: as asked for.
-        host_config: as it is; a change of Memory must come with one of MemorySwap, or the engine refuses it.
+        host_config: as it is; a change of Memory must come with one of MemorySwap, or the engine
+            refuses it.
     """
     body = {key: value for key, value in _limits(resources).items() if value}
     memory, swap = int(host_config.get("Memory") or 0), int(host_config.get("MemorySwap") or 0)
@@ -72,15 +80,21 @@ def update_body(resources: cri.LinuxContainerResources, host_config: Mapping[str
         else:
             body["MemorySwap"] = resources.memory_limit_in_bytes
     elif body and memory and swap and not resources.memory_swap_limit_in_bytes:
-        # Under systemd runc sets "no swap" behind systemd's back, and systemd takes it off again with any change that does not bring it.
+        # Under systemd runc sets "no swap" behind systemd's back, and systemd takes it off again
+        # with any change that does not bring it.
         body |= {"Memory": memory, "MemorySwap": swap}
     return body
 
 
 def cri_resources(host_config: dict[str, Any], beside: Limits) -> cri.LinuxContainerResources:
-    """What is really enforced, out of an inspect document's HostConfig and what was set beside the engine."""
+    """What is really enforced, out of an inspect document's HostConfig and what was set beside the
+    engine.
+    """
     return cri.LinuxContainerResources(
-        hugepage_limits=[cri.HugepageLimit(page_size=size, limit=limit) for size, limit in sorted(beside.cgroup.hugepages.items())],
+        hugepage_limits=[
+            cri.HugepageLimit(page_size=size, limit=limit)
+            for size, limit in sorted(beside.cgroup.hugepages.items())
+        ],
         unified=beside.cgroup.unified,
         cpu_period=host_config.get("CpuPeriod") or 0,
         cpu_quota=host_config.get("CpuQuota") or 0,
@@ -89,10 +103,14 @@ def cri_resources(host_config: dict[str, Any], beside: Limits) -> cri.LinuxConta
         cpuset_mems=host_config.get("CpusetMems") or "",
         memory_limit_in_bytes=host_config.get("Memory") or 0,
         memory_swap_limit_in_bytes=host_config.get("MemorySwap") or 0,
-        oom_score_adj=(host_config.get("OomScoreAdj") or 0) if beside.oom_score_adj is None else beside.oom_score_adj,
+        oom_score_adj=(host_config.get("OomScoreAdj") or 0)
+        if beside.oom_score_adj is None
+        else beside.oom_score_adj,
     )
 
 
 def cgroup_parent(parent: str, driver: str) -> str:
-    """The engine's CgroupParent: the path as given under cgroupfs, its last element under systemd."""
+    """The engine's CgroupParent: the path as given under cgroupfs, its last element under
+    systemd.
+    """
     return parent.rstrip("/").rsplit("/", 1)[-1] if driver == "systemd" and parent else parent

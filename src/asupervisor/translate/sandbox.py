@@ -23,7 +23,9 @@ _CPU_SHARES = 2
 _OOM_SCORE = -998
 _SHM_BYTES = 64 << 20
 _IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
-"""Beginnings of the settings that belong to the ipc namespace, kernel.shm_rmid_forced and kernel.msg_next_id included."""
+"""Beginnings of the settings that belong to the ipc namespace, kernel.shm_rmid_forced and
+kernel.msg_next_id included.
+"""
 _PROTOCOLS = {cri.TCP: "tcp", cri.UDP: "udp", cri.SCTP: "sctp"}
 
 
@@ -41,33 +43,49 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
     metadata = config.metadata
     if not (metadata.name and metadata.namespace and metadata.uid):
         raise InvalidArgument(
-            f'the sandbox config needs metadata with name, namespace and uid (name "{metadata.name}", namespace "{metadata.namespace}", '
-            f'uid "{metadata.uid}")'
+            "the sandbox config needs metadata with name, namespace and uid (name"
+            f' "{metadata.name}", namespace "{metadata.namespace}", uid "{metadata.uid}")'
         )
     subject = pod_subject(metadata)
     if config.HasField("windows"):
-        raise InvalidArgument(f"{subject}: this node runs Linux; the windows config cannot be applied")
+        raise InvalidArgument(
+            f"{subject}: this node runs Linux; the windows config cannot be applied"
+        )
     check_enums(config, subject)
     check_labels(config.labels, subject, of_sandbox=True)
     check_sysctls(config.linux, subject)
     if config.log_directory and not config.log_directory.startswith("/"):
         raise InvalidArgument(f'{subject}: log_directory "{config.log_directory}" must be absolute')
     if len(config.hostname.encode()) > 63:
-        raise InvalidArgument(f'{subject}: the hostname "{config.hostname}" is longer than 63 bytes')
+        raise InvalidArgument(
+            f'{subject}: the hostname "{config.hostname}" is longer than 63 bytes'
+        )
     for port in config.port_mappings:
         if not 0 < port.container_port < 65536 or not 0 <= port.host_port < 65536:
-            raise InvalidArgument(f"{subject}: port mapping {port.host_port}:{port.container_port} is not between 1 and 65535")
+            raise InvalidArgument(
+                f"{subject}: port mapping {port.host_port}:{port.container_port} is not between 1"
+                " and 65535"
+            )
         if port.protocol not in _PROTOCOLS:
-            raise InvalidArgument(f"{subject}: port mapping {port.host_port}:{port.container_port} has an unknown protocol")
+            raise InvalidArgument(
+                f"{subject}: port mapping {port.host_port}:{port.container_port} has an unknown"
+                " protocol"
+            )
         if port.host_ip and not is_address(port.host_ip):
-            raise InvalidArgument(f'{subject}: host_ip "{port.host_ip}" of a port mapping is no IP address')
+            raise InvalidArgument(
+                f'{subject}: host_ip "{port.host_ip}" of a port mapping is no IP address'
+            )
     for server in config.dns_config.servers:
         if not is_address(server):
             raise InvalidArgument(f'{subject}: DNS server "{server}" is no IP address')
-    for what, words in (("search domain", config.dns_config.searches), ("option", config.dns_config.options)):
+    for what, words in (
+        ("search domain", config.dns_config.searches),
+        ("option", config.dns_config.options),
+    ):
         for word in words:
             if word.split() != [word]:
-                # Each stands as one word in a line of a file; with a line break in it, it would be a line of its own.
+                # Each stands as one word in a line of a file; with a line break in it, it would be
+                # a line of its own.
                 raise InvalidArgument(f'{subject}: DNS {what} "{word}" is not one word')
 
 
@@ -81,7 +99,8 @@ def is_address(text: str) -> bool:
 
 
 def check_sysctls(linux: cri.LinuxPodSandboxConfig, subject: str) -> None:
-    """Refuse kernel settings that are not the pod's own: the runtime would fail on them in the middle of the start.
+    """Refuse kernel settings that are not the pod's own: the runtime would fail on them in the
+    middle of the start.
 
     Raises:
         InvalidArgument: one of a namespace that the pod shares with the host, or of none at all.
@@ -93,16 +112,25 @@ def check_sysctls(linux: cri.LinuxPodSandboxConfig, subject: str) -> None:
         elif name.startswith(_IPC_SYSCTLS):
             shared = options.ipc == cri.NODE and "ipc"
         elif name in ("kernel.domainname", "kernel.hostname"):
-            raise InvalidArgument(f"{subject}: sysctl {name}: the hostname of a pod is set by its config")
+            raise InvalidArgument(
+                f"{subject}: sysctl {name}: the hostname of a pod is set by its config"
+            )
         else:
-            raise InvalidArgument(f"{subject}: sysctl {name} is not namespaced, so a pod cannot have its own")
+            raise InvalidArgument(
+                f"{subject}: sysctl {name} is not namespaced, so a pod cannot have its own"
+            )
         if shared:
-            raise InvalidArgument(f"{subject}: sysctl {name} is the host's own, since the pod shares the host's {shared} namespace")
+            raise InvalidArgument(
+                f"{subject}: sysctl {name} is the host's own, since the pod shares the host's"
+                f" {shared} namespace"
+            )
 
 
 def sandbox_name(metadata: cri.PodSandboxMetadata) -> str:
     """The engine container's name."""
-    return container_name(SANDBOX_CONTAINER_NAME, metadata.name, metadata.namespace, metadata.uid, metadata.attempt)
+    return container_name(
+        SANDBOX_CONTAINER_NAME, metadata.name, metadata.namespace, metadata.uid, metadata.attempt
+    )
 
 
 def sandbox_body(
@@ -174,14 +202,17 @@ def _published(ports: Any) -> tuple[dict[str, Any], dict[str, list[dict[str, str
             continue
         key = f"{port.container_port}/{_PROTOCOLS[port.protocol]}"
         exposed[key] = {}
-        bindings.setdefault(key, []).append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
+        bindings.setdefault(key, []).append(
+            {"HostIp": port.host_ip, "HostPort": str(port.host_port)}
+        )
     return exposed, bindings
 
 
 def sandbox_checkpoint(config: cri.PodSandboxConfig, runtime_handler: str) -> Checkpoint:
     """The checkpoint of a sandbox that was just created: not complete yet."""
     ports = tuple(
-        CheckpointPort(_PROTOCOLS[port.protocol], port.container_port, port.host_port, port.host_ip) for port in config.port_mappings
+        CheckpointPort(_PROTOCOLS[port.protocol], port.container_port, port.host_port, port.host_ip)
+        for port in config.port_mappings
     )
     return Checkpoint(
         name=config.metadata.name,
@@ -197,7 +228,9 @@ def sandbox_checkpoint(config: cri.PodSandboxConfig, runtime_handler: str) -> Ch
 
 
 def recorded_extra(config: cri.PodSandboxConfig) -> dict[str, Any]:
-    """What of a request the engine container cannot tell: the pod's resources and overhead, and how its pid namespace was asked for."""
+    """What of a request the engine container cannot tell: the pod's resources and overhead, and how
+    its pid namespace was asked for.
+    """
     extra: dict[str, Any] = {}
     if config.linux.HasField("resources"):
         extra["resources"] = resources_document(config.linux.resources)

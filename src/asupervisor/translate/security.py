@@ -20,14 +20,22 @@ def sandbox_user(context: cri.LinuxSandboxSecurityContext, subject: str) -> str:
     """The engine's ``User`` of a sandbox: ``uid`` or ``uid:gid``; empty takes the image's.
 
     Raises:
-        InvalidArgument: a group without a user (CRI: run_as_group needs run_as_user), or a number that is no id.
+        InvalidArgument: a group without a user (CRI: run_as_group needs run_as_user), or a number
+            that is no id.
     """
     by_group = context.HasField("run_as_group")
     if by_group and not context.HasField("run_as_user"):
         raise InvalidArgument(f"{subject}: run_as_group is given without run_as_user")
-    for number in (context.run_as_user.value, context.run_as_group.value, *context.supplemental_groups):
+    for number in (
+        context.run_as_user.value,
+        context.run_as_group.value,
+        *context.supplemental_groups,
+    ):
         if not 0 <= number <= LARGEST_ID:
-            raise InvalidArgument(f"{subject}: the user or group id {number} is not between 0 and {LARGEST_ID}, as Docker Engine wants it")
+            raise InvalidArgument(
+                f"{subject}: the user or group id {number} is not between 0 and {LARGEST_ID}, as"
+                " Docker Engine wants it"
+            )
     user = str(context.run_as_user.value) if context.HasField("run_as_user") else ""
     return f"{user}:{context.run_as_group.value}" if by_group else user
 
@@ -36,22 +44,34 @@ def selinux_options(options: cri.SELinuxOption) -> list[str]:
     """``label=user:…`` and so on, for those that are set."""
     return [
         f"label={key}:{value}"
-        for key, value in (("user", options.user), ("role", options.role), ("type", options.type), ("level", options.level))
+        for key, value in (
+            ("user", options.user),
+            ("role", options.role),
+            ("type", options.type),
+            ("level", options.level),
+        )
         if value
     ]
 
 
-def apparmor_options(profile: cri.SecurityProfile | None, deprecated: str, enabled: bool, subject: str) -> list[str]:
-    """``apparmor=…`` from the new field, else the deprecated one; the runtime's default adds nothing.
+def apparmor_options(
+    profile: cri.SecurityProfile | None, deprecated: str, enabled: bool, subject: str
+) -> list[str]:
+    """``apparmor=…`` from the new field, else the deprecated one; the runtime's default adds
+    nothing.
 
     Raises:
         InvalidArgument: a profile that cannot be read.
-        FailedPrecondition: a localhost profile on a host without AppArmor, where it would be passed over.
+        FailedPrecondition: a localhost profile on a host without AppArmor, where it would be passed
+            over.
     """
     options = _apparmor(profile, deprecated, subject)
     if not enabled:
         if options and options[0] != "apparmor=unconfined":
-            raise FailedPrecondition(f"{subject}: AppArmor profile {options[0].removeprefix('apparmor=')}: this host has no AppArmor")
+            raise FailedPrecondition(
+                f"{subject}: AppArmor profile {options[0].removeprefix('apparmor=')}: this host has"
+                " no AppArmor"
+            )
         return []
     return options
 
@@ -62,7 +82,9 @@ def _apparmor(profile: cri.SecurityProfile | None, deprecated: str, subject: str
             return ["apparmor=unconfined"]
         if profile.profile_type == _PROFILE.Localhost:
             if not profile.localhost_ref:
-                raise InvalidArgument(f"{subject}: AppArmor profile type Localhost needs a localhost_ref")
+                raise InvalidArgument(
+                    f"{subject}: AppArmor profile type Localhost needs a localhost_ref"
+                )
             return ["apparmor=" + profile.localhost_ref.removeprefix("localhost/")]
         return []
     if not deprecated or deprecated == "runtime/default":
@@ -70,14 +92,22 @@ def _apparmor(profile: cri.SecurityProfile | None, deprecated: str, subject: str
     if deprecated == "unconfined":
         return ["apparmor=unconfined"]
     if not deprecated.startswith("localhost/"):
-        raise InvalidArgument(f'{subject}: AppArmor profile "{deprecated}" is none of runtime/default, unconfined, localhost/<name>')
+        raise InvalidArgument(
+            f'{subject}: AppArmor profile "{deprecated}" is none of runtime/default, unconfined,'
+            " localhost/<name>"
+        )
     return ["apparmor=" + deprecated.removeprefix("localhost/")]
 
 
 def seccomp_options(
-    profile: cri.SecurityProfile | None, deprecated: str, privileged: bool, read_profile: ReadProfile, subject: str
+    profile: cri.SecurityProfile | None,
+    deprecated: str,
+    privileged: bool,
+    read_profile: ReadProfile,
+    subject: str,
 ) -> list[str]:
-    """``seccomp=…``: nil means unconfined, a privileged container always is, RuntimeDefault adds nothing.
+    """``seccomp=…``: nil means unconfined, a privileged container always is, RuntimeDefault adds
+    nothing.
 
     Args:
         profile: the ``seccomp`` field; None where it is not set.
@@ -96,25 +126,36 @@ def seccomp_options(
         if deprecated in ("runtime/default", "docker/default"):
             return []
         if deprecated.startswith("localhost/"):
-            return [_localhost_seccomp(deprecated.removeprefix("localhost/"), read_profile, subject)]
+            return [
+                _localhost_seccomp(deprecated.removeprefix("localhost/"), read_profile, subject)
+            ]
         if deprecated not in ("", "unconfined"):
-            raise InvalidArgument(f'{subject}: seccomp profile "{deprecated}" is none of runtime/default, unconfined, localhost/<path>')
+            raise InvalidArgument(
+                f'{subject}: seccomp profile "{deprecated}" is none of runtime/default, unconfined,'
+                " localhost/<path>"
+            )
         return ["seccomp=unconfined"]
     if profile.profile_type == _PROFILE.RuntimeDefault:
         return []
     if profile.profile_type == _PROFILE.Unconfined:
         return ["seccomp=unconfined"]
-    return [_localhost_seccomp(profile.localhost_ref.removeprefix("localhost/"), read_profile, subject)]
+    return [
+        _localhost_seccomp(profile.localhost_ref.removeprefix("localhost/"), read_profile, subject)
+    ]
 
 
 def _localhost_seccomp(path: str, read_profile: ReadProfile, subject: str) -> str:
     if not path.startswith("/"):
-        raise InvalidArgument(f'{subject}: the localhost seccomp profile "{path}" must be an absolute path')
+        raise InvalidArgument(
+            f'{subject}: the localhost seccomp profile "{path}" must be an absolute path'
+        )
     content = read_profile(path)
     try:
         profile = json.loads(content)
     except ValueError as error:
-        raise InvalidArgument(f"{subject}: the seccomp profile {path} is no valid JSON: {error}") from error
+        raise InvalidArgument(
+            f"{subject}: the seccomp profile {path} is no valid JSON: {error}"
+        ) from error
     if not isinstance(profile, dict):
         # "null" would even leave the container unconfined.
         raise InvalidArgument(f"{subject}: the seccomp profile {path} is no JSON object")
@@ -122,7 +163,10 @@ def _localhost_seccomp(path: str, read_profile: ReadProfile, subject: str) -> st
 
 
 def sandbox_security(
-    context: cri.LinuxSandboxSecurityContext, read_profile: ReadProfile, apparmor_enabled: bool, subject: str
+    context: cri.LinuxSandboxSecurityContext,
+    read_profile: ReadProfile,
+    apparmor_enabled: bool,
+    subject: str,
 ) -> tuple[str, dict[str, Any]]:
     """User and HostConfig settings of a sandbox.
 
@@ -132,7 +176,12 @@ def sandbox_security(
     options = ["no-new-privileges"]
     if not context.privileged:
         options += selinux_options(context.selinux_options)
-        options += apparmor_options(context.apparmor if context.HasField("apparmor") else None, "", apparmor_enabled, subject)
+        options += apparmor_options(
+            context.apparmor if context.HasField("apparmor") else None,
+            "",
+            apparmor_enabled,
+            subject,
+        )
     if context.HasField("seccomp") or context.seccomp_profile_path:
         options += seccomp_options(
             context.seccomp if context.HasField("seccomp") else None,
@@ -150,7 +199,11 @@ def sandbox_security(
 
 
 def container_security(
-    context: cri.LinuxContainerSecurityContext, groups: Iterable[int], read_profile: ReadProfile, apparmor_enabled: bool, subject: str
+    context: cri.LinuxContainerSecurityContext,
+    groups: Iterable[int],
+    read_profile: ReadProfile,
+    apparmor_enabled: bool,
+    subject: str,
 ) -> dict[str, Any]:
     """HostConfig settings of a container.
 
@@ -177,7 +230,10 @@ def container_security(
     if context.no_new_privs:
         options.append("no-new-privileges")
     if context.capabilities.add_ambient_capabilities:
-        raise InvalidArgument(f"{subject}: add_ambient_capabilities is not supported: Docker Engine cannot set ambient capabilities")
+        raise InvalidArgument(
+            f"{subject}: add_ambient_capabilities is not supported: Docker Engine cannot set"
+            " ambient capabilities"
+        )
     settings: dict[str, Any] = {
         "SecurityOpt": options,
         "Privileged": context.privileged,

@@ -8,14 +8,23 @@ from asupervisor.proto import cri
 
 
 def engine_signal(value: int) -> str:
-    """The engine's name of a CRI signal (``SIGTERM``, ``SIGRTMIN+3``); empty for the runtime's default."""
+    """The engine's name of a CRI signal (``SIGTERM``, ``SIGRTMIN+3``); empty for the runtime's
+    default.
+    """
     if value == cri.SIGNAL_RUNTIME_DEFAULT:
         return ""
-    return cri.Signal.Name(value).removeprefix("SIGNAL_").replace("MINPLUS", "MIN+").replace("MAXMINUS", "MAX-")
+    return (
+        cri.Signal.Name(value)
+        .removeprefix("SIGNAL_")
+        .replace("MINPLUS", "MIN+")
+        .replace("MAXMINUS", "MAX-")
+    )
 
 
 def cri_signal(name: str) -> int:
-    """The CRI signal of an engine's name or number; SIGTERM, the engine's default, where the name is empty or unknown."""
+    """The CRI signal of an engine's name or number; SIGTERM, the engine's default, where the name
+    is empty or unknown.
+    """
     text = name.upper()
     if text.isdigit():
         try:

@@ -25,9 +25,8 @@ class ContainerFacts:
 def container_facts(document: dict[str, Any]) -> ContainerFacts:
     """Read an inspect document.
 
-    A container that the engine could not start stays in its state ``created`` with an error; the CRI wants it EXITED, with
-    the creation time standing in for the times that never were.
-    """
+    A container that the engine could not start stays in its state ``created`` with an error; the
+    CRI wants it EXITED, with the creation time standing in for the times that never were."""
     state = document["State"]
     created_at = unix_nanoseconds(document.get("Created"))
     started_at = unix_nanoseconds(state.get("StartedAt"))
@@ -37,15 +36,24 @@ def container_facts(document: dict[str, Any]) -> ContainerFacts:
     if state.get("Running") or state.get("Paused"):
         return ContainerFacts(cri.CONTAINER_RUNNING, created_at, started_at, 0, 0, "", error)
     if started_at:
-        # The engine writes down a start after it happened: of a short life it can come after the end.
+        # The engine writes down a start after it happened: of a short life it can come after the
+        # end.
         started_at = min(started_at, finished_at) if finished_at else started_at
         if state.get("OOMKilled"):
             reason = "OOMKilled"
         else:
             reason = "Completed" if exit_code == 0 and not error else "Error"
-        return ContainerFacts(cri.CONTAINER_EXITED, created_at, started_at, finished_at, exit_code, reason, error)
+        return ContainerFacts(
+            cri.CONTAINER_EXITED, created_at, started_at, finished_at, exit_code, reason, error
+        )
     if exit_code or error:
         return ContainerFacts(
-            cri.CONTAINER_EXITED, created_at, created_at, finished_at or created_at, exit_code, "ContainerCannotRun", error
+            cri.CONTAINER_EXITED,
+            created_at,
+            created_at,
+            finished_at or created_at,
+            exit_code,
+            "ContainerCannotRun",
+            error,
         )
     return ContainerFacts(cri.CONTAINER_CREATED, created_at, 0, 0, 0, "", "")

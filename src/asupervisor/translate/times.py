@@ -5,14 +5,16 @@ from __future__ import annotations
 import calendar
 import re
 
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)$")
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)$"
+)
 
 
 def unix_nanoseconds(text: str | None) -> int:
     """Nanoseconds since 1970 of a time such as ``2026-01-02T03:04:05.678901234Z``.
 
-    The engine writes the year 1 for "never": that, an empty text and one that is no time are 0, as the CRI wants it.
-    """
+    The engine writes the year 1 for "never": that, an empty text and one that is no time are 0, as
+    the CRI wants it."""
     match = _TIME.match(text or "")
     if match is None or match.group(1) < "1970":
         return 0

@@ -1,4 +1,6 @@
-"""The embedded pause binary on the real kernel, as PID 1 and not, and its image on a real engine."""
+"""The embedded pause binary on the real kernel, as PID 1 and not, and its image on a real
+engine.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ QEMU = "qemu-aarch64-static"
 
 @pytest.fixture(params=["x86_64", "aarch64"])
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """The command line that runs the pause binary: by the kernel on its own machine, else (arm64 only) under qemu."""
+    """The command line that runs the pause binary: by the kernel on its own machine, else (arm64
+    only) under qemu.
+    """
     path = tmp_path / "pause"
     path.write_bytes(pause_binary(request.param))
     path.chmod(0o755)
@@ -31,7 +35,8 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     if request.param == "aarch64" and shutil.which(QEMU):
         return [str(shutil.which(QEMU)), str(path)]
     pytest.skip(
-        f"cannot run {request.param} code: this machine is {platform.machine()} and {QEMU} (package qemu-user-static) would only help arm64"
+        f"cannot run {request.param} code: this machine is {platform.machine()} and {QEMU} (package"
+        " qemu-user-static) would only help arm64"
     )
 
 
@@ -41,25 +46,37 @@ def status(pid: int, field: str) -> str:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(f"{field}:")), "")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith(f"{field}:")), ""
+    )
 
 
 def children(pid: int) -> list[int]:
     """The process's children, zombies too."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and status(int(name), "PPid") == str(pid)]
+    return [
+        int(name)
+        for name in os.listdir("/proc")
+        if name.isdigit() and status(int(name), "PPid") == str(pid)
+    ]
 
 
 def wait_until_listening(pid: int) -> None:
-    """Wait until the program has blocked its signals: from then on none is lost or acts by its default.
+    """Wait until the program has blocked its signals: from then on none is lost or acts by its
+    default.
 
     SIGHUP tells it: the three that the program waits for are shown as unblocked while it waits.
     """
-    eventually(lambda: int(status(pid, "SigBlk") or "0", 16) & 1 << signal.SIGHUP - 1, "the pause process blocks its signals")
+    eventually(
+        lambda: int(status(pid, "SigBlk") or "0", 16) & 1 << signal.SIGHUP - 1,
+        "the pause process blocks its signals",
+    )
 
 
 @contextmanager
 def as_pid_1(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run it as PID 1 of a new PID namespace; gives unshare (which exits as it does) and the pid seen from here."""
+    """Run it as PID 1 of a new PID namespace; gives unshare (which exits as it does) and the pid
+    seen from here.
+    """
     unshare = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", *command])
     try:
         [pid] = eventually(lambda: children(unshare.pid), "unshare has forked")
@@ -93,8 +110,22 @@ def test_reaps_orphans_as_pid_1(command: list[str]) -> None:
     with as_pid_1(command) as (unshare, pid):
         for _round in range(2):
             # The shell ends at once and leaves its children to PID 1 of the namespace.
-            subprocess.run(["nsenter", "-t", str(pid), "-p", "sh", "-c", "for i in 1 2 3 4 5; do sleep 600 & done"], check=True)
-            orphans = eventually(lambda: len(found := children(pid)) == 5 and found, "five orphans have come to the pause process")
+            subprocess.run(
+                [
+                    "nsenter",
+                    "-t",
+                    str(pid),
+                    "-p",
+                    "sh",
+                    "-c",
+                    "for i in 1 2 3 4 5; do sleep 600 & done",
+                ],
+                check=True,
+            )
+            orphans = eventually(
+                lambda: len(found := children(pid)) == 5 and found,
+                "five orphans have come to the pause process",
+            )
             for orphan in orphans:
                 os.kill(orphan, signal.SIGKILL)
             eventually(lambda: not children(pid), "no zombie is left")
@@ -147,7 +178,11 @@ def test_image_on_the_engine(engine: Engine) -> None:
     assert image["Config"]["Entrypoint"] == ["/pause"]
     assert image["Size"] == len(pause_binary(platform.machine()))
 
-    code, created = engine.request("POST", "/containers/create", {"Image": EMBEDDED_PAUSE_REFERENCE, "HostConfig": {"NetworkMode": "none"}})
+    code, created = engine.request(
+        "POST",
+        "/containers/create",
+        {"Image": EMBEDDED_PAUSE_REFERENCE, "HostConfig": {"NetworkMode": "none"}},
+    )
     assert code == 201, created
     container = f"/containers/{created['Id']}"
     try:
@@ -164,4 +199,8 @@ def test_image_on_the_engine(engine: Engine) -> None:
 def test_engine_names_machines_that_are_known(engine: Engine) -> None:
     """Both words that the engine has for its machine choose the same image."""
     info, version = engine.request("GET", "/info")[1], engine.request("GET", "/version")[1]
-    assert pause_archive(info["Architecture"]) == pause_archive(version["Arch"]) == pause_archive(platform.machine())
+    assert (
+        pause_archive(info["Architecture"])
+        == pause_archive(version["Arch"])
+        == pause_archive(platform.machine())
+    )

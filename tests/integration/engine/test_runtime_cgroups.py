@@ -35,7 +35,9 @@ def _empty(group: Path) -> bool:
 
 def test_a_process_is_moved_in_every_hierarchy(sleeper: int) -> None:
     enter_cgroup(_NAME, (sleeper, 2**22 - 1))
-    paths = {line.rsplit(":", 1)[1] for line in Path(f"/proc/{sleeper}/cgroup").read_text().splitlines()}
+    paths = {
+        line.rsplit(":", 1)[1] for line in Path(f"/proc/{sleeper}/cgroup").read_text().splitlines()
+    }
     assert paths == {_NAME}
 
 

@@ -1,4 +1,6 @@
-"""An engine that is not there yet, may not be used, or is too old: the service is up, says so and why, and what to do."""
+"""An engine that is not there yet, may not be used, or is too old: the service is up, says so and
+why, and what to do.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ from tests.harness.service import Service
 
 async def condition(runtime: RemoteRuntimeService) -> tuple[bool, str, str]:
     """RuntimeReady: status, reason, message."""
-    (found,) = [item for item in (await runtime.status()).status.conditions if item.type == "RuntimeReady"]
+    (found,) = [
+        item for item in (await runtime.status()).status.conditions if item.type == "RuntimeReady"
+    ]
     return found.status, found.reason, found.message
 
 
-def without_engine(directory: Path, endpoint: str, check: Callable[[Supervisor], Awaitable[None]]) -> None:
+def without_engine(
+    directory: Path, endpoint: str, check: Callable[[Supervisor], Awaitable[None]]
+) -> None:
     async def scenario() -> None:
         config = Config(
             runtime_endpoint=f"unix://{directory}/cri.sock",
@@ -74,7 +80,11 @@ def test_an_engine_whose_socket_may_not_be_used(directory: Path) -> None:
         shutil.chown(path, user="nobody")
         path.chmod(0o600)
         service = Service(None, directory, docker_endpoint=f"unix://{path}")
-        service.prefix = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
+        service.prefix = (
+            "setpriv",
+            "--bounding-set=-dac_override,-dac_read_search",
+            "--inh-caps=-dac_override,-dac_read_search",
+        )
         service.start(ready=False)
 
         async def scenario() -> None:
@@ -99,7 +109,11 @@ def test_an_engine_that_is_too_old(directory: Path, api_version: str) -> None:
         without_engine(directory, fake.endpoint, check)
 
 
-@pytest.mark.parametrize("version", [b"<html>not docker</html>", [], {"Version": "20.10"}], ids=["no JSON", "no object", "no version"])
+@pytest.mark.parametrize(
+    "version",
+    [b"<html>not docker</html>", [], {"Version": "20.10"}],
+    ids=["no JSON", "no object", "no version"],
+)
 def test_something_that_is_no_engine(directory: Path, version: object) -> None:
     async def check(supervisor: Supervisor) -> None:
         ready, reason, message = await condition(supervisor.runtime)
@@ -142,7 +156,9 @@ def test_an_engine_from_the_future_is_spoken_to_in_an_api_that_is_known(director
     run(scenario)
 
 
-def test_an_engine_that_comes_later_is_taken_up_without_a_restart(engine: Engine, directory: Path) -> None:
+def test_an_engine_that_comes_later_is_taken_up_without_a_restart(
+    engine: Engine, directory: Path
+) -> None:
     """The engine's socket appears, as at boot, after the service."""
     late = directory / "late.sock"
     service = Service(None, directory, docker_endpoint=f"unix://{late}")
@@ -158,7 +174,9 @@ def test_an_engine_that_comes_later_is_taken_up_without_a_restart(engine: Engine
             assert (await condition(runtime)) == (True, "", "")
             sandbox_config = pod_config("late")
             sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
-            container_id = await runtime.create_container(sandbox_id, container_config(), sandbox_config)
+            container_id = await runtime.create_container(
+                sandbox_id, container_config(), sandbox_config
+            )
             await runtime.start_container(container_id)
             await runtime.stop_pod_sandbox(sandbox_id)
             await runtime.remove_pod_sandbox(sandbox_id)
@@ -167,10 +185,14 @@ def test_an_engine_that_comes_later_is_taken_up_without_a_restart(engine: Engine
     assert service.stop() == 0
 
 
-def test_an_engine_that_comes_back_with_another_cgroup_driver_ends_the_service(directory: Path) -> None:
+def test_an_engine_that_comes_back_with_another_cgroup_driver_ends_the_service(
+    directory: Path,
+) -> None:
     """Every limit would land in the wrong place."""
     fake = FakeEngine(directory / "docker.sock").start()
-    service = Service(None, directory, flags=("--cgroup-driver", "systemd"), docker_endpoint=fake.endpoint)
+    service = Service(
+        None, directory, flags=("--cgroup-driver", "systemd"), docker_endpoint=fake.endpoint
+    )
     service.start()
     fake.stop()
     fake.info["CgroupDriver"] = "cgroupfs"

@@ -1,4 +1,6 @@
-"""Every step of a change may be its last: by an error, and it is undone; by the death of the service, and what it left can be cleared."""
+"""Every step of a change may be its last: by an error, and it is undone; by the death of the
+service, and what it left can be cleared.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def checkpoints(root: Path) -> list[str]:
     return sorted(path.name for path in (root / "sandbox").iterdir())
 
 
-def test_every_step_of_run_pod_sandbox_is_undone_when_a_later_one_fails(engine: Engine, directory: Path) -> None:
+def test_every_step_of_run_pod_sandbox_is_undone_when_a_later_one_fails(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         failpoint = Failpoint()
         async with Supervisor(service_config(engine, directory), on_step=failpoint) as supervisor:
@@ -49,38 +53,63 @@ def test_every_step_of_run_pod_sandbox_is_undone_when_a_later_one_fails(engine: 
             namespaces = network_namespaces()
             for step in RUN_STEPS:
                 failpoint.armed = f"RunPodSandbox.{step}"
-                with pytest.raises(FailedPrecondition, match=f"failpoint after RunPodSandbox.{step}"):
+                with pytest.raises(
+                    FailedPrecondition, match=f"failpoint after RunPodSandbox.{step}"
+                ):
                     await supervisor.runtime.run_pod_sandbox(pod_config("undone", dns_config=DNS))
                 assert failpoint.armed == "", "the step was reached"
                 assert engine.containers() == [], step
                 assert checkpoints(directory / "root") == [], step
                 assert await supervisor.runtime.list_pod_sandbox() == [], step
-                assert not supervisor.shim.store.sandboxes and supervisor.shim.operations.under_way == []
-                await until(lambda: network_namespaces() == namespaces, f"the network namespace is gone after {step}")
+                assert (
+                    not supervisor.shim.store.sandboxes
+                    and supervisor.shim.operations.under_way == []
+                )
+                await until(
+                    lambda: network_namespaces() == namespaces,
+                    f"the network namespace is gone after {step}",
+                )
             seen = [step for step in failpoint.steps if step.startswith("RunPodSandbox.")]
-            assert seen[-len(RUN_STEPS) :] == [f"RunPodSandbox.{step}" for step in RUN_STEPS], "the list above has every step"
-            sandbox_id = await supervisor.runtime.run_pod_sandbox(pod_config("undone", dns_config=DNS))
+            assert seen[-len(RUN_STEPS) :] == [f"RunPodSandbox.{step}" for step in RUN_STEPS], (
+                "the list above has every step"
+            )
+            sandbox_id = await supervisor.runtime.run_pod_sandbox(
+                pod_config("undone", dns_config=DNS)
+            )
             await supervisor.runtime.stop_pod_sandbox(sandbox_id)
             await supervisor.runtime.remove_pod_sandbox(sandbox_id)
 
     run(scenario)
 
 
-def test_every_step_of_create_container_is_undone_when_a_later_one_fails(engine: Engine, directory: Path) -> None:
+def test_every_step_of_create_container_is_undone_when_a_later_one_fails(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         failpoint = Failpoint()
         async with Supervisor(service_config(engine, directory), on_step=failpoint) as supervisor:
-            runtime, sandbox_config = supervisor.runtime, pod_config("undone", log_directory=directory / "logs")
+            runtime, sandbox_config = (
+                supervisor.runtime,
+                pod_config("undone", log_directory=directory / "logs"),
+            )
             sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
             for step in CREATE_STEPS:
                 failpoint.armed = f"CreateContainer.{step}"
-                with pytest.raises(FailedPrecondition, match=f"failpoint after CreateContainer.{step}"):
-                    await runtime.create_container(sandbox_id, container_config(log_path="main.log"), sandbox_config)
+                with pytest.raises(
+                    FailedPrecondition, match=f"failpoint after CreateContainer.{step}"
+                ):
+                    await runtime.create_container(
+                        sandbox_id, container_config(log_path="main.log"), sandbox_config
+                    )
                 assert [container["Id"] for container in engine.containers()] == [sandbox_id], step
                 assert await runtime.list_containers() == [], step
             seen = [step for step in failpoint.steps if step.startswith("CreateContainer.")]
-            assert seen[-len(CREATE_STEPS) :] == [f"CreateContainer.{step}" for step in CREATE_STEPS]
-            container_id = await runtime.create_container(sandbox_id, container_config(log_path="main.log"), sandbox_config)
+            assert seen[-len(CREATE_STEPS) :] == [
+                f"CreateContainer.{step}" for step in CREATE_STEPS
+            ]
+            container_id = await runtime.create_container(
+                sandbox_id, container_config(log_path="main.log"), sandbox_config
+            )
             await runtime.start_container(container_id)
             await runtime.stop_pod_sandbox(sandbox_id)
             await runtime.remove_pod_sandbox(sandbox_id)
@@ -104,7 +133,10 @@ def test_what_cannot_be_undone_stays_visible_and_can_be_cleared(
             failpoint.armed = f"RunPodSandbox.{step}"
             with monkeypatch.context() as patch:
                 patch.setattr(containers, "remove", refuse)
-                with pytest.raises(Internal, match=f"failpoint after RunPodSandbox.{step}; undoing it failed too: .*refused"):
+                with pytest.raises(
+                    Internal,
+                    match=f"failpoint after RunPodSandbox.{step}; undoing it failed too: .*refused",
+                ):
                     await runtime.run_pod_sandbox(pod_config("kept", dns_config=DNS))
             (left,) = engine.containers()
             (shown,) = await runtime.list_pod_sandbox()
@@ -120,7 +152,9 @@ def test_what_cannot_be_undone_stays_visible_and_can_be_cleared(
     run(scenario)
 
 
-def test_a_container_that_cannot_be_undone_stays_visible(engine: Engine, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_that_cannot_be_undone_stays_visible(
+    engine: Engine, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario() -> None:
         failpoint = Failpoint()
         async with Supervisor(service_config(engine, directory), on_step=failpoint) as supervisor:
@@ -131,12 +165,16 @@ def test_a_container_that_cannot_be_undone_stays_visible(engine: Engine, directo
                 raise Unavailable(f"removal of {container} refused")
 
             sandbox_id = await runtime.run_pod_sandbox(pod_config("kept"))
-            first = await runtime.create_container(sandbox_id, container_config("first"), pod_config("kept"))
+            first = await runtime.create_container(
+                sandbox_id, container_config("first"), pod_config("kept")
+            )
             failpoint.armed = "CreateContainer.created"
             with monkeypatch.context() as patch:
                 patch.setattr(containers, "remove", refuse)
                 with pytest.raises(Internal, match="undoing it failed too"):
-                    await runtime.create_container(sandbox_id, container_config(), pod_config("kept"))
+                    await runtime.create_container(
+                        sandbox_id, container_config(), pod_config("kept")
+                    )
             (shown,) = [item for item in await runtime.list_containers() if item.id != first]
             assert (shown.state, shown.metadata.name) == (cri.CONTAINER_CREATED, "main")
             await runtime.remove_container(shown.id)
@@ -182,12 +220,24 @@ class DyingService(Service):
 
     @property
     def command(self) -> list[str]:
-        settings = {"socket": str(self.socket), "engine": self.docker_endpoint, "root": str(self.root)}
-        return [sys.executable, "-m", "tests.harness.dying_service", self.step, json.dumps(settings)]
+        settings = {
+            "socket": str(self.socket),
+            "engine": self.docker_endpoint,
+            "root": str(self.root),
+        }
+        return [
+            sys.executable,
+            "-m",
+            "tests.harness.dying_service",
+            self.step,
+            json.dumps(settings),
+        ]
 
 
 def die(engine: Engine, directory: Path, step: str) -> None:
-    """Run a pod with a container, stop and remove it, on a service that dies right after ``step``."""
+    """Run a pod with a container, stop and remove it, on a service that dies right after
+    ``step``.
+    """
     dying = DyingService(engine, directory, step)
     dying.start()
 
@@ -195,7 +245,9 @@ def die(engine: Engine, directory: Path, step: str) -> None:
         async with RemoteRuntimeService.connect(dying.endpoint) as runtime:
             sandbox_config = pod_config("mortal", log_directory=directory / "logs", dns_config=DNS)
             sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
-            container_id = await runtime.create_container(sandbox_id, container_config(log_path="main.log"), sandbox_config)
+            container_id = await runtime.create_container(
+                sandbox_id, container_config(log_path="main.log"), sandbox_config
+            )
             await runtime.start_container(container_id)
             await runtime.stop_pod_sandbox(sandbox_id)
             await runtime.remove_pod_sandbox(sandbox_id)
@@ -208,7 +260,9 @@ def die(engine: Engine, directory: Path, step: str) -> None:
 
 
 HALF_BUILT = tuple(f"RunPodSandbox.{step}" for step in RUN_STEPS[1:-1])
-"""After these the checkpoint says that steps are missing: the next start takes such a sandbox away by itself."""
+"""After these the checkpoint says that steps are missing: the next start takes such a sandbox away
+by itself.
+"""
 
 
 @pytest.mark.parametrize(
@@ -223,7 +277,9 @@ HALF_BUILT = tuple(f"RunPodSandbox.{step}" for step in RUN_STEPS[1:-1])
         "RemovePodSandbox.removed",
     ],
 )
-def test_death_at_any_step_leaves_nothing_that_stop_and_remove_cannot_clear(engine: Engine, directory: Path, step: str) -> None:
+def test_death_at_any_step_leaves_nothing_that_stop_and_remove_cannot_clear(
+    engine: Engine, directory: Path, step: str
+) -> None:
     namespaces = network_namespaces()
     die(engine, directory, step)
 
@@ -235,25 +291,38 @@ def test_death_at_any_step_leaves_nothing_that_stop_and_remove_cannot_clear(engi
             else:
                 shown = {sandbox.id for sandbox in await runtime.list_pod_sandbox()}
                 shown |= {container.id for container in await runtime.list_containers()}
-                left = {container["Id"] for container in engine.containers()} | set(checkpoints(directory / "root"))
-                assert left == shown, "all that the engine or the disk still has is shown, so that kubelet can clear it"
+                left = {container["Id"] for container in engine.containers()} | set(
+                    checkpoints(directory / "root")
+                )
+                assert left == shown, (
+                    "all that the engine or the disk still has is shown, so that kubelet can"
+                    " clear it"
+                )
             if step == "RunPodSandbox.completed":
                 (sandbox,) = await runtime.list_pod_sandbox()
-                assert sandbox.state == cri.SANDBOX_READY, "every step was taken; only the answer is missing"
+                assert sandbox.state == cri.SANDBOX_READY, (
+                    "every step was taken; only the answer is missing"
+                )
             for sandbox in await runtime.list_pod_sandbox():
                 await runtime.stop_pod_sandbox(sandbox.id)
                 await runtime.remove_pod_sandbox(sandbox.id)
             await until(lambda: engine.containers() == [], "every container is gone")
             await until(lambda: checkpoints(directory / "root") == [], "every checkpoint is gone")
-            await until(lambda: network_namespaces() == namespaces, "every network namespace is gone")
+            await until(
+                lambda: network_namespaces() == namespaces, "every network namespace is gone"
+            )
 
             async def nothing_shown() -> bool:
-                return await runtime.list_pod_sandbox() == [] and await runtime.list_containers() == []
+                return (
+                    await runtime.list_pod_sandbox() == [] and await runtime.list_containers() == []
+                )
 
             await until(nothing_shown, "nothing is shown any more")
             sandbox_config = pod_config("mortal", log_directory=directory / "logs", dns_config=DNS)
             sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
-            container_id = await runtime.create_container(sandbox_id, container_config(log_path="main.log"), sandbox_config)
+            container_id = await runtime.create_container(
+                sandbox_id, container_config(log_path="main.log"), sandbox_config
+            )
             await runtime.start_container(container_id)
             assert (await runtime.pod_sandbox_status(sandbox_id)).status.state == cri.SANDBOX_READY
             await runtime.stop_pod_sandbox(sandbox_id)
@@ -262,23 +331,39 @@ def test_death_at_any_step_leaves_nothing_that_stop_and_remove_cannot_clear(engi
     run(scenario)
 
 
-def test_a_container_that_was_made_to_read_an_image_does_not_outlive_the_next_start(engine: Engine, directory: Path) -> None:
-    """It is no pod's, so nobody would ever clear it, and as long as it is there its image cannot be removed."""
+def test_a_container_that_was_made_to_read_an_image_does_not_outlive_the_next_start(
+    engine: Engine, directory: Path
+) -> None:
+    """It is no pod's, so nobody would ever clear it, and as long as it is there its image cannot be
+    removed.
+    """
 
     async def scenario() -> None:
         died: list[str] = []
 
         async def on_step(step: str) -> None:
             if step == "CreateContainer.created":
-                died.extend(item["Id"] for item in engine.containers() if not item["Labels"].get("io.kubernetes.docker.type"))
+                died.extend(
+                    item["Id"]
+                    for item in engine.containers()
+                    if not item["Labels"].get("io.kubernetes.docker.type")
+                )
 
-        body = {"Image": BUSYBOX_IMAGE, "Cmd": ["none"], "Labels": {"io.asupervisor.temporary": "accounts"}}
-        status, answer = engine.request("POST", "/containers/create?name=asupervisor-accounts-left", body)
+        body = {
+            "Image": BUSYBOX_IMAGE,
+            "Cmd": ["none"],
+            "Labels": {"io.asupervisor.temporary": "accounts"},
+        }
+        status, answer = engine.request(
+            "POST", "/containers/create?name=asupervisor-accounts-left", body
+        )
         assert status == 201, answer
         async with Supervisor(service_config(engine, directory), on_step=on_step) as supervisor:
             await until(lambda: engine.containers() == [], "what was left is gone")
             sandbox_id = await supervisor.runtime.run_pod_sandbox(pod_config("reads"))
-            await supervisor.runtime.create_container(sandbox_id, container_config(), pod_config("reads"))
+            await supervisor.runtime.create_container(
+                sandbox_id, container_config(), pod_config("reads")
+            )
             assert died == [], "the reading itself leaves nothing either"
             await supervisor.runtime.remove_pod_sandbox(sandbox_id)
 

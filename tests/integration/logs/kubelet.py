@@ -1,4 +1,6 @@
-"""What kubelet does to a container's log, and a check of all that it leaves: every number once and in order."""
+"""What kubelet does to a container's log, and a check of all that it leaves: every number once and
+in order.
+"""
 
 from __future__ import annotations
 
@@ -77,9 +79,15 @@ class LogRotation:
             data = gzip.decompress(data)
         position = 0
         for match in _NUMBER.finditer(data):
-            assert match.start() == position, f"{file}: not a whole line at {position}: {data[position : position + 200]!r}"
-            assert int(match.group(1)) == self.next_number, f"{file}: {match.group(1)!r} where {self.next_number} belongs"
+            assert match.start() == position, (
+                f"{file}: not a whole line at {position}: {data[position : position + 200]!r}"
+            )
+            assert int(match.group(1)) == self.next_number, (
+                f"{file}: {match.group(1)!r} where {self.next_number} belongs"
+            )
             self.next_number += 1
             position = match.end()
-        assert position == len(data), f"{file}: not a whole line at {position}: {data[position : position + 200]!r}"
+        assert position == len(data), (
+            f"{file}: not a whole line at {position}: {data[position : position + 200]!r}"
+        )
         file.unlink()

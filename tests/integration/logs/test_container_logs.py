@@ -43,7 +43,8 @@ class Pod:
         self.runtime = runtime
         self.directory = directory
         self.config = cri.PodSandboxConfig(
-            metadata=cri.PodSandboxMetadata(name=name, namespace="default", uid=f"uid-{name}"), log_directory=str(directory)
+            metadata=cri.PodSandboxMetadata(name=name, namespace="default", uid=f"uid-{name}"),
+            log_directory=str(directory),
         )
         self.id = ""
 
@@ -107,9 +108,13 @@ def test_what_is_shown_as_exited_has_its_whole_log(service: Service, tmp_path: P
     async def scenario() -> None:
         async with pod(service, tmp_path) as pods:
             for number in range(3):
-                container_id, log = await pods.run("seq 1 20000; echo bad >&2; printf 'no newline'", f"c{number}")
+                container_id, log = await pods.run(
+                    "seq 1 20000; echo bad >&2; printf 'no newline'", f"c{number}"
+                )
                 await pods.exited(container_id)
-                assert contents(log) == b"".join(b"%d\n" % n for n in range(1, 20001)) + b"no newline"
+                assert (
+                    contents(log) == b"".join(b"%d\n" % n for n in range(1, 20001)) + b"no newline"
+                )
                 assert contents(log, "stderr") == b"bad\n"
 
     anyio.run(scenario)
@@ -121,9 +126,13 @@ def test_what_is_written_is_counted(service: Service, tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with pod(service, tmp_path) as pods:
-            container_id, log = await pods.run("seq 1 5000; trap 'exit 0' TERM; while :; do sleep 0.1; done")
+            container_id, log = await pods.run(
+                "seq 1 5000; trap 'exit 0' TERM; while :; do sleep 0.1; done"
+            )
             await until(lambda: len(lines_of(log)) == 5000, "the lines")
-            await until(lambda: figure("asupervisor_log_bytes_total") == log.stat().st_size, "the figure")
+            await until(
+                lambda: figure("asupervisor_log_bytes_total") == log.stat().st_size, "the figure"
+            )
             assert figure("asupervisor_log_lag_bytes") == 0
             os.kill(pump_of(service), signal.SIGKILL)
             await until(lambda: figure("asupervisor_log_pump_restarts_total") == 1, "the restart")
@@ -145,7 +154,9 @@ def test_long_lines_binary_bytes_and_a_terminal(service: Service, tmp_path: Path
     async def scenario() -> None:
         async with pod(service, tmp_path) as pods:
             container_id, log = await pods.run(
-                "head -c 50000 /dev/zero | tr '\\0' x; echo; printf 'esc\\033[1m\\t\\001\"<&>\\\\ \\377\\n'", "long"
+                "head -c 50000 /dev/zero | tr '\\0' x; echo; printf 'esc\\033[1m\\t\\001\"<&>\\\\"
+                " \\377\\n'",
+                "long",
             )
             await pods.exited(container_id)
             # What is not UTF-8 the engine has replaced when it wrote its own file.
@@ -164,7 +175,9 @@ def test_kubelet_rotates(service: Service, engine: Engine, tmp_path: Path) -> No
 
     async def scenario() -> None:
         async with pod(service, tmp_path) as pods:
-            container_id, log = await pods.run("trap 'exit 0' TERM; n=0; while :; do echo $n; n=$((n+1)); sleep 0.01; done")
+            container_id, log = await pods.run(
+                "trap 'exit 0' TERM; n=0; while :; do echo $n; n=$((n+1)); sleep 0.01; done"
+            )
             files = []
             for number in range(4):
                 await until(lambda: len(lines_of(log)) > 5, "lines in the new file")
@@ -185,19 +198,26 @@ def test_kubelet_rotates(service: Service, engine: Engine, tmp_path: Path) -> No
             assert log.exists()
             with pytest.raises(NotFound):
                 await pods.runtime.reopen_container_log(container_id)
-            await until(lambda: not list((service.root / "logs").glob(f"{container_id}.*")), "its position is forgotten")
+            await until(
+                lambda: not list((service.root / "logs").glob(f"{container_id}.*")),
+                "its position is forgotten",
+            )
 
     anyio.run(scenario)
 
 
-def test_the_service_is_killed_while_containers_write(service: Service, engine: Engine, tmp_path: Path) -> None:
+def test_the_service_is_killed_while_containers_write(
+    service: Service, engine: Engine, tmp_path: Path
+) -> None:
     service.start()
 
     async def begin() -> tuple[str, str]:
         async with pod(service, tmp_path) as pods:
             script = "trap 'exit 0' TERM; n=0; while :; do echo $n; n=$((n+1)); done"
             running, log = await pods.run(script, "running")
-            ends, _ = await pods.run("n=0; while [ $n -lt 30000 ]; do echo $n; n=$((n+1)); done", "ends")
+            ends, _ = await pods.run(
+                "n=0; while [ $n -lt 30000 ]; do echo $n; n=$((n+1)); done", "ends"
+            )
             await until(lambda: len(lines_of(log)) > 100, "lines")
             return running, ends
 
@@ -208,7 +228,10 @@ def test_the_service_is_killed_while_containers_write(service: Service, engine: 
             assert lines_of(tmp_path / "ends/0.log") == [b"%d" % n for n in range(30000)]
             numbers = [int(line) for line in lines_of(tmp_path / "running/0.log")]
             assert numbers == list(range(len(numbers)))
-            assert json.loads(last_line(engine.inspect(running)["LogPath"]))["log"] == f"{numbers[-1]}\n"
+            assert (
+                json.loads(last_line(engine.inspect(running)["LogPath"]))["log"]
+                == f"{numbers[-1]}\n"
+            )
 
     ids = anyio.run(begin)
     for _ in range(2):
@@ -218,7 +241,10 @@ def test_the_service_is_killed_while_containers_write(service: Service, engine: 
 
 
 def test_the_docker_format_and_back(service: Service, engine: Engine, tmp_path: Path) -> None:
-    script = "trap 'exit 0' TERM; echo begun; while [ ! -e /go ]; do sleep 0.05; done; echo ended; sleep 1000 & wait"
+    script = (
+        "trap 'exit 0' TERM; echo begun; while [ ! -e /go ]; do sleep 0.05; done; echo ended; sleep"
+        " 1000 & wait"
+    )
 
     async def begin(name: str) -> str:
         async with pod(service, tmp_path / name) as pods:
@@ -267,7 +293,9 @@ def test_other_log_drivers(tmp_path: Path, driver: str) -> None:
 
 
 def a_log_that_the_engine_gives(tmp_path: Path, driver: str) -> None:
-    """A container that counts, under a log driver that keeps no json-file, over a rotation and a kill of the service."""
+    """A container that counts, under a log driver that keeps no json-file, over a rotation and a
+    kill of the service.
+    """
     engine = Engine()
     (engine.root / "daemon.json").write_text(json.dumps({"log-driver": driver}))
     engine.start()
@@ -275,7 +303,9 @@ def a_log_that_the_engine_gives(tmp_path: Path, driver: str) -> None:
 
     async def begin() -> tuple[str, Path]:
         async with pod(service, tmp_path) as pods:
-            container_id, log = await pods.run("trap 'exit 0' TERM; n=0; while :; do echo $n; n=$((n+1)); sleep 0.001; done")
+            container_id, log = await pods.run(
+                "trap 'exit 0' TERM; n=0; while :; do echo $n; n=$((n+1)); sleep 0.001; done"
+            )
             if driver == "none":
                 await until(lambda: log.exists(), "the empty log")
                 await pods.message(container_id, "does not support reading")
@@ -294,7 +324,9 @@ def a_log_that_the_engine_gives(tmp_path: Path, driver: str) -> None:
                 await until(lambda: len(lines_of(log)) > before, "lines after the restart")
             await pods.runtime.stop_container(container_id, 5)
             if driver != "none":
-                numbers = [int(line) for file in (log.with_name("0.log.1"), log) for line in lines_of(file)]
+                numbers = [
+                    int(line) for file in (log.with_name("0.log.1"), log) for line in lines_of(file)
+                ]
                 assert numbers == list(range(len(numbers)))
 
     try:

@@ -1,4 +1,5 @@
-"""The pump alone, killed at random moments, its recovery included, while the engine writes and rotates and kubelet rotates.
+"""The pump alone, killed at random moments, its recovery included, while the engine writes and
+rotates and kubelet rotates.
 
 ``ASUPERVISOR_PUMP_KILLS`` sets how often.
 """
@@ -36,11 +37,17 @@ class Writer(threading.Thread):
             for _ in range(50):
                 number = len(self.lines)
                 kind = chance.random()
-                content = b"%d " % number + chance.choice((b"plain", b'{"a":"b"}', "grün".encode(), b"x" * 300))
+                content = b"%d " % number + chance.choice(
+                    (b"plain", b'{"a":"b"}', "grün".encode(), b"x" * 300)
+                )
                 if kind > 0.999:
                     content = b"\xff" * 16384
                 stream = "stderr" if kind < 0.2 else "stdout"
-                line = engine_line(content + (b"" if 0.2 < kind < 0.25 else b"\n"), engine_time(number * 1009), stream)
+                line = engine_line(
+                    content + (b"" if 0.2 < kind < 0.25 else b"\n"),
+                    engine_time(number * 1009),
+                    stream,
+                )
                 self.lines.append(line)
                 self.log.write_raw(line)
             self.stopped.wait(0.002)
@@ -49,12 +56,21 @@ class Writer(threading.Thread):
 def pump(root: Path) -> subprocess.Popen[bytes]:
     """A pump that was told to follow the log."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "asupervisor.logs.pump", str(root / "state")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "asupervisor.logs.pump", str(root / "state")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     send(
-        process, op="follow", container="c", source=str(root / "c/json.log"), target=str(root / "pods/0.log"), tty=False, running=True,
-        format="cri", endpoint="",
-    )  # fmt: skip
+        process,
+        op="follow",
+        container="c",
+        source=str(root / "c/json.log"),
+        target=str(root / "pods/0.log"),
+        tty=False,
+        running=True,
+        format="cri",
+        endpoint="",
+    )
     return process
 
 
@@ -91,10 +107,14 @@ def test_not_a_byte_is_lost_or_doubled(tmp_path: Path) -> None:
             assert process.stdout is not None
             # It holds the lock from here on, and finds out where the one before it was killed.
             assert json.loads(process.stdout.readline()) == {"event": "ready"}
-            killer = threading.Timer(chance.choice((0.0, 0.004, 0.05, 0.2)) * chance.random(), process.kill)
+            killer = threading.Timer(
+                chance.choice((0.0, 0.004, 0.05, 0.2)) * chance.random(), process.kill
+            )
             killer.start()
             if chance.random() < 0.5:
-                time.sleep(chance.uniform(0.0, 0.05))  # draws the moment of the rotation, as the killer's is drawn; waits for nothing
+                time.sleep(
+                    chance.uniform(0.0, 0.05)
+                )  # draws the moment of the rotation, as the killer's is drawn; waits for nothing
                 if target.exists():
                     # kubelet, which takes its rename back when it gets no answer.
                     renamed = target.with_name(f"0.log.{rotations:05d}")
@@ -118,8 +138,12 @@ def test_not_a_byte_is_lost_or_doubled(tmp_path: Path) -> None:
     assert answered(process, 2)
     close(process)
     log.close()
-    written = b"".join(file.read_bytes() for file in [*sorted(target.parent.glob("0.log.*")), target])
+    written = b"".join(
+        file.read_bytes() for file in [*sorted(target.parent.glob("0.log.*")), target]
+    )
     expected = LineEncoder().encode(b"".join(writer.lines))
-    print(f"\n{_KILLS} kills, {rotations} rotations, {len(writer.lines)} lines, {len(expected)} bytes")
+    print(
+        f"\n{_KILLS} kills, {rotations} rotations, {len(writer.lines)} lines, {len(expected)} bytes"
+    )
     assert len(written) == len(expected)
     assert written == expected

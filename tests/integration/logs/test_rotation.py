@@ -1,8 +1,9 @@
-"""Hours of rotation in short: kubelet rotates, the engine rotates, supervisor and pump are killed at random.
+"""Hours of rotation in short: kubelet rotates, the engine rotates, supervisor and pump are killed
+at random.
 
-``ASUPERVISOR_ROTATION_TICKS`` sets how many rounds of kubelet's monitor are run, 10 seconds each on a node: 8640 are a day.
-``ASUPERVISOR_ROTATION_SEED`` chooses when the kills come, so that a day in parts is not the same part several times.
-"""
+``ASUPERVISOR_ROTATION_TICKS`` sets how many rounds of kubelet's monitor are run, 10 seconds each on
+a node: 8640 are a day. ``ASUPERVISOR_ROTATION_SEED`` chooses when the kills come, so that a day in
+parts is not the same part several times."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ _TICKS = int(os.environ.get("ASUPERVISOR_ROTATION_TICKS", "120"))
 _SEED = int(os.environ.get("ASUPERVISOR_ROTATION_SEED", "20"))
 _TICK_S = 0.05
 _LIMIT_BYTES = 1 << 20
-# A batch of lines every hundredth of a second, at most 2 MiB/s: what the engine keeps must last for the slowest restart.
+# A batch of lines every hundredth of a second, at most 2 MiB/s: what the engine keeps must last for
+# the slowest restart.
 _WRITER = (
     'trap \'exit 0\' TERM; exec awk \'BEGIN { p = sprintf("%150s", ""); gsub(/ /, "x", p); '
     'while (1) { for (i = 0; i < 120; i++) print n++ " " p; fflush(); system("usleep 8000") } }\''
@@ -53,7 +55,8 @@ def test_every_number_once_and_in_order(engine: Engine, tmp_path: Path) -> None:
     pump_kills = set(chance.sample(range(10, _TICKS), max(6, _TICKS // 60)))
     service.start()
     config = cri.PodSandboxConfig(
-        metadata=cri.PodSandboxMetadata(name="writer", namespace="default", uid="uid-writer"), log_directory=str(tmp_path)
+        metadata=cri.PodSandboxMetadata(name="writer", namespace="default", uid="uid-writer"),
+        log_directory=str(tmp_path),
     )
 
     async def begin() -> str:
@@ -94,7 +97,8 @@ def test_every_number_once_and_in_order(engine: Engine, tmp_path: Path) -> None:
             await stopped(runtime, container_id)
             rotation.check_rest()
             print(
-                f"\n{tick} rounds, {rotation.rotations} rotations, {rotation.failures} failed ones, {kills}, {rotation.next_number} lines"
+                f"\n{tick} rounds, {rotation.rotations} rotations, {rotation.failures} failed ones,"
+                f" {kills}, {rotation.next_number} lines"
             )
             assert rotation.rotations > _TICKS // 60
             assert rotation.next_number > last

@@ -32,7 +32,9 @@ def test_a_log_is_written_as_it_grows_and_reopened(tmp_path: Path) -> None:
             log.write(b"three\n")
             await until(lambda: lines_of(target) == [b"three"], "the third line")
             assert lines_of(renamed) == [b"one", b"two"]
-            await until(lambda: "c" in service.figures and service.figures["c"].written_bytes > 0, "figures")
+            await until(
+                lambda: "c" in service.figures and service.figures["c"].written_bytes > 0, "figures"
+            )
         log.close()
 
     anyio.run(scenario)
@@ -169,7 +171,9 @@ def test_forgotten_containers_leave_nothing_behind(tmp_path: Path) -> None:
             for name, log in logs.items():
                 log.write(b"one\n")
                 service.follow(followed(tmp_path, log, name))
-            await until(lambda: all(lines_of(target_of(tmp_path, name)) for name in logs), "the lines")
+            await until(
+                lambda: all(lines_of(target_of(tmp_path, name)) for name in logs), "the lines"
+            )
             service.forget("a")
             await until(lambda: not (tmp_path / "state/a.position").exists(), "a is forgotten")
         async with running(tmp_path) as service:
@@ -184,12 +188,18 @@ def test_forgotten_containers_leave_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_what_a_removed_container_had_written_is_still_written(tmp_path: Path) -> None:
-    """kubelet may remove a container that wrote more at its end than the pump has moved: its files are open still."""
+    """kubelet may remove a container that wrote more at its end than the pump has moved: its files
+    are open still.
+    """
     lines = [b"%d %s" % (number, b"x" * 200) for number in range(100_000)]
 
     async def scenario() -> None:
         log, target = source_of(tmp_path), target_of(tmp_path)
-        log.write_raw(b"".join(engine_line(line + b"\n", engine_time(number)) for number, line in enumerate(lines)))
+        log.write_raw(
+            b"".join(
+                engine_line(line + b"\n", engine_time(number)) for number, line in enumerate(lines)
+            )
+        )
         log.close()
         async with running(tmp_path) as service:
             service.follow(followed(tmp_path, log))
@@ -198,7 +208,10 @@ def test_what_a_removed_container_had_written_is_still_written(tmp_path: Path) -
             service.forget("c")
             await until(lambda: target.read_bytes().count(b"\n") == len(lines), "every line")
             assert lines_of(target) == lines
-            await until(lambda: not (open_files(service.pid) & {str(target), f"{log.path} (deleted)"}), "closed files")
+            await until(
+                lambda: not (open_files(service.pid) & {str(target), f"{log.path} (deleted)"}),
+                "closed files",
+            )
             assert [path.name for path in (tmp_path / "state").iterdir()] == ["lock"]
 
     anyio.run(scenario)
@@ -234,7 +247,10 @@ def test_more_logs_than_the_soft_limit_of_descriptors_has_room_for(tmp_path: Pat
             for name, log in logs.items():
                 log.write(b"one\n")
                 service.follow(followed(tmp_path, log, name))
-            await until(lambda: all(lines_of(target_of(tmp_path, name)) == [b"one"] for name in logs), "a line in each")
+            await until(
+                lambda: all(lines_of(target_of(tmp_path, name)) == [b"one"] for name in logs),
+                "a line in each",
+            )
 
     try:
         # The pump has three open for each log.
@@ -262,7 +278,10 @@ def test_a_full_disk_holds_up_its_own_log_alone_and_loses_nothing(tmp_path: Path
             service.follow(followed(tmp_path, other, "other"))
             await until(lambda: target.exists() and os.statvfs(small).f_bavail == 0, "a full disk")
             other.write(b"one\n")
-            await until(lambda: lines_of(target_of(tmp_path, "other")) == [b"one"], "the line of another log")
+            await until(
+                lambda: lines_of(target_of(tmp_path, "other")) == [b"one"],
+                "the line of another log",
+            )
             with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
                 (small / "more").write_bytes(b"x" * 8192)
             (small / "more").unlink(missing_ok=True)

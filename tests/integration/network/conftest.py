@@ -29,6 +29,8 @@ def namespaces() -> Iterator[Callable[[], Namespace]]:
 
 @pytest.fixture(scope="module")
 def own_network() -> Iterator[None]:
-    """For tests that drive a plugin without an engine: no engine's rules stand in their way, and theirs in no engine's."""
+    """For tests that drive a plugin without an engine: no engine's rules stand in their way, and
+    theirs in no engine's.
+    """
     with network_of_its_own():
         yield

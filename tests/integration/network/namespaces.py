@@ -30,7 +30,8 @@ class Namespace:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            ["unshare", "-n", "sh", "-c", "ip link set lo up; echo ready; exec sleep 1000"], stdout=subprocess.PIPE
+            ["unshare", "-n", "sh", "-c", "ip link set lo up; echo ready; exec sleep 1000"],
+            stdout=subprocess.PIPE,
         )
         assert self.process.stdout is not None
         self.process.stdout.readline()
@@ -50,7 +51,9 @@ class Namespace:
         self.process.wait()
 
     def run(self, action: Callable[[], Any]) -> Any:
-        """Call ``action`` in a thread that entered the namespace. A socket made there stays there."""
+        """Call ``action`` in a thread that entered the namespace. A socket made there stays
+        there.
+        """
         outcome: Future[Any] = Future()
 
         def enter() -> None:
@@ -72,9 +75,13 @@ class Namespace:
 
 
 class Echo:
-    """A TCP server in a namespace that answers every connection with the address that it came from."""
+    """A TCP server in a namespace that answers every connection with the address that it came
+    from.
+    """
 
-    def __init__(self, namespace: Namespace | None, port: int, family: int = socket.AF_INET) -> None:
+    def __init__(
+        self, namespace: Namespace | None, port: int, family: int = socket.AF_INET
+    ) -> None:
         def listen() -> socket.socket:
             server = socket.socket(family, socket.SOCK_STREAM)
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,7 +116,9 @@ class Echo:
 
 
 def ask(address: str, port: int, namespace: Namespace | None = None, timeout_s: float = 5.0) -> str:
-    """Connect to an :class:`Echo`, from a namespace or from the host, and return its answer: the address it saw."""
+    """Connect to an :class:`Echo`, from a namespace or from the host, and return its answer: the
+    address it saw.
+    """
 
     def connect() -> str:
         with socket.create_connection((address, port), timeout=timeout_s) as connection:
@@ -119,11 +128,17 @@ def ask(address: str, port: int, namespace: Namespace | None = None, timeout_s: 
     return answer
 
 
-def udp_round_trip(server: socket.socket, address: str, port: int, namespace: Namespace | None = None) -> bytes:
-    """Send a datagram to a host port and return what comes back from ``server``, which answers in this call."""
+def udp_round_trip(
+    server: socket.socket, address: str, port: int, namespace: Namespace | None = None
+) -> bytes:
+    """Send a datagram to a host port and return what comes back from ``server``, which answers in
+    this call.
+    """
 
     def client() -> socket.socket:
-        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        made = socket.socket(
+            socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM
+        )
         made.settimeout(5)
         made.sendto(b"ping", (address, port))
         return made
@@ -135,7 +150,12 @@ def udp_round_trip(server: socket.socket, address: str, port: int, namespace: Na
         return answer
 
 
-def pod(namespace: Namespace, *ports: PortMapping, annotations: dict[str, str] | None = None, name: str = "web") -> PodNetwork:
+def pod(
+    namespace: Namespace,
+    *ports: PortMapping,
+    annotations: dict[str, str] | None = None,
+    name: str = "web",
+) -> PodNetwork:
     """A pod in a namespace, with an id of its own."""
     return PodNetwork(
         sandbox_id=uuid.uuid4().hex * 2,
@@ -156,15 +176,27 @@ def links() -> set[str]:
 def rules() -> str:
     """Every iptables rule of both families and both backends."""
     text = ""
-    for command in ("iptables-nft-save", "ip6tables-nft-save", "iptables-legacy-save", "ip6tables-legacy-save"):
+    for command in (
+        "iptables-nft-save",
+        "ip6tables-nft-save",
+        "iptables-legacy-save",
+        "ip6tables-legacy-save",
+    ):
         if shutil.which(command):
-            text += f"== {command}\n" + subprocess.run([command], capture_output=True, text=True, check=True).stdout
+            text += (
+                f"== {command}\n"
+                + subprocess.run([command], capture_output=True, text=True, check=True).stdout
+            )
     return re.sub(r"(?m)^#.*\n|\[\d+:\d+\]", "", text)
 
 
 def leases(directory: Path) -> list[str]:
     """The addresses that host-local has given in a data directory."""
-    return sorted(path.name for path in directory.rglob("*") if path.is_file() and re.match(r"[0-9a-f]+[.:]", path.name))
+    return sorted(
+        path.name
+        for path in directory.rglob("*")
+        if path.is_file() and re.match(r"[0-9a-f]+[.:]", path.name)
+    )
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:

@@ -13,31 +13,59 @@ import pytest
 from asupervisor.config import NetworkConfig
 from asupervisor.network.cni.network import CniNetwork
 from asupervisor.network.plugin import PortMapping
-from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, pod, rules
+from tests.integration.network.namespaces import (
+    CNI_BINARIES,
+    Echo,
+    Namespace,
+    ask,
+    leases,
+    links,
+    pod,
+    rules,
+)
 
 pytestmark = [
-    pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"),
+    pytest.mark.skipif(
+        not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"
+    ),
     pytest.mark.usefixtures("own_network"),
 ]
 
 
 class Node:
-    """Directories of a node with a CNI network: bridge, host-local in two families, portmap, bandwidth."""
+    """Directories of a node with a CNI network: bridge, host-local in two families, portmap,
+    bandwidth.
+    """
 
-    def __init__(self, root: Path, *, extra: list[dict[str, Any]] | None = None, binaries: tuple[str, ...] = (CNI_BINARIES,)) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        extra: list[dict[str, Any]] | None = None,
+        binaries: tuple[str, ...] = (CNI_BINARIES,),
+    ) -> None:
         self.root = root
         self.leases = root / "leases"
         for name in ("conf", "state"):
             (root / name).mkdir()
-        self.config = NetworkConfig(cni_conf_dir=str(root / "conf"), cni_bin_dirs=binaries, cni_cache_dir=str(root / "cache"))
+        self.config = NetworkConfig(
+            cni_conf_dir=str(root / "conf"),
+            cni_bin_dirs=binaries,
+            cni_cache_dir=str(root / "cache"),
+        )
         self.network: dict[str, Any] = {
             "cniVersion": "1.0.0",
             "name": "testnet",
             "plugins": [
                 {
-                    "type": "bridge", "bridge": "cnitest0", "isGateway": True, "ipMasq": True, "hairpinMode": True,
+                    "type": "bridge",
+                    "bridge": "cnitest0",
+                    "isGateway": True,
+                    "ipMasq": True,
+                    "hairpinMode": True,
                     "ipam": {
-                        "type": "host-local", "dataDir": str(self.leases),
+                        "type": "host-local",
+                        "dataDir": str(self.leases),
                         "ranges": [[{"subnet": "10.77.0.0/24"}], [{"subnet": "fd77::/64"}]],
                         "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
                     },
@@ -46,7 +74,7 @@ class Node:
                 {"type": "bandwidth", "capabilities": {"bandwidth": True}},
                 *(extra or []),
             ],
-        }  # fmt: skip
+        }
         self.write()
 
     def write(self) -> None:
@@ -70,20 +98,38 @@ class Node:
     def nothing_left(self) -> None:
         """No lease, cached result, journal entry, veth or shaping interface."""
         assert leases(self.leases) == []
-        assert [path for name in ("cache", "state/cni") for path in (self.root / name).rglob("*") if path.is_file()] == []
+        assert [
+            path
+            for name in ("cache", "state/cni")
+            for path in (self.root / name).rglob("*")
+            if path.is_file()
+        ] == []
         assert [name for name in links() if name.startswith(("veth", "bwp", "ifb"))] == []
 
 
-def test_pods_reach_each_other_and_the_host_in_both_families(tmp_path: Path, namespaces: Callable[[], Namespace]) -> None:
+def test_pods_reach_each_other_and_the_host_in_both_families(
+    tmp_path: Path, namespaces: Callable[[], Namespace]
+) -> None:
     node = Node(tmp_path)
     one, two = namespaces(), namespaces()
     web = pod(one, PortMapping("tcp", 80, 8080), PortMapping("tcp", 80, 8081, "127.0.0.1"))
-    client = pod(two, annotations={"kubernetes.io/egress-bandwidth": "10M", "kubernetes.io/ingress-bandwidth": "10M"}, name="client")
+    client = pod(
+        two,
+        annotations={
+            "kubernetes.io/egress-bandwidth": "10M",
+            "kubernetes.io/ingress-bandwidth": "10M",
+        },
+        name="client",
+    )
 
     async def scenario(plugin: CniNetwork) -> None:
         assert plugin.status().ready
         addresses = await plugin.set_up(web)
-        assert len(addresses) == 2 and addresses[0].startswith("10.77.0.") and addresses[1].startswith("fd77::")
+        assert (
+            len(addresses) == 2
+            and addresses[0].startswith("10.77.0.")
+            and addresses[1].startswith("fd77::")
+        )
         other = await plugin.set_up(client)
         assert await plugin.addresses(web) == addresses
         with Echo(one, 80), Echo(None, 9000):
@@ -108,7 +154,9 @@ def test_pods_reach_each_other_and_the_host_in_both_families(tmp_path: Path, nam
 
 
 def shaping() -> str:
-    return subprocess.run(["tc", "qdisc", "show"], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["tc", "qdisc", "show"], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_a_later_process_knows_the_addresses_and_takes_down_without_the_namespace(

@@ -9,18 +9,37 @@ from typing import Any
 import anyio
 import pytest
 
-from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, NotFound, RollbackFailed, ServiceError, Unavailable
+from asupervisor.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    RollbackFailed,
+    ServiceError,
+    Unavailable,
+)
 from asupervisor.network.cni.network import CniNetwork
 from asupervisor.network.plugin import PortMapping
-from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, pod, until
+from tests.integration.network.namespaces import (
+    CNI_BINARIES,
+    Echo,
+    Namespace,
+    ask,
+    leases,
+    pod,
+    until,
+)
 from tests.integration.network.test_cni import Node
 
 pytestmark = [
-    pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"),
+    pytest.mark.skipif(
+        not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"
+    ),
     pytest.mark.usefixtures("own_network"),
 ]
 
-# Chained behind the real ones: does on each command what the file of that name beside it says, and logs what it is told.
+# Chained behind the real ones: does on each command what the file of that name beside it says, and
+# logs what it is told.
 FAULTY = r"""#!/bin/sh
 here=$(dirname "$0")
 input=$(cat)
@@ -53,7 +72,11 @@ class Faulty:
 
     def calls(self, command: str) -> list[str]:
         log = self.bin / "calls"
-        return [line for line in (log.read_text() if log.exists() else "").splitlines() if line.startswith(command + " ")]
+        return [
+            line
+            for line in (log.read_text() if log.exists() else "").splitlines()
+            if line.startswith(command + " ")
+        ]
 
 
 @pytest.fixture
@@ -65,7 +88,11 @@ def faulty(tmp_path: Path) -> Faulty:
     ("script", "error", "words"),
     [
         ("kill -SEGV $$", Internal, "signal 11"),
-        ("echo 'no json at all'; echo 'on fire' >&2; exit 0", Internal, "no JSON object: no json at all; stderr: on fire"),
+        (
+            "echo 'no json at all'; echo 'on fire' >&2; exit 0",
+            Internal,
+            "no JSON object: no json at all; stderr: on fire",
+        ),
         ("echo half; exit 3", Internal, "exited with status 3; stdout: half"),
         ("exit 0", Internal, "printed no result"),
         (
@@ -79,7 +106,11 @@ def faulty(tmp_path: Path) -> Faulty:
     ],
 )
 def test_a_plugin_that_fails_on_add_fails_the_pod_clearly_and_leaves_nothing(
-    faulty: Faulty, namespaces: Callable[[], Namespace], script: str, error: type[ServiceError], words: str
+    faulty: Faulty,
+    namespaces: Callable[[], Namespace],
+    script: str,
+    error: type[ServiceError],
+    words: str,
 ) -> None:
     async def scenario(plugin: CniNetwork) -> None:
         with pytest.raises(error) as caught:
@@ -102,7 +133,9 @@ def test_a_plugin_that_hangs_is_killed_with_its_children_and_delays_no_other_pod
 ) -> None:
     async def scenario(plugin: CniNetwork) -> None:
         faulty.does(
-            "ADD", f'case $CNI_CONTAINERID in {stuck.sandbox_id}) sleep 612 & echo $! > "$here/child"; echo stuck >&2; wait ;; esac'
+            "ADD",
+            f'case $CNI_CONTAINERID in {stuck.sandbox_id}) sleep 612 & echo $! > "$here/child";'
+            " echo stuck >&2; wait ;; esac",
         )
         caught: list[ServiceError] = []
 
@@ -126,18 +159,27 @@ def test_a_plugin_that_hangs_is_killed_with_its_children_and_delays_no_other_pod
     faulty.node.run(scenario, pod_deadline_s=4.0)
 
 
-def test_a_del_that_fails_is_repeated_until_it_succeeds(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+def test_a_del_that_fails_is_repeated_until_it_succeeds(
+    faulty: Faulty, namespaces: Callable[[], Namespace]
+) -> None:
     async def scenario(plugin: CniNetwork) -> None:
         await plugin.set_up(web)
         faulty.does("DEL", "echo 'cannot let go' >&2; exit 1")
         with pytest.raises(Internal, match="cannot let go"):
             await plugin.tear_down(web)
-        assert len(leases(faulty.node.leases)) == 2, "a chain is taken down in order, so the address is not given away early"
+        assert len(leases(faulty.node.leases)) == 2, (
+            "a chain is taken down in order, so the address is not given away early"
+        )
         await plugin.set_up(other)
         faulty.does("DEL", None)
         ended.close()
-        await until(lambda: len(leases(faulty.node.leases)) == 2, "the address is released without being asked again")
-        assert any("netns= " in call and web.sandbox_id in call for call in faulty.calls("DEL")), "repeated with an empty netns"
+        await until(
+            lambda: len(leases(faulty.node.leases)) == 2,
+            "the address is released without being asked again",
+        )
+        assert any("netns= " in call and web.sandbox_id in call for call in faulty.calls("DEL")), (
+            "repeated with an empty netns"
+        )
         await plugin.tear_down(other)
         faulty.node.nothing_left()
 
@@ -146,7 +188,9 @@ def test_a_del_that_fails_is_repeated_until_it_succeeds(faulty: Faulty, namespac
     faulty.node.run(scenario, retry_delay_s=0.05)
 
 
-def test_a_rollback_that_fails_is_reported_and_finished_by_the_next_process(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+def test_a_rollback_that_fails_is_reported_and_finished_by_the_next_process(
+    faulty: Faulty, namespaces: Callable[[], Namespace]
+) -> None:
     async def first(plugin: CniNetwork) -> None:
         with pytest.raises(RollbackFailed, match="no add"):
             await plugin.set_up(web)
@@ -167,7 +211,9 @@ def test_a_rollback_that_fails_is_reported_and_finished_by_the_next_process(faul
     faulty.node.run(second)
 
 
-def test_a_caller_that_gives_up_on_add_leaves_nothing(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+def test_a_caller_that_gives_up_on_add_leaves_nothing(
+    faulty: Faulty, namespaces: Callable[[], Namespace]
+) -> None:
     async def scenario(plugin: CniNetwork) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(plugin.set_up, web)
@@ -182,18 +228,26 @@ def test_a_caller_that_gives_up_on_add_leaves_nothing(faulty: Faulty, namespaces
     faulty.node.run(scenario)
 
 
-def test_del_hands_back_what_add_returned_with_the_arguments_of_that_time(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+def test_del_hands_back_what_add_returned_with_the_arguments_of_that_time(
+    faulty: Faulty, namespaces: Callable[[], Namespace]
+) -> None:
     async def scenario(plugin: CniNetwork) -> None:
         addresses = await plugin.set_up(web)
         faulty.node.network["name"] = "renamed"
         faulty.node.write()
-        await until(lambda: plugin._network is not None and plugin._network.name == "renamed", "the change is noticed")
+        await until(
+            lambda: plugin._network is not None and plugin._network.name == "renamed",
+            "the change is noticed",
+        )
         await plugin.tear_down(web)
         told = json.loads((faulty.bin / "stdin.DEL").read_text())
         assert told["name"] == "testnet"
-        assert [entry["address"].split("/")[0] for entry in told["prevResult"]["ips"]] == list(addresses)
+        assert [entry["address"].split("/")[0] for entry in told["prevResult"]["ips"]] == list(
+            addresses
+        )
         arguments = (
-            f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID={web.sandbox_id};K8S_POD_UID={web.uid}"
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;"
+            f"K8S_POD_INFRA_CONTAINER_ID={web.sandbox_id};K8S_POD_UID={web.uid}"
         )
         assert faulty.calls("ADD") == [f"ADD {web.sandbox_id} netns={web.netns} {arguments}"]
         assert faulty.calls("DEL") == [f"DEL {web.sandbox_id} netns={web.netns} {arguments}"]
@@ -203,7 +257,9 @@ def test_del_hands_back_what_add_returned_with_the_arguments_of_that_time(faulty
     faulty.node.run(scenario)
 
 
-def test_a_pod_that_a_peer_had_only_begun_is_taken_down_all_the_same(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+def test_a_pod_that_a_peer_had_only_begun_is_taken_down_all_the_same(
+    faulty: Faulty, namespaces: Callable[[], Namespace]
+) -> None:
     async def first(plugin: CniNetwork) -> None:
         await plugin.set_up(web)
 
@@ -215,15 +271,26 @@ def test_a_pod_that_a_peer_had_only_begun_is_taken_down_all_the_same(faulty: Fau
     faulty.node.run(first)
     (cached,) = (faulty.node.root / "cache" / "results").iterdir()
     document = json.loads(cached.read_text()) | {"networkName": "cni-loopback"}
-    cached.with_name(cached.name.replace("testnet", "cni-loopback")).write_text(json.dumps(document))
+    cached.with_name(cached.name.replace("testnet", "cni-loopback")).write_text(
+        json.dumps(document)
+    )
     cached.unlink()
     faulty.node.run(second)
 
 
-def test_status_and_garbage_collection_of_version_1_1(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+def test_status_and_garbage_collection_of_version_1_1(
+    faulty: Faulty, namespaces: Callable[[], Namespace]
+) -> None:
     node = faulty.node
     (node.root / "conf" / "05-only.conflist").write_text(
-        json.dumps({"cniVersion": "0.4.0", "cniVersions": ["1.0.0", "1.1.0"], "name": "only", "plugins": [{"type": "faulty"}]})
+        json.dumps(
+            {
+                "cniVersion": "0.4.0",
+                "cniVersions": ["1.0.0", "1.1.0"],
+                "name": "only",
+                "plugins": [{"type": "faulty"}],
+            }
+        )
     )
     faulty.does("STATUS", 'echo \'{"code":50,"msg":"no daemon"}\'; exit 1')
     faulty.does("ADD", 'echo \'{"ips":[{"address":"10.9.9.9/24"}]}\'; exit 0')
@@ -236,9 +303,14 @@ def test_status_and_garbage_collection_of_version_1_1(faulty: Faulty, namespaces
         await until(lambda: plugin.status().ready, "STATUS is asked again")
         assert await plugin.set_up(web) == ("10.9.9.9",)
         await plugin.reconcile([web])
-        await until(lambda: bool(faulty.calls("GC")) and bool(faulty.calls("CHECK")), "GC and CHECK are called")
+        await until(
+            lambda: bool(faulty.calls("GC")) and bool(faulty.calls("CHECK")),
+            "GC and CHECK are called",
+        )
         told = json.loads((faulty.bin / "stdin.GC").read_text())
-        assert told["cni.dev/valid-attachments"] == [{"containerID": web.sandbox_id, "ifname": "eth0"}]
+        assert told["cni.dev/valid-attachments"] == [
+            {"containerID": web.sandbox_id, "ifname": "eth0"}
+        ]
         await plugin.tear_down(web)
         node.nothing_left()
 
@@ -255,13 +327,18 @@ def test_readiness_follows_the_configuration_directory(faulty: Faulty) -> None:
 
     async def scenario(plugin: CniNetwork) -> None:
         async def becomes(words: str) -> None:
-            await until(lambda: words in plugin.status().message, f"the status says {words!r}; it says {plugin.status().message!r}")
+            await until(
+                lambda: words in plugin.status().message,
+                f"the status says {words!r}; it says {plugin.status().message!r}",
+            )
 
         assert f"in {directory}" in plugin.status().message and not plugin.status().ready
         edit("01.conflist", '{\n "name": "x",\n "plugins": [}\n')
         await becomes("01.conflist: invalid JSON at line 3")
         edit("01.conflist", '{"name": "x", "cniVersion": "1.0.0", "plugins": [{"type": "absent"}]}')
-        await becomes(f'01.conflist: "plugins[0].type": there is no plugin "absent" in {faulty.bin}')
+        await becomes(
+            f'01.conflist: "plugins[0].type": there is no plugin "absent" in {faulty.bin}'
+        )
         edit("01.conflist", '{"name": "x", "cniVersion": "1.1.0", "plugins": [{"type": "bridge"}]}')
         await becomes('plugin "bridge" does not support 1.1.0')
         edit("02.conflist", good)
@@ -302,7 +379,9 @@ def test_a_directory_that_appears_late_is_found_by_looking_again(faulty: Faulty)
     faulty.node.run(scenario, poll_interval_s=0.05)
 
 
-def test_no_loopback_plugin_is_needed_where_the_engine_brought_lo_up(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+def test_no_loopback_plugin_is_needed_where_the_engine_brought_lo_up(
+    faulty: Faulty, namespaces: Callable[[], Namespace]
+) -> None:
     async def scenario(plugin: CniNetwork) -> None:
         await plugin.set_up(web)
         await plugin.tear_down(web)
@@ -312,10 +391,14 @@ def test_no_loopback_plugin_is_needed_where_the_engine_brought_lo_up(faulty: Fau
     faulty.node.run(scenario)
 
 
-def test_host_ports_are_refused_before_anything_is_created(faulty: Faulty, namespaces: Callable[[], Namespace]) -> None:
+def test_host_ports_are_refused_before_anything_is_created(
+    faulty: Faulty, namespaces: Callable[[], Namespace]
+) -> None:
     async def scenario(plugin: CniNetwork) -> None:
         await plugin.set_up(web)
-        with pytest.raises(FailedPrecondition, match=r"tcp/8080 is held by pod default/web .*pod default/rival"):
+        with pytest.raises(
+            FailedPrecondition, match=r"tcp/8080 is held by pod default/web .*pod default/rival"
+        ):
             plugin.check(rival)
         with pytest.raises(FailedPrecondition):
             await plugin.set_up(rival)
@@ -328,7 +411,9 @@ def test_host_ports_are_refused_before_anything_is_created(faulty: Faulty, names
     faulty.node.run(scenario)
 
 
-def test_the_address_range_comes_from_the_pod_cidr(tmp_path: Path, namespaces: Callable[[], Namespace]) -> None:
+def test_the_address_range_comes_from_the_pod_cidr(
+    tmp_path: Path, namespaces: Callable[[], Namespace]
+) -> None:
     node = Node(tmp_path)
     bridge: dict[str, Any] = node.network["plugins"][0]
     bridge["capabilities"] = {"ipRanges": True}

@@ -17,10 +17,23 @@ from asupervisor.errors import FailedPrecondition, Unavailable
 from asupervisor.network.hostports.iptables import Iptables
 from asupervisor.network.kubenet.network import KubenetNetwork
 from asupervisor.network.plugin import PortMapping
-from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, pod, rules, udp_round_trip, until
+from tests.integration.network.namespaces import (
+    CNI_BINARIES,
+    Echo,
+    Namespace,
+    ask,
+    leases,
+    links,
+    pod,
+    rules,
+    udp_round_trip,
+    until,
+)
 
 pytestmark = [
-    pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"),
+    pytest.mark.skipif(
+        not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"
+    ),
     pytest.mark.usefixtures("own_network"),
 ]
 
@@ -34,7 +47,13 @@ class Node:
         self.root = root
         self.leases = root / "leases"
 
-    def run(self, scenario: Callable[[KubenetNetwork], Awaitable[None]], *, settings: dict[str, Any] | None = None, **config: Any) -> None:
+    def run(
+        self,
+        scenario: Callable[[KubenetNetwork], Awaitable[None]],
+        *,
+        settings: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> None:
         async def main() -> None:
             plugin = KubenetNetwork(
                 NetworkConfig(
@@ -57,7 +76,12 @@ class Node:
     def nothing_left(self) -> None:
         """No lease, cached result, journal entry, veth or rule of a pod."""
         assert leases(self.leases) == []
-        assert [path for name in ("cache", "state/kubenet") for path in (self.root / name).rglob("*") if path.is_file()] == []
+        assert [
+            path
+            for name in ("cache", "state/kubenet")
+            for path in (self.root / name).rglob("*")
+            if path.is_file()
+        ] == []
         assert [name for name in links() if name.startswith("veth")] == []
         assert "KUBE-HP-" not in rules()
 
@@ -72,12 +96,20 @@ def foreign_rules(backend: str) -> Iterator[None]:
     """Rules of somebody else, which must be there afterwards as they were before."""
     for program in ("iptables", "ip6tables"):
         command = f"{program}-{backend}-restore"
-        text = "*nat\n:OTHERS - [0:0]\n-A OTHERS -p tcp -m tcp --dport 1 -j RETURN\n-A PREROUTING -j OTHERS\nCOMMIT\n"
+        text = (
+            "*nat\n:OTHERS - [0:0]\n-A OTHERS -p tcp -m tcp --dport 1 -j RETURN\n-A PREROUTING -j"
+            " OTHERS\nCOMMIT\n"
+        )
         subprocess.run([command, "--noflush"], input=text, text=True, check=True)
     yield
     for program in ("iptables", "ip6tables"):
-        saved = subprocess.run([f"{program}-{backend}-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
-        assert "-A PREROUTING -j OTHERS" in saved and "-A OTHERS -p tcp -m tcp --dport 1 -j RETURN" in saved
+        saved = subprocess.run(
+            [f"{program}-{backend}-save", "-t", "nat"], capture_output=True, text=True, check=True
+        ).stdout
+        assert (
+            "-A PREROUTING -j OTHERS" in saved
+            and "-A OTHERS -p tcp -m tcp --dport 1 -j RETURN" in saved
+        )
         for argument in (["-D", "PREROUTING", "-j", "OTHERS"], ["-F", "OTHERS"], ["-X", "OTHERS"]):
             subprocess.run([f"{program}-{backend}", "-t", "nat", *argument], check=True)
 
@@ -120,8 +152,12 @@ def test_a_pod_reaches_others_the_host_and_itself_and_serves_host_ports(
             assert ask("10.88.0.1", 19000, two) == other[0]
             assert ask("127.0.0.1", 18080) and ask("127.0.0.1", 18081)
             assert ask("10.88.0.1", 18080) == "10.88.0.1"
-            assert ask("10.88.0.1", 18080, two) == other[0], "another pod comes with its own address"
-            assert ask("10.88.0.1", 18080, one) == "10.88.0.1", "the pod reaches itself, masqueraded"
+            assert ask("10.88.0.1", 18080, two) == other[0], (
+                "another pod comes with its own address"
+            )
+            assert ask("10.88.0.1", 18080, one) == "10.88.0.1", (
+                "the pod reaches itself, masqueraded"
+            )
             with pytest.raises(OSError, match="refused"):
                 ask("10.88.0.1", 18081, two)
         with Echo(one, 80, socket.AF_INET6):
@@ -136,7 +172,10 @@ def test_a_pod_reaches_others_the_host_and_itself_and_serves_host_ports(
             assert udp_round_trip(server, "127.0.0.1", 18053) == b"ping pong"
             assert udp_round_trip(server, "10.88.0.1", 18053, two) == b"ping pong"
         text = rules()
-        assert "-p sctp -m sctp --dport 18099" in text and f"--to-destination {addresses[0]}:99" in text
+        assert (
+            "-p sctp -m sctp --dport 18099" in text
+            and f"--to-destination {addresses[0]}:99" in text
+        )
         await plugin.tear_down(web)
         await plugin.tear_down(web)
         await plugin.tear_down(client)
@@ -146,14 +185,27 @@ def test_a_pod_reaches_others_the_host_and_itself_and_serves_host_ports(
         node.run(scenario, settings={"iptables_backend": backend})
 
 
-def test_host_port_conflicts_are_refused_before_anything_is_created(node: Node, namespaces: Callable[[], Namespace], clean: None) -> None:
-    web, rival = pod(namespaces(), PortMapping("tcp", 80, 18080)), pod(namespaces(), PortMapping("tcp", 80, 18080), name="rival")
+def test_host_port_conflicts_are_refused_before_anything_is_created(
+    node: Node, namespaces: Callable[[], Namespace], clean: None
+) -> None:
+    web, rival = (
+        pod(namespaces(), PortMapping("tcp", 80, 18080)),
+        pod(namespaces(), PortMapping("tcp", 80, 18080), name="rival"),
+    )
 
     async def scenario(plugin: KubenetNetwork) -> None:
-        with Echo(None, 18080), pytest.raises(FailedPrecondition, match=r"tcp/18080 of pod default/web is in use by another process"):
+        with (
+            Echo(None, 18080),
+            pytest.raises(
+                FailedPrecondition,
+                match=r"tcp/18080 of pod default/web is in use by another process",
+            ),
+        ):
             plugin.check(web)
         await plugin.set_up(web)
-        with pytest.raises(FailedPrecondition, match=r"tcp/18080 is held by pod default/web .*pod default/rival"):
+        with pytest.raises(
+            FailedPrecondition, match=r"tcp/18080 is held by pod default/web .*pod default/rival"
+        ):
             plugin.check(rival)
         with pytest.raises(FailedPrecondition):
             await plugin.set_up(rival)
@@ -171,7 +223,10 @@ def test_a_later_process_rebuilds_what_lives_and_removes_what_does_not(
     node: Node, namespaces: Callable[[], Namespace], clean: None
 ) -> None:
     one, two = namespaces(), namespaces()
-    living, dead = pod(one, PortMapping("tcp", 80, 18080)), pod(two, PortMapping("tcp", 80, 18090), name="dead")
+    living, dead = (
+        pod(one, PortMapping("tcp", 80, 18080)),
+        pod(two, PortMapping("tcp", 80, 18090), name="dead"),
+    )
     third = pod(namespaces(), PortMapping("tcp", 80, 18100), name="third")
     given: dict[str, tuple[str, ...]] = {}
 
@@ -190,7 +245,11 @@ def test_a_later_process_rebuilds_what_lives_and_removes_what_does_not(
         assert "18090" not in rules()
         assert "18100" in rules()
         with pytest.raises(FailedPrecondition):
-            plugin.check(replace(third, sandbox_id="", name="new", uid="x", port_mappings=living.port_mappings))
+            plugin.check(
+                replace(
+                    third, sandbox_id="", name="new", uid="x", port_mappings=living.port_mappings
+                )
+            )
         await plugin.tear_down(living)
         await plugin.tear_down(third)
         node.nothing_left()
@@ -200,7 +259,9 @@ def test_a_later_process_rebuilds_what_lives_and_removes_what_does_not(
     node.run(after)
 
 
-def test_results_of_a_peer_that_names_no_pod_are_released_too(node: Node, namespaces: Callable[[], Namespace], clean: None) -> None:
+def test_results_of_a_peer_that_names_no_pod_are_released_too(
+    node: Node, namespaces: Callable[[], Namespace], clean: None
+) -> None:
     namespace = namespaces()
 
     async def before(plugin: KubenetNetwork) -> None:
@@ -246,14 +307,18 @@ def test_the_pod_cidr_comes_by_update_runtime_config_and_is_remembered(
     node.run(second, pod_cidr="")
 
 
-def test_rules_that_somebody_flushed_are_written_again(node: Node, namespaces: Callable[[], Namespace], clean: None) -> None:
+def test_rules_that_somebody_flushed_are_written_again(
+    node: Node, namespaces: Callable[[], Namespace], clean: None
+) -> None:
     one = namespaces()
     web = pod(one, PortMapping("tcp", 80, 18080))
 
     async def scenario(plugin: KubenetNetwork) -> None:
         await plugin.set_up(web)
         with Echo(one, 80):
-            await anyio.to_thread.run_sync(lambda: subprocess.run(["iptables", "-t", "nat", "-F"], check=True))
+            await anyio.to_thread.run_sync(
+                lambda: subprocess.run(["iptables", "-t", "nat", "-F"], check=True)
+            )
             await until(lambda: "--to-destination 10.88.0." in rules(), "the rules are there again")
             assert ask("127.0.0.1", 18080)
         await plugin.tear_down(web)
@@ -266,7 +331,13 @@ def test_bandwidth_is_limited_both_ways_and_the_limits_go_with_the_pod(
     node: Node, namespaces: Callable[[], Namespace], clean: None
 ) -> None:
     one = namespaces()
-    web = pod(one, annotations={"kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "5M"})
+    web = pod(
+        one,
+        annotations={
+            "kubernetes.io/ingress-bandwidth": "10M",
+            "kubernetes.io/egress-bandwidth": "5M",
+        },
+    )
 
     async def scenario(plugin: KubenetNetwork) -> None:
         await plugin.set_up(web)
@@ -301,7 +372,9 @@ def service(address: str, pod_address: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("mode", ["hairpin-veth", "promiscuous-bridge", "none"])
-def test_hairpin_modes(node: Node, namespaces: Callable[[], Namespace], clean: None, mode: str) -> None:
+def test_hairpin_modes(
+    node: Node, namespaces: Callable[[], Namespace], clean: None, mode: str
+) -> None:
     one = namespaces()
     web = pod(one, PortMapping("tcp", 80, 18080))
 
@@ -316,13 +389,19 @@ def test_hairpin_modes(node: Node, namespaces: Callable[[], Namespace], clean: N
                 assert ask("10.88.0.1", 18080, one) == "10.88.0.1"
                 assert ask("10.96.0.10", 80, one) == "10.88.0.1", "by its service's address"
             if mode == "promiscuous-bridge":
-                assert "--ip-src 10.88.0.1 -j ACCEPT" in dedup() and "10.88.0.0/24 -j DROP" in dedup()
+                assert (
+                    "--ip-src 10.88.0.1 -j ACCEPT" in dedup() and "10.88.0.0/24 -j DROP" in dedup()
+                )
         await plugin.tear_down(web)
         node.nothing_left()
 
     node.run(scenario, hairpin_mode=mode)
     if mode == "promiscuous-bridge":
-        for argument in (["-D", "OUTPUT", "-j", "KUBE-DEDUP"], ["-F", "KUBE-DEDUP"], ["-X", "KUBE-DEDUP"]):
+        for argument in (
+            ["-D", "OUTPUT", "-j", "KUBE-DEDUP"],
+            ["-F", "KUBE-DEDUP"],
+            ["-X", "KUBE-DEDUP"],
+        ):
             subprocess.run(["ebtables", "-t", "filter", *argument], check=True)
 
 
@@ -353,8 +432,12 @@ def test_without_iptables_the_network_is_not_ready_and_says_so(node: Node, clean
 
 
 def dedup() -> str:
-    return subprocess.run(["ebtables", "-t", "filter", "-L", "KUBE-DEDUP"], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["ebtables", "-t", "filter", "-L", "KUBE-DEDUP"], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def classes(interface: str) -> str:
-    return subprocess.run(["tc", "class", "show", "dev", interface], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["tc", "class", "show", "dev", interface], capture_output=True, text=True, check=True
+    ).stdout

@@ -18,9 +18,20 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive, eventually
 from tests.harness.service import Service
-from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, links, rules, until
+from tests.integration.network.namespaces import (
+    CNI_BINARIES,
+    Echo,
+    Namespace,
+    ask,
+    leases,
+    links,
+    rules,
+    until,
+)
 
-pytestmark = pytest.mark.skipif(not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins")
+pytestmark = pytest.mark.skipif(
+    not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"
+)
 
 POD_CIDR = "10.66.0.0/24,fd66::/64"
 NODE_ADDRESS = "192.0.2.10"
@@ -31,7 +42,9 @@ LEASES = Path("/var/lib/cni/networks")
 
 @pytest.fixture(scope="module", autouse=True)
 def node_address() -> Iterator[None]:
-    """An interface with an address, as a node has one, and an empty /var/lib/cni (host-local's leases)."""
+    """An interface with an address, as a node has one, and an empty /var/lib/cni (host-local's
+    leases).
+    """
     subprocess.run(["ip", "link", "add", "node0", "type", "bridge"], check=True)
     subprocess.run(["ip", "address", "add", f"{NODE_ADDRESS}/24", "dev", "node0"], check=True)
     subprocess.run(["ip", "link", "set", "node0", "up"], check=True)
@@ -47,7 +60,9 @@ def namespaces(engine: Engine) -> list[str]:
     """Where an engine sees network namespaces mounted."""
     assert engine.process is not None
     mounts = Path(f"/proc/{engine.process.pid}/mountinfo").read_text().splitlines()
-    return [line.split()[4] for line in mounts if " - nsfs " in line and "/netns/default " not in line]
+    return [
+        line.split()[4] for line in mounts if " - nsfs " in line and "/netns/default " not in line
+    ]
 
 
 class Node:
@@ -56,7 +71,8 @@ class Node:
     def __init__(self, engine: Engine, root: Path, plugin: str, pod_cidr: str) -> None:
         self.engine = engine
         self.plugin = plugin
-        # A machine with another runtime has namespaces of that one's, which our mount namespace shows too.
+        # A machine with another runtime has namespaces of that one's, which our mount namespace
+        # shows too.
         self.others = set(namespaces(engine))
         self.cache = root / "cache"
         self.conf = root / "conf"
@@ -65,29 +81,51 @@ class Node:
         self.service = Service(
             engine,
             flags=(
-                "--network-plugin", plugin, "--cni-bin-dir", CNI_BINARIES, "--cni-conf-dir", str(self.conf),
-                "--cni-cache-dir", str(self.cache), "--pod-cidr", pod_cidr, "--hairpin-mode", "hairpin-veth",
+                "--network-plugin",
+                plugin,
+                "--cni-bin-dir",
+                CNI_BINARIES,
+                "--cni-conf-dir",
+                str(self.conf),
+                "--cni-cache-dir",
+                str(self.cache),
+                "--pod-cidr",
+                pod_cidr,
+                "--hairpin-mode",
+                "hairpin-veth",
             ),
-        )  # fmt: skip
+        )
 
     def end_with_a_faulty_plugin(self, directory: Path) -> None:
-        """Let the network end with a plugin that misbehaves as the files beside it, in ``directory``, say."""
+        """Let the network end with a plugin that misbehaves as the files beside it, in
+        ``directory``, say.
+        """
         directory.mkdir()
         for name in os.listdir(CNI_BINARIES):
             (directory / name).symlink_to(Path(CNI_BINARIES, name))
         (directory / "faulty").write_text(FAULTY)
         (directory / "faulty").chmod(0o755)
         self.service.flags += ("--cni-bin-dir", str(directory), "--shutdown-grace", "1s")
-        (self.conf / "10-pods.conflist").write_text(json.dumps({**CONFIGURATION, "plugins": [*PLUGINS, {"type": "faulty"}]}))
+        (self.conf / "10-pods.conflist").write_text(
+            json.dumps({**CONFIGURATION, "plugins": [*PLUGINS, {"type": "faulty"}]})
+        )
 
     def remains(self) -> list[str]:
         """What is there of pods: leases, cached results, notes, namespaces, interfaces, rules."""
         found = leases(LEASES)
         found += [mount for mount in namespaces(self.engine) if mount not in self.others]
-        for directory in (self.cache, self.service.root / "network" / "cni", self.service.root / "network" / "kubenet"):
+        for directory in (
+            self.cache,
+            self.service.root / "network" / "cni",
+            self.service.root / "network" / "kubenet",
+        ):
             found += [str(path) for path in directory.rglob("*") if path.is_file()]
         found += [name for name in links() if name.startswith(("veth", "ifb", "bwp"))]
-        found += [line for line in rules().splitlines() if "--dport 3" in line or "KUBE-HP-" in line or "CNI-DN-" in line]
+        found += [
+            line
+            for line in rules().splitlines()
+            if "--dport 3" in line or "KUBE-HP-" in line or "CNI-DN-" in line
+        ]
         return found
 
     def namespace(self, sandbox_id: str) -> Namespace:
@@ -103,15 +141,20 @@ class Node:
 
 PLUGINS = [
     {
-        "type": "bridge", "bridge": "cnipods0", "isGateway": True, "ipMasq": True, "hairpinMode": True,
+        "type": "bridge",
+        "bridge": "cnipods0",
+        "isGateway": True,
+        "ipMasq": True,
+        "hairpinMode": True,
         "ipam": {
-            "type": "host-local", "ranges": [[{"subnet": "10.67.0.0/24"}], [{"subnet": "fd67::/64"}]],
+            "type": "host-local",
+            "ranges": [[{"subnet": "10.67.0.0/24"}], [{"subnet": "fd67::/64"}]],
             "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
         },
     },
     {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
     {"type": "firewall"},
-]  # fmt: skip
+]
 CONFIGURATION = {"cniVersion": "1.0.0", "name": "pods", "plugins": PLUGINS}
 
 
@@ -132,8 +175,13 @@ def node(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
 
 def config(name: str, *ports: tuple[int, int]) -> cri.PodSandboxConfig:
     return cri.PodSandboxConfig(
-        metadata=cri.PodSandboxMetadata(name=name, namespace="default", uid=f"uid-{name}", attempt=0),
-        port_mappings=[cri.PortMapping(protocol=cri.TCP, container_port=inside, host_port=outside) for inside, outside in ports],
+        metadata=cri.PodSandboxMetadata(
+            name=name, namespace="default", uid=f"uid-{name}", attempt=0
+        ),
+        port_mappings=[
+            cri.PortMapping(protocol=cri.TCP, container_port=inside, host_port=outside)
+            for inside, outside in ports
+        ],
     )
 
 
@@ -143,7 +191,9 @@ def test_pods_reach_each_other_the_host_and_themselves_and_leave_nothing(node: N
         web = await runtime.run_pod_sandbox(config("web", (80, 30080)))
         client = await runtime.run_pod_sandbox(config("client"))
         main = cri.ContainerConfig(
-            metadata=cri.ContainerMetadata(name="main"), image=cri.ImageSpec(image=BUSYBOX_IMAGE), command=["sleep", "1000"]
+            metadata=cri.ContainerMetadata(name="main"),
+            image=cri.ImageSpec(image=BUSYBOX_IMAGE),
+            command=["sleep", "1000"],
         )
         container = await runtime.create_container(client, main, config("client"))
         await runtime.start_container(container)
@@ -161,7 +211,8 @@ def test_pods_reach_each_other_the_host_and_themselves_and_leave_nothing(node: N
             assert len(others) == 1 and ":" in others[0]
             with Echo(web_ns, 81, socket_family(others[0])):
                 assert ask(others[0], 81, client_ns)
-                # The bridge plugin's gateway address is tentative for a second after it made the bridge.
+                # The bridge plugin's gateway address is tentative for a second after it made the
+                # bridge.
                 await until(lambda: answers(others[0], 81), "the host reaches the pod by IPv6")
         with pytest.raises(ServiceError):
             await runtime.run_pod_sandbox(config("rival", (80, 30080)))
@@ -195,21 +246,29 @@ def test_pods_outlive_the_service_and_those_that_died_meanwhile_are_released(nod
     async def before(runtime: RemoteRuntimeService) -> None:
         if node.plugin == "kubenet":  # as kubelet does it: once
             for _ in range(1000):
-                conditions = {condition.type: condition.status for condition in (await runtime.status()).status.conditions}
+                conditions = {
+                    condition.type: condition.status
+                    for condition in (await runtime.status()).status.conditions
+                }
                 if conditions["RuntimeReady"]:
                     break
                 await anyio.sleep(0.02)
             assert conditions == {"RuntimeReady": True, "NetworkReady": False}
             with pytest.raises(Unavailable, match="pod CIDR"):
                 await runtime.run_pod_sandbox(config("early"))
-            await runtime.update_runtime_config(cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr=POD_CIDR)))
+            await runtime.update_runtime_config(
+                cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr=POD_CIDR))
+            )
         for number in range(3):
             ids.append(await runtime.run_pod_sandbox(config(f"pod{number}", (80, 30090 + number))))
             ips.append((await runtime.pod_sandbox_status(ids[-1])).status.network.ip)
 
     async def after(runtime: RemoteRuntimeService) -> None:
         assert (await runtime.pod_sandbox_status(ids[0])).status.network.ip == ips[0]
-        await until(lambda: len(leases(LEASES)) == 2 and "30091" not in rules() and "30092" not in rules(), "the dead are released")
+        await until(
+            lambda: len(leases(LEASES)) == 2 and "30091" not in rules() and "30092" not in rules(),
+            "the dead are released",
+        )
         with Echo(node.namespace(ids[0]), 80):
             assert ask("127.0.0.1", 30090)
         for sandbox_id in ids:
@@ -227,7 +286,9 @@ def test_pods_outlive_the_service_and_those_that_died_meanwhile_are_released(nod
 
 @pytest.mark.parametrize("node", ["cni", "kubenet"], indirect=True)
 def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None:
-    """Pods are run and removed four at a time; the service is killed in between and started again."""
+    """Pods are run and removed four at a time; the service is killed in between and started
+    again.
+    """
     generator = random.Random(4)
     waiting = list(range(PODS))
     done: list[int] = []
@@ -260,7 +321,9 @@ def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None
 
         async def lives(runtime: RemoteRuntimeService, last: bool = last) -> None:
             killed = anyio.Event()
-            for sandbox in await runtime.list_pod_sandbox():  # what kubelet does with pods that it does not want
+            for sandbox in (
+                await runtime.list_pod_sandbox()
+            ):  # what kubelet does with pods that it does not want
                 await runtime.stop_pod_sandbox(sandbox.id)
                 await runtime.remove_pod_sandbox(sandbox.id)
 
@@ -292,7 +355,9 @@ def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None
 
 
 @pytest.mark.parametrize("node", ["cni+faulty"], indirect=True)
-def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(node: Node, tmp_path: Path) -> None:
+def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(
+    node: Node, tmp_path: Path
+) -> None:
     binaries = tmp_path / "bin"
 
     async def scenario(runtime: RemoteRuntimeService) -> None:
@@ -309,13 +374,20 @@ def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(node: Node, tm
             assert await anyio.to_thread.run_sync(node.service.stop) == 0
 
     node.run(scenario)
-    assert not Path(f"/proc/{(binaries / 'hangs').read_text().strip()}").exists(), "killed with the service"
+    assert not Path(f"/proc/{(binaries / 'hangs').read_text().strip()}").exists(), (
+        "killed with the service"
+    )
     node.service.start()
-    eventually(lambda: node.remains() == [] and node.engine.containers() == [], "the next start finishes it")
+    eventually(
+        lambda: node.remains() == [] and node.engine.containers() == [],
+        "the next start finishes it",
+    )
 
 
 @pytest.mark.parametrize("node", ["cni+faulty"], indirect=True)
-def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(node: Node, tmp_path: Path) -> None:
+def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(
+    node: Node, tmp_path: Path
+) -> None:
     binaries = tmp_path / "bin"
 
     async def scenario(runtime: RemoteRuntimeService) -> None:
@@ -352,7 +424,8 @@ input=$(cat)
 case $CNI_COMMAND in
 VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}' ;;
 ADD)
-    case $CNI_ARGS in *POD_NAME=$(cat "$here/hang")*) echo $$ > "$here/hangs.new"; mv "$here/hangs.new" "$here/hangs"; sleep 100 ;; esac
+    case $CNI_ARGS in *POD_NAME=$(cat "$here/hang")*)
+        echo $$ > "$here/hangs.new"; mv "$here/hangs.new" "$here/hangs"; sleep 100 ;; esac
     printf '%s' "$input" | sed 's/.*"prevResult": \({.*}\)}$/\1/' ;;
 DEL) if [ -e "$here/refuse-del" ]; then echo "will not let go" >&2; exit 1; fi ;;
 esac
@@ -360,7 +433,9 @@ esac
 
 
 @pytest.mark.parametrize("plugin", os.environ.get("ASUPERVISOR_TEST_PLUGINS", "cni").split(","))
-def test_an_engine_that_restarts_takes_its_dead_pods_addresses_with_it(tmp_path: Path, plugin: str) -> None:
+def test_an_engine_that_restarts_takes_its_dead_pods_addresses_with_it(
+    tmp_path: Path, plugin: str
+) -> None:
     engine = Engine()
     engine.start()
     engine.load(busybox_archive())

@@ -1,4 +1,6 @@
-"""One service over the session's engine for these tests, and a pod maker that cleans up after each test."""
+"""One service over the session's engine for these tests, and a pod maker that cleans up after each
+test.
+"""
 
 from __future__ import annotations
 
@@ -94,11 +96,19 @@ def pod_config(name: str = "pod", **changes: Any) -> cri.PodSandboxConfig:
 
 
 async def run_container(
-    runtime: RemoteRuntimeService, sandbox_id: str, config: cri.PodSandboxConfig, command: str, name: str = "main", **changes: Any
+    runtime: RemoteRuntimeService,
+    sandbox_id: str,
+    config: cri.PodSandboxConfig,
+    command: str,
+    name: str = "main",
+    **changes: Any,
 ) -> str:
     """Create and start one; its id."""
     container = cri.ContainerConfig(
-        metadata=cri.ContainerMetadata(name=name), image=cri.ImageSpec(image=BUSYBOX_IMAGE), command=["sh", "-c", command], **changes
+        metadata=cri.ContainerMetadata(name=name),
+        image=cri.ImageSpec(image=BUSYBOX_IMAGE),
+        command=["sh", "-c", command],
+        **changes,
     )
     container_id = await runtime.create_container(sandbox_id, container, config)
     await runtime.start_container(container_id)

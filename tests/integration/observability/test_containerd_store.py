@@ -1,8 +1,9 @@
-"""Stats with the containerd image store, which needs a newer engine than distributions have: give its ``dockerd`` a path.
+"""Stats with the containerd image store, which needs a newer engine than distributions have: give
+its ``dockerd`` a path.
 
-``ASUPERVISOR_TEST_DOCKERD=/opt/docker/dockerd pytest tests/integration/observability/test_containerd_store.py``; containerd and runc are
-looked for beside it.
-"""
+``ASUPERVISOR_TEST_DOCKERD=/opt/docker/dockerd pytest
+tests/integration/observability/test_containerd_store.py``; containerd and runc are looked for
+beside it."""
 
 from __future__ import annotations
 
@@ -23,27 +24,37 @@ DOCKERD = os.environ.get("ASUPERVISOR_TEST_DOCKERD", "")
 pytestmark = pytest.mark.skipif(not DOCKERD, reason="needs ASUPERVISOR_TEST_DOCKERD")
 
 
-def test_image_filesystem_and_writable_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_filesystem_and_writable_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", f"{Path(DOCKERD).parent}:{os.environ['PATH']}")
     engine = Engine(dockerd=DOCKERD)
-    (engine.root / "daemon.json").write_text(json.dumps({"features": {"containerd-snapshotter": True}}))
+    (engine.root / "daemon.json").write_text(
+        json.dumps({"features": {"containerd-snapshotter": True}})
+    )
 
     async def main() -> None:
         async with Supervisor(service_config(engine, tmp_path)) as supervisor:
             assert supervisor.shim is not None
             layers = supervisor.shim.stats.layers
             root = f"{engine.root}/data/containerd/daemon"
-            assert (await supervisor.images.image_fs_info()).image_filesystems[0].fs_id.mountpoint == root
+            assert (await supervisor.images.image_fs_info()).image_filesystems[
+                0
+            ].fs_id.mountpoint == root
             config = pod_config()
             sandbox_id = await supervisor.runtime.run_pod_sandbox(config)
             command = "dd if=/dev/zero of=/data bs=1M count=3; exec sleep 1000"
             container_id = await run_container(supervisor.runtime, sandbox_id, config, command)
             await until(lambda: layers.directories() != [])
-            assert layers.directories()[0].startswith(f"{root}/io.containerd.snapshotter.v1.overlayfs/snapshots/")
+            assert layers.directories()[0].startswith(
+                f"{root}/io.containerd.snapshotter.v1.overlayfs/snapshots/"
+            )
             await until(lambda: os.path.exists(f"{layers.directories()[0]}/data"))
             await until(lambda: layers.usage(container_id) is not None)
             stats = await supervisor.runtime.container_stats(container_id)
-            assert stats.writable_layer.fs_id.mountpoint == root and stats.writable_layer.HasField("used_bytes")
+            assert stats.writable_layer.fs_id.mountpoint == root and stats.writable_layer.HasField(
+                "used_bytes"
+            )
             images = await supervisor.images.image_fs_info()
             assert images.image_filesystems[0].used_bytes.value > 1 << 20
             await supervisor.runtime.stop_pod_sandbox(sandbox_id)

@@ -53,16 +53,29 @@ def test_metrics_count_what_was_called(play: Callable[[Scenario], None], service
     play(scenario)
     assert value("asupervisor_rpc_total", method="RunPodSandbox", code="OK") == calls + 1
     assert value("asupervisor_rpc_duration_seconds_count", method="RunPodSandbox") == calls + 1
-    assert value("asupervisor_rpc_errors_total", method="ContainerStatus", code="NOT_FOUND") == misses + 1
+    assert (
+        value("asupervisor_rpc_errors_total", method="ContainerStatus", code="NOT_FOUND")
+        == misses + 1
+    )
     assert value("asupervisor_rpc_in_flight", method="RunPodSandbox") == 0
     assert value("docker_operations_total", operation_type="create_container") == creations + 1
-    assert value("docker_operations_duration_seconds_count", operation_type="create_container") == creations + 1
+    assert (
+        value("docker_operations_duration_seconds_count", operation_type="create_container")
+        == creations + 1
+    )
     assert value("asupervisor_engine_events_applied_total", action="start") == events + 1
     assert value("asupervisor_engine_resyncs_total") >= 1
     assert value("asupervisor_tasks") > 3
     assert value("process_resident_memory_bytes") > 1 << 20
-    families = {family.name for family in text_string_to_metric_families(get(service, "/metrics")[1])}
-    assert {"docker_operations_errors", "docker_operations_timeout", "asupervisor_log_bytes", "asupervisor_streaming_sessions"} <= families
+    families = {
+        family.name for family in text_string_to_metric_families(get(service, "/metrics")[1])
+    }
+    assert {
+        "docker_operations_errors",
+        "docker_operations_timeout",
+        "asupervisor_log_bytes",
+        "asupervisor_streaming_sessions",
+    } <= families
 
 
 def test_health_readiness_and_pages(service: Service) -> None:
@@ -90,7 +103,10 @@ def test_it_listens_on_the_loopback_only(service: Service) -> None:
     assert listening[3] == f"127.0.0.1:{port}"
 
 
-@pytest.mark.parametrize("garbage", [b"\x16\x03\x01 no http\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x16\x03\x01 no http\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000],
+)
 def test_garbage_ends_its_connection_alone(service: Service, garbage: bytes) -> None:
     with socket.create_connection(metrics_address(service), timeout=10) as connection:
         connection.sendall(garbage)
@@ -116,7 +132,10 @@ def test_a_node_out_of_descriptors_gets_no_metrics_for_a_while(service: Service)
     try:
         connection = http.client.HTTPConnection(*metrics_address(service), timeout=20)
         connection.request("GET", "/healthz")
-        eventually(lambda: "a connection for metrics could not be accepted" in service.output, "the refusal is logged")
+        eventually(
+            lambda: "a connection for metrics could not be accepted" in service.output,
+            "the refusal is logged",
+        )
     finally:
         resource.prlimit(service.pid, resource.RLIMIT_NOFILE, before)
     assert connection.getresponse().read() == b"ok\n"
@@ -133,7 +152,9 @@ def test_the_tasks_show_where_they_wait(service: Service) -> None:
     lines = text.splitlines()
     observability = next(line for line in lines if line.endswith("- observability"))
     lag = next(line for line in lines if line.endswith("- event loop lag"))
-    assert len(lag) - len(lag.lstrip()) > len(observability) - len(observability.lstrip()), "children stand below their parent"
+    assert len(lag) - len(lag.lstrip()) > len(observability) - len(observability.lstrip()), (
+        "children stand below their parent"
+    )
 
 
 def test_readiness_follows_the_engine_and_says_why(engine: Engine) -> None:
@@ -143,7 +164,9 @@ def test_readiness_follows_the_engine_and_says_why(engine: Engine) -> None:
         assert get(running, "/readyz")[0] == 200
         assert anyio.run(health, running, "runtime.v1.RuntimeService") == 1
         engine.signal(signal.SIGSTOP)
-        text = eventually(lambda: (answer := get(running, "/readyz"))[0] == 503 and answer[1], "not ready")
+        text = eventually(
+            lambda: (answer := get(running, "/readyz"))[0] == 503 and answer[1], "not ready"
+        )
         assert text.startswith("not ready: Docker Engine"), text
         assert get(running, "/healthz")[0] == 200, "the service itself is well"
         assert anyio.run(health, running, "runtime.v1.RuntimeService") == 2
@@ -166,7 +189,13 @@ async def health(service: Service, name: str) -> int:
 
 
 def test_grpc_health(service: Service) -> None:
-    for name in ("", "runtime.v1.RuntimeService", "runtime.v1.ImageService", "runtime.v1alpha2.RuntimeService", "grpc.health.v1.Health"):
+    for name in (
+        "",
+        "runtime.v1.RuntimeService",
+        "runtime.v1.ImageService",
+        "runtime.v1alpha2.RuntimeService",
+        "grpc.health.v1.Health",
+    ):
         assert anyio.run(health, service, name) == 1, name
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         anyio.run(health, service, "no.such.Service")
@@ -186,20 +215,32 @@ def test_grpc_health(service: Service) -> None:
 def test_grpc_reflection_describes_every_service(service: Service, protocol: str) -> None:
     own = ReflectionService()
     own._load()
-    ask, told = own._messages[f"{protocol}.ServerReflectionRequest"], own._messages[f"{protocol}.ServerReflectionResponse"]
+    ask, told = (
+        own._messages[f"{protocol}.ServerReflectionRequest"],
+        own._messages[f"{protocol}.ServerReflectionResponse"],
+    )
 
     async def questions(*requests: object) -> list[object]:
         async with grpc.aio.insecure_channel(service.endpoint) as channel:
             method = f"/{protocol}.ServerReflection/ServerReflectionInfo"
-            call = channel.stream_stream(method, lambda message: message.SerializeToString(), told.FromString)
+            call = channel.stream_stream(
+                method, lambda message: message.SerializeToString(), told.FromString
+            )
             return [answer async for answer in call(iter(requests))]
 
     listed = anyio.run(questions, ask(list_services=""))[0]
     names = [one.name for one in listed.list_services_response.service]  # type: ignore[attr-defined]
-    assert {"runtime.v1.RuntimeService", "runtime.v1.ImageService", "runtime.v1alpha2.RuntimeService", "grpc.health.v1.Health"} <= set(
-        names
+    assert {
+        "runtime.v1.RuntimeService",
+        "runtime.v1.ImageService",
+        "runtime.v1alpha2.RuntimeService",
+        "grpc.health.v1.Health",
+    } <= set(names)
+    answers = anyio.run(
+        questions,
+        *(ask(file_containing_symbol=name) for name in names),
+        ask(file_containing_symbol="none"),
     )
-    answers = anyio.run(questions, *(ask(file_containing_symbol=name) for name in names), ask(file_containing_symbol="none"))
     pool = descriptor_pool.DescriptorPool()
     for answer in answers[:-1]:
         for content in answer.file_descriptor_response.file_descriptor_proto:  # type: ignore[attr-defined]
@@ -207,7 +248,9 @@ def test_grpc_reflection_describes_every_service(service: Service, protocol: str
     for name in names:
         assert pool.FindServiceByName(name).methods
     methods = pool.FindServiceByName("runtime.v1alpha2.RuntimeService").methods_by_name
-    assert methods["ListContainers"].output_type.full_name == "runtime.v1alpha2.ListContainersResponse"
+    assert (
+        methods["ListContainers"].output_type.full_name == "runtime.v1alpha2.ListContainersResponse"
+    )
     assert len(methods) == len(cri.DESCRIPTOR.services_by_name["RuntimeService"].methods)
     assert answers[-1].error_response.error_code == 5  # type: ignore[attr-defined]
 

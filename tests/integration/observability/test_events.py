@@ -18,7 +18,13 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import Engine
 from tests.harness.service import Service
-from tests.integration.observability.conftest import Scenario, pod_config, run_container, samples, until
+from tests.integration.observability.conftest import (
+    Scenario,
+    pod_config,
+    run_container,
+    samples,
+    until,
+)
 
 CREATED, STARTED = cri.CONTAINER_CREATED_EVENT, cri.CONTAINER_STARTED_EVENT
 STOPPED, DELETED = cri.CONTAINER_STOPPED_EVENT, cri.CONTAINER_DELETED_EVENT
@@ -43,7 +49,12 @@ def test_a_pods_life_as_events(play: Callable[[Scenario], None], service: Servic
             sandbox_id = await runtime.run_pod_sandbox(config)
             container_id = await run_container(runtime, sandbox_id, config, "sleep 1000")
             quick = await run_container(runtime, sandbox_id, config, "exit 3", "quick")
-            await until(lambda: any(event.container_id == quick and event.container_event_type == STOPPED for event in seen))
+            await until(
+                lambda: any(
+                    event.container_id == quick and event.container_event_type == STOPPED
+                    for event in seen
+                )
+            )
             await runtime.stop_container(container_id, 0)
             await runtime.remove_container(container_id)
             await runtime.remove_container(quick)
@@ -51,16 +62,30 @@ def test_a_pods_life_as_events(play: Callable[[Scenario], None], service: Servic
             await runtime.remove_pod_sandbox(sandbox_id)
         await until(lambda: subscribers(service) == 0)
         for one in (sandbox_id, container_id, quick):
-            assert [event.container_event_type for event in seen if event.container_id == one] == [CREATED, STARTED, STOPPED, DELETED]
+            assert [event.container_event_type for event in seen if event.container_id == one] == [
+                CREATED,
+                STARTED,
+                STOPPED,
+                DELETED,
+            ]
         assert len(seen) == 12
         assert [event.created_at for event in seen] == sorted({event.created_at for event in seen})
         for event in seen:
             assert event.pod_sandbox_status.id == sandbox_id
             assert event.pod_sandbox_status.metadata == config.metadata
             ids = {status.id for status in event.containers_statuses}
-            assert (event.container_id in ids) == (event.container_id != sandbox_id and event.container_event_type != DELETED)
-        ended = next(event for event in seen if event.container_id == quick and event.container_event_type == STOPPED)
-        assert next(status for status in ended.containers_statuses if status.id == quick).exit_code == 3
+            assert (event.container_id in ids) == (
+                event.container_id != sandbox_id and event.container_event_type != DELETED
+            )
+        ended = next(
+            event
+            for event in seen
+            if event.container_id == quick and event.container_event_type == STOPPED
+        )
+        assert (
+            next(status for status in ended.containers_statuses if status.id == quick).exit_code
+            == 3
+        )
 
     play(scenario)
 
@@ -70,7 +95,9 @@ def subscribers(service: Service) -> float:
     return samples(service)["asupervisor_event_subscribers", ()]
 
 
-def test_a_status_carries_timestamp_and_container_statuses_together(play: Callable[[Scenario], None]) -> None:
+def test_a_status_carries_timestamp_and_container_statuses_together(
+    play: Callable[[Scenario], None],
+) -> None:
     async def scenario(runtime: RemoteRuntimeService) -> None:
         config = pod_config()
         sandbox_id = await runtime.run_pod_sandbox(config)
@@ -81,13 +108,18 @@ def test_a_status_carries_timestamp_and_container_statuses_together(play: Callab
             after = await runtime.pod_sandbox_status(sandbox_id, verbose=verbose)
             assert after.timestamp > before.timestamp
             assert [status.id for status in after.containers_statuses] == [container_id]
-            assert after.containers_statuses[0] == (await runtime.container_status(container_id)).status
+            assert (
+                after.containers_statuses[0]
+                == (await runtime.container_status(container_id)).status
+            )
             assert bool(after.info) == verbose
 
     play(scenario)
 
 
-def test_a_subscriber_that_does_not_read_is_told_and_harms_nobody(engine: Engine, tmp_path: Path) -> None:
+def test_a_subscriber_that_does_not_read_is_told_and_harms_nobody(
+    engine: Engine, tmp_path: Path
+) -> None:
     """The service keeps a bounded number of events for it, on top of what the transport takes."""
     import asupervisor.node.events as events
     from asupervisor.supervisor import Supervisor
@@ -119,7 +151,10 @@ def test_a_subscriber_that_does_not_read_is_told_and_harms_nobody(engine: Engine
 
                     with pytest.raises(grpc.aio.AioRpcError) as ended:
                         await drain()
-                    assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "fell behind" in (ended.value.details() or "")
+                    assert (
+                        ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                        and "fell behind" in (ended.value.details() or "")
+                    )
                     assert received >= events.BUFFER_EVENTS
                     await until(lambda: supervisor.metrics.event_subscribers.current() == 0)
 
@@ -139,7 +174,9 @@ def test_a_stop_ends_the_subscription_and_does_not_wait_for_it(engine: Engine) -
                     await anext(stream)
                 ended.set()
 
-            stream: AsyncGenerator[cri.ContainerEventResponse, None] = runtime.get_container_events()
+            stream: AsyncGenerator[cri.ContainerEventResponse, None] = (
+                runtime.get_container_events()
+            )
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(follow)
                 await until(lambda: subscribers(running) == 1)
@@ -152,7 +189,9 @@ def test_a_stop_ends_the_subscription_and_does_not_wait_for_it(engine: Engine) -
     assert running.stop() == 0
 
 
-def test_what_happened_while_the_engine_was_away_is_told(play: Callable[[Scenario], None], service: Service, engine: Engine) -> None:
+def test_what_happened_while_the_engine_was_away_is_told(
+    play: Callable[[Scenario], None], service: Service, engine: Engine
+) -> None:
     async def scenario(runtime: RemoteRuntimeService) -> None:
         config = pod_config()
         sandbox_id = await runtime.run_pod_sandbox(config)
@@ -170,7 +209,8 @@ def test_what_happened_while_the_engine_was_away_is_told(play: Callable[[Scenari
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow)
             await until(lambda: subscribers(service) == 1)
-            # An engine that comes back without live-restore ends what it finds running, before anybody can subscribe.
+            # An engine that comes back without live-restore ends what it finds running, before
+            # anybody can subscribe.
             await anyio.to_thread.run_sync(engine.signal, signal.SIGKILL)
             await anyio.to_thread.run_sync(engine.start)
 

@@ -1,4 +1,6 @@
-"""The service's own log: one line for each event that an operator acts on, and no secret at any level."""
+"""The service's own log: one line for each event that an operator acts on, and no secret at any
+level.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +21,36 @@ from tests.integration.observability.conftest import metrics_address, pod_config
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(engine: Engine, log_format: str) -> None:
+def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(
+    engine: Engine, log_format: str
+) -> None:
     planted = {
-        name: f"{name}-{uuid.uuid4().hex}" for name in ("env", "password", "identity", "registry", "auth", "argument", "exec", "header")
+        name: f"{name}-{uuid.uuid4().hex}"
+        for name in (
+            "env",
+            "password",
+            "identity",
+            "registry",
+            "auth",
+            "argument",
+            "exec",
+            "header",
+        )
     }
-    running = Service(engine, flags=("--log-level", "debug", "--log-format", log_format, "--metrics-bind-addr", ":0"))
+    running = Service(
+        engine,
+        flags=("--log-level", "debug", "--log-format", log_format, "--metrics-bind-addr", ":0"),
+    )
     running.start()
     config = pod_config("secretive", annotations={"note": "kept"})
     tokens: list[str] = []
     ids: dict[str, str] = {}
 
     async def main() -> None:
-        async with RemoteRuntimeService.connect(running.endpoint) as runtime, RemoteImageService.connect(running.endpoint) as images:
+        async with (
+            RemoteRuntimeService.connect(running.endpoint) as runtime,
+            RemoteImageService.connect(running.endpoint) as images,
+        ):
             sandbox_id = ids["sandbox"] = await runtime.run_pod_sandbox(config)
             container = cri.ContainerConfig(
                 metadata=cri.ContainerMetadata(name="main"),
@@ -38,18 +58,29 @@ def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(engine: Engine
                 command=["sh", "-c", f"sleep 1000; : {planted['argument']}"],
                 envs=[cri.KeyValue(key="SECRET", value=planted["env"].encode())],
             )
-            container_id = ids["container"] = await runtime.create_container(sandbox_id, container, config)
+            container_id = ids["container"] = await runtime.create_container(
+                sandbox_id, container, config
+            )
             broken = cri.ContainerConfig()
             broken.CopyFrom(container)
-            broken.metadata.name, broken.command[:] = "broken", ["/no/such/program", planted["argument"]]
+            broken.metadata.name, broken.command[:] = (
+                "broken",
+                ["/no/such/program", planted["argument"]],
+            )
             broken_id = await runtime.create_container(sandbox_id, broken, config)
             await runtime.start_container(container_id)
             with pytest.raises(ServiceError):
                 await runtime.start_container(broken_id)
             with pytest.raises(ServiceError):
                 await runtime.create_container(sandbox_id, container, config)
-            await runtime.exec_sync(container_id, ["sh", "-c", f": {planted['exec']}"], exec_timeout_s=10)
-            assert (await runtime.exec_sync(container_id, ["/no/such", planted["exec"]], exec_timeout_s=10)).exit_code != 0
+            await runtime.exec_sync(
+                container_id, ["sh", "-c", f": {planted['exec']}"], exec_timeout_s=10
+            )
+            assert (
+                await runtime.exec_sync(
+                    container_id, ["/no/such", planted["exec"]], exec_timeout_s=10
+                )
+            ).exit_code != 0
             await runtime.container_status(container_id, verbose=True)
             await runtime.status(verbose=True)
             for auth in (
@@ -83,7 +114,11 @@ def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(engine: Engine
             running.kill()
         engine.remove_all()
     output = running.output
-    secrets = [*planted.values(), *tokens, base64.b64encode(f"user:{planted['auth']}".encode()).decode()]
+    secrets = [
+        *planted.values(),
+        *tokens,
+        base64.b64encode(f"user:{planted['auth']}".encode()).decode(),
+    ]
     assert len(tokens[0]) >= 8
     for secret in secrets:
         assert secret not in output and secret not in pages, secret
@@ -92,12 +127,23 @@ def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(engine: Engine
     if log_format == "json":
         entries = [json.loads(line) for line in output.splitlines()]
         entry = json.loads(lines[0])
-        assert entry["rpc"] == "StopContainer" and entry["pod"] == "tests/secretive" and entry["container"] == ids["container"]
+        assert (
+            entry["rpc"] == "StopContainer"
+            and entry["pod"] == "tests/secretive"
+            and entry["container"] == ids["container"]
+        )
         assert entry["sandbox"] == ids["sandbox"] and entry["duration_s"] > 0
         failure = next(entry for entry in entries if "StartContainer failed" in entry["message"])
-        assert failure["pod"] == "tests/secretive" and failure["code"] and failure["rpc"] == "StartContainer"
+        assert (
+            failure["pod"] == "tests/secretive"
+            and failure["code"]
+            and failure["rpc"] == "StartContainer"
+        )
     else:
-        assert f" rpc=StopContainer pod=tests/secretive sandbox={ids['sandbox']} container={ids['container']} duration_s=" in lines[0]
+        assert (
+            f" rpc=StopContainer pod=tests/secretive sandbox={ids['sandbox']}"
+            f" container={ids['container']} duration_s=" in lines[0]
+        )
 
 
 def visit(url: str, header: str) -> None:

@@ -27,7 +27,10 @@ async def collector(spans: list[Any]) -> AsyncIterator[str]:
 
     async def export(request: Any, context: Any) -> bytes:
         for resource in request.resource_spans:
-            names = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
+            names = {
+                attribute.key: attribute.value.string_value
+                for attribute in resource.resource.attributes
+            }
             assert names["service.name"] == "asupervisor"
             spans.extend(span for scope in resource.scope_spans for span in scope.spans)
         return b""
@@ -35,7 +38,11 @@ async def collector(spans: list[Any]) -> AsyncIterator[str]:
     server = grpc.aio.server()
     handler = grpc.unary_unary_rpc_method_handler(export, ExportTraceServiceRequest.FromString)
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("opentelemetry.proto.collector.trace.v1.TraceService", {"Export": handler}),)
+        (
+            grpc.method_handlers_generic_handler(
+                "opentelemetry.proto.collector.trace.v1.TraceService", {"Export": handler}
+            ),
+        )
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -45,25 +52,39 @@ async def collector(spans: list[Any]) -> AsyncIterator[str]:
         await server.stop(1)
 
 
-def test_a_span_for_each_call_and_below_it_for_each_engine_request(engine: Engine, tmp_path: Path) -> None:
+def test_a_span_for_each_call_and_below_it_for_each_engine_request(
+    engine: Engine, tmp_path: Path
+) -> None:
     pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc")
     parent, trace = "00f067aa0ba902b7", "4bf92f3577b34da6a3ce929d0e0e4736"
     spans: list[Any] = []
 
     async def main() -> None:
         async with collector(spans) as address:  # noqa: SIM117 - the one must outlive the other
-            async with Supervisor(service_config(engine, tmp_path, tracing_endpoint=address)) as supervisor:
+            async with Supervisor(
+                service_config(engine, tmp_path, tracing_endpoint=address)
+            ) as supervisor:
                 async with grpc.aio.insecure_channel(f"unix://{tmp_path}/cri.sock") as channel:
                     run = channel.unary_unary("/runtime.v1.RuntimeService/RunPodSandbox")
                     config = pod_config(annotations={"secret": "planted-annotation"})
                     request = cri.RunPodSandboxRequest(config=config).SerializeToString()
                     answer = cri.RunPodSandboxResponse.FromString(
-                        await run(request, metadata=(("traceparent", f"00-{trace}-{parent}-01"), ("authorization", "planted-header")))
+                        await run(
+                            request,
+                            metadata=(
+                                ("traceparent", f"00-{trace}-{parent}-01"),
+                                ("authorization", "planted-header"),
+                            ),
+                        )
                     )
                     status = channel.unary_unary("/runtime.v1.RuntimeService/ContainerStatus")
                     with pytest.raises(grpc.aio.AioRpcError):
-                        await status(cri.ContainerStatusRequest(container_id="none").SerializeToString())
-                    async for _ in channel.unary_stream("/runtime.v1.RuntimeService/StreamPodSandboxes")(b""):
+                        await status(
+                            cri.ContainerStatusRequest(container_id="none").SerializeToString()
+                        )
+                    async for _ in channel.unary_stream(
+                        "/runtime.v1.RuntimeService/StreamPodSandboxes"
+                    )(b""):
                         pass
                 await supervisor.runtime.stop_pod_sandbox(answer.pod_sandbox_id)
                 await supervisor.runtime.remove_pod_sandbox(answer.pod_sandbox_id)
@@ -73,10 +94,18 @@ def test_a_span_for_each_call_and_below_it_for_each_engine_request(engine: Engin
     for span in spans:
         by_name.setdefault(span.name, []).append(span)
     run = by_name["runtime.v1.RuntimeService/RunPodSandbox"][0]
-    assert (run.trace_id.hex(), run.parent_span_id.hex()) == (trace, parent), "the caller's span goes on here"
+    assert (run.trace_id.hex(), run.parent_span_id.hex()) == (
+        trace,
+        parent,
+    ), "the caller's span goes on here"
     create = by_name["docker create_container"][0]
     assert (create.trace_id, create.parent_span_id) == (run.trace_id, run.span_id)
-    assert run.start_time_unix_nano <= create.start_time_unix_nano <= create.end_time_unix_nano <= run.end_time_unix_nano
+    assert (
+        run.start_time_unix_nano
+        <= create.start_time_unix_nano
+        <= create.end_time_unix_nano
+        <= run.end_time_unix_nano
+    )
     failed = by_name["runtime.v1.RuntimeService/ContainerStatus"][0]
     assert (failed.status.code, failed.status.message) == (2, "NOT_FOUND")
     assert run.status.code == 0
@@ -86,7 +115,10 @@ def test_a_span_for_each_call_and_below_it_for_each_engine_request(engine: Engin
 
 
 def test_without_an_endpoint_the_libraries_are_not_even_imported() -> None:
-    program = "import sys, asupervisor.supervisor; print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    program = (
+        "import sys, asupervisor.supervisor; print([name for name in sys.modules if"
+        " name.startswith('opentelemetry')])"
+    )
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"
 
 
@@ -97,4 +129,6 @@ def test_the_missing_extra_is_named(tmp_path: Path) -> None:
         "from asupervisor.errors import ConfigError\n"
         "try:\n    Tracing('127.0.0.1:4317')\nexcept ConfigError as error:\n    print(error)\n"
     )
-    assert "install asupervisor[otel]" in subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert "install asupervisor[otel]" in subprocess.check_output(
+        [sys.executable, "-c", program], text=True
+    )

@@ -1,4 +1,6 @@
-"""A CRI server at the wire for the client's tests: real gRPC on a real socket, answers chosen by the test."""
+"""A CRI server at the wire for the client's tests: real gRPC on a real socket, answers chosen by
+the test.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,11 @@ from google.protobuf.message_factory import GetMessageClass
 
 from asupervisor.proto import cri
 
-METHODS = {f"{service.name}/{method.name}": method for service in cri.DESCRIPTOR.services_by_name.values() for method in service.methods}
+METHODS = {
+    f"{service.name}/{method.name}": method
+    for service in cri.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -27,9 +33,12 @@ class CriServer(grpc.GenericRpcHandler):  # type: ignore[misc]
         self.versions = versions
         self.lacking = lacking
         self.behaviours: dict[str, Behaviour] = {}
-        """``Service/Method`` → ``async (request, context) → response``, or a list of responses for a stream."""
+        """``Service/Method`` → ``async (request, context) → response``, or a list of responses for
+        a stream.
+        """
         self.calls: list[tuple[str, str]] = []
-        """Version and ``Service/Method`` of every call, in order, whether or not it was answered."""
+        """Version and ``Service/Method`` of every call, in order, whether or not it was answered.
+        """
         self.requests: dict[str, Any] = {}
         self.remaining_s: dict[str, float | None] = {}
         """What each method's last call had left of its deadline on arrival."""
@@ -39,7 +48,12 @@ class CriServer(grpc.GenericRpcHandler):  # type: ignore[misc]
         package, _, rest = handler_call_details.method.removeprefix("/runtime.").partition(".")
         self.calls.append((package, rest))
         service = rest.partition("/")[0]
-        if package not in self.versions or rest in self.lacking or service in self.lacking or rest not in METHODS:
+        if (
+            package not in self.versions
+            or rest in self.lacking
+            or service in self.lacking
+            or rest not in METHODS
+        ):
             return None
         descriptor = METHODS[rest]
         response_type = GetMessageClass(descriptor.output_type)
@@ -59,7 +73,11 @@ class CriServer(grpc.GenericRpcHandler):  # type: ignore[misc]
             for answer in answers if isinstance(answers, list) else [answers]:
                 yield answer
 
-        make = grpc.unary_stream_rpc_method_handler if descriptor.server_streaming else grpc.unary_unary_rpc_method_handler
+        make = (
+            grpc.unary_stream_rpc_method_handler
+            if descriptor.server_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
         return make(
             stream if descriptor.server_streaming else unary,
             request_deserializer=GetMessageClass(descriptor.input_type).FromString,
@@ -70,7 +88,12 @@ class CriServer(grpc.GenericRpcHandler):  # type: ignore[misc]
     async def listening(self, endpoint: str) -> AsyncIterator[CriServer]:
         """Serve at ``endpoint`` for the length of the block."""
         size = 16 * 1024 * 1024
-        server = grpc.aio.server(options=[("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size)])
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", size),
+                ("grpc.max_send_message_length", size),
+            ]
+        )
         server.add_generic_rpc_handlers((self,))
         server.add_insecure_port(endpoint)
         await server.start()

@@ -57,8 +57,13 @@ def endpoint(tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def runtime_of(server: CriServer, endpoint: str, timeout_s: float = TIMEOUT_S) -> AsyncIterator[RemoteRuntimeService]:
-    async with server.listening(endpoint), RemoteRuntimeService.connect(endpoint, timeout_s) as runtime:
+async def runtime_of(
+    server: CriServer, endpoint: str, timeout_s: float = TIMEOUT_S
+) -> AsyncIterator[RemoteRuntimeService]:
+    async with (
+        server.listening(endpoint),
+        RemoteRuntimeService.connect(endpoint, timeout_s) as runtime,
+    ):
         yield runtime
 
 
@@ -96,7 +101,11 @@ async def invoke(method: str, runtime: RemoteRuntimeService, images: RemoteImage
     service, rpc = method.split("/")
     client = runtime if service == "RuntimeService" else images
     function = getattr(client, re.sub(r"(?<=[a-z])(?=[A-Z])", "_", rpc).lower())
-    required = [name for name, parameter in inspect.signature(function).parameters.items() if parameter.default is parameter.empty]
+    required = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty
+    ]
     arguments = {name: ARGUMENTS[name] for name in required}
     if method == "RuntimeService/CreateContainer":
         arguments["config"] = cri.ContainerConfig(log_path="0.log")
@@ -109,7 +118,10 @@ async def invoke(method: str, runtime: RemoteRuntimeService, images: RemoteImage
 def test_every_rpc_reaches_its_server_within_its_deadline(version: str, endpoint: str) -> None:
     async def test() -> None:
         server = CriServer(version)
-        async with runtime_of(server, endpoint) as runtime, RemoteImageService.connect(endpoint, TIMEOUT_S, sharing=runtime) as images:
+        async with (
+            runtime_of(server, endpoint) as runtime,
+            RemoteImageService.connect(endpoint, TIMEOUT_S, sharing=runtime) as images,
+        ):
             assert (runtime.api_version, images.api_version) == (version, version)
             for method in METHODS:
                 await invoke(method, runtime, images)
@@ -118,7 +130,10 @@ def test_every_rpc_reaches_its_server_within_its_deadline(version: str, endpoint
                 if DEADLINES[method] in (Deadline.NONE, Deadline.REQUEST_AFTER_OWN_OR_NONE):
                     assert remaining is None or remaining > 10**6, f"{method} has no deadline"
                 else:
-                    assert remaining is not None and TIMEOUT_S / 2 < remaining <= TIMEOUT_S + ROUNDED_UP_S, method
+                    assert (
+                        remaining is not None
+                        and TIMEOUT_S / 2 < remaining <= TIMEOUT_S + ROUNDED_UP_S
+                    ), method
                 for name in ("pod_sandbox_id", "container_id"):
                     if hasattr(server.requests[method], name):
                         assert getattr(server.requests[method], name) == ARGUMENTS[name]
@@ -148,38 +163,58 @@ def test_values(endpoint: str) -> None:
         server = CriServer(V1)
         server.behaviours |= {
             "RuntimeService/RunPodSandbox": answer(cri.RunPodSandboxResponse(pod_sandbox_id="s1")),
-            "RuntimeService/CreateContainer": answer(cri.CreateContainerResponse(container_id="c1")),
-            "RuntimeService/ListContainers": answer(cri.ListContainersResponse(containers=[cri.Container(id="c1")])),
+            "RuntimeService/CreateContainer": answer(
+                cri.CreateContainerResponse(container_id="c1")
+            ),
+            "RuntimeService/ListContainers": answer(
+                cri.ListContainersResponse(containers=[cri.Container(id="c1")])
+            ),
             "RuntimeService/ExecSync": answer(cri.ExecSyncResponse(stdout=b"out", exit_code=3)),
             "RuntimeService/Exec": answer(cri.ExecResponse(url="http://x/exec/t")),
-            "RuntimeService/ContainerStats": answer(cri.ContainerStatsResponse(stats=cri.ContainerStats(cpu=cri.CpuUsage(timestamp=7)))),
+            "RuntimeService/ContainerStats": answer(
+                cri.ContainerStatsResponse(stats=cri.ContainerStats(cpu=cri.CpuUsage(timestamp=7)))
+            ),
             "ImageService/PullImage": answer(cri.PullImageResponse(image_ref="sha256:1")),
         }
-        async with runtime_of(server, endpoint) as runtime, RemoteImageService.connect(endpoint) as images:
+        async with (
+            runtime_of(server, endpoint) as runtime,
+            RemoteImageService.connect(endpoint) as images,
+        ):
             config = cri.PodSandboxConfig(hostname="h")
             assert await runtime.run_pod_sandbox(config, runtime_handler="kata") == "s1"
-            assert server.requests["RuntimeService/RunPodSandbox"] == cri.RunPodSandboxRequest(config=config, runtime_handler="kata")
+            assert server.requests["RuntimeService/RunPodSandbox"] == cri.RunPodSandboxRequest(
+                config=config, runtime_handler="kata"
+            )
             assert await runtime.create_container("s1", cri.ContainerConfig(), config) == "c1"
-            assert await runtime.list_containers(cri.ContainerFilter(id="c1")) == [cri.Container(id="c1")]
+            assert await runtime.list_containers(cri.ContainerFilter(id="c1")) == [
+                cri.Container(id="c1")
+            ]
             assert server.requests["RuntimeService/ListContainers"].filter.id == "c1"
             assert (await runtime.exec_sync("c1", ["sh", "-c", "exit 3"])).exit_code == 3
             assert await runtime.exec("c1", ["sh"]) == "http://x/exec/t"
             assert (await runtime.container_stats("c1")).cpu.timestamp == 7
             auth = cri.AuthConfig(username="u")
             assert await images.pull_image("busybox:1", auth=auth) == "sha256:1"
-            assert server.requests["ImageService/PullImage"] == cri.PullImageRequest(image=cri.ImageSpec(image="busybox:1"), auth=auth)
+            assert server.requests["ImageService/PullImage"] == cri.PullImageRequest(
+                image=cri.ImageSpec(image="busybox:1"), auth=auth
+            )
 
     run(test)
 
 
 def test_list_by_stream(endpoint: str) -> None:
-    pieces = [cri.StreamContainersResponse(containers=[cri.Container(id=name)]) for name in ("a", "b")]
+    pieces = [
+        cri.StreamContainersResponse(containers=[cri.Container(id=name)]) for name in ("a", "b")
+    ]
 
     async def test() -> None:
         server = CriServer(V1)
         server.behaviours["RuntimeService/StreamContainers"] = answer(*pieces)
         async with runtime_of(server, endpoint) as runtime:
-            assert [container.id for container in await runtime.list_containers(stream=True)] == ["a", "b"]
+            assert [container.id for container in await runtime.list_containers(stream=True)] == [
+                "a",
+                "b",
+            ]
             assert ("v1", "RuntimeService/ListContainers") not in server.calls
 
     run(test)
@@ -188,24 +223,37 @@ def test_list_by_stream(endpoint: str) -> None:
 def test_list_falls_back_to_the_unary_call_and_remembers(endpoint: str) -> None:
     async def test() -> None:
         server = CriServer(V1, lacking=tuple(method for method in METHODS if "/Stream" in method))
-        server.behaviours["RuntimeService/ListContainers"] = answer(cri.ListContainersResponse(containers=[cri.Container(id="a")]))
-        async with runtime_of(server, endpoint) as runtime, RemoteImageService.connect(endpoint, sharing=runtime) as images:
+        server.behaviours["RuntimeService/ListContainers"] = answer(
+            cri.ListContainersResponse(containers=[cri.Container(id="a")])
+        )
+        async with (
+            runtime_of(server, endpoint) as runtime,
+            RemoteImageService.connect(endpoint, sharing=runtime) as images,
+        ):
             for _ in range(2):
-                assert [container.id for container in await runtime.list_containers(stream=True)] == ["a"]
+                assert [
+                    container.id for container in await runtime.list_containers(stream=True)
+                ] == ["a"]
                 assert await runtime.list_pod_sandbox(stream=True) == []
                 assert await runtime.list_container_stats(stream=True) == []
                 assert await runtime.list_pod_sandbox_stats(stream=True) == []
                 assert await runtime.list_pod_sandbox_metrics(stream=True) == []
                 assert await images.list_images(stream=True) == []
-        assert sorted(method for _, method in server.calls if "/Stream" in method) == sorted(server.lacking)
+        assert sorted(method for _, method in server.calls if "/Stream" in method) == sorted(
+            server.lacking
+        )
 
     run(test)
 
 
 def test_unimplemented_method_is_an_error(endpoint: str) -> None:
     async def test() -> None:
-        async with runtime_of(CriServer(V1, lacking=("RuntimeService/CheckpointPod",)), endpoint) as runtime:
-            with pytest.raises(errors.Unimplemented, match="RuntimeService/CheckpointPod at unix://"):
+        async with runtime_of(
+            CriServer(V1, lacking=("RuntimeService/CheckpointPod",)), endpoint
+        ) as runtime:
+            with pytest.raises(
+                errors.Unimplemented, match="RuntimeService/CheckpointPod at unix://"
+            ):
                 await runtime.checkpoint_pod("s", "/x")
             assert runtime.api_version == V1
 
@@ -245,14 +293,18 @@ async def until_available(runtime: RemoteRuntimeService) -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(V1ALPHA2, V1), (V1, V1ALPHA2)])
 @pytest.mark.parametrize("noticed", [True, False])
-def test_version_is_decided_again_when_the_server_was_replaced(before: str, after: str, noticed: bool, endpoint: str) -> None:
+def test_version_is_decided_again_when_the_server_was_replaced(
+    before: str, after: str, noticed: bool, endpoint: str
+) -> None:
     """Whether or not a call failed in between."""
 
     async def test() -> None:
         old, new = CriServer(before), CriServer(after)
         async with AsyncExitStack() as client:
             async with old.listening(endpoint):
-                runtime = await client.enter_async_context(RemoteRuntimeService.connect(endpoint, TIMEOUT_S))
+                runtime = await client.enter_async_context(
+                    RemoteRuntimeService.connect(endpoint, TIMEOUT_S)
+                )
                 await runtime.status()
                 assert old.calls[-1] == (before, "RuntimeService/Status")
             if noticed:
@@ -277,7 +329,9 @@ def test_version_is_decided_again_when_a_method_is_unknown(endpoint: str) -> Non
             assert await runtime.list_containers() == []
             assert runtime.api_version == V1
             server.versions = (V1ALPHA2,)
-            server.behaviours["RuntimeService/GetContainerEvents"] = answer(cri.ContainerEventResponse(container_id="c"))
+            server.behaviours["RuntimeService/GetContainerEvents"] = answer(
+                cri.ContainerEventResponse(container_id="c")
+            )
             assert [event.container_id async for event in runtime.get_container_events()] == ["c"]
             assert runtime.api_version == V1ALPHA2
 
@@ -287,11 +341,16 @@ def test_version_is_decided_again_when_a_method_is_unknown(endpoint: str) -> Non
 def test_a_server_whose_engine_is_away_is_still_a_server(endpoint: str) -> None:
     async def test() -> None:
         server = CriServer(V1)
-        server.behaviours["RuntimeService/Version"] = fail(grpc.StatusCode.UNAVAILABLE, "the engine is not running")
+        server.behaviours["RuntimeService/Version"] = fail(
+            grpc.StatusCode.UNAVAILABLE, "the engine is not running"
+        )
         async with runtime_of(server, endpoint) as runtime:
             assert runtime.api_version == V1
             await runtime.status()
-            with pytest.raises(errors.Unavailable, match=r"RuntimeService/Version at unix://.*: the engine is not running$"):
+            with pytest.raises(
+                errors.Unavailable,
+                match=r"RuntimeService/Version at unix://.*: the engine is not running$",
+            ):
                 await runtime.version()
 
     run(test)
@@ -300,11 +359,15 @@ def test_a_server_whose_engine_is_away_is_still_a_server(endpoint: str) -> None:
 def test_error_names_method_and_endpoint_and_keeps_its_cause(endpoint: str) -> None:
     async def test() -> None:
         server = CriServer(V1)
-        server.behaviours["RuntimeService/ContainerStatus"] = fail(grpc.StatusCode.NOT_FOUND, "no container c")
+        server.behaviours["RuntimeService/ContainerStatus"] = fail(
+            grpc.StatusCode.NOT_FOUND, "no container c"
+        )
         async with runtime_of(server, endpoint) as runtime:
             with pytest.raises(errors.NotFound) as caught:
                 await runtime.container_status("c")
-        assert caught.value.message == f"RuntimeService/ContainerStatus at {endpoint}: no container c"
+        assert (
+            caught.value.message == f"RuntimeService/ContainerStatus at {endpoint}: no container c"
+        )
         assert isinstance(caught.value.__cause__, grpc.aio.AioRpcError)
 
     run(test)
@@ -313,7 +376,9 @@ def test_error_names_method_and_endpoint_and_keeps_its_cause(endpoint: str) -> N
 def test_error_in_a_stream(endpoint: str) -> None:
     async def test() -> None:
         server = CriServer(V1)
-        server.behaviours["RuntimeService/GetContainerEvents"] = fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow")
+        server.behaviours["RuntimeService/GetContainerEvents"] = fail(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow"
+        )
         async with runtime_of(server, endpoint) as runtime:
             with pytest.raises(errors.ResourceExhausted, match="too slow"):
                 await anext(runtime.get_container_events())
@@ -332,14 +397,17 @@ def test_repeated_error_is_logged_once(endpoint: str, caplog: pytest.LogCaptureF
 
     run(test)
     records = [record for record in caplog.records if record.name == "asupervisor.remote"]
-    assert [(record.levelno, vars(record)["cri_method"], vars(record)["endpoint"]) for record in records] == [
-        (logging.WARNING, "RuntimeService/Status", endpoint)
-    ]
+    assert [
+        (record.levelno, vars(record)["cri_method"], vars(record)["endpoint"]) for record in records
+    ] == [(logging.WARNING, "RuntimeService/Status", endpoint)]
 
 
 def test_no_server(endpoint: str) -> None:
     async def test() -> None:
-        with pytest.raises(errors.Unavailable, match=r"there is no socket .*: start the runtime, or correct the endpoint"):
+        with pytest.raises(
+            errors.Unavailable,
+            match=r"there is no socket .*: start the runtime, or correct the endpoint",
+        ):
             async with RemoteRuntimeService.connect(endpoint):
                 pass
 
@@ -410,7 +478,10 @@ def test_closing_fails_the_calls_in_flight(endpoint: str) -> None:
 
     async def test() -> None:
         server = CriServer(V1)
-        server.behaviours |= {"RuntimeService/Status": hang(), "RuntimeService/GetContainerEvents": hang()}
+        server.behaviours |= {
+            "RuntimeService/Status": hang(),
+            "RuntimeService/GetContainerEvents": hang(),
+        }
         seen: list[str] = []
         async with server.listening(endpoint), anyio.create_task_group() as group:
             async with RemoteRuntimeService.connect(endpoint) as runtime:
@@ -464,7 +535,10 @@ def test_message_size(endpoint: str) -> None:
         server = CriServer(V1)
         async with runtime_of(server, endpoint) as runtime:
             server.behaviours["RuntimeService/ContainerStatus"] = status(15 * mebibyte)
-            assert len((await runtime.container_status("c" * 15 * mebibyte)).info["log"]) == 15 * mebibyte
+            assert (
+                len((await runtime.container_status("c" * 15 * mebibyte)).info["log"])
+                == 15 * mebibyte
+            )
             with pytest.raises(errors.ResourceExhausted):
                 await runtime.container_status("c" * 17 * mebibyte)
             await runtime.status()
@@ -472,7 +546,10 @@ def test_message_size(endpoint: str) -> None:
     run(test)
 
 
-@pytest.mark.parametrize(("text", "timeout_s"), [("npipe://x", 1.0), ("unix:///run/cri.sock", 0.0), ("unix:///run/cri.sock", float("nan"))])
+@pytest.mark.parametrize(
+    ("text", "timeout_s"),
+    [("npipe://x", 1.0), ("unix:///run/cri.sock", 0.0), ("unix:///run/cri.sock", float("nan"))],
+)
 def test_bad_settings(text: str, timeout_s: float) -> None:
     async def test() -> None:
         with pytest.raises(errors.ConfigError):
@@ -487,7 +564,10 @@ def test_over_tcp() -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         server = CriServer(V1)
-        async with server.listening(f"127.0.0.1:{port}"), RemoteRuntimeService.connect(f"tcp://127.0.0.1:{port}") as runtime:
+        async with (
+            server.listening(f"127.0.0.1:{port}"),
+            RemoteRuntimeService.connect(f"tcp://127.0.0.1:{port}") as runtime,
+        ):
             assert await runtime.list_containers() == []
 
     run(test)

@@ -1,4 +1,6 @@
-"""The client against somebody else's CRI server: containerd, whose pods run on the embedded pause image."""
+"""The client against somebody else's CRI server: containerd, whose pods run on the embedded pause
+image.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ state = "{root}/state"
 
 @pytest.fixture(scope="module")
 def containerd() -> Iterator[str]:
-    """The endpoint of a containerd of the tests' own (the distribution's, which Docker Engine brings) with the pause image."""
+    """The endpoint of a containerd of the tests' own (the distribution's, which Docker Engine
+    brings) with the pause image.
+    """
     if shutil.which("containerd") is None or shutil.which("ctr") is None:
         pytest.skip("containerd is not installed")
     root = Path(tempfile.mkdtemp(prefix="asv-ctd-", dir="/var/tmp"))
@@ -44,17 +48,38 @@ def containerd() -> Iterator[str]:
     (root / "config.toml").write_text(CONFIG.format(root=root, pause=EMBEDDED_PAUSE_REFERENCE))
     (root / "pause.tar").write_bytes(pause_archive(platform.machine()))
     with (root / "log").open("wb") as log:
-        process = subprocess.Popen(["containerd", "--config", str(root / "config.toml")], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            ["containerd", "--config", str(root / "config.toml")], stdout=log, stderr=log
+        )
     try:
-        eventually(lambda: socket.exists() or process.poll() is not None, f"containerd listens; its log: {root / 'log'}")
+        eventually(
+            lambda: socket.exists() or process.poll() is not None,
+            f"containerd listens; its log: {root / 'log'}",
+        )
         assert process.poll() is None, (root / "log").read_text()[-2000:]
-        image = ["ctr", "--address", str(socket), "--namespace", "k8s.io", "images", "import", str(root / "pause.tar")]
+        image = [
+            "ctr",
+            "--address",
+            str(socket),
+            "--namespace",
+            "k8s.io",
+            "images",
+            "import",
+            str(root / "pause.tar"),
+        ]
         subprocess.run(image, check=True, stdout=subprocess.DEVNULL)
         yield f"unix://{socket}"
     finally:
         process.terminate()
         process.wait(30)
-        subprocess.run(["sh", "-c", f"mount | awk '{{print $3}}' | grep '^{root}/' | sort -r | xargs -r umount -l"], check=False)
+        subprocess.run(
+            [
+                "sh",
+                "-c",
+                f"mount | awk '{{print $3}}' | grep '^{root}/' | sort -r | xargs -r umount -l",
+            ],
+            check=False,
+        )
         shutil.rmtree(root, ignore_errors=True)
 
 
@@ -62,7 +87,9 @@ def test_a_pod_from_start_to_end(containerd: str) -> None:
     config = cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(name="pod", namespace="default", uid="1"),
         linux=cri.LinuxPodSandboxConfig(
-            security_context=cri.LinuxSandboxSecurityContext(namespace_options=cri.NamespaceOption(network=cri.NODE))
+            security_context=cri.LinuxSandboxSecurityContext(
+                namespace_options=cri.NamespaceOption(network=cri.NODE)
+            )
         ),
     )
 
@@ -79,7 +106,9 @@ def test_a_pod_from_start_to_end(containerd: str) -> None:
             sandbox = await runtime.run_pod_sandbox(config)
             try:
                 assert (await runtime.pod_sandbox_status(sandbox)).status.state == cri.SANDBOX_READY
-                assert [pod.id for pod in await runtime.list_pod_sandbox(stream=True)] == [sandbox], "in one piece: it has no stream"
+                assert [pod.id for pod in await runtime.list_pod_sandbox(stream=True)] == [
+                    sandbox
+                ], "in one piece: it has no stream"
             finally:
                 await runtime.stop_pod_sandbox(sandbox)
                 await runtime.remove_pod_sandbox(sandbox)

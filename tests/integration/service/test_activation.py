@@ -43,7 +43,11 @@ class ActivatedService(Service):
         script = f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{number} {number}<&-'
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                ["bash", "-c", script, "bash", *self.command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=(number,)
+                ["bash", "-c", script, "bash", *self.command],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(number,),
             )
 
 
@@ -52,7 +56,9 @@ async def version(endpoint: str) -> cri.VersionResponse:
         return await runtime.version()
 
 
-def test_a_client_that_comes_before_the_service_is_answered_by_it(engine: Engine, directory: Path, listener: socket.socket) -> None:
+def test_a_client_that_comes_before_the_service_is_answered_by_it(
+    engine: Engine, directory: Path, listener: socket.socket
+) -> None:
     service = ActivatedService(engine, directory, listener)
     answers: list[cri.VersionResponse] = []
     early = threading.Thread(target=lambda: answers.append(anyio.run(version, service.endpoint)))
@@ -70,18 +76,26 @@ def test_a_client_that_comes_before_the_service_is_answered_by_it(engine: Engine
     assert service.stop() == 0
 
 
-def test_its_own_clients_do_not_stand_in_line_at_the_managers_socket(engine: Engine, directory: Path, listener: socket.socket) -> None:
+def test_its_own_clients_do_not_stand_in_line_at_the_managers_socket(
+    engine: Engine, directory: Path, listener: socket.socket
+) -> None:
     service = ActivatedService(engine, directory, listener)
     service.socket.unlink()  # nobody can dial it now; the service is handed it all the same
     service.spawn()
-    eventually(lambda: "ready: serving" in service.output, f"the service is ready; its log: {service.log}", timeout_s=30)
+    eventually(
+        lambda: "ready: serving" in service.output,
+        f"the service is ready; its log: {service.log}",
+        timeout_s=30,
+    )
     assert anyio.run(version, f"unix://{service.root}/cri.sock").runtime_name == "docker"
     assert service.stop() == 0
 
 
 def test_without_a_socket_it_is_one_line_and_exit_code_2(engine: Engine, directory: Path) -> None:
     service = Service(engine, directory, flags=("--container-runtime-endpoint", "fd://"))
-    result = subprocess.run(service.command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        service.command, capture_output=True, text=True, timeout=60, check=False
+    )
     assert result.returncode == 2
     assert "needs systemd's socket activation" in result.stderr and result.stderr.count("\n") == 1
 
@@ -97,7 +111,10 @@ def test_what_is_handed_over_is_checked(listener: socket.socket) -> None:
         inherited_listener("fd://cri", environment(), number)
     with pytest.raises(ConfigError, match=f"{number} to {number}"):
         inherited_listener(f"fd://{number + 1}", environment(), number)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf, pytest.raises(ConfigError, match="no listening unix stream socket"):
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf,
+        pytest.raises(ConfigError, match="no listening unix stream socket"),
+    ):
         inherited_listener("fd://", environment(), deaf.fileno())
     os.set_inheritable(number, True)
     left = environment()
@@ -109,7 +126,9 @@ def test_what_is_handed_over_is_checked(listener: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("uvloop", [False, True])
-def test_bytes_pass_both_ways_and_a_slow_reader_holds_up_nobody_else(directory: Path, listener: socket.socket, uvloop: bool) -> None:
+def test_bytes_pass_both_ways_and_a_slow_reader_holds_up_nobody_else(
+    directory: Path, listener: socket.socket, uvloop: bool
+) -> None:
     megabytes = 8
     block = os.urandom(1 << 20)
 
@@ -169,7 +188,10 @@ def test_the_server_gone_drops_the_client(directory: Path, listener: socket.sock
         async with anyio.create_task_group() as tasks:
             await tasks.start(relay.run)
             async with await anyio.connect_unix(str(directory / "activated.sock")) as client:
-                with anyio.fail_after(10), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                with (
+                    anyio.fail_after(10),
+                    pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)),
+                ):
                     await client.receive()
             tasks.cancel_scope.cancel()
 

@@ -1,4 +1,6 @@
-"""What an update changed beside the engine is told for as long as there is the container, over restarts of the service."""
+"""What an update changed beside the engine is told for as long as there is the container, over
+restarts of the service.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +14,52 @@ from tests.harness.service import service_config
 
 
 async def score_told(supervisor: Supervisor, container_id: str) -> int:
-    return int((await supervisor.runtime.container_status(container_id)).status.resources.linux.oom_score_adj)
+    return int(
+        (
+            await supervisor.runtime.container_status(container_id)
+        ).status.resources.linux.oom_score_adj
+    )
 
 
 async def score_in_force(supervisor: Supervisor, container_id: str) -> int:
-    return int((await supervisor.runtime.exec_sync(container_id, ("cat", "/proc/1/oom_score_adj"), 20)).stdout)
+    return int(
+        (
+            await supervisor.runtime.exec_sync(container_id, ("cat", "/proc/1/oom_score_adj"), 20)
+        ).stdout
+    )
 
 
-def test_a_changed_score_is_told_and_in_force_over_restarts(engine: Engine, directory: Path) -> None:
+def test_a_changed_score_is_told_and_in_force_over_restarts(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         linux = cri.LinuxContainerConfig(resources=cri.LinuxContainerResources(oom_score_adj=500))
         linux.security_context.namespace_options.pid = cri.CONTAINER
         config = container_config(linux=linux)
         async with Supervisor(service_config(engine, directory)) as supervisor:
             sandbox_id = await supervisor.runtime.run_pod_sandbox(pod_config("changed"))
-            container_id = await supervisor.runtime.create_container(sandbox_id, config, pod_config("changed"))
-            await supervisor.runtime.update_container_resources(container_id, cri.LinuxContainerResources(oom_score_adj=600))
-            assert await score_told(supervisor, container_id) == 600, "of one that does not run yet it is told too"
+            container_id = await supervisor.runtime.create_container(
+                sandbox_id, config, pod_config("changed")
+            )
+            await supervisor.runtime.update_container_resources(
+                container_id, cri.LinuxContainerResources(oom_score_adj=600)
+            )
+            assert await score_told(supervisor, container_id) == 600, (
+                "of one that does not run yet it is told too"
+            )
         async with Supervisor(service_config(engine, directory)) as supervisor:
             assert await score_told(supervisor, container_id) == 600
             await supervisor.runtime.start_container(container_id)
             assert await score_in_force(supervisor, container_id) == 600
-            await supervisor.runtime.update_container_resources(container_id, cri.LinuxContainerResources(oom_score_adj=700, cpu_shares=99))
+            await supervisor.runtime.update_container_resources(
+                container_id, cri.LinuxContainerResources(oom_score_adj=700, cpu_shares=99)
+            )
             assert await score_told(supervisor, container_id) == 700
             assert await score_in_force(supervisor, container_id) == 700
         async with Supervisor(service_config(engine, directory)) as supervisor:
-            resources = (await supervisor.runtime.container_status(container_id)).status.resources.linux
+            resources = (
+                await supervisor.runtime.container_status(container_id)
+            ).status.resources.linux
             assert (resources.oom_score_adj, resources.cpu_shares) == (700, 99)
             await supervisor.runtime.remove_pod_sandbox(sandbox_id)
 

@@ -20,12 +20,18 @@ def files(directory: Path) -> list[str]:
     return sorted(path.name for path in (directory / "root" / "sandbox").iterdir())
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "not JSON", "wrong checksum", "of the in-tree dockershim"])
-def test_a_running_pod_survives_the_loss_of_its_checkpoint_and_can_be_cleared(engine: Engine, directory: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    "damage", ["missing", "empty", "not JSON", "wrong checksum", "of the in-tree dockershim"]
+)
+def test_a_running_pod_survives_the_loss_of_its_checkpoint_and_can_be_cleared(
+    engine: Engine, directory: Path, damage: str
+) -> None:
     async def scenario() -> None:
         async with Supervisor(service_config(engine, directory)) as supervisor:
             sandbox_id = await supervisor.runtime.run_pod_sandbox(pod_config("damaged"))
-            container_id = await supervisor.runtime.create_container(sandbox_id, container_config(), pod_config("damaged"))
+            container_id = await supervisor.runtime.create_container(
+                sandbox_id, container_config(), pod_config("damaged")
+            )
             await supervisor.runtime.start_container(container_id)
             before = (await supervisor.runtime.pod_sandbox_status(sandbox_id)).status
         path = directory / "root" / "sandbox" / sandbox_id
@@ -44,7 +50,9 @@ def test_a_running_pod_survives_the_loss_of_its_checkpoint_and_can_be_cleared(en
             )
         async with Supervisor(service_config(engine, directory)) as supervisor:
             assert supervisor.shim is not None
-            assert (sandbox_id in supervisor.shim.checkpoints.corrupt) == (damage not in ("missing", "of the in-tree dockershim"))
+            assert (sandbox_id in supervisor.shim.checkpoints.corrupt) == (
+                damage not in ("missing", "of the in-tree dockershim")
+            )
             after = (await supervisor.runtime.pod_sandbox_status(sandbox_id)).status
             # How its pid namespace was asked for is told by nothing but the checkpoint.
             after.linux.CopyFrom(before.linux)
@@ -57,10 +65,14 @@ def test_a_running_pod_survives_the_loss_of_its_checkpoint_and_can_be_cleared(en
     run(scenario)
 
 
-def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_and_can_be_cleared(engine: Engine, directory: Path) -> None:
+def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_and_can_be_cleared(
+    engine: Engine, directory: Path
+) -> None:
     """As cri-dockerd wrote it, before somebody removed its container while no service ran."""
     (directory / "root" / "sandbox").mkdir(parents=True)
-    (directory / "root" / "sandbox" / GONE).write_text('{"version":"v1","name":"web","namespace":"prod","data":{},"checksum":2305795928}')
+    (directory / "root" / "sandbox" / GONE).write_text(
+        '{"version":"v1","name":"web","namespace":"prod","data":{},"checksum":2305795928}'
+    )
 
     async def scenario() -> None:
         async with Supervisor(service_config(engine, directory)) as supervisor:
@@ -76,7 +88,9 @@ def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_and_can_be_cleared(engi
     run(scenario)
 
 
-def test_a_corrupt_checkpoint_of_a_sandbox_that_is_gone_is_swept_away_and_nothing_else_is(engine: Engine, directory: Path) -> None:
+def test_a_corrupt_checkpoint_of_a_sandbox_that_is_gone_is_swept_away_and_nothing_else_is(
+    engine: Engine, directory: Path
+) -> None:
     (directory / "root" / "sandbox").mkdir(parents=True)
     (directory / "root" / "sandbox" / GONE).write_text("{")
     (directory / "root" / "sandbox" / "README").write_text("not a checkpoint")

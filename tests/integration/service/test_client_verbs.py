@@ -29,8 +29,12 @@ class Terminal:
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
             [sys.executable, "-m", "asupervisor", *arguments],
-            env=self.environment, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert result.returncode == code, result
         assert "Traceback" not in result.stderr
         return result
@@ -52,14 +56,19 @@ def terminal(engine: Engine, directory: Path) -> Iterator[Terminal]:
 
 def test_a_manifest_from_run_to_rm(terminal: Terminal) -> None:
     manifest = terminal.directory / "pod.yaml"
-    manifest.write_text((EXAMPLES / "pod.yaml").read_text().replace("asupervisor.example/busybox:1", BUSYBOX_IMAGE))
+    manifest.write_text(
+        (EXAMPLES / "pod.yaml").read_text().replace("asupervisor.example/busybox:1", BUSYBOX_IMAGE)
+    )
     logs = ("--log-directory", str(terminal.directory / "logs"))
 
     assert "RuntimeReady:     true" in terminal.run("info").stdout
     assert f"{BUSYBOX_IMAGE} " in terminal.run("images").stdout
     assert "pod default/hello runs: " in terminal.run("run", str(manifest), *logs).stdout
     again = terminal.run("run", str(manifest), *logs, code=1)
-    assert again.stderr.startswith('asupervisor: there is a pod "default/hello"; remove it first') and again.stderr.count("\n") == 1
+    assert (
+        again.stderr.startswith('asupervisor: there is a pod "default/hello"; remove it first')
+        and again.stderr.count("\n") == 1
+    )
 
     (pod,) = terminal.json("pods")
     assert (pod["metadata"]["name"], pod["state"]) == ("hello", "SANDBOX_READY")
@@ -70,19 +79,29 @@ def test_a_manifest_from_run_to_rm(terminal: Terminal) -> None:
     inspected = terminal.json("inspect", "hello/greeter")
     assert inspected["status"]["id"] == container["id"]
 
-    result = terminal.run("exec", "-s", "hello/greeter", "--", "sh", "-c", "echo out; echo err >&2; exit 3", code=3)
+    result = terminal.run(
+        "exec", "-s", "hello/greeter", "--", "sh", "-c", "echo out; echo err >&2; exit 3", code=3
+    )
     assert (result.stdout, result.stderr) == ("out\n", "err\n")
     assert container["id"][:13] in terminal.run("stats", "hello").stdout
 
     followed: list[str] = []
-    follower = threading.Thread(target=lambda: followed.append(terminal.run("logs", "-f", "hello/greeter").stdout))
+    follower = threading.Thread(
+        target=lambda: followed.append(terminal.run("logs", "-f", "hello/greeter").stdout)
+    )
     follower.start()
-    eventually(lambda: "line 1" in terminal.run("logs", "hello/greeter").stdout, "the container logs")
-    assert terminal.run("rm", "hello", code=1).stderr.startswith('asupervisor: pod "hello" runs; stop it first')
+    eventually(
+        lambda: "line 1" in terminal.run("logs", "hello/greeter").stdout, "the container logs"
+    )
+    assert terminal.run("rm", "hello", code=1).stderr.startswith(
+        'asupervisor: pod "hello" runs; stop it first'
+    )
     terminal.run("stop", "hello")
     follower.join(30)
     (text,) = followed
-    assert text.startswith("hello from hello at the node\nline 1\n") and text.endswith("\ngoodbye\n")
+    assert text.startswith("hello from hello at the node\nline 1\n") and text.endswith(
+        "\ngoodbye\n"
+    )
     assert terminal.run("logs", "--tail", "1", "hello/greeter").stdout == "goodbye\n"
     assert "Exited" in terminal.run("ps", "-a").stdout
     assert terminal.json("ps") == []
@@ -96,32 +115,61 @@ def test_a_container_that_cannot_start_takes_its_pod_with_it(terminal: Terminal)
         "apiVersion: v1\nkind: Pod\nmetadata: {name: broken}\nspec:\n  containers:\n"
         f"    - {{name: main, image: '{BUSYBOX_IMAGE}', command: [/no/such/program]}}\n"
     )
-    failed = terminal.run("run", str(manifest), "--log-directory", str(terminal.directory / "logs"), code=1)
+    failed = terminal.run(
+        "run", str(manifest), "--log-directory", str(terminal.directory / "logs"), code=1
+    )
     assert "/no/such/program" in failed.stderr
     assert terminal.json("pods") == []
-    manifest.write_text(manifest.read_text().replace(BUSYBOX_IMAGE, "asupervisor.test/absent:1', imagePullPolicy: 'Never"))
-    failed = terminal.run("run", str(manifest), "--log-directory", str(terminal.directory / "logs"), code=1)
-    assert failed.stderr == "asupervisor: asupervisor.test/absent:1 is not on the node and imagePullPolicy is Never\n"
+    manifest.write_text(
+        manifest.read_text().replace(
+            BUSYBOX_IMAGE, "asupervisor.test/absent:1', imagePullPolicy: 'Never"
+        )
+    )
+    failed = terminal.run(
+        "run", str(manifest), "--log-directory", str(terminal.directory / "logs"), code=1
+    )
+    assert (
+        failed.stderr
+        == "asupervisor: asupervisor.test/absent:1 is not on the node and imagePullPolicy is"
+        " Never\n"
+    )
 
 
 def test_what_is_not_there_is_one_line(terminal: Terminal) -> None:
     for arguments, line in (
         (("status", "nope"), 'no pod "nope"'),
         (("logs", "nope/main"), 'no pod "nope"'),
-        (("exec", "-s", "deadbeef", "--", "ls"), 'no container "deadbeef"; name it as POD/CONTAINER or by the start of its id'),
+        (
+            ("exec", "-s", "deadbeef", "--", "ls"),
+            'no container "deadbeef"; name it as POD/CONTAINER or by the start of its id',
+        ),
         (("stop", "nope"), 'no pod and no container "nope"'),
         (("inspect", "nope"), 'no pod, container or image "nope"'),
     ):
         assert terminal.run(*arguments, code=1).stderr == f"asupervisor: {line}\n"
-    assert terminal.run("run", "/no/such/file", code=2).stderr == "asupervisor: /no/such/file cannot be read: No such file or directory\n"
+    assert (
+        terminal.run("run", "/no/such/file", code=2).stderr
+        == "asupervisor: /no/such/file cannot be read: No such file or directory\n"
+    )
 
 
 def test_the_embedding_example(engine: Engine, directory: Path) -> None:
     result = subprocess.run(
-        [sys.executable, str(EXAMPLES / "embed.py"), engine.endpoint, str(directory), BUSYBOX_IMAGE],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            str(EXAMPLES / "embed.py"),
+            engine.endpoint,
+            str(directory),
+            BUSYBOX_IMAGE,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-2:] == ["exit code: 0", "stopped"]
-    assert result.stdout.startswith(f"serving the CRI at unix://{directory}/cri.sock; Docker Engine ")
+    assert result.stdout.startswith(
+        f"serving the CRI at unix://{directory}/cri.sock; Docker Engine "
+    )
     assert engine.containers() == []

@@ -1,4 +1,6 @@
-"""Names and ports that somebody else holds: who holds them decides, never the words of an error; and a failed start leaves nothing."""
+"""Names and ports that somebody else holds: who holds them decides, never the words of an error;
+and a failed start leaves nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ from tests.harness.service import service_config
 
 def hold(engine: Engine, name: str, labels: dict[str, str] | None = None) -> str:
     """A container of that name which nobody started."""
-    body = {"Image": BUSYBOX_IMAGE, "Cmd": ["sleep", "600"], "Labels": labels or {}, "HostConfig": {"NetworkMode": "none"}}
+    body = {
+        "Image": BUSYBOX_IMAGE,
+        "Cmd": ["sleep", "600"],
+        "Labels": labels or {},
+        "HostConfig": {"NetworkMode": "none"},
+    }
     status, answer = engine.request("POST", f"/containers/create?name={name}", body)
     assert status == 201, answer
     return str(answer["Id"])
@@ -28,16 +35,22 @@ def test_a_dead_pod_that_holds_the_name_makes_way(engine: Engine, directory: Pat
         async with Supervisor(service_config(engine, directory)) as supervisor:
             runtime = supervisor.runtime
             first = await runtime.run_pod_sandbox(pod_config("same"))
-            container = await runtime.create_container(first, container_config(), pod_config("same"))
+            container = await runtime.create_container(
+                first, container_config(), pod_config("same")
+            )
             await runtime.start_container(container)
             await runtime.stop_container(container, 5)
             again = await runtime.create_container(first, container_config(), pod_config("same"))
-            assert again != container and [item.id for item in await runtime.list_containers()] == [again]
+            assert again != container and [item.id for item in await runtime.list_containers()] == [
+                again
+            ]
             await runtime.stop_pod_sandbox(first)
             second = await runtime.run_pod_sandbox(pod_config("same"))
             assert second != first
             assert [item.id for item in await runtime.list_pod_sandbox()] == [second]
-            assert sorted(path.name for path in (directory / "root" / "sandbox").iterdir()) == [second]
+            assert sorted(path.name for path in (directory / "root" / "sandbox").iterdir()) == [
+                second
+            ]
             await runtime.stop_pod_sandbox(second)
             await runtime.remove_pod_sandbox(second)
             for item in await runtime.list_containers():
@@ -60,7 +73,9 @@ def test_a_living_pod_is_not_pushed_aside(engine: Engine, directory: Path) -> No
     run(scenario)
 
 
-def test_a_container_that_is_no_pods_is_left_alone_whatever_it_is_called(engine: Engine, directory: Path) -> None:
+def test_a_container_that_is_no_pods_is_left_alone_whatever_it_is_called(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         foreign = hold(engine, "k8s_POD_same_default_uid-same_0")
         async with Supervisor(service_config(engine, directory)) as supervisor:
@@ -81,11 +96,15 @@ def test_a_name_that_is_taken_by_nobody_is_gone_round_as_the_peers_do(directory:
             names: list[str] = []
 
             def create() -> tuple[int, object]:
-                name = next(query for query in reversed(fake.queries) if query.startswith("name=")).removeprefix("name=")
+                name = next(
+                    query for query in reversed(fake.queries) if query.startswith("name=")
+                ).removeprefix("name=")
                 names.append(name)
                 if len(names) == 1:
                     return 409, {"message": "the name is in use"}
-                fake.containers["a" * 64] = container_document("a" * 64, name, sandbox=True, state={"Pid": 1})
+                fake.containers["a" * 64] = container_document(
+                    "a" * 64, name, sandbox=True, state={"Pid": 1}
+                )
                 return 201, {"Id": "a" * 64}
 
             fake.answers["POST /containers/create"] = create
@@ -104,7 +123,9 @@ def test_a_name_that_is_taken_by_nobody_is_gone_round_as_the_peers_do(directory:
     run(scenario)
 
 
-def test_a_sandbox_that_the_engine_cannot_start_leaves_nothing_however_often_it_is_tried(engine: Engine, directory: Path) -> None:
+def test_a_sandbox_that_the_engine_cannot_start_leaves_nothing_however_often_it_is_tried(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         ports = [cri.PortMapping(container_port=80, host_port=18080)]
         async with Supervisor(service_config(engine, directory)) as supervisor:
@@ -112,10 +133,14 @@ def test_a_sandbox_that_the_engine_cannot_start_leaves_nothing_however_often_it_
             first = await runtime.run_pod_sandbox(pod_config("first", port_mappings=ports))
             for attempt in range(3):
                 with pytest.raises(ServiceError, match="18080"):
-                    await runtime.run_pod_sandbox(pod_config("second", attempt=attempt, port_mappings=ports))
+                    await runtime.run_pod_sandbox(
+                        pod_config("second", attempt=attempt, port_mappings=ports)
+                    )
                 assert [container["Id"] for container in engine.containers()] == [first]
                 assert [item.id for item in await runtime.list_pod_sandbox()] == [first]
-            assert sorted(path.name for path in (directory / "root" / "sandbox").iterdir()) == [first]
+            assert sorted(path.name for path in (directory / "root" / "sandbox").iterdir()) == [
+                first
+            ]
             await runtime.stop_pod_sandbox(first)
             await runtime.remove_pod_sandbox(first)
 
@@ -127,7 +152,9 @@ def test_a_container_that_the_engine_cannot_start_says_why(engine: Engine, direc
         async with Supervisor(service_config(engine, directory)) as supervisor:
             runtime = supervisor.runtime
             sandbox_id = await runtime.run_pod_sandbox(pod_config("broken"))
-            container_id = await runtime.create_container(sandbox_id, container_config(command=("/no/such/program",)), pod_config("broken"))
+            container_id = await runtime.create_container(
+                sandbox_id, container_config(command=("/no/such/program",)), pod_config("broken")
+            )
             with pytest.raises(ServiceError, match="/no/such/program"):
                 await runtime.start_container(container_id)
             status = (await runtime.container_status(container_id)).status

@@ -1,4 +1,6 @@
-"""CheckpointContainer on an engine that has the feature switched on, with CRIU where the machine has it."""
+"""CheckpointContainer on an engine that has the feature switched on, with CRIU where the machine
+has it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,14 @@ from tests.harness.engine import Engine, busybox_archive
 from tests.harness.pods import container_config, pod_config, run, until
 from tests.harness.service import service_config
 
-SCRIPT = ("sh", "-c", "echo new > /made; rm /etc/group; rm -r /www; mkdir /www; touch /ready; while :; do sleep 0.1; done")
+SCRIPT = (
+    "sh",
+    "-c",
+    (
+        "echo new > /made; rm /etc/group; rm -r /www; mkdir /www; touch /ready; while :; do sleep"
+        " 0.1; done"
+    ),
+)
 needs_criu = pytest.mark.skipif(shutil.which("criu") is None, reason="CRIU is not installed")
 
 
@@ -37,11 +46,15 @@ async def container(supervisor: Supervisor) -> str:
     config = container_config(command=SCRIPT, linux=cri.LinuxContainerConfig())
     # CRIU writes whole process trees: not one whose first process is another container's.
     config.linux.security_context.namespace_options.pid = cri.CONTAINER
-    container_id = await supervisor.runtime.create_container(sandbox_id, config, pod_config("frozen"))
+    container_id = await supervisor.runtime.create_container(
+        sandbox_id, config, pod_config("frozen")
+    )
     await supervisor.runtime.start_container(container_id)
 
     async def ready() -> bool:
-        return (await supervisor.runtime.exec_sync(container_id, ("test", "-e", "/ready"), 20)).exit_code == 0
+        return (
+            await supervisor.runtime.exec_sync(container_id, ("test", "-e", "/ready"), 20)
+        ).exit_code == 0
 
     await until(ready, "the container has changed its files")
     return container_id
@@ -64,7 +77,9 @@ async def clear(supervisor: Supervisor) -> None:
 
 
 @needs_criu
-def test_a_checkpoint_is_an_archive_of_a_container_that_runs_on(experimental: Engine, directory: Path) -> None:
+def test_a_checkpoint_is_an_archive_of_a_container_that_runs_on(
+    experimental: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         async with Supervisor(service_config(experimental, directory)) as supervisor:
             container_id = await container(supervisor)
@@ -77,8 +92,17 @@ def test_a_checkpoint_is_an_archive_of_a_container_that_runs_on(experimental: En
             assert stat.S_IMODE(location.stat().st_mode) == 0o600
             with tarfile.open(location) as archive:
                 names = archive.getnames()
-                assert {"config.dump", "spec.dump", "rootfs-diff.tar", "checkpoint/inventory.img", "checkpoint/pstree.img"} <= set(names)
-                config, spec = (json.loads(archive.extractfile(name).read()) for name in ("config.dump", "spec.dump"))  # type: ignore[union-attr]
+                assert {
+                    "config.dump",
+                    "spec.dump",
+                    "rootfs-diff.tar",
+                    "checkpoint/inventory.img",
+                    "checkpoint/pstree.img",
+                } <= set(names)
+                config, spec = (
+                    json.loads(archive.extractfile(name).read())  # type: ignore[union-attr]
+                    for name in ("config.dump", "spec.dump")
+                )
                 assert (config["id"], config["name"]) == (container_id, "main")
                 assert spec["process"]["args"] == list(SCRIPT)
                 with tarfile.open(fileobj=archive.extractfile("rootfs-diff.tar")) as layer:
@@ -114,7 +138,9 @@ def test_what_fails_or_comes_too_late_leaves_nothing(experimental: Engine, direc
             assert left(directory) == []
             fails = False
             with pytest.raises(DeadlineExceeded, match="within 1 s"):
-                await supervisor.runtime.checkpoint_container(container_id, location, checkpoint_timeout_s=1)
+                await supervisor.runtime.checkpoint_container(
+                    container_id, location, checkpoint_timeout_s=1
+                )
             assert len(left(directory)) == 1, "the engine has written"
             answered.set()
             await until(lambda: left(directory) == [], "what came too late is removed")
@@ -125,13 +151,17 @@ def test_what_fails_or_comes_too_late_leaves_nothing(experimental: Engine, direc
 
 
 @pytest.mark.skipif(shutil.which("criu") is not None, reason="CRIU is installed")
-def test_without_criu_the_reason_is_told_and_nothing_is_left(experimental: Engine, directory: Path) -> None:
+def test_without_criu_the_reason_is_told_and_nothing_is_left(
+    experimental: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         async with Supervisor(service_config(experimental, directory)) as supervisor:
             container_id = await container(supervisor)
             (directory / "archives").mkdir()
             with pytest.raises(FailedPrecondition, match=rf"{container_id[:12]}.*criu"):
-                await supervisor.runtime.checkpoint_container(container_id, str(directory / "archives" / "one.tar"))
+                await supervisor.runtime.checkpoint_container(
+                    container_id, str(directory / "archives" / "one.tar")
+                )
             assert left(directory) == []
             assert await runs(supervisor, container_id)
             await clear(supervisor)
@@ -139,11 +169,16 @@ def test_without_criu_the_reason_is_told_and_nothing_is_left(experimental: Engin
     run(scenario)
 
 
-def test_a_location_that_cannot_be_is_refused_before_anything_is_made(experimental: Engine, directory: Path) -> None:
+def test_a_location_that_cannot_be_is_refused_before_anything_is_made(
+    experimental: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         async with Supervisor(service_config(experimental, directory)) as supervisor:
             container_id = await container(supervisor)
-            for location, word in ((f"{directory}/no/such/place.tar", "does not exist"), (str(directory), "is a directory")):
+            for location, word in (
+                (f"{directory}/no/such/place.tar", "does not exist"),
+                (str(directory), "is a directory"),
+            ):
                 with pytest.raises(FailedPrecondition, match=word):
                     await supervisor.runtime.checkpoint_container(container_id, location)
             assert left(directory) == []
@@ -152,7 +187,9 @@ def test_a_location_that_cannot_be_is_refused_before_anything_is_made(experiment
     run(scenario)
 
 
-def test_what_an_earlier_process_did_not_finish_is_cleared(experimental: Engine, directory: Path) -> None:
+def test_what_an_earlier_process_did_not_finish_is_cleared(
+    experimental: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         workplace = directory / "root" / "checkpoint" / "of-before"
         (workplace / "images").mkdir(parents=True)

@@ -1,4 +1,6 @@
-"""The container that is made to read an image's users: gone at once, and no obstacle where a killed process left it behind."""
+"""The container that is made to read an image's users: gone at once, and no obstacle where a killed
+process left it behind.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def _leave_behind(engine: Engine) -> str:
     engine.load(busybox_archive(_REFERENCE, extra={"mark": b"accounts"}))
     image_id: str = engine.request("GET", f"/images/{_REFERENCE}/json")[1]["Id"]
     name = f"asupervisor-accounts-{image_id.removeprefix('sha256:')[:32]}"
-    status, answer = engine.request("POST", f"/containers/create?name={name}", {"Image": image_id, "Cmd": ["none"]})
+    status, answer = engine.request(
+        "POST", f"/containers/create?name={name}", {"Image": image_id, "Cmd": ["none"]}
+    )
     assert status == 201, answer
     return image_id
 
@@ -34,8 +38,13 @@ def test_a_leftover_is_taken_over_and_removed(engine: Engine, directory: Path) -
             container_id = await supervisor.runtime.create_container(sandbox_id, wanted, config)
             user = (await supervisor.runtime.container_status(container_id)).status.user.linux
             assert (user.uid, user.gid) == (65534, 65534)
-            assert {container["Id"] for container in engine.containers()} == {sandbox_id, container_id}
-            assert [item.id for item in await supervisor.runtime.list_containers()] == [container_id]
+            assert {container["Id"] for container in engine.containers()} == {
+                sandbox_id,
+                container_id,
+            }
+            assert [item.id for item in await supervisor.runtime.list_containers()] == [
+                container_id
+            ]
             await supervisor.runtime.stop_pod_sandbox(sandbox_id)
             await supervisor.runtime.remove_pod_sandbox(sandbox_id)
             await supervisor.images.remove_image(_REFERENCE)
@@ -65,7 +74,9 @@ def test_the_labels_of_this_service_are_not_told(engine: Engine, directory: Path
             container_id = await supervisor.runtime.create_container(sandbox_id, wanted, config)
             status = (await supervisor.runtime.container_status(container_id)).status
             assert dict(status.labels) == {"own": "1"}
-            assert status.image == cri.ImageSpec(image=wanted.image.image, user_specified_image="as/given")
+            assert status.image == cri.ImageSpec(
+                image=wanted.image.image, user_specified_image="as/given"
+            )
             await supervisor.runtime.stop_pod_sandbox(sandbox_id)
             await supervisor.runtime.remove_pod_sandbox(sandbox_id)
 

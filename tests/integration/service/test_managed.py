@@ -53,10 +53,14 @@ def daemon(service: Service) -> int:
 
 async def run_sleeper(endpoint: str) -> str:
     async with RemoteRuntimeService.connect(endpoint) as runtime:
-        sandbox_config = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="kept", namespace="default", uid="uid-kept"))
+        sandbox_config = cri.PodSandboxConfig(
+            metadata=cri.PodSandboxMetadata(name="kept", namespace="default", uid="uid-kept")
+        )
         sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
         config = cri.ContainerConfig(
-            metadata=cri.ContainerMetadata(name="main"), image=cri.ImageSpec(image=BUSYBOX_IMAGE), command=["sleep", "1000"]
+            metadata=cri.ContainerMetadata(name="main"),
+            image=cri.ImageSpec(image=BUSYBOX_IMAGE),
+            command=["sleep", "1000"],
         )
         container_id = await runtime.create_container(sandbox_id, config, sandbox_config)
         await runtime.start_container(container_id)
@@ -92,7 +96,10 @@ def test_containers_live_through_the_engine_and_the_service(service: Service) ->
     first, process = daemon(service), process_of(service, container_id)
 
     os.kill(first, signal.SIGKILL)
-    eventually(lambda: "by signal SIGKILL; it is started again" in service.output, "the end of the engine is told")
+    eventually(
+        lambda: "by signal SIGKILL; it is started again" in service.output,
+        "the end of the engine is told",
+    )
     eventually(lambda: daemon(service) != first, "another engine is started")
     eventually(lambda: anyio.run(runtime_ready, service.endpoint), "it is ready again")
     assert anyio.run(states, service.endpoint) == {container_id: cri.CONTAINER_RUNNING}
@@ -124,11 +131,27 @@ def test_no_dockerd_is_told_in_one_line(tmp_path: Path) -> None:
     service = Service(None, tmp_path, docker_endpoint="managed")
     command = service.command
     answer = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", 'for f in $(ls -d /usr/sbin/dockerd /usr/bin/dockerd /usr/local/bin/dockerd 2>/dev/null); do'
-         ' mount --bind /dev/null "$f"; done; exec "$@"', "sh", *command],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            "for f in $(ls -d /usr/sbin/dockerd /usr/bin/dockerd /usr/local/bin/dockerd"
+            " 2>/dev/null); do"
+            ' mount --bind /dev/null "$f"; done; exec "$@"',
+            "sh",
+            *command,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert answer.returncode == 1
     line = answer.stderr.strip().splitlines()[-1]
-    assert line == "asupervisor: --docker-endpoint managed: dockerd is not installed; install Docker Engine 20.10 or later"
+    assert (
+        line
+        == "asupervisor: --docker-endpoint managed: dockerd is not installed; install Docker Engine"
+        " 20.10 or later"
+    )
     assert "Traceback" not in answer.stderr

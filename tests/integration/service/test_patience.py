@@ -1,4 +1,6 @@
-"""Clients that give up: nothing of their call stays behind, and what was begun for them is not torn."""
+"""Clients that give up: nothing of their call stays behind, and what was begun for them is not
+torn.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Gate:
             await self.go_on.wait()
 
 
-def test_a_retry_joins_the_pod_that_an_earlier_caller_gave_up_on(engine: Engine, directory: Path) -> None:
+def test_a_retry_joins_the_pod_that_an_earlier_caller_gave_up_on(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         gate = Gate("RunPodSandbox.started")
         async with Supervisor(service_config(engine, directory), on_step=gate) as supervisor:
@@ -80,27 +84,37 @@ def test_a_stop_waits_for_the_run_under_way(engine: Engine, directory: Path) -> 
                 (container,) = engine.containers()
 
                 async def shown() -> bool:
-                    return [item.id for item in await runtime.list_pod_sandbox()] == [container["Id"]]
+                    return [item.id for item in await runtime.list_pod_sandbox()] == [
+                        container["Id"]
+                    ]
 
                 await until(shown, "what is being made is shown, as not ready")
-                assert (await runtime.pod_sandbox_status(container["Id"])).status.state == cri.SANDBOX_NOTREADY
+                assert (
+                    await runtime.pod_sandbox_status(container["Id"])
+                ).status.state == cri.SANDBOX_NOTREADY
                 callers.start_soon(stop_it, container["Id"])
                 assert supervisor.shim is not None
                 operations = supervisor.shim.operations
                 await until(lambda: len(operations.under_way) == 2, "the stop has arrived")
                 gate.go_on.set()
             assert order == ["run", "stop"]
-            assert (await runtime.pod_sandbox_status(container["Id"])).status.state == cri.SANDBOX_NOTREADY
+            assert (
+                await runtime.pod_sandbox_status(container["Id"])
+            ).status.state == cri.SANDBOX_NOTREADY
             await runtime.remove_pod_sandbox(container["Id"])
 
     run(scenario)
 
 
-def test_a_deadline_that_passes_is_an_error_and_leaves_no_call_behind(engine: Engine, directory: Path) -> None:
+def test_a_deadline_that_passes_is_an_error_and_leaves_no_call_behind(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         gate = Gate("RunPodSandbox.created")
         async with Supervisor(service_config(engine, directory), on_step=gate) as supervisor:
-            async with RemoteRuntimeService.connect(supervisor.endpoint, timeout_s=0.5) as impatient:
+            async with RemoteRuntimeService.connect(
+                supervisor.endpoint, timeout_s=0.5
+            ) as impatient:
                 with pytest.raises(DeadlineExceeded):
                     await impatient.run_pod_sandbox(pod_config("late"))
             gate.go_on.set()
@@ -120,7 +134,9 @@ def test_a_command_whose_caller_is_gone_is_killed(engine: Engine, directory: Pat
         async with Supervisor(service_config(engine, directory)) as supervisor:
             runtime, sandbox_config = supervisor.runtime, pod_config("exec")
             sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
-            container_id = await runtime.create_container(sandbox_id, container_config(), sandbox_config)
+            container_id = await runtime.create_container(
+                sandbox_id, container_config(), sandbox_config
+            )
             await runtime.start_container(container_id)
 
             def commands() -> int:
@@ -128,7 +144,9 @@ def test_a_command_whose_caller_is_gone_is_killed(engine: Engine, directory: Pat
                 return sum("sleep 777" in process[-1] for process in processes)
 
             async with anyio.create_task_group() as callers:
-                callers.start_soon(runtime.exec_sync, container_id, ["sh", "-c", "sleep 777 & sleep 777"], 600)
+                callers.start_soon(
+                    runtime.exec_sync, container_id, ["sh", "-c", "sleep 777 & sleep 777"], 600
+                )
                 await until(lambda: commands() >= 2, "the command and what it started run")
                 callers.cancel_scope.cancel()
             await until(lambda: commands() == 0, "the command and what it started are gone")
@@ -160,7 +178,9 @@ def test_subscribers_that_go_are_forgotten(engine: Engine, directory: Path) -> N
     run(scenario)
 
 
-def test_an_anyio_scope_around_a_call_catches_its_own_cancellation(engine: Engine, directory: Path) -> None:
+def test_an_anyio_scope_around_a_call_catches_its_own_cancellation(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         gate = Gate("RunPodSandbox.created")
         async with Supervisor(service_config(engine, directory), on_step=gate) as supervisor:
@@ -173,7 +193,9 @@ def test_an_anyio_scope_around_a_call_catches_its_own_cancellation(engine: Engin
             figures = supervisor.metrics.rpc("RunPodSandbox")
             await until(lambda: figures.in_flight == 0, "the first call has ended")
             call = supervisor.runtime.run_pod_sandbox(pod_config("scoped"))
-            task = asyncio.create_task(call)  # not a task group's: a host without anyio cancels a bare task, not a scope
+            task = asyncio.create_task(
+                call
+            )  # not a task group's: a host without anyio cancels a bare task, not a scope
             await until(lambda: figures.in_flight == 1, "the call has arrived")
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

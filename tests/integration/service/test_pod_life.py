@@ -53,17 +53,29 @@ def test_a_pod_from_nothing_to_nothing(service: Service, tmp_path: Path) -> None
             container_id = await runtime.create_container(sandbox_id, config, sandbox_config)
             await runtime.start_container(container_id)
             assert [item.id for item in await runtime.list_containers()] == [container_id]
-            resolved = await runtime.exec_sync(container_id, ["cat", "/etc/resolv.conf"], exec_timeout_s=10)
+            resolved = await runtime.exec_sync(
+                container_id, ["cat", "/etc/resolv.conf"], exec_timeout_s=10
+            )
             assert resolved.stdout == b"nameserver 192.0.2.53\nsearch svc.test\noptions ndots:5\n"
 
             await runtime.stop_container(container_id, 10)
             stopped = (await runtime.container_status(container_id)).status
-            assert (stopped.state, stopped.exit_code, stopped.reason) == (cri.CONTAINER_EXITED, 7, "Error")
+            assert (stopped.state, stopped.exit_code, stopped.reason) == (
+                cri.CONTAINER_EXITED,
+                7,
+                "Error",
+            )
             await runtime.remove_container(container_id)
             await runtime.stop_pod_sandbox(sandbox_id)
-            assert (await runtime.pod_sandbox_status(sandbox_id)).status.state == cri.SANDBOX_NOTREADY
+            assert (
+                await runtime.pod_sandbox_status(sandbox_id)
+            ).status.state == cri.SANDBOX_NOTREADY
             await runtime.remove_pod_sandbox(sandbox_id)
             assert await runtime.list_pod_sandbox() == []
-            assert {image.pinned for image in await images.list_images() if "pause" in image.repo_tags[0]} == {True}
+            assert {
+                image.pinned
+                for image in await images.list_images()
+                if "pause" in image.repo_tags[0]
+            } == {True}
 
     anyio.run(scenario)

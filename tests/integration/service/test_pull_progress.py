@@ -1,4 +1,6 @@
-"""The progress deadline of a pull, with an engine at the wire that reports as slowly as the test wants."""
+"""The progress deadline of a pull, with an engine at the wire that reports as slowly as the test
+wants.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def test_extraction_counts_as_progress_and_silence_does_not(directory: Path) -> 
             def slow() -> Generator[bytes, None, None]:
                 for percent in range(8):
                     silence.wait(0.15)
-                    yield b'{"status":"Extracting","id":"layer","progressDetail":{"current":%d}}\n' % percent
+                    yield (
+                        b'{"status":"Extracting","id":"layer","progressDetail":{"current":%d}}\n'
+                        % percent
+                    )
                 fake.images.append(IMAGE)
                 yield b'{"status":"Status: Downloaded newer image"}\n'
 
@@ -35,12 +40,19 @@ def test_extraction_counts_as_progress_and_silence_does_not(directory: Path) -> 
                 given_up.wait(30)
 
             fake.answers[f"GET /images/{IMAGE['Id']}/json"] = lambda: (200, IMAGE)
-            config = service_config(Engine(directory), directory, docker_endpoint=fake.endpoint, image_pull_progress_deadline_s=0.9)
+            config = service_config(
+                Engine(directory),
+                directory,
+                docker_endpoint=fake.endpoint,
+                image_pull_progress_deadline_s=0.9,
+            )
             async with Supervisor(config) as supervisor:
                 fake.answers["POST /images/create"] = lambda: (200, slow())
                 assert await supervisor.images.pull_image("registry.test/app:1") == IMAGE["Id"]
                 fake.answers["POST /images/create"] = lambda: (200, stuck())
-                with pytest.raises(DeadlineExceeded, match=r"registry\.test/app:2 made no progress for 0\.9 s"):
+                with pytest.raises(
+                    DeadlineExceeded, match=r"registry\.test/app:2 made no progress for 0\.9 s"
+                ):
                     await supervisor.images.pull_image("registry.test/app:2")
                 given_up.set()
 

@@ -1,4 +1,6 @@
-"""How the service ends: in order, on the first signal or its host's wish; without delay on the second; never with the containers."""
+"""How the service ends: in order, on the first signal or its host's wish; without delay on the
+second; never with the containers.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ async def execs(engine: Engine, container_id: str) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_calls_in_flight_finish_and_further_ones_are_refused(engine: Engine, directory: Path, number: int) -> None:
+def test_calls_in_flight_finish_and_further_ones_are_refused(
+    engine: Engine, directory: Path, number: int
+) -> None:
     service = Service(engine, directory)
     service.start()
 
@@ -48,7 +52,9 @@ def test_calls_in_flight_finish_and_further_ones_are_refused(engine: Engine, dir
 
             async def command() -> None:
                 waiting = "until [ -e /tmp/go ]; do sleep 0.05; done; echo finished"
-                answers.append(await runtime.exec_sync(container_id, ["sh", "-c", waiting], exec_timeout_s=60))
+                answers.append(
+                    await runtime.exec_sync(container_id, ["sh", "-c", waiting], exec_timeout_s=60)
+                )
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(command)
@@ -58,7 +64,9 @@ def test_calls_in_flight_finish_and_further_ones_are_refused(engine: Engine, dir
 
                 await until(command_runs, "the command runs")
                 process.send_signal(number)
-                await until(lambda: "stopping: calls in flight" in service.output, "it says that it stops")
+                await until(
+                    lambda: "stopping: calls in flight" in service.output, "it says that it stops"
+                )
 
                 async def refuses() -> bool:
                     try:
@@ -73,7 +81,9 @@ def test_calls_in_flight_finish_and_further_ones_are_refused(engine: Engine, dir
             assert answers[0].stdout == b"finished\n"
             assert process.wait(20) == 0
             assert not service.socket.exists()
-            assert {item["State"] for item in engine.containers()} == {"running"}, "the containers keep running"
+            assert {item["State"] for item in engine.containers()} == {"running"}, (
+                "the containers keep running"
+            )
             assert "stopped; the containers keep running" in service.output
             engine.remove_all()
 
@@ -81,12 +91,16 @@ def test_calls_in_flight_finish_and_further_ones_are_refused(engine: Engine, dir
 
 
 def _touch(engine: Engine, container_id: str) -> None:
-    exec_id = engine.request("POST", f"/containers/{container_id}/exec", {"Cmd": ["touch", "/tmp/go"]})[1]["Id"]
+    exec_id = engine.request(
+        "POST", f"/containers/{container_id}/exec", {"Cmd": ["touch", "/tmp/go"]}
+    )[1]["Id"]
     engine.request("POST", f"/exec/{exec_id}/start", {"Detach": True})
 
 
 @pytest.mark.parametrize("how", ["a second signal", "the end of the grace"])
-def test_calls_that_take_too_long_are_cut_off_with_unavailable(engine: Engine, directory: Path, how: str) -> None:
+def test_calls_that_take_too_long_are_cut_off_with_unavailable(
+    engine: Engine, directory: Path, how: str
+) -> None:
     grace = "600s" if how == "a second signal" else "200ms"
     service = Service(engine, directory, flags=("--shutdown-grace", grace))
     service.start()
@@ -110,7 +124,9 @@ def test_calls_that_take_too_long_are_cut_off_with_unavailable(engine: Engine, d
                 await until(command_runs, "the command runs")
                 assert service.process is not None
                 service.process.send_signal(signal.SIGTERM)
-                await until(lambda: "stopping: calls in flight" in service.output, "it says that it stops")
+                await until(
+                    lambda: "stopping: calls in flight" in service.output, "it says that it stops"
+                )
                 if how == "a second signal":
                     service.process.send_signal(signal.SIGTERM)
                 assert await anyio.to_thread.run_sync(service.process.wait, 30) == 0
@@ -119,15 +135,25 @@ def test_calls_that_take_too_long_are_cut_off_with_unavailable(engine: Engine, d
             assert not service.socket.exists()
 
             def commands() -> list[str]:
-                return [process[-1] for process in engine.request("GET", f"/containers/{container_id}/top")[1]["Processes"]]
+                return [
+                    process[-1]
+                    for process in engine.request("GET", f"/containers/{container_id}/top")[1][
+                        "Processes"
+                    ]
+                ]
 
-            await until(lambda: not [line for line in commands() if "sleep 600" in line], "the command that nobody waits for is gone")
+            await until(
+                lambda: not [line for line in commands() if "sleep 600" in line],
+                "the command that nobody waits for is gone",
+            )
             engine.remove_all()
 
     run(scenario)
 
 
-def test_event_streams_end_at_once_and_do_not_use_up_the_grace(engine: Engine, directory: Path) -> None:
+def test_event_streams_end_at_once_and_do_not_use_up_the_grace(
+    engine: Engine, directory: Path
+) -> None:
     service = Service(engine, directory, flags=("--shutdown-grace", "600s"))
     service.start()
 
@@ -152,7 +178,9 @@ def test_event_streams_end_at_once_and_do_not_use_up_the_grace(engine: Engine, d
     run(scenario)
 
 
-def test_a_change_whose_client_is_gone_finishes_before_the_end(engine: Engine, directory: Path) -> None:
+def test_a_change_whose_client_is_gone_finishes_before_the_end(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         reached, go_on = anyio.Event(), anyio.Event()
 
@@ -175,7 +203,9 @@ def test_a_change_whose_client_is_gone_finishes_before_the_end(engine: Engine, d
 
             await give_up()
             assert supervisor.shim is not None
-            assert [action for _, action, _ in supervisor.shim.operations.under_way] == ["RunPodSandbox"]
+            assert [action for _, action, _ in supervisor.shim.operations.under_way] == [
+                "RunPodSandbox"
+            ]
             tasks.start_soon(_later, go_on)
         (container,) = engine.containers()
         assert container["State"] == "running"
@@ -217,7 +247,9 @@ def test_a_restart_shows_the_same_pods(engine: Engine, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_the_hosts_own_cancellation_stops_it_cleanly(engine: Engine, directory: Path, loop: str) -> None:
+def test_the_hosts_own_cancellation_stops_it_cleanly(
+    engine: Engine, directory: Path, loop: str
+) -> None:
     async def scenario() -> None:
         async with no_task_left():
             entered = asyncio.Event()
@@ -228,7 +260,8 @@ def test_the_hosts_own_cancellation_stops_it_cleanly(engine: Engine, directory: 
                     entered.set()
                     await asyncio.sleep(3600)
 
-            task = asyncio.create_task(host())  # not a task group's: a host cancels a bare task another way than the scope below does
+            # Not a task group's: a host cancels a bare task another way than the scope below does.
+            task = asyncio.create_task(host())
             await entered.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -242,7 +275,9 @@ def test_the_hosts_own_cancellation_stops_it_cleanly(engine: Engine, directory: 
     run(scenario, uvloop=loop == "uvloop")
 
 
-def test_two_supervisors_live_in_one_loop_and_one_outlives_the_other(engine: Engine, directory: Path) -> None:
+def test_two_supervisors_live_in_one_loop_and_one_outlives_the_other(
+    engine: Engine, directory: Path
+) -> None:
     (directory / "a").mkdir()
     (directory / "b").mkdir()
 
@@ -252,7 +287,9 @@ def test_two_supervisors_live_in_one_loop_and_one_outlives_the_other(engine: Eng
                 sandbox_id, _ = await running_pod(first.runtime, "shared")
 
                 async def seen() -> bool:
-                    return [item.id for item in await second.runtime.list_pod_sandbox()] == [sandbox_id]
+                    return [item.id for item in await second.runtime.list_pod_sandbox()] == [
+                        sandbox_id
+                    ]
 
                 await until(seen, "each sees what the other does on the same engine")
             await first.runtime.stop_pod_sandbox(sandbox_id)
@@ -272,14 +309,20 @@ def test_what_the_host_raises_comes_out_as_it_is(engine: Engine, directory: Path
     run(scenario)
 
 
-def test_a_start_that_fails_raises_one_of_our_errors_and_leaves_nothing(engine: Engine, directory: Path) -> None:
+def test_a_start_that_fails_raises_one_of_our_errors_and_leaves_nothing(
+    engine: Engine, directory: Path
+) -> None:
     has = engine.request("GET", "/info")[1]["CgroupDriver"]
 
     async def scenario() -> None:
         async with no_task_left():
             with pytest.raises(ConfigError, match="cgroup-driver"):
                 await Supervisor(
-                    service_config(engine, directory, cgroup_driver="systemd" if has == "cgroupfs" else "cgroupfs")
+                    service_config(
+                        engine,
+                        directory,
+                        cgroup_driver="systemd" if has == "cgroupfs" else "cgroupfs",
+                    )
                 ).__aenter__()
         assert not (directory / "cri.sock").exists()
 

@@ -19,11 +19,19 @@ from tests.harness.service import Service, service_config
 
 
 def asupervisor(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "asupervisor", *flags], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "asupervisor", *flags], capture_output=True, text=True, timeout=60
+    )
 
 
-def test_the_server_listens_with_mode_0660_below_a_directory_that_it_made(engine: Engine, directory: Path) -> None:
-    service = Service(engine, directory, flags=("--container-runtime-endpoint", f"unix://{directory}/run/deep/cri.sock"))
+def test_the_server_listens_with_mode_0660_below_a_directory_that_it_made(
+    engine: Engine, directory: Path
+) -> None:
+    service = Service(
+        engine,
+        directory,
+        flags=("--container-runtime-endpoint", f"unix://{directory}/run/deep/cri.sock"),
+    )
     service.socket = directory / "run" / "deep" / "cri.sock"
     service.start()
     mode = service.socket.stat().st_mode
@@ -37,7 +45,12 @@ def test_the_ready_line_names_endpoint_engine_and_network(engine: Engine, direct
     service.start()
     version = engine.request("GET", "/version")[1]["Version"]
     (line,) = [line for line in service.output.splitlines() if "ready: serving" in line]
-    for part in (service.endpoint, engine.endpoint, f"Docker Engine {version}", "network plugin no-op"):
+    for part in (
+        service.endpoint,
+        engine.endpoint,
+        f"Docker Engine {version}",
+        "network plugin no-op",
+    ):
         assert part in line
     assert service.stop() == 0
 
@@ -67,13 +80,18 @@ def test_a_living_socket_is_refused_and_left_alone(engine: Engine, directory: Pa
     assert service.stop() == 0
 
 
-def test_a_socket_of_another_server_is_refused_and_left_alone(engine: Engine, directory: Path) -> None:
+def test_a_socket_of_another_server_is_refused_and_left_alone(
+    engine: Engine, directory: Path
+) -> None:
     service = Service(engine, directory)
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(service.socket))
         other.listen()
         result = asupervisor(*service.command[3:])
-        assert result.returncode == 1 and f"another server listens on {service.socket}" in result.stderr
+        assert (
+            result.returncode == 1
+            and f"another server listens on {service.socket}" in result.stderr
+        )
         assert service.socket.exists()
         other.settimeout(5)
         other.accept()[0].close()
@@ -93,9 +111,14 @@ def test_clients_are_connected_when_the_context_is_entered(engine: Engine, direc
     async def scenario() -> None:
         async with Supervisor(service_config(engine, directory)) as supervisor:
             version = await supervisor.runtime.version()
-            assert (version.version, version.runtime_name, version.runtime_api_version) == ("0.1.0", "docker", "v1")
+            assert (version.version, version.runtime_name, version.runtime_api_version) == (
+                "0.1.0",
+                "docker",
+                "v1",
+            )
             assert any(
-                condition.type == "RuntimeReady" and condition.status for condition in (await supervisor.runtime.status()).status.conditions
+                condition.type == "RuntimeReady" and condition.status
+                for condition in (await supervisor.runtime.status()).status.conditions
             )
             assert await supervisor.images.list_images()
             assert supervisor.ready and supervisor.uses_legacy_cadvisor_stats
@@ -103,15 +126,23 @@ def test_clients_are_connected_when_the_context_is_entered(engine: Engine, direc
     run(scenario)
 
 
-def test_an_empty_image_endpoint_is_the_runtime_endpoint_and_another_is_dialled(engine: Engine, directory: Path) -> None:
+def test_an_empty_image_endpoint_is_the_runtime_endpoint_and_another_is_dialled(
+    engine: Engine, directory: Path
+) -> None:
     async def scenario() -> None:
         (directory / "a").mkdir()
         (directory / "b").mkdir()
         async with Supervisor(service_config(engine, directory / "a")) as first:
             assert first.images.endpoint == first.runtime.endpoint == first.config.runtime_endpoint
-            config = service_config(engine, directory / "b", image_endpoint=first.config.runtime_endpoint)
+            config = service_config(
+                engine, directory / "b", image_endpoint=first.config.runtime_endpoint
+            )
             async with Supervisor(config) as second:
-                assert second.runtime.endpoint != second.images.endpoint == first.config.runtime_endpoint
+                assert (
+                    second.runtime.endpoint
+                    != second.images.endpoint
+                    == first.config.runtime_endpoint
+                )
                 assert await second.images.list_images()
 
     run(scenario)
@@ -120,7 +151,9 @@ def test_an_empty_image_endpoint_is_the_runtime_endpoint_and_another_is_dialled(
 def test_the_remote_runtime_has_channels_and_no_dockershim(engine: Engine, directory: Path) -> None:
     async def scenario() -> None:
         async with Supervisor(service_config(engine, directory)) as host:
-            config = service_config(engine, directory, container_runtime="remote", docker_endpoint="unix:///nowhere")
+            config = service_config(
+                engine, directory, container_runtime="remote", docker_endpoint="unix:///nowhere"
+            )
             async with Supervisor(config) as client:
                 assert client.shim is None
                 assert (await client.runtime.version()).runtime_name == "docker"
@@ -134,11 +167,18 @@ def test_the_remote_runtime_has_channels_and_no_dockershim(engine: Engine, direc
 def test_the_remote_process_connects_and_ends(engine: Engine, directory: Path) -> None:
     service = Service(engine, directory)
     service.start()
-    remote = Service(None, directory / "remote", flags=("--container-runtime", "remote", "--container-runtime-endpoint", service.endpoint))
+    remote = Service(
+        None,
+        directory / "remote",
+        flags=("--container-runtime", "remote", "--container-runtime-endpoint", service.endpoint),
+    )
     remote.docker_endpoint = "unix:///nowhere"
     remote.spawn()
     remote.socket = service.socket
-    eventually(lambda: f"connected to the CRI at {service.endpoint}" in remote.output, f"it says that it is connected: {remote.log}")
+    eventually(
+        lambda: f"connected to the CRI at {service.endpoint}" in remote.output,
+        f"it says that it is connected: {remote.log}",
+    )
     assert remote.stop() == 0
     assert service.socket.exists()
     assert service.stop() == 0
@@ -150,14 +190,27 @@ def test_any_other_runtime_is_refused_with_exit_code_2() -> None:
     assert result.stderr == 'asupervisor: unsupported CRI runtime: "rkt"\n'
 
 
-@pytest.mark.parametrize("flags", [("--no-such-flag",), ("--runtime-request-timeout", "soon"), ("--network-plugin", "carrier-pigeon")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--no-such-flag",),
+        ("--runtime-request-timeout", "soon"),
+        ("--network-plugin", "carrier-pigeon"),
+    ],
+)
 def test_a_bad_command_line_is_one_line_and_exit_code_2(flags: tuple[str, ...]) -> None:
     result = asupervisor(*flags)
     assert result.returncode == 2
-    assert result.stderr.count("\n") == 1 and result.stderr.startswith("asupervisor: ") and flags[0] in result.stderr
+    assert (
+        result.stderr.count("\n") == 1
+        and result.stderr.startswith("asupervisor: ")
+        and flags[0] in result.stderr
+    )
 
 
-def test_a_cgroup_driver_that_is_not_the_engines_is_an_error_that_names_both(engine: Engine, directory: Path) -> None:
+def test_a_cgroup_driver_that_is_not_the_engines_is_an_error_that_names_both(
+    engine: Engine, directory: Path
+) -> None:
     has = engine.request("GET", "/info")[1]["CgroupDriver"]
     wrong = "systemd" if has == "cgroupfs" else "cgroupfs"
     service = Service(engine, directory, flags=("--cgroup-driver", wrong))
@@ -168,7 +221,9 @@ def test_a_cgroup_driver_that_is_not_the_engines_is_an_error_that_names_both(eng
     assert not service.socket.exists()
 
 
-def test_the_engines_cgroup_driver_is_accepted_and_told_to_kubelet(engine: Engine, directory: Path) -> None:
+def test_the_engines_cgroup_driver_is_accepted_and_told_to_kubelet(
+    engine: Engine, directory: Path
+) -> None:
     has = engine.request("GET", "/info")[1]["CgroupDriver"]
 
     async def scenario() -> None:
@@ -179,12 +234,18 @@ def test_the_engines_cgroup_driver_is_accepted_and_told_to_kubelet(engine: Engin
     run(scenario)
 
 
-def test_a_root_directory_that_cannot_be_used_is_one_clear_line(engine: Engine, directory: Path) -> None:
+def test_a_root_directory_that_cannot_be_used_is_one_clear_line(
+    engine: Engine, directory: Path
+) -> None:
     (directory / "root").write_text("a file")
     service = Service(engine, directory)
     result = asupervisor(*service.command[3:])
     assert result.returncode == 1
-    assert "--root-directory" in result.stderr and str(directory / "root") in result.stderr and "Traceback" not in result.stderr
+    assert (
+        "--root-directory" in result.stderr
+        and str(directory / "root") in result.stderr
+        and "Traceback" not in result.stderr
+    )
     assert not service.socket.exists()
 
 
@@ -193,7 +254,10 @@ def test_systemd_is_told_of_ready_and_stopping(engine: Engine, directory: Path) 
         systemd.bind(str(directory / "notify"))
         systemd.settimeout(20)
         service = Service(engine, directory)
-        service.environment |= {"NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "200000"}
+        service.environment |= {
+            "NOTIFY_SOCKET": str(directory / "notify"),
+            "WATCHDOG_USEC": "200000",
+        }
         service.environment.pop("WATCHDOG_PID", None)
         service.start()
         messages: list[str] = []

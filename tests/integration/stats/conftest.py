@@ -26,7 +26,11 @@ class Pods:
 
     def container(self, command: str, **host_config: Any) -> dict[str, Any]:
         """Run a shell command in a new container; its inspect document."""
-        body = {"Image": BUSYBOX_IMAGE, "Cmd": ["sh", "-c", command], "HostConfig": {"OomScoreAdj": 0, **host_config}}
+        body = {
+            "Image": BUSYBOX_IMAGE,
+            "Cmd": ["sh", "-c", command],
+            "HostConfig": {"OomScoreAdj": 0, **host_config},
+        }
         status, answer = self.engine.request("POST", "/containers/create", body)
         assert status == 201, answer
         self.made.append(answer["Id"])
@@ -36,11 +40,15 @@ class Pods:
 
     def cgroup_parent(self) -> str:
         """A cgroup parent for one more pod, in the form that the engine's cgroup driver wants."""
-        return cgroup_parent(pod_cgroup(uuid.uuid4().hex[:8]), self.engine.request("GET", "/info")[1]["CgroupDriver"])
+        return cgroup_parent(
+            pod_cgroup(uuid.uuid4().hex[:8]), self.engine.request("GET", "/info")[1]["CgroupDriver"]
+        )
 
     def stats(self, container: dict[str, Any]) -> dict[str, Any]:
         """``docker stats`` once."""
-        status, answer = self.engine.request("GET", f"/containers/{container['Id']}/stats?stream=false&one-shot=true")
+        status, answer = self.engine.request(
+            "GET", f"/containers/{container['Id']}/stats?stream=false&one-shot=true"
+        )
         assert status == 200
         found: dict[str, Any] = answer
         return found
@@ -67,7 +75,13 @@ def pods(engine: Engine) -> Iterator[Pods]:
 
 def started_at_ns(container: dict[str, Any]) -> int:
     """The start in nanoseconds, to the second: enough for a first rate."""
-    return int(time.mktime(time.strptime(container["State"]["StartedAt"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone) * 1_000_000_000
+    return (
+        int(
+            time.mktime(time.strptime(container["State"]["StartedAt"][:19], "%Y-%m-%dT%H:%M:%S"))
+            - time.timezone
+        )
+        * 1_000_000_000
+    )
 
 
 def subject(container: dict[str, Any], sandbox_id: str = "sandbox") -> ContainerSubject:
@@ -77,7 +91,10 @@ def subject(container: dict[str, Any], sandbox_id: str = "sandbox") -> Container
         sandbox_id=sandbox_id,
         pid=container["State"]["Pid"],
         attributes=cri.ContainerAttributes(
-            id=container["Id"], metadata=cri.ContainerMetadata(name="c", attempt=2), labels={"a": "b"}, annotations={"k": "v" * 300}
+            id=container["Id"],
+            metadata=cri.ContainerMetadata(name="c", attempt=2),
+            labels={"a": "b"},
+            annotations={"k": "v" * 300},
         ),
         started_at_ns=started_at_ns(container),
         name=container["Name"].lstrip("/"),
@@ -86,12 +103,16 @@ def subject(container: dict[str, Any], sandbox_id: str = "sandbox") -> Container
     )
 
 
-def sandbox_subject(container: dict[str, Any], own_cgroup: bool, own_network: bool = True) -> SandboxSubject:
+def sandbox_subject(
+    container: dict[str, Any], own_cgroup: bool, own_network: bool = True
+) -> SandboxSubject:
     """What the stats are told of a sandbox."""
     return SandboxSubject(
         sandbox_id=container["Id"],
         pid=container["State"]["Pid"],
-        attributes=cri.PodSandboxAttributes(id=container["Id"], metadata=cri.PodSandboxMetadata(name="p", namespace="n", uid="u")),
+        attributes=cri.PodSandboxAttributes(
+            id=container["Id"], metadata=cri.PodSandboxMetadata(name="p", namespace="n", uid="u")
+        ),
         started_at_ns=started_at_ns(container),
         name=container["Name"].lstrip("/"),
         own_cgroup=own_cgroup,

@@ -34,12 +34,16 @@ class Pod:
 
     async def start(self, name: str = "stream", host_network: bool = False) -> None:
         """Run the sandbox and the container."""
-        self.config = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name=name, namespace="default", uid=f"uid-{name}"))
+        self.config = cri.PodSandboxConfig(
+            metadata=cri.PodSandboxMetadata(name=name, namespace="default", uid=f"uid-{name}")
+        )
         if host_network:
             self.config.linux.security_context.namespace_options.network = cri.NODE
         async with self.runtime() as runtime:
             self.sandbox_id = await runtime.run_pod_sandbox(self.config)
-        self.container_id = await self.add(["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"])
+        self.container_id = await self.add(
+            ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"]
+        )
 
     async def add(self, command: list[str], **settings: bool) -> str:
         """Create and start a further container; returns its id."""

@@ -15,9 +15,17 @@ TRANSPORTS = pytest.mark.parametrize("websocket", [False, True], ids=["spdy", "w
 
 
 @TRANSPORTS
-def test_output_comes_from_now_on_to_several_clients_and_detaching_leaves_the_container(pod: Pod, websocket: bool) -> None:
+def test_output_comes_from_now_on_to_several_clients_and_detaching_leaves_the_container(
+    pod: Pod, websocket: bool
+) -> None:
     async def scenario() -> None:
-        container = await pod.add(["sh", "-c", "echo before; trap 'echo told; echo warned >&2' USR1; while :; do sleep 0.05; done"])
+        container = await pod.add(
+            [
+                "sh",
+                "-c",
+                "echo before; trap 'echo told; echo warned >&2' USR1; while :; do sleep 0.05; done",
+            ]
+        )
 
         async def tell() -> None:
             pod.engine.request("POST", f"/containers/{container}/kill?signal=USR1")
@@ -30,7 +38,9 @@ def test_output_comes_from_now_on_to_several_clients_and_detaching_leaves_the_co
                     assert b"warned" in await read_until(leaving.stderr, b"warned")
                 await tell()
                 assert b"before" not in await read_until(staying.stdout, b"told")
-                assert (await runtime.container_status(container)).status.state == cri.CONTAINER_RUNNING
+                assert (
+                    await runtime.container_status(container)
+                ).status.state == cri.CONTAINER_RUNNING
                 await runtime.stop_container(container, 0)
                 await read_all(staying.stdout)
                 assert await staying.wait() == ExitStatus(0)
@@ -55,9 +65,15 @@ async def _until_both(tell: object, *streams: object) -> None:
 
 
 @TRANSPORTS
-def test_stdin_reaches_the_container_and_with_stdin_once_its_end_ends_it(pod: Pod, websocket: bool) -> None:
+def test_stdin_reaches_the_container_and_with_stdin_once_its_end_ends_it(
+    pod: Pod, websocket: bool
+) -> None:
     async def scenario() -> None:
-        container = await pod.add(["sh", "-c", "while read line; do echo got $line; done; echo end"], stdin=True, stdin_once=True)
+        container = await pod.add(
+            ["sh", "-c", "while read line; do echo got $line; done; echo end"],
+            stdin=True,
+            stdin_once=True,
+        )
         async with pod.runtime() as runtime:
             url = await runtime.attach(container, stdin=True)
             async with open_command(url, stdin=True, websocket=websocket) as command:

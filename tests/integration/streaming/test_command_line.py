@@ -26,7 +26,15 @@ TRANSPORTS = pytest.mark.parametrize("transport", ["spdy", "websocket"])
 
 def command_line(pod: Pod, verb: str, *arguments: str) -> list[str]:
     """The client's command line for this service."""
-    return [sys.executable, "-m", "asupervisor", verb, "--endpoint", pod.service.endpoint, *arguments]
+    return [
+        sys.executable,
+        "-m",
+        "asupervisor",
+        verb,
+        "--endpoint",
+        pod.service.endpoint,
+        *arguments,
+    ]
 
 
 @dataclass
@@ -59,7 +67,9 @@ class Terminal:
     @property
     def is_raw(self) -> bool:
         """Whether keys go through as they are."""
-        return not termios.tcgetattr(self.master)[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
+        return not termios.tcgetattr(self.master)[3] & (
+            termios.ICANON | termios.ECHO | termios.ISIG
+        )
 
     @property
     def is_as_before(self) -> bool:
@@ -74,7 +84,9 @@ def terminal(command: list[str]) -> Iterator[Terminal]:
     os.set_blocking(master, False)
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
     before = termios.tcgetattr(master)
-    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    )
     try:
         yield Terminal(process, master, before)
     finally:
@@ -86,7 +98,9 @@ def terminal(command: list[str]) -> Iterator[Terminal]:
 
 @TRANSPORTS
 def test_a_shell_on_a_terminal(pod: Pod, transport: str) -> None:
-    with terminal(command_line(pod, "exec", "stream/c1", "-it", "--transport", transport, "--", "sh")) as shell:
+    with terminal(
+        command_line(pod, "exec", "stream/c1", "-it", "--transport", transport, "--", "sh")
+    ) as shell:
         shell.expect(b"# ")
         assert shell.is_raw
         for width, height in ((90, 30), (121, 41)):
@@ -121,26 +135,36 @@ def test_a_signal_gives_the_terminal_back(pod: Pod) -> None:
 @TRANSPORTS
 def test_pipes_and_exit_codes(pod: Pod, transport: str) -> None:
     script = "cat; echo bad >&2; exit 7"
-    command = command_line(pod, "exec", "stream/c1", "-i", "--transport", transport, "--", "sh", "-c", script)
-    ended = subprocess.run(command, input=b"x" * 200_000, capture_output=True, timeout=60, check=False)
+    command = command_line(
+        pod, "exec", "stream/c1", "-i", "--transport", transport, "--", "sh", "-c", script
+    )
+    ended = subprocess.run(
+        command, input=b"x" * 200_000, capture_output=True, timeout=60, check=False
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (7, b"x" * 200_000, b"bad\n")
 
 
 def test_attach_and_a_container_that_is_not_there(pod: Pod) -> None:
     anyio.run(pod.add, ["sh", "-c", "while :; do echo tick; sleep 0.1; done"])
-    with subprocess.Popen(command_line(pod, "attach", f"stream/c{pod.containers}"), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command_line(pod, "attach", f"stream/c{pod.containers}"), stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"tick\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 128 + signal.SIGINT
-    failed = subprocess.run(command_line(pod, "attach", "stream/none"), capture_output=True, timeout=60, check=False)
+    failed = subprocess.run(
+        command_line(pod, "attach", "stream/none"), capture_output=True, timeout=60, check=False
+    )
     assert failed.returncode == 1
     assert b"Traceback" not in failed.stderr
 
 
 @TRANSPORTS
 def test_port_forward(pod: Pod, transport: str) -> None:
-    script = "mkdir -p /www && echo served > /www/index.html && exec httpd -f -p 127.0.0.1:8088 -h /www"
+    script = (
+        "mkdir -p /www && echo served > /www/index.html && exec httpd -f -p 127.0.0.1:8088 -h /www"
+    )
     anyio.run(pod.add, ["sh", "-c", script])
     command = command_line(pod, "port-forward", "--transport", transport, "stream", ":8088", ":1")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -21,11 +21,17 @@ from tests.harness.service import service_config
 
 async def container(supervisor: Supervisor) -> str:
     """A pod with a container that sleeps."""
-    config = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="embed", namespace="default", uid="uid-embed"))
+    config = cri.PodSandboxConfig(
+        metadata=cri.PodSandboxMetadata(name="embed", namespace="default", uid="uid-embed")
+    )
     sandbox_id = await supervisor.runtime.run_pod_sandbox(config)
     container_id = await supervisor.runtime.create_container(
         sandbox_id,
-        cri.ContainerConfig(metadata=cri.ContainerMetadata(name="c"), image=cri.ImageSpec(image=BUSYBOX_IMAGE), command=["sleep", "1000"]),
+        cri.ContainerConfig(
+            metadata=cri.ContainerMetadata(name="c"),
+            image=cri.ImageSpec(image=BUSYBOX_IMAGE),
+            command=["sleep", "1000"],
+        ),
         config,
     )
     await supervisor.runtime.start_container(container_id)
@@ -33,13 +39,17 @@ async def container(supervisor: Supervisor) -> str:
 
 
 @pytest.mark.parametrize("websocket", [False, True], ids=["spdy", "websocket"])
-def test_an_embedding_program_serves_the_streams_on_its_own_port(engine: Engine, tmp_path: Path, websocket: bool) -> None:
+def test_an_embedding_program_serves_the_streams_on_its_own_port(
+    engine: Engine, tmp_path: Path, websocket: bool
+) -> None:
     async def scenario() -> None:
         config = service_config(engine, tmp_path, streaming=StreamingConfig(redirect=True))
         async with Supervisor(config) as supervisor, anyio.create_task_group() as tasks:
             port = await tasks.start(serve, supervisor, 0)
             path = await supervisor.runtime.exec(await container(supervisor), ["cat"], stdin=True)
-            result = await run_command(f"http://127.0.0.1:{port}{path}", given=b"through the program", websocket=websocket)
+            result = await run_command(
+                f"http://127.0.0.1:{port}{path}", given=b"through the program", websocket=websocket
+            )
             assert (result.stdout, result.status.exit_code) == (b"through the program", 0)
             tasks.cancel_scope.cancel()
 
@@ -49,9 +59,13 @@ def test_an_embedding_program_serves_the_streams_on_its_own_port(engine: Engine,
         engine.remove_all()
 
 
-def test_stopping_closes_a_session_that_does_not_end_and_kills_its_command(engine: Engine, tmp_path: Path) -> None:
+def test_stopping_closes_a_session_that_does_not_end_and_kills_its_command(
+    engine: Engine, tmp_path: Path
+) -> None:
     def commands(container_id: str) -> str:
-        return str(engine.request("GET", f"/containers/{container_id}/top?ps_args=-eo%20pid,args")[1])
+        return str(
+            engine.request("GET", f"/containers/{container_id}/top?ps_args=-eo%20pid,args")[1]
+        )
 
     ends: list[ExitStatus] = []
 
@@ -65,7 +79,9 @@ def test_stopping_closes_a_session_that_does_not_end_and_kills_its_command(engin
         config = service_config(engine, tmp_path, shutdown_grace_s=0.5)
         async with anyio.create_task_group() as tasks, Supervisor(config) as supervisor:
             container_id = await container(supervisor)
-            url = await supervisor.runtime.exec(container_id, ["sh", "-c", "echo up; sleep 4711"], stdin=True)
+            url = await supervisor.runtime.exec(
+                container_id, ["sh", "-c", "echo up; sleep 4711"], stdin=True
+            )
             await tasks.start(client, url)
             assert "sleep 4711" in commands(container_id)
         assert [status.is_success for status in ends] == [False]

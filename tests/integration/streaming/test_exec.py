@@ -15,26 +15,36 @@ from tests.harness.engine import eventually
 from tests.integration.streaming.conftest import Pod
 
 TRANSPORTS = pytest.mark.parametrize("websocket", [False, True], ids=["spdy", "websocket"])
-PROTOCOLS = [(False, name) for name in COMMAND_VERSIONS] + [(True, name) for name in COMMAND_CHANNELS if name]
+PROTOCOLS = [(False, name) for name in COMMAND_VERSIONS] + [
+    (True, name) for name in COMMAND_CHANNELS if name
+]
 
 
 @pytest.mark.parametrize(("websocket", "protocol"), PROTOCOLS)
-def test_every_protocol_carries_output_errors_and_the_exit(pod: Pod, websocket: bool, protocol: str) -> None:
+def test_every_protocol_carries_output_errors_and_the_exit(
+    pod: Pod, websocket: bool, protocol: str
+) -> None:
     async def scenario() -> None:
         async with pod.runtime() as runtime:
-            url = await runtime.exec(pod.container_id, ["sh", "-c", "echo out; echo err >&2; exit 3"], stdin=False)
+            url = await runtime.exec(
+                pod.container_id, ["sh", "-c", "echo out; echo err >&2; exit 3"], stdin=False
+            )
             result = await run_command(url, websocket=websocket, protocols=[protocol])
             assert (result.protocol, result.stdout, result.stderr) == (protocol, b"out\n", b"err\n")
             assert not result.status.is_success
             assert result.status.exit_code == (3 if "v4" in protocol or "v5" in protocol else None)
             url = await runtime.exec(pod.container_id, ["true"], stdin=False)
-            assert (await run_command(url, websocket=websocket, protocols=[protocol])).status == ExitStatus(0)
+            assert (
+                await run_command(url, websocket=websocket, protocols=[protocol])
+            ).status == ExitStatus(0)
 
     anyio.run(scenario)
 
 
 @TRANSPORTS
-def test_a_megabyte_goes_in_and_comes_out_and_half_closing_ends_cat(pod: Pod, websocket: bool) -> None:
+def test_a_megabyte_goes_in_and_comes_out_and_half_closing_ends_cat(
+    pod: Pod, websocket: bool
+) -> None:
     text = bytes(range(256)) * 4096
 
     async def scenario() -> None:
@@ -71,7 +81,9 @@ def test_a_terminal_has_the_size_that_it_is_given(pod: Pod, websocket: bool) -> 
 def test_a_command_that_is_not_there_fails(pod: Pod, websocket: bool) -> None:
     async def scenario() -> None:
         async with pod.runtime() as runtime:
-            url = await runtime.exec(pod.container_id, ["/no/such/command"], tty=True, stdin=True, stderr=False)
+            url = await runtime.exec(
+                pod.container_id, ["/no/such/command"], tty=True, stdin=True, stderr=False
+            )
         async with open_command(url, tty=True, stdin=True, websocket=websocket) as command:
             await command.resize(80, 24)  # must not wait for a start that never comes
             await read_all(command.stdout)
@@ -82,11 +94,15 @@ def test_a_command_that_is_not_there_fails(pod: Pod, websocket: bool) -> None:
 
 
 @TRANSPORTS
-def test_a_client_that_goes_away_takes_the_whole_process_tree_with_it(pod: Pod, websocket: bool) -> None:
+def test_a_client_that_goes_away_takes_the_whole_process_tree_with_it(
+    pod: Pod, websocket: bool
+) -> None:
     marker = f"43{int(websocket)}21"
 
     def alive() -> bool:
-        top = pod.engine.request("GET", f"/containers/{pod.container_id}/top?ps_args=-eo%20pid,args")[1]
+        top = pod.engine.request(
+            "GET", f"/containers/{pod.container_id}/top?ps_args=-eo%20pid,args"
+        )[1]
         return any(f"sleep {marker}" in " ".join(row) for row in top["Processes"])
 
     async def scenario() -> None:
@@ -120,7 +136,9 @@ def test_unknown_protocols_are_refused(pod: Pod) -> None:
                 with pytest.raises(FailedPrecondition):
                     await run_command(url, websocket=websocket, protocols=["v9.channel.k8s.io"])
             with pytest.raises(InvalidArgument):
-                await run_command(await runtime.exec(pod.container_id, ["true"], stdin=False), protocols=[])
+                await run_command(
+                    await runtime.exec(pod.container_id, ["true"], stdin=False), protocols=[]
+                )
 
     anyio.run(scenario)
 
@@ -134,7 +152,9 @@ def test_what_cannot_be_run_is_said_before_there_is_a_url(pod: Pod) -> None:
             with pytest.raises(InvalidArgument):
                 await runtime.exec(pod.container_id, ["sh"], tty=True, stderr=True)
             with pytest.raises(InvalidArgument):
-                await runtime.exec(pod.container_id, ["sh"], stdin=False, stdout=False, stderr=False)
+                await runtime.exec(
+                    pod.container_id, ["sh"], stdin=False, stdout=False, stderr=False
+                )
             with pytest.raises(InvalidArgument):
                 await runtime.exec(pod.container_id, [])
             while (await runtime.container_status(stopped)).status.state != cri.CONTAINER_EXITED:  # noqa: ASYNC110
@@ -148,7 +168,9 @@ def test_what_cannot_be_run_is_said_before_there_is_a_url(pod: Pod) -> None:
 
 
 @TRANSPORTS
-def test_a_container_that_is_gone_by_then_is_told_on_the_error_stream(pod: Pod, websocket: bool) -> None:
+def test_a_container_that_is_gone_by_then_is_told_on_the_error_stream(
+    pod: Pod, websocket: bool
+) -> None:
     async def scenario() -> None:
         short = await pod.add(["sleep", "1000"])
         async with pod.runtime() as runtime:
@@ -184,20 +206,27 @@ def test_output_that_nobody_reads_stops_the_command_and_not_the_service(pod: Pod
     async def scenario() -> None:
         async with pod.runtime() as runtime:
             await runtime.exec_sync(pod.container_id, ["sh", "-c", "echo 0 > /tmp/count"])
-            writer = "i=0; while :; do head -c 65536 /dev/zero; i=$((i+1)); echo $i > /tmp/count; done"
+            writer = (
+                "i=0; while :; do head -c 65536 /dev/zero; i=$((i+1)); echo $i > /tmp/count; done"
+            )
             url = await runtime.exec(pod.container_id, ["sh", "-c", writer], stdin=True)
             before = resident()
             async with open_command(url, stdin=True):
 
                 async def written() -> int:
-                    return int((await runtime.exec_sync(pod.container_id, ["cat", "/tmp/count"])).stdout or 0)
+                    return int(
+                        (await runtime.exec_sync(pod.container_id, ["cat", "/tmp/count"])).stdout
+                        or 0
+                    )
 
                 seen, same = await written(), 0
                 while same < 5 or seen == 0:
                     now = await written()
                     same = same + 1 if now == seen else 0
                     seen = now
-                assert 0 < seen * 65536 < 64 << 20  # sockets' buffers, and no more, have taken it in
+                assert (
+                    0 < seen * 65536 < 64 << 20
+                )  # sockets' buffers, and no more, have taken it in
             assert resident() - before < 16 << 20
 
     anyio.run(scenario)

@@ -1,4 +1,6 @@
-"""A short run of the fuzzer; ``python -m tests.harness.fuzz_streaming --seconds 600`` is the long one."""
+"""A short run of the fuzzer; ``python -m tests.harness.fuzz_streaming --seconds 600`` is the long
+one.
+"""
 
 from __future__ import annotations
 

@@ -52,13 +52,18 @@ async def count(stream: anyio.abc.SocketStream) -> None:
 
 
 @asynccontextmanager
-async def listening(pod: Pod, handler: Callable[[anyio.abc.SocketStream], Any], address: str = "127.0.0.1") -> AsyncIterator[int]:
+async def listening(
+    pod: Pod, handler: Callable[[anyio.abc.SocketStream], Any], address: str = "127.0.0.1"
+) -> AsyncIterator[int]:
     """A server on the loopback of the pod's network; gives its port."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = await anyio.to_thread.run_sync(_socket_in, netns(pod), family)
     sock.bind((address, 0))
     sock.listen(256)
-    async with await anyio.abc.SocketListener.from_socket(sock) as listener, anyio.create_task_group() as tasks:
+    async with (
+        await anyio.abc.SocketListener.from_socket(sock) as listener,
+        anyio.create_task_group() as tasks,
+    ):
         tasks.start_soon(listener.serve, handler)
         yield sock.getsockname()[1]
         tasks.cancel_scope.cancel()
@@ -100,11 +105,16 @@ def test_bytes_go_both_ways_and_half_closing_is_passed_on(pod: Pod, websocket: b
 
 
 @TRANSPORTS
-def test_many_connections_on_many_ports_and_a_refused_one_says_so_alone(pod: Pod, websocket: bool) -> None:
+def test_many_connections_on_many_ports_and_a_refused_one_says_so_alone(
+    pod: Pod, websocket: bool
+) -> None:
     async def scenario() -> None:
         async with pod.runtime() as runtime:
             url = await runtime.port_forward(pod.sandbox_id)
-        async with listening(pod, echo) as echo_port, open_port_forward(url, websocket=websocket) as forwarder:
+        async with (
+            listening(pod, echo) as echo_port,
+            open_port_forward(url, websocket=websocket) as forwarder,
+        ):
             failures: list[str] = []
 
             async def good(number: int) -> None:
@@ -132,7 +142,10 @@ def test_channels_carry_a_port_each(pod: Pod) -> None:
             async with listening(pod, echo) as echo_port:
                 async with pod.runtime() as runtime:
                     url = await runtime.port_forward(pod.sandbox_id, [echo_port, 1])
-                async with open_port_channels(url, [echo_port, 1], protocols=[protocol]) as (open_port, closed):
+                async with open_port_channels(url, [echo_port, 1], protocols=[protocol]) as (
+                    open_port,
+                    closed,
+                ):
                     await open_port.data.send(b"hello")
                     assert await read_until(open_port.data, b"hello") == b"hello"
                     assert b"port 1" in await closed._error.receive()
@@ -142,8 +155,12 @@ def test_channels_carry_a_port_each(pod: Pod) -> None:
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
 def test_ipv6_is_tried_after_ipv4(pod: Pod) -> None:
-    # The engine turns IPv6 off in the networks that it makes; the pod of a dual-stack cluster has it.
-    subprocess.run(["nsenter", f"--net={netns(pod)}", "sysctl", "-qw", "net.ipv6.conf.lo.disable_ipv6=0"], check=True)
+    # The engine turns IPv6 off in the networks that it makes; the pod of a dual-stack cluster has
+    # it.
+    subprocess.run(
+        ["nsenter", f"--net={netns(pod)}", "sysctl", "-qw", "net.ipv6.conf.lo.disable_ipv6=0"],
+        check=True,
+    )
 
     async def scenario() -> None:
         async with pod.runtime() as runtime:
@@ -167,7 +184,10 @@ def test_a_host_network_pod_is_reached_too(service: Service, engine: Engine) -> 
             async with stream:
                 await stream.send(b"the host")
 
-        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        async with (
+            await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+            anyio.create_task_group() as tasks,
+        ):
             tasks.start_soon(listener.serve, answer)
             port = listener.extra(anyio.abc.SocketAttribute.local_port)
             async with pod.runtime() as runtime:
@@ -189,7 +209,10 @@ def test_a_client_that_breaks_off_leaves_no_connection_behind(pod: Pod) -> None:
             for _ in range(3):
                 async with pod.runtime() as runtime:
                     url = await runtime.port_forward(pod.sandbox_id)
-                async with open_port_forward(url) as forwarder, forwarder.connect(port) as connection:
+                async with (
+                    open_port_forward(url) as forwarder,
+                    forwarder.connect(port) as connection,
+                ):
                     await connection.data.send(b"x" * 100_000)
                     await anyio.aclose_forcefully(forwarder._session._stream)
         while descriptors() > before:  # noqa: ASYNC110
@@ -198,7 +221,9 @@ def test_a_client_that_breaks_off_leaves_no_connection_behind(pod: Pod) -> None:
     anyio.run(scenario)
 
 
-def test_what_cannot_be_forwarded_is_said_before_there_is_a_url(pod: Pod, service: Service, engine: Engine) -> None:
+def test_what_cannot_be_forwarded_is_said_before_there_is_a_url(
+    pod: Pod, service: Service, engine: Engine
+) -> None:
     async def scenario() -> None:
         gone = Pod(service, engine)
         await gone.start("gone")

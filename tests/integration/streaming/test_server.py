@@ -56,8 +56,28 @@ async def everything(stream: anyio.abc.ByteStream) -> bytes:
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:
     """A self-signed certificate for the loopback."""
     cert, key = directory / "tls.crt", directory / "tls.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
-    command += ["-keyout", str(key), "-out", str(cert), "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+    ]
+    command += [
+        "-keyout",
+        str(key),
+        "-out",
+        str(cert),
+        "-subj",
+        f"/CN={name}",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return cert, key
 
@@ -67,12 +87,16 @@ def test_tls_and_a_certificate_that_changes(tmp_path: Path, websocket: bool) -> 
     cert, key = certificate(tmp_path, "first")
 
     async def scenario() -> None:
-        async with served(StreamingConfig(tls_cert_file=str(cert), tls_private_key_file=str(key))) as (service, _):
+        async with served(
+            StreamingConfig(tls_cert_file=str(cert), tls_private_key_file=str(key))
+        ) as (service, _):
 
             async def run(trusted: ssl.SSLContext) -> bytes:
                 url = service.exec_url(CAT)
                 assert url.startswith("https://127.0.0.1:")
-                async with open_command(url, stdin=True, websocket=websocket, ssl_context=trusted) as command:
+                async with open_command(
+                    url, stdin=True, websocket=websocket, ssl_context=trusted
+                ) as command:
                     assert command.stdin is not None
                     await command.stdin.send(b"secret")
                     return await read_until(command.stdout, b"secret")
@@ -84,13 +108,17 @@ def test_tls_and_a_certificate_that_changes(tmp_path: Path, websocket: bool) -> 
             with pytest.raises(Unavailable):
                 await run(first)
             key.write_text("half written")
-            assert await run(ssl.create_default_context(cafile=str(cert))) == b"secret"  # what was good before stays
+            assert (
+                await run(ssl.create_default_context(cafile=str(cert))) == b"secret"
+            )  # what was good before stays
 
     anyio.run(scenario)
 
 
 def test_a_certificate_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
-    config = StreamingConfig(tls_cert_file=str(tmp_path / "none"), tls_private_key_file=str(tmp_path / "none"))
+    config = StreamingConfig(
+        tls_cert_file=str(tmp_path / "none"), tls_private_key_file=str(tmp_path / "none")
+    )
 
     async def scenario() -> None:
         with pytest.raises(ConfigError):
@@ -113,7 +141,9 @@ def test_an_address_that_is_taken_stops_the_start() -> None:
 def test_sessions_end_by_themselves_within_the_grace(websocket: bool) -> None:
     async def scenario() -> None:
         async with served() as (service, _), anyio.create_task_group() as tasks:
-            async with open_command(service.exec_url(CAT), stdin=True, websocket=websocket) as command:
+            async with open_command(
+                service.exec_url(CAT), stdin=True, websocket=websocket
+            ) as command:
                 assert command.stdin is not None
                 await command.stdin.send(b"x")
                 await read_until(command.stdout, b"x")
@@ -142,12 +172,16 @@ def test_sessions_that_outlast_the_grace_are_closed_with_a_farewell() -> None:
     async def scenario() -> None:
         async with served() as (service, backend):
             over_spdy = await upgrade(service.exec_url(CAT), ["v4.channel.k8s.io"], websocket=False)
-            over_websocket = await upgrade(service.exec_url(CAT), ["v4.channel.k8s.io"], websocket=True)
+            over_websocket = await upgrade(
+                service.exec_url(CAT), ["v4.channel.k8s.io"], websocket=True
+            )
             connection = spdy.Connection(spdy.Role.CLIENT)
             for name in ("error", "stdin", "stdout", "stderr"):
                 connection.open_stream({"streamtype": name})
             await over_spdy.stream.send(connection.data_to_send())
-            async with WebSocket(over_websocket.stream, client=True, received=over_websocket.received) as websocket:
+            async with WebSocket(
+                over_websocket.stream, client=True, received=over_websocket.received
+            ) as websocket:
                 await websocket.receive()
                 while len(backend.processes) < 2:  # noqa: ASYNC110
                     await anyio.sleep(0.01)
@@ -167,7 +201,10 @@ def test_sessions_that_outlast_the_grace_are_closed_with_a_farewell() -> None:
 
 def test_more_sessions_than_allowed_are_turned_away() -> None:
     async def scenario() -> None:
-        async with served(settings=Settings(sessions=2)) as (service, _), anyio.create_task_group() as tasks:
+        async with (
+            served(settings=Settings(sessions=2)) as (service, _),
+            anyio.create_task_group() as tasks,
+        ):
             up = anyio.Event()
             async with (
                 open_command(service.exec_url(CAT), stdin=True),
@@ -191,7 +228,9 @@ def test_more_sessions_than_allowed_are_turned_away() -> None:
 def test_a_session_without_data_ends_after_the_idle_time(websocket: bool) -> None:
     async def scenario() -> None:
         async with served(settings=Settings(idle_timeout_s=0.2)) as (service, backend):
-            async with open_command(service.exec_url(CAT), stdin=True, websocket=websocket) as command:
+            async with open_command(
+                service.exec_url(CAT), stdin=True, websocket=websocket
+            ) as command:
                 assert command.stdout is not None
                 with pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
                     await command.stdout.receive()
@@ -204,7 +243,10 @@ def test_a_session_without_data_ends_after_the_idle_time(websocket: bool) -> Non
 
 def test_streams_that_are_not_opened_in_time_end_the_session() -> None:
     async def scenario() -> None:
-        async with served(settings=Settings(creation_timeout_s=0.1, farewell_timeout_s=0.2)) as (service, backend):
+        async with served(settings=Settings(creation_timeout_s=0.1, farewell_timeout_s=0.2)) as (
+            service,
+            backend,
+        ):
             upgraded = await upgrade(service.exec_url(CAT), ["v4.channel.k8s.io"], websocket=False)
             connection = spdy.Connection(spdy.Role.CLIENT)
             connection.open_stream({"streamtype": "error"})
@@ -224,13 +266,35 @@ def test_streams_that_are_not_opened_in_time_end_the_session() -> None:
         (b"GET /exec/nonsense HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         (b"PUT /exec/TOKEN HTTP/1.1\r\nHost: x\r\n\r\n", 405),
         (b"POST /exec/TOKEN HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 400),
-        (b"POST /exec/TOKEN HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n", 400),
-        (b"GET /exec/TOKEN HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n\r\n", 400),
+        (
+            (
+                b"POST /exec/TOKEN HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade:"
+                b" SPDY/3.1\r\n\r\n"
+            ),
+            400,
+        ),
+        (
+            (
+                b"GET /exec/TOKEN HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade:"
+                b" websocket\r\nSec-WebSocket-Version: 8\r\n\r\n"
+            ),
+            400,
+        ),
         (b"GET /attach/TOKEN HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
     ],
-    ids=["no verb", "no token", "method", "no upgrade", "no protocol", "old websocket", "other verb", "tls", "too long"],
+    ids=[
+        "no verb",
+        "no token",
+        "method",
+        "no upgrade",
+        "no protocol",
+        "old websocket",
+        "other verb",
+        "tls",
+        "too long",
+    ],
 )
 def test_requests_that_cannot_be_served_are_answered(request_: bytes, status: int) -> None:
     async def scenario() -> None:
@@ -258,7 +322,11 @@ def test_the_access_log_names_everything_but_the_token(caplog: pytest.LogCapture
 
     with caplog.at_level(logging.INFO, "asupervisor.streaming"):
         token = anyio.run(scenario)
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "asupervisor.streaming.access"]
+    (line,) = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "asupervisor.streaming.access"
+    ]
     assert "POST /exec" in line and "subject=c" in line and "exit code 0" in line
     assert token not in caplog.text
 
@@ -275,10 +343,15 @@ def test_an_embedding_program_serves_the_streams_in_its_own_listener() -> None:
                 # The program has read the beginning already, to see whose request it is.
                 await service.handler.serve(stream, received=await stream.receive(10))
 
-            async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+            async with (
+                await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+                anyio.create_task_group() as tasks,
+            ):
                 tasks.start_soon(listener.serve, accept)
                 port = listener.extra(anyio.abc.SocketAttribute.local_port)
-                assert (await run_command(f"http://127.0.0.1:{port}{path}", given=b"embedded")).stdout == b"embedded"
+                assert (
+                    await run_command(f"http://127.0.0.1:{port}{path}", given=b"embedded")
+                ).stdout == b"embedded"
                 tasks.cancel_scope.cancel()
 
     anyio.run(scenario)
@@ -286,14 +359,18 @@ def test_an_embedding_program_serves_the_streams_in_its_own_listener() -> None:
 
 def test_there_is_no_url_before_the_service_listens() -> None:
     with pytest.raises(FailedPrecondition):
-        StreamingService(StreamingConfig(), LocalBackend()).attach_url(AttachRequest(container_id="c"))
+        StreamingService(StreamingConfig(), LocalBackend()).attach_url(
+            AttachRequest(container_id="c")
+        )
 
 
 def test_stdin_that_is_not_read_stops_the_sender() -> None:
     async def scenario(websocket: bool) -> None:
         async with served() as (service, backend):
             request = ExecRequest(container_id="c", command=("sleep", "1000"), stdin=True)
-            async with open_command(service.exec_url(request), stdin=True, websocket=websocket) as command:
+            async with open_command(
+                service.exec_url(request), stdin=True, websocket=websocket
+            ) as command:
                 assert command.stdin is not None
                 sent = 0
                 while True:
@@ -318,10 +395,15 @@ def test_a_server_that_is_no_streaming_server_is_told_apart() -> None:
             await stream.send(b"SSH-2.0-no\r\n\r\n")
 
     async def scenario() -> None:
-        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        async with (
+            await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+            anyio.create_task_group() as tasks,
+        ):
             tasks.start_soon(listener.serve, answer)
             with pytest.raises(Internal):
-                await run_command(f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/exec/x")
+                await run_command(
+                    f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/exec/x"
+                )
             tasks.cancel_scope.cancel()
 
     anyio.run(scenario)
@@ -339,10 +421,16 @@ def test_a_forward_that_is_idle_on_one_port_does_not_hold_up_another() -> None:
             async with stream:
                 await stream.send(await stream.receive())
 
-        async with served() as (service, _), AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+        async with (
+            served() as (service, _),
+            AsyncExitStack() as stack,
+            anyio.create_task_group() as tasks,
+        ):
             ports = []
             for handler in (stuck, echo):
-                listener = await stack.enter_async_context(await anyio.create_tcp_listener(local_host="127.0.0.1"))
+                listener = await stack.enter_async_context(
+                    await anyio.create_tcp_listener(local_host="127.0.0.1")
+                )
                 ports.append(listener.extra(anyio.abc.SocketAttribute.local_port))
                 tasks.start_soon(listener.serve, handler)
             url = service.port_forward_url(PortForwardRequest(pod_sandbox_id="p"))

@@ -1,4 +1,6 @@
-"""Children are started without running anything of ours in them, are spoken to, and end with a code."""
+"""Children are started without running anything of ours in them, are spoken to, and end with a
+code.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ async def main():
 
 anyio.run(main, backend_options={"use_uvloop": True})
 """
-"""What would run there can wait for ever: a collection finalises gRPC's objects, whose locks threads held that a child does not have."""
+"""What would run there can wait for ever: a collection finalises gRPC's objects, whose locks
+threads held that a child does not have.
+"""
 
 
 def run(scenario: Any, use_uvloop: bool) -> Any:
@@ -49,7 +53,9 @@ def run(scenario: Any, use_uvloop: bool) -> Any:
 
 
 def test_nothing_of_ours_runs_in_the_child_under_uvloop(tmp_path: Path) -> None:
-    finished = subprocess.run([sys.executable, "-c", NOTES_ITS_FORKS, str(tmp_path)], capture_output=True, text=True)
+    finished = subprocess.run(
+        [sys.executable, "-c", NOTES_ITS_FORKS, str(tmp_path)], capture_output=True, text=True
+    )
     assert finished.stdout == "started both\n", finished.stderr
     assert not (tmp_path / "forked").exists()
 
@@ -100,7 +106,9 @@ def test_its_end_is_told_to_everybody_who_waits(use_uvloop: bool) -> None:
 
 
 @BACKENDS
-def test_an_end_is_noticed_where_there_is_no_pidfd(use_uvloop: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_is_noticed_where_there_is_no_pidfd(
+    use_uvloop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(pid: int, flags: int = 0) -> int:
         raise OSError("no pidfd")
 

@@ -48,7 +48,9 @@ def test_every_verb_has_help_of_its_own(name: str, capsys: pytest.CaptureFixture
     ],
     ids=" ".join,
 )
-def test_a_usage_error_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_usage_error_is_one_line_and_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert dispatch(arguments) == 2
     said = capsys.readouterr()
     assert said.err.startswith("asupervisor: ") and said.err.count("\n") == 1
@@ -57,7 +59,10 @@ def test_a_usage_error_is_one_line_and_exit_code_2(arguments: list[str], capsys:
 def test_no_server_is_one_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["pods", "--endpoint", "unix:///no/such/socket"]) == 1
     said = capsys.readouterr()
-    assert "there is no socket /no/such/socket: start the runtime" in said.err and said.err.count("\n") == 1
+    assert (
+        "there is no socket /no/such/socket: start the runtime" in said.err
+        and said.err.count("\n") == 1
+    )
 
 
 def test_where_the_endpoint_comes_from() -> None:
@@ -73,7 +78,11 @@ def test_where_the_endpoint_comes_from() -> None:
 
 def test_what_follows_two_dashes_is_the_commands() -> None:
     options = parse_options("exec", exec_verb, ["-s", "pod/main", "--", "ls", "-l", "--", "x"], {})
-    assert (options.container, options.command, options.sync) == ("pod/main", ["ls", "-l", "--", "x"], True)
+    assert (options.container, options.command, options.sync) == (
+        "pod/main",
+        ["ls", "-l", "--", "x"],
+        True,
+    )
 
 
 def test_an_unknown_verb_is_not_imported() -> None:
@@ -82,11 +91,17 @@ def test_an_unknown_verb_is_not_imported() -> None:
 
 
 def sandbox(identifier: str, name: str, namespace: str = "default") -> cri.PodSandbox:
-    return cri.PodSandbox(id=identifier, metadata=cri.PodSandboxMetadata(name=name, namespace=namespace))
+    return cri.PodSandbox(
+        id=identifier, metadata=cri.PodSandboxMetadata(name=name, namespace=namespace)
+    )
 
 
 def test_a_pod_by_name_namespace_or_the_start_of_its_id() -> None:
-    pods = [sandbox("abcdef01", "web"), sandbox("abcd9999", "web", "shop"), sandbox("ffff0000", "abcd")]
+    pods = [
+        sandbox("abcdef01", "web"),
+        sandbox("abcd9999", "web", "shop"),
+        sandbox("ffff0000", "abcd"),
+    ]
 
     def found(wanted: str) -> list[str]:
         return [pod.id for pod in matching_pods(pods, wanted)]
@@ -106,8 +121,14 @@ def test_a_pod_by_name_namespace_or_the_start_of_its_id() -> None:
             b"2026-01-02T03:04:05.000000006Z stdout F hello world",
             LogLine("2026-01-02T03:04:05.000000006Z", "stdout", False, b"hello world"),
         ),
-        (b"2026-01-02T03:04:05Z stderr P part", LogLine("2026-01-02T03:04:05Z", "stderr", True, b"part")),
-        (b"2026-01-02T03:04:05Z stdout P:tag part", LogLine("2026-01-02T03:04:05Z", "stdout", True, b"part")),
+        (
+            b"2026-01-02T03:04:05Z stderr P part",
+            LogLine("2026-01-02T03:04:05Z", "stderr", True, b"part"),
+        ),
+        (
+            b"2026-01-02T03:04:05Z stdout P:tag part",
+            LogLine("2026-01-02T03:04:05Z", "stdout", True, b"part"),
+        ),
         (b"2026-01-02T03:04:05Z stdout F ", LogLine("2026-01-02T03:04:05Z", "stdout", False, b"")),
         (b'{"log":"hi\\n","stream":"stderr","time":"T"}', LogLine("T", "stderr", False, b"hi")),
         (b'{"log":"part","stream":"stdout","time":"T"}', LogLine("T", "stdout", True, b"part")),
@@ -124,7 +145,10 @@ def test_tables_have_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "A           LONG\nwide cell   x\n            y\n"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(3, "3s ago"), (119, "119s ago"), (120, "2m ago"), (7200, "2h ago"), (172800, "2d ago")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3, "3s ago"), (119, "119s ago"), (120, "2m ago"), (7200, "2h ago"), (172800, "2d ago")],
+)
 def test_ages(seconds: float, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
     assert output.age(int((1_000_000 - seconds) * 1e9)) == text
@@ -134,6 +158,9 @@ def test_no_time_is_no_age() -> None:
     assert output.age(0) == "-"
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_000_000, "2 MB"), (3 * 10**12, "3 TB")])
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_000_000, "2 MB"), (3 * 10**12, "3 TB")],
+)
 def test_sizes(count: int, text: str) -> None:
     assert output.size(count) == text

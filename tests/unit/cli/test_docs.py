@@ -12,7 +12,11 @@ from asupervisor.cli.flags import FLAGS
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
-SERVICE_FLAGS = {name for flag in FLAGS for name in (flag.name, *flag.aliases)} | {"config", "help", "version"}
+SERVICE_FLAGS = {name for flag in FLAGS for name in (flag.name, *flag.aliases)} | {
+    "config",
+    "help",
+    "version",
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -29,14 +33,18 @@ def test_links_into_pages_find_their_heading(page: Path) -> None:
             continue
         text = (page.parent / target).read_text() if target else page.read_text()
         headings = {
-            re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).strip().replace(" ", "-") for line in re.findall(r"^#+ .*", text, re.M)
+            re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).strip().replace(" ", "-")
+            for line in re.findall(r"^#+ .*", text, re.M)
         }
         assert anchor in headings, f"{target}#{anchor}"
 
 
 def test_make_targets_of_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
-    for line in re.findall(r"`?make ((?:[a-z]+ ?)+)", "\n".join(re.findall(r"`[^`]+`|^make .*", (ROOT / "README.md").read_text(), re.M))):
+    for line in re.findall(
+        r"`?make ((?:[a-z]+ ?)+)",
+        "\n".join(re.findall(r"`[^`]+`|^make .*", (ROOT / "README.md").read_text(), re.M)),
+    ):
         for name in line.split():
             assert name in targets, name
 
@@ -50,7 +58,14 @@ def test_verbs_of_the_readme_exist() -> None:
 def test_flags_of_the_operators_page_exist() -> None:
     text = (ROOT / "docs" / "operations.md").read_text() + (ROOT / "README.md").read_text()
     ours = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]+)", text))
-    elsewhere = {"now", "live-restore", "endpoint", "ipv6-dual-stack", "cni-", "config"}  # systemctl, dockerd, the client, cri-dockerd
+    elsewhere = {
+        "now",
+        "live-restore",
+        "endpoint",
+        "ipv6-dual-stack",
+        "cni-",
+        "config",
+    }  # systemctl, dockerd, the client, cri-dockerd
     assert ours - SERVICE_FLAGS - elsewhere == set()
     for variable in re.findall(r"ASUPERVISOR_([A-Z_]+)=", text):
         assert variable.lower().replace("_", "-") in SERVICE_FLAGS, variable

@@ -68,16 +68,35 @@ def test_every_flag_reaches_its_field() -> None:
         {},
     )
     assert config.effective_image_endpoint == "unix:///run/b.sock"
-    assert (config.docker_endpoint, config.root_directory, config.runtime_cgroups) == ("managed", "/srv/asv", "/runtime")
-    assert (config.runtime_request_timeout_s, config.image_pull_progress_deadline_s, config.shutdown_grace_s) == (90.0, 0.5, 5.0)
+    assert (config.docker_endpoint, config.root_directory, config.runtime_cgroups) == (
+        "managed",
+        "/srv/asv",
+        "/runtime",
+    )
+    assert (
+        config.runtime_request_timeout_s,
+        config.image_pull_progress_deadline_s,
+        config.shutdown_grace_s,
+    ) == (90.0, 0.5, 5.0)
     assert config.network.cni_bin_dirs == ("/a", "/b")
-    assert (config.network.plugin, config.network.mtu, config.network.hairpin_mode) == ("kubenet", 1400, "promiscuous-bridge")
-    assert (config.streaming.bind_host, config.streaming.bind_port, config.streaming.redirect) == ("::1", 1234, True)
+    assert (config.network.plugin, config.network.mtu, config.network.hairpin_mode) == (
+        "kubenet",
+        1400,
+        "promiscuous-bridge",
+    )
+    assert (config.streaming.bind_host, config.streaming.bind_port, config.streaming.redirect) == (
+        "::1",
+        1234,
+        True,
+    )
     assert (config.log_level, config.log_format) == ("debug", "json")
 
 
 def test_the_old_names_work() -> None:
-    assert parse_arguments(["--cri-dockerd-root-directory", "/var/lib/dockershim"], {}).root_directory == "/var/lib/dockershim"
+    assert (
+        parse_arguments(["--cri-dockerd-root-directory", "/var/lib/dockershim"], {}).root_directory
+        == "/var/lib/dockershim"
+    )
 
 
 def test_a_request_timeout_of_0_means_what_it_meant() -> None:
@@ -88,20 +107,33 @@ def test_flags_win_over_the_environment_and_that_over_the_file(kubelet_file: str
     from_file = parse_arguments(["--config", kubelet_file], {})
     assert from_file.runtime_endpoint == "unix:///run/from-file.sock"
     assert from_file.image_endpoint == "unix:///run/images.sock"
-    assert (from_file.runtime_request_timeout_s, from_file.streaming.idle_timeout_s) == (180.0, 3600.0)
-    assert (from_file.network.hairpin_mode, from_file.network.pod_cidr, from_file.cgroup_driver) == (
+    assert (from_file.runtime_request_timeout_s, from_file.streaming.idle_timeout_s) == (
+        180.0,
+        3600.0,
+    )
+    assert (
+        from_file.network.hairpin_mode,
+        from_file.network.pod_cidr,
+        from_file.cgroup_driver,
+    ) == (
         "hairpin-veth",
         "10.1.0.0/24",
         "systemd",
     )
 
-    environment = {"ASUPERVISOR_CONTAINER_RUNTIME_ENDPOINT": "unix:///run/from-environment.sock", "ASUPERVISOR_CGROUP_DRIVER": "cgroupfs"}
+    environment = {
+        "ASUPERVISOR_CONTAINER_RUNTIME_ENDPOINT": "unix:///run/from-environment.sock",
+        "ASUPERVISOR_CGROUP_DRIVER": "cgroupfs",
+    }
     from_environment = parse_arguments(["--config", kubelet_file], environment)
     assert from_environment.runtime_endpoint == "unix:///run/from-environment.sock"
     assert from_environment.cgroup_driver == "cgroupfs"
     assert from_environment.image_endpoint == "unix:///run/images.sock"
 
-    from_flag = parse_arguments(["--config", kubelet_file, "--container-runtime-endpoint=unix:///run/from-flag.sock"], environment)
+    from_flag = parse_arguments(
+        ["--config", kubelet_file, "--container-runtime-endpoint=unix:///run/from-flag.sock"],
+        environment,
+    )
     assert from_flag.runtime_endpoint == "unix:///run/from-flag.sock"
 
 
@@ -110,7 +142,10 @@ def test_flags_win_over_the_environment_and_that_over_the_file(kubelet_file: str
     [
         ("kind: Pod", "is no KubeletConfiguration"),
         ("a: [", "is no YAML"),
-        ("kind: KubeletConfiguration\nruntimeRequestTimeout: soon", 'runtimeRequestTimeout: "soon" is not a duration'),
+        (
+            "kind: KubeletConfiguration\nruntimeRequestTimeout: soon",
+            'runtimeRequestTimeout: "soon" is not a duration',
+        ),
         ("kind: KubeletConfiguration\nhairpinMode: sideways", '--hairpin-mode: "sideways"'),
     ],
 )
@@ -153,7 +188,9 @@ BAD = [
 
 
 @pytest.mark.parametrize("arguments", BAD, ids=" ".join)
-def test_a_bad_value_is_one_line_that_names_it_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_value_is_one_line_that_names_it_and_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert dispatch(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""

@@ -109,30 +109,54 @@ def test_two_readings_are_two_pods() -> None:
 def test_every_field() -> None:
     plan = read(FULL)
     sandbox = plan.sandbox
-    assert (sandbox.metadata.namespace, sandbox.metadata.uid, sandbox.hostname) == ("shop", "0b0f", "front")
+    assert (sandbox.metadata.namespace, sandbox.metadata.uid, sandbox.hostname) == (
+        "shop",
+        "0b0f",
+        "front",
+    )
     assert plan.runtime_handler == "gvisor"
     assert sandbox.labels["app"] == "web" and sandbox.annotations == {"note": "kept"}
-    assert sandbox.dns_config == cri.DNSConfig(servers=["192.0.2.53"], searches=["svc.test"], options=["ndots:5", "edns0"])
-    assert list(sandbox.port_mappings) == [cri.PortMapping(protocol=cri.TCP, container_port=80, host_port=8080, host_ip="127.0.0.1")]
+    assert sandbox.dns_config == cri.DNSConfig(
+        servers=["192.0.2.53"], searches=["svc.test"], options=["ndots:5", "edns0"]
+    )
+    assert list(sandbox.port_mappings) == [
+        cri.PortMapping(protocol=cri.TCP, container_port=80, host_port=8080, host_ip="127.0.0.1")
+    ]
     assert sandbox.linux.sysctls == {"net.ipv4.ip_forward": "1"}
     pod_context = sandbox.linux.security_context
-    assert (pod_context.namespace_options.pid, pod_context.namespace_options.ipc) == (cri.POD, cri.NODE)
+    assert (pod_context.namespace_options.pid, pod_context.namespace_options.ipc) == (
+        cri.POD,
+        cri.NODE,
+    )
     assert (pod_context.run_as_user.value, pod_context.run_as_group.value) == (1000, 1001)
     assert pod_context.privileged, "a privileged container needs a privileged sandbox"
 
     main, side = (container.config for container in plan.containers)
-    assert (list(main.command), list(main.args), main.working_dir) == (["serve"], ["--port", "80"], "/srv")
+    assert (list(main.command), list(main.args), main.working_dir) == (
+        ["serve"],
+        ["--port", "80"],
+        "/srv",
+    )
     assert [(pair.key, pair.value) for pair in main.envs] == [("A", b"b"), ("EMPTY", b"")]
-    assert list(main.mounts) == [cri.Mount(host_path="/srv/data", container_path="/data", readonly=True)]
+    assert list(main.mounts) == [
+        cri.Mount(host_path="/srv/data", container_path="/data", readonly=True)
+    ]
     assert main.linux.resources == cri.LinuxContainerResources(
         cpu_shares=256, cpu_period=100000, cpu_quota=150000, memory_limit_in_bytes=64 << 20
     )
     context = main.linux.security_context
-    assert (context.run_as_user.value, context.run_as_group.value, list(context.supplemental_groups)) == (2000, 1001, [7, 8])
+    assert (
+        context.run_as_user.value,
+        context.run_as_group.value,
+        list(context.supplemental_groups),
+    ) == (2000, 1001, [7, 8])
     assert context.readonly_rootfs and context.no_new_privs and not context.privileged
     assert list(context.capabilities.add_capabilities) == ["NET_ADMIN"]
     assert list(context.capabilities.drop_capabilities) == ["ALL"]
-    assert (context.seccomp.profile_type, context.seccomp.localhost_ref) == (cri.SecurityProfile.Localhost, "/etc/seccomp.json")
+    assert (context.seccomp.profile_type, context.seccomp.localhost_ref) == (
+        cri.SecurityProfile.Localhost,
+        "/etc/seccomp.json",
+    )
     assert main.tty and main.stdin and main.annotations[GRACE_ANNOTATION] == "7"
     assert side.linux.security_context.privileged
     assert side.linux.security_context.seccomp.profile_type == cri.SecurityProfile.Unconfined
@@ -167,19 +191,55 @@ def test_the_nodes_network_has_the_nodes_name() -> None:
         ("v1", "v2", 'apiVersion: "v2" is not supported'),
         ("{name: web}", "{name: Web}", 'metadata.name: "Web" is no DNS name'),
         ("{name: web}", "{}", "metadata.name is missing"),
-        ("{name: web}", "{name: web, labels: {a: 1}}", "metadata.labels: a: keys and values must be texts"),
+        (
+            "{name: web}",
+            "{name: web, labels: {a: 1}}",
+            "metadata.labels: a: keys and values must be texts",
+        ),
         ("spec:", "status: {}\nspec:", "status is not supported; remove it"),
         ("spec:", "spec:\n  nodeName: x", "spec.nodeName is not supported; remove it"),
-        ("spec:", "spec:\n  restartPolicy: Always", 'spec.restartPolicy: "Always" is not supported, only "Never"'),
+        (
+            "spec:",
+            "spec:\n  restartPolicy: Always",
+            'spec.restartPolicy: "Always" is not supported, only "Never"',
+        ),
         ("spec:", "spec:\n  hostNetwork: sure", "spec.hostNetwork must be true or false"),
-        ("spec:", "spec:\n  volumes: [{name: v, emptyDir: {}}]", "spec.volumes[0].hostPath.path is missing"),
-        ("image:", "livenessProbe: {}\n      image:", "spec.containers[0].livenessProbe is not supported; remove it"),
-        ("image:", "ports: [{containerPort: 0}]\n      image:", "spec.containers[0].ports[0].containerPort: 0 is not between"),
-        ("image:", "volumeMounts: [{name: v, mountPath: /v}]\n      image:", 'there is no volume "v" in spec.volumes'),
-        ("image:", "resources: {limits: {cpu: lots}}\n      image:", 'limits.cpu: "lots" is no quantity'),
-        ("image:", "resources: {limits: {gpu: 1}}\n      image:", "spec.containers[0].resources.limits.gpu is not supported"),
+        (
+            "spec:",
+            "spec:\n  volumes: [{name: v, emptyDir: {}}]",
+            "spec.volumes[0].hostPath.path is missing",
+        ),
+        (
+            "image:",
+            "livenessProbe: {}\n      image:",
+            "spec.containers[0].livenessProbe is not supported; remove it",
+        ),
+        (
+            "image:",
+            "ports: [{containerPort: 0}]\n      image:",
+            "spec.containers[0].ports[0].containerPort: 0 is not between",
+        ),
+        (
+            "image:",
+            "volumeMounts: [{name: v, mountPath: /v}]\n      image:",
+            'there is no volume "v" in spec.volumes',
+        ),
+        (
+            "image:",
+            "resources: {limits: {cpu: lots}}\n      image:",
+            'limits.cpu: "lots" is no quantity',
+        ),
+        (
+            "image:",
+            "resources: {limits: {gpu: 1}}\n      image:",
+            "spec.containers[0].resources.limits.gpu is not supported",
+        ),
         ("image:", "command: sh\n      image:", "spec.containers[0].command must be a list"),
-        ("image:", "env: [{name: A, valueFrom: {}}]\n      image:", "spec.containers[0].env[0].valueFrom is not supported"),
+        (
+            "image:",
+            "env: [{name: A, valueFrom: {}}]\n      image:",
+            "spec.containers[0].env[0].valueFrom is not supported",
+        ),
         ("image: example.test/web:1", "args: []", "spec.containers[0].image is missing"),
         ("containers:", "initContainers:", "spec.initContainers is not supported"),
     ],

@@ -1,4 +1,6 @@
-"""Taking in calls beside grpc.aio's own loop: every call is served, and a server with idle ones stops."""
+"""Taking in calls beside grpc.aio's own loop: every call is served, and a server with idle ones
+stops.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _CALLS = 200
 
 
 class _Echo(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Answers with what it was asked, once ``gate`` is open; ``/x/Refuse`` is aborted, others do not exist."""
+    """Answers with what it was asked, once ``gate`` is open; ``/x/Refuse`` is aborted, others do
+    not exist.
+    """
 
     def __init__(self) -> None:
         self.gate = anyio.Event()
@@ -56,7 +60,9 @@ async def _serve(directory: Path, handler: _Echo) -> tuple[grpc.aio.Server, Acce
 
 
 def test_the_pinned_grpcio_is_as_expected() -> None:
-    """A new pin that fails here would serve at half the rate: see what changed in grpc.aio's own loop."""
+    """A new pin that fails here would serve at half the rate: see what changed in grpc.aio's own
+    loop.
+    """
     assert supported()
 
 
@@ -93,7 +99,10 @@ def test_errors_and_cancellation_pass(tmp_path: Path) -> None:
             for _ in range(40):  # more than there are acceptors: an error ends none
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
                     await channel.unary_unary("/x/Refuse")(b"why")
-                assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "why")
+                assert (refused.value.code(), refused.value.details()) == (
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    "why",
+                )
                 with pytest.raises(grpc.aio.AioRpcError) as unknown:
                     await channel.unary_unary("/x/Other")(b"")
                 assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -119,12 +128,16 @@ def test_a_server_without_calls_stops_and_its_loops_end(tmp_path: Path) -> None:
         with anyio.fail_after(10):
             await server.stop(0)
             await taking.stop()
-        assert all(task.done() and not task.cancelled() and task.exception() is None for task in loops)
+        assert all(
+            task.done() and not task.cancelled() and task.exception() is None for task in loops
+        )
 
     anyio.run(main)
 
 
-def test_another_grpcio_serves_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_grpcio_serves_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setitem(acceptors._SIGNATURES, "_handle_rpc", ("something", "else"))
 
     async def main() -> None:

@@ -35,16 +35,29 @@ def test_a_layer_has_everything_as_it_is_and_follows_no_link(tmp_path: Path) -> 
         listener.bind(str(upper / "socket"))
     with layer(upper) as archive:
         members = {member.name: member for member in archive}
-        assert set(members) == {"etc", "etc/deep", "etc/deep/same", "etc/file", "link", "directory", "fifo"}
+        assert set(members) == {
+            "etc",
+            "etc/deep",
+            "etc/deep/same",
+            "etc/file",
+            "link",
+            "directory",
+            "fifo",
+        }
         assert members["link"].issym() and members["link"].linkname == str(tmp_path / "secret")
         assert members["directory"].issym() and members["fifo"].isfifo()
         assert members["etc/file"].mode == 0o640
-        assert {members["etc/file"].type, members["etc/deep/same"].type} == {tarfile.REGTYPE, tarfile.LNKTYPE}
+        assert {members["etc/file"].type, members["etc/deep/same"].type} == {
+            tarfile.REGTYPE,
+            tarfile.LNKTYPE,
+        }
         assert archive.extractfile("etc/file").read() == b"content"  # type: ignore[union-attr]
         assert archive.extractfile("etc/deep/same").read() == b"content"  # type: ignore[union-attr]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes the device that stands for a removed file")
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root makes the device that stands for a removed file"
+)
 def test_what_was_removed_stands_there_as_in_an_image(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     os.mknod(tmp_path / "etc" / "group", stat.S_IFCHR, 0)
@@ -53,8 +66,13 @@ def test_what_was_removed_stands_there_as_in_an_image(tmp_path: Path) -> None:
         assert set(archive.getnames()) == {"etc", "etc/.wh.group", ".wh.top"}
 
 
-@pytest.mark.parametrize(("content", "size", "expected"), [(b"grown on", 5, b"grown"), (b"cut", 5, b"cut\0\0"), (b"same", 4, b"same")])
-def test_a_file_that_changes_while_it_is_read_breaks_nothing(content: bytes, size: int, expected: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "size", "expected"),
+    [(b"grown on", 5, b"grown"), (b"cut", 5, b"cut\0\0"), (b"same", 4, b"same")],
+)
+def test_a_file_that_changes_while_it_is_read_breaks_nothing(
+    content: bytes, size: int, expected: bytes
+) -> None:
     file = _Exactly(io.BytesIO(content), size)
     assert file.read(3) + file.read(100) == expected
     assert file.read(10) == b""

@@ -18,7 +18,9 @@ from asupervisor.proto import cri
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_drain_waits_for_the_last_call_and_only_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_drain_waits_for_the_last_call_and_only_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     gate, entered = anyio.Event(), anyio.Event()
 
     async def status(shim: Any, request: cri.StatusRequest) -> cri.StatusResponse:
@@ -26,7 +28,10 @@ async def test_drain_waits_for_the_last_call_and_only_for_it(monkeypatch: pytest
         await gate.wait()
         return cri.StatusResponse(info={"a": "b"})
 
-    slow = [dataclasses.replace(one, unary=status) if one.name == "Status" else one for one in methods.all_methods()]
+    slow = [
+        dataclasses.replace(one, unary=status) if one.name == "Status" else one
+        for one in methods.all_methods()
+    ]
     monkeypatch.setattr(boundary, "all_methods", lambda: slow)
     shim: Any = SimpleNamespace(store=NodeStore(), engine=SimpleNamespace(version={"Version": "1"}))
     served = Boundary(shim, Metrics())
@@ -56,7 +61,12 @@ async def test_drain_waits_for_the_last_call_and_only_for_it(monkeypatch: pytest
             tasks.start_soon(drain)
             # Others come and go meanwhile; they are not what is waited for.
             assert await handler("ListContainers")(b"", None) == b""
-            assert cri.VersionResponse.FromString(await handler("Version")(b"", None)).runtime_api_version == "v1"
+            assert (
+                cri.VersionResponse.FromString(
+                    await handler("Version")(b"", None)
+                ).runtime_api_version
+                == "v1"
+            )
             assert served.in_flight == 1 and not drained.is_set()
             gate.set()
         assert drained.is_set() and served.in_flight == 0

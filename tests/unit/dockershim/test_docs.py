@@ -1,4 +1,6 @@
-"""docs/cri.md against the descriptors: no RPC and no request field is forgotten, none is made up, none is without a verdict."""
+"""docs/cri.md against the descriptors: no RPC and no request field is forgotten, none is made up,
+none is without a verdict.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,11 @@ def _request_messages() -> dict[str, Any]:
         if message.name in found:
             continue
         found[message.name] = message
-        waiting += [field.message_type for field in message.fields if field.message_type and not field.message_type.GetOptions().map_entry]
+        waiting += [
+            field.message_type
+            for field in message.fields
+            if field.message_type and not field.message_type.GetOptions().map_entry
+        ]
     return found
 
 
@@ -52,7 +58,9 @@ TABLES = _tables()
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_rpc_has_a_row(service: str) -> None:
-    assert list(TABLES[service]) == [method.name for method in cri.DESCRIPTOR.services_by_name[service].methods]
+    assert list(TABLES[service]) == [
+        method.name for method in cri.DESCRIPTOR.services_by_name[service].methods
+    ]
 
 
 def test_there_are_43_rpcs() -> None:

@@ -57,7 +57,9 @@ class _Store:
 def test_the_next_command_starts_when_one_runs_or_has_failed() -> None:
     async def scenario() -> None:
         engine = _Engine()
-        backend = EngineBackend(cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None))
+        backend = EngineBackend(
+            cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None)
+        )
         backend._starts = Starts(at_once=1, longest_s=3600.0)
         failed = anyio.Event()
 
@@ -92,7 +94,9 @@ def test_the_next_command_starts_when_one_runs_or_has_failed() -> None:
 def test_a_client_that_goes_away_while_it_waits_starts_nothing() -> None:
     async def scenario() -> None:
         engine = _Engine()
-        backend = EngineBackend(cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None))
+        backend = EngineBackend(
+            cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None)
+        )
         backend._starts = Starts(at_once=1, longest_s=3600.0)
         place = await backend._starts.take()
         with anyio.move_on_after(0.01) as scope:

@@ -1,4 +1,6 @@
-"""grpc reads its settings when it is first imported: nothing may import it before ``__main__`` has set them."""
+"""grpc reads its settings when it is first imported: nothing may import it before ``__main__`` has
+set them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,13 @@ program.main()
 
 def _settings(**given: str) -> str:
     environment = {"PATH": "/usr/bin:/bin", **given}
-    return subprocess.run([sys.executable, "-c", _PROGRAM], env=environment, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
 
 
 def test_the_settings_are_there_before_grpc() -> None:

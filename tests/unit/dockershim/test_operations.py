@@ -1,4 +1,6 @@
-"""The law of changes: they outlive their caller, a retry joins, one object's changes run in order, a stop refuses new ones."""
+"""The law of changes: they outlive their caller, a retry joins, one object's changes run in order,
+a stop refuses new ones.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,14 @@ class Work:
         return f"{self.name} done"
 
 
-def call(tasks: TaskGroup, operations: Operations, key: str, action: str, work: Work, answers: list[object]) -> None:
+def call(
+    tasks: TaskGroup,
+    operations: Operations,
+    key: str,
+    action: str,
+    work: Work,
+    answers: list[object],
+) -> None:
     async def caller() -> None:
         try:
             answers.append(await operations.run(key, action, work))
@@ -101,7 +110,14 @@ def test_changes_of_one_object_run_one_after_the_other_in_the_order_asked() -> N
             await anyio.wait_all_tasks_blocked()
             for work in reversed(works):
                 work.gate.set()
-        assert log == ["run begins", "run ends", "stop begins", "stop ends", "remove begins", "remove ends"]
+        assert log == [
+            "run begins",
+            "run ends",
+            "stop begins",
+            "stop ends",
+            "remove begins",
+            "remove ends",
+        ]
 
     anyio.run(scenario)
 
@@ -121,8 +137,12 @@ def test_changes_of_different_objects_do_not_wait_for_each_other() -> None:
     anyio.run(scenario)
 
 
-@pytest.mark.parametrize(("error", "told"), [(NotFound("no image"), NotFound), (ZeroDivisionError(), Internal)])
-def test_an_error_reaches_every_caller_and_the_next_try_begins_anew(error: Exception, told: type[ServiceError]) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"), [(NotFound("no image"), NotFound), (ZeroDivisionError(), Internal)]
+)
+def test_an_error_reaches_every_caller_and_the_next_try_begins_anew(
+    error: Exception, told: type[ServiceError]
+) -> None:
     async def scenario() -> None:
         work, answers = Work("run"), list[object]()
         work.error = error
@@ -157,7 +177,9 @@ def test_a_drain_waits_for_what_is_under_way_and_refuses_the_rest() -> None:
             call(tasks, operations, "other", "run", late, answers)
             call(tasks, operations, "pod", "run", work, answers)
             await anyio.wait_all_tasks_blocked()
-            assert [type(answer) for answer in answers] == [Unavailable] and "stopping" in str(answers[0])
+            assert [type(answer) for answer in answers] == [Unavailable] and "stopping" in str(
+                answers[0]
+            )
             assert not drained.is_set()
             work.gate.set()
             await drained.wait()

@@ -20,11 +20,21 @@ def profiles(tmp_path: Path) -> Path:
 
 
 def test_an_apparmor_profile_that_is_not_loaded_is_named(profiles: Path) -> None:
-    with pytest.raises(FailedPrecondition, match="container x: the AppArmor profile web is not loaded"):
+    with pytest.raises(
+        FailedPrecondition, match="container x: the AppArmor profile web is not loaded"
+    ):
         check_apparmor(["seccomp=unconfined", "apparmor=web"], _LOCAL, "container x", profiles)
 
 
-@pytest.mark.parametrize("options", [[], ["apparmor=unconfined"], ["apparmor=web server"], ["apparmor=/usr/bin/man", "no-new-privileges"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["apparmor=unconfined"],
+        ["apparmor=web server"],
+        ["apparmor=/usr/bin/man", "no-new-privileges"],
+    ],
+)
 def test_what_is_loaded_or_needs_no_profile_is_taken(profiles: Path, options: list[str]) -> None:
     check_apparmor(options, _LOCAL, "container x", profiles)
 

@@ -1,4 +1,6 @@
-"""Undoing: in reverse, shielded, every step whatever the others do, and honest about what is left."""
+"""Undoing: in reverse, shielded, every step whatever the others do, and honest about what is
+left.
+"""
 
 from __future__ import annotations
 
@@ -52,11 +54,16 @@ def test_steps_are_undone_in_reverse_and_the_error_stays_what_it_was() -> None:
     anyio.run(scenario)
 
 
-@pytest.mark.parametrize("error", [Unavailable("the engine is gone"), KeyError("defect")], ids=["error", "defect"])
-def test_a_failed_undo_is_told_and_keeps_visible_what_only_a_clean_one_may_hide(error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [Unavailable("the engine is gone"), KeyError("defect")], ids=["error", "defect"]
+)
+def test_a_failed_undo_is_told_and_keeps_visible_what_only_a_clean_one_may_hide(
+    error: Exception,
+) -> None:
     async def scenario() -> None:
         steps = Steps()
-        with pytest.raises(RollbackFailed, match="no image; undoing it failed too: remove the container: ") as caught:  # noqa: PT012 - the end of the context raises
+        told = "no image; undoing it failed too: remove the container: "
+        with pytest.raises(RollbackFailed, match=told) as caught:  # noqa: PT012
             async with Rollback("RunPodSandbox", "pod a/b") as undo:
                 undo.push("remove the checkpoint", steps.step("checkpoint"), only_if_clean=True)
                 undo.push("show it as it is", steps.step("show"))

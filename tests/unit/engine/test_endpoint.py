@@ -36,7 +36,9 @@ def test_a_scheme_that_no_engine_speaks_is_refused() -> None:
         resolve_endpoint("carrier-pigeon://loft")
 
 
-def test_what_is_wrong_is_told_apart_by_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_is_told_apart_by_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "docker.sock"
     endpoint = f"unix://{path}"
     monkeypatch.setattr(shutil, "which", lambda name, **_: None)
@@ -70,10 +72,21 @@ def test_who_listens_is_asked_of_the_kernel(tmp_path: Path) -> None:
         (0, "0 0 4294967295", 200, 200),
         (1 << 24, "0 1000 1", 0, 0),
     ],
-    ids=["may lower", "may lower, lowered", "no capability", "no capability, raised", "user namespace"],
+    ids=[
+        "may lower",
+        "may lower, lowered",
+        "no capability",
+        "no capability, raised",
+        "user namespace",
+    ],
 )
 def test_the_lowest_score_that_the_engine_can_give(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capabilities: int, uid_map: str, own_score: int, floor: int | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capabilities: int,
+    uid_map: str,
+    own_score: int,
+    floor: int | None,
 ) -> None:
     process = tmp_path / "proc"
     process.mkdir()

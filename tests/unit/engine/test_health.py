@@ -65,7 +65,9 @@ def test_down_is_told_and_gates() -> None:
     health.set_reachable()
     health.set_synced()
     health.require("list containers")
-    assert anyio.run(woken, health.wait_down, lambda: health.set_unreachable("EngineNotAnswering", "frozen"))
+    assert anyio.run(
+        woken, health.wait_down, lambda: health.set_unreachable("EngineNotAnswering", "frozen")
+    )
     with pytest.raises(Unavailable, match="cannot stop container: frozen"):
         health.require("stop container")
 

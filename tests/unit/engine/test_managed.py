@@ -1,4 +1,6 @@
-"""What a managed engine needs to know before it is started, and what it makes of dockerd's words."""
+"""What a managed engine needs to know before it is started, and what it makes of dockerd's
+words.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,23 @@ HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWi
 
 def route(network: str) -> str:
     parsed = ipaddress.IPv4Network(network)
-    fields = [int(address).to_bytes(4, "big")[::-1].hex().upper() for address in (parsed.network_address, parsed.netmask)]
+    fields = [
+        int(address).to_bytes(4, "big")[::-1].hex().upper()
+        for address in (parsed.network_address, parsed.netmask)
+    ]
     return f"eth0\t{fields[0]}\t00000000\t0001\t0\t0\t0\t{fields[1]}\t0\t0\t0\n"
 
 
 def test_a_subnet_that_no_route_covers() -> None:
     assert str(free_subnet(HEADER)) == "172.31.0.0/16"
-    assert str(free_subnet(HEADER + route("0.0.0.0/0") + route("172.31.64.0/20") + route("172.30.0.0/16"))) == "172.29.0.0/16"
+    assert (
+        str(
+            free_subnet(
+                HEADER + route("0.0.0.0/0") + route("172.31.64.0/20") + route("172.30.0.0/16")
+            )
+        )
+        == "172.29.0.0/16"
+    )
 
 
 def test_a_route_wider_than_a_candidate_takes_it() -> None:
@@ -47,16 +59,32 @@ def test_two_roots_share_nothing() -> None:
 @pytest.mark.parametrize(
     ("line", "level", "message"),
     [
-        ('time="2026-01-02T03:04:05.6Z" level=info msg="API listen on /x"', logging.INFO, 'dockerd: msg="API listen on /x"'),
-        ('time="2026-01-02T03:04:05.6Z" level=warning msg=no error=e', logging.WARNING, "dockerd: msg=no error=e"),
-        ('time="2026-01-02T03:04:05.6Z" level=error msg="100% bad"', logging.ERROR, 'dockerd: msg="100% bad"'),
+        (
+            'time="2026-01-02T03:04:05.6Z" level=info msg="API listen on /x"',
+            logging.INFO,
+            'dockerd: msg="API listen on /x"',
+        ),
+        (
+            'time="2026-01-02T03:04:05.6Z" level=warning msg=no error=e',
+            logging.WARNING,
+            "dockerd: msg=no error=e",
+        ),
+        (
+            'time="2026-01-02T03:04:05.6Z" level=error msg="100% bad"',
+            logging.ERROR,
+            'dockerd: msg="100% bad"',
+        ),
         ("panic: runtime error", logging.WARNING, "dockerd: panic: runtime error"),
     ],
 )
-def test_lines_keep_their_level_and_lose_their_time(line: str, level: int, message: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_keep_their_level_and_lose_their_time(
+    line: str, level: int, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG, "asupervisor.engine.dockerd"):
         log_line(line)
-    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(level, message)]
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (level, message)
+    ]
 
 
 def test_empty_lines_say_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,6 @@
-"""The embedded pause image: its bytes and nothing else; that it runs is seen in tests/integration/engine."""
+"""The embedded pause image: its bytes and nothing else; that it runs is seen in
+tests/integration/engine.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,22 @@ MACHINES = ("x86_64", "aarch64")
 SYSCALL = {"x86_64": b"\x0f\x05", "aarch64": bytes.fromhex("010000d4")}
 
 
-@pytest.mark.parametrize(("machine", "e_machine"), [("x86_64", 62), ("amd64", 62), ("aarch64", 183), ("arm64", 183)])
+@pytest.mark.parametrize(
+    ("machine", "e_machine"), [("x86_64", 62), ("amd64", 62), ("aarch64", 183), ("arm64", 183)]
+)
 def test_elf_header(machine: str, e_machine: int) -> None:
     binary = pause_binary(machine)
     assert binary[:7] == b"\x7fELF\x02\x01\x01"
-    kind, machine_number, version, entry, program_headers_at = struct.unpack_from("<HHIQQ", binary, 16)
+    kind, machine_number, version, entry, program_headers_at = struct.unpack_from(
+        "<HHIQQ", binary, 16
+    )
     assert (kind, machine_number, version, program_headers_at) == (2, e_machine, 1, 64)
-    kind, flags, offset, address, _, file_size, memory_size, align = struct.unpack_from("<IIQQQQQQ", binary, 64)
-    assert (kind, flags, offset) == (1, 5, 0), "one segment: readable and executable, never writable"
+    kind, flags, offset, address, _, file_size, memory_size, align = struct.unpack_from(
+        "<IIQQQQQQ", binary, 64
+    )
+    assert (kind, flags, offset) == (1, 5, 0), (
+        "one segment: readable and executable, never writable"
+    )
     assert file_size == memory_size == len(binary)
     assert address % align == offset % align, "what the kernel demands of a segment"
     assert align >= 0x10000, "arm64 kernels may have pages of 64 KiB"
@@ -60,16 +70,26 @@ def test_archive(machine: str, architecture: str) -> None:
     assert (config["architecture"], config["os"]) == (architecture, "linux")
     assert config["config"]["Entrypoint"] == ["/pause"]
     [layer_name] = manifest["Layers"]
-    assert config["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(contents[layer_name]).hexdigest()]
+    assert config["rootfs"]["diff_ids"] == [
+        "sha256:" + hashlib.sha256(contents[layer_name]).hexdigest()
+    ]
     with tarfile.open(fileobj=io.BytesIO(contents[layer_name])) as layer:
         [member] = layer.getmembers()
-        assert (member.name, member.mode, member.uid, member.gid, member.mtime) == ("pause", 0o755, 0, 0, 0)
+        assert (member.name, member.mode, member.uid, member.gid, member.mtime) == (
+            "pause",
+            0o755,
+            0,
+            0,
+            0,
+        )
         binary = layer.extractfile(member)
         assert binary is not None and binary.read() == pause_binary(machine)
 
 
 def test_image_stays_the_same_until_the_reference_counts_up() -> None:
-    """A pod that runs on the image of an older release must not see it change under the same name."""
+    """A pod that runs on the image of an older release must not see it change under the same
+    name.
+    """
     digests = {machine: hashlib.sha256(pause_archive(machine)).hexdigest() for machine in MACHINES}
     assert (EMBEDDED_PAUSE_REFERENCE, digests) == (
         "asupervisor.local/pause:1",

@@ -1,4 +1,6 @@
-"""Requests to the engine: each has a deadline, each failure is one of our errors, nothing passes a closed gate."""
+"""Requests to the engine: each has a deadline, each failure is one of our errors, nothing passes a
+closed gate.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ async def client(fake: FakeEngine, reachable: bool = True) -> AsyncIterator[Engi
         await engine.close()
 
 
-def run(tmp_path: Path, scenario: Callable[[FakeEngine, EngineClient], Awaitable[None]], reachable: bool = True) -> None:
+def run(
+    tmp_path: Path,
+    scenario: Callable[[FakeEngine, EngineClient], Awaitable[None]],
+    reachable: bool = True,
+) -> None:
     async def main() -> None:
         async with client(fake, reachable) as engine:
             await scenario(fake, engine)
@@ -66,7 +72,10 @@ def test_a_status_becomes_an_error_with_operation_subject_and_the_engines_words(
     tmp_path: Path, status: int, kind: type[ServiceError]
 ) -> None:
     async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
-        fake.answers["POST /containers/abc/start"] = lambda: (status, {"message": "because of this"})
+        fake.answers["POST /containers/abc/start"] = lambda: (
+            status,
+            {"message": "because of this"},
+        )
         with pytest.raises(ServiceError) as caught:
             await engine.containers.start("abc")
         assert type(caught.value) is kind
@@ -101,7 +110,9 @@ def test_an_engine_that_does_not_answer_in_time(tmp_path: Path) -> None:
             return 200, {}
 
         fake.answers["GET /containers/abc/json"] = frozen
-        with pytest.raises(DeadlineExceeded, match=r"did not answer inspect container abc within 0\.2 s"):
+        with pytest.raises(
+            DeadlineExceeded, match=r"did not answer inspect container abc within 0\.2 s"
+        ):
             await engine.containers.inspect("abc", timeout_s=0.2)
         let_go.set()
         # The connection of the call that was given up is not used again.
@@ -126,9 +137,12 @@ def test_a_closed_gate_lets_only_the_probe_through(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "spoken"), [("1.41", (1, 41)), ("1.45", (1, 45)), ("1.52", (1, 52)), ("1.60", (1, 52)), ("2.0", (1, 52))]
+    ("theirs", "spoken"),
+    [("1.41", (1, 41)), ("1.45", (1, 45)), ("1.52", (1, 52)), ("1.60", (1, 52)), ("2.0", (1, 52))],
 )
-def test_the_api_version_is_negotiated(tmp_path: Path, theirs: str, spoken: tuple[int, int]) -> None:
+def test_the_api_version_is_negotiated(
+    tmp_path: Path, theirs: str, spoken: tuple[int, int]
+) -> None:
     async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
         fake.version["ApiVersion"] = theirs
         await engine.identify(1.0)
@@ -137,8 +151,13 @@ def test_the_api_version_is_negotiated(tmp_path: Path, theirs: str, spoken: tupl
     run(tmp_path, scenario)
 
 
-@pytest.mark.parametrize(("theirs", "kind"), [("1.40", FailedPrecondition), ("1.9", FailedPrecondition), ("one", Internal)])
-def test_an_api_that_is_too_old_or_none_is_an_error_that_names_it(tmp_path: Path, theirs: str, kind: type[ServiceError]) -> None:
+@pytest.mark.parametrize(
+    ("theirs", "kind"),
+    [("1.40", FailedPrecondition), ("1.9", FailedPrecondition), ("one", Internal)],
+)
+def test_an_api_that_is_too_old_or_none_is_an_error_that_names_it(
+    tmp_path: Path, theirs: str, kind: type[ServiceError]
+) -> None:
     async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
         fake.version["ApiVersion"] = theirs
         with pytest.raises(kind, match=theirs):
@@ -159,8 +178,15 @@ def test_a_client_that_is_closed_says_so(tmp_path: Path) -> None:
 
 def test_pull_progress_is_read_in_whatever_pieces_it_comes(tmp_path: Path) -> None:
     async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
-        fake.answers["POST /images/create"] = lambda: (200, b'{"status":"a"}\r\n{"status":"b"}\n\n{"error":"c"}')
+        fake.answers["POST /images/create"] = lambda: (
+            200,
+            b'{"status":"a"}\r\n{"status":"b"}\n\n{"error":"c"}',
+        )
         async with engine.images.pull("busybox", "1", None) as progress:
-            assert [step async for step in progress] == [{"status": "a"}, {"status": "b"}, {"error": "c"}]
+            assert [step async for step in progress] == [
+                {"status": "a"},
+                {"status": "b"},
+                {"error": "c"},
+            ]
 
     run(tmp_path, scenario)

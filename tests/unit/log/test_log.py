@@ -12,13 +12,19 @@ import time
 from asupervisor.log import JsonFormatter, TextFormatter, enter_call
 
 
-def record(message: str = "stopped container %s", *values: object, **fields: object) -> logging.LogRecord:
-    made = logging.LogRecord("asupervisor.dockershim", logging.INFO, "file.py", 1, message, values or ("main",), None)
+def record(
+    message: str = "stopped container %s", *values: object, **fields: object
+) -> logging.LogRecord:
+    made = logging.LogRecord(
+        "asupervisor.dockershim", logging.INFO, "file.py", 1, message, values or ("main",), None
+    )
     made.__dict__.update(fields)
     return made
 
 
-def in_call(formatter: logging.Formatter, line: logging.LogRecord, rpc: str = "StopContainer") -> str:
+def in_call(
+    formatter: logging.Formatter, line: logging.LogRecord, rpc: str = "StopContainer"
+) -> str:
     """Format it inside a task that a call began a second ago, and in a task of that task."""
 
     async def main() -> str:
@@ -27,13 +33,17 @@ def in_call(formatter: logging.Formatter, line: logging.LogRecord, rpc: str = "S
         async def operation() -> str:
             return formatter.format(line)
 
-        return await asyncio.create_task(operation())  # a task copies its maker's context, and that copy is what is tested
+        return await asyncio.create_task(
+            operation()
+        )  # a task copies its maker's context, and that copy is what is tested
 
     return asyncio.run(main())
 
 
 def test_text() -> None:
-    line = TextFormatter().format(record(pod="default/web", container="c1", duration_s=0.25, image=""))
+    line = TextFormatter().format(
+        record(pod="default/web", container="c1", duration_s=0.25, image="")
+    )
     assert line[10] == "T" and line[23] == "Z"
     assert line[24:] == " INFO stopped container main pod=default/web container=c1 duration_s=0.250"
 
@@ -43,21 +53,33 @@ def test_json() -> None:
     time_text = entry.pop("time")
     assert len(time_text) == 24 and time_text.endswith("Z")
     assert entry == {
-        "level": "info", "logger": "asupervisor.dockershim", "message": "stopped container main", "pod": "default/web", "code": "NOT_FOUND",
-    }  # fmt: skip
+        "level": "info",
+        "logger": "asupervisor.dockershim",
+        "message": "stopped container main",
+        "pod": "default/web",
+        "code": "NOT_FOUND",
+    }
 
 
 def test_the_call_and_its_duration_come_by_themselves() -> None:
     entry = json.loads(in_call(JsonFormatter(), record(pod="default/web")))
     assert entry["rpc"] == "StopContainer" and 1.0 <= entry["duration_s"] < 30.0
-    assert " rpc=StopContainer pod=default/web duration_s=1." in in_call(TextFormatter(), record(pod="default/web"))
+    assert " rpc=StopContainer pod=default/web duration_s=1." in in_call(
+        TextFormatter(), record(pod="default/web")
+    )
     other = json.loads(in_call(JsonFormatter(), record(rpc="RemoveContainer")))
-    assert other["rpc"] == "RemoveContainer" and "duration_s" not in other, "a line that names another call is not measured by this one"
-    assert "rpc" not in json.loads(JsonFormatter().format(record())), "nothing leaks out of the task"
+    assert other["rpc"] == "RemoveContainer" and "duration_s" not in other, (
+        "a line that names another call is not measured by this one"
+    )
+    assert "rpc" not in json.loads(JsonFormatter().format(record())), (
+        "nothing leaks out of the task"
+    )
 
 
 def test_nothing_that_is_logged_begins_a_line_of_its_own() -> None:
-    text = TextFormatter().format(record("%s", "evil\n2026-01-01T00:00:00.000Z INFO all is well\x1b[2J", pod="a b"))
+    text = TextFormatter().format(
+        record("%s", "evil\n2026-01-01T00:00:00.000Z INFO all is well\x1b[2J", pod="a b")
+    )
     assert "\n" not in text and "\x1b" not in text
     assert text.endswith(' pod="a b"')
     assert "\n" not in JsonFormatter().format(record("%s", "evil\nline"))
@@ -65,11 +87,15 @@ def test_nothing_that_is_logged_begins_a_line_of_its_own() -> None:
 
 def test_the_whole_process_logs_in_one_format() -> None:
     program = (
-        "import logging, warnings; from asupervisor.log import configure_logging; configure_logging('debug', 'json');"
-        "logging.getLogger('asupervisor.x').debug('ours'); logging.getLogger('library').info('unwanted');"
-        "logging.getLogger('library').warning('theirs'); warnings.warn('careful')"
+        "import logging, warnings; from asupervisor.log import configure_logging;"
+        " configure_logging('debug', 'json');logging.getLogger('asupervisor.x').debug('ours');"
+        " logging.getLogger('library').info('unwanted');"
+        "logging.getLogger('library').warning('theirs');"
+        " warnings.warn('careful')"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     entries = [json.loads(line) for line in result.stderr.splitlines()]
     assert [(entry["logger"], entry["level"]) for entry in entries] == [
         ("asupervisor.x", "debug"),

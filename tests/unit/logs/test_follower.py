@@ -1,4 +1,6 @@
-"""One container's log from file to file: growth, both rotations, and every way to stop in between."""
+"""One container's log from file to file: growth, both rotations, and every way to stop in
+between.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,12 @@ _LIMIT = 4096
 class Rig:
     """A source, a target, and a follower that can be dropped and made again."""
 
-    def __init__(self, root: Path, max_size: int = 0, max_file: int = 1, *, compress: bool = False) -> None:
-        self.source = EngineLog(root / "containers/c/c-json.log", max_size, max_file, compress=compress)
+    def __init__(
+        self, root: Path, max_size: int = 0, max_file: int = 1, *, compress: bool = False
+    ) -> None:
+        self.source = EngineLog(
+            root / "containers/c/c-json.log", max_size, max_file, compress=compress
+        )
         self.target = root / "pods/c/0.log"
         self.position = root / "c.position"
         self.warnings: list[str] = []
@@ -30,7 +36,9 @@ class Rig:
 
     def start(self, boot: bytes = _BOOT) -> FileFollower:
         self.stop()
-        self.follower = FileFollower(str(self.source.path), str(self.target), str(self.position), boot, self.warnings.append)
+        self.follower = FileFollower(
+            str(self.source.path), str(self.target), str(self.position), boot, self.warnings.append
+        )
         return self.follower
 
     def stop(self) -> None:
@@ -163,7 +171,11 @@ def test_what_the_engine_dropped_is_missing_and_nothing_else(rigs: Rigs) -> None
     rig.drain()
     rig.stop()
     rig.write(60)
-    kept = [int(n) for name in (".1", "") for n in re.findall(rb'"line (\d+)', Path(f"{rig.source.path}{name}").read_bytes())]
+    kept = [
+        int(n)
+        for name in (".1", "")
+        for n in re.findall(rb'"line (\d+)', Path(f"{rig.source.path}{name}").read_bytes())
+    ]
     rig.drain()
     assert rig.numbers() == [0, 1, 2, *kept]
     assert kept[0] > 3
@@ -175,7 +187,8 @@ def test_the_engine_gives_the_next_file_the_same_inode(rigs: Rigs) -> None:
     rig.write(5)
     rig.drain()
     rig.stop()
-    # With one file the engine unlinks it and makes another: most file systems give it the number that has become free.
+    # With one file the engine unlinks it and makes another: most file systems give it the number
+    # that has become free.
     rig.source.rotate()
     rig.write(20)
     rig.drain()
@@ -242,7 +255,12 @@ def killed_append(monkeypatch: pytest.MonkeyPatch, after_bytes: int) -> None:
 @pytest.mark.parametrize("before", [0, 7])
 @pytest.mark.parametrize("after_bytes", [0, 1, 25, 45, 46, 47, 200, 10_000])
 def test_killed_within_an_append(
-    rigs: Rigs, monkeypatch: pytest.MonkeyPatch, before: int, after_bytes: int, more: int, rename: bool
+    rigs: Rigs,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+    after_bytes: int,
+    more: int,
+    rename: bool,
 ) -> None:
     rig = rigs(2000, 6)
     rig.write(before)
@@ -266,7 +284,9 @@ def test_killed_within_an_append(
     assert rig.numbers() == all_of(rig)
 
 
-def test_killed_before_the_new_file_is_recorded(rigs: Rigs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_before_the_new_file_is_recorded(
+    rigs: Rigs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = rigs()
     rig.write(5)
     rig.drain()
@@ -310,7 +330,9 @@ def test_the_position_is_lost_just_after_a_rotation(rig: Rig) -> None:
 
 @pytest.mark.parametrize("lost_bytes", [0, 1, 30, 47, 300, 100_000])
 @pytest.mark.parametrize("garbage", [b"", b"\x00" * 700, b"\x00\n\x00"])
-def test_the_machine_crashes_with_target_pages_unwritten(rig: Rig, lost_bytes: int, garbage: bytes) -> None:
+def test_the_machine_crashes_with_target_pages_unwritten(
+    rig: Rig, lost_bytes: int, garbage: bytes
+) -> None:
     rig.write(30)
     rig.drain()
     rig.stop()
@@ -413,7 +435,9 @@ def test_two_streams_keep_their_order(rig: Rig) -> None:
     assert rig.target.read_bytes().count(b" stderr ") == 133
 
 
-def test_no_more_than_so_many_files_are_kept_open(rigs: Rigs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_so_many_files_are_kept_open(
+    rigs: Rigs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("asupervisor.logs.source._MAX_OPEN", 3)
     rig = rigs(500, 2)
     follower = rig.start()

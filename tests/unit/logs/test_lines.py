@@ -22,7 +22,9 @@ def plainly(lines: list[bytes]) -> bytes:
         content = row["log"].encode()
         whole = content.endswith(b"\n")
         content = content.removesuffix(b"\n")
-        parts = [content[at : at + MAX_CONTENT_BYTES] for at in range(0, len(content), MAX_CONTENT_BYTES)] or [b""]
+        parts = [
+            content[at : at + MAX_CONTENT_BYTES] for at in range(0, len(content), MAX_CONTENT_BYTES)
+        ] or [b""]
         for number, part in enumerate(parts):
             tag = b"F" if whole and number == len(parts) - 1 else b"P"
             out += b"%s %s %s %s\n" % (row["time"].encode(), row["stream"].encode(), tag, part)
@@ -32,7 +34,18 @@ def plainly(lines: list[bytes]) -> bytes:
 _contents = st.one_of(
     st.binary(max_size=60).map(lambda data: data.replace(b"\n", b"")),
     st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace").replace(b"\n", b"")),
-    st.sampled_from([b"", b"\\", b"\\n", b'","stream":"stdout","time":"', b'"}\n{"log":"'.replace(b"\n", b""), b"\r", b"\x00", b"\x1b[1m"]),
+    st.sampled_from(
+        [
+            b"",
+            b"\\",
+            b"\\n",
+            b'","stream":"stdout","time":"',
+            b'"}\n{"log":"'.replace(b"\n", b""),
+            b"\r",
+            b"\x00",
+            b"\x1b[1m",
+        ]
+    ),
 )
 _rows = st.lists(
     st.tuples(
@@ -57,7 +70,9 @@ def _lines(draw: st.DrawFn) -> list[bytes]:
             end, attributes = "\n", b""
         if alike in ("stdout", "stderr"):
             stream = alike
-        lines.append(engine_line(content + end.encode(), engine_time(index * 7), stream, attributes))
+        lines.append(
+            engine_line(content + end.encode(), engine_time(index * 7), stream, attributes)
+        )
     return lines
 
 
@@ -125,4 +140,6 @@ def test_what_follows_a_torn_beginning_or_zeros_is_kept() -> None:
 def test_a_message_without_content_keeps_its_time() -> None:
     line = f'{{"stream":"stdout","time":"{_T}"}}\n'.encode()
     good = engine_line(b"one\n", _T)
-    assert LineEncoder().encode(good + line + good) == plainly([good]) + f"{_T} stdout P \n".encode() + plainly([good])
+    assert LineEncoder().encode(good + line + good) == plainly(
+        [good]
+    ) + f"{_T} stdout P \n".encode() + plainly([good])

@@ -17,11 +17,17 @@ _BOUNDED = {"Type": "json-file", "Config": {"max-size": MAX_SIZE, "max-file": MA
         ({"Type": "json-file", "Config": {}}, "cri", _BOUNDED),
         ({"Type": "json-file", "Config": None}, "cri", _BOUNDED),
         ({"Type": "json-file", "Config": {"max-size": "5m"}}, "cri", None),
-        ({"Type": "json-file", "Config": {"max-file": "9"}}, "cri", {"Type": "json-file", "Config": {"max-size": MAX_SIZE}}),
+        (
+            {"Type": "json-file", "Config": {"max-file": "9"}},
+            "cri",
+            {"Type": "json-file", "Config": {"max-size": MAX_SIZE}},
+        ),
         ({"Type": "json-file", "Config": {}}, "docker", None),
         ({"Type": "journald", "Config": {}}, "cri", None),
         ({}, "cri", None),
     ],
 )
-def test_the_operator_wins(default: dict[str, Any], log_format: str, expected: dict[str, Any] | None) -> None:
+def test_the_operator_wins(
+    default: dict[str, Any], log_format: str, expected: dict[str, Any] | None
+) -> None:
     assert engine_log_config(default, log_format) == expected

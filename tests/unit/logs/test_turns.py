@@ -23,7 +23,9 @@ class Rig:
         self.warnings: list[str] = []
         self.finished: list[Entry] = []
         self.logs: list[EngineLog] = []
-        self.turns = Turns(lambda container, text: self.warnings.append(f"{container}: {text}"), self._finish)
+        self.turns = Turns(
+            lambda container, text: self.warnings.append(f"{container}: {text}"), self._finish
+        )
 
     def _finish(self, entry: Entry) -> None:
         self.finished.append(entry)
@@ -34,7 +36,9 @@ class Rig:
         log = EngineLog(self.root / name / "json.log")
         self.logs.append(log)
         target = str(self.root / f"{name}.log")
-        follower = FileFollower(str(log.path), target, str(self.root / f"{name}.position"), _BOOT, self.warnings.append)
+        follower = FileFollower(
+            str(log.path), target, str(self.root / f"{name}.position"), _BOOT, self.warnings.append
+        )
         entry = Entry(name, follower, str(log.path.parent))
         self.turns.add(entry)
         return log, entry
@@ -91,7 +95,9 @@ def test_a_quiet_log_does_not_wait_for_floods(rig: Rig) -> None:
     assert len(set(moved)) == 1
 
 
-def test_a_defect_in_one_log_leaves_the_others_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_in_one_log_leaves_the_others_alone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig.turns.start()
     bad, broken = rig.log("bad")
     good, entry = rig.log("good")

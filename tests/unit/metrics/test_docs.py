@@ -14,6 +14,8 @@ def test_every_metric_is_on_the_page_and_no_other() -> None:
     metrics = Metrics()
     metrics.rpc("Version").begin()
     metrics.engine("info")
-    names = {family.name + ("_total" if family.type == "counter" else "") for family in metrics.collect()}
+    names = {
+        family.name + ("_total" if family.type == "counter" else "") for family in metrics.collect()
+    }
     documented = set(re.findall(r"`((?:asupervisor|docker)_[a-z_]+)`", PAGE.read_text()))
     assert documented == names

@@ -36,7 +36,9 @@ def test_rpc_counts_errors_latency_and_what_is_in_flight() -> None:
     assert seen["asupervisor_rpc_errors_total", (("code", "NOT_FOUND"), method)] == 1
     assert ("asupervisor_rpc_errors_total", (("code", "OK"), method)) not in seen
     assert seen["asupervisor_rpc_in_flight", (method,)] == 1
-    assert seen["asupervisor_rpc_duration_seconds_bucket", (("le", "0.0001"), method)] == 1, "a bound is inside its bucket"
+    assert seen["asupervisor_rpc_duration_seconds_bucket", (("le", "0.0001"), method)] == 1, (
+        "a bound is inside its bucket"
+    )
     assert seen["asupervisor_rpc_duration_seconds_bucket", (("le", "0.00025"), method)] == 2
     assert seen["asupervisor_rpc_duration_seconds_bucket", (("le", "120.0"), method)] == 3
     assert seen["asupervisor_rpc_duration_seconds_bucket", (("le", "+Inf"), method)] == 4
@@ -49,13 +51,17 @@ def test_engine_operations_keep_dockershims_names() -> None:
     metrics.engine("inspect_container").end(0.1)
     metrics.engine_operation("inspect_container", 0.1, None)
     metrics.engine_operation("inspect_container", 0.1, None)
-    metrics.engine_operation("inspect_container", 1.0, DeadlineExceeded("the engine did not answer within 1 s"))
+    metrics.engine_operation(
+        "inspect_container", 1.0, DeadlineExceeded("the engine did not answer within 1 s")
+    )
     metrics.engine_operation("inspect_container", 0.1, Unavailable("no engine"))
     metrics.engine_operation("inspect_container", 0.1, DeadlineExceeded("late"))
     seen = samples(metrics)
     label = (("operation_type", "inspect_container"),)
     assert seen["docker_operations_total", label] == 6
-    assert seen["docker_operations_errors_total", label] == 3, "a timeout is an error too, a cancelled call is none"
+    assert seen["docker_operations_errors_total", label] == 3, (
+        "a timeout is an error too, a cancelled call is none"
+    )
     assert seen["docker_operations_timeout_total", label] == 2
     assert seen["docker_operations_duration_seconds_count", label] == 6
 
@@ -64,7 +70,10 @@ def test_an_events_detail_is_not_exported() -> None:
     metrics = Metrics()
     metrics.event_applied("exec_create: sh -c 'echo $PASSWORD'")
     metrics.event_applied("exec_create: true")
-    assert samples(metrics)["asupervisor_engine_events_applied_total", (("action", "exec_create"),)] == 2
+    assert (
+        samples(metrics)["asupervisor_engine_events_applied_total", (("action", "exec_create"),)]
+        == 2
+    )
     assert b"PASSWORD" not in metrics.render()
 
 
@@ -95,6 +104,7 @@ def test_two_supervisors_in_one_process_have_figures_of_their_own() -> None:
 
 def test_the_client_library_is_not_imported_before_somebody_scrapes() -> None:
     program = (
-        "import sys; from asupervisor.metrics import Metrics; Metrics().rpc('Version').begin(); print('prometheus_client' in sys.modules)"
+        "import sys; from asupervisor.metrics import Metrics; Metrics().rpc('Version').begin();"
+        " print('prometheus_client' in sys.modules)"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "False\n"

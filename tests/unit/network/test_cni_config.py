@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from asupervisor.network.cni.config import InvalidNetworkConfig, config_files, load_bytes, load_file, missing_binaries
+from asupervisor.network.cni.config import (
+    InvalidNetworkConfig,
+    config_files,
+    load_bytes,
+    load_file,
+    missing_binaries,
+)
 
 
 def write(directory: Path, name: str, document: Any) -> str:
@@ -15,22 +21,38 @@ def write(directory: Path, name: str, document: Any) -> str:
     return str(path)
 
 
-def test_files_count_in_the_order_of_their_paths_and_only_with_three_endings(tmp_path: Path) -> None:
+def test_files_count_in_the_order_of_their_paths_and_only_with_three_endings(
+    tmp_path: Path,
+) -> None:
     for name in ("20-b.conflist", "10-a.conf", "05-c.json", "01.yaml", "02.conflist.bak"):
         write(tmp_path, name, "{}")
     (tmp_path / "00.conf").mkdir()
-    assert [Path(path).name for path in config_files(str(tmp_path))] == ["05-c.json", "10-a.conf", "20-b.conflist"]
+    assert [Path(path).name for path in config_files(str(tmp_path))] == [
+        "05-c.json",
+        "10-a.conf",
+        "20-b.conflist",
+    ]
     assert config_files(str(tmp_path / "missing")) == []
 
 
 @pytest.mark.parametrize("name", ["net.conf", "net.json"])
-def test_a_lone_plugin_becomes_a_list_that_keeps_what_we_do_not_know(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path, name, {"cniVersion": "0.3.1", "name": "lone", "type": "bridge", "mine": {"deep": [1]}})
+def test_a_lone_plugin_becomes_a_list_that_keeps_what_we_do_not_know(
+    tmp_path: Path, name: str
+) -> None:
+    path = write(
+        tmp_path,
+        name,
+        {"cniVersion": "0.3.1", "name": "lone", "type": "bridge", "mine": {"deep": [1]}},
+    )
     network = load_file(path)
     assert (network.name, network.version) == ("lone", "0.3.1")
     assert network.plugins[0].document["mine"] == {"deep": [1]}
     again = load_bytes(network.source, "cache")
-    assert (again.name, again.version, again.plugins) == (network.name, network.version, network.plugins)
+    assert (again.name, again.version, again.plugins) == (
+        network.name,
+        network.version,
+        network.plugins,
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,7 +64,9 @@ def test_a_lone_plugin_becomes_a_list_that_keeps_what_we_do_not_know(tmp_path: P
         ({"cniVersion": "0.4.0", "cniVersions": ["9.0.0"]}, "0.4.0"),
     ],
 )
-def test_the_newest_version_that_both_know_is_spoken(tmp_path: Path, versions: dict[str, Any], chosen: str) -> None:
+def test_the_newest_version_that_both_know_is_spoken(
+    tmp_path: Path, versions: dict[str, Any], chosen: str
+) -> None:
     path = write(tmp_path, "n.conflist", {**versions, "name": "n", "plugins": [{"type": "bridge"}]})
     assert load_file(path).version == chosen
 
@@ -64,11 +88,16 @@ GOOD = {"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "bridge"}]}
         ({"plugins": ["bridge"]}, '"plugins[0]"'),
         ({"plugins": [{"type": "bridge"}, {"kind": "x"}]}, '"plugins[1].type"'),
         ({"plugins": [{"type": "../sh"}]}, '"plugins[0].type"'),
-        ({"plugins": [{"type": "bridge", "capabilities": ["portMappings"]}]}, '"plugins[0].capabilities"'),
+        (
+            {"plugins": [{"type": "bridge", "capabilities": ["portMappings"]}]},
+            '"plugins[0].capabilities"',
+        ),
         ({"disableCheck": "perhaps"}, '"disableCheck"'),
     ],
 )
-def test_an_error_names_the_file_and_the_field(tmp_path: Path, change: dict[str, Any], field: str) -> None:
+def test_an_error_names_the_file_and_the_field(
+    tmp_path: Path, change: dict[str, Any], field: str
+) -> None:
     path = write(tmp_path, "n.conflist", {**GOOD, **change})
     with pytest.raises(InvalidNetworkConfig) as caught:
         load_file(path)
@@ -86,20 +115,32 @@ def test_a_list_in_a_conf_file_is_explained(tmp_path: Path) -> None:
         load_file(write(tmp_path, "n.conf", GOOD))
 
 
-def test_plugins_of_the_networks_own_folder_are_appended_unless_the_list_says_no(tmp_path: Path) -> None:
+def test_plugins_of_the_networks_own_folder_are_appended_unless_the_list_says_no(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "n").mkdir()
     write(tmp_path / "n", "50-tuning.conf", {"type": "tuning"})
     path = write(tmp_path, "n.conflist", {**GOOD, "cniVersion": "1.1.0"})
     network = load_file(path)
     assert [plugin.type for plugin in network.plugins] == ["bridge", "tuning"]
-    assert [plugin.type for plugin in load_bytes(network.source, "cache").plugins] == ["bridge", "tuning"]
+    assert [plugin.type for plugin in load_bytes(network.source, "cache").plugins] == [
+        "bridge",
+        "tuning",
+    ]
     path = write(tmp_path, "n.conflist", {**GOOD, "loadOnlyInlinedPlugins": True})
     assert [plugin.type for plugin in load_file(path).plugins] == ["bridge"]
 
 
 def test_missing_binaries_are_named_with_those_of_address_management(tmp_path: Path) -> None:
     (tmp_path / "bridge").touch()
-    path = write(tmp_path, "n.conflist", {**GOOD, "plugins": [{"type": "bridge", "ipam": {"type": "whereabouts"}}, {"type": "flannel"}]})
+    path = write(
+        tmp_path,
+        "n.conflist",
+        {
+            **GOOD,
+            "plugins": [{"type": "bridge", "ipam": {"type": "whereabouts"}}, {"type": "flannel"}],
+        },
+    )
     missing = missing_binaries(load_file(path), ["/nowhere", str(tmp_path)])
     assert len(missing) == 2
     assert '"plugins[0].ipam.type"' in missing[0] and '"whereabouts"' in missing[0]
@@ -108,5 +149,11 @@ def test_missing_binaries_are_named_with_those_of_address_management(tmp_path: P
 
 def test_only_capabilities_that_are_wanted_count(tmp_path: Path) -> None:
     plugin = {"type": "portmap", "capabilities": {"portMappings": True, "bandwidth": False}}
-    network = load_file(write(tmp_path, "n.conflist", {**GOOD, "plugins": [plugin, {"type": "dns", "capabilities": {"dns": True}}]}))
+    network = load_file(
+        write(
+            tmp_path,
+            "n.conflist",
+            {**GOOD, "plugins": [plugin, {"type": "dns", "capabilities": {"dns": True}}]},
+        )
+    )
     assert network.capabilities == {"portMappings", "dns"}

@@ -13,7 +13,11 @@ from asupervisor.network.plugin import PodNetwork, PortMapping
 
 RESULT: dict[str, Any] = {
     "cniVersion": "1.0.0",
-    "interfaces": [{"name": "cni0"}, {"name": "veth1"}, {"name": "eth0", "sandbox": "/proc/7/ns/net"}],
+    "interfaces": [
+        {"name": "cni0"},
+        {"name": "veth1"},
+        {"name": "eth0", "sandbox": "/proc/7/ns/net"},
+    ],
     "ips": [
         {"interface": 2, "address": "10.1.0.5/16", "gateway": "10.1.0.1"},
         {"interface": 0, "address": "10.1.0.1/16"},
@@ -26,7 +30,10 @@ RESULT: dict[str, Any] = {
 
 def test_every_address_of_the_pod_and_none_of_the_host() -> None:
     assert result_addresses(RESULT) == ("10.1.0.5", "fd00::5", "10.2.0.9")
-    assert result_addresses({"ip4": {"ip": "10.1.0.5/16"}, "ip6": {"ip": "fd00::5/64"}}) == ("10.1.0.5", "fd00::5")
+    assert result_addresses({"ip4": {"ip": "10.1.0.5/16"}, "ip6": {"ip": "fd00::5/64"}}) == (
+        "10.1.0.5",
+        "fd00::5",
+    )
     assert result_addresses({"ips": "none"}) == ()
     assert host_interfaces(RESULT) == ("cni0", "veth1")
 
@@ -41,7 +48,9 @@ def test_a_result_is_handed_on_in_the_version_of_the_list() -> None:
 
 def test_the_cache_is_that_of_libcni(tmp_path: Path) -> None:
     cache = ResultCache(tmp_path / "results")
-    attachment = Attachment("abc", "/proc/7/ns/net", "eth0", (("IgnoreUnknown", "1"),), {"portMappings": []})
+    attachment = Attachment(
+        "abc", "/proc/7/ns/net", "eth0", (("IgnoreUnknown", "1"),), {"portMappings": []}
+    )
     cache.write(Cached("net", attachment, b'{"name":"net"}', RESULT))
     written = json.loads((tmp_path / "results" / "net-abc-eth0").read_bytes())
     assert written == {
@@ -61,14 +70,19 @@ def test_the_cache_is_that_of_libcni(tmp_path: Path) -> None:
     assert cache.everything() == []
 
 
-def test_a_file_of_libcni_without_the_fields_it_leaves_out_is_read_and_a_broken_one_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_of_libcni_without_the_fields_it_leaves_out_is_read_and_a_broken_one_is_passed_over(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "net-abc-eth0").write_text(
         '{"kind":"cniCacheV1","containerId":"abc","config":"e30=","ifName":"eth0","networkName":"net","result":{"cniVersion":"0.2.0"}}'
     )
     (tmp_path / "net-abcd-eth0").write_text("{half")
     (tmp_path / "net-x-abc-y").write_text('{"kind":"other"}')
     found = ResultCache(tmp_path).everything()
-    assert [(cached.network, cached.attachment.container_id, cached.attachment.netns) for cached in found] == [("net", "abc", "")]
+    assert [
+        (cached.network, cached.attachment.container_id, cached.attachment.netns)
+        for cached in found
+    ] == [("net", "abc", "")]
     assert ResultCache(tmp_path).find("abcd") == []
     assert ResultCache(tmp_path / "missing").everything() == []
 
@@ -96,7 +110,9 @@ def test_what_plugins_are_told_of_a_pod() -> None:
         ("K8S_POD_UID", "u-1"),
     )
     assert attachment.capability_arguments == {
-        "portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "192.0.2.1"}],
+        "portMappings": [
+            {"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "192.0.2.1"}
+        ],
         "bandwidth": {"ingressRate": 10_000_000, "ingressBurst": 2**31 - 1},
         "ipRanges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd01::/64"}]],
         "dns": {"servers": ["192.0.2.53"], "options": ["ndots:5"]},

@@ -16,7 +16,15 @@ from asupervisor.network.pod_cidr import PodCidr, parse_pod_cidr
 
 @pytest.mark.parametrize(
     ("text", "bits_per_s"),
-    [("10M", 10_000_000), ("1Mi", 2**20), ("1k", 1000), ("1P", 10**15), ("1.5G", 1_500_000_000), ("2e6", 2_000_000), ("1000500m", 1001)],
+    [
+        ("10M", 10_000_000),
+        ("1Mi", 2**20),
+        ("1k", 1000),
+        ("1P", 10**15),
+        ("1.5G", 1_500_000_000),
+        ("2e6", 2_000_000),
+        ("1000500m", 1001),
+    ],
 )
 def test_bandwidth_is_a_kubernetes_quantity(text: str, bits_per_s: int) -> None:
     assert pod_bandwidth({INGRESS: text}) == Bandwidth(ingress=bits_per_s)
@@ -94,7 +102,13 @@ def test_a_malformed_pod_cidr_is_refused(text: str) -> None:
 
 
 def pod(name: str, *ports: PortMapping, sandbox_id: str | None = None) -> PodNetwork:
-    return PodNetwork(name if sandbox_id is None else sandbox_id, name, "default", f"uid-{name}", port_mappings=ports)
+    return PodNetwork(
+        name if sandbox_id is None else sandbox_id,
+        name,
+        "default",
+        f"uid-{name}",
+        port_mappings=ports,
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +124,9 @@ def pod(name: str, *ports: PortMapping, sandbox_id: str | None = None) -> PodNet
         (PortMapping("tcp", 1, 80, "fd00:0::1"), PortMapping("tcp", 1, 80, "fd00::1"), True),
     ],
 )
-def test_host_ports_overlap_by_protocol_number_and_address(one: PortMapping, other: PortMapping, conflict: bool) -> None:
+def test_host_ports_overlap_by_protocol_number_and_address(
+    one: PortMapping, other: PortMapping, conflict: bool
+) -> None:
     claims = HostPortClaims()
     claims.claim(pod("holder", one))
     if not conflict:

@@ -11,14 +11,20 @@ from asupervisor.network.kernel import set_sysctl
 from asupervisor.network.plugin import PodNetwork
 from asupervisor.network.select import network_plugin
 
-POD = PodNetwork(sandbox_id="a" * 64, name="web", namespace="default", uid="u1", netns="/proc/1/ns/net")
+POD = PodNetwork(
+    sandbox_id="a" * 64, name="web", namespace="default", uid="u1", netns="/proc/1/ns/net"
+)
 
 
 @pytest.mark.parametrize("name", ["no-op", ""])
 def test_no_op_leaves_everything_to_the_engine(name: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         plugin = network_plugin(NetworkConfig(plugin=name), tmp_path / "state")
-        assert (plugin.name, plugin.engine_network_mode, plugin.engine_publishes_ports) == ("no-op", "default", True)
+        assert (plugin.name, plugin.engine_network_mode, plugin.engine_publishes_ports) == (
+            "no-op",
+            "default",
+            True,
+        )
         async with anyio.create_task_group() as tg:
             await tg.start(plugin.run)
             assert plugin.status().ready

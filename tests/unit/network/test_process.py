@@ -23,18 +23,32 @@ def no_leaked_descriptors() -> Iterator[None]:
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
-def shell(script: str, *, stdin: bytes = b"", deadline_s: float = 20.0, environment: dict[str, str] | None = None) -> Finished:
+def shell(
+    script: str,
+    *,
+    stdin: bytes = b"",
+    deadline_s: float = 20.0,
+    environment: dict[str, str] | None = None,
+) -> Finished:
     async def main() -> Finished:
-        return await run_program([SHELL, "-c", script], stdin=stdin, environment=environment, deadline_s=deadline_s)
+        return await run_program(
+            [SHELL, "-c", script], stdin=stdin, environment=environment, deadline_s=deadline_s
+        )
 
     return anyio.run(main)
 
 
 def test_input_output_status_and_environment() -> None:
     finished = shell(
-        'cat; echo "$GREETING" >&2; exit 3', stdin=b"x" * 300_000, environment={"GREETING": "hello", "PATH": os.environ["PATH"]}
+        'cat; echo "$GREETING" >&2; exit 3',
+        stdin=b"x" * 300_000,
+        environment={"GREETING": "hello", "PATH": os.environ["PATH"]},
     )
-    assert (finished.returncode, finished.stdout, finished.stderr) == (3, b"x" * 300_000, b"hello\n")
+    assert (finished.returncode, finished.stdout, finished.stderr) == (
+        3,
+        b"x" * 300_000,
+        b"hello\n",
+    )
 
 
 def test_a_signal_is_a_negative_status() -> None:
@@ -81,7 +95,14 @@ def test_cancellation_kills_the_whole_group(tmp_path: Path) -> None:
         async with anyio.create_task_group() as group:
 
             async def run() -> None:
-                await run_program([SHELL, "-c", f'sleep 612 & echo $! > "{child}.new"; mv "{child}.new" "{child}"; wait'], deadline_s=60)
+                await run_program(
+                    [
+                        SHELL,
+                        "-c",
+                        f'sleep 612 & echo $! > "{child}.new"; mv "{child}.new" "{child}"; wait',
+                    ],
+                    deadline_s=60,
+                )
 
             group.start_soon(run)
             for _ in range(1000):

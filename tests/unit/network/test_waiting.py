@@ -74,7 +74,10 @@ def test_who_wants_to_be_alone_waits_and_is_not_joined() -> None:
     anyio.run(scenario)
 
 
-def with_tear_downs(delete: Callable[[PodNetwork], Awaitable[None]], scenario: Callable[[TearDowns], Awaitable[None]]) -> None:
+def with_tear_downs(
+    delete: Callable[[PodNetwork], Awaitable[None]],
+    scenario: Callable[[TearDowns], Awaitable[None]],
+) -> None:
     async def main() -> None:
         tear_downs = TearDowns(delete, retry_delay_s=0.01)
         async with anyio.create_task_group() as group:

@@ -15,7 +15,9 @@ from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.translate.checkpoint import Checkpoint
 
 A = "a" * 64
-POD = Checkpoint(name="web", namespace="default", uid="u1", attempt=2, complete=False, runtime_handler="runc")
+POD = Checkpoint(
+    name="web", namespace="default", uid="u1", attempt=2, complete=False, runtime_handler="runc"
+)
 
 
 def test_what_is_written_is_there_for_the_next_process(tmp_path: Path) -> None:
@@ -37,9 +39,20 @@ def test_what_is_written_is_there_for_the_next_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b'{"version":"v1"}', b"\xff\xfe", b'{"name":"a","namespace":"b","data":{},"checksum":1}']
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"version":"v1"}',
+        b"\xff\xfe",
+        b'{"name":"a","namespace":"b","data":{},"checksum":1}',
+    ],
 )
-def test_a_corrupt_one_is_told_and_can_be_removed_and_replaced(tmp_path: Path, content: bytes) -> None:
+def test_a_corrupt_one_is_told_and_can_be_removed_and_replaced(
+    tmp_path: Path, content: bytes
+) -> None:
     async def scenario() -> None:
         (tmp_path / "sandbox").mkdir()
         (tmp_path / "sandbox" / A).write_bytes(content)
@@ -56,7 +69,9 @@ def test_a_corrupt_one_is_told_and_can_be_removed_and_replaced(tmp_path: Path, c
     anyio.run(scenario)
 
 
-def test_of_many_changes_at_once_none_is_lost_and_none_brings_a_removed_one_back(tmp_path: Path) -> None:
+def test_of_many_changes_at_once_none_is_lost_and_none_brings_a_removed_one_back(
+    tmp_path: Path,
+) -> None:
     async def scenario() -> None:
         store = CheckpointStore(tmp_path)
         await store.load()
@@ -64,7 +79,11 @@ def test_of_many_changes_at_once_none_is_lost_and_none_brings_a_removed_one_back
         async with anyio.create_task_group() as tasks:
             for number in range(20):
                 key = str(number)
-                tasks.start_soon(store.amend, A, lambda kept, key=key: replace(kept, extra={**kept.extra, key: True}))
+                tasks.start_soon(
+                    store.amend,
+                    A,
+                    lambda kept, key=key: replace(kept, extra={**kept.extra, key: True}),
+                )
         again = CheckpointStore(tmp_path)
         await again.load()
         kept = again.get(A)

@@ -10,7 +10,13 @@ import pytest
 
 from asupervisor.errors import ResourceExhausted, Unavailable
 from asupervisor.node.events import EventHub, event_types
-from asupervisor.node.records import ContainerId, ContainerRecord, SandboxId, SandboxRecord, encode_field
+from asupervisor.node.records import (
+    ContainerId,
+    ContainerRecord,
+    SandboxId,
+    SandboxRecord,
+    encode_field,
+)
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
 
@@ -20,24 +26,57 @@ STOPPED, DELETED = cri.CONTAINER_STOPPED_EVENT, cri.CONTAINER_DELETED_EVENT
 
 def sandbox(any_id: str = "s1", ready: bool = True) -> SandboxRecord:
     status = cri.PodSandboxStatus(
-        id=any_id, metadata=cri.PodSandboxMetadata(uid="u1"), state=cri.SANDBOX_READY if ready else cri.SANDBOX_NOTREADY
+        id=any_id,
+        metadata=cri.PodSandboxMetadata(uid="u1"),
+        state=cri.SANDBOX_READY if ready else cri.SANDBOX_NOTREADY,
     )
     return SandboxRecord(
-        id=SandboxId(any_id), status=status, engine_name="", runtime="", host_network=False, pid=1, known_to_engine=True, complete=True,
-        cgroup_parent="", resolv_conf_path="", item_bytes=b"", status_bytes=encode_field(1, status),
-    )  # fmt: skip
-
-
-def container(state: cri.ContainerState, any_id: str = "c1", started: bool = True) -> ContainerRecord:
-    status = cri.ContainerStatus(id=any_id, state=state, started_at=5 if started and state != cri.CONTAINER_CREATED else 0)
-    return ContainerRecord(
-        id=ContainerId(any_id), sandbox_id=SandboxId("s1"), status=status, engine_name="", image_name="", pid=0, tty=False, stdin=False,
-        stdin_once=False, log_path="", engine_log_path="", log_driver="", upper_dir="", cgroup_parent="", runtime="", item_bytes=b"",
+        id=SandboxId(any_id),
+        status=status,
+        engine_name="",
+        runtime="",
+        host_network=False,
+        pid=1,
+        known_to_engine=True,
+        complete=True,
+        cgroup_parent="",
+        resolv_conf_path="",
+        item_bytes=b"",
         status_bytes=encode_field(1, status),
-    )  # fmt: skip
+    )
 
 
-created, running, exited = (container(state) for state in (cri.CONTAINER_CREATED, cri.CONTAINER_RUNNING, cri.CONTAINER_EXITED))
+def container(
+    state: cri.ContainerState, any_id: str = "c1", started: bool = True
+) -> ContainerRecord:
+    status = cri.ContainerStatus(
+        id=any_id, state=state, started_at=5 if started and state != cri.CONTAINER_CREATED else 0
+    )
+    return ContainerRecord(
+        id=ContainerId(any_id),
+        sandbox_id=SandboxId("s1"),
+        status=status,
+        engine_name="",
+        image_name="",
+        pid=0,
+        tty=False,
+        stdin=False,
+        stdin_once=False,
+        log_path="",
+        engine_log_path="",
+        log_driver="",
+        upper_dir="",
+        cgroup_parent="",
+        runtime="",
+        item_bytes=b"",
+        status_bytes=encode_field(1, status),
+    )
+
+
+created, running, exited = (
+    container(state)
+    for state in (cri.CONTAINER_CREATED, cri.CONTAINER_RUNNING, cri.CONTAINER_EXITED)
+)
 failed = container(cri.CONTAINER_EXITED, started=False)
 
 
@@ -66,7 +105,9 @@ failed = container(cri.CONTAINER_EXITED, started=False)
     ],
 )
 def test_what_happened_in_order(
-    before: ContainerRecord | SandboxRecord | None, after: ContainerRecord | SandboxRecord | None, events: list[int]
+    before: ContainerRecord | SandboxRecord | None,
+    after: ContainerRecord | SandboxRecord | None,
+    events: list[int],
 ) -> None:
     kind = "sandbox" if isinstance(after or before, SandboxRecord) else "container"
     assert list(event_types(Change(kind, before, after))) == events  # type: ignore[arg-type]
@@ -84,7 +125,10 @@ def test_statuses_of_the_moment_for_every_subscriber_in_order() -> None:
             async with aclosing(hub.subscribe()) as events:
                 async for event in events:
                     seen[number].append(cri.ContainerEventResponse.FromString(event))
-                    if seen[number][-1].container_event_type == DELETED and seen[number][-1].container_id == "s1":
+                    if (
+                        seen[number][-1].container_event_type == DELETED
+                        and seen[number][-1].container_id == "s1"
+                    ):
                         return
 
         with anyio.fail_after(10):
@@ -101,16 +145,31 @@ def test_statuses_of_the_moment_for_every_subscriber_in_order() -> None:
         assert seen[0] == seen[1]
         told = [(event.container_id, event.container_event_type) for event in seen[0]]
         assert told == [
-            ("s1", CREATED), ("s1", STARTED), ("c1", CREATED), ("c1", STARTED), ("c1", STOPPED), ("c1", DELETED), ("s1", STOPPED),
+            ("s1", CREATED),
+            ("s1", STARTED),
+            ("c1", CREATED),
+            ("c1", STARTED),
+            ("c1", STOPPED),
+            ("c1", DELETED),
+            ("s1", STOPPED),
             ("s1", DELETED),
-        ]  # fmt: skip
+        ]
         times = [event.created_at for event in seen[0]]
         assert times == sorted(set(times)) and times[0] > 0
         assert [event.pod_sandbox_status.id for event in seen[0]] == ["s1"] * 8
         assert [[one.state for one in event.containers_statuses] for event in seen[0]] == [
-            [], [], [cri.CONTAINER_CREATED], [cri.CONTAINER_RUNNING], [cri.CONTAINER_EXITED], [], [], [],
-        ]  # fmt: skip
-        assert seen[0][-1].pod_sandbox_status.state == cri.SANDBOX_NOTREADY, "what is gone is not ready"
+            [],
+            [],
+            [cri.CONTAINER_CREATED],
+            [cri.CONTAINER_RUNNING],
+            [cri.CONTAINER_EXITED],
+            [],
+            [],
+            [],
+        ]
+        assert seen[0][-1].pod_sandbox_status.state == cri.SANDBOX_NOTREADY, (
+            "what is gone is not ready"
+        )
         assert numbers == [1, 2, 1, 0]
 
     anyio.run(main)
@@ -141,7 +200,10 @@ def test_a_subscriber_that_falls_behind_is_told_and_delays_nobody() -> None:
                     await anyio.wait_all_tasks_blocked()
                     store.put_container(container(cri.CONTAINER_CREATED, f"c{number}"))
             assert got == [f"c{number}" for number in range(10)]
-            waiting = [cri.ContainerEventResponse.FromString(await anext(slow)).container_id for _ in range(3)]
+            waiting = [
+                cri.ContainerEventResponse.FromString(await anext(slow)).container_id
+                for _ in range(3)
+            ]
             assert waiting == ["c1", "c2", "c3"], "what waited is still delivered"
             with pytest.raises(ResourceExhausted, match="fell behind"):
                 await anext(slow)

@@ -1,4 +1,6 @@
-"""The node state follows the engine: events, gaps, and an engine that answers oddly, with an engine at the wire."""
+"""The node state follows the engine: events, gaps, and an engine that answers oddly, with an engine
+at the wire.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def fake(tmp_path: Path) -> FakeEngine:
 class Node:
     """A feed with its probe, following a fake engine."""
 
-    def __init__(self, engine: EngineClient, store: NodeStore, checkpoints: CheckpointStore, feed: Feed) -> None:
+    def __init__(
+        self, engine: EngineClient, store: NodeStore, checkpoints: CheckpointStore, feed: Feed
+    ) -> None:
         self.engine, self.store, self.checkpoints, self.feed = engine, store, checkpoints, feed
 
     async def until(self, condition: Callable[[], Any]) -> None:
@@ -66,7 +70,9 @@ def run(fake: FakeEngine, root: Path, scenario: Callable[[Node], Awaitable[None]
         anyio.run(main)
 
 
-def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(fake: FakeEngine, tmp_path: Path) -> None:
+def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
     fake.containers[A] = container_document(A)
 
     async def scenario(node: Node) -> None:
@@ -74,7 +80,9 @@ def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(fake:
         fake.containers[B] = container_document(B)
         fake.container_event("create", B)
         await node.until(lambda: set(node.store.containers) == {A, B})
-        fake.containers[B]["State"].update(Running=False, ExitCode=3, FinishedAt="2026-01-02T04:00:00Z")
+        fake.containers[B]["State"].update(
+            Running=False, ExitCode=3, FinishedAt="2026-01-02T04:00:00Z"
+        )
         fake.container_event("die", B)
         await node.until(lambda: node.store.container(B).status.state == cri.CONTAINER_EXITED)
         assert node.store.container(B).status.exit_code == 3
@@ -87,7 +95,13 @@ def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(fake:
 
 def test_containers_of_others_are_not_looked_at(fake: FakeEngine, tmp_path: Path) -> None:
     async def scenario(node: Node) -> None:
-        fake.emit({"Type": "container", "Action": "start", "Actor": {"ID": B, "Attributes": {"name": "somebody"}}})
+        fake.emit(
+            {
+                "Type": "container",
+                "Action": "start",
+                "Actor": {"ID": B, "Attributes": {"name": "somebody"}},
+            }
+        )
         fake.containers[A] = container_document(A)
         fake.container_event("create", A)
         await node.until(lambda: set(node.store.containers) == {A})
@@ -96,7 +110,9 @@ def test_containers_of_others_are_not_looked_at(fake: FakeEngine, tmp_path: Path
     run(fake, tmp_path, scenario)
 
 
-def test_a_container_removed_while_it_is_read_does_not_come_back(fake: FakeEngine, tmp_path: Path) -> None:
+def test_a_container_removed_while_it_is_read_does_not_come_back(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
     seen_alive, go_on = threading.Event(), threading.Event()
     fake.containers[A] = container_document(A)
 
@@ -184,7 +200,11 @@ def test_a_reading_that_failed_is_made_up_for(fake: FakeEngine, tmp_path: Path) 
     run(fake, tmp_path, scenario)
 
 
-@pytest.mark.parametrize("answer", [(500, {"message": "corrupt"}), (200, {"Id": B}), (200, b"{broken")], ids=["500", "odd", "no JSON"])
+@pytest.mark.parametrize(
+    "answer",
+    [(500, {"message": "corrupt"}), (200, {"Id": B}), (200, b"{broken")],
+    ids=["500", "odd", "no JSON"],
+)
 def test_one_container_that_cannot_be_read_does_not_keep_the_node_from_being_ready(
     fake: FakeEngine, tmp_path: Path, answer: tuple[int, Any]
 ) -> None:
@@ -218,7 +238,9 @@ def test_a_container_that_the_engine_is_stuck_on_does_not_keep_the_node_from_bei
     run(fake, tmp_path, scenario)
 
 
-def test_a_lost_stream_is_a_gap_that_ends_readiness_until_all_was_read_again(fake: FakeEngine, tmp_path: Path) -> None:
+def test_a_lost_stream_is_a_gap_that_ends_readiness_until_all_was_read_again(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
     fake.containers = {A: container_document(A), B: container_document(B)}
 
     async def scenario(node: Node) -> None:
@@ -245,13 +267,19 @@ def test_an_event_that_is_no_event_is_a_gap_too(fake: FakeEngine, tmp_path: Path
     run(fake, tmp_path, scenario)
 
 
-def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_as_not_ready(fake: FakeEngine, tmp_path: Path) -> None:
+def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_as_not_ready(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
     async def scenario(node: Node) -> None:
-        await node.checkpoints.write(A, Checkpoint(name="web", namespace="default", uid="u1", attempt=2))
+        await node.checkpoints.write(
+            A, Checkpoint(name="web", namespace="default", uid="u1", attempt=2)
+        )
         await node.feed.resync()
         sandbox = node.store.sandbox(A)
         assert sandbox.status.state == cri.SANDBOX_NOTREADY and not sandbox.known_to_engine
-        assert sandbox.status.metadata == cri.PodSandboxMetadata(name="web", namespace="default", uid="u1", attempt=2)
+        assert sandbox.status.metadata == cri.PodSandboxMetadata(
+            name="web", namespace="default", uid="u1", attempt=2
+        )
         await node.checkpoints.remove(A)
         node.feed.forget(A)
         assert not node.store.sandboxes
@@ -259,7 +287,9 @@ def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_as_not_ready(fake: Fake
     run(fake, tmp_path, scenario)
 
 
-def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(fake: FakeEngine, tmp_path: Path) -> None:
+def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
     listed, go_on = threading.Event(), threading.Event()
 
     def listing() -> tuple[int, Any]:
@@ -273,7 +303,9 @@ def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(fake: FakeEn
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(node.feed.resync)
             await node.until(listed.is_set)
-            fake.containers[A] = container_document(A, name="k8s_POD_web_default_u1_0", sandbox=True)
+            fake.containers[A] = container_document(
+                A, name="k8s_POD_web_default_u1_0", sandbox=True
+            )
             await node.checkpoints.write(A, Checkpoint(name="web", namespace="default"))
             await node.feed.refresh(A)
             go_on.set()
@@ -282,18 +314,28 @@ def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(fake: FakeEn
     run(fake, tmp_path, scenario)
 
 
-def test_images_follow_too_and_containers_are_told_their_names(fake: FakeEngine, tmp_path: Path) -> None:
+def test_images_follow_too_and_containers_are_told_their_names(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
     image_id = "sha256:" + "0" * 64
     fake.containers[A] = container_document(A)
 
     async def scenario(node: Node) -> None:
         assert node.store.container(A).status.image_ref == f"docker://{image_id}"
-        summary = {"Id": image_id, "RepoTags": ["busybox:1"], "RepoDigests": [f"busybox@sha256:{'1' * 64}"], "Size": 7}
+        summary = {
+            "Id": image_id,
+            "RepoTags": ["busybox:1"],
+            "RepoDigests": [f"busybox@sha256:{'1' * 64}"],
+            "Size": 7,
+        }
         fake.answers[f"GET /images/{image_id}/json"] = lambda: (200, summary)
         fake.images.append(summary)
         fake.emit({"Type": "image", "Action": "pull", "Actor": {"ID": "busybox:1"}})
         await node.until(lambda: node.store.images)
         status = node.store.container(A).status
-        assert (status.image.image, status.image_ref) == ("busybox:1", f"docker-pullable://busybox@sha256:{'1' * 64}")
+        assert (status.image.image, status.image_ref) == (
+            "busybox:1",
+            f"docker-pullable://busybox@sha256:{'1' * 64}",
+        )
 
     run(fake, tmp_path, scenario)

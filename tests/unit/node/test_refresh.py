@@ -87,7 +87,9 @@ def test_void_of_what_is_not_being_read_reads_nothing() -> None:
     [(Unavailable("the engine is gone"), Unavailable), (KeyError("Config"), Internal)],
     ids=["error of the service", "defect"],
 )
-def test_a_failed_reading_reaches_who_waits_and_stops_nobody_else(failure: Exception, told: type[ServiceError]) -> None:
+def test_a_failed_reading_reaches_who_waits_and_stops_nobody_else(
+    failure: Exception, told: type[ServiceError]
+) -> None:
     async def scenario() -> None:
         source = Source()
         source.failure = failure

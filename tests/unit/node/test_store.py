@@ -1,4 +1,6 @@
-"""The node state: ready bytes are those of messages built afresh, whatever happened before; filters and prefixes find what they name."""
+"""The node state: ready bytes are those of messages built afresh, whatever happened before; filters
+and prefixes find what they name.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,21 @@ SANDBOXES = [f"{number:x}" * 64 for number in range(3)]
 CONTAINERS = [f"{number:x}" * 64 for number in range(8, 12)]
 IMAGES = [f"sha256:{number:064x}" for number in range(3)]
 TEXT = st.text(max_size=8)
-LABELS = st.dictionaries(st.sampled_from(["app", "tier", "annotation.a", "annotation.b"]), TEXT, max_size=3)
+LABELS = st.dictionaries(
+    st.sampled_from(["app", "tier", "annotation.a", "annotation.b"]), TEXT, max_size=3
+)
 
 
 @st.composite
 def states(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         return {"Running": True, "Pid": draw(st.integers(1, 4_000_000))}
-    return {"Running": False, "ExitCode": draw(st.integers(0, 255)), "FinishedAt": "2026-01-02T04:00:00Z", "Error": draw(TEXT)}
+    return {
+        "Running": False,
+        "ExitCode": draw(st.integers(0, 255)),
+        "FinishedAt": "2026-01-02T04:00:00Z",
+        "Error": draw(TEXT),
+    }
 
 
 @st.composite
@@ -37,7 +46,9 @@ def sandbox_documents(draw: st.DrawFn) -> dict[str, Any]:
     addresses = draw(st.lists(st.sampled_from(["10.0.0.1", "10.0.0.2"]), max_size=1))
     return container_document(
         draw(st.sampled_from(SANDBOXES)),
-        name=f"k8s_POD_{draw(st.sampled_from(['web', 'db']))}_default_uid_{draw(st.integers(0, 3))}",
+        name=(
+            f"k8s_POD_{draw(st.sampled_from(['web', 'db']))}_default_uid_{draw(st.integers(0, 3))}"
+        ),
         sandbox=True,
         state=draw(states()),
         labels=draw(LABELS),
@@ -50,7 +61,9 @@ def container_documents(draw: st.DrawFn) -> dict[str, Any]:
     index = draw(st.integers(0, len(CONTAINERS) - 1))
     # A container never changes its sandbox.
     labels = draw(LABELS) | {"io.kubernetes.sandbox.id": SANDBOXES[index % len(SANDBOXES)]}
-    return container_document(CONTAINERS[index], state=draw(states()), labels=labels, Image=draw(st.sampled_from(IMAGES)))
+    return container_document(
+        CONTAINERS[index], state=draw(states()), labels=labels, Image=draw(st.sampled_from(IMAGES))
+    )
 
 
 @st.composite
@@ -59,8 +72,14 @@ def image_documents(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [
         {
             "Id": image_id,
-            "RepoTags": draw(st.lists(st.sampled_from([f"repo{image_id[-1]}:1", f"repo{image_id[-1]}:2"]), unique=True)),
-            "RepoDigests": draw(st.lists(st.just(f"repo{image_id[-1]}@sha256:{'d' * 64}"), max_size=1)),
+            "RepoTags": draw(
+                st.lists(
+                    st.sampled_from([f"repo{image_id[-1]}:1", f"repo{image_id[-1]}:2"]), unique=True
+                )
+            ),
+            "RepoDigests": draw(
+                st.lists(st.just(f"repo{image_id[-1]}@sha256:{'d' * 64}"), max_size=1)
+            ),
             "Size": draw(st.integers(0, 1 << 40)),
         }
         for image_id in ids
@@ -88,29 +107,40 @@ class Model:
         self.images: dict[str, dict[str, Any]] = {}
 
     def check(self, store: NodeStore) -> None:
-        images = {image_id: image_record(document, pinned=False) for image_id, document in self.images.items()}
+        images = {
+            image_id: image_record(document, pinned=False)
+            for image_id, document in self.images.items()
+        }
         sandboxes = [sandbox_record(document, None, ()) for document in self.sandboxes.values()]
-        containers = [container_record(document, images.get) for document in self.containers.values()]
+        containers = [
+            container_record(document, images.get) for document in self.containers.values()
+        ]
 
         listed = cri.ListPodSandboxResponse.FromString(store.list_sandboxes())
-        assert {item.id: item for item in listed.items} == {record.id: _sandbox_item(record.status) for record in sandboxes}
+        assert {item.id: item for item in listed.items} == {
+            record.id: _sandbox_item(record.status) for record in sandboxes
+        }
         listed_containers = cri.ListContainersResponse.FromString(store.list_containers())
         assert {item.id: item for item in listed_containers.containers} == {
             record.id: _container_item(record.status, record.sandbox_id) for record in containers
         }
         listed_images = cri.ListImagesResponse.FromString(store.list_images())
-        assert {item.id: item for item in listed_images.images} == {image_id: record.image for image_id, record in images.items()}
+        assert {item.id: item for item in listed_images.images} == {
+            image_id: record.image for image_id, record in images.items()
+        }
         for sandbox in sandboxes:
-            assert store.sandbox(sandbox.id).status_bytes == cri.PodSandboxStatusResponse(status=sandbox.status).SerializeToString(
-                deterministic=True
-            )
+            assert store.sandbox(sandbox.id).status_bytes == cri.PodSandboxStatusResponse(
+                status=sandbox.status
+            ).SerializeToString(deterministic=True)
             of_it = {record.id for record in containers if record.sandbox_id == sandbox.id}
             assert {record.id for record in store.containers_of(sandbox.id)} == of_it
         for container in containers:
-            assert store.container(container.id).status_bytes == cri.ContainerStatusResponse(status=container.status).SerializeToString(
-                deterministic=True
-            )
-        assert len(listed.items) == len(self.sandboxes) and len(listed_containers.containers) == len(self.containers)
+            assert store.container(container.id).status_bytes == cri.ContainerStatusResponse(
+                status=container.status
+            ).SerializeToString(deterministic=True)
+        assert len(listed.items) == len(self.sandboxes) and len(
+            listed_containers.containers
+        ) == len(self.containers)
 
 
 def _sandbox_item(status: cri.PodSandboxStatus) -> cri.PodSandbox:
@@ -188,14 +218,34 @@ def test_an_encoded_field_is_what_protobuf_reads(number: int, text: str) -> None
 
 def filled() -> NodeStore:
     store = NodeStore()
-    store.put_sandbox(sandbox_record(container_document("ab" * 32, "k8s_POD_web_default_u1_0", True, labels={"app": "web"}), None, ()))
+    store.put_sandbox(
+        sandbox_record(
+            container_document("ab" * 32, "k8s_POD_web_default_u1_0", True, labels={"app": "web"}),
+            None,
+            (),
+        )
+    )
     stopped = {"Running": False, "ExitCode": 0}
     store.put_sandbox(
-        sandbox_record(container_document("ac" * 32, "k8s_POD_db_default_u2_1", True, state=stopped, labels={"app": "db"}), None, ())
+        sandbox_record(
+            container_document(
+                "ac" * 32, "k8s_POD_db_default_u2_1", True, state=stopped, labels={"app": "db"}
+            ),
+            None,
+            (),
+        )
     )
-    for any_id, sandbox_id, state in (("c1" * 32, "ab" * 32, {}), ("c2" * 32, "ab" * 32, stopped), ("d3" * 32, "ac" * 32, {})):
+    for any_id, sandbox_id, state in (
+        ("c1" * 32, "ab" * 32, {}),
+        ("c2" * 32, "ab" * 32, stopped),
+        ("d3" * 32, "ac" * 32, {}),
+    ):
         labels = {"io.kubernetes.sandbox.id": sandbox_id, "tier": any_id[0]}
-        store.put_container(container_record(container_document(any_id, state=state, labels=labels), store.images.get))
+        store.put_container(
+            container_record(
+                container_document(any_id, state=state, labels=labels), store.images.get
+            )
+        )
     return store
 
 
@@ -229,7 +279,15 @@ def test_sandboxes_that_meet_every_condition(conditions: dict[str, Any], found: 
         ({"sandbox_prefix": "a"}, {"c1", "c2", "d3"}),
         ({"sandbox_prefix": "f"}, set()),
         ({"labels": {"tier": "d"}}, {"d3"}),
-        ({"sandbox_prefix": "ab", "state": cri.CONTAINER_EXITED, "id_prefix": "c2", "labels": {"tier": "c"}}, {"c2"}),
+        (
+            {
+                "sandbox_prefix": "ab",
+                "state": cri.CONTAINER_EXITED,
+                "id_prefix": "c2",
+                "labels": {"tier": "c"},
+            },
+            {"c2"},
+        ),
     ],
 )
 def test_containers_that_meet_every_condition(conditions: dict[str, Any], found: set[str]) -> None:
@@ -257,7 +315,10 @@ def test_images_by_every_name_that_they_have() -> None:
     digest = f"sha256:{'d' * 64}"
     store.replace_images(
         [
-            image_record({"Id": first, "RepoTags": ["busybox:latest"], "RepoDigests": [f"busybox@{digest}"]}, False),
+            image_record(
+                {"Id": first, "RepoTags": ["busybox:latest"], "RepoDigests": [f"busybox@{digest}"]},
+                False,
+            ),
             image_record({"Id": second, "RepoTags": ["localhost:5000/team/app:v1"]}, False),
         ]
     )
@@ -282,23 +343,42 @@ def test_images_by_every_name_that_they_have() -> None:
 def test_a_sandbox_in_the_making_is_not_ready() -> None:
     document = container_document("ab" * 32, "k8s_POD_web_default_u1_0", sandbox=True)
     for complete, state in ((False, cri.SANDBOX_NOTREADY), (True, cri.SANDBOX_READY)):
-        record = sandbox_record(document, Checkpoint(name="web", namespace="default", complete=complete), ())
+        record = sandbox_record(
+            document, Checkpoint(name="web", namespace="default", complete=complete), ()
+        )
         assert record.status.state == state
-    assert sandbox_record(document, None, ()).ready, "a missing checkpoint does not make a running sandbox less ready"
+    assert sandbox_record(document, None, ()).ready, (
+        "a missing checkpoint does not make a running sandbox less ready"
+    )
 
 
 def test_containers_of_a_sandbox_newest_first() -> None:
     store = NodeStore()
-    for index, created in ((0, "2026-01-02T03:04:07Z"), (1, "2026-01-02T03:04:05Z"), (2, "2026-01-02T03:04:06Z")):
+    for index, created in (
+        (0, "2026-01-02T03:04:07Z"),
+        (1, "2026-01-02T03:04:05Z"),
+        (2, "2026-01-02T03:04:06Z"),
+    ):
         labels = {"io.kubernetes.sandbox.id": SANDBOXES[0]}
-        store.put_container(container_record(container_document(CONTAINERS[index], labels=labels, Created=created), store.images.get))
-    assert [record.id for record in store.containers_of(SANDBOXES[0])] == [CONTAINERS[0], CONTAINERS[2], CONTAINERS[1]]
+        store.put_container(
+            container_record(
+                container_document(CONTAINERS[index], labels=labels, Created=created),
+                store.images.get,
+            )
+        )
+    assert [record.id for record in store.containers_of(SANDBOXES[0])] == [
+        CONTAINERS[0],
+        CONTAINERS[2],
+        CONTAINERS[1],
+    ]
 
 
 @pytest.mark.parametrize("addresses", [(), ("10.1.2.3", "fd00::3")])
 @pytest.mark.parametrize("pid", [0, 4711])
 @pytest.mark.parametrize("network", ["default", "host"])
-def test_a_sandbox_after_its_last_step_is_as_it_would_be_read(addresses: tuple[str, ...], pid: int, network: str) -> None:
+def test_a_sandbox_after_its_last_step_is_as_it_would_be_read(
+    addresses: tuple[str, ...], pid: int, network: str
+) -> None:
     document = container_document(
         "ab" * 32,
         "k8s_POD_web_default_u1_0",
@@ -309,4 +389,6 @@ def test_a_sandbox_after_its_last_step_is_as_it_would_be_read(addresses: tuple[s
     )
     checkpoint = Checkpoint(name="web", namespace="default", complete=False, runtime_handler="")
     before = sandbox_record(document, checkpoint, ())
-    assert completed(before, addresses) == sandbox_record(document, replace(checkpoint, complete=True), addresses)
+    assert completed(before, addresses) == sandbox_record(
+        document, replace(checkpoint, complete=True), addresses
+    )

@@ -32,15 +32,25 @@ def test_the_stats_follow_the_store_from_what_it_has() -> None:
     assert stats._containers.keys() == {"c2"} and not stats._sandboxes
 
 
-@pytest.mark.parametrize(("parent", "own"), [("", False), ("/", False), ("/kubepods/podx", True), ("kubepods-podx.slice", True)])
+@pytest.mark.parametrize(
+    ("parent", "own"),
+    [("", False), ("/", False), ("/kubepods/podx", True), ("kubepods-podx.slice", True)],
+)
 def test_a_pods_own_cgroup_is_the_one_that_cri_gave_it(parent: str, own: bool) -> None:
     assert sandbox_subject(replace(sandbox(), cgroup_parent=parent)).own_cgroup is own
     assert sandbox_subject(replace(sandbox(), host_network=True)).own_network is False
 
 
 def test_the_image_is_the_one_the_pod_asked_for() -> None:
-    status = cri.ContainerStatus(image=cri.ImageSpec(image="web:2", user_specified_image="web:latest"))
-    assert container_subject(replace(running, status=status, image_name="sha256:1")).image == "web:latest"
+    status = cri.ContainerStatus(
+        image=cri.ImageSpec(image="web:2", user_specified_image="web:latest")
+    )
+    assert (
+        container_subject(replace(running, status=status, image_name="sha256:1")).image
+        == "web:latest"
+    )
     status.image.user_specified_image = ""
-    assert container_subject(replace(running, status=status, image_name="sha256:1")).image == "web:2"
+    assert (
+        container_subject(replace(running, status=status, image_name="sha256:1")).image == "web:2"
+    )
     assert container_subject(replace(running, image_name="sha256:1")).image == "sha256:1"

@@ -1,4 +1,6 @@
-"""Pods of a peer: documents and checkpoints as cri-dockerd 0.4.3 left them on Docker 20.10 (paths shortened), read by this service."""
+"""Pods of a peer: documents and checkpoints as cri-dockerd 0.4.3 left them on Docker 20.10 (paths
+shortened), read by this service.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,12 @@ import pytest
 from asupervisor.node.build import container_record, sandbox_record
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.proto import cri
-from asupervisor.translate.checkpoint import Checkpoint, CheckpointPort, decode_checkpoint, encode_checkpoint
+from asupervisor.translate.checkpoint import (
+    Checkpoint,
+    CheckpointPort,
+    decode_checkpoint,
+    encode_checkpoint,
+)
 
 PEER = Path(__file__).parents[2] / "data" / "cri_dockerd"
 WEB = "21a3e1a84ba9fab5413f4e14ac967e4c2c3bbd06195a1d349b9eae25aeb9d588"
@@ -30,10 +37,14 @@ def checkpoint(sandbox_id: str) -> Checkpoint:
 
 
 def test_a_sandbox_of_the_peer_is_what_it_was() -> None:
-    record = sandbox_record(document("web"), checkpoint(WEB), ("10.88.0.2",), default_runtime="runc")
+    record = sandbox_record(
+        document("web"), checkpoint(WEB), ("10.88.0.2",), default_runtime="runc"
+    )
     status = record.status
     assert status.id == WEB and record.ready and record.complete and not record.host_network
-    assert status.metadata == cri.PodSandboxMetadata(name="web", namespace="prod", uid="7f1d0c52-0000-4000-8000-0123456789ab", attempt=3)
+    assert status.metadata == cri.PodSandboxMetadata(
+        name="web", namespace="prod", uid="7f1d0c52-0000-4000-8000-0123456789ab", attempt=3
+    )
     assert dict(status.labels) == {"app": "web", "io.kubernetes.pod.name": "web"}
     assert dict(status.annotations) == {"kubernetes.io/config.source": "api"}
     assert status.runtime_handler == "", "the engine's default runtime is what nobody asked for"
@@ -62,12 +73,18 @@ def test_a_container_of_the_peer_is_what_it_was() -> None:
     assert dict(status.annotations) == {"io.kubernetes.container.hash": "abc"}
     assert status.log_path == "/var/log/pods/main_2.log"
     (mount,) = status.mounts
-    assert (mount.container_path, mount.host_path, mount.readonly) == ("/hostlogs", "/var/log/pods", True)
+    assert (mount.container_path, mount.host_path, mount.readonly) == (
+        "/hostlogs",
+        "/var/log/pods",
+        True,
+    )
     assert status.resources.linux.memory_limit_in_bytes == 64 << 20
 
 
 @pytest.mark.parametrize("sandbox_id", [WEB, HOSTNET])
-def test_a_checkpoint_of_the_peer_is_written_back_with_the_same_data_and_checksum(sandbox_id: str) -> None:
+def test_a_checkpoint_of_the_peer_is_written_back_with_the_same_data_and_checksum(
+    sandbox_id: str,
+) -> None:
     theirs = json.loads((PEER / "sandbox" / sandbox_id).read_bytes())
     ours = json.loads(encode_checkpoint(checkpoint(sandbox_id)))
     assert {key: ours[key] for key in theirs} == theirs
@@ -75,15 +92,22 @@ def test_a_checkpoint_of_the_peer_is_written_back_with_the_same_data_and_checksu
 
 
 def test_the_ports_of_the_peers_checkpoint() -> None:
-    assert checkpoint(WEB).port_mappings == (CheckpointPort("tcp", 80, 18080, ""), CheckpointPort("udp", 53, 18053, "127.0.0.1"))
+    assert checkpoint(WEB).port_mappings == (
+        CheckpointPort("tcp", 80, 18080, ""),
+        CheckpointPort("udp", 53, 18053, "127.0.0.1"),
+    )
     assert checkpoint(HOSTNET).host_network
 
 
 def test_the_peers_directory_is_read_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "sandbox").mkdir()
     for sandbox_id in (WEB, HOSTNET):
-        (tmp_path / "sandbox" / sandbox_id).write_bytes((PEER / "sandbox" / sandbox_id).read_bytes())
+        (tmp_path / "sandbox" / sandbox_id).write_bytes(
+            (PEER / "sandbox" / sandbox_id).read_bytes()
+        )
     store = CheckpointStore(tmp_path)
     anyio.run(store.load)
     assert set(store.all) == {WEB, HOSTNET} and store.corrupt == {}
-    assert all(found.complete for found in store.all.values()), "a peer's sandbox counts as complete"
+    assert all(found.complete for found in store.all.values()), (
+        "a peer's sandbox counts as complete"
+    )

@@ -66,7 +66,10 @@ def test_pages_without_a_socket() -> None:
     async def main() -> None:
         page = Observability("127.0.0.1:0", Metrics(), lambda: reasons, lambda: {"containers": 7})
         answer = await page.answer("/readyz")
-        assert (answer.status, answer.body.decode().splitlines()) == (503, [f"not ready: {reason}" for reason in reasons])
+        assert (answer.status, answer.body.decode().splitlines()) == (
+            503,
+            [f"not ready: {reason}" for reason in reasons],
+        )
         assert b"containers: 7\n" in (await page.answer("/debug/tasks")).body
         reasons.clear()
         assert (await page.answer("/readyz")).status == 200

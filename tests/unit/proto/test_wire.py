@@ -41,9 +41,17 @@ def table(name: str) -> set[Row]:
 
 
 def type_name(field: Any) -> str:
-    """A field's type as the tables spell it: without package and parents, a map as ``map<key,value>``."""
+    """A field's type as the tables spell it: without package and parents, a map as
+    ``map<key,value>``.
+    """
     kind = field.type
-    named = field.message_type if kind == field.TYPE_MESSAGE else field.enum_type if kind == field.TYPE_ENUM else None
+    named = (
+        field.message_type
+        if kind == field.TYPE_MESSAGE
+        else field.enum_type
+        if kind == field.TYPE_ENUM
+        else None
+    )
     if named is None:
         return next(SCALARS[name] for name in SCALARS if getattr(field, name) == kind)
     if is_map(field):
@@ -102,13 +110,19 @@ def test_descriptors_hold_nothing_beyond_v1() -> None:
     assert rows_of_descriptors() - table(V1) == set()
 
 
-@pytest.mark.parametrize("row", sorted(table(V1ALPHA2)), ids=lambda row: ":".join(filter(None, row[:4])))
+@pytest.mark.parametrize(
+    "row", sorted(table(V1ALPHA2)), ids=lambda row: ":".join(filter(None, row[:4]))
+)
 def test_row_of_v1alpha2_is_in_the_descriptors(row: Row) -> None:
-    """One set of messages serves both services: v1alpha2 is v1 as of its removal, apart from what is named here."""
+    """One set of messages serves both services: v1alpha2 is v1 as of its removal, apart from what
+    is named here.
+    """
     if row[0] == "package":
         assert row[3] == "runtime.v1alpha2"
     elif row[0] == "message":
-        assert row[1] in cri.DESCRIPTOR.message_types_by_name, "empty there; may have grown fields since"
+        assert row[1] in cri.DESCRIPTOR.message_types_by_name, (
+            "empty there; may have grown fields since"
+        )
     elif row[:4] == ("field", "KeyValue", "2", "value"):
         assert row[4] == "string", "there; bytes in v1, which has the same wire type"
         assert (*row[:4], "bytes", row[5]) in rows_of_descriptors()
@@ -123,13 +137,25 @@ def test_v1alpha2_text_is_v1_bytes() -> None:
 
 
 def test_every_service_message_and_rpc_has_a_comment() -> None:
-    lines = [line.strip() for line in (ROOT / "proto" / "runtime" / "v1" / "api.proto").read_text().splitlines()]
-    declared = [number for number, line in enumerate(lines) if line.startswith(("service ", "message ", "enum ", "rpc "))]
+    lines = [
+        line.strip()
+        for line in (ROOT / "proto" / "runtime" / "v1" / "api.proto").read_text().splitlines()
+    ]
+    declared = [
+        number
+        for number, line in enumerate(lines)
+        if line.startswith(("service ", "message ", "enum ", "rpc "))
+    ]
     assert len(declared) > 200
     assert [lines[number] for number in declared if not lines[number - 1].startswith("// ")] == []
 
 
 def test_checked_in_code_is_what_the_protocol_files_give() -> None:
     pytest.importorskip("grpc_tools", reason="grpcio-tools (dependency group dev) is not installed")
-    check = subprocess.run([sys.executable, str(ROOT / "proto" / "generate.py"), "--check"], capture_output=True, text=True, check=False)
+    check = subprocess.run(
+        [sys.executable, str(ROOT / "proto" / "generate.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert check.returncode == 0, check.stdout + check.stderr

@@ -10,7 +10,11 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from asupervisor.remote.deadlines import DEADLINES, deadline_s
 
-METHODS = [f"{service.name}/{method.name}" for service in cri.DESCRIPTOR.services_by_name.values() for method in service.methods]
+METHODS = [
+    f"{service.name}/{method.name}"
+    for service in cri.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
 
 
 def test_every_rpc_has_a_deadline_and_nothing_else_has() -> None:
@@ -58,4 +62,7 @@ def test_requests_with_a_time_of_their_own_are_the_ones_the_table_knows() -> Non
 
 
 def test_a_negative_grace_does_not_shorten_the_deadline() -> None:
-    assert deadline_s("RuntimeService/StopContainer", cri.StopContainerRequest(timeout=-100), 120.0) == 120.0
+    assert (
+        deadline_s("RuntimeService/StopContainer", cri.StopContainerRequest(timeout=-100), 120.0)
+        == 120.0
+    )

@@ -18,7 +18,9 @@ def test_calls_in_the_examples_exist_with_their_arguments() -> None:
     calls = re.findall(r"\b(runtime|images)\.(\w+)\(", EXAMPLES)
     assert len(calls) > 10
     for client, method in calls:
-        assert callable(getattr({"runtime": RemoteRuntimeService, "images": RemoteImageService}[client], method))
+        assert callable(
+            getattr({"runtime": RemoteRuntimeService, "images": RemoteImageService}[client], method)
+        )
     for name in re.findall(r"\bcri\.(\w+)", PAGE):
         assert hasattr(cri, name), name
 
@@ -34,7 +36,11 @@ def test_signatures_in_the_table_exist() -> None:
 
 
 def test_examples_compile() -> None:
-    compile(f"async def page():\n{chr(10).join('    ' + line for line in EXAMPLES.splitlines())}", "docs/remote-api.md", "exec")
+    compile(
+        f"async def page():\n{chr(10).join('    ' + line for line in EXAMPLES.splitlines())}",
+        "docs/remote-api.md",
+        "exec",
+    )
 
 
 def test_errors_in_the_table_exist() -> None:

@@ -14,8 +14,14 @@ from asupervisor.remote.endpoint import Endpoint, advice, parse_endpoint
 @pytest.mark.parametrize(
     ("text", "endpoint"),
     [
-        ("unix:///run/cri.sock", Endpoint("unix:///run/cri.sock", "unix:/run/cri.sock", "/run/cri.sock")),
-        ("unix:/run/cri.sock", Endpoint("unix:///run/cri.sock", "unix:/run/cri.sock", "/run/cri.sock")),
+        (
+            "unix:///run/cri.sock",
+            Endpoint("unix:///run/cri.sock", "unix:/run/cri.sock", "/run/cri.sock"),
+        ),
+        (
+            "unix:/run/cri.sock",
+            Endpoint("unix:///run/cri.sock", "unix:/run/cri.sock", "/run/cri.sock"),
+        ),
         ("/run/cri.sock", Endpoint("unix:///run/cri.sock", "unix:/run/cri.sock", "/run/cri.sock")),
         ("tcp://127.0.0.1:3735", Endpoint("tcp://127.0.0.1:3735", "dns:///127.0.0.1:3735")),
         ("tcp://[::1]:3735", Endpoint("tcp://[::1]:3735", "dns:///[::1]:3735")),

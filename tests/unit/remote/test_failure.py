@@ -18,11 +18,21 @@ def status(code: grpc.StatusCode, details: str | None = "the details") -> grpc.a
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
 
 
-def convert(code: grpc.StatusCode, details: str | None = "the details", connected: bool = True) -> errors.ServiceError:
-    return failure(status(code, details), method="RuntimeService/Status", endpoint=ENDPOINT, connected=connected, deadline_s=2.0)
+def convert(
+    code: grpc.StatusCode, details: str | None = "the details", connected: bool = True
+) -> errors.ServiceError:
+    return failure(
+        status(code, details),
+        method="RuntimeService/Status",
+        endpoint=ENDPOINT,
+        connected=connected,
+        deadline_s=2.0,
+    )
 
 
-@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
+@pytest.mark.parametrize(
+    "code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
+)
 def test_class_by_code(code: grpc.StatusCode) -> None:
     error = convert(code)
     others = {
@@ -34,7 +44,10 @@ def test_class_by_code(code: grpc.StatusCode) -> None:
     }
     assert error.code == others.get(code.name, code.name)
     assert "RuntimeService/Status at unix:///nonexistent/cri.sock: the details" in error.message
-    assert (error.operation, error.subject) == ("RuntimeService/Status", "unix:///nonexistent/cri.sock")
+    assert (error.operation, error.subject) == (
+        "RuntimeService/Status",
+        "unix:///nonexistent/cri.sock",
+    )
 
 
 def test_a_status_without_details_is_named_by_its_code() -> None:
@@ -68,8 +81,20 @@ def test_an_identical_error_is_logged_once_in_a_minute(caplog: pytest.LogCapture
         clock.now += 11.9  # 59.5 s after five
     assert len(caplog.records) == 1
     record = caplog.records[0]
-    assert (record.name, record.levelno, record.getMessage()) == ("asupervisor.remote", logging.WARNING, error.message)
-    assert vars(record).items() >= {"cri_method": error.operation, "endpoint": error.subject, "code": "UNAVAILABLE", "repeated": 0}.items()
+    assert (record.name, record.levelno, record.getMessage()) == (
+        "asupervisor.remote",
+        logging.WARNING,
+        error.message,
+    )
+    assert (
+        vars(record).items()
+        >= {
+            "cri_method": error.operation,
+            "endpoint": error.subject,
+            "code": "UNAVAILABLE",
+            "repeated": 0,
+        }.items()
+    )
 
     clock.now = 1060.0
     log.record(error)

@@ -11,12 +11,18 @@ from asupervisor.stats.cgroup import PressureLine, open_cgroup, parse_pressure
 from asupervisor.stats.files import Budget, Gone, KernelFile, number
 from asupervisor.stats.hierarchy import Location
 
-PRESSURE = "some avg10=1.50 avg60=0.25 avg300=0.00 total=2500\nfull avg10=0.10 avg60=0.00 avg300=0.00 total=7\n"
+PRESSURE = (
+    "some avg10=1.50 avg60=0.25 avg300=0.00 total=2500\nfull avg10=0.10 avg60=0.00 avg300=0.00"
+    " total=7\n"
+)
 
 V2 = {
     "cpu.stat": "usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\nnr_periods 0\n",
     "memory.current": "104857600\n",
-    "memory.stat": "anon 31457280\nfile 62914560\ninactive_file 20971520\nactive_file 41943040\npgfault 4321\npgmajfault 12\n",
+    "memory.stat": (
+        "anon 31457280\nfile 62914560\ninactive_file 20971520\nactive_file 41943040\npgfault"
+        " 4321\npgmajfault 12\n"
+    ),
     "memory.max": "209715200\n",
     "memory.swap.current": "4096\n",
     "memory.swap.max": "8192\n",
@@ -29,8 +35,10 @@ V2 = {
 V1 = {
     "cpuacct.usage": "1234567890\n",
     "memory.usage_in_bytes": "104857600\n",
-    "memory.stat": "rss 1\ninactive_file 1\ntotal_rss 31457280\ntotal_inactive_file 20971520\n"
-    "total_pgfault 4321\ntotal_pgmajfault 12\ntotal_swap 4096\n",
+    "memory.stat": (
+        "rss 1\ninactive_file 1\ntotal_rss 31457280\ntotal_inactive_file 20971520\n"
+        "total_pgfault 4321\ntotal_pgmajfault 12\ntotal_swap 4096\n"
+    ),
     "memory.limit_in_bytes": "209715200\n",
     "memory.memsw.limit_in_bytes": "209723392\n",
     "pids.current": "3\n",
@@ -59,7 +67,9 @@ def test_both_versions_say_the_same(tmp_path: Path, kept: int) -> None:
         assert (new.cpu_ns, old.cpu_ns) == (1234567000, 1234567890)
         for usage in (new, old):
             assert usage.memory_bytes == 100 << 20
-            assert usage.working_set_bytes == 80 << 20, "usage less the page cache that was not used of late, hierarchically"
+            assert usage.working_set_bytes == 80 << 20, (
+                "usage less the page cache that was not used of late, hierarchically"
+            )
             assert usage.rss_bytes == 30 << 20
             assert (usage.page_faults, usage.major_page_faults) == (4321, 12)
             assert usage.memory_limit_bytes == 200 << 20
@@ -74,11 +84,18 @@ def test_both_versions_say_the_same(tmp_path: Path, kept: int) -> None:
 
 def test_no_limit_is_no_number(tmp_path: Path) -> None:
     unified = open_cgroup(
-        Location({}, directory(tmp_path / "v2", V2 | {"memory.max": "max\n", "memory.swap.max": "max\n"})), Budget(0)
+        Location(
+            {}, directory(tmp_path / "v2", V2 | {"memory.max": "max\n", "memory.swap.max": "max\n"})
+        ),
+        Budget(0),
     ).read()
     boundless = "9223372036854771712\n"
     legacy = open_cgroup(
-        v1(tmp_path / "v1", V1 | {"memory.limit_in_bytes": boundless, "memory.memsw.limit_in_bytes": boundless}), Budget(0)
+        v1(
+            tmp_path / "v1",
+            V1 | {"memory.limit_in_bytes": boundless, "memory.memsw.limit_in_bytes": boundless},
+        ),
+        Budget(0),
     ).read()
     assert unified.memory_limit_bytes == legacy.memory_limit_bytes == -1
     assert unified.swap_limit_bytes == legacy.swap_limit_bytes == -1
@@ -86,7 +103,10 @@ def test_no_limit_is_no_number(tmp_path: Path) -> None:
 
 def test_a_kernel_without_swap_accounting(tmp_path: Path) -> None:
     files = {name: content for name, content in V2.items() if ".swap." not in name}
-    assert open_cgroup(Location({}, directory(tmp_path / "v2", files)), Budget(0)).read().swap_bytes == -1
+    assert (
+        open_cgroup(Location({}, directory(tmp_path / "v2", files)), Budget(0)).read().swap_bytes
+        == -1
+    )
     legacy = V1 | {"memory.stat": "total_rss 1\n"}
     del legacy["memory.memsw.limit_in_bytes"]
     usage = open_cgroup(v1(tmp_path / "v1", legacy), Budget(0)).read()
@@ -97,12 +117,19 @@ def test_hybrid_reads_pressure_beside_the_v1_controllers(tmp_path: Path) -> None
     location = v1(tmp_path / "v1", V1)
     location.v2 = directory(tmp_path / "unified", {"cpu.pressure": PRESSURE})
     usage = open_cgroup(location, Budget(10)).read()
-    assert usage.cpu_ns == 1234567890 and usage.cpu_pressure.decode() == PRESSURE and usage.io_pressure == b""
+    assert (
+        usage.cpu_ns == 1234567890
+        and usage.cpu_pressure.decode() == PRESSURE
+        and usage.io_pressure == b""
+    )
 
 
 def test_working_set_is_never_negative(tmp_path: Path) -> None:
     files = V2 | {"memory.current": "4096\n"}
-    assert open_cgroup(Location({}, directory(tmp_path, files)), Budget(0)).read().working_set_bytes == 0
+    assert (
+        open_cgroup(Location({}, directory(tmp_path, files)), Budget(0)).read().working_set_bytes
+        == 0
+    )
 
 
 def test_pressure_in_nanoseconds() -> None:
@@ -124,7 +151,9 @@ def test_a_removed_cgroup_is_gone_and_a_missing_file_is_not(tmp_path: Path) -> N
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a cgroup")
 def test_an_open_file_neither_holds_a_cgroup_nor_outlives_it() -> None:
     with open("/proc/self/mountinfo") as mounts:
-        mount = next(line.split()[4] for line in mounts if " - cgroup" in line and "name=systemd" not in line)
+        mount = next(
+            line.split()[4] for line in mounts if " - cgroup" in line and "name=systemd" not in line
+        )
     path = Path(mount) / f"asupervisor-test-{os.getpid()}"
     path.mkdir()
     try:

@@ -15,10 +15,15 @@ Values = dict[tuple[str, ...], int]
 """By name and own labels."""
 
 V2 = {
-    "cpu.stat": "usage_usec 9\nuser_usec 2000000\nsystem_usec 3000000\nnr_periods 7\nnr_throttled 4\nthrottled_usec 5000000\n",
+    "cpu.stat": (
+        "usage_usec 9\nuser_usec 2000000\nsystem_usec 3000000\nnr_periods 7\nnr_throttled"
+        " 4\nthrottled_usec 5000000\n"
+    ),
     "cpu.max": "20000 100000\n",
     "cpu.weight": "20\n",
-    "memory.stat": "anon 1\nfile 100\nkernel 200\nfile_mapped 300\nactive_file 400\ninactive_file 500\n",
+    "memory.stat": (
+        "anon 1\nfile 100\nkernel 200\nfile_mapped 300\nactive_file 400\ninactive_file 500\n"
+    ),
     "memory.events": "low 0\nhigh 0\nmax 6\noom 2\noom_kill 1\n",
     "memory.peak": "8192\n",
     "memory.max": "65536\n",
@@ -27,7 +32,10 @@ V2 = {
     "pids.current": "3\n",
     "pids.max": "max\n",
     "cgroup.procs": "11\n12\n",
-    "io.stat": "254:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n7:0 \n8:16 rbytes=10 wbytes=20 rios=30 wios=40 dbytes=0 dios=0\n",
+    "io.stat": (
+        "254:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n7:0 \n8:16 rbytes=10 wbytes=20"
+        " rios=30 wios=40 dbytes=0 dios=0\n"
+    ),
     "hugetlb.2MB.current": "2097152\n",
     "hugetlb.2MB.rsvd.current": "0\n",
 }
@@ -39,7 +47,10 @@ V1 = {
     "cpu.cfs_period_us": "100000\n",
     "cpu.cfs_quota_us": "20000\n",
     "cpu.shares": "512\n",
-    "memory.stat": "cache 1\ntotal_cache 100\ntotal_mapped_file 300\ntotal_active_file 400\ntotal_inactive_file 500\n",
+    "memory.stat": (
+        "cache 1\ntotal_cache 100\ntotal_mapped_file 300\ntotal_active_file"
+        " 400\ntotal_inactive_file 500\n"
+    ),
     "memory.kmem.usage_in_bytes": "200\n",
     "memory.max_usage_in_bytes": "8192\n",
     "memory.failcnt": "6\n",
@@ -50,8 +61,12 @@ V1 = {
     "pids.current": "3\n",
     "pids.max": "max\n",
     "cgroup.procs": "11\n12\n",
-    "blkio.throttle.io_service_bytes_recursive": "254:0 Read 1\n254:0 Write 2\n254:0 Total 3\n8:16 Read 10\n8:16 Write 20\nTotal 33\n",
-    "blkio.throttle.io_serviced_recursive": "254:0 Read 3\n254:0 Write 4\n8:16 Read 30\n8:16 Write 40\nTotal 77\n",
+    "blkio.throttle.io_service_bytes_recursive": (
+        "254:0 Read 1\n254:0 Write 2\n254:0 Total 3\n8:16 Read 10\n8:16 Write 20\nTotal 33\n"
+    ),
+    "blkio.throttle.io_serviced_recursive": (
+        "254:0 Read 3\n254:0 Write 4\n8:16 Read 30\n8:16 Write 40\nTotal 77\n"
+    ),
     "hugetlb.2MB.usage_in_bytes": "2097152\n",
     "hugetlb.2MB.max_usage_in_bytes": "4194304\n",
 }
@@ -121,22 +136,34 @@ def values(details: Details) -> Values:
 
 def test_both_versions_say_the_same(tmp_path: Path) -> None:
     where = directory(tmp_path / "v1", V1)
-    old = opened(Location(dict.fromkeys(("cpu", "cpuacct", "memory", "pids", "blkio", "hugetlb"), where), ""))
+    old = opened(
+        Location(dict.fromkeys(("cpu", "cpuacct", "memory", "pids", "blkio", "hugetlb"), where), "")
+    )
     new = opened(Location({}, directory(tmp_path / "v2", V2)))
     shares = ("container_spec_cpu_shares",)
     assert values(new) == SAME | {shares: 500}, "a weight is coarser than shares"
-    assert values(old) == SAME | {shares: 512, ("container_hugetlb_max_usage_bytes", "2MB"): 4 << 20}
+    assert values(old) == SAME | {
+        shares: 512,
+        ("container_hugetlb_max_usage_bytes", "2MB"): 4 << 20,
+    }
     assert old.pids() == new.pids() == [11, 12]
 
 
 def test_no_quota(tmp_path: Path) -> None:
     new = opened(Location({}, directory(tmp_path / "v2", {"cpu.max": "max 100000\n"})))
-    old = opened(Location({"cpu": directory(tmp_path / "v1", {"cpu.cfs_quota_us": "-1\n"}), "memory": ""}, ""))
+    old = opened(
+        Location(
+            {"cpu": directory(tmp_path / "v1", {"cpu.cfs_quota_us": "-1\n"}), "memory": ""}, ""
+        )
+    )
     assert values(new)["container_spec_cpu_quota",] == values(old)["container_spec_cpu_quota",] == 0
 
 
 def test_a_cgroup_that_knows_nothing(tmp_path: Path) -> None:
-    new, old = Location({}, directory(tmp_path / "v2", {})), Location({"memory": directory(tmp_path / "v1", {})}, "")
+    new, old = (
+        Location({}, directory(tmp_path / "v2", {})),
+        Location({"memory": directory(tmp_path / "v1", {})}, ""),
+    )
     for location in (new, old, Location({}, "")):
         details = opened(location)
         assert set(values(details).values()) <= {0}
@@ -151,17 +178,28 @@ def test_a_controller_without_a_directory_hides_no_other(tmp_path: Path) -> None
     for _ in range(2):
         found = cri.ContainerMetrics.FromString(b"".join(metrics.read(reader.read()))).metrics
         by_name = {metric.name: metric.value.value for metric in found}
-        assert by_name["container_memory_max_usage_bytes"] == 8192 and "container_threads_max" not in by_name
+        assert (
+            by_name["container_memory_max_usage_bytes"] == 8192
+            and "container_threads_max" not in by_name
+        )
 
 
 def test_more_processes_than_the_kernel_gives_at_once(tmp_path: Path) -> None:
     processes = list(range(100_000, 109_000))
-    details = opened(Location({}, directory(tmp_path / "v2", {"cgroup.procs": "".join(f"{pid}\n" for pid in processes)})))
+    details = opened(
+        Location(
+            {},
+            directory(tmp_path / "v2", {"cgroup.procs": "".join(f"{pid}\n" for pid in processes)}),
+        )
+    )
     assert details.pids() == processes
 
 
 def test_more_devices_than_are_read_at_once(tmp_path: Path) -> None:
-    lines = [f"7:{number} rbytes={number} wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n" for number in range(1000, 2000)]
+    lines = [
+        f"7:{number} rbytes={number} wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n"
+        for number in range(1000, 2000)
+    ]
     found = values(opened(Location({}, directory(tmp_path / "v2", {"io.stat": "".join(lines)}))))
     assert found["container_fs_reads_bytes_total", "7:1999"] == 1999
     assert sum(key[0] == "container_fs_reads_total" for key in found) == 1000

@@ -9,12 +9,21 @@ from asupervisor.proto import cri
 from asupervisor.stats.cgroup import Usage
 from asupervisor.stats.descriptors import METRICS, descriptors_response
 from asupervisor.stats.details import Figure
-from asupervisor.stats.encode import UsageFields, container_stats, field, network_usage, stopped_container_stats
+from asupervisor.stats.encode import (
+    UsageFields,
+    container_stats,
+    field,
+    network_usage,
+    stopped_container_stats,
+)
 from asupervisor.stats.metrics import MetricEncoder
 from asupervisor.stats.network import InterfaceCounters, parse_net_dev
 from asupervisor.stats.subjects import LayerUsage
 
-PRESSURE = b"some avg10=1.50 avg60=0.25 avg300=0.00 total=2500\nfull avg10=0.10 avg60=0.00 avg300=0.00 total=7\n"
+PRESSURE = (
+    b"some avg10=1.50 avg60=0.25 avg300=0.00 total=2500\nfull avg10=0.10 avg60=0.00 avg300=0.00"
+    b" total=7\n"
+)
 USAGE = Usage(5, 6, 100, 80, 30, 4, 0, 120, 7, 9, PRESSURE, b"", PRESSURE)
 
 
@@ -22,7 +31,9 @@ USAGE = Usage(5, 6, 100, 80, 30, 4, 0, 120, 7, 9, PRESSURE, b"", PRESSURE)
 def test_a_field_is_what_the_library_reads(content: bytes, number: int) -> None:
     encoded = field(number, content)
     assert encoded[0] == number << 3 | 2
-    assert cri.ContainerStatsResponse.FromString(field(1, b"")) == cri.ContainerStatsResponse(stats=cri.ContainerStats())
+    assert cri.ContainerStatsResponse.FromString(field(1, b"")) == cri.ContainerStatsResponse(
+        stats=cri.ContainerStats()
+    )
     log = cri.ExecSyncResponse.FromString(field(1, content))
     assert log.stdout == content
 
@@ -31,9 +42,12 @@ def test_container_stats_have_every_field() -> None:
     attributes = cri.ContainerAttributes(id="c", labels={"a": "b"})
     fields = UsageFields()
     fields.set(USAGE, 250)
-    encoded = container_stats(field(1, attributes.SerializeToString()), fields, USAGE, LayerUsage(11, 12, 13), "/data")
+    encoded = container_stats(
+        field(1, attributes.SerializeToString()), fields, USAGE, LayerUsage(11, 12, 13), "/data"
+    )
     pressure = cri.PsiStats(
-        Some=cri.PsiData(Total=2_500_000, Avg10=1.5, Avg60=0.25, Avg300=0.0), Full=cri.PsiData(Total=7000, Avg10=0.1, Avg60=0.0, Avg300=0.0)
+        Some=cri.PsiData(Total=2_500_000, Avg10=1.5, Avg60=0.25, Avg300=0.0),
+        Full=cri.PsiData(Total=7000, Avg10=0.1, Avg60=0.0, Avg300=0.0),
     )
 
     def number(value: int) -> cri.UInt64Value:
@@ -41,7 +55,12 @@ def test_container_stats_have_every_field() -> None:
 
     assert cri.ContainerStats.FromString(encoded) == cri.ContainerStats(
         attributes=attributes,
-        cpu=cri.CpuUsage(timestamp=5, usage_core_nano_seconds=number(6), usage_nano_cores=number(250), psi=pressure),
+        cpu=cri.CpuUsage(
+            timestamp=5,
+            usage_core_nano_seconds=number(6),
+            usage_nano_cores=number(250),
+            psi=pressure,
+        ),
         memory=cri.MemoryUsage(
             timestamp=5,
             working_set_bytes=number(80),
@@ -52,7 +71,10 @@ def test_container_stats_have_every_field() -> None:
             major_page_faults=number(0),
         ),
         writable_layer=cri.FilesystemUsage(
-            timestamp=11, fs_id=cri.FilesystemIdentifier(mountpoint="/data"), used_bytes=number(12), inodes_used=number(13)
+            timestamp=11,
+            fs_id=cri.FilesystemIdentifier(mountpoint="/data"),
+            used_bytes=number(12),
+            inodes_used=number(13),
         ),
         swap=cri.SwapUsage(timestamp=5, swap_usage_bytes=number(7), swap_available_bytes=number(2)),
         io=cri.IoUsage(timestamp=5, psi=pressure),
@@ -69,8 +91,14 @@ def test_what_is_not_known_is_not_there() -> None:
     assert not stats.memory.HasField("available_bytes")
     assert not stats.HasField("swap") and not stats.HasField("io")
     assert stats.writable_layer == cri.FilesystemUsage(timestamp=5)
-    stopped = cri.ContainerStats.FromString(stopped_container_stats(b"", LayerUsage(1, 2, 3), 9, "/data"))
-    assert not stopped.HasField("cpu") and not stopped.HasField("memory") and stopped.writable_layer.used_bytes.value == 2
+    stopped = cri.ContainerStats.FromString(
+        stopped_container_stats(b"", LayerUsage(1, 2, 3), 9, "/data")
+    )
+    assert (
+        not stopped.HasField("cpu")
+        and not stopped.HasField("memory")
+        and stopped.writable_layer.used_bytes.value == 2
+    )
 
 
 def test_a_working_set_above_the_limit_leaves_nothing() -> None:
@@ -90,11 +118,21 @@ eth0:1:       1       2    3    4    0     0          0         0        5      
 
 def test_interfaces() -> None:
     interfaces = parse_net_dev(NET_DEV)
-    assert interfaces == [InterfaceCounters("eth0", 1111, 22, 3, 4, 5555, 66, 7, 8), InterfaceCounters("eth0:1", 1, 2, 3, 4, 5, 6, 7, 8)]
+    assert interfaces == [
+        InterfaceCounters("eth0", 1111, 22, 3, 4, 5555, 66, 7, 8),
+        InterfaceCounters("eth0:1", 1, 2, 3, 4, 5, 6, 7, 8),
+    ]
     usage = network_usage(5, reversed(interfaces))
-    assert usage.default_interface.name == "eth0" and [one.name for one in usage.interfaces] == ["eth0:1"]
-    assert (usage.default_interface.rx_bytes.value, usage.default_interface.tx_errors.value) == (1111, 7)
-    assert network_usage(5, interfaces[1:]).default_interface.name == "eth0:1", "the first one where there is no eth0"
+    assert usage.default_interface.name == "eth0" and [one.name for one in usage.interfaces] == [
+        "eth0:1"
+    ]
+    assert (usage.default_interface.rx_bytes.value, usage.default_interface.tx_errors.value) == (
+        1111,
+        7,
+    )
+    assert network_usage(5, interfaces[1:]).default_interface.name == "eth0:1", (
+        "the first one where there is no eth0"
+    )
     assert parse_net_dev(b"") == []
 
 
@@ -109,8 +147,17 @@ def test_metrics_are_what_the_library_reads(value: int, label: str) -> None:
     ]
     for _ in range(2):  # the second time from what was kept
         assert list(cri.ContainerMetrics.FromString(encoder.encode(figures)).metrics) == [
-            cri.Metric(name="container_memory_rss", metric_type=cri.GAUGE, label_values=labels, value=cri.UInt64Value(value=value)),
-            cri.Metric(name="container_cpu_usage_seconds_total", label_values=(*labels, "total"), value=cri.UInt64Value(value=0)),
+            cri.Metric(
+                name="container_memory_rss",
+                metric_type=cri.GAUGE,
+                label_values=labels,
+                value=cri.UInt64Value(value=value),
+            ),
+            cri.Metric(
+                name="container_cpu_usage_seconds_total",
+                label_values=(*labels, "total"),
+                value=cri.UInt64Value(value=0),
+            ),
         ]
 
 
@@ -121,11 +168,25 @@ def test_a_section_is_encoded_again_when_something_else_is_seen() -> None:
         encoded = encoder.kept(section, value, lambda: [Figure("container_memory_rss", value)])
         return cri.ContainerMetrics.FromString(encoded).metrics[0].value.value
 
-    assert [kept("one", 1), kept("two", 5), kept("one", 2), kept("one", 2), kept("two", 5), kept("one", 1)] == [1, 5, 2, 2, 5, 1]
+    assert [
+        kept("one", 1),
+        kept("two", 5),
+        kept("one", 2),
+        kept("one", 2),
+        kept("two", 5),
+        kept("one", 1),
+    ] == [1, 5, 2, 2, 5, 1]
 
 
 def test_descriptors() -> None:
     descriptors = cri.ListMetricDescriptorsResponse.FromString(descriptors_response()).descriptors
     assert [descriptor.name for descriptor in descriptors] == sorted(METRICS)
     for descriptor in descriptors:
-        assert descriptor.help and descriptor.label_keys[:6] == ["container", "id", "image", "name", "namespace", "pod"]
+        assert descriptor.help and descriptor.label_keys[:6] == [
+            "container",
+            "id",
+            "image",
+            "name",
+            "namespace",
+            "pod",
+        ]

@@ -6,7 +6,10 @@ from asupervisor.stats.hierarchy import Hierarchies
 
 ID = "4bd0d9e1c2f94e7b8a5d2f3c6e8b1a7094bd0d9e1c2f94e7b8a5d2f3c6e8b1a7"
 
-UNIFIED = "26 23 0:24 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n"
+UNIFIED = (
+    "26 23 0:24 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2"
+    " rw,nsdelegate,memory_recursiveprot\n"
+)
 
 HYBRID = """\
 25 30 0:23 / /sys/fs/cgroup ro,nosuid,nodev,noexec shared:9 - tmpfs tmpfs ro,mode=755
@@ -20,8 +23,13 @@ HYBRID = """\
 
 
 def test_unified() -> None:
-    own, above = Hierarchies.parse(UNIFIED).locate(f"0::/kubepods.slice/kubepods-podx.slice/docker-{ID}.scope\n", ID)
-    assert own.v1 == {} and own.v2 == f"/sys/fs/cgroup/kubepods.slice/kubepods-podx.slice/docker-{ID}.scope"
+    own, above = Hierarchies.parse(UNIFIED).locate(
+        f"0::/kubepods.slice/kubepods-podx.slice/docker-{ID}.scope\n", ID
+    )
+    assert (
+        own.v1 == {}
+        and own.v2 == f"/sys/fs/cgroup/kubepods.slice/kubepods-podx.slice/docker-{ID}.scope"
+    )
     assert above.v2 == "/sys/fs/cgroup/kubepods.slice/kubepods-podx.slice"
     assert own.path == f"/kubepods.slice/kubepods-podx.slice/docker-{ID}.scope"
 
@@ -39,7 +47,9 @@ def test_hybrid_takes_controllers_from_v1_and_pressure_from_v2() -> None:
 
 def test_the_root_cgroup_is_nobodys_own() -> None:
     own, above = Hierarchies.parse(HYBRID).locate(f"3:memory:/docker/{ID}\n0::/\n", ID)
-    assert own.v2 == "", "a runtime that does not join the unified hierarchy leaves the machine's own pressure there"
+    assert own.v2 == "", (
+        "a runtime that does not join the unified hierarchy leaves the machine's own pressure there"
+    )
     assert above.v1 == {"memory": "/sys/fs/cgroup/memory/docker"}
     own, above = Hierarchies.parse(HYBRID).locate(f"3:memory:/{ID}\n", ID)
     assert own and not above, "the cgroup above a container without a parent is the machine"
@@ -55,7 +65,9 @@ def test_a_part_of_the_hierarchy_that_is_mounted() -> None:
     mounted = Hierarchies.parse("1 2 0:24 /outer /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
     assert mounted.locate(f"0::/outer/docker/{ID}\n", ID)[0].v2 == f"/sys/fs/cgroup/docker/{ID}"
     assert not mounted.locate(f"0::/elsewhere/{ID}\n", ID)[0]
-    assert not Hierarchies.parse(UNIFIED).locate(f"0::/../sibling/{ID}\n", ID)[0], "outside of our own cgroup namespace"
+    assert not Hierarchies.parse(UNIFIED).locate(f"0::/../sibling/{ID}\n", ID)[0], (
+        "outside of our own cgroup namespace"
+    )
 
 
 def test_mount_points_with_spaces_and_the_first_of_two_mounts() -> None:

@@ -29,7 +29,11 @@ def test_what_a_layer_takes(tmp_path: Path) -> None:
     used = fill(tmp_path / "upper")
     usage = walk(str(tmp_path / "upper"))
     assert usage is not None
-    assert (usage.used_bytes, usage.inodes, usage.complete) == (used, 4, True), "several names count once, links are not followed"
+    assert (usage.used_bytes, usage.inodes, usage.complete) == (
+        used,
+        4,
+        True,
+    ), "several names count once, links are not followed"
     assert usage.time_ns > 0
     assert walk(str(tmp_path / "no such")) is None
 
@@ -115,15 +119,20 @@ def test_a_cancelled_walk_ends_soon(tmp_path: Path) -> None:
         assert layers.usage("c1") is None
 
     anyio.run(main)
-    eventually(lambda: not any("worker" in thread.name for thread in threading.enumerate()), "the walking thread ends")
+    eventually(
+        lambda: not any("worker" in thread.name for thread in threading.enumerate()),
+        "the walking thread ends",
+    )
 
 
 def test_the_writable_layer_in_mountinfo() -> None:
     line = (
-        "600 500 0:70 / / rw,relatime - overlay overlay rw,lowerdir=/a:/b,upperdir=/var/lib/x\\040y/fs,workdir=/var/lib/x/work,xino=off\n"
+        "600 500 0:70 / / rw,relatime - overlay overlay"
+        " rw,lowerdir=/a:/b,upperdir=/var/lib/x\\040y/fs,workdir=/var/lib/x/work,xino=off\n"
     )
     assert upper_directory(f"601 600 0:5 / /proc rw - proc proc rw\n{line}") == "/var/lib/x y/fs"
     assert upper_directory("600 500 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n") == ""
-    assert upper_directory("600 500 0:70 / / rw - overlay overlay rw,lowerdir=l/A,upperdir=abc/diff\n") == "", (
-        "relative to a directory unknown"
-    )
+    assert (
+        upper_directory("600 500 0:70 / / rw - overlay overlay rw,lowerdir=l/A,upperdir=abc/diff\n")
+        == ""
+    ), "relative to a directory unknown"

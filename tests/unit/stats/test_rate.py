@@ -12,21 +12,27 @@ def test_over_the_newest_sample_that_is_a_second_old() -> None:
     for second, cpu in ((100, 0), (110, 10 * S), (119, 19 * S)):
         rate.sample(second * S, cpu)
     assert rate.at(120 * S, 19 * S + S // 2) == S // 2
-    assert rate.at(119 * S + S // 2, 19 * S + S // 2) == S * 9_500_000_000 // 9_500_000_000, "19 s is too near, 110 s is taken"
+    assert rate.at(119 * S + S // 2, 19 * S + S // 2) == S * 9_500_000_000 // 9_500_000_000, (
+        "19 s is too near, 110 s is taken"
+    )
 
 
 def test_the_first_answer_comes_from_the_start() -> None:
     rate = CpuRate(100 * S)
     assert rate.at(104 * S, 2 * S) == S // 2
     rate.sample(103 * S + S // 2, S)
-    assert rate.at(104 * S, 2 * S) == S // 2, "half a second says less than the four since its start"
+    assert rate.at(104 * S, 2 * S) == S // 2, (
+        "half a second says less than the four since its start"
+    )
 
 
 def test_an_old_container_seen_for_the_first_time() -> None:
     rate = CpuRate(S)
     assert rate.at(1001 * S, 100 * S) == S // 10, "its life's average, for want of anything better"
     rate.sample(1001 * S, 100 * S)
-    assert rate.at(1001 * S + S // 2, 100 * S + S // 4) == S // 2, "what it does now, over half a second"
+    assert rate.at(1001 * S + S // 2, 100 * S + S // 4) == S // 2, (
+        "what it does now, over half a second"
+    )
 
 
 def test_nothing_to_compare_with() -> None:

@@ -14,7 +14,9 @@ from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ContainerSubject, SandboxSubject
 
 
-def test_what_cannot_be_read_of_one_container_hides_no_other(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_of_one_container_hides_no_other(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stats = Stats(hierarchies=Hierarchies, max_age_s=0.0)
     for name in ("bad", "good"):
         stats.put_container(ContainerSubject(name, "pod", 0, cri.ContainerAttributes(id=name)))
@@ -29,12 +31,18 @@ def test_what_cannot_be_read_of_one_container_hides_no_other(caplog: pytest.LogC
     monkeypatch.setattr(stats._containers["bad"], "open", fail)
 
     async def main() -> None:
-        listed = cri.ListContainerStatsResponse.FromString(b"".join(await stats.container_stats())).stats
+        listed = cri.ListContainerStatsResponse.FromString(
+            b"".join(await stats.container_stats())
+        ).stats
         assert [one.attributes.id for one in listed] == ["bad", "good"]
         assert listed[1].HasField("writable_layer") and not listed[0].HasField("writable_layer")
-        pods = cri.ListPodSandboxStatsResponse.FromString(b"".join(await stats.sandbox_stats())).stats
+        pods = cri.ListPodSandboxStatsResponse.FromString(
+            b"".join(await stats.sandbox_stats())
+        ).stats
         assert [one.attributes.id for one in pods[0].linux.containers] == ["bad", "good"]
-        metrics = cri.ListPodSandboxMetricsResponse.FromString(b"".join(await stats.sandbox_metrics())).pod_metrics
+        metrics = cri.ListPodSandboxMetricsResponse.FromString(
+            b"".join(await stats.sandbox_metrics())
+        ).pod_metrics
         assert [pod.pod_sandbox_id for pod in metrics] == ["other"]
         async with anyio.create_task_group() as tasks:
             await tasks.start(stats.run)
@@ -56,6 +64,10 @@ def test_unknown_ids_are_left_out_and_forgotten_ones_too() -> None:
         assert len(await stats.sandbox_stats(["none", "pod"])) == 1
         stats.forget_container("c")
         stats.forget_sandbox("pod")
-        assert await stats.container_stats() == [] and await stats.sandbox_stats() == [] and await stats.sandbox_metrics() == []
+        assert (
+            await stats.container_stats() == []
+            and await stats.sandbox_stats() == []
+            and await stats.sandbox_metrics() == []
+        )
 
     anyio.run(main)

@@ -16,25 +16,35 @@ BASE64 = COMMAND_CHANNELS["v4.base64.channel.k8s.io"]
 
 def test_binary_messages_begin_with_their_channel() -> None:
     assert channels.encode(V4, channels.STDOUT, b"out") == b"\x01out"
-    assert ChannelDecoder(V4).feed(b"\x00in", text=False, finished=True) == [ChannelData(channels.STDIN, b"in")]
+    assert ChannelDecoder(V4).feed(b"\x00in", text=False, finished=True) == [
+        ChannelData(channels.STDIN, b"in")
+    ]
 
 
 def test_base64_messages_begin_with_a_digit() -> None:
     assert channels.encode(BASE64, channels.ERROR, b"\xff\x00") == b"3/wA="
-    assert ChannelDecoder(BASE64).feed(b"0/wA=", text=True, finished=True) == [ChannelData(channels.STDIN, b"\xff\x00")]
+    assert ChannelDecoder(BASE64).feed(b"0/wA=", text=True, finished=True) == [
+        ChannelData(channels.STDIN, b"\xff\x00")
+    ]
 
 
 def test_an_empty_message_announces_its_channel() -> None:
     assert channels.encode(V1, channels.STDOUT, b"") == b"\x01"
     assert channels.encode(BASE64, channels.STDOUT, b"") == b"1"
-    assert ChannelDecoder(V1).feed(b"\x01", text=False, finished=True) == [ChannelData(channels.STDOUT, b"")]
+    assert ChannelDecoder(V1).feed(b"\x01", text=False, finished=True) == [
+        ChannelData(channels.STDOUT, b"")
+    ]
     assert ChannelDecoder(V1).feed(b"", text=False, finished=True) == []
 
 
 def test_v5_closes_a_channel_and_older_ones_do_not() -> None:
     assert channels.encode_close(channels.STDIN) == b"\xff\x00"
-    assert ChannelDecoder(V5).feed(b"\xff\x00", text=False, finished=True) == [ChannelClosed(channels.STDIN)]
-    assert ChannelDecoder(V4).feed(b"\xff\x00", text=False, finished=True) == [ChannelData(255, b"\x00")]
+    assert ChannelDecoder(V5).feed(b"\xff\x00", text=False, finished=True) == [
+        ChannelClosed(channels.STDIN)
+    ]
+    assert ChannelDecoder(V4).feed(b"\xff\x00", text=False, finished=True) == [
+        ChannelData(255, b"\x00")
+    ]
 
 
 @pytest.mark.parametrize("message", [b"\xff", b"\xff\x00\x01"])
@@ -77,9 +87,13 @@ def test_messages_in_any_pieces_give_the_same_bytes(
         sent[channel] = sent.get(channel, b"") + content
         message = channels.encode(protocol, channel, content)
         cuts = sorted(data.draw(st.lists(st.integers(0, len(message)), max_size=4)))
-        pieces = [message[start:end] for start, end in zip([0, *cuts], [*cuts, len(message)], strict=True)]
+        pieces = [
+            message[start:end] for start, end in zip([0, *cuts], [*cuts, len(message)], strict=True)
+        ]
         for index, piece in enumerate(pieces):
-            for event in decoder.feed(piece, text=protocol.base64, finished=index == len(pieces) - 1):
+            for event in decoder.feed(
+                piece, text=protocol.base64, finished=index == len(pieces) - 1
+            ):
                 assert isinstance(event, ChannelData)
                 got[event.channel] = got.get(event.channel, b"") + event.data
     assert got == sent

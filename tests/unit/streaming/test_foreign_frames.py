@@ -1,4 +1,6 @@
-"""Bytes that another implementation of SPDY sent: Kubernetes' own client, and cri-dockerd's server."""
+"""Bytes that another implementation of SPDY sent: Kubernetes' own client, and cri-dockerd's
+server.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,21 @@ DATA = Path(__file__).parents[2] / "data" / "streaming"
 
 def recorded(name: str) -> list[bytes]:
     """What was read, read by read."""
-    return [bytes.fromhex(line) for line in (DATA / name).read_text().splitlines() if not line.startswith("#")]
+    return [
+        bytes.fromhex(line)
+        for line in (DATA / name).read_text().splitlines()
+        if not line.startswith("#")
+    ]
 
 
 def cuts(reads: list[bytes], how: str) -> Iterable[bytes]:
     """The same bytes as they came, at once, or one by one."""
     whole = b"".join(reads)
-    return {"as read": reads, "at once": [whole], "byte by byte": [whole[at : at + 1] for at in range(len(whole))]}[how]
+    return {
+        "as read": reads,
+        "at once": [whole],
+        "byte by byte": [whole[at : at + 1] for at in range(len(whole))],
+    }[how]
 
 
 class Replay:
@@ -42,10 +52,14 @@ class Replay:
                 match event:
                     case spdy.StreamOpened():
                         self.headers[event.stream_id] = dict(event.headers)
-                        with contextlib.suppress(spdy.LocalProtocolError):  # it may be reset by bytes that came with it
+                        with contextlib.suppress(
+                            spdy.LocalProtocolError
+                        ):  # it may be reset by bytes that came with it
                             self.connection.reply(event.stream_id)
                     case spdy.DataReceived():
-                        self.data[event.stream_id] = self.data.get(event.stream_id, b"") + event.data
+                        self.data[event.stream_id] = (
+                            self.data.get(event.stream_id, b"") + event.data
+                        )
                         self.finished |= {event.stream_id} if event.fin else set()
                     case spdy.StreamReset():
                         assert event.by_peer
@@ -86,7 +100,9 @@ def test_a_kubernetes_client_forwards_a_port(name: str, how: str) -> None:
 @pytest.mark.parametrize("how", ["as read", "at once", "byte by byte"])
 def test_a_kubernetes_server_executes(how: str) -> None:
     client = spdy.Connection(spdy.Role.CLIENT)
-    error, stdin, stdout, stderr = (client.open_stream({"streamtype": name}) for name in ("error", "stdin", "stdout", "stderr"))
+    error, stdin, stdout, stderr = (
+        client.open_stream({"streamtype": name}) for name in ("error", "stdin", "stdout", "stderr")
+    )
     client.send_data(stdin, b"hello\n", fin=True)
     replay = Replay(client)
     replay.feed(cuts(recorded("server-exec.txt"), how))
@@ -98,7 +114,10 @@ def test_a_kubernetes_server_executes(how: str) -> None:
 @pytest.mark.parametrize("how", ["as read", "at once", "byte by byte"])
 def test_a_kubernetes_server_forwards_a_port(how: str) -> None:
     client = spdy.Connection(spdy.Role.CLIENT)
-    error, data = (client.open_stream({"streamtype": name, "port": "80", "requestid": "0"}) for name in ("error", "data"))
+    error, data = (
+        client.open_stream({"streamtype": name, "port": "80", "requestid": "0"})
+        for name in ("error", "data")
+    )
     client.send_data(error, b"", fin=True)
     client.data_to_send()
     replay = Replay(client)

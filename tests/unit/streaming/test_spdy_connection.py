@@ -47,14 +47,19 @@ def test_every_state_answers_every_action() -> None:
 def test_a_stream_from_open_to_close() -> None:
     client, server = pair()
     stream = client.open_stream({"streamType": "data", "port": "80"})
-    assert carry(client, server) == [spdy.StreamOpened(1, {"streamtype": "data", "port": "80"}, False, False)]
+    assert carry(client, server) == [
+        spdy.StreamOpened(1, {"streamtype": "data", "port": "80"}, False, False)
+    ]
     server.reply(stream, {"ok": "yes"})
     assert carry(server, client) == [spdy.ReplyReceived(1, {"ok": "yes"}, False)]
     client.send_data(stream, b"question", fin=True)
     assert carry(client, server) == [spdy.DataReceived(1, b"question", True)]
     server.send_data(stream, b"answer")
     server.send_data(stream, b"", fin=True)
-    assert carry(server, client) == [spdy.DataReceived(1, b"answer", False), spdy.DataReceived(1, b"", True)]
+    assert carry(server, client) == [
+        spdy.DataReceived(1, b"answer", False),
+        spdy.DataReceived(1, b"", True),
+    ]
     assert (client.open_streams, server.open_streams) == (0, 0)
 
 
@@ -88,7 +93,9 @@ def test_data_before_the_reply_is_the_peers_mistake() -> None:
     assert client.receive_data(frames.data_head(stream, 1, False) + b"x") == [
         spdy.StreamReset(stream, ResetCode.PROTOCOL_ERROR, by_peer=False)
     ]
-    assert carry(client, server) == [spdy.StreamReset(stream, ResetCode.PROTOCOL_ERROR, by_peer=True)]
+    assert carry(client, server) == [
+        spdy.StreamReset(stream, ResetCode.PROTOCOL_ERROR, by_peer=True)
+    ]
 
 
 def test_our_own_mistakes_send_nothing() -> None:
@@ -108,12 +115,16 @@ def test_our_own_mistakes_send_nothing() -> None:
     assert (client.data_to_send(), server.data_to_send()) == (b"", b"")
 
 
-@pytest.mark.parametrize("double", [frames.data_head(1, 1, False) + b"x", frames.data_head(1, 0, True)])
+@pytest.mark.parametrize(
+    "double", [frames.data_head(1, 1, False) + b"x", frames.data_head(1, 0, True)]
+)
 def test_more_after_fin_is_stream_already_closed(double: bytes) -> None:
     client, server, stream = opened()
     client.send_data(stream, b"", fin=True)
     carry(client, server)
-    assert server.receive_data(double) == [spdy.StreamReset(stream, ResetCode.STREAM_ALREADY_CLOSED, by_peer=False)]
+    assert server.receive_data(double) == [
+        spdy.StreamReset(stream, ResetCode.STREAM_ALREADY_CLOSED, by_peer=False)
+    ]
 
 
 def test_a_second_reply_is_stream_in_use() -> None:
@@ -146,8 +157,13 @@ def test_data_for_a_stream_never_opened_is_refused_and_for_a_closed_one_ignored(
 def test_too_many_streams_are_refused_until_one_ends() -> None:
     client, server = pair(spdy.Limits(streams=2))
     streams = [client.open_stream({}) for _ in range(3)]
-    assert [type(event) for event in carry(client, server)] == [spdy.StreamOpened, spdy.StreamOpened]
-    assert carry(server, client) == [spdy.StreamReset(streams[2], ResetCode.REFUSED_STREAM, by_peer=True)]
+    assert [type(event) for event in carry(client, server)] == [
+        spdy.StreamOpened,
+        spdy.StreamOpened,
+    ]
+    assert carry(server, client) == [
+        spdy.StreamReset(streams[2], ResetCode.REFUSED_STREAM, by_peer=True)
+    ]
     client.reset(streams[0])
     client.open_stream({})
     assert [type(event) for event in carry(client, server)] == [spdy.StreamReset, spdy.StreamOpened]
@@ -194,7 +210,9 @@ def test_one_way_streams_take_no_reply() -> None:
     assert events == [spdy.StreamOpened(1, {}, False, True)]
     with pytest.raises(spdy.LocalProtocolError):
         server.reply(1)
-    assert server.receive_data(frames.data_head(1, 1, True) + b"x") == [spdy.DataReceived(1, b"x", True)]
+    assert server.receive_data(frames.data_head(1, 1, True) + b"x") == [
+        spdy.DataReceived(1, b"x", True)
+    ]
     assert server.open_streams == 0
 
 
@@ -204,14 +222,18 @@ def test_goaway_stops_new_streams_and_gives_up_unseen_ones() -> None:
     carry(client, server)
     unseen = client.open_stream({})
     server.goaway()
-    assert carry(server, client) == [spdy.GoAwayReceived(seen, 0), spdy.StreamReset(unseen, ResetCode.REFUSED_STREAM, by_peer=True)]
+    assert carry(server, client) == [
+        spdy.GoAwayReceived(seen, 0),
+        spdy.StreamReset(unseen, ResetCode.REFUSED_STREAM, by_peer=True),
+    ]
     with pytest.raises(spdy.LocalProtocolError):
         client.open_stream({})
     assert carry(client, server) == []  # what was on its way is not taken any more
     assert server.open_streams == 1
 
 
-# -- flow control ------------------------------------------------------------------------------------------------------
+# -- flow control
+# --------------------------------------------------------------------------------------------
 
 
 def test_a_peer_that_never_speaks_of_windows_is_not_held_to_one() -> None:
@@ -219,7 +241,14 @@ def test_a_peer_that_never_speaks_of_windows_is_not_held_to_one() -> None:
     assert not server.peer_is_paced
     server.send_data(stream, bytes(1_000_000))
     client.send_data(stream, bytes(1_000_000))
-    assert sum(len(event.data) for event in carry(client, server) if isinstance(event, spdy.DataReceived)) == 1_000_000
+    assert (
+        sum(
+            len(event.data)
+            for event in carry(client, server)
+            if isinstance(event, spdy.DataReceived)
+        )
+        == 1_000_000
+    )
 
 
 def test_a_window_is_used_up_and_opened_again_by_reading() -> None:

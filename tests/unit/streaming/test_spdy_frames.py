@@ -40,12 +40,21 @@ def _whole(pieces: list[frames.DataPart | frames.ControlFrame]) -> list[object]:
     """Join data parts of one frame, so that results do not depend on where the input was cut."""
     joined: list[object] = []
     for piece in pieces:
-        if isinstance(piece, frames.DataPart) and joined and isinstance(joined[-1], tuple) and not joined[-1][2]:
+        if (
+            isinstance(piece, frames.DataPart)
+            and joined
+            and isinstance(joined[-1], tuple)
+            and not joined[-1][2]
+        ):
             stream, data, _ = joined[-1]
             if stream == piece.stream_id:
                 joined[-1] = (stream, data + piece.data, piece.fin)
                 continue
-        joined.append((piece.stream_id, piece.data, piece.fin) if isinstance(piece, frames.DataPart) else piece)
+        joined.append(
+            (piece.stream_id, piece.data, piece.fin)
+            if isinstance(piece, frames.DataPart)
+            else piece
+        )
     return joined
 
 
@@ -54,7 +63,8 @@ def test_frames_split_at_every_byte() -> None:
         [
             frames.syn_stream(1, b"block", 0),
             frames.data_head(1, 5, False) + b"hello",
-            struct.pack(">II", 0x80030005, 4) + b"noop",  # a type that the version has not: to be skipped
+            struct.pack(">II", 0x80030005, 4)
+            + b"noop",  # a type that the version has not: to be skipped
             frames.ping(2),
             frames.data_head(1, 0, True),
             frames.settings(1000),
@@ -71,7 +81,9 @@ def test_frames_split_at_every_byte() -> None:
 
 def test_fin_comes_with_the_last_part_of_its_frame_only() -> None:
     parser = frames.FrameParser(1024)
-    assert list(parser.feed(frames.data_head(1, 4, True) + b"ab")) == [frames.DataPart(1, b"ab", False)]
+    assert list(parser.feed(frames.data_head(1, 4, True) + b"ab")) == [
+        frames.DataPart(1, b"ab", False)
+    ]
     assert list(parser.feed(b"cd")) == [frames.DataPart(1, b"cd", True)]
 
 
@@ -100,14 +112,19 @@ def test_impossible_heads_end_the_connection(head: str) -> None:
 
 
 def test_settings_count_must_fit() -> None:
-    assert frames.parse_settings(bytes.fromhex("00000002 00000007 00000001 01000007 00000002".replace(" ", ""))) == {7: 1}
+    assert frames.parse_settings(
+        bytes.fromhex("00000002 00000007 00000001 01000007 00000002".replace(" ", ""))
+    ) == {7: 1}
     with pytest.raises(RemoteProtocolError):
         frames.parse_settings(bytes.fromhex("ffffffff"))
 
 
 def test_header_blocks_share_one_compression_context() -> None:
     encoder, decoder = HeaderEncoder(), HeaderDecoder(Limits())
-    first, second = encoder.encode({"streamType": "stdin"}), encoder.encode({"streamtype": "stdin", "port": "80"})
+    first, second = (
+        encoder.encode({"streamType": "stdin"}),
+        encoder.encode({"streamtype": "stdin", "port": "80"}),
+    )
     assert decoder.decode(first) == {"streamtype": "stdin"}
     assert decoder.decode(second) == {"streamtype": "stdin", "port": "80"}
     with pytest.raises(RemoteProtocolError):
@@ -131,7 +148,16 @@ def _block(text: bytes) -> bytes:
         struct.pack(">I", 2) + (struct.pack(">I", 1) + b"a" + struct.pack(">I", 0)) * 2,
         struct.pack(">I", 0) + b"more",
     ],
-    ids=["empty", "no pair", "too many", "no name", "upper case", "short value", "twice", "trailing"],
+    ids=[
+        "empty",
+        "no pair",
+        "too many",
+        "no name",
+        "upper case",
+        "short value",
+        "twice",
+        "trailing",
+    ],
 )
 def test_malformed_lists_leave_the_context_good(text: bytes) -> None:
     deflate, decoder = zlib.compressobj(zdict=DICTIONARY), HeaderDecoder(Limits())
@@ -156,4 +182,9 @@ def test_a_block_that_inflates_without_end_ends_the_connection() -> None:
 def test_control_frames_know_their_parts() -> None:
     (frame,) = frames.FrameParser(1024).feed(frames.headers(9, b"", True))
     assert isinstance(frame, frames.ControlFrame)
-    assert (frame.type, frame.stream_id, frame.flags, frame.fin) == (FrameType.HEADERS, 9, FLAG_FIN, True)
+    assert (frame.type, frame.stream_id, frame.flags, frame.fin) == (
+        FrameType.HEADERS,
+        9,
+        FLAG_FIN,
+        True,
+    )

@@ -1,4 +1,6 @@
-"""Both ends against each other: whatever they do, cut wherever, arrives whole, in order and within the windows."""
+"""Both ends against each other: whatever they do, cut wherever, arrives whole, in order and within
+the windows.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,22 @@ from asupervisor.streaming.spdy.codes import ResetCode
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["open", "send", "send", "send", "fin", "reset", "read", "read", "ping", "carry", "carry", "carry"]),
+        st.sampled_from(
+            [
+                "open",
+                "send",
+                "send",
+                "send",
+                "fin",
+                "reset",
+                "read",
+                "read",
+                "ping",
+                "carry",
+                "carry",
+                "carry",
+            ]
+        ),
         st.integers(0, 1),
         st.integers(0, 5),
         st.integers(1, 5000),
@@ -46,12 +63,19 @@ class _End:
                     self.connection.reply(event.stream_id)
                     self._add(event.stream_id)
                 case spdy.DataReceived():
-                    self.received[event.stream_id] = self.received.get(event.stream_id, b"") + event.data
-                    self.unread[event.stream_id] = self.unread.get(event.stream_id, 0) + len(event.data)
+                    self.received[event.stream_id] = (
+                        self.received.get(event.stream_id, b"") + event.data
+                    )
+                    self.unread[event.stream_id] = self.unread.get(event.stream_id, 0) + len(
+                        event.data
+                    )
                     if event.fin:
                         self.finished.add(event.stream_id)
                 case spdy.StreamReset():
-                    assert event.by_peer, f"stream {event.stream_id} failed with {event.code}: an end broke the protocol"
+                    assert event.by_peer, (
+                        f"stream {event.stream_id} failed with {event.code}: an end broke the"
+                        " protocol"
+                    )
                     self.lost.add(event.stream_id)
                     self.writable.discard(event.stream_id)
                 case _:
@@ -100,7 +124,9 @@ def _carry(sender: _End, receiver: _End, cuts: list[int]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(ACTIONS, st.booleans())
-def test_two_ends_agree_on_every_stream(actions: list[tuple[str, int, int, int, list[int]]], flow_control: bool) -> None:
+def test_two_ends_agree_on_every_stream(
+    actions: list[tuple[str, int, int, int, list[int]]], flow_control: bool
+) -> None:
     limits = spdy.Limits(stream_window=6000, session_window=70_000, streams=200)
     ends = _End(spdy.Role.CLIENT, limits), _End(spdy.Role.SERVER, limits)
     if flow_control:
@@ -127,14 +153,21 @@ def test_two_ends_agree_on_every_stream(actions: list[tuple[str, int, int, int, 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_mutated_bytes_only_ever_end_in_a_protocol_error(seed: int) -> None:
-    """What a peer sends, however broken, gives events, a GOAWAY, or both, and never anything else."""
+    """What a peer sends, however broken, gives events, a GOAWAY, or both, and never anything
+    else.
+    """
     chance = random.Random(seed)
     limits = spdy.Limits(streams=8, control_frame_bytes=512, header_bytes=512)
     for _ in range(60):
-        client, server = spdy.Connection(spdy.Role.CLIENT), spdy.Connection(spdy.Role.SERVER, limits)
+        client, server = (
+            spdy.Connection(spdy.Role.CLIENT),
+            spdy.Connection(spdy.Role.SERVER, limits),
+        )
         for _ in range(chance.randrange(1, 6)):
             stream = client.open_stream({"streamtype": "data", "port": "80"})
-            client.send_data(stream, chance.randbytes(chance.randrange(300)), fin=chance.random() < 0.3)
+            client.send_data(
+                stream, chance.randbytes(chance.randrange(300)), fin=chance.random() < 0.3
+            )
         client.send_settings()
         wire = bytearray(client.data_to_send())
         for _ in range(chance.randrange(1, 8)):
@@ -150,4 +183,6 @@ def test_mutated_bytes_only_ever_end_in_a_protocol_error(seed: int) -> None:
             position += step
             assert server.open_streams <= limits.streams
         if broken:
-            assert server.data_to_send().endswith(b"\x00\x00\x00\x01")  # the GOAWAY's status is the last word
+            assert server.data_to_send().endswith(
+                b"\x00\x00\x00\x01"
+            )  # the GOAWAY's status is the last word

@@ -37,15 +37,20 @@ def test_exit_codes_survive(status: ExitStatus) -> None:
 
 def test_statuses_of_other_servers_are_read() -> None:
     # As Go's metav1.Status comes out of cri-dockerd and containerd.
-    go = b'{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: exit status 7",' + (
-        b'"reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"}]}}\n'
+    go = (
+        b'{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code:'
+        b' exit status 7",'
+        + b'"reason":"NonZeroExitCode",'
+        + b'"details":{"causes":[{"reason":"ExitCode","message":"7"}]}}\n'
     )
     assert decode_status(go, 4) == ExitStatus(7)
     assert decode_status(b"executable not found", 2) == ExitStatus(None, "executable not found")
     assert decode_status(b"", 2) == ExitStatus()
 
 
-NO_STATUS = st.recursive(st.none() | st.text(max_size=5) | st.integers(), st.lists).map(lambda one: json.dumps(one).encode())
+NO_STATUS = st.recursive(st.none() | st.text(max_size=5) | st.integers(), st.lists).map(
+    lambda one: json.dumps(one).encode()
+)
 
 
 @given(st.binary(max_size=60) | NO_STATUS)
@@ -63,7 +68,15 @@ def test_sizes_come_in_pieces_and_in_rows() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b'{"Width":0,"Height":24}', b'{"Width":80,"Height":-1}', b'{"Width":80}', b'{"Width":"80","Height":24}', b"[]", b"{}", b"{]}"],
+    [
+        b'{"Width":0,"Height":24}',
+        b'{"Width":80,"Height":-1}',
+        b'{"Width":80}',
+        b'{"Width":"80","Height":24}',
+        b"[]",
+        b"{}",
+        b"{]}",
+    ],
 )
 def test_what_is_no_size_is_left_out(text: bytes) -> None:
     decoder = SizeDecoder()

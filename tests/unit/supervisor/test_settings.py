@@ -1,4 +1,6 @@
-"""What kubelet decided before the first service started: endpoints, the kind of runtime, where stats come from."""
+"""What kubelet decided before the first service started: endpoints, the kind of runtime, where
+stats come from.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,35 @@ from asupervisor.errors import ConfigError
 
 def test_an_empty_image_endpoint_is_the_runtime_endpoint() -> None:
     assert Config(runtime_endpoint="unix:///a.sock").effective_image_endpoint == "unix:///a.sock"
-    assert Config(runtime_endpoint="unix:///a.sock", image_endpoint="unix:///b.sock").effective_image_endpoint == "unix:///b.sock"
+    assert (
+        Config(
+            runtime_endpoint="unix:///a.sock", image_endpoint="unix:///b.sock"
+        ).effective_image_endpoint
+        == "unix:///b.sock"
+    )
 
 
 def test_every_network_setting_reaches_the_plugin() -> None:
     config = parse_arguments(
         [
-            *("--network-plugin", "cni", "--cni-conf-dir", "/etc/cni/a", "--cni-bin-dir", "/opt/a, /opt/b", "--cni-cache-dir", "/var/a"),
-            *("--network-plugin-mtu", "1400", "--hairpin-mode", "hairpin-veth", "--non-masquerade-cidr", "10.1.0.0/16"),
+            *(
+                "--network-plugin",
+                "cni",
+                "--cni-conf-dir",
+                "/etc/cni/a",
+                "--cni-bin-dir",
+                "/opt/a, /opt/b",
+                "--cni-cache-dir",
+                "/var/a",
+            ),
+            *(
+                "--network-plugin-mtu",
+                "1400",
+                "--hairpin-mode",
+                "hairpin-veth",
+                "--non-masquerade-cidr",
+                "10.1.0.0/16",
+            ),
             *("--pod-cidr", "10.2.0.0/24,fd00::/64"),
         ],
         {},
@@ -38,7 +61,9 @@ def test_every_network_setting_reaches_the_plugin() -> None:
 def test_streaming_is_local_unless_it_is_redirected() -> None:
     assert not parse_arguments([], {}).streaming.redirect
     assert parse_arguments(["--redirect-container-streaming"], {}).streaming.redirect
-    assert parse_arguments(["--streaming-bind-addr", "127.0.0.1:4000"], {}).streaming == StreamingConfig(bind_port=4000)
+    assert parse_arguments(
+        ["--streaming-bind-addr", "127.0.0.1:4000"], {}
+    ).streaming == StreamingConfig(bind_port=4000)
 
 
 @pytest.mark.parametrize("name", ["", "rkt", "Docker", "docker "])
@@ -58,5 +83,7 @@ def test_any_other_runtime_is_refused_by_name(name: str) -> None:
         ("remote", "unix:///run/crio/crio.sock", "linux", False),
     ],
 )
-def test_where_kubelet_takes_container_stats_from(runtime: str, endpoint: str, platform: str, legacy: bool) -> None:
+def test_where_kubelet_takes_container_stats_from(
+    runtime: str, endpoint: str, platform: str, legacy: bool
+) -> None:
     assert uses_legacy_cadvisor_stats(runtime, endpoint, platform) is legacy

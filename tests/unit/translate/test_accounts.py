@@ -8,10 +8,19 @@ import pytest
 
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
-from asupervisor.translate.accounts import Accounts, Group, Identity, User, cri_user, parse_accounts, resolve_identity
+from asupervisor.translate.accounts import (
+    Accounts,
+    Group,
+    Identity,
+    User,
+    cri_user,
+    parse_accounts,
+    resolve_identity,
+)
 
 _ACCOUNTS = parse_accounts(
-    "root:x:0:0:root:/root:/bin/sh\n# a comment:x:1:1\napp:x:1000:1001::/:\nbroken:x:many:1\n\n77:x:5:6::/:\n",
+    "root:x:0:0:root:/root:/bin/sh\n# a"
+    " comment:x:1:1\napp:x:1000:1001::/:\nbroken:x:many:1\n\n77:x:5:6::/:\n",
     "root:x:0:\nwheel:x:10:root,app\nstaff:x:50:app,other\nshort:x:60\nbroken:x:many:app\n",
 )
 
@@ -20,14 +29,21 @@ def _identity(image_user: str = "", **fields: Any) -> Identity:
     for key in ("run_as_user", "run_as_group"):
         if key in fields:
             fields[key] = cri.Int64Value(value=fields[key])
-    return resolve_identity(cri.LinuxContainerSecurityContext(**fields), image_user, _ACCOUNTS, "container x")
+    return resolve_identity(
+        cri.LinuxContainerSecurityContext(**fields), image_user, _ACCOUNTS, "container x"
+    )
 
 
 def test_the_two_files_are_read_and_what_is_none_of_their_lines_is_passed_over() -> None:
     assert (
         Accounts(
             (User("root", 0, 0), User("app", 1000, 1001), User("77", 5, 6)),
-            (Group("root", 0, ()), Group("wheel", 10, ("root", "app")), Group("staff", 50, ("app", "other")), Group("short", 60, ())),
+            (
+                Group("root", 0, ()),
+                Group("wheel", 10, ("root", "app")),
+                Group("staff", 50, ("app", "other")),
+                Group("short", 60, ()),
+            ),
         )
         == _ACCOUNTS
     )
@@ -62,7 +78,9 @@ def test_the_requests_user_wins_over_the_images_with_its_group() -> None:
 def test_strict_leaves_the_images_groups_out() -> None:
     fields: dict[str, Any] = {"run_as_user": 1000, "supplemental_groups": [5, 3, 5]}
     assert _identity(**fields) == Identity(1000, 1001, (3, 5, 10, 50))
-    assert _identity(**fields, supplemental_groups_policy=cri.Strict) == Identity(1000, 1001, (3, 5))
+    assert _identity(**fields, supplemental_groups_policy=cri.Strict) == Identity(
+        1000, 1001, (3, 5)
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,12 +103,22 @@ def test_what_cannot_be_is_named(image_user: str, fields: dict[str, Any], word: 
 
 def test_the_engine_is_told_numbers_and_they_are_read_back() -> None:
     identity = _identity("app", supplemental_groups=[3])
-    document = {"Config": {"User": identity.user}, "HostConfig": {"GroupAdd": [str(group) for group in identity.groups]}}
+    document = {
+        "Config": {"User": identity.user},
+        "HostConfig": {"GroupAdd": [str(group) for group in identity.groups]},
+    }
     told = cri_user(document)
     assert told is not None
-    assert (told.linux.uid, told.linux.gid, list(told.linux.supplemental_groups)) == (1000, 1001, [3, 10, 50, 1001])
+    assert (told.linux.uid, told.linux.gid, list(told.linux.supplemental_groups)) == (
+        1000,
+        1001,
+        [3, 10, 50, 1001],
+    )
 
 
-@pytest.mark.parametrize("document", [{}, {"Config": {"User": "app"}}, {"Config": {"User": "1"}}, {"Config": {"User": "1:x"}}])
+@pytest.mark.parametrize(
+    "document",
+    [{}, {"Config": {"User": "app"}}, {"Config": {"User": "1"}}, {"Config": {"User": "1:x"}}],
+)
 def test_what_a_peer_left_to_the_engine_is_not_guessed(document: dict[str, Any]) -> None:
     assert cri_user(document) is None

@@ -6,7 +6,12 @@ import pytest
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
-from asupervisor.translate.cgroup_files import CgroupFeatures, CgroupSettings, cgroup_settings, cgroup_writes
+from asupervisor.translate.cgroup_files import (
+    CgroupFeatures,
+    CgroupSettings,
+    cgroup_settings,
+    cgroup_writes,
+)
 
 _V1 = CgroupFeatures(v2=False, hugetlb=True)
 _V2 = CgroupFeatures(v2=True, hugetlb=True)
@@ -14,7 +19,9 @@ _BARE = CgroupFeatures(v2=False, hugetlb=False)
 
 
 def _resources(unified: dict[str, str] | None = None, **pages: int) -> cri.LinuxContainerResources:
-    limits = [cri.HugepageLimit(page_size=size.lstrip("_"), limit=limit) for size, limit in pages.items()]
+    limits = [
+        cri.HugepageLimit(page_size=size.lstrip("_"), limit=limit) for size, limit in pages.items()
+    ]
     return cri.LinuxContainerResources(hugepage_limits=limits, unified=unified or {})
 
 
@@ -56,7 +63,13 @@ def test_what_is_no_cgroup_file_is_refused(key: str) -> None:
 @pytest.mark.parametrize("size", ["2mb", "MB", "2MB/../x", ""])
 def test_what_is_no_page_size_is_refused(size: str) -> None:
     with pytest.raises(InvalidArgument):
-        cgroup_settings(cri.LinuxContainerResources(hugepage_limits=[cri.HugepageLimit(page_size=size, limit=1)]), _V1, "x")
+        cgroup_settings(
+            cri.LinuxContainerResources(
+                hugepage_limits=[cri.HugepageLimit(page_size=size, limit=1)]
+            ),
+            _V1,
+            "x",
+        )
 
 
 def test_the_label_keeps_them_and_a_damaged_one_keeps_nothing() -> None:

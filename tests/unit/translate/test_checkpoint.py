@@ -1,4 +1,6 @@
-"""The checkpoint's bytes and checksum: what Go's spew and FNV-1a make of them, both ways, and whatever else may stand in the file."""
+"""The checkpoint's bytes and checksum: what Go's spew and FNV-1a make of them, both ways, and
+whatever else may stand in the file.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asupervisor.errors import Internal
-from asupervisor.translate.checkpoint import Checkpoint, CheckpointPort, checksum, decode_checkpoint, encode_checkpoint
+from asupervisor.translate.checkpoint import (
+    Checkpoint,
+    CheckpointPort,
+    checksum,
+    decode_checkpoint,
+    encode_checkpoint,
+)
 
 IN_TREE = ("dockershim", "dockershim")
 PORT = CheckpointPort("tcp", 80, 8080, "")
@@ -38,10 +46,16 @@ def test_two_ports_as_cri_dockerd_wrote_them() -> None:
 
 
 def test_a_file_has_go_s_order_and_leaves_zero_fields_out() -> None:
-    document = json.loads(encode_checkpoint(Checkpoint(name="web", namespace="default", port_mappings=(PORT,), uid="u", attempt=2)))
+    document = json.loads(
+        encode_checkpoint(
+            Checkpoint(name="web", namespace="default", port_mappings=(PORT,), uid="u", attempt=2)
+        )
+    )
     assert list(document) == ["version", "name", "namespace", "data", "checksum", "asupervisor"]
     assert document["version"] == "v1"
-    assert document["data"] == {"port_mappings": [{"protocol": "tcp", "container_port": 80, "host_port": 8080}]}
+    assert document["data"] == {
+        "port_mappings": [{"protocol": "tcp", "container_port": 80, "host_port": 8080}]
+    }
     assert json.loads(encode_checkpoint(Checkpoint(name="a", namespace="b")))["data"] == {}
 
 
@@ -49,7 +63,13 @@ def test_a_file_has_go_s_order_and_leaves_zero_fields_out() -> None:
 def test_files_of_either_peer_are_read_and_count_as_complete(packages: tuple[str, str]) -> None:
     data = {"port_mappings": [{"protocol": "tcp", "container_port": 80, "host_port": 8080}]}
     expected = Checkpoint(name="web", namespace="default", port_mappings=(PORT,))
-    content = {"version": "v1", "name": "web", "namespace": "default", "data": data, "checksum": checksum(expected, packages)}
+    content = {
+        "version": "v1",
+        "name": "web",
+        "namespace": "default",
+        "data": data,
+        "checksum": checksum(expected, packages),
+    }
     assert decode_checkpoint(json.dumps(content).encode(), "here") == expected
     assert expected.complete and expected.runtime_handler is None
 
@@ -75,7 +95,9 @@ def test_files_of_either_peer_are_read_and_count_as_complete(packages: tuple[str
         runtime_handler=st.one_of(st.none(), st.text()),
         uid=st.text(),
         attempt=st.integers(0, 2**32 - 1),
-        extra=st.dictionaries(st.sampled_from(["network_released", "of a later version"]), st.booleans()),
+        extra=st.dictionaries(
+            st.sampled_from(["network_released", "of a later version"]), st.booleans()
+        ),
     )
 )
 def test_what_is_written_is_read(checkpoint: Checkpoint) -> None:

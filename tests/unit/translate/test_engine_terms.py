@@ -1,4 +1,6 @@
-"""Single CRI terms in the engine's words and back: names, labels, states, times, signals, resources, modes, profiles, references."""
+"""Single CRI terms in the engine's words and back: names, labels, states, times, signals,
+resources, modes, profiles, references.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asupervisor.errors import InvalidArgument, NotFound, PermissionDenied, ServiceError, Unauthenticated, Unavailable
+from asupervisor.errors import (
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+)
 from asupervisor.proto import cri
 from asupervisor.translate.images import cri_image, parse_reference
 from asupervisor.translate.labels import container_labels, sandbox_labels, split_labels
@@ -24,33 +33,60 @@ from asupervisor.translate.times import unix_nanoseconds
 WORD = st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1, max_size=20)
 
 
-@given(WORD, WORD, WORD, WORD, st.integers(0, 2**31), st.sampled_from(["", "_0a1b2c3d"]), st.sampled_from(["", "/"]))
+@given(
+    WORD,
+    WORD,
+    WORD,
+    WORD,
+    st.integers(0, 2**31),
+    st.sampled_from(["", "_0a1b2c3d"]),
+    st.sampled_from(["", "/"]),
+)
 def test_names_are_read_back_with_and_without_the_conflict_suffix(
     container: str, pod: str, namespace: str, uid: str, attempt: int, suffix: str, slash: str
 ) -> None:
     name = container_name(container, pod, namespace, uid, attempt)
     assert name == f"k8s_{container}_{pod}_{namespace}_{uid}_{attempt}"
-    assert parse_container_name(f"{slash}{name}{suffix}") == ContainerName(container, pod, namespace, uid, attempt)
+    assert parse_container_name(f"{slash}{name}{suffix}") == ContainerName(
+        container, pod, namespace, uid, attempt
+    )
 
 
-@pytest.mark.parametrize("name", ["", "web", "k8s_a_b_c_d", "k8s_a_b_c_d_x", "other_a_b_c_d_0", "k8s_a_b_c_d_0_1_2"])
+@pytest.mark.parametrize(
+    "name", ["", "web", "k8s_a_b_c_d", "k8s_a_b_c_d_x", "other_a_b_c_d_0", "k8s_a_b_c_d_0_1_2"]
+)
 def test_names_of_others_are_none_of_ours(name: str) -> None:
     assert parse_container_name(name) is None
 
 
-@pytest.mark.parametrize("parts", [("a_b", "p", "n", "u"), ("a", "p_q", "n", "u"), ("a", "p", "n_m", "u"), ("a", "p", "n", "u_v")])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("a_b", "p", "n", "u"),
+        ("a", "p_q", "n", "u"),
+        ("a", "p", "n_m", "u"),
+        ("a", "p", "n", "u_v"),
+    ],
+)
 def test_a_part_with_the_separator_is_refused(parts: tuple[str, str, str, str]) -> None:
     with pytest.raises(InvalidArgument, match="_"):
         container_name(*parts, 0)
 
 
-KEYS = st.text("abcdefgh./-", min_size=1, max_size=12).filter(lambda key: not key.startswith("annotation."))
+KEYS = st.text("abcdefgh./-", min_size=1, max_size=12).filter(
+    lambda key: not key.startswith("annotation.")
+)
 
 
 @given(st.dictionaries(KEYS, st.text(max_size=8)), st.dictionaries(KEYS, st.text(max_size=8)))
-def test_labels_and_annotations_come_back_as_they_were(labels: dict[str, str], annotations: dict[str, str]) -> None:
+def test_labels_and_annotations_come_back_as_they_were(
+    labels: dict[str, str], annotations: dict[str, str]
+) -> None:
     sandbox = sandbox_labels(labels, annotations)
-    assert sandbox["io.kubernetes.docker.type"] == "podsandbox" and sandbox["io.kubernetes.container.name"] == "POD"
+    assert (
+        sandbox["io.kubernetes.docker.type"] == "podsandbox"
+        and sandbox["io.kubernetes.container.name"] == "POD"
+    )
     assert split_labels(sandbox) == (labels, annotations)
     container = container_labels(labels, annotations, "f" * 64, "/var/log/pods/a.log")
     assert container["io.kubernetes.docker.type"] == "container"
@@ -72,11 +108,35 @@ NEVER = "0001-01-01T00:00:00Z"
     ("state", "expected", "reason", "exit_code"),
     [
         ({"Running": True, "StartedAt": "2026-01-02T03:04:05Z"}, cri.CONTAINER_RUNNING, "", 0),
-        ({"Running": True, "Paused": True, "StartedAt": "2026-01-02T03:04:05Z"}, cri.CONTAINER_RUNNING, "", 0),
-        ({"StartedAt": "2026-01-02T03:04:05Z", "FinishedAt": "2026-01-02T03:04:06Z"}, cri.CONTAINER_EXITED, "Completed", 0),
-        ({"StartedAt": "2026-01-02T03:04:05Z", "FinishedAt": "2026-01-02T03:04:06Z", "ExitCode": 3}, cri.CONTAINER_EXITED, "Error", 3),
         (
-            {"StartedAt": "2026-01-02T03:04:05Z", "FinishedAt": "2026-01-02T03:04:06Z", "ExitCode": 137, "OOMKilled": True},
+            {"Running": True, "Paused": True, "StartedAt": "2026-01-02T03:04:05Z"},
+            cri.CONTAINER_RUNNING,
+            "",
+            0,
+        ),
+        (
+            {"StartedAt": "2026-01-02T03:04:05Z", "FinishedAt": "2026-01-02T03:04:06Z"},
+            cri.CONTAINER_EXITED,
+            "Completed",
+            0,
+        ),
+        (
+            {
+                "StartedAt": "2026-01-02T03:04:05Z",
+                "FinishedAt": "2026-01-02T03:04:06Z",
+                "ExitCode": 3,
+            },
+            cri.CONTAINER_EXITED,
+            "Error",
+            3,
+        ),
+        (
+            {
+                "StartedAt": "2026-01-02T03:04:05Z",
+                "FinishedAt": "2026-01-02T03:04:06Z",
+                "ExitCode": 137,
+                "OOMKilled": True,
+            },
             cri.CONTAINER_EXITED,
             "OOMKilled",
             137,
@@ -93,7 +153,9 @@ NEVER = "0001-01-01T00:00:00Z"
 def test_states(state: dict[str, Any], expected: int, reason: str, exit_code: int) -> None:
     facts = container_facts({"Created": "2026-01-02T03:04:04Z", "State": state})
     assert (facts.state, facts.reason, facts.exit_code) == (expected, reason, exit_code)
-    assert (facts.finished_at > 0) == (expected == cri.CONTAINER_EXITED), "a time that never was is 0"
+    assert (facts.finished_at > 0) == (expected == cri.CONTAINER_EXITED), (
+        "a time that never was is 0"
+    )
     assert (facts.started_at > 0) == (expected != cri.CONTAINER_CREATED)
     if reason == "ContainerCannotRun":
         assert facts.message == "no such file"
@@ -148,16 +210,30 @@ def test_swap_is_off_unless_the_cri_sets_a_limit() -> None:
     assert engine_resources(resources, None, "c")["MemorySwap"] == 96 << 20
 
 
-@pytest.mark.parametrize(("score", "floor", "given_score"), [(-998, None, -998), (-998, 0, 0), (-998, -500, -500), (1000, 0, 1000)])
-def test_an_oom_score_is_clamped_to_what_the_engine_can_give(score: int, floor: int | None, given_score: int) -> None:
+@pytest.mark.parametrize(
+    ("score", "floor", "given_score"),
+    [(-998, None, -998), (-998, 0, 0), (-998, -500, -500), (1000, 0, 1000)],
+)
+def test_an_oom_score_is_clamped_to_what_the_engine_can_give(
+    score: int, floor: int | None, given_score: int
+) -> None:
     assert clamp_oom_score(score, floor) == given_score
-    assert engine_resources(cri.LinuxContainerResources(oom_score_adj=score), floor, "c")["OomScoreAdj"] == given_score
+    assert (
+        engine_resources(cri.LinuxContainerResources(oom_score_adj=score), floor, "c")[
+            "OomScoreAdj"
+        ]
+        == given_score
+    )
 
 
 @pytest.mark.parametrize(
     ("parent", "driver", "engine_parent"),
     [
-        ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice", "systemd", "kubepods-burstable-pod1.slice"),
+        (
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice",
+            "systemd",
+            "kubepods-burstable-pod1.slice",
+        ),
         ("/kubepods.slice/", "systemd", "kubepods.slice"),
         ("/kubepods/burstable/pod1", "cgroupfs", "/kubepods/burstable/pod1"),
         ("", "systemd", ""),
@@ -172,7 +248,11 @@ def test_sandbox_modes_and_back() -> None:
     for network, ipc, pid in ((cri.POD, cri.POD, cri.CONTAINER), (cri.NODE, cri.NODE, cri.NODE)):
         options = cri.NamespaceOption(network=network, ipc=ipc, pid=pid)
         assert sandbox_namespaces(sandbox_modes(options, "none", "pod")) == options
-    assert sandbox_modes(cri.NamespaceOption(), "none", "pod") == {"NetworkMode": "none", "IpcMode": "shareable", "PidMode": ""}
+    assert sandbox_modes(cri.NamespaceOption(), "none", "pod") == {
+        "NetworkMode": "none",
+        "IpcMode": "shareable",
+        "PidMode": "",
+    }
     assert sandbox_modes(cri.NamespaceOption(), "default", "pod")["NetworkMode"] == "default"
     with pytest.raises(InvalidArgument, match="TARGET"):
         sandbox_modes(cri.NamespaceOption(pid=cri.TARGET), "none", "pod")
@@ -190,7 +270,12 @@ def test_sandbox_modes_and_back() -> None:
 def test_container_modes(options: cri.NamespaceOption, target: str, pid: str) -> None:
     modes = container_modes(options, "S", False, target, "container")
     assert modes == {"NetworkMode": "container:S", "IpcMode": "container:S", "PidMode": pid}
-    assert container_modes(cri.NamespaceOption(network=cri.NODE), "S", True, "", "container")["UTSMode"] == "host"
+    assert (
+        container_modes(cri.NamespaceOption(network=cri.NODE), "S", True, "", "container")[
+            "UTSMode"
+        ]
+        == "host"
+    )
 
 
 @pytest.mark.parametrize("mode", [cri.POD, cri.CONTAINER])
@@ -218,12 +303,22 @@ PROFILE = cri.SecurityProfile
         (None, "localhost//p.json", False, ['seccomp={"a":[1,2]}']),
         (PROFILE(profile_type=PROFILE.RuntimeDefault), "unconfined", False, []),
         (PROFILE(profile_type=PROFILE.Unconfined), "", False, ["seccomp=unconfined"]),
-        (PROFILE(profile_type=PROFILE.Localhost, localhost_ref="/p.json"), "", False, ['seccomp={"a":[1,2]}']),
+        (
+            PROFILE(profile_type=PROFILE.Localhost, localhost_ref="/p.json"),
+            "",
+            False,
+            ['seccomp={"a":[1,2]}'],
+        ),
         (PROFILE(profile_type=PROFILE.RuntimeDefault), "", True, ["seccomp=unconfined"]),
     ],
 )
-def test_seccomp(profile: cri.SecurityProfile | None, deprecated: str, privileged: bool, options: list[str]) -> None:
-    assert seccomp_options(profile, deprecated, privileged, lambda path: b'{ "a": [1, 2] }', "c") == options
+def test_seccomp(
+    profile: cri.SecurityProfile | None, deprecated: str, privileged: bool, options: list[str]
+) -> None:
+    assert (
+        seccomp_options(profile, deprecated, privileged, lambda path: b'{ "a": [1, 2] }', "c")
+        == options
+    )
 
 
 def test_a_seccomp_profile_that_is_missing_or_none_is_an_error_and_never_nothing() -> None:
@@ -234,7 +329,9 @@ def test_a_seccomp_profile_that_is_missing_or_none_is_an_error_and_never_nothing
         seccomp_options(localhost, "", False, lambda path: b"{", "c")
     for content in (b"null", b"[]", b'"unconfined"'):
         with pytest.raises(InvalidArgument, match="no JSON object"):
-            seccomp_options(localhost, "", False, dict.fromkeys(["/p.json"], content).__getitem__, "c")
+            seccomp_options(
+                localhost, "", False, dict.fromkeys(["/p.json"], content).__getitem__, "c"
+            )
     with pytest.raises(InvalidArgument, match="absolute"):
         seccomp_options(PROFILE(profile_type=PROFILE.Localhost), "", False, _missing, "c")
 
@@ -249,7 +346,10 @@ def test_a_seccomp_profile_that_is_missing_or_none_is_an_error_and_never_nothing
         ("localhost/app", "localhost/app:latest"),
         ("localhost:5000/app:v1", "localhost:5000/app:v1"),
         ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"),
-        (f"registry.k8s.io/pause:3.10@sha256:{'a' * 64}", f"registry.k8s.io/pause@sha256:{'a' * 64}"),
+        (
+            f"registry.k8s.io/pause:3.10@sha256:{'a' * 64}",
+            f"registry.k8s.io/pause@sha256:{'a' * 64}",
+        ),
         (f"busybox@sha256:{'a' * 64}", f"busybox@sha256:{'a' * 64}"),
         ("NODE7/app:1", "NODE7/app:1"),
     ],
@@ -258,17 +358,41 @@ def test_references(text: str, name: str) -> None:
     assert parse_reference(text).name == name
 
 
-@pytest.mark.parametrize("text", ["", ":1", "UPPER", "a b", "app:", "app@sha256:short", "app@", "/app", "a//b", "app:-x", "NODE7/UPPER"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":1",
+        "UPPER",
+        "a b",
+        "app:",
+        "app@sha256:short",
+        "app@",
+        "/app",
+        "a//b",
+        "app:-x",
+        "NODE7/UPPER",
+    ],
+)
 def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(InvalidArgument, match="no image reference"):
         parse_reference(text)
 
 
 @pytest.mark.parametrize(
-    ("user", "uid", "username"), [("", 0, ""), ("0", 0, ""), ("1002", 1002, ""), ("1003:1004", 1003, ""), ("www-data", None, "www-data")]
+    ("user", "uid", "username"),
+    [
+        ("", 0, ""),
+        ("0", 0, ""),
+        ("1002", 1002, ""),
+        ("1003:1004", 1003, ""),
+        ("www-data", None, "www-data"),
+    ],
 )
 def test_the_user_of_an_image(user: str, uid: int | None, username: str) -> None:
-    image = cri_image({"Id": "sha256:1", "Config": {"User": user}, "RepoTags": ["<none>:<none>"]}, pinned=True)
+    image = cri_image(
+        {"Id": "sha256:1", "Config": {"User": user}, "RepoTags": ["<none>:<none>"]}, pinned=True
+    )
     assert (image.uid.value if image.HasField("uid") else None, image.username) == (uid, username)
     assert image.pinned and list(image.repo_tags) == []
 

@@ -24,13 +24,20 @@ def test_a_later_change_adds_to_an_earlier_one_and_a_file_keeps_them() -> None:
     second = Limits(CgroupSettings({"2MB": 4}, {"memory.high": "2", "pids.max": "3"}), -998)
     checkpoint = with_changed_limits(checkpoint, "a", second, ["a"])
     checkpoint = with_changed_limits(checkpoint, "a", Limits(CgroupSettings({"2MB": 6})), ["a"])
-    assert changed_limits(_reread(checkpoint), "a") == Limits(CgroupSettings({"2MB": 6}, {"memory.high": "2", "pids.max": "3"}), -998)
+    assert changed_limits(_reread(checkpoint), "a") == Limits(
+        CgroupSettings({"2MB": 6}, {"memory.high": "2", "pids.max": "3"}), -998
+    )
 
 
 def test_a_score_of_zero_is_a_change_too() -> None:
     zero = Limits(oom_score_adj=0)
     assert zero and (Limits(oom_score_adj=5) | zero).oom_score_adj == 0
-    assert changed_limits(_reread(with_changed_limits(Checkpoint("web", "default"), "a", zero, ["a"])), "a") == zero
+    assert (
+        changed_limits(
+            _reread(with_changed_limits(Checkpoint("web", "default"), "a", zero, ["a"])), "a"
+        )
+        == zero
+    )
     assert cri_resources({"OomScoreAdj": 200}, zero).oom_score_adj == 0
 
 
@@ -54,7 +61,9 @@ def test_each_container_has_its_own_and_one_that_is_gone_none() -> None:
     assert checkpoint.extra["pid"] == "POD"
 
 
-@pytest.mark.parametrize("kept", [None, [], {"a": None}, {"a": {"hugepages": 5}}, {"a": {"oom_score_adj": "much"}}])
+@pytest.mark.parametrize(
+    "kept", [None, [], {"a": None}, {"a": {"hugepages": 5}}, {"a": {"oom_score_adj": "much"}}]
+)
 def test_what_is_damaged_is_nothing(kept: Any) -> None:
     assert not changed_limits(Checkpoint("web", "default", extra={"limits": kept}), "a")
 

@@ -20,9 +20,18 @@ def test_there_is_no_swap_unless_it_is_granted() -> None:
     assert engine_resources(memory, None, "x")["MemorySwap"] == 96 * MIB
 
 
-@pytest.mark.parametrize(("score", "floor", "given"), [(-500, None, -500), (-500, 0, 0), (300, 0, 300), (300, 400, 400)])
-def test_a_score_below_what_the_daemon_may_give_is_raised(score: int, floor: int | None, given: int) -> None:
-    assert engine_resources(cri.LinuxContainerResources(oom_score_adj=score), floor, "x")["OomScoreAdj"] == given
+@pytest.mark.parametrize(
+    ("score", "floor", "given"), [(-500, None, -500), (-500, 0, 0), (300, 0, 300), (300, 400, 400)]
+)
+def test_a_score_below_what_the_daemon_may_give_is_raised(
+    score: int, floor: int | None, given: int
+) -> None:
+    assert (
+        engine_resources(cri.LinuxContainerResources(oom_score_adj=score), floor, "x")[
+            "OomScoreAdj"
+        ]
+        == given
+    )
 
 
 @pytest.mark.parametrize("score", [-1001, 1001])
@@ -49,7 +58,11 @@ def test_a_score_that_is_none_is_refused(score: int) -> None:
             {"memory_limit_in_bytes": 128 * MIB},
             {"Memory": 128 * MIB, "MemorySwap": 160 * MIB},
         ),
-        ({"Memory": 64 * MIB, "MemorySwap": -1}, {"memory_limit_in_bytes": 128 * MIB}, {"Memory": 128 * MIB, "MemorySwap": -1}),
+        (
+            {"Memory": 64 * MIB, "MemorySwap": -1},
+            {"memory_limit_in_bytes": 128 * MIB},
+            {"Memory": 128 * MIB, "MemorySwap": -1},
+        ),
         # Under systemd "no swap" holds only as long as each change brings it.
         (
             {"Memory": 64 * MIB, "MemorySwap": 64 * MIB},
@@ -61,9 +74,15 @@ def test_a_score_that_is_none_is_refused(score: int) -> None:
             {"memory_swap_limit_in_bytes": 80 * MIB},
             {"MemorySwap": 80 * MIB},
         ),
-        ({}, {"memory_limit_in_bytes": 9 * MIB, "memory_swap_limit_in_bytes": 10 * MIB}, {"Memory": 9 * MIB, "MemorySwap": 10 * MIB}),
+        (
+            {},
+            {"memory_limit_in_bytes": 9 * MIB, "memory_swap_limit_in_bytes": 10 * MIB},
+            {"Memory": 9 * MIB, "MemorySwap": 10 * MIB},
+        ),
         ({}, {"cpu_quota": -1, "cpu_period": 1000}, {"CpuQuota": -1, "CpuPeriod": 1000}),
     ],
 )
-def test_an_update_names_what_changes(host_config: dict[str, Any], asked: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_an_update_names_what_changes(
+    host_config: dict[str, Any], asked: dict[str, Any], expected: dict[str, Any]
+) -> None:
     assert update_body(cri.LinuxContainerResources(**asked), host_config) == expected

@@ -9,7 +9,13 @@ import pytest
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import CheckpointPort
-from asupervisor.translate.sandbox import check_sandbox_config, resolv_conf, sandbox_body, sandbox_checkpoint, sandbox_name
+from asupervisor.translate.sandbox import (
+    check_sandbox_config,
+    resolv_conf,
+    sandbox_body,
+    sandbox_checkpoint,
+    sandbox_name,
+)
 from tests.harness.pods import pod_config
 
 
@@ -29,7 +35,12 @@ def body(config: cri.PodSandboxConfig, **changes: Any) -> dict[str, Any]:
 
 
 def test_what_every_sandbox_has() -> None:
-    config = pod_config("web", linux=cri.LinuxPodSandboxConfig(cgroup_parent="/kubepods/pod1", sysctls={"net.ipv4.ip_forward": "1"}))
+    config = pod_config(
+        "web",
+        linux=cri.LinuxPodSandboxConfig(
+            cgroup_parent="/kubepods/pod1", sysctls={"net.ipv4.ip_forward": "1"}
+        ),
+    )
     made = body(config)
     host = made["HostConfig"]
     assert made["Image"] == "pause" and made["Healthcheck"] == {"Test": ["NONE"]}
@@ -56,12 +67,19 @@ def test_what_every_sandbox_has() -> None:
 
 def test_a_pod_on_the_host_network_has_neither_hostname_nor_ports_of_its_own() -> None:
     options = cri.NamespaceOption(network=cri.NODE, ipc=cri.NODE, pid=cri.NODE)
-    linux = cri.LinuxPodSandboxConfig(security_context=cri.LinuxSandboxSecurityContext(namespace_options=options))
-    config = pod_config("web", hostname="web", linux=linux, port_mappings=[cri.PortMapping(container_port=80, host_port=80)])
-    made = body(config, publish_ports=True)
-    assert {key: made["HostConfig"][key] for key in ("NetworkMode", "IpcMode", "PidMode")} == dict.fromkeys(
-        ("NetworkMode", "IpcMode", "PidMode"), "host"
+    linux = cri.LinuxPodSandboxConfig(
+        security_context=cri.LinuxSandboxSecurityContext(namespace_options=options)
     )
+    config = pod_config(
+        "web",
+        hostname="web",
+        linux=linux,
+        port_mappings=[cri.PortMapping(container_port=80, host_port=80)],
+    )
+    made = body(config, publish_ports=True)
+    assert {
+        key: made["HostConfig"][key] for key in ("NetworkMode", "IpcMode", "PidMode")
+    } == dict.fromkeys(("NetworkMode", "IpcMode", "PidMode"), "host")
     assert "Hostname" not in made and "ExposedPorts" not in made
     assert sandbox_checkpoint(config, "").host_network
 
@@ -75,8 +93,12 @@ def test_the_engine_publishes_ports_only_where_the_network_plugin_leaves_them_to
     config = pod_config("web", port_mappings=ports)
     assert "ExposedPorts" not in body(config)
     made = body(config, publish_ports=True)
-    assert set(made["ExposedPorts"]) == {"80/tcp", "53/udp"}, "a port without a host port is not published"
-    assert made["HostConfig"]["PortBindings"]["53/udp"] == [{"HostIp": "127.0.0.1", "HostPort": "5353"}]
+    assert set(made["ExposedPorts"]) == {"80/tcp", "53/udp"}, (
+        "a port without a host port is not published"
+    )
+    assert made["HostConfig"]["PortBindings"]["53/udp"] == [
+        {"HostIp": "127.0.0.1", "HostPort": "5353"}
+    ]
     assert sandbox_checkpoint(config, "kata").port_mappings == (
         CheckpointPort("tcp", 80, 8080, ""),
         CheckpointPort("udp", 53, 5353, "127.0.0.1"),
@@ -87,7 +109,12 @@ def test_the_engine_publishes_ports_only_where_the_network_plugin_leaves_them_to
 def test_a_fresh_checkpoint_is_not_complete() -> None:
     checkpoint = sandbox_checkpoint(pod_config("web", attempt=3), "kata")
     assert not checkpoint.complete
-    assert (checkpoint.name, checkpoint.namespace, checkpoint.uid, checkpoint.attempt) == ("web", "default", "uid-web", 3)
+    assert (checkpoint.name, checkpoint.namespace, checkpoint.uid, checkpoint.attempt) == (
+        "web",
+        "default",
+        "uid-web",
+        3,
+    )
     assert checkpoint.runtime_handler == "kata"
 
 
@@ -95,9 +122,14 @@ def test_a_fresh_checkpoint_is_not_complete() -> None:
     ("dns", "text"),
     [
         (cri.DNSConfig(), ""),
-        (cri.DNSConfig(servers=["192.0.2.1", "2001:db8::1"]), "nameserver 192.0.2.1\nnameserver 2001:db8::1\n"),
         (
-            cri.DNSConfig(servers=["192.0.2.1"], searches=["a.test", "b.test"], options=["ndots:5", "edns0"]),
+            cri.DNSConfig(servers=["192.0.2.1", "2001:db8::1"]),
+            "nameserver 192.0.2.1\nnameserver 2001:db8::1\n",
+        ),
+        (
+            cri.DNSConfig(
+                servers=["192.0.2.1"], searches=["a.test", "b.test"], options=["ndots:5", "edns0"]
+            ),
             "nameserver 192.0.2.1\nsearch a.test b.test\noptions ndots:5 edns0\n",
         ),
     ],
@@ -114,16 +146,24 @@ def test_resolv_conf(dns: cri.DNSConfig, text: str) -> None:
         ({"hostname": "x" * 64}, "hostname"),
         ({"hostname": "ü" * 32}, "hostname"),
         ({"labels": {"io.kubernetes.container.name": "mine"}}, "io.kubernetes.container.name"),
-        ({"dns_config": cri.DNSConfig(searches=["a.test\nnameserver 192.0.2.66"])}, "search domain"),
+        (
+            {"dns_config": cri.DNSConfig(searches=["a.test\nnameserver 192.0.2.66"])},
+            "search domain",
+        ),
         ({"dns_config": cri.DNSConfig(searches=["a.test", ""])}, "search domain"),
         ({"dns_config": cri.DNSConfig(options=["ndots:5 debug"])}, "option"),
         ({"port_mappings": [cri.PortMapping(container_port=0, host_port=80)]}, "port mapping"),
         ({"port_mappings": [cri.PortMapping(container_port=80, host_port=65536)]}, "port mapping"),
-        ({"port_mappings": [cri.PortMapping(container_port=80, host_port=80, host_ip="here")]}, "host_ip"),
+        (
+            {"port_mappings": [cri.PortMapping(container_port=80, host_port=80, host_ip="here")]},
+            "host_ip",
+        ),
         ({"windows": cri.WindowsPodSandboxConfig()}, "windows"),
     ],
 )
-def test_what_cannot_be_run_is_refused_before_anything_is_made(change: dict[str, Any], named: str) -> None:
+def test_what_cannot_be_run_is_refused_before_anything_is_made(
+    change: dict[str, Any], named: str
+) -> None:
     config = pod_config("web")
     check_sandbox_config(config)
     for field in change:

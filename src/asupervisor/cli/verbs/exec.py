@@ -15,12 +15,31 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Where, what, and how it is joined to this terminal."""
     parser.add_argument("container", metavar="POD/CONTAINER")
     parser.add_argument("command", nargs="*", metavar="-- COMMAND")
-    parser.add_argument("-i", "--stdin", action="store_true", help="hand standard input to the command")
-    parser.add_argument("-t", "--tty", action="store_true", help="give the command a terminal; keys and changes of size go through")
+    parser.add_argument(
+        "-i", "--stdin", action="store_true", help="hand standard input to the command"
+    )
+    parser.add_argument(
+        "-t",
+        "--tty",
+        action="store_true",
+        help="give the command a terminal; keys and changes of size go through",
+    )
     parser.add_argument("-it", "-ti", dest="interactive", action="store_true", help="both")
-    parser.add_argument("--transport", choices=("spdy", "websocket"), default="spdy", help="default: spdy")
-    parser.add_argument("-s", "--sync", action="store_true", help="without a stream: output comes when the command has ended")
-    parser.add_argument("--limit", default="0", metavar="SECONDS", help="with --sync: kill the command after it; 0: never (default: 0)")
+    parser.add_argument(
+        "--transport", choices=("spdy", "websocket"), default="spdy", help="default: spdy"
+    )
+    parser.add_argument(
+        "-s",
+        "--sync",
+        action="store_true",
+        help="without a stream: output comes when the command has ended",
+    )
+    parser.add_argument(
+        "--limit",
+        default="0",
+        metavar="SECONDS",
+        help="with --sync: kill the command after it; 0: never (default: 0)",
+    )
 
 
 async def run(client: Client) -> int:
@@ -36,11 +55,17 @@ async def run(client: Client) -> int:
         from asupervisor.cli.terminal import run_session
         from asupervisor.streaming.client import open_command
 
-        url = await client.runtime.exec(container.id, options.command, tty=tty, stdin=stdin, stderr=not tty)
-        async with open_command(url, tty=tty, stdin=stdin, websocket=options.transport == "websocket") as command:
+        url = await client.runtime.exec(
+            container.id, options.command, tty=tty, stdin=stdin, stderr=not tty
+        )
+        async with open_command(
+            url, tty=tty, stdin=stdin, websocket=options.transport == "websocket"
+        ) as command:
             return await run_session(command, has_terminal=tty)
     if stdin or tty:
-        raise ConfigError("--stdin and --tty need a stream: they exclude --sync, --limit and -o json")
+        raise ConfigError(
+            "--stdin and --tty need a stream: they exclude --sync, --limit and -o json"
+        )
     answer = await client.runtime.exec_sync(container.id, options.command, int(options.limit))
     if options.output == "json":
         print_json(answer)

@@ -22,7 +22,10 @@ async def run(client: Client) -> int:
         print_json(document)
     else:
         version = await client.runtime.version()
-        fields = [("Runtime", f"{version.runtime_name} {version.runtime_version}"), ("CRI", client.runtime.api_version or "")]
+        fields = [
+            ("Runtime", f"{version.runtime_name} {version.runtime_version}"),
+            ("CRI", client.runtime.api_version or ""),
+        ]
         for condition in conditions:
             why = "" if condition.status else f" ({condition.reason}: {condition.message})"
             fields.append((condition.type, f"{str(condition.status).lower()}{why}"))

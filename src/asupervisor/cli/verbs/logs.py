@@ -26,9 +26,13 @@ _BLOCK_BYTES = 1 << 20
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which container's, and how much of it."""
     parser.add_argument("container", metavar="POD/CONTAINER")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the container ends")
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on until the container ends"
+    )
     parser.add_argument("--tail", default="", metavar="LINES", help="only the last lines")
-    parser.add_argument("-t", "--timestamps", action="store_true", help="each line's time before it")
+    parser.add_argument(
+        "-t", "--timestamps", action="store_true", help="each line's time before it"
+    )
 
 
 async def run(client: Client) -> int:
@@ -52,7 +56,14 @@ async def run(client: Client) -> int:
     return 0
 
 
-async def _follow(client: Client, container_id: str, path: str, reader: _Reader, printer: _Printer, files: ExitStack) -> None:
+async def _follow(
+    client: Client,
+    container_id: str,
+    path: str,
+    reader: _Reader,
+    printer: _Printer,
+    files: ExitStack,
+) -> None:
     while True:
         # Asked before reading: what was written before it ended is then read for certain.
         status = (await client.runtime.container_status(container_id)).status
@@ -109,4 +120,6 @@ def _opened(path: str) -> BinaryIO:
     try:
         return Path(path).open("rb")
     except OSError as error:
-        raise FailedPrecondition(f"{path} cannot be read: {error.strerror}; logs are read on the node itself, as root") from error
+        raise FailedPrecondition(
+            f"{path} cannot be read: {error.strerror}; logs are read on the node itself, as root"
+        ) from error

@@ -14,7 +14,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(client: Client) -> int:
     """Newest first."""
-    pods = sorted(await client.runtime.list_pod_sandbox(stream=True), key=lambda pod: -pod.created_at)
+    pods = sorted(
+        await client.runtime.list_pod_sandbox(stream=True), key=lambda pod: -pod.created_at
+    )
     if client.options.output == "json":
         print_json(pods)
         return 0

@@ -22,9 +22,18 @@ _FAILURE_S = 2.0
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which pod, and which ports."""
     parser.add_argument("pod", metavar="POD")
-    parser.add_argument("ports", nargs="+", metavar="[LOCAL:]REMOTE", help="LOCAL 0 or empty: a port of the system's choosing")
-    parser.add_argument("--address", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
-    parser.add_argument("--transport", choices=("spdy", "websocket"), default="spdy", help="default: spdy")
+    parser.add_argument(
+        "ports",
+        nargs="+",
+        metavar="[LOCAL:]REMOTE",
+        help="LOCAL 0 or empty: a port of the system's choosing",
+    )
+    parser.add_argument(
+        "--address", default="127.0.0.1", help="where to listen (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--transport", choices=("spdy", "websocket"), default="spdy", help="default: spdy"
+    )
 
 
 async def run(client: Client) -> int:
@@ -34,13 +43,20 @@ async def run(client: Client) -> int:
     pod = await find_pod(client.runtime, options.pod)
     url = await client.runtime.port_forward(pod.id, [remote for _, remote in pairs])
     with anyio.CancelScope() as scope:
-        async with open_port_forward(url, websocket=options.transport == "websocket") as forwarder, Companions() as companions:
+        async with (
+            open_port_forward(url, websocket=options.transport == "websocket") as forwarder,
+            Companions() as companions,
+        ):
             companions.start_soon(_end_on_signal, scope)
             for local, remote in pairs:
                 try:
-                    listener = await anyio.create_tcp_listener(local_host=options.address, local_port=local)
+                    listener = await anyio.create_tcp_listener(
+                        local_host=options.address, local_port=local
+                    )
                 except OSError as error:
-                    raise Unavailable(f"cannot listen on {options.address}:{local}: {error.strerror}") from error
+                    raise Unavailable(
+                        f"cannot listen on {options.address}:{local}: {error.strerror}"
+                    ) from error
                 bound = listener.extra(anyio.abc.SocketAttribute.local_port)
                 print(f"Forwarding from {options.address}:{bound} -> {remote}", flush=True)
                 companions.start_soon(_serve, listener, forwarder, remote)
@@ -50,7 +66,8 @@ async def run(client: Client) -> int:
 
 
 def parse_ports(text: str) -> tuple[int, int]:
-    """``[LOCAL:]REMOTE`` as the two ports; LOCAL is REMOTE where it is not there, 0 where it is empty.
+    """``[LOCAL:]REMOTE`` as the two ports; LOCAL is REMOTE where it is not there, 0 where it is
+    empty.
 
     Raises:
         ConfigError: a port is none.
@@ -65,7 +82,9 @@ def parse_ports(text: str) -> tuple[int, int]:
     return numbers
 
 
-async def _serve(listener: anyio.abc.Listener[anyio.abc.SocketStream], forwarder: PortForwarder, port: int) -> None:
+async def _serve(
+    listener: anyio.abc.Listener[anyio.abc.SocketStream], forwarder: PortForwarder, port: int
+) -> None:
     async def forward(stream: anyio.abc.SocketStream) -> None:
         failure = ""
         async with stream:

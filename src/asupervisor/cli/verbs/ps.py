@@ -17,12 +17,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def run(client: Client) -> int:
     """Running ones, newest first."""
     running = cri.ContainerFilter(state=cri.ContainerStateValue(state=cri.CONTAINER_RUNNING))
-    containers = await client.runtime.list_containers(None if client.options.all else running, stream=True)
+    containers = await client.runtime.list_containers(
+        None if client.options.all else running, stream=True
+    )
     containers.sort(key=lambda container: -container.created_at)
     if client.options.output == "json":
         print_json(containers)
         return 0
-    pods = {pod.id: f"{pod.metadata.namespace}/{pod.metadata.name}" for pod in await client.runtime.list_pod_sandbox(stream=True)}
+    pods = {
+        pod.id: f"{pod.metadata.namespace}/{pod.metadata.name}"
+        for pod in await client.runtime.list_pod_sandbox(stream=True)
+    }
     rows = [
         (
             short_id(container.id),

@@ -14,7 +14,12 @@ from asupervisor.proto import cri
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The image and who asks for it."""
     parser.add_argument("image", help="reference, such as example.test/app:1")
-    parser.add_argument("--user", default="", metavar="NAME", help="user of the registry; the password is taken from $REGISTRY_PASSWORD")
+    parser.add_argument(
+        "--user",
+        default="",
+        metavar="NAME",
+        help="user of the registry; the password is taken from $REGISTRY_PASSWORD",
+    )
 
 
 async def run(client: Client) -> int:
@@ -24,7 +29,9 @@ async def run(client: Client) -> int:
         # Not a flag: everybody on the machine can read a command line.
         if "REGISTRY_PASSWORD" not in os.environ:
             raise ConfigError("--user needs the password in $REGISTRY_PASSWORD")
-        auth = cri.AuthConfig(username=client.options.user, password=os.environ["REGISTRY_PASSWORD"])
+        auth = cri.AuthConfig(
+            username=client.options.user, password=os.environ["REGISTRY_PASSWORD"]
+        )
     reference = await client.images.pull_image(client.options.image, auth)
     print_json({"imageRef": reference}) if client.options.output == "json" else print(reference)
     return 0

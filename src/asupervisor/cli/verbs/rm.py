@@ -13,7 +13,9 @@ from asupervisor.proto import cri
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What, and whether running ones too."""
     parser.add_argument("name", nargs="+", metavar="POD[/CONTAINER]")
-    parser.add_argument("-f", "--force", action="store_true", help="what still runs is killed first")
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="what still runs is killed first"
+    )
 
 
 async def run(client: Client) -> int:
@@ -23,12 +25,16 @@ async def run(client: Client) -> int:
         found = await find_either(runtime, name)
         if isinstance(found, cri.Container):
             if found.state == cri.CONTAINER_RUNNING and not force:
-                raise FailedPrecondition(f'"{name}" runs; stop it first, or give --force', subject=found.id)
+                raise FailedPrecondition(
+                    f'"{name}" runs; stop it first, or give --force', subject=found.id
+                )
             await runtime.remove_container(found.id)
         else:
             if found.state == cri.SANDBOX_READY:
                 if not force:
-                    raise FailedPrecondition(f'pod "{name}" runs; stop it first, or give --force', subject=found.id)
+                    raise FailedPrecondition(
+                        f'pod "{name}" runs; stop it first, or give --force', subject=found.id
+                    )
                 await runtime.stop_pod_sandbox(found.id)
             await runtime.remove_pod_sandbox(found.id)
         print(name)

@@ -21,16 +21,25 @@ _CLEANUP_DEADLINE_S = 60.0
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The manifest."""
     parser.add_argument("file", metavar="FILE", help="a Pod in YAML; -: standard input")
-    parser.add_argument("--log-directory", default="/var/log/pods", metavar="DIR", help="of pod logs (default: /var/log/pods)")
+    parser.add_argument(
+        "--log-directory",
+        default="/var/log/pods",
+        metavar="DIR",
+        help="of pod logs (default: /var/log/pods)",
+    )
 
 
 async def run(client: Client) -> int:
     """Sandbox, images, containers. What fails takes the whole pod with it."""
-    plan = read_manifest(_read(client.options.file), client.options.file, _absolute(client.options.log_directory))
+    plan = read_manifest(
+        _read(client.options.file), client.options.file, _absolute(client.options.log_directory)
+    )
     metadata = plan.sandbox.metadata
     name = f"{metadata.namespace}/{metadata.name}"
     if matching_pods(await client.runtime.list_pod_sandbox(), name):
-        raise AlreadyExists(f'there is a pod "{name}"; remove it first (asupervisor rm -f {name})', subject=name)
+        raise AlreadyExists(
+            f'there is a pod "{name}"; remove it first (asupervisor rm -f {name})', subject=name
+        )
     for container in plan.containers:
         await _have_image(client, container)
     _make_log_directories(plan)
@@ -38,7 +47,9 @@ async def run(client: Client) -> int:
     started: dict[str, str] = {}
     try:
         for container in plan.containers:
-            container_id = await client.runtime.create_container(sandbox_id, container.config, plan.sandbox)
+            container_id = await client.runtime.create_container(
+                sandbox_id, container.config, plan.sandbox
+            )
             await client.runtime.start_container(container_id)
             started[container.config.metadata.name] = container_id
     except BaseException:
@@ -72,7 +83,9 @@ async def _have_image(client: Client, container: ContainerPlan) -> None:
     image: cri.ImageSpec = container.config.image
     here = (await client.images.image_status(image)).HasField("image")
     if container.pull_policy == "Never" and not here:
-        raise FailedPrecondition(f"{image.image} is not on the node and imagePullPolicy is Never", subject=image.image)
+        raise FailedPrecondition(
+            f"{image.image} is not on the node and imagePullPolicy is Never", subject=image.image
+        )
     if container.pull_policy == "Always" or (container.pull_policy == "IfNotPresent" and not here):
         await client.images.pull_image(image)
 
@@ -84,4 +97,6 @@ def _make_log_directories(plan: PodPlan) -> None:
         for container in plan.containers:
             (directory / container.config.log_path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FailedPrecondition(f"{directory} cannot be made: {error.strerror}; choose another --log-directory") from error
+        raise FailedPrecondition(
+            f"{directory} cannot be made: {error.strerror}; choose another --log-directory"
+        ) from error

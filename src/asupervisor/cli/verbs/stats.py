@@ -21,15 +21,23 @@ async def run(client: Client) -> int:
     if client.options.name:
         found = await find_either(client.runtime, client.options.name)
         wanted = (
-            cri.ContainerStatsFilter(id=found.id) if isinstance(found, cri.Container) else cri.ContainerStatsFilter(pod_sandbox_id=found.id)
+            cri.ContainerStatsFilter(id=found.id)
+            if isinstance(found, cri.Container)
+            else cri.ContainerStatsFilter(pod_sandbox_id=found.id)
         )
     stats = await client.runtime.list_container_stats(wanted, stream=True)
     stats.sort(key=lambda each: (-each.cpu.usage_nano_cores.value, each.attributes.metadata.name))
     if client.options.output == "json":
         print_json(stats)
         return 0
-    pods = {pod.id: f"{pod.metadata.namespace}/{pod.metadata.name}" for pod in await client.runtime.list_pod_sandbox(stream=True)}
-    containers = {container.id: pods.get(container.pod_sandbox_id, "") for container in await client.runtime.list_containers(stream=True)}
+    pods = {
+        pod.id: f"{pod.metadata.namespace}/{pod.metadata.name}"
+        for pod in await client.runtime.list_pod_sandbox(stream=True)
+    }
+    containers = {
+        container.id: pods.get(container.pod_sandbox_id, "")
+        for container in await client.runtime.list_containers(stream=True)
+    }
     rows = [
         (
             short_id(each.attributes.id),

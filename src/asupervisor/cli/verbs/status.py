@@ -6,7 +6,15 @@ import argparse
 
 from asupervisor.cli.client import Client
 from asupervisor.cli.find import find_pod
-from asupervisor.cli.output import CONTAINER_STATES, SANDBOX_STATES, age, print_fields, print_json, print_table, short_id
+from asupervisor.cli.output import (
+    CONTAINER_STATES,
+    SANDBOX_STATES,
+    age,
+    print_fields,
+    print_json,
+    print_table,
+    short_id,
+)
 from asupervisor.proto import cri
 
 
@@ -20,7 +28,9 @@ async def run(client: Client) -> int:
     pod = await find_pod(client.runtime, client.options.pod)
     sandbox = (await client.runtime.pod_sandbox_status(pod.id)).status
     inside = await client.runtime.list_containers(cri.ContainerFilter(pod_sandbox_id=pod.id))
-    containers = [(await client.runtime.container_status(container.id)).status for container in inside]
+    containers = [
+        (await client.runtime.container_status(container.id)).status for container in inside
+    ]
     containers.sort(key=lambda status: status.created_at)
     if client.options.output == "json":
         print_json({"pod": sandbox, "containers": containers})

@@ -17,7 +17,11 @@ DEFAULT_GRACE_S = 30
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What, and how patiently."""
     parser.add_argument("name", nargs="+", metavar="POD[/CONTAINER]")
-    parser.add_argument("--grace", metavar="SECONDS", help=f"before SIGKILL; default: the manifest's, else {DEFAULT_GRACE_S}")
+    parser.add_argument(
+        "--grace",
+        metavar="SECONDS",
+        help=f"before SIGKILL; default: the manifest's, else {DEFAULT_GRACE_S}",
+    )
 
 
 async def run(client: Client) -> int:
@@ -30,10 +34,14 @@ async def run(client: Client) -> int:
         if isinstance(found, cri.Container):
             await client.runtime.stop_container(found.id, _grace(found, given))
         else:
-            running = cri.ContainerFilter(pod_sandbox_id=found.id, state=cri.ContainerStateValue(state=cri.CONTAINER_RUNNING))
+            running = cri.ContainerFilter(
+                pod_sandbox_id=found.id, state=cri.ContainerStateValue(state=cri.CONTAINER_RUNNING)
+            )
             async with anyio.create_task_group() as tasks:
                 for container in await client.runtime.list_containers(running):
-                    tasks.start_soon(client.runtime.stop_container, container.id, _grace(container, given))
+                    tasks.start_soon(
+                        client.runtime.stop_container, container.id, _grace(container, given)
+                    )
             await client.runtime.stop_pod_sandbox(found.id)
         print(name)
     return 0

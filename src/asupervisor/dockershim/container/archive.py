@@ -1,4 +1,5 @@
-"""The archive of a checkpoint: a tar file with what CRIU wrote, what the container was made of, and what it changed of its image.
+"""The archive of a checkpoint: a tar file with what CRIU wrote, what the container was made of, and
+what it changed of its image.
 
 ``checkpoint/``
     CRIU's images, as the engine had them written.
@@ -64,11 +65,18 @@ def find_source(record: ContainerRecord) -> Source:
     try:
         # The shim of a container, the parent of its first process, works in its bundle.
         spec = Path(f"/proc/{process.parent}/cwd/config.json").read_bytes()
-        upper = record.upper_dir or upper_directory(Path(f"/proc/{record.pid}/mountinfo").read_text())
+        upper = record.upper_dir or upper_directory(
+            Path(f"/proc/{record.pid}/mountinfo").read_text()
+        )
     except (OSError, ValueError) as error:
-        raise FailedPrecondition(f"{subject}: its runtime configuration cannot be read for a checkpoint: {error}") from error
+        raise FailedPrecondition(
+            f"{subject}: its runtime configuration cannot be read for a checkpoint: {error}"
+        ) from error
     if not upper or not os.path.isdir(upper):
-        raise FailedPrecondition(f"{subject}: its writable layer cannot be found for a checkpoint; it is no directory of an overlay")
+        raise FailedPrecondition(
+            f"{subject}: its writable layer cannot be found for a checkpoint; it is no directory of"
+            " an overlay"
+        )
     return Source(record, spec, Path(upper))
 
 
@@ -79,7 +87,9 @@ def check_location(location: str, subject: str) -> None:
         FailedPrecondition: it cannot.
     """
     if not os.path.isdir(os.path.dirname(location)):
-        raise FailedPrecondition(f"{subject}: the directory of the checkpoint's location {location} does not exist")
+        raise FailedPrecondition(
+            f"{subject}: the directory of the checkpoint's location {location} does not exist"
+        )
     if os.path.isdir(location):
         raise FailedPrecondition(f"{subject}: the checkpoint's location {location} is a directory")
 
@@ -95,12 +105,16 @@ def make_workplace(root: Path) -> Path:
     try:
         workplace.mkdir(parents=True, mode=0o700)
     except OSError as error:
-        raise FailedPrecondition(f"the directory {workplace} for a checkpoint cannot be made: {error}") from error
+        raise FailedPrecondition(
+            f"the directory {workplace} for a checkpoint cannot be made: {error}"
+        ) from error
     return workplace
 
 
 def clear_workplace(workplace: Path) -> None:
-    """Remove it, and the part of an archive that it tells of; what cannot be removed is found by :func:`clear_workplaces`."""
+    """Remove it, and the part of an archive that it tells of; what cannot be removed is found by
+    :func:`clear_workplaces`.
+    """
     with contextlib.suppress(OSError):
         os.unlink((workplace / _PART).read_text())
     shutil.rmtree(workplace, ignore_errors=True)
@@ -130,14 +144,19 @@ def write_archive(workplace: Path, source: Source, location: str) -> Path:
             _write_layer(file, source.upper)
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
-                _add_bytes(archive, "config.dump", json.dumps(_config(source.record), indent=1).encode())
+                _add_bytes(
+                    archive, "config.dump", json.dumps(_config(source.record), indent=1).encode()
+                )
                 _add_bytes(archive, "spec.dump", source.spec)
                 archive.add(workplace / _LAYER, _LAYER)
                 archive.add(workplace / IMAGES, "checkpoint")
             file.flush()
             os.fsync(file.fileno())
     except (OSError, tarfile.TarError) as error:
-        raise FailedPrecondition(f"container {source.record.id[:12]}: the checkpoint {location} cannot be written: {error}") from error
+        raise FailedPrecondition(
+            f"container {source.record.id[:12]}: the checkpoint {location} cannot be written:"
+            f" {error}"
+        ) from error
     return part
 
 
@@ -150,7 +169,9 @@ def publish(part: Path, location: str) -> None:
     try:
         os.rename(part, location)
     except OSError as error:
-        raise FailedPrecondition(f"the checkpoint {location} cannot be put into its place: {error}") from error
+        raise FailedPrecondition(
+            f"the checkpoint {location} cannot be put into its place: {error}"
+        ) from error
 
 
 def _config(record: ContainerRecord) -> dict[str, Any]:
@@ -189,15 +210,22 @@ def _write_layer(file: Any, upper: Path) -> None:
             if member is None:  # a socket
                 continue
             attributes = _attributes(path)
-            member.pax_headers = {f"SCHILY.xattr.{key}": value for key, value in attributes.items() if not key.startswith(_OVERLAY_XATTR)}
+            member.pax_headers = {
+                f"SCHILY.xattr.{key}": value
+                for key, value in attributes.items()
+                if not key.startswith(_OVERLAY_XATTR)
+            }
             if not member.isreg():
                 layer.addfile(member)
                 if member.isdir() and attributes.get(f"{_OVERLAY_XATTR}opaque") == "y":
                     _add_bytes(layer, f"{name}/.wh..wh..opq", b"")
                 continue
-            # The container runs on: what it does to a file meanwhile must neither lead out of the layer nor break the archive.
+            # The container runs on: what it does to a file meanwhile must neither lead out of the
+            # layer nor break the archive.
             with contextlib.suppress(FileNotFoundError):
-                descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+                descriptor = os.open(
+                    entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory
+                )
                 with open(descriptor, "rb") as content:
                     member.size = os.fstat(descriptor).st_size
                     layer.addfile(member, _Exactly(content, member.size))
@@ -218,7 +246,9 @@ class _Exactly(io.RawIOBase):
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.stat_result, int, str]]:
-    """Everything below a directory, by descriptors, so that no link that is put in its way is followed: name, facts, directory, entry."""
+    """Everything below a directory, by descriptors, so that no link that is put in its way is
+    followed: name, facts, directory, entry.
+    """
     for path, directories, files, descriptor in os.fwalk(root, follow_symlinks=False):
         below = os.path.relpath(path, root)
         for entry in sorted((*directories, *files)):
@@ -231,6 +261,9 @@ def _attributes(path: str) -> dict[str, str]:
     """Extended attributes, as a tar header has them."""
     try:
         names = os.listxattr(path, follow_symlinks=False)
-        return {name: os.getxattr(path, name, follow_symlinks=False).decode(errors="surrogateescape") for name in names}
+        return {
+            name: os.getxattr(path, name, follow_symlinks=False).decode(errors="surrogateescape")
+            for name in names
+        }
     except OSError:
         return {}

@@ -1,4 +1,6 @@
-"""CheckpointContainer: CRIU's images of a running container, written by the engine, and an archive of them where the CRI wants it."""
+"""CheckpointContainer: CRIU's images of a running container, written by the engine, and an archive
+of them where the CRI wants it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,13 @@ from asupervisor.dockershim.container.archive import (
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.endpoint import socket_path
-from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, Unimplemented
+from asupervisor.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    Unimplemented,
+)
 from asupervisor.proto import cri
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
@@ -28,10 +36,13 @@ _LATE_S = 600.0
 """How long a checkpoint that came too late is waited for, so that what it leaves can be removed."""
 
 
-async def checkpoint_container(shim: Shim, request: cri.CheckpointContainerRequest) -> cri.CheckpointContainerResponse:
+async def checkpoint_container(
+    shim: Shim, request: cri.CheckpointContainerRequest
+) -> cri.CheckpointContainerResponse:
     """Write a checkpoint of a container, which runs on, to an archive.
 
-    Past ``timeout`` seconds (0: the request timeout) nothing is written any more; the engine's work is removed once it is done.
+    Past ``timeout`` seconds (0: the request timeout) nothing is written any more; the engine's work
+    is removed once it is done.
 
     Raises:
         NotFound: no such container.
@@ -43,32 +54,47 @@ async def checkpoint_container(shim: Shim, request: cri.CheckpointContainerReque
     record = shim.store.container(request.container_id)
     subject, location = f"container {record.id[:12]}", request.location
     if not location.startswith("/") or "\0" in location:
-        raise InvalidArgument(f'{subject}: the location "{location}" of a checkpoint must be an absolute path', subject=record.id)
+        raise InvalidArgument(
+            f'{subject}: the location "{location}" of a checkpoint must be an absolute path',
+            subject=record.id,
+        )
     if request.timeout < 0:
-        raise InvalidArgument(f"{subject}: the timeout of a checkpoint is negative", subject=record.id)
+        raise InvalidArgument(
+            f"{subject}: the timeout of a checkpoint is negative", subject=record.id
+        )
     if not record.running:
         state = cri.ContainerState.Name(record.status.state)
-        raise FailedPrecondition(f"{subject} is in state {state}; only a running one has a checkpoint", subject=record.id)
+        raise FailedPrecondition(
+            f"{subject} is in state {state}; only a running one has a checkpoint", subject=record.id
+        )
     shim.engine.health.require("write a checkpoint", record.id)
     if not shim.engine.info.get("ExperimentalBuild"):
         raise Unimplemented(
-            f"{subject}: a checkpoint is an experimental feature of Docker Engine, and this one runs without --experimental",
+            f"{subject}: a checkpoint is an experimental feature of Docker Engine, and this one"
+            " runs without --experimental",
             subject=record.id,
         )
     if socket_path(shim.engine.endpoint) is None:
-        raise FailedPrecondition(f"{subject}: Docker Engine runs on another machine, and so would its checkpoint be", subject=record.id)
+        raise FailedPrecondition(
+            f"{subject}: Docker Engine runs on another machine, and so would its checkpoint be",
+            subject=record.id,
+        )
     await anyio.to_thread.run_sync(check_location, location, subject)
     source = await anyio.to_thread.run_sync(find_source, record)
     timeout_s = request.timeout or shim.config.runtime_request_timeout_s
     too_late = DeadlineExceeded(
-        f"{subject}: its checkpoint was not done within {timeout_s:g} s", operation="CheckpointContainer", subject=record.id
+        f"{subject}: its checkpoint was not done within {timeout_s:g} s",
+        operation="CheckpointContainer",
+        subject=record.id,
     )
     deadline = anyio.current_time() + timeout_s
 
     async def work() -> None:
         workplace = await anyio.to_thread.run_sync(make_workplace, Path(shim.config.root_directory))
         try:
-            await shim.engine.containers.create_checkpoint(record.id, IMAGES, str(workplace), timeout_s + _LATE_S)
+            await shim.engine.containers.create_checkpoint(
+                record.id, IMAGES, str(workplace), timeout_s + _LATE_S
+            )
             await shim.on_step("CheckpointContainer.written")
             part = await anyio.to_thread.run_sync(write_archive, workplace, source, location)
             if anyio.current_time() > deadline:
@@ -76,11 +102,18 @@ async def checkpoint_container(shim: Shim, request: cri.CheckpointContainerReque
             await anyio.to_thread.run_sync(publish, part, location)
         except Internal as error:
             # The engine passes on as its own failure that CRIU is not there, or why it refused.
-            raise FailedPrecondition(error.message, operation="CheckpointContainer", subject=record.id) from error
+            raise FailedPrecondition(
+                error.message, operation="CheckpointContainer", subject=record.id
+            ) from error
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(clear_workplace, workplace)
-        _logger.info("wrote a checkpoint of %s to %s", subject, location, extra=container_fields(shim, record))
+        _logger.info(
+            "wrote a checkpoint of %s to %s",
+            subject,
+            location,
+            extra=container_fields(shim, record),
+        )
 
     # Not under the container's own key: it can be stopped and removed while CRIU is at it.
     action = f"CheckpointContainer {request.timeout} {location}"

@@ -20,7 +20,13 @@ from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import resolve_identity
 from asupervisor.translate.cgroup_files import CgroupFeatures, cgroup_settings
-from asupervisor.translate.container import check_container_config, container_body, container_subject, engine_container_name, log_path
+from asupervisor.translate.container import (
+    check_container_config,
+    container_body,
+    container_subject,
+    engine_container_name,
+    log_path,
+)
 from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.logs import engine_log_config
 from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
@@ -28,8 +34,11 @@ from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
 _logger = logging.getLogger("asupervisor.dockershim.container")
 
 
-async def create_container(shim: Shim, request: cri.CreateContainerRequest) -> cri.CreateContainerResponse:
-    """Create a container in a sandbox; a retry of the same container and attempt joins the one under way.
+async def create_container(
+    shim: Shim, request: cri.CreateContainerRequest
+) -> cri.CreateContainerResponse:
+    """Create a container in a sandbox; a retry of the same container and attempt joins the one
+    under way.
 
     Raises:
         InvalidArgument, NotFound, FailedPrecondition: what the config asks for and cannot be.
@@ -40,27 +49,41 @@ async def create_container(shim: Shim, request: cri.CreateContainerRequest) -> c
     shim.engine.health.require("create a container", subject)
     sandbox = shim.store.sandbox(request.pod_sandbox_id)
     if not sandbox.ready:
-        raise FailedPrecondition(f"{subject}: sandbox {sandbox.id[:12]} is not ready", subject=sandbox.id)
+        raise FailedPrecondition(
+            f"{subject}: sandbox {sandbox.id[:12]} is not ready", subject=sandbox.id
+        )
     name = engine_container_name(config, sandbox_config)
 
     async def work() -> str:
         return await _create(shim, request, sandbox, name, subject)
 
-    return cri.CreateContainerResponse(container_id=await shim.operations.run(name, "CreateContainer", work))
+    return cri.CreateContainerResponse(
+        container_id=await shim.operations.run(name, "CreateContainer", work)
+    )
 
 
-async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: SandboxRecord, name: str, subject: str) -> str:
+async def _create(
+    shim: Shim, request: cri.CreateContainerRequest, sandbox: SandboxRecord, name: str, subject: str
+) -> str:
     config = request.config
     image = shim.store.image(config.image.image)
     if image is None:
-        raise NotFound(f"{subject}: image {config.image.image} is not on this node", subject=config.image.image)
+        raise NotFound(
+            f"{subject}: image {config.image.image} is not on this node", subject=config.image.image
+        )
     security = config.linux.security_context
     if security.privileged and not sandbox.privileged:
-        raise InvalidArgument(f"{subject}: a privileged container needs a privileged sandbox, which {sandbox.id[:12]} is not")
+        raise InvalidArgument(
+            f"{subject}: a privileged container needs a privileged sandbox, which {sandbox.id[:12]}"
+            " is not"
+        )
     _resolve_images(shim, config, subject)
     await _check_image_paths(shim, config, subject)
-    features = await anyio.to_thread.run_sync(_look_at_the_host, config, shim.engine.endpoint, subject)
-    # Before anything is made of it: a profile that is missing, or a name that the image does not know, is the request's fault.
+    features = await anyio.to_thread.run_sync(
+        _look_at_the_host, config, shim.engine.endpoint, subject
+    )
+    # Before anything is made of it: a profile that is missing, or a name that the image does not
+    # know, is the request's fault.
     image_user = str((image.document.get("Config") or {}).get("User") or "")
     identity = resolve_identity(security, image_user, await shim.accounts.of(image.id), subject)
     body = container_body(
@@ -80,23 +103,34 @@ async def _create(shim: Shim, request: cri.CreateContainerRequest, sandbox: Sand
         read_profile=read_profile,
         log_config=engine_log_config(sandbox.log_config, shim.config.container_log_format),
     )
-    await anyio.to_thread.run_sync(check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject)
+    await anyio.to_thread.run_sync(
+        check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
+    )
     note_image_labels(body["Labels"], image.document)
     async with Rollback("CreateContainer", subject) as undo:
         container_id = await create_named(shim, name, body)
         undo.push("show the container as it is", lambda: _show(shim, container_id))
-        undo.push("remove the container", lambda: shim.engine.containers.remove(container_id, force=True))
+        undo.push(
+            "remove the container", lambda: shim.engine.containers.remove(container_id, force=True)
+        )
         await shim.on_step("CreateContainer.created")
         if path := log_path(config, request.sandbox_config):
             await anyio.to_thread.run_sync(_make_log_directory, path, subject)
         await shim.on_step("CreateContainer.logged")
         await shim.feed.refresh(container_id, after="create")
-    _logger.info("created %s as %s", subject, container_id[:12], extra={**sandbox_fields(sandbox), "container": container_id})
+    _logger.info(
+        "created %s as %s",
+        subject,
+        container_id[:12],
+        extra={**sandbox_fields(sandbox), "container": container_id},
+    )
     return container_id
 
 
 async def _show(shim: Shim, container_id: str) -> None:
-    """Gone if it could be removed, visible if not; while the engine is away nobody can tell, and the next full reading will."""
+    """Gone if it could be removed, visible if not; while the engine is away nobody can tell, and
+    the next full reading will.
+    """
     with contextlib.suppress(Unavailable):
         await shim.feed.refresh(container_id)
 
@@ -107,23 +141,32 @@ def _target(shim: Shim, sandbox: SandboxRecord, options: cri.NamespaceOption, su
         return ""
     target = shim.store.container(options.target_id)
     if target.sandbox_id != sandbox.id:
-        raise InvalidArgument(f"{subject}: target container {target.id[:12]} is not in the same sandbox", subject=target.id)
+        raise InvalidArgument(
+            f"{subject}: target container {target.id[:12]} is not in the same sandbox",
+            subject=target.id,
+        )
     if not target.running:
         raise FailedPrecondition(
-            f"{subject}: target container {target.id[:12]} does not run, so it has no pid namespace", subject=target.id
+            f"{subject}: target container {target.id[:12]} does not run, so it has no pid"
+            " namespace",
+            subject=target.id,
         )
     return target.id
 
 
 def _resolve_images(shim: Shim, config: cri.ContainerConfig, subject: str) -> None:
-    """An image that is mounted is named by its id from here on: its tag may move before the start."""
+    """An image that is mounted is named by its id from here on: its tag may move before the
+    start.
+    """
     for mount in config.mounts:
         if not mount.image.image:
             continue
         image = shim.store.image(mount.image.image)
         if image is None:
             where = f"{subject}: mount {mount.container_path}"
-            raise NotFound(f"{where}: image {mount.image.image} is not on this node", subject=mount.image.image)
+            raise NotFound(
+                f"{where}: image {mount.image.image} is not on this node", subject=mount.image.image
+            )
         mount.image.image = image.id
 
 
@@ -147,25 +190,39 @@ def _look_at_the_host(config: cri.ContainerConfig, endpoint: str, subject: str) 
 
 
 def _resolve_host_paths(config: cri.ContainerConfig, subject: str) -> None:
-    """The CRI wants symlinks of a host path followed and a missing one refused; the engine does neither in that way."""
+    """The CRI wants symlinks of a host path followed and a missing one refused; the engine does
+    neither in that way.
+    """
     for mount in config.mounts:
         if not mount.host_path:
             continue
         path = os.path.realpath(mount.host_path)
         if not os.path.lexists(path):
-            raise NotFound(f"{subject}: the host path {mount.host_path} of mount {mount.container_path} does not exist", subject=path)
+            raise NotFound(
+                f"{subject}: the host path {mount.host_path} of mount {mount.container_path} does"
+                " not exist",
+                subject=path,
+            )
         mount.host_path = path
     for device in config.devices:
         try:
             mode = os.stat(device.host_path).st_mode
         except OSError as error:
-            raise NotFound(f"{subject}: the device {device.host_path} does not exist on this node", subject=device.host_path) from error
+            raise NotFound(
+                f"{subject}: the device {device.host_path} does not exist on this node",
+                subject=device.host_path,
+            ) from error
         if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)):
-            raise InvalidArgument(f"{subject}: {device.host_path} is neither a device nor a directory of devices", subject=device.host_path)
+            raise InvalidArgument(
+                f"{subject}: {device.host_path} is neither a device nor a directory of devices",
+                subject=device.host_path,
+            )
 
 
 def _make_log_directory(path: str, subject: str) -> None:
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     except OSError as error:
-        raise FailedPrecondition(f"{subject}: the log directory of {path} cannot be made: {error}") from error
+        raise FailedPrecondition(
+            f"{subject}: the log directory of {path} cannot be made: {error}"
+        ) from error

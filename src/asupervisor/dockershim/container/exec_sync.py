@@ -12,14 +12,17 @@ from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgu
 from asupervisor.proto import cri
 
 _LIMIT_BYTES = (16 << 20) - 64
-"""Of both streams together: with what a message needs besides, the answer is 16 MiB long at most."""
+"""Of both streams together: with what a message needs besides, the answer is 16 MiB long at most.
+"""
 _HEADER = struct.Struct(">BxxxL")
 _CUT = b"\n[output cut: more than 16 MiB]\n"
 _KILL_DEADLINE_S = 10.0
 
 
 class _Output:
-    """The two streams of an exec, out of the engine's multiplexed frames, up to the limit; what is beyond is read and dropped."""
+    """The two streams of an exec, out of the engine's multiplexed frames, up to the limit; what is
+    beyond is read and dropped.
+    """
 
     def __init__(self) -> None:
         self.streams = {1: bytearray(), 2: bytearray()}
@@ -56,7 +59,8 @@ class _Output:
 async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:
     """Run a command to its end in a running container.
 
-    Past ``timeout`` seconds (0: none), or when the caller goes away, the command's whole process tree is killed.
+    Past ``timeout`` seconds (0: none), or when the caller goes away, the command's whole process
+    tree is killed.
 
     Raises:
         NotFound: no such container.
@@ -66,12 +70,19 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncRes
     """
     record = shim.store.container(request.container_id)
     if not request.cmd:
-        raise InvalidArgument(f"container {record.id[:12]}: the command of ExecSync is empty", subject=record.id)
+        raise InvalidArgument(
+            f"container {record.id[:12]}: the command of ExecSync is empty", subject=record.id
+        )
     if request.timeout < 0:
-        raise InvalidArgument(f"container {record.id[:12]}: the timeout of ExecSync is negative", subject=record.id)
+        raise InvalidArgument(
+            f"container {record.id[:12]}: the timeout of ExecSync is negative", subject=record.id
+        )
     if not record.running:
         state = cri.ContainerState.Name(record.status.state)
-        raise FailedPrecondition(f"container {record.id[:12]} is in state {state}; a command runs only in a running one", subject=record.id)
+        raise FailedPrecondition(
+            f"container {record.id[:12]} is in state {state}; a command runs only in a running one",
+            subject=record.id,
+        )
     body = {"Cmd": list(request.cmd), "AttachStdout": True, "AttachStderr": True, "Tty": False}
     exec_id = await shim.engine.containers.create_exec(record.id, body)
     output = _Output()
@@ -89,11 +100,17 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncRes
                 killed = await kill_exec(shim.engine, exec_id)
     if scope.cancelled_caught:
         if not killed:
-            # kubelet counts a timeout against the container; while the engine hangs nobody knows how the command fares.
-            shim.engine.health.require(f"tell how {request.cmd[0]} in container {record.id[:12]} ended", record.id)
+            # kubelet counts a timeout against the container; while the engine hangs nobody knows
+            # how the command fares.
+            shim.engine.health.require(
+                f"tell how {request.cmd[0]} in container {record.id[:12]} ended", record.id
+            )
         raise DeadlineExceeded(
-            f"the command {request.cmd[0]} in container {record.id[:12]} did not end within {request.timeout} s and was killed",
+            f"the command {request.cmd[0]} in container {record.id[:12]} did not end within"
+            f" {request.timeout} s and was killed",
             operation="ExecSync",
             subject=record.id,
         )
-    return cri.ExecSyncResponse(stdout=bytes(output.streams[1]), stderr=bytes(output.streams[2]), exit_code=code)
+    return cri.ExecSyncResponse(
+        stdout=bytes(output.streams[1]), stderr=bytes(output.streams[2]), exit_code=code
+    )

@@ -16,7 +16,8 @@ _START_DEADLINE_S = 2.0
 
 
 async def exit_code(engine: EngineClient, exec_id: str) -> int:
-    """The exit code of a command whose streams have ended; the engine may close them a moment before it records the exit.
+    """The exit code of a command whose streams have ended; the engine may close them a moment
+    before it records the exit.
 
     Raises:
         Internal: the engine does not record it.
@@ -30,11 +31,16 @@ async def exit_code(engine: EngineClient, exec_id: str) -> int:
                 return int(document["ExitCode"])
             await anyio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.1)
-    raise Internal(f"Docker Engine did not record how exec {exec_id[:12]} ended", operation="exec", subject=exec_id)
+    raise Internal(
+        f"Docker Engine did not record how exec {exec_id[:12]} ended",
+        operation="exec",
+        subject=exec_id,
+    )
 
 
 async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
-    """Kill a command's whole process tree; what cannot be killed is logged. The caller shields it and sets its deadline.
+    """Kill a command's whole process tree; what cannot be killed is logged. The caller shields it
+    and sets its deadline.
 
     Returns:
         Whether none of it runs any more.
@@ -52,7 +58,11 @@ async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
                 # Asked to start, and not yet there: what starts in a moment has to be killed then.
                 await anyio.sleep(pause_s)
                 pause_s = min(pause_s * 2, 0.1)
-        _logger.warning("the processes of exec %s could not be killed: Docker Engine does not tell which they are", exec_id[:12])
+        _logger.warning(
+            "the processes of exec %s could not be killed: Docker Engine does not tell which"
+            " they are",
+            exec_id[:12],
+        )
     except NotFound:
         return True
     except ServiceError as error:

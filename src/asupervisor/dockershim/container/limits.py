@@ -1,4 +1,6 @@
-"""Limits that the engine has no field for, or no way to change: set for a container's process and cgroup, beside the engine."""
+"""Limits that the engine has no field for, or no way to change: set for a container's process and
+cgroup, beside the engine.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from asupervisor.translate.limits import Limits
 
 def cgroup_settings_of(resources: cri.LinuxContainerResources) -> CgroupSettings:
     """What of a container's resources is written to its cgroup files."""
-    return CgroupSettings({entry.page_size: entry.limit for entry in resources.hugepage_limits}, dict(resources.unified))
+    return CgroupSettings(
+        {entry.page_size: entry.limit for entry in resources.hugepage_limits},
+        dict(resources.unified),
+    )
 
 
 def apply_limits(limits: Limits, pid: int, container_id: str) -> None:
@@ -44,7 +49,9 @@ def _set_oom_score(pid: int, score: int, subject: str) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise FailedPrecondition(f"{subject}: oom_score_adj {score} cannot be set: {error}") from error
+        raise FailedPrecondition(
+            f"{subject}: oom_score_adj {score} cannot be set: {error}"
+        ) from error
 
 
 def has_ended(pid: int) -> bool:

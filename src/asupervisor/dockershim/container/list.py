@@ -17,7 +17,9 @@ async def list_containers(shim: Shim, request: cri.ListContainersRequest) -> byt
     return b"".join([record.item_bytes for record in _selected(shim, request.filter)])
 
 
-async def stream_containers(shim: Shim, request: cri.StreamContainersRequest) -> AsyncIterator[bytes]:
+async def stream_containers(
+    shim: Shim, request: cri.StreamContainersRequest
+) -> AsyncIterator[bytes]:
     """The same in several messages."""
     for batch in batches([record.item_bytes for record in _selected(shim, request.filter)]):
         yield batch
@@ -25,4 +27,6 @@ async def stream_containers(shim: Shim, request: cri.StreamContainersRequest) ->
 
 def _selected(shim: Shim, wanted: cri.ContainerFilter) -> list[ContainerRecord]:
     state = wanted.state.state if wanted.HasField("state") else None
-    return shim.store.select_containers(wanted.id, state, wanted.pod_sandbox_id, wanted.label_selector)
+    return shim.store.select_containers(
+        wanted.id, state, wanted.pod_sandbox_id, wanted.label_selector
+    )

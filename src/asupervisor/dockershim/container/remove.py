@@ -16,7 +16,9 @@ from asupervisor.proto import cri
 _logger = logging.getLogger("asupervisor.dockershim.container")
 
 
-async def remove_container(shim: Shim, request: cri.RemoveContainerRequest) -> cri.RemoveContainerResponse:
+async def remove_container(
+    shim: Shim, request: cri.RemoveContainerRequest
+) -> cri.RemoveContainerResponse:
     """Remove a container, by force if it runs (CRI); one that is not there is removed."""
     try:
         record = shim.store.container(request.container_id)
@@ -39,11 +41,15 @@ async def remove_engine_container(shim: Shim, record: ContainerRecord) -> None:
     if record.log_path:
         await anyio.to_thread.run_sync(_unlink_log, record.log_path)
     shim.feed.forget(record.id)
-    _logger.info("removed container %s (%s)", record.status.metadata.name, record.id[:12], extra=fields)
+    _logger.info(
+        "removed container %s (%s)", record.status.metadata.name, record.id[:12], extra=fields
+    )
 
 
 def _unlink_log(path: str) -> None:
-    """Only a link is ours to remove: a file is kubelet's, which collects it with the pod's log directory."""
+    """Only a link is ours to remove: a file is kubelet's, which collects it with the pod's log
+    directory.
+    """
     link = Path(path)
     try:
         if link.is_symlink():

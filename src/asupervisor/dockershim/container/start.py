@@ -19,12 +19,15 @@ _logger = logging.getLogger("asupervisor.dockershim.container")
 _CLEANUP_DEADLINE_S = 30.0
 
 
-async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri.StartContainerResponse:
+async def start_container(
+    shim: Shim, request: cri.StartContainerRequest
+) -> cri.StartContainerResponse:
     """Start a container that was created.
 
     Raises:
         NotFound: no such container.
-        FailedPrecondition: it ran already, or the engine could not start it (the status then says ContainerCannotRun).
+        FailedPrecondition: it ran already, or the engine could not start it (the status then says
+            ContainerCannotRun).
     """
     record = shim.store.container(request.container_id)
     shim.engine.health.require("start a container", record.id)
@@ -33,7 +36,10 @@ async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri
         now = shim.store.container(record.id)
         if now.status.state != cri.CONTAINER_CREATED:
             state = cri.ContainerState.Name(now.status.state)
-            raise FailedPrecondition(f"container {record.id[:12]} is in state {state} and cannot be started", subject=record.id)
+            raise FailedPrecondition(
+                f"container {record.id[:12]} is in state {state} and cannot be started",
+                subject=record.id,
+            )
         if record.log_path and shim.config.container_log_format == "cri":
             await anyio.to_thread.run_sync(_make_log_file, record.log_path, record.id)
         try:
@@ -42,33 +48,48 @@ async def start_container(shim: Shim, request: cri.StartContainerRequest) -> cri
             # The status must tell what happened even where the caller does not keep the error.
             with contextlib.suppress(ServiceError):
                 await shim.feed.refresh(record.id)
-            if isinstance(error, (Internal, InvalidArgument, NotFound)) and record.id in shim.store.containers:
-                # The container is there; what the engine's status blames on itself or on us is that it cannot be run.
-                raise FailedPrecondition(error.message, operation="StartContainer", subject=record.id) from error
+            if (
+                isinstance(error, (Internal, InvalidArgument, NotFound))
+                and record.id in shim.store.containers
+            ):
+                # The container is there; what the engine's status blames on itself or on us is that
+                # it cannot be run.
+                raise FailedPrecondition(
+                    error.message, operation="StartContainer", subject=record.id
+                ) from error
             raise
         await shim.on_step("StartContainer.started")
         await shim.feed.refresh(record.id, after="start")
         await _limit(shim, record.id)
         name = record.status.metadata.name
-        _logger.info("started container %s (%s)", name, record.id[:12], extra=container_fields(shim, record))
+        _logger.info(
+            "started container %s (%s)", name, record.id[:12], extra=container_fields(shim, record)
+        )
 
     await shim.operations.run(record.engine_name or record.id, "StartContainer", work)
     return cri.StartContainerResponse()
 
 
 def _make_log_file(path: str, container_id: str) -> None:
-    """Have the log file there before the first line is: who asked for the start may open it as soon as that is answered."""
+    """Have the log file there before the first line is: who asked for the start may open it as soon
+    as that is answered.
+    """
     try:
         Target(path).close()
     except OSError as error:
-        raise FailedPrecondition(f"container {container_id[:12]}: its log file {path} cannot be made: {error}") from error
+        raise FailedPrecondition(
+            f"container {container_id[:12]}: its log file {path} cannot be made: {error}"
+        ) from error
 
 
 async def _limit(shim: Shim, container_id: str) -> None:
-    """Set the limits for which the engine has no field; a container that cannot have them must not run without them."""
+    """Set the limits for which the engine has no field; a container that cannot have them must not
+    run without them.
+    """
     record = shim.store.container(container_id)
     resources = record.status.resources.linux
-    # A score that was changed before the start is beside the engine; the one of the creation the engine has set itself.
+    # A score that was changed before the start is beside the engine; the one of the creation the
+    # engine has set itself.
     score = changed_limits(shim.checkpoints.get(record.sandbox_id), container_id).oom_score_adj
     limits = Limits(cgroup_settings_of(resources), score)
     if not limits or not record.running:
@@ -79,7 +100,10 @@ async def _limit(shim: Shim, container_id: str) -> None:
         if await anyio.to_thread.run_sync(has_ended, record.pid):
             # Nothing runs without its limits: it came to its end before they could be set.
             return
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S), contextlib.suppress(ServiceError):
+        with (
+            anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S),
+            contextlib.suppress(ServiceError),
+        ):
             await shim.engine.containers.stop(container_id, 0)
             await shim.feed.refresh(container_id)
         raise

@@ -1,4 +1,6 @@
-"""ContainerStats, ListContainerStats, StreamContainerStats: read from the kernel, without the engine."""
+"""ContainerStats, ListContainerStats, StreamContainerStats: read from the kernel, without the
+engine.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +17,33 @@ async def container_stats(shim: Shim, request: cri.ContainerStatsRequest) -> byt
     Raises:
         NotFound: no such container.
     """
-    return b"".join(await shim.stats.container_stats([shim.store.container(request.container_id).id]))
+    return b"".join(
+        await shim.stats.container_stats([shim.store.container(request.container_id).id])
+    )
 
 
 async def list_container_stats(shim: Shim, request: cri.ListContainerStatsRequest) -> bytes:
-    """A whole ListContainerStatsResponse; containers that do not run have attributes and a writable layer only."""
+    """A whole ListContainerStatsResponse; containers that do not run have attributes and a writable
+    layer only.
+    """
     return b"".join(await _entries(shim, request))
 
 
-async def stream_container_stats(shim: Shim, request: cri.StreamContainerStatsRequest) -> AsyncIterator[bytes]:
+async def stream_container_stats(
+    shim: Shim, request: cri.StreamContainerStatsRequest
+) -> AsyncIterator[bytes]:
     """The same in several messages."""
     for batch in batches(await _entries(shim, request)):
         yield batch
 
 
-async def _entries(shim: Shim, request: cri.ListContainerStatsRequest | cri.StreamContainerStatsRequest) -> list[bytes]:
+async def _entries(
+    shim: Shim, request: cri.ListContainerStatsRequest | cri.StreamContainerStatsRequest
+) -> list[bytes]:
     if not request.HasField("filter"):
         return await shim.stats.container_stats()
     wanted = request.filter
-    selected = shim.store.select_containers(wanted.id, None, wanted.pod_sandbox_id, wanted.label_selector)
+    selected = shim.store.select_containers(
+        wanted.id, None, wanted.pod_sandbox_id, wanted.label_selector
+    )
     return await shim.stats.container_stats([record.id for record in selected])

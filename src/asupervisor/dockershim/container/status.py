@@ -16,6 +16,10 @@ async def container_status(shim: Shim, request: cri.ContainerStatusRequest) -> b
     record = shim.store.container(request.container_id)
     if not request.verbose:
         return record.status_bytes
-    facts = {"sandboxID": record.sandbox_id, "runtime": record.runtime, "engineLogPath": record.engine_log_path}
+    facts = {
+        "sandboxID": record.sandbox_id,
+        "runtime": record.runtime,
+        "engineLogPath": record.engine_log_path,
+    }
     info = await verbose_info(shim, record.id, record.pid, facts)
     return record.status_bytes + cri.ContainerStatusResponse(info=info).SerializeToString()

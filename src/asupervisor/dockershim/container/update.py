@@ -1,4 +1,6 @@
-"""UpdateContainerResources: limits of a container changed in place; what the request leaves at zero stays as it is (CRI)."""
+"""UpdateContainerResources: limits of a container changed in place; what the request leaves at zero
+stays as it is (CRI).
+"""
 
 from __future__ import annotations
 
@@ -22,21 +24,30 @@ from asupervisor.translate.resources import check_oom_score, clamp_oom_score, up
 _logger = logging.getLogger("asupervisor.dockershim.container")
 
 
-async def update_container_resources(shim: Shim, request: cri.UpdateContainerResourcesRequest) -> cri.UpdateContainerResourcesResponse:
+async def update_container_resources(
+    shim: Shim, request: cri.UpdateContainerResourcesRequest
+) -> cri.UpdateContainerResourcesResponse:
     """Change a container's limits; ContainerStatus shows them before this answers.
 
     Raises:
         NotFound: no such container.
         InvalidArgument: what Linux or Docker Engine has no meaning for.
-        FailedPrecondition: it has ended, or the kernel refuses the change (a memory limit below what is in use).
+        FailedPrecondition: it has ended, or the kernel refuses the change (a memory limit below
+            what is in use).
     """
     record = shim.store.container(request.container_id)
     subject = f"container {record.id[:12]}"
     if request.HasField("windows"):
-        raise InvalidArgument(f"{subject}: this node runs Linux; the windows resources cannot be applied", subject=record.id)
+        raise InvalidArgument(
+            f"{subject}: this node runs Linux; the windows resources cannot be applied",
+            subject=record.id,
+        )
     if request.annotations:
         keys = ", ".join(sorted(request.annotations))
-        raise InvalidArgument(f"{subject}: no experimental resource is known under the annotations {keys}", subject=record.id)
+        raise InvalidArgument(
+            f"{subject}: no experimental resource is known under the annotations {keys}",
+            subject=record.id,
+        )
     if not request.HasField("linux"):
         return cri.UpdateContainerResourcesResponse()
     resources = request.linux
@@ -45,17 +56,28 @@ async def update_container_resources(shim: Shim, request: cri.UpdateContainerRes
     features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
     limits = Limits(cgroup_settings(resources, features, subject))
     if resources.oom_score_adj:
-        limits |= Limits(oom_score_adj=_score(resources.oom_score_adj, shim, record, features.local))
+        limits |= Limits(
+            oom_score_adj=_score(resources.oom_score_adj, shim, record, features.local)
+        )
 
     async def work() -> None:
         now = shim.store.container(record.id)
         if now.status.state not in (cri.CONTAINER_CREATED, cri.CONTAINER_RUNNING):
             state = cri.ContainerState.Name(now.status.state)
-            raise FailedPrecondition(f"{subject} is in state {state}; its resources cannot be changed", subject=record.id)
+            raise FailedPrecondition(
+                f"{subject} is in state {state}; its resources cannot be changed", subject=record.id
+            )
         host_config = (await shim.engine.containers.inspect(record.id))["HostConfig"]
-        if now.running and resources.memory_swap_limit_in_bytes < 0 and host_config.get("MemorySwap") != -1:
+        if (
+            now.running
+            and resources.memory_swap_limit_in_bytes < 0
+            and host_config.get("MemorySwap") != -1
+        ):
             # The engine would note it and leave the kernel's limit as it is.
-            raise FailedPrecondition(f"{subject} runs; Docker Engine lifts its swap limit only before the start", subject=record.id)
+            raise FailedPrecondition(
+                f"{subject} runs; Docker Engine lifts its swap limit only before the start",
+                subject=record.id,
+            )
         body = update_body(resources, host_config)
         try:
             await _change(shim, now, body, limits)
@@ -65,23 +87,33 @@ async def update_container_resources(shim: Shim, request: cri.UpdateContainerRes
                 await shim.feed.refresh(record.id)
             if isinstance(error, Internal):
                 # The engine passes on as its own failure what the kernel refused.
-                raise FailedPrecondition(error.message, operation="UpdateContainerResources", subject=record.id) from error
+                raise FailedPrecondition(
+                    error.message, operation="UpdateContainerResources", subject=record.id
+                ) from error
             raise
         await shim.feed.refresh(record.id)
         _logger.info("updated %s", subject, extra=container_fields(shim, record))
 
-    # By its content: a different update of the same container waits for its turn instead of joining this one.
+    # By its content: a different update of the same container waits for its turn instead of joining
+    # this one.
     action = f"UpdateContainerResources {resources.SerializeToString(deterministic=True).hex()}"
     await shim.operations.run(record.engine_name or record.id, action, work)
     return cri.UpdateContainerResourcesResponse()
 
 
 async def _change(shim: Shim, record: ContainerRecord, body: Document, limits: Limits) -> None:
-    """Change what the engine can and then the rest, and keep what was changed of the rest; it is set at the start of what does not run."""
+    """Change what the engine can and then the rest, and keep what was changed of the rest; it is
+    set at the start of what does not run.
+    """
     if body:
         await shim.engine.containers.update(record.id, body)
-    # Under the systemd driver a change by the engine sets the files that systemd knows back to what it knows of them.
-    lost = Limits(CgroupSettings(unified=cgroup_settings_of(record.status.resources.linux).unified if body else {}))
+    # Under the systemd driver a change by the engine sets the files that systemd knows back to what
+    # it knows of them.
+    lost = Limits(
+        CgroupSettings(
+            unified=cgroup_settings_of(record.status.resources.linux).unified if body else {}
+        )
+    )
     if lost and record.running:
         await anyio.to_thread.run_sync(apply_limits, lost, record.pid, record.id)
     done = Limits()
@@ -97,9 +129,12 @@ async def _change(shim: Shim, record: ContainerRecord, body: Document, limits: L
 
 async def _keep(shim: Shim, record: ContainerRecord, limits: Limits) -> None:
     containers = {container.id for container in shim.store.containers_of(record.sandbox_id)}
-    if not await shim.checkpoints.amend(record.sandbox_id, lambda kept: with_changed_limits(kept, record.id, limits, containers)):
+    if not await shim.checkpoints.amend(
+        record.sandbox_id, lambda kept: with_changed_limits(kept, record.id, limits, containers)
+    ):
         _logger.warning(
-            "container %s has the new limits, but its status tells the old ones: sandbox %s has no checkpoint to keep them in",
+            "container %s has the new limits, but its status tells the old ones: sandbox %s has no"
+            " checkpoint to keep them in",
             record.id[:12],
             record.sandbox_id[:12],
             extra=container_fields(shim, record),
@@ -107,10 +142,14 @@ async def _keep(shim: Shim, record: ContainerRecord, limits: Limits) -> None:
 
 
 def _score(asked: int, shim: Shim, record: ContainerRecord, local: bool) -> int | None:
-    """The score to set; kubelet names the one that is in force with every change, so that one is never refused."""
+    """The score to set; kubelet names the one that is in force with every change, so that one is
+    never refused.
+    """
     score = clamp_oom_score(asked, shim.engine.oom_floor)
     if not local and score != record.status.resources.linux.oom_score_adj:
         raise FailedPrecondition(
-            f"container {record.id[:12]}: oom_score_adj cannot be changed: Docker Engine runs on another machine", subject=record.id
+            f"container {record.id[:12]}: oom_score_adj cannot be changed: Docker Engine runs on"
+            " another machine",
+            subject=record.id,
         )
     return score if local else None

@@ -13,7 +13,8 @@ _FIRST_FIGURES_S = 1.0
 
 
 async def image_fs_info(shim: Shim, request: cri.ImageFsInfoRequest) -> cri.ImageFsInfoResponse:
-    """Use of the file system that holds the engine's images and writable layers; both are on the same one.
+    """Use of the file system that holds the engine's images and writable layers; both are on the
+    same one.
 
     Raises:
         FailedPrecondition: it could not be measured yet.
@@ -24,7 +25,9 @@ async def image_fs_info(shim: Shim, request: cri.ImageFsInfoRequest) -> cri.Imag
     figures = shim.stats.image_filesystem
     if not figures.mountpoint:
         shim.engine.health.require("measure the image file system")
-        raise FailedPrecondition("Docker Engine did not say yet where its images are, or they are not on this machine")
+        raise FailedPrecondition(
+            "Docker Engine did not say yet where its images are, or they are not on this machine"
+        )
     images = cri.FilesystemUsage(
         timestamp=figures.time_ns,
         fs_id=cri.FilesystemIdentifier(mountpoint=figures.mountpoint),

@@ -22,6 +22,8 @@ async def stream_images(shim: Shim, request: cri.StreamImagesRequest) -> AsyncIt
     """The same in several messages."""
     wanted = request.filter.image.image
     found = shim.store.image(wanted)
-    records = list(shim.store.images.values()) if not wanted else [found] if found is not None else []
+    records = (
+        list(shim.store.images.values()) if not wanted else [found] if found is not None else []
+    )
     for batch in batches([record.item_bytes for record in records]):
         yield batch

@@ -13,7 +13,8 @@ from asupervisor.translate.images import Reference, is_image_id, parse_reference
 
 
 async def pull_image(shim: Shim, request: cri.PullImageRequest) -> cri.PullImageResponse:
-    """Pull an image; it is in every list before this answers, under the identifier that is answered: the image id.
+    """Pull an image; it is in every list before this answers, under the identifier that is
+    answered: the image id.
 
     Raises:
         ServiceError: by its cause; see Pulls.
@@ -23,7 +24,10 @@ async def pull_image(shim: Shim, request: cri.PullImageRequest) -> cri.PullImage
     if is_image_id(request.image.image):
         present = shim.store.image(request.image.image)
         if present is None:
-            raise InvalidArgument(f"{request.image.image} is an image id; a registry knows images by name and tag or digest")
+            raise InvalidArgument(
+                f"{request.image.image} is an image id; a registry knows images by name and tag or"
+                " digest"
+            )
         return cri.PullImageResponse(image_ref=present.id)
     reference = parse_reference(request.image.image)
     auth = _engine_auth(request.auth, reference) if request.HasField("auth") else None
@@ -33,11 +37,15 @@ async def pull_image(shim: Shim, request: cri.PullImageRequest) -> cri.PullImage
 
 
 def _engine_auth(auth: cri.AuthConfig, reference: Reference) -> Document | None:
-    """The engine's AuthConfig; ``auth`` is base64 of ``user:password`` and used where neither is given."""
+    """The engine's AuthConfig; ``auth`` is base64 of ``user:password`` and used where neither is
+    given.
+    """
     username, password = auth.username, auth.password
     if auth.auth and not (username or password):
         try:
-            username, _, password = base64.b64decode(auth.auth, validate=True).decode().rstrip("\0").partition(":")
+            username, _, password = (
+                base64.b64decode(auth.auth, validate=True).decode().rstrip("\0").partition(":")
+            )
         except (binascii.Error, UnicodeDecodeError) as error:
             raise InvalidArgument("the auth of PullImage is not base64 of user:password") from error
     given: Document = {

@@ -13,7 +13,8 @@ _logger = logging.getLogger("asupervisor.dockershim.image")
 
 
 async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.RemoveImageResponse:
-    """Remove an image by any reference: all its tags and digests go, then the image (CRI). One that is not there is removed.
+    """Remove an image by any reference: all its tags and digests go, then the image (CRI). One that
+    is not there is removed.
 
     Raises:
         FailedPrecondition: a container uses it.
@@ -27,15 +28,22 @@ async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.Remov
 
     async def work() -> None:
         # Asked first, so that an image in use keeps all of its names.
-        users = [user for user in await shim.engine.containers.list_using(record.id) if user["ImageID"] == record.id]
+        users = [
+            user
+            for user in await shim.engine.containers.list_using(record.id)
+            if user["ImageID"] == record.id
+        ]
         for leftover in filter(is_leftover, users):
             await shim.engine.containers.remove(str(leftover["Id"]), force=True)
         users = [user for user in users if not is_leftover(user)]
         if users:
             names = ", ".join(str(user["Id"])[:12] for user in users[:5])
-            raise FailedPrecondition(f"image {request.image.image} is used by container {names}", subject=record.id)
+            raise FailedPrecondition(
+                f"image {request.image.image} is used by container {names}", subject=record.id
+            )
         try:
-            # By name one after the other: by id the engine refuses an image with several names, and force would untag one in use.
+            # By name one after the other: by id the engine refuses an image with several names, and
+            # force would untag one in use.
             for name in [*record.image.repo_tags, *record.image.repo_digests]:
                 try:
                     await shim.engine.images.remove(name)

@@ -20,5 +20,15 @@ async def image_status(shim: Shim, request: cri.ImageStatusRequest) -> bytes:
         return record.item_bytes
     document = {key: value for key, value in record.document.items() if not key.startswith("_")}
     config = dict(document.get("Config") or {})
-    details = {"imageSpec": {"config": config, "architecture": document.get("Architecture"), "os": document.get("Os")}, "inspect": document}
-    return record.item_bytes + cri.ImageStatusResponse(info={"info": orjson.dumps(details).decode()}).SerializeToString()
+    details = {
+        "imageSpec": {
+            "config": config,
+            "architecture": document.get("Architecture"),
+            "os": document.get("Os"),
+        },
+        "inspect": document,
+    }
+    return (
+        record.item_bytes
+        + cri.ImageStatusResponse(info={"info": orjson.dumps(details).decode()}).SerializeToString()
+    )

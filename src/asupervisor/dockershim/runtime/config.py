@@ -9,7 +9,9 @@ from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 
 
-async def runtime_config(shim: Shim, request: cri.RuntimeConfigRequest) -> cri.RuntimeConfigResponse:
+async def runtime_config(
+    shim: Shim, request: cri.RuntimeConfigRequest
+) -> cri.RuntimeConfigResponse:
     """The engine's cgroup driver, which kubelet makes its own.
 
     Raises:
@@ -19,11 +21,15 @@ async def runtime_config(shim: Shim, request: cri.RuntimeConfigRequest) -> cri.R
     if not driver:
         shim.engine.health.require("tell the cgroup driver")
     return cri.RuntimeConfigResponse(
-        linux=cri.LinuxRuntimeConfiguration(cgroup_driver=cri.SYSTEMD if driver == "systemd" else cri.CGROUPFS)
+        linux=cri.LinuxRuntimeConfiguration(
+            cgroup_driver=cri.SYSTEMD if driver == "systemd" else cri.CGROUPFS
+        )
     )
 
 
-async def update_runtime_config(shim: Shim, request: cri.UpdateRuntimeConfigRequest) -> cri.UpdateRuntimeConfigResponse:
+async def update_runtime_config(
+    shim: Shim, request: cri.UpdateRuntimeConfigRequest
+) -> cri.UpdateRuntimeConfigResponse:
     """Hand the pod CIDR to the network plugin.
 
     Raises:
@@ -35,6 +41,8 @@ async def update_runtime_config(shim: Shim, request: cri.UpdateRuntimeConfigRequ
             try:
                 ipaddress.ip_network(cidr.strip(), strict=False)
             except ValueError as error:
-                raise InvalidArgument(f'UpdateRuntimeConfig: pod_cidr "{cidr}" is no CIDR') from error
+                raise InvalidArgument(
+                    f'UpdateRuntimeConfig: pod_cidr "{cidr}" is no CIDR'
+                ) from error
         await shim.network.update_pod_cidr(pod_cidr)
     return cri.UpdateRuntimeConfigResponse()

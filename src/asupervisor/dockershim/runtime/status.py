@@ -13,7 +13,9 @@ from asupervisor.translate.mounts import RECURSIVE_READ_ONLY_SINCE
 
 
 async def status(shim: Shim, request: cri.StatusRequest) -> bytes:
-    """A whole StatusResponse: RuntimeReady and NetworkReady with their reasons, the runtime handlers with what they can do."""
+    """A whole StatusResponse: RuntimeReady and NetworkReady with their reasons, the runtime
+    handlers with what they can do.
+    """
     health, network = shim.engine.health, shim.network.status()
     answer = _encoded(
         "" if health.ready else health.reason,
@@ -25,22 +27,47 @@ async def status(shim: Shim, request: cri.StatusRequest) -> bytes:
     )
     if not request.verbose:
         return answer
-    return answer + cri.StatusResponse(info={"info": orjson.dumps(_details(shim)).decode()}).SerializeToString()
+    return (
+        answer
+        + cri.StatusResponse(
+            info={"info": orjson.dumps(_details(shim)).decode()}
+        ).SerializeToString()
+    )
 
 
 @lru_cache(maxsize=16)
-def _encoded(reason: str, message: str, ready: bool, network: NetworkStatus, runtimes: tuple[str, ...], recursive_read_only: bool) -> bytes:
-    """The answer to a state of the node. kubelet asks all the time, and the state hardly ever changes."""
+def _encoded(
+    reason: str,
+    message: str,
+    ready: bool,
+    network: NetworkStatus,
+    runtimes: tuple[str, ...],
+    recursive_read_only: bool,
+) -> bytes:
+    """The answer to a state of the node. kubelet asks all the time, and the state hardly ever
+    changes.
+    """
     conditions = [
         cri.RuntimeCondition(type="RuntimeReady", status=ready, reason=reason, message=message),
-        cri.RuntimeCondition(type="NetworkReady", status=network.ready, reason=network.reason, message=network.message),
+        cri.RuntimeCondition(
+            type="NetworkReady",
+            status=network.ready,
+            reason=network.reason,
+            message=network.message,
+        ),
     ]
-    features = cri.RuntimeHandlerFeatures(recursive_read_only_mounts=recursive_read_only, user_namespaces=False)
+    features = cri.RuntimeHandlerFeatures(
+        recursive_read_only_mounts=recursive_read_only, user_namespaces=False
+    )
     return cri.StatusResponse(
         status=cri.RuntimeStatus(conditions=conditions),
         # The default one under the empty name too, as kubelet looks it up.
-        runtime_handlers=[cri.RuntimeHandler(name=name, features=features) for name in ("", *runtimes)],
-        features=cri.RuntimeFeatures(supplemental_groups_policy=True, user_namespaces_host_network=False, mount_options=False),
+        runtime_handlers=[
+            cri.RuntimeHandler(name=name, features=features) for name in ("", *runtimes)
+        ],
+        features=cri.RuntimeFeatures(
+            supplemental_groups_policy=True, user_namespaces_host_network=False, mount_options=False
+        ),
     ).SerializeToString()
 
 
@@ -65,5 +92,8 @@ def _details(shim: Shim) -> dict[str, object]:
             "resyncs": shim.feed.resyncs,
             "corruptCheckpoints": shim.checkpoints.corrupt,
         },
-        "operations": [{"key": key, "action": action, "seconds": round(age, 3)} for key, action, age in shim.operations.under_way],
+        "operations": [
+            {"key": key, "action": action, "seconds": round(age, 3)}
+            for key, action, age in shim.operations.under_way
+        ],
     }

@@ -17,7 +17,9 @@ async def list_pod_sandbox(shim: Shim, request: cri.ListPodSandboxRequest) -> by
     return b"".join([record.item_bytes for record in _selected(shim, request.filter)])
 
 
-async def stream_pod_sandboxes(shim: Shim, request: cri.StreamPodSandboxesRequest) -> AsyncIterator[bytes]:
+async def stream_pod_sandboxes(
+    shim: Shim, request: cri.StreamPodSandboxesRequest
+) -> AsyncIterator[bytes]:
     """The same in several messages."""
     for batch in batches([record.item_bytes for record in _selected(shim, request.filter)]):
         yield batch

@@ -1,4 +1,6 @@
-"""ListMetricDescriptors, ListPodSandboxMetrics, StreamPodSandboxMetrics: cAdvisor's metrics, read from the kernel."""
+"""ListMetricDescriptors, ListPodSandboxMetrics, StreamPodSandboxMetrics: cAdvisor's metrics, read
+from the kernel.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ async def list_pod_sandbox_metrics(shim: Shim, request: cri.ListPodSandboxMetric
     return b"".join(await _entries(shim))
 
 
-async def stream_pod_sandbox_metrics(shim: Shim, request: cri.StreamPodSandboxMetricsRequest) -> AsyncIterator[bytes]:
+async def stream_pod_sandbox_metrics(
+    shim: Shim, request: cri.StreamPodSandboxMetricsRequest
+) -> AsyncIterator[bytes]:
     """The same in several messages."""
     for batch in batches(await _entries(shim)):
         yield batch

@@ -1,4 +1,6 @@
-"""RemovePodSandbox: its containers, its network, its own container, its checkpoint, in this order; repeatable."""
+"""RemovePodSandbox: its containers, its network, its own container, its checkpoint, in this order;
+repeatable.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from asupervisor.translate.sandbox import pod_subject
 _logger = logging.getLogger("asupervisor.dockershim.sandbox")
 
 
-async def remove_pod_sandbox(shim: Shim, request: cri.RemovePodSandboxRequest) -> cri.RemovePodSandboxResponse:
+async def remove_pod_sandbox(
+    shim: Shim, request: cri.RemovePodSandboxRequest
+) -> cri.RemovePodSandboxResponse:
     """Remove a sandbox and its containers; one that is not there is removed."""
     try:
         record = shim.store.sandbox(request.pod_sandbox_id)
@@ -33,7 +37,9 @@ async def remove_pod_sandbox(shim: Shim, request: cri.RemovePodSandboxRequest) -
         # Last: as long as it is there, a crash in between leaves the sandbox visible.
         await shim.checkpoints.remove(record.id)
         shim.feed.forget(record.id)
-        _logger.info("%s removed", pod_subject(record.status.metadata), extra=sandbox_fields(record))
+        _logger.info(
+            "%s removed", pod_subject(record.status.metadata), extra=sandbox_fields(record)
+        )
 
     await shim.operations.run(record.engine_name or record.id, "RemovePodSandbox", work)
     return cri.RemovePodSandboxResponse()

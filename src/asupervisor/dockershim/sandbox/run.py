@@ -1,4 +1,6 @@
-"""RunPodSandbox: create → checkpoint → start → resolv.conf → network → checkpoint complete; every step undone if a later one fails."""
+"""RunPodSandbox: create → checkpoint → start → resolv.conf → network → checkpoint complete; every
+step undone if a later one fails.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ _DEFAULT_HANDLERS = ("", "docker")
 """Runtime handlers that mean the engine's default runtime."""
 
 
-async def run_pod_sandbox(shim: Shim, request: cri.RunPodSandboxRequest) -> cri.RunPodSandboxResponse:
+async def run_pod_sandbox(
+    shim: Shim, request: cri.RunPodSandboxRequest
+) -> cri.RunPodSandboxResponse:
     """Run a sandbox; a retry of the same pod and attempt joins the run under way."""
     check_sandbox_config(request.config)
     handler = request.runtime_handler
@@ -40,17 +44,25 @@ async def run_pod_sandbox(shim: Shim, request: cri.RunPodSandboxRequest) -> cri.
     if handler not in _DEFAULT_HANDLERS and handler not in shim.engine.runtimes:
         known = ", ".join(shim.engine.runtimes)
         raise InvalidArgument(
-            f'{pod_subject(request.config.metadata)}: runtime handler "{handler}" is none of the engine\'s runtimes ({known})'
+            f'{pod_subject(request.config.metadata)}: runtime handler "{handler}" is none of the'
+            f" engine's runtimes ({known})"
         )
     name = sandbox_name(request.config.metadata)
 
     async def work() -> str:
         sandbox_id = await _run(shim, request.config, handler, name)
         metadata = request.config.metadata
-        _logger.info("%s runs as sandbox %s", pod_subject(metadata), sandbox_id[:12], extra=pod_fields(metadata, sandbox_id))
+        _logger.info(
+            "%s runs as sandbox %s",
+            pod_subject(metadata),
+            sandbox_id[:12],
+            extra=pod_fields(metadata, sandbox_id),
+        )
         return sandbox_id
 
-    return cri.RunPodSandboxResponse(pod_sandbox_id=await shim.operations.run(name, "RunPodSandbox", work))
+    return cri.RunPodSandboxResponse(
+        pod_sandbox_id=await shim.operations.run(name, "RunPodSandbox", work)
+    )
 
 
 async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str) -> str:
@@ -68,7 +80,9 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
         apparmor_enabled=shim.engine.has_security("apparmor"),
         read_profile=read_profile,
     )
-    await anyio.to_thread.run_sync(check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject)
+    await anyio.to_thread.run_sync(
+        check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
+    )
     pause = shim.store.image(image)
     note_image_labels(body["Labels"], pause.document if pause is not None else None)
     if not on_host_network:
@@ -76,22 +90,31 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
     checkpoint = sandbox_checkpoint(config, handler)
     async with Rollback("RunPodSandbox", subject) as undo:
         sandbox_id = await create_named(shim, name, body)
-        # Pushed first, so undone last: as long as it is there, what could not be undone stays visible and can be stopped again.
+        # Pushed first, so undone last: as long as it is there, what could not be undone stays
+        # visible and can be stopped again.
         undo.push("remove the checkpoint", lambda: _forget(shim, sandbox_id), only_if_clean=True)
         undo.push("show the sandbox as it is", lambda: _refresh(shim, sandbox_id))
-        undo.push("remove the sandbox container", lambda: shim.engine.containers.remove(sandbox_id, force=True))
+        undo.push(
+            "remove the sandbox container",
+            lambda: shim.engine.containers.remove(sandbox_id, force=True),
+        )
         await shim.on_step("RunPodSandbox.created")
         await shim.checkpoints.write(sandbox_id, checkpoint)
         await shim.on_step("RunPodSandbox.checkpointed")
         try:
             await shim.engine.containers.start(sandbox_id)
         except (Internal, InvalidArgument, NotFound) as error:
-            # The sandbox is there; what the engine blames on itself or on us is that it cannot be run as the request has it.
-            raise FailedPrecondition(f"{subject}: {error.message}", operation="RunPodSandbox", subject=sandbox_id) from error
+            # The sandbox is there; what the engine blames on itself or on us is that it cannot be
+            # run as the request has it.
+            raise FailedPrecondition(
+                f"{subject}: {error.message}", operation="RunPodSandbox", subject=sandbox_id
+            ) from error
         await shim.on_step("RunPodSandbox.started")
         record = await _running(shim, sandbox_id, subject)
         if config.HasField("dns_config"):
-            await anyio.to_thread.run_sync(_write_resolv_conf, record.resolv_conf_path, resolv_conf(config.dns_config), subject)
+            await anyio.to_thread.run_sync(
+                _write_resolv_conf, record.resolv_conf_path, resolv_conf(config.dns_config), subject
+            )
             await shim.on_step("RunPodSandbox.resolved")
         if not on_host_network:
             network = pod_network(sandbox_id, config, netns=f"/proc/{record.pid}/ns/net")
@@ -101,7 +124,9 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
             checkpoint = replace(checkpoint, addresses=addresses)
             await shim.on_step("RunPodSandbox.networked")
         await shim.checkpoints.write(sandbox_id, replace(checkpoint, complete=True))
-        undo.push("mark the sandbox as incomplete", lambda: shim.checkpoints.write(sandbox_id, checkpoint))
+        undo.push(
+            "mark the sandbox as incomplete", lambda: shim.checkpoints.write(sandbox_id, checkpoint)
+        )
         await shim.on_step("RunPodSandbox.completed")
         shim.feed.complete(sandbox_id)
     return sandbox_id
@@ -118,7 +143,10 @@ async def _running(shim: Shim, sandbox_id: str, subject: str) -> SandboxRecord:
     if record is not None and record.pid:
         return record
     state = (await shim.engine.containers.inspect(sandbox_id))["State"]
-    raise Internal(f"{subject}: the sandbox process ended as soon as it started (exit code {state.get('ExitCode')})")
+    raise Internal(
+        f"{subject}: the sandbox process ended as soon as it started (exit code"
+        f" {state.get('ExitCode')})"
+    )
 
 
 async def _refresh(shim: Shim, sandbox_id: str) -> None:
@@ -138,4 +166,6 @@ def _write_resolv_conf(path: str, content: str, subject: str) -> None:
             file.write(content.encode())
             file.truncate()
     except OSError as error:
-        raise FailedPrecondition(f"{subject}: the pod's resolv.conf {path} cannot be written: {error}") from error
+        raise FailedPrecondition(
+            f"{subject}: the pod's resolv.conf {path} cannot be written: {error}"
+        ) from error

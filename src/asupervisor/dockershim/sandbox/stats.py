@@ -1,4 +1,6 @@
-"""PodSandboxStats, ListPodSandboxStats, StreamPodSandboxStats: read from the kernel, without the engine."""
+"""PodSandboxStats, ListPodSandboxStats, StreamPodSandboxStats: read from the kernel, without the
+engine.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,17 @@ async def list_pod_sandbox_stats(shim: Shim, request: cri.ListPodSandboxStatsReq
     return b"".join(await _entries(shim, request))
 
 
-async def stream_pod_sandbox_stats(shim: Shim, request: cri.StreamPodSandboxStatsRequest) -> AsyncIterator[bytes]:
+async def stream_pod_sandbox_stats(
+    shim: Shim, request: cri.StreamPodSandboxStatsRequest
+) -> AsyncIterator[bytes]:
     """The same in several messages."""
     for batch in batches(await _entries(shim, request)):
         yield batch
 
 
-async def _entries(shim: Shim, request: cri.ListPodSandboxStatsRequest | cri.StreamPodSandboxStatsRequest) -> list[bytes]:
+async def _entries(
+    shim: Shim, request: cri.ListPodSandboxStatsRequest | cri.StreamPodSandboxStatsRequest
+) -> list[bytes]:
     wanted = request.filter
     selected = shim.store.select_sandboxes(wanted.id, cri.SANDBOX_READY, wanted.label_selector)
     return await shim.stats.sandbox_stats([record.id for record in selected])

@@ -29,11 +29,25 @@ def _facts(shim: Shim, record: SandboxRecord) -> dict[str, object]:
     facts: dict[str, object] = {"runtime": record.runtime, "complete": record.complete}
     checkpoint = shim.checkpoints.get(record.id)
     if checkpoint is not None:
-        facts |= {key: checkpoint.extra[key] for key in ("resources", "overhead") if key in checkpoint.extra}
+        facts |= {
+            key: checkpoint.extra[key]
+            for key in ("resources", "overhead")
+            if key in checkpoint.extra
+        }
     return facts
 
 
 def _observed(shim: Shim, sandbox_id: str) -> bytes:
-    """``containers_statuses`` and ``timestamp``, always together: kubelet takes a timestamp alone for "no containers"."""
+    """``containers_statuses`` and ``timestamp``, always together: kubelet takes a timestamp alone
+    for "no containers".
+    """
     timestamp = cri.PodSandboxStatusResponse(timestamp=time.time_ns()).SerializeToString()
-    return b"".join([*(retag(3, container.status_bytes) for container in shim.store.containers_of(sandbox_id)), timestamp])
+    return b"".join(
+        [
+            *(
+                retag(3, container.status_bytes)
+                for container in shim.store.containers_of(sandbox_id)
+            ),
+            timestamp,
+        ]
+    )

@@ -1,4 +1,6 @@
-"""What stopping, removing and rolling back a sandbox share: its network released, its processes ended."""
+"""What stopping, removing and rolling back a sandbox share: its network released, its processes
+ended.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _logger = logging.getLogger("asupervisor.dockershim.sandbox")
 _RELEASED = "network_released"
 
 Remember = Callable[[], Awaitable[object]]
-"""Writes into the checkpoint that the network was torn down, so that it is not done again. A kill before that has it done once more."""
+"""Writes into the checkpoint that the network was torn down, so that it is not done again. A kill
+before that has it done once more.
+"""
 
 
 async def release_network(shim: Shim, sandbox_id: str) -> None:
@@ -40,7 +44,13 @@ async def tear_down_network(shim: Shim, sandbox_id: str) -> Remember:
     """
     checkpoint = shim.checkpoints.get(sandbox_id)
     record = shim.store.sandboxes.get(sandbox_id)  # type: ignore[call-overload]
-    on_host_network = record.host_network if record is not None else checkpoint.host_network if checkpoint is not None else False
+    on_host_network = (
+        record.host_network
+        if record is not None
+        else checkpoint.host_network
+        if checkpoint is not None
+        else False
+    )
     if on_host_network or (checkpoint is not None and checkpoint.extra.get(_RELEASED)):
         return _nothing
     await shim.network.tear_down(recorded_network(sandbox_id, record, checkpoint))
@@ -56,7 +66,8 @@ async def _nothing() -> None:
 
 
 async def stop_processes(shim: Shim, sandbox_id: str, remember: Remember) -> None:
-    """Kill what still runs in the sandbox (the CRI wants it forcibly terminated), then end the sandbox itself in order.
+    """Kill what still runs in the sandbox (the CRI wants it forcibly terminated), then end the
+    sandbox itself in order.
 
     Args:
         remember: done meanwhile, since a checkpoint can take the disk tens of milliseconds.

@@ -1,8 +1,8 @@
 """UpdatePodSandboxResources: keep what the pod was resized to.
 
-kubelet resizes the pod's cgroup, of which the sandbox's and the containers' are children, before it calls. The sandbox's own
-process needs nothing of it, so what is left to do is to know the figures: they are in the verbose status from then on, over restarts.
-"""
+kubelet resizes the pod's cgroup, of which the sandbox's and the containers' are children, before it
+calls. The sandbox's own process needs nothing of it, so what is left to do is to know the figures:
+they are in the verbose status from then on, over restarts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from asupervisor.translate.sandbox import pod_subject, resources_document
 _logger = logging.getLogger("asupervisor.dockershim.sandbox")
 
 
-async def update_pod_sandbox_resources(shim: Shim, request: cri.UpdatePodSandboxResourcesRequest) -> cri.UpdatePodSandboxResourcesResponse:
+async def update_pod_sandbox_resources(
+    shim: Shim, request: cri.UpdatePodSandboxResourcesRequest
+) -> cri.UpdatePodSandboxResourcesResponse:
     """Keep a pod's new resources and overhead; one that the request leaves out stays as it is.
 
     Raises:
@@ -28,7 +30,10 @@ async def update_pod_sandbox_resources(shim: Shim, request: cri.UpdatePodSandbox
     record = shim.store.sandbox(request.pod_sandbox_id)
     subject = pod_subject(record.status.metadata)
     if not record.ready:
-        raise FailedPrecondition(f"{subject}: sandbox {record.id[:12]} is not ready; its resources cannot be changed", subject=record.id)
+        raise FailedPrecondition(
+            f"{subject}: sandbox {record.id[:12]} is not ready; its resources cannot be changed",
+            subject=record.id,
+        )
 
     async def work() -> None:
         changes = {}
@@ -36,8 +41,13 @@ async def update_pod_sandbox_resources(shim: Shim, request: cri.UpdatePodSandbox
             changes["resources"] = resources_document(request.resources)
         if request.HasField("overhead"):
             changes["overhead"] = resources_document(request.overhead)
-        if not await shim.checkpoints.amend(record.id, lambda kept: replace(kept, extra={**kept.extra, **changes})):
-            raise FailedPrecondition(f"{subject}: sandbox {record.id[:12]} has no checkpoint to keep its resources in", subject=record.id)
+        if not await shim.checkpoints.amend(
+            record.id, lambda kept: replace(kept, extra={**kept.extra, **changes})
+        ):
+            raise FailedPrecondition(
+                f"{subject}: sandbox {record.id[:12]} has no checkpoint to keep its resources in",
+                subject=record.id,
+            )
         _logger.info("%s has new resources", subject, extra=sandbox_fields(record))
 
     action = f"UpdatePodSandboxResources {request.SerializeToString(deterministic=True).hex()}"

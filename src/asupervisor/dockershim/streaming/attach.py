@@ -18,7 +18,11 @@ async def attach(shim: Shim, request: cri.AttachRequest) -> cri.AttachResponse:
         ResourceExhausted: too many URLs wait for their clients.
     """
     wanted = AttachRequest(
-        container_id=request.container_id, tty=request.tty, stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
+        container_id=request.container_id,
+        tty=request.tty,
+        stdin=request.stdin,
+        stdout=request.stdout,
+        stderr=request.stderr,
     )
     wanted.check()
     running_container(shim.store, request.container_id, "attach")

@@ -31,8 +31,8 @@ _LAST_OUTPUT_S = 1.0
 class _Streams:
     """The part that an exec and an attachment have in common.
 
-    The engine does not always close the streams of a command whose container has ended, so that is seen to here.
-    """
+    The engine does not always close the streams of a command whose container has ended, so that is
+    seen to here."""
 
     def __init__(self, stream: Hijacked) -> None:
         self._stream = stream
@@ -55,7 +55,9 @@ class _Streams:
         await self._stream.send_eof()
 
     async def cut_after(self, ended: anyio.Event) -> None:
-        """End the streams a moment after the container: the engine may still be passing its last output on."""
+        """End the streams a moment after the container: the engine may still be passing its last
+        output on.
+        """
         await ended.wait()
         await anyio.sleep(_LAST_OUTPUT_S)
         self.is_cut = True
@@ -65,18 +67,24 @@ class _Streams:
 class _Exec(_Streams):
     """A command; see :class:`asupervisor.streaming.backend.Process`."""
 
-    def __init__(self, stream: Hijacked, engine: EngineClient, exec_id: str, container: str) -> None:
+    def __init__(
+        self, stream: Hijacked, engine: EngineClient, exec_id: str, container: str
+    ) -> None:
         super().__init__(stream)
         self._engine = engine
         self._exec_id = exec_id
         self._container = container
 
     async def resize(self, width: int, height: int) -> None:
-        """Size the terminal. The first size often comes before the engine has started the command: it is tried again for a while."""
+        """Size the terminal. The first size often comes before the engine has started the command:
+        it is tried again for a while.
+        """
         with anyio.move_on_after(_RESIZE_TIMEOUT_S):
             while True:
                 try:
-                    return await self._engine.streams.resize_exec(self._exec_id, width, height, _RESIZE_TIMEOUT_S)
+                    return await self._engine.streams.resize_exec(
+                        self._exec_id, width, height, _RESIZE_TIMEOUT_S
+                    )
                 except ServiceError:
                     document = await self._engine.containers.inspect_exec(self._exec_id)
                     if document.get("ExitCode") is not None or document.get("Pid"):
@@ -86,7 +94,9 @@ class _Exec(_Streams):
     async def wait(self) -> int:
         if self.is_cut:
             raise FailedPrecondition(
-                f"container {self._container[:12]} ended while the command ran in it", operation="exec", subject=self._container
+                f"container {self._container[:12]} ended while the command ran in it",
+                operation="exec",
+                subject=self._container,
             )
         return await exit_code(self._engine, self._exec_id)
 
@@ -111,7 +121,9 @@ class _Attachment(_Streams):
         self._container = container
 
     async def resize(self, width: int, height: int) -> None:
-        await self._engine.streams.resize_container(self._container, width, height, _RESIZE_TIMEOUT_S)
+        await self._engine.streams.resize_container(
+            self._container, width, height, _RESIZE_TIMEOUT_S
+        )
 
     async def wait(self) -> int:
         """The attachment has ended well, however the container did."""
@@ -145,7 +157,12 @@ class EngineBackend:
         try:
             record = running_container(self._store, request.container_id, "exec")
             exec_id = await self._engine.streams.create_exec(
-                record.id, list(request.command), tty=request.tty, stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
+                record.id,
+                list(request.command),
+                tty=request.tty,
+                stdin=request.stdin,
+                stdout=request.stdout,
+                stderr=request.stderr,
             )
             started = False
             try:
@@ -167,20 +184,32 @@ class EngineBackend:
         """Join a container's streams; see the protocol."""
         record = running_container(self._store, request.container_id, "attach")
         async with self._engine.streams.attach(
-            record.id, tty=record.tty, stdin=request.stdin, stdout=request.stdout, stderr=request.stderr
+            record.id,
+            tty=record.tty,
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr,
         ) as stream:
             process = _Attachment(stream, self._engine, record.id)
             async with self._watched(process, record.id):
                 yield process
 
     @asynccontextmanager
-    async def _watched(self, process: _Streams, container: ContainerId) -> AsyncIterator[Companions]:
-        """End a process's streams when its container ends. Gives the group of what runs beside them."""
+    async def _watched(
+        self, process: _Streams, container: ContainerId
+    ) -> AsyncIterator[Companions]:
+        """End a process's streams when its container ends. Gives the group of what runs beside
+        them.
+        """
         ended = anyio.Event()
 
         def listener(change: Change) -> None:
             record = change.after or change.before
-            if record is not None and record.id == container and not (isinstance(change.after, ContainerRecord) and change.after.running):
+            if (
+                record is not None
+                and record.id == container
+                and not (isinstance(change.after, ContainerRecord) and change.after.running)
+            ):
                 ended.set()
 
         forget = self._store.listen(listener)

@@ -19,7 +19,9 @@ def running_container(store: NodeStore, container_id: str, operation: str) -> Co
     if not record.running:
         state = cri.ContainerState.Name(record.status.state)
         raise FailedPrecondition(
-            f"container {record.id[:12]} is in state {state}; {operation} needs a running one", operation=operation, subject=record.id
+            f"container {record.id[:12]} is in state {state}; {operation} needs a running one",
+            operation=operation,
+            subject=record.id,
         )
     return record
 
@@ -34,6 +36,8 @@ def ready_sandbox(store: NodeStore, pod_sandbox_id: str, operation: str) -> Sand
     record = store.sandbox(pod_sandbox_id)
     if not record.ready or record.pid <= 0:
         raise FailedPrecondition(
-            f"pod sandbox {record.id[:12]} is not ready; {operation} needs its network", operation=operation, subject=record.id
+            f"pod sandbox {record.id[:12]} is not ready; {operation} needs its network",
+            operation=operation,
+            subject=record.id,
         )
     return record

@@ -1,8 +1,9 @@
-"""Commands that the engine is starting: a few at a time and with rests, so that hundreds of them leave the rest of the node its cores.
+"""Commands that the engine is starting: a few at a time and with rests, so that hundreds of them
+leave the rest of the node its cores.
 
-A start costs the engine, its shim and its runtime some 60 ms of CPU time. Hundreds at once are not done any sooner, but every other
-thread of the machine waits for a core behind theirs: those of the CRI server, of kubelet, of the commands that run already.
-"""
+A start costs the engine, its shim and its runtime some 60 ms of CPU time. Hundreds at once are not
+done any sooner, but every other thread of the machine waits for a core behind theirs: those of the
+CRI server, of kubelet, of the commands that run already."""
 
 from __future__ import annotations
 
@@ -69,8 +70,10 @@ class Starts:
     """Gives out places in the order in which they are asked for.
 
     Args:
-        at_once: places; by default one for every two cores of the machine, which one start keeps busy.
-        longest_s: seconds that a start may hold a place: one that hangs does not hold up the others.
+        at_once: places; by default one for every two cores of the machine, which one start keeps
+            busy.
+        longest_s: seconds that a start may hold a place: one that hangs does not hold up the
+            others.
     """
 
     def __init__(self, at_once: int = 0, longest_s: float = _LONGEST_S) -> None:

@@ -1,8 +1,7 @@
 """What a pod's network plugins are told about the pod: ``CNI_ARGS`` and capability arguments.
 
-Sources: CNI's CONVENTIONS.md for the capabilities; kubelet's dockershim for the ``K8S_`` names, with ``K8S_POD_UID`` as
-containerd and CRI-O give it.
-"""
+Sources: CNI's CONVENTIONS.md for the capabilities; kubelet's dockershim for the ``K8S_`` names,
+with ``K8S_POD_UID`` as containerd and CRI-O give it."""
 
 from __future__ import annotations
 
@@ -65,11 +64,17 @@ def _capability_arguments(pod: PodNetwork, pod_cidr: str) -> dict[str, Any]:
             shaping |= {"egressRate": limits.egress, "egressBurst": _BURST_BITS}
         arguments["bandwidth"] = shaping
     if pod_cidr:
-        arguments["ipRanges"] = [[{"subnet": cidr.strip()}] for cidr in pod_cidr.split(",") if cidr.strip()]
+        arguments["ipRanges"] = [
+            [{"subnet": cidr.strip()}] for cidr in pod_cidr.split(",") if cidr.strip()
+        ]
     if pod.dns_servers or pod.dns_searches or pod.dns_options:
         arguments["dns"] = {
             key: list(values)
-            for key, values in (("servers", pod.dns_servers), ("searches", pod.dns_searches), ("options", pod.dns_options))
+            for key, values in (
+                ("servers", pod.dns_servers),
+                ("searches", pod.dns_searches),
+                ("options", pod.dns_options),
+            )
             if values
         }
     return arguments

@@ -1,7 +1,8 @@
-"""Pods attached to CNI networks: each is noted before its first ADD, cached after its last one, and forgotten after DEL.
+"""Pods attached to CNI networks: each is noted before its first ADD, cached after its last one, and
+forgotten after DEL.
 
-So there is no moment at which the end of this process would leak what a plugin gave: the next start finds the note.
-"""
+So there is no moment at which the end of this process would leak what a plugin gave: the next start
+finds the note."""
 
 from __future__ import annotations
 
@@ -18,7 +19,13 @@ from asupervisor.errors import FailedPrecondition, Internal, ServiceError
 from asupervisor.network.addresses import is_own_namespace, namespace_addresses, namespace_identity
 from asupervisor.network.cni.cache import Cached, ResultCache
 from asupervisor.network.cni.chain import Chain
-from asupervisor.network.cni.config import LOOPBACK, InvalidNetworkConfig, NetworkList, find_binary, load_bytes
+from asupervisor.network.cni.config import (
+    LOOPBACK,
+    InvalidNetworkConfig,
+    NetworkList,
+    find_binary,
+    load_bytes,
+)
 from asupervisor.network.cni.execute import Attachment
 from asupervisor.network.cni.result import result_addresses
 from asupervisor.network.plugin import PodNetwork
@@ -39,7 +46,14 @@ class Attachments:
         own_network: a network that nobody but a CRI service uses, whatever its results say.
     """
 
-    def __init__(self, cache_dir: Path, journal_dir: Path, bin_dirs: Sequence[str], pod_deadline_s: float, own_network: str = "") -> None:
+    def __init__(
+        self,
+        cache_dir: Path,
+        journal_dir: Path,
+        bin_dirs: Sequence[str],
+        pod_deadline_s: float,
+        own_network: str = "",
+    ) -> None:
         self._results = ResultCache(cache_dir / "results")
         self._begun = ResultCache(journal_dir)
         self._bin_dirs = tuple(bin_dirs)
@@ -50,8 +64,11 @@ class Attachments:
         self._namespaces: dict[str, tuple[str, tuple[int, int]]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
 
-    async def add(self, pod: PodNetwork, network: NetworkList, attachment: Attachment) -> Mapping[str, Any]:
-        """Bring ``lo`` up, ADD the pod to a network and cache the result. What fails has to be undone by :meth:`delete`.
+    async def add(
+        self, pod: PodNetwork, network: NetworkList, attachment: Attachment
+    ) -> Mapping[str, Any]:
+        """Bring ``lo`` up, ADD the pod to a network and cache the result. What fails has to be
+        undone by :meth:`delete`.
 
         Args:
             pod: the pod; it needs a namespace of its own.
@@ -62,8 +79,8 @@ class Attachments:
             The result; :meth:`addresses` knows the pod from here on.
 
         Raises:
-            ServiceError: of the plugin that failed; FailedPrecondition where there is no namespace; Internal where the
-                pod has no address in the end.
+            ServiceError: of the plugin that failed; FailedPrecondition where there is no namespace;
+                Internal where the pod has no address in the end.
         """
         if not pod.netns or is_own_namespace(pod.netns):
             raise FailedPrecondition(
@@ -79,37 +96,52 @@ class Attachments:
         end = anyio.current_time() + self._pod_deadline_s
         if find_binary("loopback", self._bin_dirs) is not None or not _loopback_is_up(pod.netns):
             await self._loopback.add(attachment, self._pod_deadline_s)
-        result = await Chain(network, self._bin_dirs).add(attachment, max(0.0, end - anyio.current_time()))
+        result = await Chain(network, self._bin_dirs).add(
+            attachment, max(0.0, end - anyio.current_time())
+        )
         addresses = result_addresses(result) or namespace_addresses(pod.netns)
         self._results.write(Cached(network.name, attachment, network.source, result))
         if not addresses:
             raise Internal(
-                f'network "{network.name}" gave sandbox {pod.sandbox_id} no address', operation="set up pod network", subject=pod.sandbox_id
+                f'network "{network.name}" gave sandbox {pod.sandbox_id} no address',
+                operation="set up pod network",
+                subject=pod.sandbox_id,
             )
         self._begun.remove(network.name, attachment.container_id, attachment.interface)
         self._addresses[pod.sandbox_id] = addresses
         return result
 
-    async def delete(self, pod: PodNetwork, fallback: tuple[NetworkList, Attachment] | None) -> None:
-        """DEL every attachment of a pod, by the configuration, the arguments and the result of its ADD; repeatable.
+    async def delete(
+        self, pod: PodNetwork, fallback: tuple[NetworkList, Attachment] | None
+    ) -> None:
+        """DEL every attachment of a pod, by the configuration, the arguments and the result of its
+        ADD; repeatable.
 
         Args:
             pod: the pod; its netns may be empty.
-            fallback: what to DEL where nothing is known of the pod, or its configuration is not readable.
+            fallback: what to DEL where nothing is known of the pod, or its configuration is not
+                readable.
 
         Raises:
             ServiceError: of the plugin that failed; nothing is forgotten then.
         """
         known = self._known(pod.sandbox_id)
-        if fallback is not None and all(map(_is_loopback, known)) and pod.sandbox_id not in self._gone:
-            # Nobody noted this pod, or a peer ended before its ADD was cached: DEL is harmless where ADD never was.
+        if (
+            fallback is not None
+            and all(map(_is_loopback, known))
+            and pod.sandbox_id not in self._gone
+        ):
+            # Nobody noted this pod, or a peer ended before its ADD was cached: DEL is harmless
+            # where ADD never was.
             known.append(Cached(fallback[0].name, fallback[1], fallback[0].source, None))
         netns = "" if is_own_namespace(pod.netns) else pod.netns
         for cached in known:
             if not _is_loopback(cached):
                 network = self._network_of(cached, fallback[0] if fallback else None)
                 attachment = replace(cached.attachment, netns=netns)
-                await Chain(network, self._bin_dirs).delete(attachment, cached.result, self._pod_deadline_s)
+                await Chain(network, self._bin_dirs).delete(
+                    attachment, cached.result, self._pod_deadline_s
+                )
             for directory in (self._results, self._begun):
                 directory.remove(cached.network, pod.sandbox_id, cached.attachment.interface)
         self._addresses.pop(pod.sandbox_id, None)
@@ -130,10 +162,14 @@ class Attachments:
         for cached in self._results.find(pod.sandbox_id):
             if cached.result is not None and pod.netns and not _is_loopback(cached):
                 chain = Chain(self._network_of(cached, None), self._bin_dirs)
-                await chain.check(replace(cached.attachment, netns=pod.netns), cached.result, self._pod_deadline_s)
+                await chain.check(
+                    replace(cached.attachment, netns=pod.netns), cached.result, self._pod_deadline_s
+                )
 
     def addresses(self, pod: PodNetwork) -> tuple[str, ...]:
-        """A pod's addresses: from memory, else from the cache, else from its namespace; empty where ADD did not come to its end."""
+        """A pod's addresses: from memory, else from the cache, else from its namespace; empty where
+        ADD did not come to its end.
+        """
         known = self._addresses.get(pod.sandbox_id)
         if known is not None:
             return known
@@ -151,15 +187,19 @@ class Attachments:
         """The pods that are noted or cached and not alive, with an empty netns.
 
         Args:
-            alive: sandbox ids, as somebody knew them a moment ago. A pod that was added since then is not on the list; its
-                namespace is there, and so it is not taken for one that vanished.
+            alive: sandbox ids, as somebody knew them a moment ago. A pod that was added since then
+                is not on the list; its namespace is there, and so it is not taken for one that
+                vanished.
         """
         found: dict[str, PodNetwork] = {}
         for cached in (*self._results.everything(), *self._begun.everything()):
             arguments = dict(cached.attachment.arguments)
             container_id = cached.attachment.container_id
             # Other programs may cache what is no pod sandbox in the same directory.
-            is_pod = arguments.get("K8S_POD_INFRA_CONTAINER_ID") == container_id or cached.network == self._own_network
+            is_pod = (
+                arguments.get("K8S_POD_INFRA_CONTAINER_ID") == container_id
+                or cached.network == self._own_network
+            )
             if not is_pod or container_id in alive or self._is_there(container_id):
                 continue
             found[container_id] = PodNetwork(
@@ -170,7 +210,9 @@ class Attachments:
             )
         return list(found.values())
 
-    async def collect_garbage(self, network: NetworkList, alive: Collection[str], interface: str, deadline_s: float) -> list[ServiceError]:
+    async def collect_garbage(
+        self, network: NetworkList, alive: Collection[str], interface: str, deadline_s: float
+    ) -> list[ServiceError]:
         """GC of a network: everything but the pods that are alive or cached.
 
         Args:
@@ -180,12 +222,22 @@ class Attachments:
             deadline_s: seconds.
         """
         valid = {*alive, *(cached.attachment.container_id for cached in self._results.everything())}
-        return await Chain(network, self._bin_dirs).collect_garbage([(entry, interface) for entry in sorted(valid)], deadline_s)
+        return await Chain(network, self._bin_dirs).collect_garbage(
+            [(entry, interface) for entry in sorted(valid)], deadline_s
+        )
 
     def _known(self, sandbox_id: str) -> list[Cached]:
-        """What is noted and cached for a sandbox, once for each network and interface, with the result where there is one."""
-        found = {(cached.network, cached.attachment.interface): cached for cached in self._begun.find(sandbox_id)}
-        found |= {(cached.network, cached.attachment.interface): cached for cached in self._results.find(sandbox_id)}
+        """What is noted and cached for a sandbox, once for each network and interface, with the
+        result where there is one.
+        """
+        found = {
+            (cached.network, cached.attachment.interface): cached
+            for cached in self._begun.find(sandbox_id)
+        }
+        found |= {
+            (cached.network, cached.attachment.interface): cached
+            for cached in self._results.find(sandbox_id)
+        }
         return list(found.values())
 
     def _is_there(self, sandbox_id: str) -> bool:
@@ -195,7 +247,9 @@ class Attachments:
 
     def _network_of(self, cached: Cached, fallback: NetworkList | None) -> NetworkList:
         try:
-            return load_bytes(cached.config, f"cached configuration of sandbox {cached.attachment.container_id}")
+            return load_bytes(
+                cached.config, f"cached configuration of sandbox {cached.attachment.container_id}"
+            )
         except InvalidNetworkConfig as error:
             if fallback is None:
                 raise
@@ -204,7 +258,9 @@ class Attachments:
 
 
 def _is_loopback(cached: Cached) -> bool:
-    """Whether an attachment is that of ``lo``, which peers cache too and which ends with its namespace."""
+    """Whether an attachment is that of ``lo``, which peers cache too and which ends with its
+    namespace.
+    """
     return cached.network == LOOPBACK.name or cached.attachment.interface == "lo"
 
 

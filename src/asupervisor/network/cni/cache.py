@@ -1,8 +1,8 @@
-"""What ADD returned, kept on disk in libcni's format, so that a later DEL, ours or another runtime's, can hand it back.
+"""What ADD returned, kept on disk in libcni's format, so that a later DEL, ours or another
+runtime's, can hand it back.
 
-Files: ``<directory>/<network>-<container id>-<interface>``, JSON of kind ``cniCacheV1``, as libcni writes them below
-``<cache dir>/results``.
-"""
+Files: ``<directory>/<network>-<container id>-<interface>``, JSON of kind ``cniCacheV1``, as libcni
+writes them below ``<cache dir>/results``."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class ResultCache:
         if cached.result is not None:
             document["result"] = cached.result
         path = self._path(cached.network, attachment.container_id, attachment.interface)
-        # Beside the results, where no reader of theirs looks; one name is enough, since nothing interrupts this function.
+        # Beside the results, where no reader of theirs looks; one name is enough, since nothing
+        # interrupts this function.
         temporary = self._directory.parent / ".asupervisor-result.tmp"
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,7 +86,9 @@ class ResultCache:
             os.replace(temporary, path)
         except OSError as error:
             raise Internal(
-                f"cannot write the CNI result {path}: {error.strerror}", operation="cache CNI result", subject=attachment.container_id
+                f"cannot write the CNI result {path}: {error.strerror}",
+                operation="cache CNI result",
+                subject=attachment.container_id,
             ) from error
 
     def find(self, container_id: str) -> list[Cached]:
@@ -107,7 +110,9 @@ class ResultCache:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise Internal(
-                f"cannot remove the CNI result {path}: {error.strerror}", operation="remove CNI result", subject=container_id
+                f"cannot remove the CNI result {path}: {error.strerror}",
+                operation="remove CNI result",
+                subject=container_id,
             ) from error
 
     def _path(self, network: str, container_id: str, interface: str) -> Path:
@@ -115,7 +120,11 @@ class ResultCache:
 
     def _read(self, wanted: Callable[[str], bool], container_id: str | None) -> list[Cached]:
         try:
-            names = sorted(name for name in os.listdir(self._directory) if not name.startswith(".") and wanted(name))
+            names = sorted(
+                name
+                for name in os.listdir(self._directory)
+                if not name.startswith(".") and wanted(name)
+            )
         except FileNotFoundError:
             return []
         except OSError as error:

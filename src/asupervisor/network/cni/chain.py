@@ -36,7 +36,8 @@ class Chain:
             The last plugin's result.
 
         Raises:
-            ServiceError: of the first plugin that fails; those before it have to be undone by :meth:`delete`.
+            ServiceError: of the first plugin that fails; those before it have to be undone by
+                :meth:`delete`.
         """
         end = anyio.current_time() + deadline_s
         result: dict[str, Any] | None = None
@@ -45,7 +46,8 @@ class Chain:
             answer = await self._call("ADD", plugin, document, attachment, end)
             if answer is None:
                 raise Internal(
-                    f'CNI plugin "{plugin.type}" (network "{self.network.name}", ADD) printed no result',
+                    f'CNI plugin "{plugin.type}" (network "{self.network.name}", ADD) printed no'
+                    " result",
                     operation="CNI ADD",
                     subject=attachment.container_id,
                 )
@@ -53,8 +55,11 @@ class Chain:
         assert result is not None  # a list has at least one plugin
         return result
 
-    async def delete(self, attachment: Attachment, result: Mapping[str, Any] | None, deadline_s: float) -> None:
-        """DEL each plugin, the last one first. A plugin that does not know the container (code 3) has nothing to undo.
+    async def delete(
+        self, attachment: Attachment, result: Mapping[str, Any] | None, deadline_s: float
+    ) -> None:
+        """DEL each plugin, the last one first. A plugin that does not know the container (code 3)
+        has nothing to undo.
 
         Args:
             attachment: the interface to take away; its netns may be empty.
@@ -65,7 +70,11 @@ class Chain:
             ServiceError: of the first plugin that fails; the call may be repeated.
         """
         end = anyio.current_time() + deadline_s
-        previous = in_version(result, self.network.version) if result is not None and self.network.speaks("0.4.0") else None
+        previous = (
+            in_version(result, self.network.version)
+            if result is not None and self.network.speaks("0.4.0")
+            else None
+        )
         for plugin in reversed(self.network.plugins):
             document = self._document(plugin, attachment.capability_arguments, previous)
             try:
@@ -73,8 +82,11 @@ class Chain:
             except NotFound:
                 continue
 
-    async def check(self, attachment: Attachment, result: Mapping[str, Any], deadline_s: float) -> None:
-        """CHECK each plugin in order, where the list's version has it (0.4.0) and the list does not disable it.
+    async def check(
+        self, attachment: Attachment, result: Mapping[str, Any], deadline_s: float
+    ) -> None:
+        """CHECK each plugin in order, where the list's version has it (0.4.0) and the list does not
+        disable it.
 
         Args:
             attachment: the interface to look at.
@@ -89,7 +101,13 @@ class Chain:
         end = anyio.current_time() + deadline_s
         previous = in_version(result, self.network.version)
         for plugin in self.network.plugins:
-            await self._call("CHECK", plugin, self._document(plugin, attachment.capability_arguments, previous), attachment, end)
+            await self._call(
+                "CHECK",
+                plugin,
+                self._document(plugin, attachment.capability_arguments, previous),
+                attachment,
+                end,
+            )
 
     async def status(self, deadline_s: float) -> None:
         """STATUS of each plugin, where the list's version has it (1.1.0).
@@ -106,8 +124,11 @@ class Chain:
         for plugin in self.network.plugins:
             await self._call("STATUS", plugin, self._document(plugin, {}, None), None, end)
 
-    async def collect_garbage(self, valid: Iterable[tuple[str, str]], deadline_s: float) -> list[ServiceError]:
-        """GC: tell each plugin which attachments exist; it releases all others. Only where the list's version has it (1.1.0).
+    async def collect_garbage(
+        self, valid: Iterable[tuple[str, str]], deadline_s: float
+    ) -> list[ServiceError]:
+        """GC: tell each plugin which attachments exist; it releases all others. Only where the
+        list's version has it (1.1.0).
 
         Args:
             valid: container id and interface name of each attachment that stays.
@@ -119,7 +140,9 @@ class Chain:
         if self.network.disable_gc or not self.network.speaks("1.1.0"):
             return []
         end = anyio.current_time() + deadline_s
-        attachments = [{"containerID": container_id, "ifname": interface} for container_id, interface in valid]
+        attachments = [
+            {"containerID": container_id, "ifname": interface} for container_id, interface in valid
+        ]
         errors: list[ServiceError] = []
         for plugin in self.network.plugins:
             # Early plugins were written to the name "cni.dev/attachments"; libcni sends both.
@@ -135,11 +158,24 @@ class Chain:
         return errors
 
     def _document(
-        self, plugin: PluginConfig, capability_arguments: Mapping[str, Any], previous: Mapping[str, Any] | None
+        self,
+        plugin: PluginConfig,
+        capability_arguments: Mapping[str, Any],
+        previous: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
-        """The execution configuration: the plugin's own, with the list's name and version, runtimeConfig and prevResult."""
-        document = {**plugin.document, "name": self.network.name, "cniVersion": self.network.version}
-        runtime = {key: capability_arguments[key] for key in sorted(plugin.capabilities) if key in capability_arguments}
+        """The execution configuration: the plugin's own, with the list's name and version,
+        runtimeConfig and prevResult.
+        """
+        document = {
+            **plugin.document,
+            "name": self.network.name,
+            "cniVersion": self.network.version,
+        }
+        runtime = {
+            key: capability_arguments[key]
+            for key in sorted(plugin.capabilities)
+            if key in capability_arguments
+        }
         if runtime:
             document["runtimeConfig"] = runtime
         if previous is not None:
@@ -147,7 +183,12 @@ class Chain:
         return document
 
     async def _call(
-        self, command: str, plugin: PluginConfig, document: Mapping[str, Any], attachment: Attachment | None, end: float
+        self,
+        command: str,
+        plugin: PluginConfig,
+        document: Mapping[str, Any],
+        attachment: Attachment | None,
+        end: float,
     ) -> dict[str, Any] | None:
         return await call_plugin(
             command,
@@ -159,7 +200,9 @@ class Chain:
         )
 
 
-async def supported_versions(plugin_type: str, directories: Sequence[str], version: str, deadline_s: float) -> tuple[str, ...]:
+async def supported_versions(
+    plugin_type: str, directories: Sequence[str], version: str, deadline_s: float
+) -> tuple[str, ...]:
     """The specification versions that a plugin says it speaks.
 
     Args:
@@ -171,9 +214,15 @@ async def supported_versions(plugin_type: str, directories: Sequence[str], versi
     Raises:
         ServiceError: it does not answer as the specification's VERSION demands.
     """
-    answer = await call_plugin("VERSION", plugin_type, {"cniVersion": version}, directories, deadline_s=deadline_s)
+    answer = await call_plugin(
+        "VERSION", plugin_type, {"cniVersion": version}, directories, deadline_s=deadline_s
+    )
     listed = answer.get("supportedVersions") if answer else None
     if not isinstance(listed, list):
         path = find_binary(plugin_type, directories)
-        raise Internal(f'CNI plugin {path} answers VERSION without "supportedVersions"', operation="CNI VERSION", subject=plugin_type)
+        raise Internal(
+            f'CNI plugin {path} answers VERSION without "supportedVersions"',
+            operation="CNI VERSION",
+            subject=plugin_type,
+        )
     return tuple(str(entry) for entry in listed)

@@ -1,8 +1,9 @@
-"""Network configurations: what the operator (or the network's own installer) puts into the configuration directory.
+"""Network configurations: what the operator (or the network's own installer) puts into the
+configuration directory.
 
-Source: CNI specification 1.1, section 1. A ``.conflist`` file holds a chain of plugins, a ``.conf`` or ``.json`` file one
-plugin; both become a :class:`NetworkList`. Every error names the file and the field.
-"""
+Source: CNI specification 1.1, section 1. A ``.conflist`` file holds a chain of plugins, a ``.conf``
+or ``.json`` file one plugin; both become a :class:`NetworkList`. Every error names the file and the
+field."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from typing import Any
 from asupervisor.errors import FailedPrecondition
 
 SUPPORTED_VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-"""Of the specification, oldest first. A configuration without a version is one of 0.1.0, as it is for libcni."""
+"""Of the specification, oldest first. A configuration without a version is one of 0.1.0, as it is
+for libcni.
+"""
 
 EXTENSIONS = (".conf", ".conflist", ".json")
 
@@ -25,7 +28,9 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 
 
 class InvalidNetworkConfig(FailedPrecondition):
-    """A network configuration that cannot be used; the message names the file, the field and what is wrong with it."""
+    """A network configuration that cannot be used; the message names the file, the field and what
+    is wrong with it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,11 @@ class PluginConfig:
     def capabilities(self) -> frozenset[str]:
         """The capability arguments that this plugin wants in ``runtimeConfig``."""
         declared = self.document.get("capabilities")
-        return frozenset(key for key, wanted in declared.items() if wanted is True) if isinstance(declared, dict) else frozenset()
+        return (
+            frozenset(key for key, wanted in declared.items() if wanted is True)
+            if isinstance(declared, dict)
+            else frozenset()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,8 @@ class NetworkList:
 
     Args:
         name: of the network.
-        version: the specification version to speak with its plugins, one of :data:`SUPPORTED_VERSIONS`.
+        version: the specification version to speak with its plugins, one of
+            :data:`SUPPORTED_VERSIONS`.
         plugins: in the order of ADD.
         source: the text of the list, as it is kept in the result cache.
         path: the file it came from, for messages.
@@ -96,7 +106,11 @@ def config_files(directory: str) -> list[str]:
     """
     try:
         with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if os.path.splitext(entry.name)[1] in EXTENSIONS and not entry.is_dir()]
+            names = [
+                entry.name
+                for entry in entries
+                if os.path.splitext(entry.name)[1] in EXTENSIONS and not entry.is_dir()
+            ]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -105,7 +119,8 @@ def config_files(directory: str) -> list[str]:
 
 
 def load_file(path: str) -> NetworkList:
-    """Read one configuration file, with the plugins of the folder named like the network where the list allows them.
+    """Read one configuration file, with the plugins of the folder named like the network where the
+    list allows them.
 
     Raises:
         InvalidNetworkConfig: it cannot be read or used.
@@ -119,14 +134,24 @@ def load_file(path: str) -> NetworkList:
         extra = _folder_plugins(document, path)
         if extra:  # the cached text must be whole
             listed = document.get("plugins", [])
-            everything = [*listed, *(plugin.document for plugin in extra)] if isinstance(listed, list) else listed
+            everything = (
+                [*listed, *(plugin.document for plugin in extra)]
+                if isinstance(listed, list)
+                else listed
+            )
             document = {**document, "plugins": everything, "loadOnlyInlinedPlugins": True}
             source = json.dumps(document).encode()
         return parse_list(document, source, path)
     if "type" not in document and "plugins" in document:
-        raise InvalidNetworkConfig(f'{path}: no "type", but "plugins": a list of plugins belongs into a .conflist file')
+        raise InvalidNetworkConfig(
+            f'{path}: no "type", but "plugins": a list of plugins belongs into a .conflist file'
+        )
     plugin = _plugin(document, path, "")
-    wrapped = {"cniVersion": document.get("cniVersion", ""), "name": document.get("name"), "plugins": [plugin.document]}
+    wrapped = {
+        "cniVersion": document.get("cniVersion", ""),
+        "name": document.get("name"),
+        "plugins": [plugin.document],
+    }
     return parse_list(wrapped, json.dumps(wrapped).encode(), path)
 
 
@@ -142,7 +167,11 @@ def load_bytes(source: bytes, origin: str) -> NetworkList:
     """
     document = _decode(source, origin)
     if "plugins" not in document and "type" in document:  # libcni caches a lone plugin as it stands
-        document = {"cniVersion": document.get("cniVersion", ""), "name": document.get("name"), "plugins": [document]}
+        document = {
+            "cniVersion": document.get("cniVersion", ""),
+            "name": document.get("name"),
+            "plugins": [document],
+        }
     return parse_list(document, source, origin)
 
 
@@ -161,7 +190,10 @@ def parse_list(document: Mapping[str, Any], source: bytes, path: str) -> Network
     if not isinstance(name, str) or not name:
         raise InvalidNetworkConfig(f'{path}: "name" is missing or no text')
     if not _NAME.fullmatch(name):
-        raise InvalidNetworkConfig(f'{path}: "name": "{name}" must start with a letter or digit and go on with those, "_", "." or "-"')
+        raise InvalidNetworkConfig(
+            f'{path}: "name": "{name}" must start with a letter or digit and go on with those, "_",'
+            ' "." or "-"'
+        )
     plugins: list[PluginConfig] = []
     listed = document.get("plugins", [])
     if not isinstance(listed, list):
@@ -171,7 +203,9 @@ def parse_list(document: Mapping[str, Any], source: bytes, path: str) -> Network
             raise InvalidNetworkConfig(f'{path}: "plugins[{index}]" is no object')
         plugins.append(_plugin(entry, path, f"plugins[{index}]."))
     if "plugins" not in document and _flag(document, "loadOnlyInlinedPlugins", path):
-        raise InvalidNetworkConfig(f'{path}: "loadOnlyInlinedPlugins" is true and there is no "plugins"')
+        raise InvalidNetworkConfig(
+            f'{path}: "loadOnlyInlinedPlugins" is true and there is no "plugins"'
+        )
     if not plugins:
         raise InvalidNetworkConfig(f'{path}: "plugins" is missing or empty')
     return NetworkList(
@@ -195,16 +229,24 @@ def find_binary(plugin_type: str, directories: Sequence[str]) -> str | None:
 
 
 def missing_binaries(network: NetworkList, directories: Sequence[str]) -> list[str]:
-    """One sentence for each plugin (and address management plugin) of the list whose binary is in none of the directories."""
+    """One sentence for each plugin (and address management plugin) of the list whose binary is in
+    none of the directories.
+    """
     missing = []
     where = ", ".join(directories) or "no directory at all"
     for index, plugin in enumerate(network.plugins):
         if find_binary(plugin.type, directories) is None:
-            missing.append(f'{network.path}: "plugins[{index}].type": there is no plugin "{plugin.type}" in {where}')
+            missing.append(
+                f'{network.path}: "plugins[{index}].type": there is no plugin "{plugin.type}" in'
+                f" {where}"
+            )
         ipam = plugin.document.get("ipam")
         ipam_type = ipam.get("type") if isinstance(ipam, dict) else None
         if isinstance(ipam_type, str) and ipam_type and find_binary(ipam_type, directories) is None:
-            missing.append(f'{network.path}: "plugins[{index}].ipam.type": there is no plugin "{ipam_type}" in {where}')
+            missing.append(
+                f'{network.path}: "plugins[{index}].ipam.type": there is no plugin "{ipam_type}" in'
+                f" {where}"
+            )
     return missing
 
 
@@ -212,7 +254,9 @@ def _decode(source: bytes, path: str) -> dict[str, Any]:
     try:
         document = json.loads(source)
     except json.JSONDecodeError as error:
-        raise InvalidNetworkConfig(f"{path}: invalid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+        raise InvalidNetworkConfig(
+            f"{path}: invalid JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from error
     except (UnicodeDecodeError, RecursionError) as error:
         raise InvalidNetworkConfig(f"{path}: no JSON text ({error})") from error
     if not isinstance(document, dict):
@@ -232,9 +276,15 @@ def _plugin(document: Mapping[str, Any], path: str, prefix: str) -> PluginConfig
 
 
 def _folder_plugins(document: Mapping[str, Any], path: str) -> list[PluginConfig]:
-    """The plugins in ``<directory>/<network name>/*.conf`` (specification 1.1, ``loadOnlyInlinedPlugins``)."""
+    """The plugins in ``<directory>/<network name>/*.conf`` (specification 1.1,
+    ``loadOnlyInlinedPlugins``).
+    """
     name = document.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or _flag(document, "loadOnlyInlinedPlugins", path):
+    if (
+        not isinstance(name, str)
+        or not _NAME.fullmatch(name)
+        or _flag(document, "loadOnlyInlinedPlugins", path)
+    ):
         return []
     plugins = []
     for file in config_files(os.path.join(os.path.dirname(path), name)):
@@ -270,5 +320,8 @@ def _version(document: Mapping[str, Any], path: str) -> str:
     spoken = [version for version in SUPPORTED_VERSIONS if version in offered]
     if not spoken:
         field = "cniVersions" if several else "cniVersion"
-        raise InvalidNetworkConfig(f'{path}: "{field}": none of {", ".join(offered)} is supported ({", ".join(SUPPORTED_VERSIONS)} are)')
+        raise InvalidNetworkConfig(
+            f'{path}: "{field}": none of {", ".join(offered)} is supported'
+            f" ({', '.join(SUPPORTED_VERSIONS)} are)"
+        )
     return spoken[-1]

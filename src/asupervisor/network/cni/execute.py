@@ -16,7 +16,14 @@ from asupervisor.network.cni.config import find_binary
 from asupervisor.network.process import Finished, run_program
 
 _EXCERPT_CHARACTERS = 600
-_OURS_ALONE = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+_OURS_ALONE = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+)
 
 _ERROR_BY_CODE: dict[int, type[ServiceError]] = {
     1: FailedPrecondition,  # incompatible CNI version
@@ -73,15 +80,17 @@ async def call_plugin(
         The decoded answer, None where the plugin printed nothing.
 
     Raises:
-        ServiceError: by the specification's error code (3: NotFound; 11, 50 and 51: Unavailable; 1, 2, 4, 6 and 7:
-            FailedPrecondition; others: Internal), DeadlineExceeded, or Internal for an answer that is no JSON object.
-            The message names plugin, network and command and carries what the plugin wrote to stderr.
+        ServiceError: by the specification's error code (3: NotFound; 11, 50 and 51: Unavailable; 1,
+            2, 4, 6 and 7: FailedPrecondition; others: Internal), DeadlineExceeded, or Internal for
+            an answer that is no JSON object. The message names plugin, network and command and
+            carries what the plugin wrote to stderr.
     """
     network = str(document.get("name", ""))
     path = find_binary(plugin_type, directories)
     if path is None:
         raise FailedPrecondition(
-            f'CNI plugin "{plugin_type}" of network "{network}" is missing in {", ".join(directories)}',
+            f'CNI plugin "{plugin_type}" of network "{network}" is missing in'
+            f" {', '.join(directories)}",
             operation=f"CNI {command}",
             subject=attachment.container_id if attachment else plugin_type,
         )
@@ -96,9 +105,16 @@ async def call_plugin(
     subject = attachment.container_id if attachment else plugin_type
     what = f'CNI plugin "{plugin_type}" (network "{network}", {command})'
     try:
-        finished = await run_program([path], stdin=json.dumps(document).encode(), environment=environment, deadline_s=deadline_s)
+        finished = await run_program(
+            [path],
+            stdin=json.dumps(document).encode(),
+            environment=environment,
+            deadline_s=deadline_s,
+        )
     except ServiceError as error:
-        raise type(error)(f"{what}: {error.message}", operation=f"CNI {command}", subject=subject) from error
+        raise type(error)(
+            f"{what}: {error.message}", operation=f"CNI {command}", subject=subject
+        ) from error
     answer = _object(finished.stdout)
     if finished.returncode != 0:
         raise _failure(what, finished, answer, command, subject)
@@ -111,15 +127,30 @@ async def call_plugin(
     return answer
 
 
-def _failure(what: str, finished: Finished, answer: Mapping[str, Any] | None, command: str, subject: str) -> ServiceError:
+def _failure(
+    what: str, finished: Finished, answer: Mapping[str, Any] | None, command: str, subject: str
+) -> ServiceError:
     code = answer.get("code") if answer else None
     if answer is not None and isinstance(code, int) and not isinstance(code, bool):
-        words = "; ".join(str(answer[key]) for key in ("msg", "details") if answer.get(key)) or "no message"
+        words = (
+            "; ".join(str(answer[key]) for key in ("msg", "details") if answer.get(key))
+            or "no message"
+        )
         kind = _ERROR_BY_CODE.get(code, Internal)
-        return kind(f"{what} failed: {words} (code {code}){_stderr(finished)}", operation=f"CNI {command}", subject=subject)
-    how = f"was killed by signal {-finished.returncode}" if finished.returncode < 0 else f"exited with status {finished.returncode}"
+        return kind(
+            f"{what} failed: {words} (code {code}){_stderr(finished)}",
+            operation=f"CNI {command}",
+            subject=subject,
+        )
+    how = (
+        f"was killed by signal {-finished.returncode}"
+        if finished.returncode < 0
+        else f"exited with status {finished.returncode}"
+    )
     printed = f"; stdout: {_excerpt(finished.stdout)}" if finished.stdout.strip() else ""
-    return Internal(f"{what} {how}{_stderr(finished)}{printed}", operation=f"CNI {command}", subject=subject)
+    return Internal(
+        f"{what} {how}{_stderr(finished)}{printed}", operation=f"CNI {command}", subject=subject
+    )
 
 
 def _object(output: bytes) -> dict[str, Any] | None:

@@ -38,7 +38,8 @@ class Loaded:
 
 
 class Loader:
-    """Reads a configuration directory, again and again; remembers which versions each binary speaks.
+    """Reads a configuration directory, again and again; remembers which versions each binary
+    speaks.
 
     Args:
         conf_dir: where the configurations are.
@@ -53,9 +54,9 @@ class Loader:
     async def load(self) -> Loaded:
         """Look at the files in order and stop at the first valid one.
 
-        A configuration is valid when it is well formed, its binaries exist and can be executed, and none of them says
-        that it does not speak the configuration's version. A binary that answers VERSION wrongly is left to ADD.
-        """
+        A configuration is valid when it is well formed, its binaries exist and can be executed, and
+        none of them says that it does not speak the configuration's version. A binary that answers
+        VERSION wrongly is left to ADD."""
         problems: list[str] = []
         try:
             files = config_files(self._conf_dir)
@@ -78,7 +79,10 @@ class Loader:
     def _nothing(self) -> str:
         names = ", ".join(f"*{extension}" for extension in EXTENSIONS)
         there = "" if os.path.isdir(self._conf_dir) else " (there is no such directory)"
-        return f"no network configuration ({names}) in {self._conf_dir}{there}; install the cluster's network"
+        return (
+            f"no network configuration ({names}) in {self._conf_dir}{there}; install the cluster's"
+            " network"
+        )
 
     async def _unsupported(self, network: NetworkList) -> list[str]:
         wrong = []
@@ -97,13 +101,16 @@ class Loader:
                 continue
             if versions is not None and network.version not in versions:
                 wrong.append(
-                    f'{network.path}: "cniVersion": plugin "{plugin.type}" does not support {network.version}, only {", ".join(versions)}'
+                    f'{network.path}: "cniVersion": plugin "{plugin.type}" does not support'
+                    f" {network.version}, only {', '.join(versions)}"
                 )
         return wrong
 
     async def _ask(self, plugin_type: str, version: str) -> tuple[str, ...] | None:
         try:
-            return await supported_versions(plugin_type, self._bin_dirs, version, _VERSION_DEADLINE_S)
+            return await supported_versions(
+                plugin_type, self._bin_dirs, version, _VERSION_DEADLINE_S
+            )
         except FailedPrecondition as error:
             if error.__cause__ is not None:  # it cannot be executed at all
                 raise

@@ -42,9 +42,12 @@ class CniNetwork:
         config: the network settings.
         state_dir: a directory of the service's own.
         pod_deadline_s: seconds for the ADDs of one pod, and for its DELs.
-        poll_interval_s: seconds after which the configuration and the plugins' STATUS are looked at again in any case.
-        retry_delay_s: seconds from a DEL that failed to its first repetition; doubled each time, up to a minute.
-        rollback_wait_s: seconds that a failed ADD waits for its own undoing, which goes on behind it if it takes longer.
+        poll_interval_s: seconds after which the configuration and the plugins' STATUS are looked at
+            again in any case.
+        retry_delay_s: seconds from a DEL that failed to its first repetition; doubled each time, up
+            to a minute.
+        rollback_wait_s: seconds that a failed ADD waits for its own undoing, which goes on behind
+            it if it takes longer.
     """
 
     name = "cni"
@@ -64,7 +67,9 @@ class CniNetwork:
         self._bin_dirs = tuple(directory for directory in config.cni_bin_dirs if directory)
         self._conf_dir = config.cni_conf_dir
         self._loader = Loader(self._conf_dir, self._bin_dirs)
-        self._attachments = Attachments(Path(config.cni_cache_dir), state_dir / "cni", self._bin_dirs, pod_deadline_s)
+        self._attachments = Attachments(
+            Path(config.cni_cache_dir), state_dir / "cni", self._bin_dirs, pod_deadline_s
+        )
         self._pod_cidr = PodCidr(config.pod_cidr, state_dir)
         self._poll_interval_s = poll_interval_s
         self._rollback_wait_s = rollback_wait_s
@@ -74,12 +79,16 @@ class CniNetwork:
         self._to_check = True
         self._claims = HostPortClaims()
         self._locks = KeyedLock()
-        self._adding = Gate()  # GC releases every attachment that it is not told of, so no ADD may run beside it
+        self._adding = (
+            Gate()
+        )  # GC releases every attachment that it is not told of, so no ADD may run beside it
         self._tear_downs = TearDowns(self._delete, retry_delay_s=retry_delay_s)
         self._group: TaskGroup | None = None
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Read the configuration, then watch it, until cancelled. DELs in flight are then killed and repeated by the next start."""
+        """Read the configuration, then watch it, until cancelled. DELs in flight are then killed
+        and repeated by the next start.
+        """
         self._pod_cidr.recall()
         async with anyio.create_task_group() as group:
             self._group = group
@@ -97,14 +106,26 @@ class CniNetwork:
                 self._group = None
 
     def status(self) -> NetworkStatus:
-        """Ready while a configuration is loaded, has the pod CIDR that it wants, and its plugins' STATUS is good."""
+        """Ready while a configuration is loaded, has the pod CIDR that it wants, and its plugins'
+        STATUS is good.
+        """
         message = self._missing()
-        return NetworkStatus(ready=True) if not message else NetworkStatus(False, "NetworkPluginNotReady", message)
+        return (
+            NetworkStatus(ready=True)
+            if not message
+            else NetworkStatus(False, "NetworkPluginNotReady", message)
+        )
 
     def check(self, pod: PodNetwork) -> None:
-        """Refuse a pod when the network is not ready, its bandwidth annotations are wrong, or its host ports are held."""
+        """Refuse a pod when the network is not ready, its bandwidth annotations are wrong, or its
+        host ports are held.
+        """
         if message := self._missing():
-            raise Unavailable(f"network is not ready: {message}", operation="check pod network", subject=pod.sandbox_id)
+            raise Unavailable(
+                f"network is not ready: {message}",
+                operation="check pod network",
+                subject=pod.sandbox_id,
+            )
         pod_bandwidth(pod.annotations)
         self._claims.check(pod, unless_same_pod=True)
 
@@ -124,11 +145,15 @@ class CniNetwork:
         return self._attachments.addresses(pod)
 
     async def tear_down(self, pod: PodNetwork) -> None:
-        """DEL the network; runs on when the caller gives up, and is repeated behind it while it fails."""
+        """DEL the network; runs on when the caller gives up, and is repeated behind it while it
+        fails.
+        """
         await self._tear_downs.finish(pod)
 
     async def addresses(self, pod: PodNetwork) -> tuple[str, ...]:
-        """From memory, else from the result cache, else from the namespace; empty for a pod that was never set up to the end."""
+        """From memory, else from the result cache, else from the namespace; empty for a pod that
+        was never set up to the end.
+        """
         return self._attachments.addresses(pod)
 
     async def update_pod_cidr(self, pod_cidr: str) -> None:
@@ -136,9 +161,13 @@ class CniNetwork:
         self._pod_cidr.update(pod_cidr)
 
     async def reconcile(self, living: Collection[PodNetwork]) -> None:
-        """DEL what is cached or begun for sandboxes that live no more, claim the living pods' host ports; then GC and CHECK behind it."""
+        """DEL what is cached or begun for sandboxes that live no more, claim the living pods' host
+        ports; then GC and CHECK behind it.
+        """
         alive = {pod.sandbox_id for pod in living}
-        vanished = [pod for pod in self._attachments.vanished(alive) if not self._locks.held(pod.sandbox_id)]
+        vanished = [
+            pod for pod in self._attachments.vanished(alive) if not self._locks.held(pod.sandbox_id)
+        ]
         for pod in living:
             try:
                 self._claims.claim(pod, unless_same_pod=True)
@@ -153,7 +182,14 @@ class CniNetwork:
     async def _delete(self, pod: PodNetwork) -> None:
         async with self._locks.hold(pod.sandbox_id):
             # Annotations that are wrong must not keep a pod from going.
-            fallback = (self._network, attachment_of(replace(pod, annotations={}), pod_cidr=str(self._pod_cidr))) if self._network else None
+            fallback = (
+                (
+                    self._network,
+                    attachment_of(replace(pod, annotations={}), pod_cidr=str(self._pod_cidr)),
+                )
+                if self._network
+                else None
+            )
             await self._attachments.delete(pod, fallback)
             self._claims.release(pod.sandbox_id)
 
@@ -162,13 +198,15 @@ class CniNetwork:
             return "; ".join(("cni config uninitialized", *self._problems))
         if "ipRanges" in self._network.capabilities and not self._pod_cidr:
             return (
-                f'{self._network.path}: the network wants "ipRanges" and there is no pod CIDR; give --pod-cidr, or let the '
-                "controller manager allocate node CIDRs"
+                f'{self._network.path}: the network wants "ipRanges" and there is no pod CIDR; give'
+                " --pod-cidr, or let the controller manager allocate node CIDRs"
             )
         return self._unhealthy
 
     async def _follow_configuration(self, loaded: anyio.Event) -> None:
-        with DirectoryWatch((self._conf_dir, *self._bin_dirs), self._poll_interval_s).opened() as watch:
+        with DirectoryWatch(
+            (self._conf_dir, *self._bin_dirs), self._poll_interval_s
+        ).opened() as watch:
             await self._reload()
             loaded.set()
             while True:
@@ -183,7 +221,10 @@ class CniNetwork:
         self._problems = loaded.problems
         if loaded.network is None:
             return  # the last good one is kept
-        if self._network is None or (loaded.network.source, loaded.network.path) != (self._network.source, self._network.path):
+        if self._network is None or (loaded.network.source, loaded.network.path) != (
+            self._network.source,
+            self._network.path,
+        ):
             log.info('CNI network "%s" from %s', loaded.network.name, loaded.network.path)
             self._network = loaded.network
             self._unhealthy = ""
@@ -208,16 +249,25 @@ class CniNetwork:
             self._unhealthy = ""
 
     async def _look_after(self, living: tuple[PodNetwork, ...]) -> None:
-        """GC once no ADD is under way; then, once in a process, CHECK the living pods; what CHECK finds is for the operator."""
+        """GC once no ADD is under way; then, once in a process, CHECK the living pods; what CHECK
+        finds is for the operator.
+        """
         network = self._network
         if network is not None and network.speaks("1.1.0") and not network.disable_gc:
             async with self._adding.alone():
                 alive = {pod.sandbox_id for pod in living}
-                for error in await self._attachments.collect_garbage(network, alive, INTERFACE, _GC_DEADLINE_S):
+                for error in await self._attachments.collect_garbage(
+                    network, alive, INTERFACE, _GC_DEADLINE_S
+                ):
                     log.warning("%s", error)
         pods, self._to_check = (living, False) if self._to_check else ((), False)
         for pod in pods:
             try:
                 await self._attachments.check(pod)
             except ServiceError as error:
-                log.warning("the network of pod %s/%s is not as it was made: %s", pod.namespace, pod.name, error)
+                log.warning(
+                    "the network of pod %s/%s is not as it was made: %s",
+                    pod.namespace,
+                    pod.name,
+                    error,
+                )

@@ -13,7 +13,8 @@ def result_addresses(result: Mapping[str, Any]) -> tuple[str, ...]:
     Addresses of interfaces on the host's side are left out; what is no address is left out too.
 
     Args:
-        result: 0.1 and 0.2 (``ip4``, ``ip6``), 0.3 and later (``ips``, with or without ``interface``).
+        result: 0.1 and 0.2 (``ip4``, ``ip6``), 0.3 and later (``ips``, with or without
+            ``interface``).
     """
     interfaces = result.get("interfaces")
     texts: list[Any] = []
@@ -41,7 +42,9 @@ def result_addresses(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def host_interfaces(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the interfaces that a result lists on the host's side (bridge and veth, for the bridge plugin)."""
+    """Names of the interfaces that a result lists on the host's side (bridge and veth, for the
+    bridge plugin).
+    """
     interfaces = result.get("interfaces")
     return tuple(
         str(interface["name"])
@@ -51,7 +54,8 @@ def host_interfaces(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def in_version(result: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """A cached result as ``prevResult`` for a list of another version; only what the versions spell differently changes.
+    """A cached result as ``prevResult`` for a list of another version; only what the versions spell
+    differently changes.
 
     Args:
         result: of any version from 0.3.0.

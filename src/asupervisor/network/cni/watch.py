@@ -1,4 +1,6 @@
-"""Notice changes in directories: by inotify where the kernel grants it, by looking again from time to time in any case."""
+"""Notice changes in directories: by inotify where the kernel grants it, by looking again from time
+to time in any case.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ log = logging.getLogger(__name__)
 _IN_CLOEXEC, _IN_NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
 _IN_CLOSE_WRITE, _IN_MOVED, _IN_CREATE, _IN_DELETE, _IN_ATTRIB = 0x8, 0xC0, 0x100, 0x200, 0x4
 _IN_DELETE_SELF, _IN_MOVE_SELF, _IN_IGNORED, _IN_ONLYDIR = 0x400, 0x800, 0x8000, 0x1000000
-_MASK = _IN_CLOSE_WRITE | _IN_MOVED | _IN_CREATE | _IN_DELETE | _IN_ATTRIB | _IN_DELETE_SELF | _IN_MOVE_SELF
+_MASK = (
+    _IN_CLOSE_WRITE
+    | _IN_MOVED
+    | _IN_CREATE
+    | _IN_DELETE
+    | _IN_ATTRIB
+    | _IN_DELETE_SELF
+    | _IN_MOVE_SELF
+)
 _EVENT = struct.Struct("iIII")
 
 
@@ -25,8 +35,9 @@ class DirectoryWatch:
 
     Args:
         directories: what to watch.
-        poll_interval_s: seconds after which to look again although nothing was reported: for directories that do not
-            exist yet, file systems without inotify, and kernels that are out of watches.
+        poll_interval_s: seconds after which to look again although nothing was reported: for
+            directories that do not exist yet, file systems without inotify, and kernels that are
+            out of watches.
     """
 
     def __init__(self, directories: Sequence[str], poll_interval_s: float) -> None:
@@ -71,7 +82,9 @@ class DirectoryWatch:
         present = set(self._watched.values())
         for directory in self._directories:
             if directory not in present:
-                number = libc.inotify_add_watch(self._descriptor, os.fsencode(directory), _MASK | _IN_ONLYDIR)
+                number = libc.inotify_add_watch(
+                    self._descriptor, os.fsencode(directory), _MASK | _IN_ONLYDIR
+                )
                 if number >= 0:
                     self._watched[number] = directory
 

@@ -1,4 +1,6 @@
-"""Who holds which port of the host: a table in memory, so that a conflict is refused before anything is created."""
+"""Who holds which port of the host: a table in memory, so that a conflict is refused before
+anything is created.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ class _Claim:
 
 
 class HostPortClaims:
-    """The host ports of the pods that are set up. A port is one of a protocol on one host address or on all of them."""
+    """The host ports of the pods that are set up. A port is one of a protocol on one host address
+    or on all of them.
+    """
 
     def __init__(self) -> None:
         self._by_port: dict[tuple[str, int], list[_Claim]] = {}
@@ -37,19 +41,30 @@ class HostPortClaims:
                 _families(mapping.host_ip)
             except ValueError as error:
                 raise InvalidArgument(
-                    f'pod {_named(pod)}: host IP "{mapping.host_ip}" of port {mapping.protocol}/{mapping.host_port} is no IP address',
+                    f'pod {_named(pod)}: host IP "{mapping.host_ip}" of port'
+                    f" {mapping.protocol}/{mapping.host_port} is no IP address",
                     subject=pod.sandbox_id,
                 ) from error
         for index, mapping in enumerate(pod.port_mappings):
-            if any(_overlap(mapping, earlier) for earlier in pod.port_mappings[:index] if earlier != mapping):
-                raise FailedPrecondition(f"pod {_named(pod)} asks twice for host {_port(mapping)}", subject=pod.sandbox_id)
+            if any(
+                _overlap(mapping, earlier)
+                for earlier in pod.port_mappings[:index]
+                if earlier != mapping
+            ):
+                raise FailedPrecondition(
+                    f"pod {_named(pod)} asks twice for host {_port(mapping)}",
+                    subject=pod.sandbox_id,
+                )
             for claim in self._by_port.get((mapping.protocol, mapping.host_port), ()):
                 if not _overlap(mapping, claim.mapping):
                     continue
-                if (pod.sandbox_id and claim.pod.sandbox_id == pod.sandbox_id) or (unless_same_pod and claim.pod.uid == pod.uid):
+                if (pod.sandbox_id and claim.pod.sandbox_id == pod.sandbox_id) or (
+                    unless_same_pod and claim.pod.uid == pod.uid
+                ):
                     continue
                 raise FailedPrecondition(
-                    f"host {_port(claim.mapping)} is held by pod {_named(claim.pod)}; pod {_named(pod)} cannot have it",
+                    f"host {_port(claim.mapping)} is held by pod {_named(claim.pod)}; pod"
+                    f" {_named(pod)} cannot have it",
                     operation="claim host port",
                     subject=pod.sandbox_id,
                 )
@@ -63,7 +78,9 @@ class HostPortClaims:
         self.check(pod, unless_same_pod=unless_same_pod)
         self.release(pod.sandbox_id)
         for mapping in pod.port_mappings:
-            self._by_port.setdefault((mapping.protocol, mapping.host_port), []).append(_Claim(mapping, pod))
+            self._by_port.setdefault((mapping.protocol, mapping.host_port), []).append(
+                _Claim(mapping, pod)
+            )
 
     def release(self, sandbox_id: str) -> None:
         """Take back every host port of a sandbox."""
@@ -82,7 +99,9 @@ def _overlap(one: PortMapping, other: PortMapping) -> bool:
     if (one.protocol, one.host_port) != (other.protocol, other.host_port):
         return False
     return bool(_families(one.host_ip) & _families(other.host_ip)) and (
-        _is_any(one.host_ip) or _is_any(other.host_ip) or ipaddress.ip_address(one.host_ip) == ipaddress.ip_address(other.host_ip)
+        _is_any(one.host_ip)
+        or _is_any(other.host_ip)
+        or ipaddress.ip_address(one.host_ip) == ipaddress.ip_address(other.host_ip)
     )
 
 

@@ -11,7 +11,14 @@ import anyio
 from asupervisor.errors import FailedPrecondition, ServiceError
 from asupervisor.network.hostports.claims import HostPortClaims
 from asupervisor.network.hostports.iptables import Iptables
-from asupervisor.network.hostports.rules import Layout, Published, chain_name, intact, restore_text, restored
+from asupervisor.network.hostports.rules import (
+    Layout,
+    Published,
+    chain_name,
+    intact,
+    restore_text,
+    restored,
+)
 from asupervisor.network.hostports.sockets import HostPortSockets
 from asupervisor.network.plugin import PodNetwork
 from asupervisor.network.process import run_program
@@ -22,7 +29,8 @@ _CONNTRACK_DEADLINE_S = 5.0
 
 
 class HostPortForwarding:
-    """What leads from the node's ports to pods, and the pods' masquerade, in one change for each address family.
+    """What leads from the node's ports to pods, and the pods' masquerade, in one change for each
+    address family.
 
     Args:
         iptables: the node's.
@@ -44,10 +52,15 @@ class HostPortForwarding:
     @property
     def families(self) -> frozenset[int]:
         """4, 6 or both: those of the pod CIDR."""
-        return frozenset(subnet.version for subnet in self._layout.subnets) if self._layout else frozenset()
+        return (
+            frozenset(subnet.version for subnet in self._layout.subnets)
+            if self._layout
+            else frozenset()
+        )
 
     async def lay_out(self, layout: Layout) -> None:
-        """Write the rules that do not depend on pods. Host ports of pods unknown so far stay until :meth:`rebuild`.
+        """Write the rules that do not depend on pods. Host ports of pods unknown so far stay until
+        :meth:`rebuild`.
 
         Raises:
             ServiceError: iptables fails.
@@ -98,7 +111,9 @@ class HostPortForwarding:
         """
         entry = self._published.pop(sandbox_id, None)
         if entry is not None:
-            self._withdrawn.update(chain_name(sandbox_id, mapping) for mapping in entry.pod.port_mappings)
+            self._withdrawn.update(
+                chain_name(sandbox_id, mapping) for mapping in entry.pod.port_mappings
+            )
             try:
                 await self._change()
             except ServiceError:
@@ -109,7 +124,8 @@ class HostPortForwarding:
         self._claims.release(sandbox_id)
 
     async def rebuild(self, living: Mapping[str, Published]) -> None:
-        """Make the host ports those of the living pods and of those set up by this process; remove all others'.
+        """Make the host ports those of the living pods and of those set up by this process; remove
+        all others'.
 
         Args:
             living: by sandbox id.
@@ -141,8 +157,12 @@ class HostPortForwarding:
                 return
             entries = list(self._published.values())
             for family in sorted(self.families):
-                flushed = flushed or not intact(family, layout, entries, await self._iptables.save(family))
-            behind = self._wanted != self._applied  # a change waits for the lock, or failed: both write everything
+                flushed = flushed or not intact(
+                    family, layout, entries, await self._iptables.save(family)
+                )
+            behind = (
+                self._wanted != self._applied
+            )  # a change waits for the lock, or failed: both write everything
         if flushed and not behind:
             log.warning("iptables rules of pods were missing; they are written again")
         if flushed or behind:
@@ -170,13 +190,23 @@ class HostPortForwarding:
             self._applied = covers
             self._withdrawn -= withdrawn
 
-    async def _write(self, family: int, withdrawn: Collection[str], failures: list[ServiceError]) -> None:
-        """Restore one family. The tables are read once, then remembered; when a restore fails, somebody changed them: read again."""
+    async def _write(
+        self, family: int, withdrawn: Collection[str], failures: list[ServiceError]
+    ) -> None:
+        """Restore one family. The tables are read once, then remembered; when a restore fails,
+        somebody changed them: read again.
+        """
         layout, entries, rebuilt = self._layout, list(self._published.values()), self._rebuilt
         assert layout is not None
 
         async def write(present: Mapping[str, Sequence[str]]) -> None:
-            text = restore_text(family, layout, entries, present, removable=lambda chain: rebuilt or chain in withdrawn)
+            text = restore_text(
+                family,
+                layout,
+                entries,
+                present,
+                removable=lambda chain: rebuilt or chain in withdrawn,
+            )
             await self._iptables.restore(family, text)
             self._tables[family] = restored(present, text)
 
@@ -193,8 +223,12 @@ class HostPortForwarding:
             failures.append(error)
 
     async def _forget_udp(self, pod: PodNetwork) -> None:
-        """Have the kernel forget UDP flows to a pod's host ports: they keep their old way for as long as they last."""
-        ports: Collection[int] = {mapping.host_port for mapping in pod.port_mappings if mapping.protocol == "udp"}
+        """Have the kernel forget UDP flows to a pod's host ports: they keep their old way for as
+        long as they last.
+        """
+        ports: Collection[int] = {
+            mapping.host_port for mapping in pod.port_mappings if mapping.protocol == "udp"
+        }
         conntrack = shutil.which("conntrack")
         if conntrack is None:
             return

@@ -1,4 +1,6 @@
-"""The node's iptables: which of its two backends the node uses, and whole changes to it, or none."""
+"""The node's iptables: which of its two backends the node uses, and whole changes to it, or
+none.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _DEADLINE_S = 30.0
 _LOCK_WAIT_S = 5
 _SEARCH = os.pathsep.join(("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"))
 _HINTS = (":KUBE-IPTABLES-HINT ", ":KUBE-KUBELET-CANARY ")
-"""Chains that kubelet makes in the mangle table for those who want to know the backend (KEP 3178)."""
+"""Chains that kubelet makes in the mangle table for those who want to know the backend (KEP 3178).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Iptables:
     """iptables and ip6tables of one backend.
 
     Args:
-        backend: ``nft`` or ``legacy``; empty means the one in which kubelet left its hint, else the node's default.
+        backend: ``nft`` or ``legacy``; empty means the one in which kubelet left its hint, else the
+            node's default.
     """
 
     def __init__(self, backend: str = "") -> None:
@@ -59,7 +63,10 @@ class Iptables:
             if family not in families:
                 continue
             if restore is None or save is None:
-                raise FailedPrecondition(f"{program}{infix}-restore or {program}{infix}-save is missing; install iptables")
+                raise FailedPrecondition(
+                    f"{program}{infix}-restore or {program}{infix}-save is missing; install"
+                    " iptables"
+                )
             self._commands[family] = _Command(restore, save)
         self.backend = backend
 
@@ -78,7 +85,10 @@ class Iptables:
         command = self._commands[family].save
         finished = await run_program([command], deadline_s=_DEADLINE_S)
         if finished.returncode != 0:
-            raise Internal(f"{command} exited with status {finished.returncode}: {finished.stderr.decode(errors='replace').strip()}")
+            raise Internal(
+                f"{command} exited with status {finished.returncode}:"
+                f" {finished.stderr.decode(errors='replace').strip()}"
+            )
         tables: dict[str, list[str]] = {}
         lines: list[str] = []
         for line in finished.stdout.decode(errors="replace").splitlines():
@@ -89,27 +99,36 @@ class Iptables:
         return tables
 
     async def restore(self, family: int, text: str) -> None:
-        """Apply a change to all of its tables, each of them whole or not at all. What the text does not name stays as it is.
+        """Apply a change to all of its tables, each of them whole or not at all. What the text does
+        not name stays as it is.
 
         Args:
             family: 4 or 6.
-            text: input of ``iptables-restore --noflush``; a chain that it declares is emptied first.
+            text: input of ``iptables-restore --noflush``; a chain that it declares is emptied
+                first.
 
         Raises:
             ServiceError: iptables refuses; the message has its words.
         """
         command = self._commands[family].restore
-        finished = await run_program([command, "-w", str(_LOCK_WAIT_S), "--noflush"], stdin=text.encode(), deadline_s=_DEADLINE_S)
+        finished = await run_program(
+            [command, "-w", str(_LOCK_WAIT_S), "--noflush"],
+            stdin=text.encode(),
+            deadline_s=_DEADLINE_S,
+        )
         if finished.returncode != 0:
             raise Internal(
-                f"{command} exited with status {finished.returncode}: {finished.stderr.decode(errors='replace').strip()}",
+                f"{command} exited with status {finished.returncode}:"
+                f" {finished.stderr.decode(errors='replace').strip()}",
                 operation="change iptables",
             )
 
 
 async def _has_hint(save: str) -> bool:
     finished = await run_program([save, "-t", "mangle"], deadline_s=_DEADLINE_S)
-    return any(line.startswith(_HINTS) for line in finished.stdout.decode(errors="replace").splitlines())
+    return any(
+        line.startswith(_HINTS) for line in finished.stdout.decode(errors="replace").splitlines()
+    )
 
 
 def _which(program: str) -> str | None:

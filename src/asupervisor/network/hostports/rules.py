@@ -1,8 +1,9 @@
-"""kubenet's iptables rules as text: pure functions from pods to the input of ``iptables-restore --noflush``.
+"""kubenet's iptables rules as text: pure functions from pods to the input of ``iptables-restore
+--noflush``.
 
-Everything is in chains of our own, each declared (and so emptied) by the text that fills it; other chains get one jump,
-where it is missing. Chain names are those of kubelet's host port manager, so that a peer finds and cleans them.
-"""
+Everything is in chains of our own, each declared (and so emptied) by the text that fills it; other
+chains get one jump, where it is missing. Chain names are those of kubelet's host port manager, so
+that a peer finds and cleans them."""
 
 from __future__ import annotations
 
@@ -25,9 +26,24 @@ _MARK = "0x4000/0x4000"
 """kube-proxy's default masquerade mark."""
 
 _JUMPS = (
-    ("nat", "PREROUTING", HOSTPORTS, '-m comment --comment "kube hostport portals" -m addrtype --dst-type LOCAL'),
-    ("nat", "OUTPUT", HOSTPORTS, '-m comment --comment "kube hostport portals" -m addrtype --dst-type LOCAL'),
-    ("nat", "POSTROUTING", POSTROUTING, '-m comment --comment "kubenet: SNAT for outbound traffic from pods"'),
+    (
+        "nat",
+        "PREROUTING",
+        HOSTPORTS,
+        '-m comment --comment "kube hostport portals" -m addrtype --dst-type LOCAL',
+    ),
+    (
+        "nat",
+        "OUTPUT",
+        HOSTPORTS,
+        '-m comment --comment "kube hostport portals" -m addrtype --dst-type LOCAL',
+    ),
+    (
+        "nat",
+        "POSTROUTING",
+        POSTROUTING,
+        '-m comment --comment "kubenet: SNAT for outbound traffic from pods"',
+    ),
     ("filter", "FORWARD", FORWARD, '-m comment --comment "kubenet: forward for pods"'),
 )
 
@@ -56,7 +72,9 @@ class Layout:
 
 
 def chain_name(sandbox_id: str, mapping: PortMapping) -> str:
-    """``KUBE-HP-`` and 16 characters of the base32 SHA-256 of sandbox id, host port, protocol and host IP, as kubelet names it."""
+    """``KUBE-HP-`` and 16 characters of the base32 SHA-256 of sandbox id, host port, protocol and
+    host IP, as kubelet names it.
+    """
     text = f"{sandbox_id}{mapping.host_port}{mapping.protocol.upper()}{mapping.host_ip}"
     return POD_PREFIX + base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:16]
 
@@ -69,14 +87,17 @@ def restore_text(
     *,
     removable: Callable[[str], bool] = lambda chain: True,
 ) -> str:
-    """The input of ``iptables-restore --noflush`` that makes one family's rules what they should be.
+    """The input of ``iptables-restore --noflush`` that makes one family's rules what they should
+    be.
 
     Args:
         family: 4 or 6.
         layout: bridge, pod CIDR, non-masquerade CIDRs.
         published: every pod that has host ports.
-        present: the tables as ``iptables-save`` shows them, for what is there already and what is stale.
-        removable: whether the chain of a host port that is not in ``published`` may go; else it stays as it is.
+        present: the tables as ``iptables-save`` shows them, for what is there already and what is
+            stale.
+        removable: whether the chain of a host port that is not in ``published`` may go; else it
+            stays as it is.
     """
     nat, tables = list(present.get("nat", ())), {"nat": ["*nat"], "filter": ["*filter"]}
     declared, filled = [HOSTPORTS, POSTROUTING], _postrouting(family, layout)
@@ -94,10 +115,16 @@ def restore_text(
                 wanted.add(chain)
                 declared.append(chain)
                 filled.extend(_host_port(chain, entry.pod, mapping, address))
-    unknown = [chain for chain in _chains(nat) if chain.startswith(POD_PREFIX) and chain not in wanted]
+    unknown = [
+        chain for chain in _chains(nat) if chain.startswith(POD_PREFIX) and chain not in wanted
+    ]
     stale = [chain for chain in unknown if removable(chain)]
     kept = set(unknown).difference(stale)
-    filled.extend(line for line in nat if line.startswith(f"-A {HOSTPORTS} ") and line.rsplit(" ", 1)[-1] in kept)
+    filled.extend(
+        line
+        for line in nat
+        if line.startswith(f"-A {HOSTPORTS} ") and line.rsplit(" ", 1)[-1] in kept
+    )
     tables["nat"] += [f":{chain} - [0:0]" for chain in (*declared, *stale)]
     tables["nat"] += [*filled, *(f"-X {chain}" for chain in stale)]
     tables["filter"] += [
@@ -125,7 +152,9 @@ def restored(present: Mapping[str, Sequence[str]], text: str) -> dict[str, list[
             lines = tables.setdefault(line[1:], [])
         elif line.startswith((":", "-X ")):
             chain = line.lstrip(":-X ").split(" ", 1)[0]
-            lines[:] = [other for other in lines if not other.startswith((f":{chain} ", f"-A {chain} "))]
+            lines[:] = [
+                other for other in lines if not other.startswith((f":{chain} ", f"-A {chain} "))
+            ]
             if line.startswith(":"):
                 lines.append(line)
         elif line.startswith("-A "):
@@ -133,8 +162,15 @@ def restored(present: Mapping[str, Sequence[str]], text: str) -> dict[str, list[
     return tables
 
 
-def intact(family: int, layout: Layout, published: Iterable[Published], present: Mapping[str, Sequence[str]]) -> bool:
-    """Whether every chain and jump that should be there is there; others may have flushed the tables."""
+def intact(
+    family: int,
+    layout: Layout,
+    published: Iterable[Published],
+    present: Mapping[str, Sequence[str]],
+) -> bool:
+    """Whether every chain and jump that should be there is there; others may have flushed the
+    tables.
+    """
     nat, filters = present.get("nat", ()), present.get("filter", ())
     wanted = {HOSTPORTS, POSTROUTING, MARK_MASQ}
     for entry in published:
@@ -146,8 +182,12 @@ def intact(family: int, layout: Layout, published: Iterable[Published], present:
     return (
         wanted <= set(_chains(nat))
         and FORWARD in _chains(filters)
-        and all(_has_jump(present.get(table, ()), chain, target) for table, chain, target, _ in _JUMPS)
-        and all(_has_jump(nat, HOSTPORTS, chain) for chain in wanted if chain.startswith(POD_PREFIX))
+        and all(
+            _has_jump(present.get(table, ()), chain, target) for table, chain, target, _ in _JUMPS
+        )
+        and all(
+            _has_jump(nat, HOSTPORTS, chain) for chain in wanted if chain.startswith(POD_PREFIX)
+        )
     )
 
 
@@ -171,7 +211,11 @@ def _host_port(chain: str, pod: PodNetwork, mapping: PortMapping, address: str) 
     comment = f'-m comment --comment "{pod.name}_{pod.namespace} hostport {mapping.host_port}"'
     width = 32 if ":" not in address else 128
     there = "" if _any(mapping.host_ip) else f"-d {mapping.host_ip}/{width} "
-    target = f"{address}:{mapping.container_port}" if width == 32 else f"[{address}]:{mapping.container_port}"
+    target = (
+        f"{address}:{mapping.container_port}"
+        if width == 32
+        else f"[{address}]:{mapping.container_port}"
+    )
     protocol = f"-p {mapping.protocol} -m {mapping.protocol}"
     return [
         f"-A {HOSTPORTS} {there}{protocol} --dport {mapping.host_port} {comment} -j {chain}",
@@ -181,10 +225,14 @@ def _host_port(chain: str, pod: PodNetwork, mapping: PortMapping, address: str) 
 
 
 def _target(family: int, mapping: PortMapping, addresses: Sequence[str]) -> str | None:
-    """The pod's address that a host port leads to in one family; None where it has nothing to do there."""
+    """The pod's address that a host port leads to in one family; None where it has nothing to do
+    there.
+    """
     if mapping.host_ip and ipaddress.ip_address(mapping.host_ip).version != family:
         return None
-    return next((address for address in addresses if ipaddress.ip_address(address).version == family), None)
+    return next(
+        (address for address in addresses if ipaddress.ip_address(address).version == family), None
+    )
 
 
 def _any(host_ip: str) -> bool:

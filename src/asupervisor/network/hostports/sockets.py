@@ -1,4 +1,6 @@
-"""Host ports held by a socket each, so that no process of the node takes one that leads to a pod."""
+"""Host ports held by a socket each, so that no process of the node takes one that leads to a
+pod.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
 class HostPortSockets:
-    """The sockets of each sandbox. They are bound and do not listen: what reaches them past the rules is refused."""
+    """The sockets of each sandbox. They are bound and do not listen: what reaches them past the
+    rules is refused.
+    """
 
     def __init__(self) -> None:
         self._held: dict[str, list[socket.socket]] = {}
@@ -71,11 +75,15 @@ def _open(pod: PodNetwork, families: Collection[int]) -> list[socket.socket]:
 
 def _addresses(mapping: PortMapping, families: Collection[int]) -> list[str]:
     if mapping.host_ip:
-        return [mapping.host_ip] if ipaddress.ip_address(mapping.host_ip).version in families else []
+        return (
+            [mapping.host_ip] if ipaddress.ip_address(mapping.host_ip).version in families else []
+        )
     return [address for family, address in ((4, "0.0.0.0"), (6, "::")) if family in families]
 
 
-def _bind(pod: PodNetwork, mapping: PortMapping, kind: socket.SocketKind, address: str) -> socket.socket:
+def _bind(
+    pod: PodNetwork, mapping: PortMapping, kind: socket.SocketKind, address: str
+) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     held = socket.socket(family, kind)
     try:
@@ -88,14 +96,23 @@ def _bind(pod: PodNetwork, mapping: PortMapping, kind: socket.SocketKind, addres
         except OSError as error:
             if error.errno != errno.EADDRINUSE or kind != socket.SOCK_STREAM:
                 raise
-            # Connections that wait for their end hold the port too; with this option they do not count, a listener does.
+            # Connections that wait for their end hold the port too; with this option they do not
+            # count, a listener does.
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             held.bind((address, mapping.host_port))
     except OSError as error:
         held.close()
-        where = f"{mapping.protocol}/{mapping.host_port}" + (f" on {mapping.host_ip}" if mapping.host_ip else "")
-        why = "is in use by another process of the node" if error.errno == errno.EADDRINUSE else f"cannot be taken ({error.strerror})"
+        where = f"{mapping.protocol}/{mapping.host_port}" + (
+            f" on {mapping.host_ip}" if mapping.host_ip else ""
+        )
+        why = (
+            "is in use by another process of the node"
+            if error.errno == errno.EADDRINUSE
+            else f"cannot be taken ({error.strerror})"
+        )
         raise FailedPrecondition(
-            f"host port {where} of pod {pod.namespace}/{pod.name} {why}", operation="hold host port", subject=pod.sandbox_id
+            f"host port {where} of pod {pod.namespace}/{pod.name} {why}",
+            operation="hold host port",
+            subject=pod.sandbox_id,
         ) from error
     return held

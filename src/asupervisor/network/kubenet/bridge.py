@@ -1,7 +1,7 @@
 """kubenet's bridge and its ports, by netlink. Everything here blocks: call it in a thread.
 
-pyroute2 takes 0.3 s and 23 MB to import, so it is imported here, in the thread that first needs it, and nowhere else.
-"""
+pyroute2 takes 0.3 s and 23 MB to import, so it is imported here, in the thread that first needs it,
+and nowhere else."""
 
 from __future__ import annotations
 
@@ -31,18 +31,24 @@ def gateways(subnets: Sequence[Subnet]) -> list[tuple[str, int]]:
 
 
 def hardware_address(subnets: Sequence[Subnet]) -> str:
-    """A locally administered MAC address made from the bridge's address, so that it does not change with the ports."""
-    return "0a:58:" + ":".join(f"{byte:02x}" for byte in (subnets[0].network_address + 1).packed[-4:])
+    """A locally administered MAC address made from the bridge's address, so that it does not change
+    with the ports.
+    """
+    return "0a:58:" + ":".join(
+        f"{byte:02x}" for byte in (subnets[0].network_address + 1).packed[-4:]
+    )
 
 
 def ensure_bridge(name: str, subnets: Sequence[Subnet], mtu: int, promiscuous: bool) -> int:
-    """Make the bridge, or bring the one that is there in line: addresses, MTU, up, promiscuous or not.
+    """Make the bridge, or bring the one that is there in line: addresses, MTU, up, promiscuous or
+    not.
 
     Args:
         name: of the bridge.
         subnets: the pod CIDR.
         mtu: bytes; 0 takes the smallest of the up, non-loopback interfaces, else 1460.
-        promiscuous: whether the bridge takes in what it sends itself (hairpin mode ``promiscuous-bridge``).
+        promiscuous: whether the bridge takes in what it sends itself (hairpin mode
+            ``promiscuous-bridge``).
 
     Returns:
         The MTU in bytes.
@@ -50,13 +56,18 @@ def ensure_bridge(name: str, subnets: Sequence[Subnet], mtu: int, promiscuous: b
     Raises:
         Internal: the kernel refuses.
     """
-    return _netlink(lambda netlink: _ensure_bridge(netlink, name, subnets, mtu, promiscuous), f"set up bridge {name}")
+    return _netlink(
+        lambda netlink: _ensure_bridge(netlink, name, subnets, mtu, promiscuous),
+        f"set up bridge {name}",
+    )
 
 
 def limit_sending(interface: str, bits_per_s: int, netns: str = "") -> None:
-    """Limit what an interface sends, by an ``htb`` class of that rate and ceiling; replaces an earlier limit.
+    """Limit what an interface sends, by an ``htb`` class of that rate and ceiling; replaces an
+    earlier limit.
 
-    A pod receives what the host's end of its pair sends, and sends by its own end: both limits go with the pod.
+    A pod receives what the host's end of its pair sends, and sends by its own end: both limits go
+    with the pod.
 
     Args:
         interface: name.
@@ -78,13 +89,23 @@ def limit_sending(interface: str, bits_per_s: int, netns: str = "") -> None:
             netlink.tc("del", "htb", index, 0x10000)
         netlink.tc("add", "htb", index, 0x10000, default=1)
         # A bucket of 10 ms, and never less than a packet of the largest usual size.
-        netlink.tc("add-class", "htb", index, 0x10001, parent=0x10000, rate=rate, ceil=rate, burst=max(rate // 100, 9000))
+        netlink.tc(
+            "add-class",
+            "htb",
+            index,
+            0x10001,
+            parent=0x10000,
+            rate=rate,
+            ceil=rate,
+            burst=max(rate // 100, 9000),
+        )
 
     in_namespace(netns, lambda: _netlink(limit, f"limit {interface}"))
 
 
 def in_namespace(netns: str, action: Callable[[], _T]) -> _T:
-    """Call ``action`` in a thread of its own that entered a network namespace, which ends with the call.
+    """Call ``action`` in a thread of its own that entered a network namespace, which ends with the
+    call.
 
     Args:
         netns: path; empty calls it here.
@@ -130,7 +151,9 @@ def _netlink(action: Callable[[Any], _T], what: str) -> _T:
         raise Internal(f"cannot {what}: {error}", operation=what) from error
 
 
-def _ensure_bridge(netlink: Any, name: str, subnets: Sequence[Subnet], mtu: int, promiscuous: bool) -> int:
+def _ensure_bridge(
+    netlink: Any, name: str, subnets: Sequence[Subnet], mtu: int, promiscuous: bool
+) -> int:
     links = list(netlink.get_links())
     bridge = next((link for link in links if link.get("ifname") == name), None)
     mtu = mtu or _smallest_mtu(links, bridge["index"] if bridge else 0)
@@ -142,14 +165,18 @@ def _ensure_bridge(netlink: Any, name: str, subnets: Sequence[Subnet], mtu: int,
     changes: dict[str, Any] = {"mtu": mtu, "state": "up"}
     promiscuous_now = bool(bridge and bridge["flags"] & _IFF_PROMISC)
     if promiscuous != promiscuous_now:
-        netlink.link("set", index=index, flags=_IFF_PROMISC if promiscuous else 0, change=_IFF_PROMISC)
+        netlink.link(
+            "set", index=index, flags=_IFF_PROMISC if promiscuous else 0, change=_IFF_PROMISC
+        )
     netlink.link("set", index=index, **changes)
     wanted = set(gateways(subnets))
     for message in netlink.get_addr(index=index):
         address = (message.get("address"), message["prefixlen"])
         if address in wanted:
             wanted.discard(address)
-        elif message["scope"] == _SCOPE_UNIVERSE:  # of an earlier pod CIDR: the bridge plugin would refuse the present one
+        elif (
+            message["scope"] == _SCOPE_UNIVERSE
+        ):  # of an earlier pod CIDR: the bridge plugin would refuse the present one
             netlink.addr("del", index=index, address=address[0], prefixlen=address[1])
     for text, prefix_length in wanted:
         extra = {"flags": _IFA_F_NODAD} if ":" in text else {}

@@ -1,4 +1,6 @@
-"""ebtables rules for a promiscuous bridge: it hands a pod's packet to the pod twice, so one of the two is dropped."""
+"""ebtables rules for a promiscuous bridge: it hands a pod's packet to the pod twice, so one of the
+two is dropped.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ _DEADLINE_S = 10.0
 
 
 def dedup_rules(subnets: Sequence[Subnet]) -> list[list[str]]:
-    """The rules of ``KUBE-DEDUP``: from the bridge's MAC to pods, the gateway's packets pass and pods' packets do not.
+    """The rules of ``KUBE-DEDUP``: from the bridge's MAC to pods, the gateway's packets pass and
+    pods' packets do not.
 
     Args:
         subnets: the pod CIDR.
@@ -34,7 +37,8 @@ def dedup_rules(subnets: Sequence[Subnet]) -> list[list[str]]:
 
 
 async def write_dedup_rules(subnets: Sequence[Subnet]) -> None:
-    """Fill the chain anew and jump to it from OUTPUT. Best effort, as it ever was: without it packets come twice, and all come.
+    """Fill the chain anew and jump to it from OUTPUT. Best effort, as it ever was: without it
+    packets come twice, and all come.
 
     Args:
         subnets: the pod CIDR.
@@ -44,11 +48,15 @@ async def write_dedup_rules(subnets: Sequence[Subnet]) -> None:
         log.warning("there is no ebtables: pods on the promiscuous bridge get some packets twice")
         return
     try:
-        await run_program([ebtables, "-t", "filter", "-N", CHAIN, "-P", "ACCEPT"], deadline_s=_DEADLINE_S)  # fails where it is
+        await run_program(
+            [ebtables, "-t", "filter", "-N", CHAIN, "-P", "ACCEPT"], deadline_s=_DEADLINE_S
+        )  # fails where it is
         await _run([ebtables, "-t", "filter", "-F", CHAIN])
         for rule in dedup_rules(subnets):
             await _run([ebtables, "-t", "filter", "-A", CHAIN, *rule])
-        listed = await run_program([ebtables, "-t", "filter", "-L", "OUTPUT"], deadline_s=_DEADLINE_S)
+        listed = await run_program(
+            [ebtables, "-t", "filter", "-L", "OUTPUT"], deadline_s=_DEADLINE_S
+        )
         if f"-j {CHAIN}" not in listed.stdout.decode(errors="replace"):
             await _run([ebtables, "-t", "filter", "-A", "OUTPUT", "-j", CHAIN])
     except ServiceError as error:
@@ -58,4 +66,6 @@ async def write_dedup_rules(subnets: Sequence[Subnet]) -> None:
 async def _run(command: list[str]) -> None:
     finished = await run_program(command, deadline_s=_DEADLINE_S)
     if finished.returncode != 0:
-        raise ServiceError(f"{' '.join(command)}: {finished.stderr.decode(errors='replace').strip()}")
+        raise ServiceError(
+            f"{' '.join(command)}: {finished.stderr.decode(errors='replace').strip()}"
+        )

@@ -1,4 +1,6 @@
-"""The ``kubenet`` plugin: pods on a bridge of the node, addresses from its pod CIDR, host ports and masquerade by iptables."""
+"""The ``kubenet`` plugin: pods on a bridge of the node, addresses from its pod CIDR, host ports and
+masquerade by iptables.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +49,13 @@ class KubenetNetwork:
         config: the network settings.
         state_dir: a directory of the service's own.
         lease_dir: where host-local keeps its addresses; empty means its own default.
-        iptables_backend: ``nft``, ``legacy`` or empty, as :class:`~asupervisor.network.hostports.iptables.Iptables` has it.
+        iptables_backend: ``nft``, ``legacy`` or empty, as
+            :class:`~asupervisor.network.hostports.iptables.Iptables` has it.
         pod_deadline_s: seconds for the plugins of one pod, each way.
-        repair_interval_s: seconds after which rules that somebody flushed are written again, and a bridge that could
-            not be set up is tried again.
-        retry_delay_s: seconds from a tear-down that failed to its first repetition; doubled each time, up to a minute.
+        repair_interval_s: seconds after which rules that somebody flushed are written again, and a
+            bridge that could not be set up is tried again.
+        retry_delay_s: seconds from a tear-down that failed to its first repetition; doubled each
+            time, up to a minute.
         rollback_wait_s: seconds that a failed set-up waits for its own undoing.
 
     Raises:
@@ -78,10 +82,18 @@ class KubenetNetwork:
         self._mtu = config.mtu
         self._hairpin = config.hairpin_mode
         self._lease_dir = lease_dir
-        self._non_masquerade = tuple(subnet for part in config.non_masquerade_cidr.split(",") for subnet in parse_pod_cidr(part))
+        self._non_masquerade = tuple(
+            subnet
+            for part in config.non_masquerade_cidr.split(",")
+            for subnet in parse_pod_cidr(part)
+        )
         self._pod_cidr = PodCidr(config.pod_cidr, state_dir)
         self._attachments = Attachments(
-            Path(config.cni_cache_dir), state_dir / "kubenet", self._bin_dirs, pod_deadline_s, own_network=NETWORK
+            Path(config.cni_cache_dir),
+            state_dir / "kubenet",
+            self._bin_dirs,
+            pod_deadline_s,
+            own_network=NETWORK,
         )
         self._host_ports = HostPortForwarding(Iptables(iptables_backend))
         self._repair_interval_s = repair_interval_s
@@ -93,7 +105,9 @@ class KubenetNetwork:
         self._problem = "kubenet has not been started yet"
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Set the bridge up if the pod CIDR is known, then keep the rules in place, until cancelled."""
+        """Set the bridge up if the pod CIDR is known, then keep the rules in place, until
+        cancelled.
+        """
         self._pod_cidr.recall()
         try:
             async with anyio.create_task_group() as group:
@@ -114,22 +128,39 @@ class KubenetNetwork:
         return NetworkStatus(False, "NetworkPluginNotReady", self._problem)
 
     def check(self, pod: PodNetwork) -> None:
-        """Refuse a pod when the network is not ready, its bandwidth annotations are wrong, or its host ports are taken."""
+        """Refuse a pod when the network is not ready, its bandwidth annotations are wrong, or its
+        host ports are taken.
+        """
         if not self.status().ready:
-            raise Unavailable(f"network is not ready: {self._problem}", operation="check pod network", subject=pod.sandbox_id)
+            raise Unavailable(
+                f"network is not ready: {self._problem}",
+                operation="check pod network",
+                subject=pod.sandbox_id,
+            )
         pod_bandwidth(pod.annotations)
         self._host_ports.check(pod)
 
     async def set_up(self, pod: PodNetwork) -> tuple[str, ...]:
-        """Give the pod a place on the bridge; see :class:`~asupervisor.network.plugin.NetworkPlugin`."""
+        """Give the pod a place on the bridge; see
+        :class:`~asupervisor.network.plugin.NetworkPlugin`.
+        """
         if not self.status().ready:
-            raise Unavailable(f"network is not ready: {self._problem}", operation="set up pod network", subject=pod.sandbox_id)
+            raise Unavailable(
+                f"network is not ready: {self._problem}",
+                operation="set up pod network",
+                subject=pod.sandbox_id,
+            )
         network = self._network
         assert network is not None
         limits = pod_bandwidth(pod.annotations)
         self._host_ports.take(pod)
-        async with self._tear_downs.unless_complete(pod, self._rollback_wait_s), self._locks.hold(pod.sandbox_id):
-            result = await self._attachments.add(pod, network, attachment_of(replace(pod, annotations={})))
+        async with (
+            self._tear_downs.unless_complete(pod, self._rollback_wait_s),
+            self._locks.hold(pod.sandbox_id),
+        ):
+            result = await self._attachments.add(
+                pod, network, attachment_of(replace(pod, annotations={}))
+            )
             if limits.ingress:
                 await anyio.to_thread.run_sync(limit_sending, _port(result), limits.ingress)
             if limits.egress:
@@ -139,11 +170,15 @@ class KubenetNetwork:
         return addresses
 
     async def tear_down(self, pod: PodNetwork) -> None:
-        """Take host ports, address and interface away; runs on when the caller gives up, and is repeated while it fails."""
+        """Take host ports, address and interface away; runs on when the caller gives up, and is
+        repeated while it fails.
+        """
         await self._tear_downs.finish(pod)
 
     async def addresses(self, pod: PodNetwork) -> tuple[str, ...]:
-        """From memory, else from the result cache, else from the namespace; empty for a pod that was never set up to the end."""
+        """From memory, else from the result cache, else from the namespace; empty for a pod that
+        was never set up to the end.
+        """
         return self._attachments.addresses(pod)
 
     async def update_pod_cidr(self, pod_cidr: str) -> None:
@@ -152,11 +187,19 @@ class KubenetNetwork:
             await self._prepare()
 
     async def reconcile(self, living: Collection[PodNetwork]) -> None:
-        """Release what belongs to pods that live no more; hold and publish the host ports of those that do."""
+        """Release what belongs to pods that live no more; hold and publish the host ports of those
+        that do.
+        """
         alive = {pod.sandbox_id for pod in living}
-        vanished = [pod for pod in self._attachments.vanished(alive) if not self._locks.held(pod.sandbox_id)]
-        published = {pod.sandbox_id: Published(pod, self._attachments.addresses(pod)) for pod in living}
-        await self._host_ports.rebuild({sandbox_id: entry for sandbox_id, entry in published.items() if entry.addresses})
+        vanished = [
+            pod for pod in self._attachments.vanished(alive) if not self._locks.held(pod.sandbox_id)
+        ]
+        published = {
+            pod.sandbox_id: Published(pod, self._attachments.addresses(pod)) for pod in living
+        }
+        await self._host_ports.rebuild(
+            {sandbox_id: entry for sandbox_id, entry in published.items() if entry.addresses}
+        )
         if vanished:
             log.info("releasing the networks of %d sandboxes that are gone", len(vanished))
         await self._tear_downs.finish_all(vanished)
@@ -164,7 +207,11 @@ class KubenetNetwork:
     async def _delete(self, pod: PodNetwork) -> None:
         async with self._locks.hold(pod.sandbox_id):
             await self._host_ports.withdraw(pod.sandbox_id)
-            fallback = (self._network, attachment_of(replace(pod, annotations={}))) if self._network else None
+            fallback = (
+                (self._network, attachment_of(replace(pod, annotations={})))
+                if self._network
+                else None
+            )
             await self._attachments.delete(pod, fallback)
 
     async def _prepare(self) -> None:
@@ -181,11 +228,13 @@ class KubenetNetwork:
     async def _set_up_node(self) -> NetworkList:
         missing = [binary for binary in _BINARIES if find_binary(binary, self._bin_dirs) is None]
         if missing:
-            raise FailedPrecondition(f"there is no CNI plugin {', '.join(missing)} in {', '.join(self._bin_dirs)}")
+            raise FailedPrecondition(
+                f"there is no CNI plugin {', '.join(missing)} in {', '.join(self._bin_dirs)}"
+            )
         if not self._pod_cidr:
             raise FailedPrecondition(
-                "kubenet does not have a pod CIDR; give --pod-cidr, or let the controller manager allocate node CIDRs "
-                "so that kubelet's UpdateRuntimeConfig brings it"
+                "kubenet does not have a pod CIDR; give --pod-cidr, or let the controller manager"
+                " allocate node CIDRs so that kubelet's UpdateRuntimeConfig brings it"
             )
         subnets = self._pod_cidr.subnets
         promiscuous = self._hairpin == "promiscuous-bridge"
@@ -201,12 +250,17 @@ class KubenetNetwork:
         await self._host_ports.lay_out(Layout(BRIDGE, subnets, self._non_masquerade))
         if promiscuous:
             await write_dedup_rules(subnets)
-        # What iptables translates on a bridge does not come back from a promiscuous one on recent kernels (br_netfilter hands
-        # it on as somebody else's packet), so the ports send it back in that mode too.
-        return load_bytes(network_config(subnets, mtu, self._hairpin != "none", self._lease_dir), NETWORK)
+        # What iptables translates on a bridge does not come back from a promiscuous one on recent
+        # kernels (br_netfilter hands it on as somebody else's packet), so the ports send it back in
+        # that mode too.
+        return load_bytes(
+            network_config(subnets, mtu, self._hairpin != "none", self._lease_dir), NETWORK
+        )
 
     async def _keep_up(self, prepared: anyio.Event) -> None:
-        """Prepare the node, again and again until that succeeds; then put back what others take away."""
+        """Prepare the node, again and again until that succeeds; then put back what others take
+        away.
+        """
         await self._prepare()
         prepared.set()
         while True:
@@ -220,7 +274,9 @@ class KubenetNetwork:
                 log.warning("%s", error)
 
 
-def network_config(subnets: Collection[Subnet], mtu: int, hairpin: bool, lease_dir: str = "") -> bytes:
+def network_config(
+    subnets: Collection[Subnet], mtu: int, hairpin: bool, lease_dir: str = ""
+) -> bytes:
     """The CNI configuration that puts a pod on the bridge.
 
     Args:

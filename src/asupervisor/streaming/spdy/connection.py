@@ -1,11 +1,12 @@
 """One SPDY/3.1 connection without I/O.
 
-Calls queue bytes for :meth:`Connection.data_to_send`; :meth:`Connection.receive_data` turns the peer's bytes into events.
+Calls queue bytes for :meth:`Connection.data_to_send`; :meth:`Connection.receive_data` turns the
+peer's bytes into events.
 
-Flow control (SPDY/3.1, 2.6.8) works both ways, with one allowance: the SPDY library of most Kubernetes clients neither keeps
-to windows nor ever opens one. A peer therefore counts as paced from its first SETTINGS or WINDOW_UPDATE on. Until then this
-side sends without a window, and the driver bounds what it receives by not reading the connection.
-"""
+Flow control (SPDY/3.1, 2.6.8) works both ways, with one allowance: the SPDY library of most
+Kubernetes clients neither keeps to windows nor ever opens one. A peer therefore counts as paced
+from its first SETTINGS or WINDOW_UPDATE on. Until then this side sends without a window, and the
+driver bounds what it receives by not reading the connection."""
 
 from __future__ import annotations
 
@@ -31,8 +32,19 @@ from asupervisor.streaming.spdy.events import (
     StreamReset,
     WindowOpened,
 )
-from asupervisor.streaming.spdy.headers import HeaderDecoder, HeaderEncoder, Headers, MalformedHeaders
-from asupervisor.streaming.spdy.limits import DEFAULT_WINDOW, MAX_WINDOW, Limits, LocalProtocolError, RemoteProtocolError
+from asupervisor.streaming.spdy.headers import (
+    HeaderDecoder,
+    HeaderEncoder,
+    Headers,
+    MalformedHeaders,
+)
+from asupervisor.streaming.spdy.limits import (
+    DEFAULT_WINDOW,
+    MAX_WINDOW,
+    Limits,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
 from asupervisor.streaming.spdy.record import Role, StreamRecord
 from asupervisor.streaming.spdy.states import TRANSITIONS, VIOLATIONS, Action, State
 
@@ -77,7 +89,8 @@ class Connection:
             FrameType.WINDOW_UPDATE: self._on_window_update,
         }
 
-    # -- what this side does -------------------------------------------------------------------------------------------
+    # -- what this side does
+    # -------------------------------------------------------------------------------------------
 
     def data_to_send(self) -> bytes:
         """Take the bytes that wait for the peer; frames are whole and in order."""
@@ -92,9 +105,9 @@ class Connection:
     def send_settings(self) -> None:
         """Tell the peer the windows of :class:`Limits`; once.
 
-        A server must not do so before the client has sent something: clients read the answer to their HTTP upgrade through
-        a buffer that they then drop, and frames that come right behind it are lost.
-        """
+        A server must not do so before the client has sent something: clients read the answer to
+        their HTTP upgrade through a buffer that they then drop, and frames that come right behind
+        it are lost."""
         if self._settings_sent:
             return
         self._settings_sent = True
@@ -119,7 +132,9 @@ class Connection:
         self._next_stream += 2
         state = State.SYN_SENT_FIN if fin else State.SYN_SENT
         self._streams[stream_id] = StreamRecord(state, self._initial_send, self._initial_receive)
-        self._out.append(frames.syn_stream(stream_id, self._encoder.encode(headers), FLAG_FIN if fin else 0))
+        self._out.append(
+            frames.syn_stream(stream_id, self._encoder.encode(headers), FLAG_FIN if fin else 0)
+        )
         return stream_id
 
     def reply(self, stream_id: int, headers: Headers | None = None, *, fin: bool = False) -> None:
@@ -146,7 +161,9 @@ class Connection:
         """
         stream = self._need(stream_id)
         if data and len(data) > min(self.send_capacity(stream_id), frames.MAX_PAYLOAD):
-            raise LocalProtocolError(f"{len(data)} bytes on stream {stream_id} are more than its window takes")
+            raise LocalProtocolError(
+                f"{len(data)} bytes on stream {stream_id} are more than its window takes"
+            )
         if data:
             self._act(stream_id, Action.SEND_DATA)
             stream.send_window -= len(data)
@@ -164,7 +181,10 @@ class Connection:
         if stream is None:
             return
         stream.read_bytes += count
-        if stream.read_bytes * 2 >= self._initial_receive and stream.state not in (State.HALF_CLOSED_REMOTE, State.SYN_RECEIVED_FIN):
+        if stream.read_bytes * 2 >= self._initial_receive and stream.state not in (
+            State.HALF_CLOSED_REMOTE,
+            State.SYN_RECEIVED_FIN,
+        ):
             stream.receive_window += stream.read_bytes
             self._out.append(frames.window_update(stream_id, stream.read_bytes))
             stream.read_bytes = 0
@@ -194,13 +214,15 @@ class Connection:
             self.going_away = True
             self._out.append(frames.goaway(self._last_peer_stream, status))
 
-    # -- what the peer does --------------------------------------------------------------------------------------------
+    # -- what the peer does
+    # --------------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Take the peer's bytes in.
 
         Raises:
-            RemoteProtocolError: the connection is over; a GOAWAY waits to be sent. The events before it are lost with it.
+            RemoteProtocolError: the connection is over; a GOAWAY waits to be sent. The events
+                before it are lost with it.
         """
         events: list[Event] = []
         if self._dead:
@@ -243,11 +265,17 @@ class Connection:
 
     def _on_syn_stream(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         stream_id = frame.stream_id
-        headers = self._headers(frame.payload[10:])  # before any refusal, to keep the compression in step
+        headers = self._headers(
+            frame.payload[10:]
+        )  # before any refusal, to keep the compression in step
         if stream_id == 0 or stream_id % 2 == self._parity:
-            raise RemoteProtocolError(f"the peer opened stream {stream_id}, which is not its to open")
+            raise RemoteProtocolError(
+                f"the peer opened stream {stream_id}, which is not its to open"
+            )
         if stream_id <= self._last_peer_stream:
-            raise RemoteProtocolError(f"stream {stream_id} opened after stream {self._last_peer_stream}")
+            raise RemoteProtocolError(
+                f"stream {stream_id} opened after stream {self._last_peer_stream}"
+            )
         self._last_peer_stream = stream_id
         if self.going_away:
             return
@@ -260,23 +288,44 @@ class Connection:
         one_way = bool(frame.flags & FLAG_UNIDIRECTIONAL)
         if one_way and frame.fin:
             return  # closed both ways as it opens
-        state = State.HALF_CLOSED_LOCAL if one_way else State.SYN_RECEIVED_FIN if frame.fin else State.SYN_RECEIVED
+        state = (
+            State.HALF_CLOSED_LOCAL
+            if one_way
+            else State.SYN_RECEIVED_FIN
+            if frame.fin
+            else State.SYN_RECEIVED
+        )
         self._streams[stream_id] = StreamRecord(state, self._initial_send, self._initial_receive)
         self._peer_streams += 1
         events.append(StreamOpened(stream_id, headers, frame.fin, one_way))
 
     def _on_syn_reply(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         headers = self._headers(frame.payload[4:])
-        if self._received(frame.stream_id, (Action.RECEIVE_REPLY,), frame.fin, headers, events) and headers is not None:
+        if (
+            self._received(frame.stream_id, (Action.RECEIVE_REPLY,), frame.fin, headers, events)
+            and headers is not None
+        ):
             events.append(ReplyReceived(frame.stream_id, headers, frame.fin))
 
     def _on_headers(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         headers = self._headers(frame.payload[4:])
-        if self._received(frame.stream_id, (Action.RECEIVE_DATA,), frame.fin, headers, events) and headers is not None:
+        if (
+            self._received(frame.stream_id, (Action.RECEIVE_DATA,), frame.fin, headers, events)
+            and headers is not None
+        ):
             events.append(HeadersReceived(frame.stream_id, headers, frame.fin))
 
-    def _received(self, stream_id: int, actions: tuple[Action, ...], fin: bool, headers: Headers | None, events: list[Event]) -> bool:
-        """Do what a frame with headers does to its stream; False if the stream is not there or fails by it."""
+    def _received(
+        self,
+        stream_id: int,
+        actions: tuple[Action, ...],
+        fin: bool,
+        headers: Headers | None,
+        events: list[Event],
+    ) -> bool:
+        """Do what a frame with headers does to its stream; False if the stream is not there or
+        fails by it.
+        """
         if stream_id == 0:
             raise RemoteProtocolError("headers for stream 0")
         stream = self._streams.get(stream_id)
@@ -321,7 +370,9 @@ class Connection:
     def _on_goaway(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         self.going_away = True
         events.append(GoAwayReceived(frame.stream_id, frame.word(1)))
-        for stream_id in [one for one in self._streams if one % 2 == self._parity and one > frame.stream_id]:
+        for stream_id in [
+            one for one in self._streams if one % 2 == self._parity and one > frame.stream_id
+        ]:
             self._close(stream_id)
             events.append(StreamReset(stream_id, ResetCode.REFUSED_STREAM, by_peer=True))
 
@@ -343,7 +394,8 @@ class Connection:
         else:
             events.append(WindowOpened(frame.stream_id))
 
-    # -- streams -------------------------------------------------------------------------------------------------------
+    # -- streams
+    # ----------------------------------------------------------------------------------------
 
     def _headers(self, block: bytes) -> Headers | None:
         try:
@@ -353,7 +405,11 @@ class Connection:
 
     def _known(self, stream_id: int) -> bool:
         """Whether a stream of that id was ever open."""
-        return 0 < stream_id < self._next_stream if stream_id % 2 == self._parity else 0 < stream_id <= self._last_peer_stream
+        return (
+            0 < stream_id < self._next_stream
+            if stream_id % 2 == self._parity
+            else 0 < stream_id <= self._last_peer_stream
+        )
 
     def _need(self, stream_id: int) -> StreamRecord:
         stream = self._streams.get(stream_id)
@@ -365,7 +421,9 @@ class Connection:
         stream = self._need(stream_id)
         state = TRANSITIONS.get((stream.state, action))
         if state is None:
-            raise LocalProtocolError(f"{action.name} on stream {stream_id} in state {stream.state.name}")
+            raise LocalProtocolError(
+                f"{action.name} on stream {stream_id} in state {stream.state.name}"
+            )
         self._move(stream_id, stream, state)
 
     def _violation(self, stream_id: int, stream: StreamRecord, action: Action) -> ResetCode | None:

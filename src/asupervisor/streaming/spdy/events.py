@@ -11,8 +11,8 @@ from asupervisor.streaming.spdy.headers import Headers
 class StreamOpened:
     """The peer opened a stream; answer with ``reply`` or ``reset``.
 
-    ``fin``: it will send nothing on it. ``unidirectional``: it wants nothing on it, not even a reply.
-    """
+    ``fin``: it will send nothing on it. ``unidirectional``: it wants nothing on it, not even a
+    reply."""
 
     stream_id: int
     headers: Headers
@@ -49,7 +49,9 @@ class DataReceived:
 
 @dataclass(slots=True)
 class StreamReset:
-    """A stream is over: the peer reset it (``by_peer``), or this side did because the peer broke its law."""
+    """A stream is over: the peer reset it (``by_peer``), or this side did because the peer broke
+    its law.
+    """
 
     stream_id: int
     code: int
@@ -72,10 +74,21 @@ class PingAcknowledged:
 
 @dataclass(slots=True)
 class GoAwayReceived:
-    """The peer takes no new streams; those of this side's after ``last_stream_id`` were never seen by it."""
+    """The peer takes no new streams; those of this side's after ``last_stream_id`` were never seen
+    by it.
+    """
 
     last_stream_id: int
     status: int
 
 
-Event = StreamOpened | ReplyReceived | HeadersReceived | DataReceived | StreamReset | WindowOpened | PingAcknowledged | GoAwayReceived
+Event = (
+    StreamOpened
+    | ReplyReceived
+    | HeadersReceived
+    | DataReceived
+    | StreamReset
+    | WindowOpened
+    | PingAcknowledged
+    | GoAwayReceived
+)

@@ -1,10 +1,10 @@
 """Frames on the wire.
 
-The law: a frame is 8 bytes of head and its payload. The top bit of the head tells control frames (version, type, flags,
-length) from data frames (stream, flags, length). The payload of a data frame is passed on as it comes in, so that no frame,
-however long it says it is, makes this side keep more than it was given; a control frame is kept until it is whole and may
-therefore not be longer than a limit.
-"""
+The law: a frame is 8 bytes of head and its payload. The top bit of the head tells control frames
+(version, type, flags, length) from data frames (stream, flags, length). The payload of a data frame
+is passed on as it comes in, so that no frame, however long it says it is, makes this side keep more
+than it was given; a control frame is kept until it is whole and may therefore not be longer than a
+limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
 
-from asupervisor.streaming.spdy.codes import FLAG_FIN, SETTINGS_INITIAL_WINDOW_SIZE, VERSION, FrameType, GoAwayStatus, ResetCode
+from asupervisor.streaming.spdy.codes import (
+    FLAG_FIN,
+    SETTINGS_INITIAL_WINDOW_SIZE,
+    VERSION,
+    FrameType,
+    GoAwayStatus,
+    ResetCode,
+)
 from asupervisor.streaming.spdy.limits import RemoteProtocolError
 
 HEAD_BYTES = 8
@@ -39,7 +46,9 @@ _FIXED = {FrameType.RST_STREAM, FrameType.PING, FrameType.GOAWAY, FrameType.WIND
 
 @dataclass(slots=True)
 class DataPart:
-    """Some or all of a data frame's payload; ``fin`` only with the last part of a frame that carries it."""
+    """Some or all of a data frame's payload; ``fin`` only with the last part of a frame that
+    carries it.
+    """
 
     stream_id: int
     data: bytes
@@ -88,14 +97,17 @@ class FrameParser:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes kept because their frame is not whole; never more than the longest control frame."""
+        """Bytes kept because their frame is not whole; never more than the longest control
+        frame.
+        """
         return len(self._kept)
 
     def feed(self, data: bytes) -> Iterator[DataPart | ControlFrame]:
         """Yield what ``data`` completes.
 
         Raises:
-            RemoteProtocolError: a frame of another version, too short for its type, or longer than the limit.
+            RemoteProtocolError: a frame of another version, too short for its type, or longer than
+                the limit.
         """
         position, end = 0, len(data)
         while position < end:
@@ -135,7 +147,11 @@ class FrameParser:
                 raise RemoteProtocolError("a data frame for stream 0")
             if length == 0:
                 return DataPart(first, b"", bool(flags & FLAG_FIN))
-            self._data_stream, self._data_left, self._data_fin = first, length, bool(flags & FLAG_FIN)
+            self._data_stream, self._data_left, self._data_fin = (
+                first,
+                length,
+                bool(flags & FLAG_FIN),
+            )
             return None
         version, number = (first >> 16) & 0x7FFF, first & 0xFFFF
         if version != VERSION:
@@ -143,14 +159,17 @@ class FrameParser:
         try:
             kind = FrameType(number)
         except ValueError:
-            # "must ignore" is the law for types that it does not name (2.2.1); skipped without keeping it.
+            # "must ignore" is the law for types that it does not name (2.2.1); skipped without
+            # keeping it.
             self._skip = length
             return None
         shortest = _SHORTEST[kind]
         if length < shortest or (kind in _FIXED and length != shortest):
             raise RemoteProtocolError(f"a {kind.name} frame of {length} bytes")
         if length > self._max_control_bytes:
-            raise RemoteProtocolError(f"a {kind.name} frame of {length} bytes; the limit is {self._max_control_bytes}")
+            raise RemoteProtocolError(
+                f"a {kind.name} frame of {length} bytes; the limit is {self._max_control_bytes}"
+            )
         self._control, self._need = (kind, flags), length
         return None
 
@@ -160,7 +179,9 @@ def _frame(kind: FrameType, payload: bytes, flags: int = 0) -> bytes:
 
 
 def data_head(stream_id: int, length: int, fin: bool) -> bytes:
-    """The 8 bytes before a data frame's payload of ``length`` bytes (at most :data:`MAX_PAYLOAD`)."""
+    """The 8 bytes before a data frame's payload of ``length`` bytes (at most
+    :data:`MAX_PAYLOAD`).
+    """
     return _HEAD.pack(stream_id, (FLAG_FIN << 24 if fin else 0) | length)
 
 
@@ -186,7 +207,9 @@ def rst_stream(stream_id: int, code: ResetCode) -> bytes:
 
 def settings(initial_window: int) -> bytes:
     """SETTINGS with SETTINGS_INITIAL_WINDOW_SIZE, in bytes, alone."""
-    return _frame(FrameType.SETTINGS, _WORD.pack(1) + _HEAD.pack(SETTINGS_INITIAL_WINDOW_SIZE, initial_window))
+    return _frame(
+        FrameType.SETTINGS, _WORD.pack(1) + _HEAD.pack(SETTINGS_INITIAL_WINDOW_SIZE, initial_window)
+    )
 
 
 def ping(ping_id: int) -> bytes:

@@ -1,9 +1,9 @@
 """Header blocks: name/value pairs under one zlib context for each direction of a connection.
 
-The law (SPDY/3.1, 2.6.10): a count, then name and value, each after its length in 4 bytes; names lower case, not empty, none
-twice; several values of a name are joined by a zero byte. The whole runs through one zlib stream that lasts as long as the
-connection, so a block that cannot be inflated ends the connection, while a block that is merely malformed ends its stream.
-"""
+The law (SPDY/3.1, 2.6.10): a count, then name and value, each after its length in 4 bytes; names
+lower case, not empty, none twice; several values of a name are joined by a zero byte. The whole
+runs through one zlib stream that lasts as long as the connection, so a block that cannot be
+inflated ends the connection, while a block that is merely malformed ends its stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from asupervisor.streaming.spdy.limits import Limits, RemoteProtocolError
 _WORD = Struct(">I")
 
 Headers = Mapping[str, str]
-"""Names in lower case. Kubernetes names have one value each, so the first of several is the value."""
+"""Names in lower case. Kubernetes names have one value each, so the first of several is the value.
+"""
 
 
 class MalformedHeaders(Exception):
@@ -31,7 +32,9 @@ class HeaderEncoder:
         self._deflate = zlib.compressobj(level=9, zdict=DICTIONARY)
 
     def encode(self, headers: Headers) -> bytes:
-        """Compress one block; blocks must reach the wire in the order in which they were encoded."""
+        """Compress one block; blocks must reach the wire in the order in which they were
+        encoded.
+        """
         parts = [_WORD.pack(len(headers))]
         for name, value in headers.items():
             for text in (name.lower(), value):
@@ -62,9 +65,12 @@ class HeaderDecoder:
             text = self._inflate.decompress(block, self._limits.header_bytes)
         except zlib.error as error:
             raise RemoteProtocolError(f"a header block that does not inflate ({error})") from error
-        # zlib may hold back output without holding back input, so a full buffer counts as too much too.
+        # zlib may hold back output without holding back input, so a full buffer counts as too much
+        # too.
         if self._inflate.unconsumed_tail or len(text) >= self._limits.header_bytes:
-            raise RemoteProtocolError(f"a header block of more than {self._limits.header_bytes} bytes")
+            raise RemoteProtocolError(
+                f"a header block of more than {self._limits.header_bytes} bytes"
+            )
         if self._inflate.eof:
             raise RemoteProtocolError("the header compression was ended")
         return self._pairs(text)
@@ -81,7 +87,9 @@ class HeaderDecoder:
             name, position = _text(text, position)
             value, position = _text(text, position)
             if not name or name != name.lower() or name in found:
-                raise MalformedHeaders(f"header name {name!r} is empty, not lower case or there twice")
+                raise MalformedHeaders(
+                    f"header name {name!r} is empty, not lower case or there twice"
+                )
             found[name] = value.split("\0", 1)[0]
         if position != len(text):
             raise MalformedHeaders("bytes after the last header")

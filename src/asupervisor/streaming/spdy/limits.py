@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from asupervisor.streaming.spdy.codes import GoAwayStatus
 
 DEFAULT_WINDOW = 64 * 1024
-"""Bytes of every send window, the session's too, before SETTINGS or WINDOW_UPDATE say otherwise (SPDY/3.1, 2.6.8)."""
+"""Bytes of every send window, the session's too, before SETTINGS or WINDOW_UPDATE say otherwise
+(SPDY/3.1, 2.6.8).
+"""
 
 MAX_WINDOW = 0x7FFFFFFF
 """Bytes: the largest window that the protocol can speak of."""
@@ -37,7 +39,8 @@ class Limits:
 
 
 class RemoteProtocolError(Exception):
-    """The peer broke the protocol beyond one stream; a GOAWAY that says so waits to be sent, then the connection ends.
+    """The peer broke the protocol beyond one stream; a GOAWAY that says so waits to be sent, then
+    the connection ends.
 
     Args:
         message: what the peer did.
@@ -50,4 +53,6 @@ class RemoteProtocolError(Exception):
 
 
 class LocalProtocolError(Exception):
-    """This side asked for something that the state of the stream or its window does not allow; nothing was sent."""
+    """This side asked for something that the state of the stream or its window does not allow;
+    nothing was sent.
+    """

@@ -5,15 +5,16 @@
     we open: SYN_SENT ──reply──▶ OPEN                peer opens: SYN_RECEIVED ──reply──▶ OPEN
                 │ fin                                               │ peer's fin
                 ▼                                                   ▼
-         SYN_SENT_FIN ──reply──▶ HALF_CLOSED_LOCAL      SYN_RECEIVED_FIN ──reply──▶ HALF_CLOSED_REMOTE
+         SYN_SENT_FIN ──reply──▶ HALF_CLOSED_LOCAL      SYN_RECEIVED_FIN ──reply──▶
+         HALF_CLOSED_REMOTE
 
     OPEN ──our fin──▶ HALF_CLOSED_LOCAL ──peer's fin──▶ CLOSED
     OPEN ──peer's fin──▶ HALF_CLOSED_REMOTE ──our fin──▶ CLOSED
     any ──reset, either way──▶ CLOSED
 
-What is not in the table is not allowed: asked by this side it is a :class:`LocalProtocolError`; done by the peer it is
-answered with the RST_STREAM code that :data:`VIOLATIONS` gives (SPDY/3.1, 2.3).
-"""
+What is not in the table is not allowed: asked by this side it is a :class:`LocalProtocolError`;
+done by the peer it is answered with the RST_STREAM code that :data:`VIOLATIONS` gives (SPDY/3.1,
+2.3)."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class State(Enum):
 
 
 class Action(Enum):
-    """What either side does to a stream once it exists; FIN counts as an action of its own, after what carries it."""
+    """What either side does to a stream once it exists; FIN counts as an action of its own, after
+    what carries it.
+    """
 
     SEND_REPLY = auto()
     SEND_DATA = auto()
