@@ -37,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Tests that are coroutines run on asyncio, as the service does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A Docker Engine with a busybox image, shared by the session's tests."""
     running = Engine()

@@ -102,43 +102,33 @@ def contents(path: Path, stream: str = "stdout") -> bytes:
     return out
 
 
-def test_what_is_shown_as_exited_has_its_whole_log(service: Service, tmp_path: Path) -> None:
+async def test_what_is_shown_as_exited_has_its_whole_log(service: Service, tmp_path: Path) -> None:
     service.start()
-
-    async def scenario() -> None:
-        async with pod(service, tmp_path) as pods:
-            for number in range(3):
-                container_id, log = await pods.run(
-                    "seq 1 20000; echo bad >&2; printf 'no newline'", f"c{number}"
-                )
-                await pods.exited(container_id)
-                assert (
-                    contents(log) == b"".join(b"%d\n" % n for n in range(1, 20001)) + b"no newline"
-                )
-                assert contents(log, "stderr") == b"bad\n"
-
-    anyio.run(scenario)
+    async with pod(service, tmp_path) as pods:
+        for number in range(3):
+            container_id, log = await pods.run(
+                "seq 1 20000; echo bad >&2; printf 'no newline'", f"c{number}"
+            )
+            await pods.exited(container_id)
+            assert contents(log) == b"".join(b"%d\n" % n for n in range(1, 20001)) + b"no newline"
+            assert contents(log, "stderr") == b"bad\n"
 
 
-def test_what_is_written_is_counted(service: Service, tmp_path: Path) -> None:
+async def test_what_is_written_is_counted(service: Service, tmp_path: Path) -> None:
     service.flags = ("--metrics-bind-addr", "127.0.0.1:18099")
     service.start()
-
-    async def scenario() -> None:
-        async with pod(service, tmp_path) as pods:
-            container_id, log = await pods.run(
-                "seq 1 5000; trap 'exit 0' TERM; while :; do sleep 0.1; done"
-            )
-            await until(lambda: len(lines_of(log)) == 5000, "the lines")
-            await until(
-                lambda: figure("asupervisor_log_bytes_total") == log.stat().st_size, "the figure"
-            )
-            assert figure("asupervisor_log_lag_bytes") == 0
-            os.kill(pump_of(service), signal.SIGKILL)
-            await until(lambda: figure("asupervisor_log_pump_restarts_total") == 1, "the restart")
-            await pods.runtime.stop_container(container_id, 5)
-
-    anyio.run(scenario)
+    async with pod(service, tmp_path) as pods:
+        container_id, log = await pods.run(
+            "seq 1 5000; trap 'exit 0' TERM; while :; do sleep 0.1; done"
+        )
+        await until(lambda: len(lines_of(log)) == 5000, "the lines")
+        await until(
+            lambda: figure("asupervisor_log_bytes_total") == log.stat().st_size, "the figure"
+        )
+        assert figure("asupervisor_log_lag_bytes") == 0
+        os.kill(pump_of(service), signal.SIGKILL)
+        await until(lambda: figure("asupervisor_log_pump_restarts_total") == 1, "the restart")
+        await pods.runtime.stop_container(container_id, 5)
 
 
 def figure(name: str) -> float:
@@ -170,40 +160,36 @@ def test_long_lines_binary_bytes_and_a_terminal(service: Service, tmp_path: Path
     anyio.run(scenario)
 
 
-def test_kubelet_rotates(service: Service, engine: Engine, tmp_path: Path) -> None:
+async def test_kubelet_rotates(service: Service, engine: Engine, tmp_path: Path) -> None:
     service.start()
-
-    async def scenario() -> None:
-        async with pod(service, tmp_path) as pods:
-            container_id, log = await pods.run(
-                "trap 'exit 0' TERM; n=0; while :; do echo $n; n=$((n+1)); sleep 0.01; done"
-            )
-            files = []
-            for number in range(4):
-                await until(lambda: len(lines_of(log)) > 5, "lines in the new file")
-                files.append(log.rename(log.with_name(f"0.log.{number}")))
-                await pods.runtime.reopen_container_log(container_id)
-                assert log.exists()
-                closed = files[-1].read_bytes()
-                await until(lambda: len(lines_of(log)) > 2, "lines in the new file")
-                assert files[-1].read_bytes() == closed
-            config = engine.inspect(container_id)["HostConfig"]["LogConfig"]
-            assert config == {"Type": "json-file", "Config": {"max-size": "16m", "max-file": "4"}}
-            await pods.runtime.stop_container(container_id, 5)
-            numbers = [int(line) for file in (*files, log) for line in lines_of(file)]
-            assert numbers == list(range(len(numbers)))
-            with pytest.raises(FailedPrecondition, match="not running"):
-                await pods.runtime.reopen_container_log(container_id)
-            await pods.runtime.remove_container(container_id)
+    async with pod(service, tmp_path) as pods:
+        container_id, log = await pods.run(
+            "trap 'exit 0' TERM; n=0; while :; do echo $n; n=$((n+1)); sleep 0.01; done"
+        )
+        files = []
+        for number in range(4):
+            await until(lambda: len(lines_of(log)) > 5, "lines in the new file")
+            files.append(log.rename(log.with_name(f"0.log.{number}")))
+            await pods.runtime.reopen_container_log(container_id)
             assert log.exists()
-            with pytest.raises(NotFound):
-                await pods.runtime.reopen_container_log(container_id)
-            await until(
-                lambda: not list((service.root / "logs").glob(f"{container_id}.*")),
-                "its position is forgotten",
-            )
-
-    anyio.run(scenario)
+            closed = files[-1].read_bytes()
+            await until(lambda: len(lines_of(log)) > 2, "lines in the new file")
+            assert files[-1].read_bytes() == closed
+        config = engine.inspect(container_id)["HostConfig"]["LogConfig"]
+        assert config == {"Type": "json-file", "Config": {"max-size": "16m", "max-file": "4"}}
+        await pods.runtime.stop_container(container_id, 5)
+        numbers = [int(line) for file in (*files, log) for line in lines_of(file)]
+        assert numbers == list(range(len(numbers)))
+        with pytest.raises(FailedPrecondition, match="not running"):
+            await pods.runtime.reopen_container_log(container_id)
+        await pods.runtime.remove_container(container_id)
+        assert log.exists()
+        with pytest.raises(NotFound):
+            await pods.runtime.reopen_container_log(container_id)
+        await until(
+            lambda: not list((service.root / "logs").glob(f"{container_id}.*")),
+            "its position is forgotten",
+        )
 
 
 def test_the_service_is_killed_while_containers_write(

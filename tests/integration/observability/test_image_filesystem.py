@@ -39,35 +39,28 @@ def test_image_filesystem_against_the_engine_and_the_kernel(
     assert layers > 0
 
 
-def test_answers_are_there_with_the_first_call_and_with_a_frozen_engine(
+async def test_answers_are_there_with_the_first_call_and_with_a_frozen_engine(
     engine: Engine, tmp_path: Path
 ) -> None:
-    async def main() -> None:
-        async with Supervisor(service_config(engine, tmp_path)) as supervisor:
-            assert (await supervisor.images.image_fs_info()).image_filesystems[
-                0
-            ].used_bytes.value > 0
-            config = pod_config()
-            sandbox_id = await supervisor.runtime.run_pod_sandbox(config)
-            container_id = await run_container(
-                supervisor.runtime, sandbox_id, config, "exec sleep 1000"
-            )
-            engine.signal(signal.SIGSTOP)
-            try:
-                with anyio.fail_after(5):
-                    (stats,) = await supervisor.runtime.list_container_stats()
-                    assert (
-                        stats.attributes.id == container_id and stats.memory.usage_bytes.value > 0
-                    )
-                    (pod,) = await supervisor.runtime.list_pod_sandbox_stats()
-                    assert pod.linux.network.default_interface.name == "eth0"
-                    assert len(await supervisor.runtime.list_pod_sandbox_metrics()) == 1
-                    assert (await supervisor.images.image_fs_info()).image_filesystems[
-                        0
-                    ].used_bytes.value > 0
-            finally:
-                engine.signal(signal.SIGCONT)
-            await supervisor.runtime.stop_pod_sandbox(sandbox_id)
-            await supervisor.runtime.remove_pod_sandbox(sandbox_id)
-
-    anyio.run(main)
+    async with Supervisor(service_config(engine, tmp_path)) as supervisor:
+        assert (await supervisor.images.image_fs_info()).image_filesystems[0].used_bytes.value > 0
+        config = pod_config()
+        sandbox_id = await supervisor.runtime.run_pod_sandbox(config)
+        container_id = await run_container(
+            supervisor.runtime, sandbox_id, config, "exec sleep 1000"
+        )
+        engine.signal(signal.SIGSTOP)
+        try:
+            with anyio.fail_after(5):
+                (stats,) = await supervisor.runtime.list_container_stats()
+                assert stats.attributes.id == container_id and stats.memory.usage_bytes.value > 0
+                (pod,) = await supervisor.runtime.list_pod_sandbox_stats()
+                assert pod.linux.network.default_interface.name == "eth0"
+                assert len(await supervisor.runtime.list_pod_sandbox_metrics()) == 1
+                assert (await supervisor.images.image_fs_info()).image_filesystems[
+                    0
+                ].used_bytes.value > 0
+        finally:
+            engine.signal(signal.SIGCONT)
+        await supervisor.runtime.stop_pod_sandbox(sandbox_id)
+        await supervisor.runtime.remove_pod_sandbox(sandbox_id)

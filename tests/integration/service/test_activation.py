@@ -182,17 +182,14 @@ def test_bytes_pass_both_ways_and_a_slow_reader_holds_up_nobody_else(
     anyio.run(scenario, backend_options={"use_uvloop": uvloop})
 
 
-def test_the_server_gone_drops_the_client(directory: Path, listener: socket.socket) -> None:
-    async def scenario() -> None:
-        relay = Relay(listener.dup(), directory / "nobody.sock")
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(relay.run)
-            async with await anyio.connect_unix(str(directory / "activated.sock")) as client:
-                with (
-                    anyio.fail_after(10),
-                    pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)),
-                ):
-                    await client.receive()
-            tasks.cancel_scope.cancel()
-
-    anyio.run(scenario)
+async def test_the_server_gone_drops_the_client(directory: Path, listener: socket.socket) -> None:
+    relay = Relay(listener.dup(), directory / "nobody.sock")
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(relay.run)
+        async with await anyio.connect_unix(str(directory / "activated.sock")) as client:
+            with (
+                anyio.fail_after(10),
+                pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)),
+            ):
+                await client.receive()
+        tasks.cancel_scope.cancel()

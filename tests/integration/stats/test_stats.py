@@ -393,24 +393,18 @@ def test_callers_share_a_reading(pods: Pods) -> None:
     assert first.cpu.timestamp == second.cpu.timestamp
 
 
-def test_samples_are_taken_while_nobody_asks(pods: Pods) -> None:
+async def test_samples_are_taken_while_nobody_asks(pods: Pods) -> None:
     busy = pods.container("while :; do :; done", NanoCpus=200_000_000)
     stats = Stats(max_age_s=0.0, sample_interval_s=0.2)
-
-    async def main() -> None:
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(stats.run)
-            stats.put_container(subject(busy))
-            with anyio.fail_after(20):
-                while len(stats._containers[busy["Id"]].cgroup.rate._samples) < 3:  # noqa: ASYNC110 - a thread fulfils it
-                    await anyio.sleep(0.05)
-            answer = cri.ListContainerStatsResponse.FromString(
-                b"".join(await stats.container_stats())
-            )
-            assert 0 < answer.stats[0].cpu.usage_nano_cores.value < 400_000_000
-            tasks.cancel_scope.cancel()
-
-    anyio.run(main)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(stats.run)
+        stats.put_container(subject(busy))
+        with anyio.fail_after(20):
+            while len(stats._containers[busy["Id"]].cgroup.rate._samples) < 3:  # noqa: ASYNC110 - a thread fulfils it
+                await anyio.sleep(0.05)
+        answer = cri.ListContainerStatsResponse.FromString(b"".join(await stats.container_stats()))
+        assert 0 < answer.stats[0].cpu.usage_nano_cores.value < 400_000_000
+        tasks.cancel_scope.cancel()
 
 
 def test_no_file_stays_open_after_the_end(pods: Pods) -> None:

@@ -15,37 +15,32 @@ TRANSPORTS = pytest.mark.parametrize("websocket", [False, True], ids=["spdy", "w
 
 
 @TRANSPORTS
-def test_output_comes_from_now_on_to_several_clients_and_detaching_leaves_the_container(
+async def test_output_comes_from_now_on_to_several_clients_and_detaching_leaves_the_container(
     pod: Pod, websocket: bool
 ) -> None:
-    async def scenario() -> None:
-        container = await pod.add(
-            [
-                "sh",
-                "-c",
-                "echo before; trap 'echo told; echo warned >&2' USR1; while :; do sleep 0.05; done",
-            ]
-        )
+    container = await pod.add(
+        [
+            "sh",
+            "-c",
+            "echo before; trap 'echo told; echo warned >&2' USR1; while :; do sleep 0.05; done",
+        ]
+    )
 
-        async def tell() -> None:
-            pod.engine.request("POST", f"/containers/{container}/kill?signal=USR1")
+    async def tell() -> None:
+        pod.engine.request("POST", f"/containers/{container}/kill?signal=USR1")
 
-        async with pod.runtime() as runtime:
-            first, second = [await runtime.attach(container) for _ in range(2)]
-            async with open_command(second, websocket=websocket) as staying:
-                async with open_command(first, websocket=websocket) as leaving:
-                    await _until_both(tell, leaving.stdout, staying.stdout)
-                    assert b"warned" in await read_until(leaving.stderr, b"warned")
-                await tell()
-                assert b"before" not in await read_until(staying.stdout, b"told")
-                assert (
-                    await runtime.container_status(container)
-                ).status.state == cri.CONTAINER_RUNNING
-                await runtime.stop_container(container, 0)
-                await read_all(staying.stdout)
-                assert await staying.wait() == ExitStatus(0)
-
-    anyio.run(scenario)
+    async with pod.runtime() as runtime:
+        first, second = [await runtime.attach(container) for _ in range(2)]
+        async with open_command(second, websocket=websocket) as staying:
+            async with open_command(first, websocket=websocket) as leaving:
+                await _until_both(tell, leaving.stdout, staying.stdout)
+                assert b"warned" in await read_until(leaving.stderr, b"warned")
+            await tell()
+            assert b"before" not in await read_until(staying.stdout, b"told")
+            assert (await runtime.container_status(container)).status.state == cri.CONTAINER_RUNNING
+            await runtime.stop_container(container, 0)
+            await read_all(staying.stdout)
+            assert await staying.wait() == ExitStatus(0)
 
 
 async def _until_both(tell: object, *streams: object) -> None:
@@ -65,42 +60,36 @@ async def _until_both(tell: object, *streams: object) -> None:
 
 
 @TRANSPORTS
-def test_stdin_reaches_the_container_and_with_stdin_once_its_end_ends_it(
+async def test_stdin_reaches_the_container_and_with_stdin_once_its_end_ends_it(
     pod: Pod, websocket: bool
 ) -> None:
-    async def scenario() -> None:
-        container = await pod.add(
-            ["sh", "-c", "while read line; do echo got $line; done; echo end"],
-            stdin=True,
-            stdin_once=True,
-        )
-        async with pod.runtime() as runtime:
-            url = await runtime.attach(container, stdin=True)
-            async with open_command(url, stdin=True, websocket=websocket) as command:
-                assert command.stdin is not None
-                await command.stdin.send(b"one\n")
-                await read_until(command.stdout, b"got one")
-                await command.stdin.send_eof()
-                assert b"end" in await read_all(command.stdout)
-                assert await command.wait() == ExitStatus(0)
-            while (await runtime.container_status(container)).status.state != cri.CONTAINER_EXITED:  # noqa: ASYNC110
-                await anyio.sleep(0.02)
-
-    anyio.run(scenario)
+    container = await pod.add(
+        ["sh", "-c", "while read line; do echo got $line; done; echo end"],
+        stdin=True,
+        stdin_once=True,
+    )
+    async with pod.runtime() as runtime:
+        url = await runtime.attach(container, stdin=True)
+        async with open_command(url, stdin=True, websocket=websocket) as command:
+            assert command.stdin is not None
+            await command.stdin.send(b"one\n")
+            await read_until(command.stdout, b"got one")
+            await command.stdin.send_eof()
+            assert b"end" in await read_all(command.stdout)
+            assert await command.wait() == ExitStatus(0)
+        while (await runtime.container_status(container)).status.state != cri.CONTAINER_EXITED:  # noqa: ASYNC110
+            await anyio.sleep(0.02)
 
 
 @TRANSPORTS
-def test_a_containers_terminal_is_resized(pod: Pod, websocket: bool) -> None:
-    async def scenario() -> None:
-        container = await pod.add(["sh"], stdin=True, tty=True)
-        async with pod.runtime() as runtime:
-            url = await runtime.attach(container, tty=True, stdin=True, stderr=False)
-        async with open_command(url, tty=True, stdin=True, websocket=websocket) as command:
-            assert command.stdin is not None
-            await command.resize(99, 33)
-            while True:
-                await command.stdin.send(b"stty size; echo siz''ed\n")
-                if b"33 99" in await read_until(command.stdout, b"sized"):
-                    break
-
-    anyio.run(scenario)
+async def test_a_containers_terminal_is_resized(pod: Pod, websocket: bool) -> None:
+    container = await pod.add(["sh"], stdin=True, tty=True)
+    async with pod.runtime() as runtime:
+        url = await runtime.attach(container, tty=True, stdin=True, stderr=False)
+    async with open_command(url, tty=True, stdin=True, websocket=websocket) as command:
+        assert command.stdin is not None
+        await command.resize(99, 33)
+        while True:
+            await command.stdin.send(b"stty size; echo siz''ed\n")
+            if b"33 99" in await read_until(command.stdout, b"sized"):
+                break

@@ -66,73 +66,62 @@ def test_the_pinned_grpcio_is_as_expected() -> None:
     assert supported()
 
 
-def test_every_call_is_served_by_its_caller(tmp_path: Path) -> None:
-    async def main() -> None:
-        handler = _Echo()
-        server, taking, target = await _serve(tmp_path, handler)
-        answers: list[bytes] = []
-        async with grpc.aio.insecure_channel(target) as channel, anyio.create_task_group() as tasks:
+async def test_every_call_is_served_by_its_caller(tmp_path: Path) -> None:
+    handler = _Echo()
+    server, taking, target = await _serve(tmp_path, handler)
+    answers: list[bytes] = []
+    async with grpc.aio.insecure_channel(target) as channel, anyio.create_task_group() as tasks:
 
-            async def call(number: int) -> None:
-                word = b"%d" % number
-                assert await channel.unary_unary("/x/Echo")(word) == word
-                answers.append(word)
+        async def call(number: int) -> None:
+            word = b"%d" % number
+            assert await channel.unary_unary("/x/Echo")(word) == word
+            answers.append(word)
 
-            for number in range(_CALLS):
-                tasks.start_soon(call, number)
-            with anyio.fail_after(10):
-                while handler.waiting < _CALLS:  # noqa: ASYNC110 (all of them at once: no acceptor waits for a call to end)
-                    await anyio.sleep(0.001)
-            handler.gate.set()
-        assert len(set(answers)) == _CALLS
-        await server.stop(0)
-        await taking.stop()
-
-    anyio.run(main)
-
-
-def test_errors_and_cancellation_pass(tmp_path: Path) -> None:
-    async def main() -> None:
-        handler = _Echo()
-        server, taking, target = await _serve(tmp_path, handler)
-        async with grpc.aio.insecure_channel(target) as channel:
-            for _ in range(40):  # more than there are acceptors: an error ends none
-                with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await channel.unary_unary("/x/Refuse")(b"why")
-                assert (refused.value.code(), refused.value.details()) == (
-                    grpc.StatusCode.FAILED_PRECONDITION,
-                    "why",
-                )
-                with pytest.raises(grpc.aio.AioRpcError) as unknown:
-                    await channel.unary_unary("/x/Other")(b"")
-                assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
-            calls = [channel.unary_unary("/x/Echo")(b"") for _ in range(40)]
-            with anyio.fail_after(10):
-                while handler.waiting < len(calls):  # noqa: ASYNC110
-                    await anyio.sleep(0.001)
-                for call in calls:
-                    call.cancel()
-                while handler.cancelled < len(calls):  # noqa: ASYNC110
-                    await anyio.sleep(0.001)
-        await server.stop(0)
-        await taking.stop()
-
-    anyio.run(main)
-
-
-def test_a_server_without_calls_stops_and_its_loops_end(tmp_path: Path) -> None:
-    async def main() -> None:
-        server, taking, _ = await _serve(tmp_path, _Echo())
-        loops = list(taking._loops)
-        assert loops and not any(task.done() for task in loops)
+        for number in range(_CALLS):
+            tasks.start_soon(call, number)
         with anyio.fail_after(10):
-            await server.stop(0)
-            await taking.stop()
-        assert all(
-            task.done() and not task.cancelled() and task.exception() is None for task in loops
-        )
+            while handler.waiting < _CALLS:  # noqa: ASYNC110 (all of them at once: no acceptor waits for a call to end)
+                await anyio.sleep(0.001)
+        handler.gate.set()
+    assert len(set(answers)) == _CALLS
+    await server.stop(0)
+    await taking.stop()
 
-    anyio.run(main)
+
+async def test_errors_and_cancellation_pass(tmp_path: Path) -> None:
+    handler = _Echo()
+    server, taking, target = await _serve(tmp_path, handler)
+    async with grpc.aio.insecure_channel(target) as channel:
+        for _ in range(40):  # more than there are acceptors: an error ends none
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await channel.unary_unary("/x/Refuse")(b"why")
+            assert (refused.value.code(), refused.value.details()) == (
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "why",
+            )
+            with pytest.raises(grpc.aio.AioRpcError) as unknown:
+                await channel.unary_unary("/x/Other")(b"")
+            assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        calls = [channel.unary_unary("/x/Echo")(b"") for _ in range(40)]
+        with anyio.fail_after(10):
+            while handler.waiting < len(calls):  # noqa: ASYNC110
+                await anyio.sleep(0.001)
+            for call in calls:
+                call.cancel()
+            while handler.cancelled < len(calls):  # noqa: ASYNC110
+                await anyio.sleep(0.001)
+    await server.stop(0)
+    await taking.stop()
+
+
+async def test_a_server_without_calls_stops_and_its_loops_end(tmp_path: Path) -> None:
+    server, taking, _ = await _serve(tmp_path, _Echo())
+    loops = list(taking._loops)
+    assert loops and not any(task.done() for task in loops)
+    with anyio.fail_after(10):
+        await server.stop(0)
+        await taking.stop()
+    assert all(task.done() and not task.cancelled() and task.exception() is None for task in loops)
 
 
 def test_another_grpcio_serves_without(

@@ -54,57 +54,51 @@ class _Store:
         return lambda: None
 
 
-def test_the_next_command_starts_when_one_runs_or_has_failed() -> None:
-    async def scenario() -> None:
-        engine = _Engine()
-        backend = EngineBackend(
-            cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None)
-        )
-        backend._starts = Starts(at_once=1, longest_s=3600.0)
-        failed = anyio.Event()
+async def test_the_next_command_starts_when_one_runs_or_has_failed() -> None:
+    engine = _Engine()
+    backend = EngineBackend(
+        cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None)
+    )
+    backend._starts = Starts(at_once=1, longest_s=3600.0)
+    failed = anyio.Event()
 
-        async def session(command: str) -> None:
-            try:
-                async with backend.exec(ExecRequest(container_id="c", command=(command,))):
-                    await anyio.sleep_forever()
-            except NotFound:
-                failed.set()
+    async def session(command: str) -> None:
+        try:
+            async with backend.exec(ExecRequest(container_id="c", command=(command,))):
+                await anyio.sleep_forever()
+        except NotFound:
+            failed.set()
 
-        async def created(count: int) -> None:
-            while len(engine.created) < count:  # noqa: ASYNC110 (the engine tells nobody)
-                await anyio.sleep(0.001)
+    async def created(count: int) -> None:
+        while len(engine.created) < count:  # noqa: ASYNC110 (the engine tells nobody)
+            await anyio.sleep(0.001)
 
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as tasks:
-                for command in ("first", "broken", "last"):
-                    tasks.start_soon(session, command)
-                await created(1)
-                for _ in range(50):
-                    await anyio.lowlevel.checkpoint()
-                assert engine.created == ["first"]
-                engine.running.add("first")
-                await failed.wait()
-                await created(3)
-                assert engine.created == ["first", "broken", "last"]
-                tasks.cancel_scope.cancel()
-
-    anyio.run(scenario)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for command in ("first", "broken", "last"):
+                tasks.start_soon(session, command)
+            await created(1)
+            for _ in range(50):
+                await anyio.lowlevel.checkpoint()
+            assert engine.created == ["first"]
+            engine.running.add("first")
+            await failed.wait()
+            await created(3)
+            assert engine.created == ["first", "broken", "last"]
+            tasks.cancel_scope.cancel()
 
 
-def test_a_client_that_goes_away_while_it_waits_starts_nothing() -> None:
-    async def scenario() -> None:
-        engine = _Engine()
-        backend = EngineBackend(
-            cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None)
-        )
-        backend._starts = Starts(at_once=1, longest_s=3600.0)
-        place = await backend._starts.take()
-        with anyio.move_on_after(0.01) as scope:
-            async with backend.exec(ExecRequest(container_id="c", command=("never",))):
-                pass
-        assert scope.cancelled_caught
-        place.leave()
-        await anyio.lowlevel.checkpoint()
-        assert engine.created == []
-
-    anyio.run(scenario)
+async def test_a_client_that_goes_away_while_it_waits_starts_nothing() -> None:
+    engine = _Engine()
+    backend = EngineBackend(
+        cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None)
+    )
+    backend._starts = Starts(at_once=1, longest_s=3600.0)
+    place = await backend._starts.take()
+    with anyio.move_on_after(0.01) as scope:
+        async with backend.exec(ExecRequest(container_id="c", command=("never",))):
+            pass
+    assert scope.cancelled_caught
+    place.leave()
+    await anyio.lowlevel.checkpoint()
+    assert engine.created == []

@@ -51,171 +51,144 @@ def call(
     tasks.start_soon(caller)
 
 
-def test_a_retry_joins_the_change_under_way() -> None:
-    async def scenario() -> None:
-        work, answers = Work("run"), list[object]()
-        async with anyio.create_task_group() as tasks:
-            operations = Operations(tasks)
-            call(tasks, operations, "pod", "run", work, answers)
-            call(tasks, operations, "pod", "run", work, answers)
+async def test_a_retry_joins_the_change_under_way() -> None:
+    work, answers = Work("run"), list[object]()
+    async with anyio.create_task_group() as tasks:
+        operations = Operations(tasks)
+        call(tasks, operations, "pod", "run", work, answers)
+        call(tasks, operations, "pod", "run", work, answers)
+        await anyio.wait_all_tasks_blocked()
+        assert [(key, action) for key, action, _ in operations.under_way] == [("pod", "run")]
+        work.gate.set()
+    assert (work.begun, answers) == (1, ["run done", "run done"])
+    assert operations.under_way == []
+
+
+async def test_a_change_outlives_its_caller_and_a_retry_gets_its_outcome() -> None:
+    work, answers = Work("run"), list[object]()
+    async with anyio.create_task_group() as tasks:
+        operations = Operations(tasks)
+        async with anyio.create_task_group() as callers:
+            call(callers, operations, "pod", "run", work, [])
             await anyio.wait_all_tasks_blocked()
-            assert [(key, action) for key, action, _ in operations.under_way] == [("pod", "run")]
+            callers.cancel_scope.cancel()
+        call(tasks, operations, "pod", "run", work, answers)
+        await anyio.wait_all_tasks_blocked()
+        work.gate.set()
+    assert (work.begun, work.ended, answers) == (1, 1, ["run done"])
+
+
+async def test_a_change_whose_only_caller_gave_up_still_ends() -> None:
+    work = Work("run")
+    async with anyio.create_task_group() as tasks:
+        operations = Operations(tasks)
+        async with anyio.create_task_group() as callers:
+            call(callers, operations, "pod", "run", work, [])
+            await anyio.wait_all_tasks_blocked()
+            callers.cancel_scope.cancel()
+        work.gate.set()
+    assert work.ended == 1
+
+
+async def test_changes_of_one_object_run_one_after_the_other_in_the_order_asked() -> None:
+    log: list[str] = []
+    works = [Work(name, log) for name in ("run", "stop", "remove")]
+    async with anyio.create_task_group() as tasks:
+        operations = Operations(tasks)
+        for work in works:
+            call(tasks, operations, "pod", work.name, work, [])
+        await anyio.wait_all_tasks_blocked()
+        for work in reversed(works):
             work.gate.set()
-        assert (work.begun, answers) == (1, ["run done", "run done"])
-        assert operations.under_way == []
-
-    anyio.run(scenario)
-
-
-def test_a_change_outlives_its_caller_and_a_retry_gets_its_outcome() -> None:
-    async def scenario() -> None:
-        work, answers = Work("run"), list[object]()
-        async with anyio.create_task_group() as tasks:
-            operations = Operations(tasks)
-            async with anyio.create_task_group() as callers:
-                call(callers, operations, "pod", "run", work, [])
-                await anyio.wait_all_tasks_blocked()
-                callers.cancel_scope.cancel()
-            call(tasks, operations, "pod", "run", work, answers)
-            await anyio.wait_all_tasks_blocked()
-            work.gate.set()
-        assert (work.begun, work.ended, answers) == (1, 1, ["run done"])
-
-    anyio.run(scenario)
+    assert log == [
+        "run begins",
+        "run ends",
+        "stop begins",
+        "stop ends",
+        "remove begins",
+        "remove ends",
+    ]
 
 
-def test_a_change_whose_only_caller_gave_up_still_ends() -> None:
-    async def scenario() -> None:
-        work = Work("run")
-        async with anyio.create_task_group() as tasks:
-            operations = Operations(tasks)
-            async with anyio.create_task_group() as callers:
-                call(callers, operations, "pod", "run", work, [])
-                await anyio.wait_all_tasks_blocked()
-                callers.cancel_scope.cancel()
-            work.gate.set()
-        assert work.ended == 1
-
-    anyio.run(scenario)
-
-
-def test_changes_of_one_object_run_one_after_the_other_in_the_order_asked() -> None:
-    async def scenario() -> None:
-        log: list[str] = []
-        works = [Work(name, log) for name in ("run", "stop", "remove")]
-        async with anyio.create_task_group() as tasks:
-            operations = Operations(tasks)
-            for work in works:
-                call(tasks, operations, "pod", work.name, work, [])
-            await anyio.wait_all_tasks_blocked()
-            for work in reversed(works):
-                work.gate.set()
-        assert log == [
-            "run begins",
-            "run ends",
-            "stop begins",
-            "stop ends",
-            "remove begins",
-            "remove ends",
-        ]
-
-    anyio.run(scenario)
-
-
-def test_changes_of_different_objects_do_not_wait_for_each_other() -> None:
-    async def scenario() -> None:
-        slow, quick, answers = Work("slow"), Work("quick"), list[object]()
-        async with anyio.create_task_group() as tasks:
-            operations = Operations(tasks)
-            call(tasks, operations, "a", "run", slow, answers)
-            call(tasks, operations, "b", "run", quick, answers)
-            quick.gate.set()
-            await anyio.wait_all_tasks_blocked()
-            assert answers == ["quick done"]
-            slow.gate.set()
-
-    anyio.run(scenario)
+async def test_changes_of_different_objects_do_not_wait_for_each_other() -> None:
+    slow, quick, answers = Work("slow"), Work("quick"), list[object]()
+    async with anyio.create_task_group() as tasks:
+        operations = Operations(tasks)
+        call(tasks, operations, "a", "run", slow, answers)
+        call(tasks, operations, "b", "run", quick, answers)
+        quick.gate.set()
+        await anyio.wait_all_tasks_blocked()
+        assert answers == ["quick done"]
+        slow.gate.set()
 
 
 @pytest.mark.parametrize(
     ("error", "told"), [(NotFound("no image"), NotFound), (ZeroDivisionError(), Internal)]
 )
-def test_an_error_reaches_every_caller_and_the_next_try_begins_anew(
+async def test_an_error_reaches_every_caller_and_the_next_try_begins_anew(
     error: Exception, told: type[ServiceError]
 ) -> None:
-    async def scenario() -> None:
-        work, answers = Work("run"), list[object]()
-        work.error = error
+    work, answers = Work("run"), list[object]()
+    work.error = error
+    async with anyio.create_task_group() as tasks:
+        operations = Operations(tasks)
+        call(tasks, operations, "pod", "run", work, answers)
+        call(tasks, operations, "pod", "run", work, answers)
+        work.gate.set()
+        await anyio.wait_all_tasks_blocked()
+        assert [type(answer) for answer in answers] == [told, told]
+        work.error = None
+        assert await operations.run("pod", "run", work) == "run done"
+
+
+async def test_a_drain_waits_for_what_is_under_way_and_refuses_the_rest() -> None:
+    work, late, answers = Work("run"), Work("late"), list[object]()
+    async with anyio.create_task_group() as tasks:
+        operations = Operations(tasks)
+        call(tasks, operations, "pod", "run", work, answers)
+        await anyio.wait_all_tasks_blocked()
+        drained = anyio.Event()
+
+        async def drain() -> None:
+            await operations.drain()
+            drained.set()
+
+        tasks.start_soon(drain)
+        await anyio.wait_all_tasks_blocked()
+        call(tasks, operations, "other", "run", late, answers)
+        call(tasks, operations, "pod", "run", work, answers)
+        await anyio.wait_all_tasks_blocked()
+        assert [type(answer) for answer in answers] == [Unavailable] and "stopping" in str(
+            answers[0]
+        )
+        assert not drained.is_set()
+        work.gate.set()
+        await drained.wait()
+    assert late.begun == 0
+    assert answers[1:] == ["run done", "run done"], "what is under way may still be joined"
+
+
+async def test_who_waits_for_a_change_that_is_cancelled_is_told() -> None:
+    work, answers = Work("run"), list[object]()
+    async with anyio.create_task_group() as callers, anyio.create_task_group() as tasks:
+        operations = Operations(tasks)
+        call(callers, operations, "pod", "run", work, answers)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert [type(answer) for answer in answers] == [Unavailable]
+
+
+async def test_who_waits_for_a_change_that_was_cancelled_before_it_began_is_told_too() -> None:
+    work, answers = Work("run"), list[object]()
+    async with anyio.create_task_group() as callers:
         async with anyio.create_task_group() as tasks:
             operations = Operations(tasks)
-            call(tasks, operations, "pod", "run", work, answers)
-            call(tasks, operations, "pod", "run", work, answers)
-            work.gate.set()
-            await anyio.wait_all_tasks_blocked()
-            assert [type(answer) for answer in answers] == [told, told]
-            work.error = None
-            assert await operations.run("pod", "run", work) == "run done"
-
-    anyio.run(scenario)
-
-
-def test_a_drain_waits_for_what_is_under_way_and_refuses_the_rest() -> None:
-    async def scenario() -> None:
-        work, late, answers = Work("run"), Work("late"), list[object]()
-        async with anyio.create_task_group() as tasks:
-            operations = Operations(tasks)
-            call(tasks, operations, "pod", "run", work, answers)
-            await anyio.wait_all_tasks_blocked()
-            drained = anyio.Event()
-
-            async def drain() -> None:
-                await operations.drain()
-                drained.set()
-
-            tasks.start_soon(drain)
-            await anyio.wait_all_tasks_blocked()
-            call(tasks, operations, "other", "run", late, answers)
-            call(tasks, operations, "pod", "run", work, answers)
-            await anyio.wait_all_tasks_blocked()
-            assert [type(answer) for answer in answers] == [Unavailable] and "stopping" in str(
-                answers[0]
-            )
-            assert not drained.is_set()
-            work.gate.set()
-            await drained.wait()
-        assert late.begun == 0
-        assert answers[1:] == ["run done", "run done"], "what is under way may still be joined"
-
-    anyio.run(scenario)
-
-
-def test_who_waits_for_a_change_that_is_cancelled_is_told() -> None:
-    async def scenario() -> None:
-        work, answers = Work("run"), list[object]()
-        async with anyio.create_task_group() as callers, anyio.create_task_group() as tasks:
-            operations = Operations(tasks)
-            call(callers, operations, "pod", "run", work, answers)
-            await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
-        assert [type(answer) for answer in answers] == [Unavailable]
-
-    anyio.run(scenario)
-
-
-def test_who_waits_for_a_change_that_was_cancelled_before_it_began_is_told_too() -> None:
-    async def scenario() -> None:
-        work, answers = Work("run"), list[object]()
-        async with anyio.create_task_group() as callers:
-            async with anyio.create_task_group() as tasks:
-                operations = Operations(tasks)
-                tasks.cancel_scope.cancel()
-                call(callers, operations, "pod", "run", work, answers)
-            with anyio.move_on_after(5) as patience:
-                while not answers:  # noqa: ASYNC110
-                    await anyio.sleep(0.01)
-            callers.cancel_scope.cancel()
-        assert not patience.cancelled_caught, "the caller hangs"
-        assert [type(answer) for answer in answers] == [Unavailable]
-        assert work.ended == 0
-
-    anyio.run(scenario)
+            call(callers, operations, "pod", "run", work, answers)
+        with anyio.move_on_after(5) as patience:
+            while not answers:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+        callers.cancel_scope.cancel()
+    assert not patience.cancelled_caught, "the caller hangs"
+    assert [type(answer) for answer in answers] == [Unavailable]
+    assert work.ended == 0

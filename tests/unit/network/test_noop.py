@@ -17,27 +17,24 @@ POD = PodNetwork(
 
 
 @pytest.mark.parametrize("name", ["no-op", ""])
-def test_no_op_leaves_everything_to_the_engine(name: str, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        plugin = network_plugin(NetworkConfig(plugin=name), tmp_path / "state")
-        assert (plugin.name, plugin.engine_network_mode, plugin.engine_publishes_ports) == (
-            "no-op",
-            "default",
-            True,
-        )
-        async with anyio.create_task_group() as tg:
-            await tg.start(plugin.run)
-            assert plugin.status().ready
-            plugin.check(POD)
-            assert await plugin.set_up(POD) == ()
-            assert await plugin.addresses(POD) == ()
-            await plugin.reconcile([POD])
-            await plugin.update_pod_cidr("10.1.0.0/24")
-            await plugin.tear_down(POD)
-            tg.cancel_scope.cancel()
-        assert not (tmp_path / "state").exists()
-
-    anyio.run(scenario)
+async def test_no_op_leaves_everything_to_the_engine(name: str, tmp_path: Path) -> None:
+    plugin = network_plugin(NetworkConfig(plugin=name), tmp_path / "state")
+    assert (plugin.name, plugin.engine_network_mode, plugin.engine_publishes_ports) == (
+        "no-op",
+        "default",
+        True,
+    )
+    async with anyio.create_task_group() as tg:
+        await tg.start(plugin.run)
+        assert plugin.status().ready
+        plugin.check(POD)
+        assert await plugin.set_up(POD) == ()
+        assert await plugin.addresses(POD) == ()
+        await plugin.reconcile([POD])
+        await plugin.update_pod_cidr("10.1.0.0/24")
+        await plugin.tear_down(POD)
+        tg.cancel_scope.cancel()
+    assert not (tmp_path / "state").exists()
 
 
 def test_an_unknown_plugin_is_named(tmp_path: Path) -> None:

@@ -16,62 +16,56 @@ from asupervisor.network.teardown import TearDowns
 POD = PodNetwork("abc", "web", "default", "u1", netns="/proc/7/ns/net")
 
 
-def test_one_pod_in_order_two_beside_each_other() -> None:
-    async def scenario() -> None:
-        lock, order, first_in = KeyedLock(), [], anyio.Event()
+async def test_one_pod_in_order_two_beside_each_other() -> None:
+    lock, order, first_in = KeyedLock(), [], anyio.Event()
 
-        async def hold(key: str, name: str, leave: anyio.Event) -> None:
-            async with lock.hold(key):
-                order.append(name)
-                first_in.set()
-                await leave.wait()
+    async def hold(key: str, name: str, leave: anyio.Event) -> None:
+        async with lock.hold(key):
+            order.append(name)
+            first_in.set()
+            await leave.wait()
 
-        leave = anyio.Event()
-        async with anyio.create_task_group() as group:
-            group.start_soon(hold, "a", "a1", leave)
-            await first_in.wait()
-            group.start_soon(hold, "a", "a2", leave)
-            group.start_soon(hold, "b", "b1", leave)
-            await anyio.wait_all_tasks_blocked()
-            assert order == ["a1", "b1"] and lock.held("a") and lock.held("b")
-            leave.set()
-        assert order == ["a1", "b1", "a2"]
-        assert not lock.held("a")
-
-    anyio.run(scenario)
+    leave = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(hold, "a", "a1", leave)
+        await first_in.wait()
+        group.start_soon(hold, "a", "a2", leave)
+        group.start_soon(hold, "b", "b1", leave)
+        await anyio.wait_all_tasks_blocked()
+        assert order == ["a1", "b1"] and lock.held("a") and lock.held("b")
+        leave.set()
+    assert order == ["a1", "b1", "a2"]
+    assert not lock.held("a")
 
 
-def test_who_wants_to_be_alone_waits_and_is_not_joined() -> None:
-    async def scenario() -> None:
-        gate, order, leave, done = Gate(), [], anyio.Event(), anyio.Event()
+async def test_who_wants_to_be_alone_waits_and_is_not_joined() -> None:
+    gate, order, leave, done = Gate(), [], anyio.Event(), anyio.Event()
 
-        async def share(name: str) -> None:
-            async with gate.shared():
-                order.append(name)
-                await leave.wait()
+    async def share(name: str) -> None:
+        async with gate.shared():
+            order.append(name)
+            await leave.wait()
 
-        async def alone() -> None:
-            async with gate.alone():
-                order.append("alone")
-                await done.wait()
+    async def alone() -> None:
+        async with gate.alone():
+            order.append("alone")
+            await done.wait()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(share, "one")
-            await anyio.wait_all_tasks_blocked()
-            group.start_soon(alone)
-            await anyio.wait_all_tasks_blocked()
-            group.start_soon(share, "two")
-            await anyio.wait_all_tasks_blocked()
-            assert order == ["one", "two"]
-            leave.set()
-            await anyio.wait_all_tasks_blocked()
-            group.start_soon(share, "three")
-            await anyio.wait_all_tasks_blocked()
-            assert order == ["one", "two", "alone"]
-            done.set()
-        assert order == ["one", "two", "alone", "three"]
-
-    anyio.run(scenario)
+    async with anyio.create_task_group() as group:
+        group.start_soon(share, "one")
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(alone)
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(share, "two")
+        await anyio.wait_all_tasks_blocked()
+        assert order == ["one", "two"]
+        leave.set()
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(share, "three")
+        await anyio.wait_all_tasks_blocked()
+        assert order == ["one", "two", "alone"]
+        done.set()
+    assert order == ["one", "two", "alone", "three"]
 
 
 def with_tear_downs(

@@ -20,22 +20,19 @@ POD = Checkpoint(
 )
 
 
-def test_what_is_written_is_there_for_the_next_process(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        store = CheckpointStore(tmp_path)
-        await store.load()
-        await store.write(A, POD)
-        path = tmp_path / "sandbox" / A
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert os.listdir(tmp_path / "sandbox") == [A], "nothing of the writing is left"
-        again = CheckpointStore(tmp_path)
-        await again.load()
-        assert again.get(A) == POD
-        await again.remove(A)
-        assert not path.exists() and again.get(A) is None
-        await again.remove(A)
-
-    anyio.run(scenario)
+async def test_what_is_written_is_there_for_the_next_process(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    await store.load()
+    await store.write(A, POD)
+    path = tmp_path / "sandbox" / A
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path / "sandbox") == [A], "nothing of the writing is left"
+    again = CheckpointStore(tmp_path)
+    await again.load()
+    assert again.get(A) == POD
+    await again.remove(A)
+    assert not path.exists() and again.get(A) is None
+    await again.remove(A)
 
 
 @pytest.mark.parametrize(
@@ -50,51 +47,45 @@ def test_what_is_written_is_there_for_the_next_process(tmp_path: Path) -> None:
         b'{"name":"a","namespace":"b","data":{},"checksum":1}',
     ],
 )
-def test_a_corrupt_one_is_told_and_can_be_removed_and_replaced(
+async def test_a_corrupt_one_is_told_and_can_be_removed_and_replaced(
     tmp_path: Path, content: bytes
 ) -> None:
-    async def scenario() -> None:
-        (tmp_path / "sandbox").mkdir()
-        (tmp_path / "sandbox" / A).write_bytes(content)
-        store = CheckpointStore(tmp_path)
-        await store.load()
-        assert store.get(A) is None and list(store.corrupt) == [A] and A in store.corrupt[A]
-        await store.write(A, POD)
-        assert store.get(A) == POD and store.corrupt == {}
-        (tmp_path / "sandbox" / A).write_bytes(content)
-        await store.load()
-        await store.remove(A)
-        assert store.corrupt == {} and os.listdir(tmp_path / "sandbox") == []
-
-    anyio.run(scenario)
+    (tmp_path / "sandbox").mkdir()
+    (tmp_path / "sandbox" / A).write_bytes(content)
+    store = CheckpointStore(tmp_path)
+    await store.load()
+    assert store.get(A) is None and list(store.corrupt) == [A] and A in store.corrupt[A]
+    await store.write(A, POD)
+    assert store.get(A) == POD and store.corrupt == {}
+    (tmp_path / "sandbox" / A).write_bytes(content)
+    await store.load()
+    await store.remove(A)
+    assert store.corrupt == {} and os.listdir(tmp_path / "sandbox") == []
 
 
-def test_of_many_changes_at_once_none_is_lost_and_none_brings_a_removed_one_back(
+async def test_of_many_changes_at_once_none_is_lost_and_none_brings_a_removed_one_back(
     tmp_path: Path,
 ) -> None:
-    async def scenario() -> None:
-        store = CheckpointStore(tmp_path)
-        await store.load()
-        await store.write(A, POD)
-        async with anyio.create_task_group() as tasks:
-            for number in range(20):
-                key = str(number)
-                tasks.start_soon(
-                    store.amend,
-                    A,
-                    lambda kept, key=key: replace(kept, extra={**kept.extra, key: True}),
-                )
-        again = CheckpointStore(tmp_path)
-        await again.load()
-        kept = again.get(A)
-        assert kept is not None and set(kept.extra) == {str(number) for number in range(20)}
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(store.amend, A, lambda kept: replace(kept, complete=True))
-            tasks.start_soon(store.remove, A)
-        assert store.get(A) is None and os.listdir(tmp_path / "sandbox") == []
-        assert not await store.amend(A, lambda kept: kept)
-
-    anyio.run(scenario)
+    store = CheckpointStore(tmp_path)
+    await store.load()
+    await store.write(A, POD)
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            key = str(number)
+            tasks.start_soon(
+                store.amend,
+                A,
+                lambda kept, key=key: replace(kept, extra={**kept.extra, key: True}),
+            )
+    again = CheckpointStore(tmp_path)
+    await again.load()
+    kept = again.get(A)
+    assert kept is not None and set(kept.extra) == {str(number) for number in range(20)}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.amend, A, lambda kept: replace(kept, complete=True))
+        tasks.start_soon(store.remove, A)
+    assert store.get(A) is None and os.listdir(tmp_path / "sandbox") == []
+    assert not await store.amend(A, lambda kept: kept)
 
 
 def test_what_a_death_in_the_middle_of_a_write_left_is_swept_away(tmp_path: Path) -> None:
@@ -105,13 +96,10 @@ def test_what_a_death_in_the_middle_of_a_write_left_is_swept_away(tmp_path: Path
     assert store.all == {} and store.corrupt == {} and os.listdir(tmp_path / "sandbox") == []
 
 
-def test_a_disk_that_refuses_is_an_error_that_names_the_sandbox(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        store = CheckpointStore(tmp_path)
-        await store.load()
-        (tmp_path / "sandbox" / f".{A}").mkdir()
-        with pytest.raises(FailedPrecondition, match=A):
-            await store.write(A, POD)
-        assert store.get(A) is None
-
-    anyio.run(scenario)
+async def test_a_disk_that_refuses_is_an_error_that_names_the_sandbox(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    await store.load()
+    (tmp_path / "sandbox" / f".{A}").mkdir()
+    with pytest.raises(FailedPrecondition, match=A):
+        await store.write(A, POD)
+    assert store.get(A) is None

@@ -113,121 +113,109 @@ def test_what_happened_in_order(
     assert list(event_types(Change(kind, before, after))) == events  # type: ignore[arg-type]
 
 
-def test_statuses_of_the_moment_for_every_subscriber_in_order() -> None:
-    async def main() -> None:
-        store = NodeStore()
-        numbers: list[int] = []
-        hub = EventHub(store, on_subscribers=numbers.append)
-        store.put_sandbox(sandbox("s0"))
-        seen: dict[int, list[cri.ContainerEventResponse]] = {0: [], 1: []}
+async def test_statuses_of_the_moment_for_every_subscriber_in_order() -> None:
+    store = NodeStore()
+    numbers: list[int] = []
+    hub = EventHub(store, on_subscribers=numbers.append)
+    store.put_sandbox(sandbox("s0"))
+    seen: dict[int, list[cri.ContainerEventResponse]] = {0: [], 1: []}
 
-        async def read(number: int) -> None:
-            async with aclosing(hub.subscribe()) as events:
-                async for event in events:
-                    seen[number].append(cri.ContainerEventResponse.FromString(event))
-                    if (
-                        seen[number][-1].container_event_type == DELETED
-                        and seen[number][-1].container_id == "s1"
-                    ):
-                        return
-
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(read, 0)
-                tasks.start_soon(read, 1)
-                await anyio.wait_all_tasks_blocked()
-                store.put_sandbox(sandbox())
-                store.put_container(created)
-                store.put_container(running)
-                store.put_container(exited)
-                store.remove("c1")
-                store.remove("s1")
-        assert seen[0] == seen[1]
-        told = [(event.container_id, event.container_event_type) for event in seen[0]]
-        assert told == [
-            ("s1", CREATED),
-            ("s1", STARTED),
-            ("c1", CREATED),
-            ("c1", STARTED),
-            ("c1", STOPPED),
-            ("c1", DELETED),
-            ("s1", STOPPED),
-            ("s1", DELETED),
-        ]
-        times = [event.created_at for event in seen[0]]
-        assert times == sorted(set(times)) and times[0] > 0
-        assert [event.pod_sandbox_status.id for event in seen[0]] == ["s1"] * 8
-        assert [[one.state for one in event.containers_statuses] for event in seen[0]] == [
-            [],
-            [],
-            [cri.CONTAINER_CREATED],
-            [cri.CONTAINER_RUNNING],
-            [cri.CONTAINER_EXITED],
-            [],
-            [],
-            [],
-        ]
-        assert seen[0][-1].pod_sandbox_status.state == cri.SANDBOX_NOTREADY, (
-            "what is gone is not ready"
-        )
-        assert numbers == [1, 2, 1, 0]
-
-    anyio.run(main)
-
-
-def test_a_subscriber_that_falls_behind_is_told_and_delays_nobody() -> None:
-    async def main() -> None:
-        store = NodeStore()
-        dropped: list[int] = []
-        hub = EventHub(store, buffer_events=3, on_dropped=lambda: dropped.append(1))
-        slow, quick = hub.subscribe(), hub.subscribe()
-        got: list[str] = []
-
-        async def read() -> None:
-            async for event in quick:
-                got.append(cri.ContainerEventResponse.FromString(event).container_id)
-                if got[-1] == "c9":
+    async def read(number: int) -> None:
+        async with aclosing(hub.subscribe()) as events:
+            async for event in events:
+                seen[number].append(cri.ContainerEventResponse.FromString(event))
+                if (
+                    seen[number][-1].container_event_type == DELETED
+                    and seen[number][-1].container_id == "s1"
+                ):
                     return
 
-        async def begin() -> None:
-            assert cri.ContainerEventResponse.FromString(await anext(slow)).container_id == "c0"
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read, 0)
+            tasks.start_soon(read, 1)
+            await anyio.wait_all_tasks_blocked()
+            store.put_sandbox(sandbox())
+            store.put_container(created)
+            store.put_container(running)
+            store.put_container(exited)
+            store.remove("c1")
+            store.remove("s1")
+    assert seen[0] == seen[1]
+    told = [(event.container_id, event.container_event_type) for event in seen[0]]
+    assert told == [
+        ("s1", CREATED),
+        ("s1", STARTED),
+        ("c1", CREATED),
+        ("c1", STARTED),
+        ("c1", STOPPED),
+        ("c1", DELETED),
+        ("s1", STOPPED),
+        ("s1", DELETED),
+    ]
+    times = [event.created_at for event in seen[0]]
+    assert times == sorted(set(times)) and times[0] > 0
+    assert [event.pod_sandbox_status.id for event in seen[0]] == ["s1"] * 8
+    assert [[one.state for one in event.containers_statuses] for event in seen[0]] == [
+        [],
+        [],
+        [cri.CONTAINER_CREATED],
+        [cri.CONTAINER_RUNNING],
+        [cri.CONTAINER_EXITED],
+        [],
+        [],
+        [],
+    ]
+    assert seen[0][-1].pod_sandbox_status.state == cri.SANDBOX_NOTREADY, "what is gone is not ready"
+    assert numbers == [1, 2, 1, 0]
 
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(begin)
-                tasks.start_soon(read)
-                for number in range(10):
-                    await anyio.wait_all_tasks_blocked()
-                    store.put_container(container(cri.CONTAINER_CREATED, f"c{number}"))
-            assert got == [f"c{number}" for number in range(10)]
-            waiting = [
-                cri.ContainerEventResponse.FromString(await anext(slow)).container_id
-                for _ in range(3)
-            ]
-            assert waiting == ["c1", "c2", "c3"], "what waited is still delivered"
-            with pytest.raises(ResourceExhausted, match="fell behind"):
-                await anext(slow)
-        assert dropped == [1]
-        await quick.aclose()
 
-    anyio.run(main)
+async def test_a_subscriber_that_falls_behind_is_told_and_delays_nobody() -> None:
+    store = NodeStore()
+    dropped: list[int] = []
+    hub = EventHub(store, buffer_events=3, on_dropped=lambda: dropped.append(1))
+    slow, quick = hub.subscribe(), hub.subscribe()
+    got: list[str] = []
 
+    async def read() -> None:
+        async for event in quick:
+            got.append(cri.ContainerEventResponse.FromString(event).container_id)
+            if got[-1] == "c9":
+                return
 
-def test_the_end_of_the_service_ends_every_subscription() -> None:
-    async def main() -> None:
-        hub = EventHub(NodeStore())
-        subscription = hub.subscribe()
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as tasks:
+    async def begin() -> None:
+        assert cri.ContainerEventResponse.FromString(await anext(slow)).container_id == "c0"
 
-                async def read() -> None:
-                    with pytest.raises(Unavailable):
-                        await anext(subscription)
-
-                tasks.start_soon(read)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(begin)
+            tasks.start_soon(read)
+            for number in range(10):
                 await anyio.wait_all_tasks_blocked()
-                hub.close()
-            with pytest.raises(Unavailable):
-                await anext(hub.subscribe())
+                store.put_container(container(cri.CONTAINER_CREATED, f"c{number}"))
+        assert got == [f"c{number}" for number in range(10)]
+        waiting = [
+            cri.ContainerEventResponse.FromString(await anext(slow)).container_id for _ in range(3)
+        ]
+        assert waiting == ["c1", "c2", "c3"], "what waited is still delivered"
+        with pytest.raises(ResourceExhausted, match="fell behind"):
+            await anext(slow)
+    assert dropped == [1]
+    await quick.aclose()
 
-    anyio.run(main)
+
+async def test_the_end_of_the_service_ends_every_subscription() -> None:
+    hub = EventHub(NodeStore())
+    subscription = hub.subscribe()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+
+            async def read() -> None:
+                with pytest.raises(Unavailable):
+                    await anext(subscription)
+
+            tasks.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            hub.close()
+        with pytest.raises(Unavailable):
+            await anext(hub.subscribe())

@@ -27,41 +27,37 @@ class _Engine:
         raise AssertionError("never answers")
 
 
-def test_the_time_goes_on_while_the_engine_takes_its_own(tmp_path: Path) -> None:
-    async def main() -> None:
-        stats = Stats()
-        seen: list[ImageFilesystem] = []
-        enough = anyio.Event()
+async def test_the_time_goes_on_while_the_engine_takes_its_own(tmp_path: Path) -> None:
+    stats = Stats()
+    seen: list[ImageFilesystem] = []
+    enough = anyio.Event()
 
-        def told(figures: ImageFilesystem) -> None:
-            seen.append(figures)
-            if len(seen) == 3:
-                enough.set()
+    def told(figures: ImageFilesystem) -> None:
+        seen.append(figures)
+        if len(seen) == 3:
+            enough.set()
 
-        stats.set_image_filesystem = told  # type: ignore[method-assign]
-        engine: Any = _Engine(tmp_path)
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(ImageUsage(engine, NodeStore(), stats, measure_interval_s=0.001).run)
-            with anyio.fail_after(10):
-                await enough.wait()
-            tasks.cancel_scope.cancel()
-        assert [figures.mountpoint for figures in seen[:3]] == [str(tmp_path)] * 3
-        assert seen[0].time_ns < seen[1].time_ns < seen[2].time_ns
-
-    anyio.run(main)
+    stats.set_image_filesystem = told  # type: ignore[method-assign]
+    engine: Any = _Engine(tmp_path)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(ImageUsage(engine, NodeStore(), stats, measure_interval_s=0.001).run)
+        with anyio.fail_after(10):
+            await enough.wait()
+        tasks.cancel_scope.cancel()
+    assert [figures.mountpoint for figures in seen[:3]] == [str(tmp_path)] * 3
+    assert seen[0].time_ns < seen[1].time_ns < seen[2].time_ns
 
 
-def test_a_file_system_that_comes_and_goes_is_measured_when_it_is_there(tmp_path: Path) -> None:
-    async def main() -> None:
-        stats = Stats()
-        root = tmp_path / "images"
-        engine: Any = _Engine(root)
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(ImageUsage(engine, NodeStore(), stats, measure_interval_s=0.001).run)
-            root.mkdir()
-            with anyio.fail_after(10):
-                await stats.image_filesystem_known.wait()
-            tasks.cancel_scope.cancel()
-        assert stats.image_filesystem.mountpoint == str(root)
-
-    anyio.run(main)
+async def test_a_file_system_that_comes_and_goes_is_measured_when_it_is_there(
+    tmp_path: Path,
+) -> None:
+    stats = Stats()
+    root = tmp_path / "images"
+    engine: Any = _Engine(root)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(ImageUsage(engine, NodeStore(), stats, measure_interval_s=0.001).run)
+        root.mkdir()
+        with anyio.fail_after(10):
+            await stats.image_filesystem_known.wait()
+        tasks.cancel_scope.cancel()
+    assert stats.image_filesystem.mountpoint == str(root)

@@ -37,49 +37,40 @@ class Source:
         return lambda: self.applied.append(value)
 
 
-def test_a_reading_begins_after_the_change_that_asked_for_it() -> None:
-    async def scenario() -> None:
-        source = Source()
-        async with anyio.create_task_group() as tasks:
-            refresher = Refresher(tasks, source.read)
-            refresher.mark("a")
-            await anyio.wait_all_tasks_blocked()
-            source.value = 1  # after the first reading saw 0
-            refresher.mark("a")
-            source.value = 2
-            last = refresher.mark("a")
-            source.gate.set()
-            await last.done.wait()
-        assert source.applied == [0, 2]
-        assert source.begun == 2, "three marks are two readings"
-        assert source.most_under_way == 1
-
-    anyio.run(scenario)
+async def test_a_reading_begins_after_the_change_that_asked_for_it() -> None:
+    source = Source()
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, source.read)
+        refresher.mark("a")
+        await anyio.wait_all_tasks_blocked()
+        source.value = 1  # after the first reading saw 0
+        refresher.mark("a")
+        source.value = 2
+        last = refresher.mark("a")
+        source.gate.set()
+        await last.done.wait()
+    assert source.applied == [0, 2]
+    assert source.begun == 2, "three marks are two readings"
+    assert source.most_under_way == 1
 
 
-def test_a_void_reading_is_not_applied_and_another_follows() -> None:
-    async def scenario() -> None:
-        source = Source()
-        async with anyio.create_task_group() as tasks:
-            refresher = Refresher(tasks, source.read)
-            refresher.mark("a")
-            await anyio.wait_all_tasks_blocked()
-            source.value = 1
-            refresher.void("a")
-            source.gate.set()
-        assert source.applied == [1]
-
-    anyio.run(scenario)
+async def test_a_void_reading_is_not_applied_and_another_follows() -> None:
+    source = Source()
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, source.read)
+        refresher.mark("a")
+        await anyio.wait_all_tasks_blocked()
+        source.value = 1
+        refresher.void("a")
+        source.gate.set()
+    assert source.applied == [1]
 
 
-def test_void_of_what_is_not_being_read_reads_nothing() -> None:
-    async def scenario() -> None:
-        source = Source()
-        async with anyio.create_task_group() as tasks:
-            Refresher(tasks, source.read).void("a")
-        assert source.begun == 0
-
-    anyio.run(scenario)
+async def test_void_of_what_is_not_being_read_reads_nothing() -> None:
+    source = Source()
+    async with anyio.create_task_group() as tasks:
+        Refresher(tasks, source.read).void("a")
+    assert source.begun == 0
 
 
 @pytest.mark.parametrize(
@@ -87,51 +78,42 @@ def test_void_of_what_is_not_being_read_reads_nothing() -> None:
     [(Unavailable("the engine is gone"), Unavailable), (KeyError("Config"), Internal)],
     ids=["error of the service", "defect"],
 )
-def test_a_failed_reading_reaches_who_waits_and_stops_nobody_else(
+async def test_a_failed_reading_reaches_who_waits_and_stops_nobody_else(
     failure: Exception, told: type[ServiceError]
 ) -> None:
-    async def scenario() -> None:
-        source = Source()
-        source.failure = failure
-        source.gate.set()
-        failed: list[str] = []
-        async with anyio.create_task_group() as tasks:
-            refresher = Refresher(tasks, source.read, on_failure=failed.append)
-            with pytest.raises(told):
-                await refresher.mark("a").wait()
-            assert failed == ["a"]
-            source.failure = None
+    source = Source()
+    source.failure = failure
+    source.gate.set()
+    failed: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, source.read, on_failure=failed.append)
+        with pytest.raises(told):
             await refresher.mark("a").wait()
-        assert source.applied == [0]
-
-    anyio.run(scenario)
-
-
-def test_a_caller_that_gives_up_does_not_end_the_reading() -> None:
-    async def scenario() -> None:
-        source = Source()
-        async with anyio.create_task_group() as tasks:
-            refresher = Refresher(tasks, source.read)
-            async with anyio.create_task_group() as callers:
-                callers.start_soon(refresher.mark("a").wait)
-                await anyio.wait_all_tasks_blocked()
-                callers.cancel_scope.cancel()
-            source.gate.set()
-        assert source.applied == [0]
-
-    anyio.run(scenario)
+        assert failed == ["a"]
+        source.failure = None
+        await refresher.mark("a").wait()
+    assert source.applied == [0]
 
 
-def test_no_more_readings_at_once_than_allowed() -> None:
-    async def scenario() -> None:
-        source = Source()
-        async with anyio.create_task_group() as tasks:
-            refresher = Refresher(tasks, source.read, concurrency=3)
-            for number in range(10):
-                refresher.mark(f"id{number}")
+async def test_a_caller_that_gives_up_does_not_end_the_reading() -> None:
+    source = Source()
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, source.read)
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(refresher.mark("a").wait)
             await anyio.wait_all_tasks_blocked()
-            assert source.under_way == 3
-            source.gate.set()
-        assert source.begun == 10 and source.most_under_way == 3
+            callers.cancel_scope.cancel()
+        source.gate.set()
+    assert source.applied == [0]
 
-    anyio.run(scenario)
+
+async def test_no_more_readings_at_once_than_allowed() -> None:
+    source = Source()
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, source.read, concurrency=3)
+        for number in range(10):
+            refresher.mark(f"id{number}")
+        await anyio.wait_all_tasks_blocked()
+        assert source.under_way == 3
+        source.gate.set()
+    assert source.begun == 10 and source.most_under_way == 3

@@ -60,20 +60,16 @@ def test_a_dump_shows_where_each_task_waits_below_its_parent_and_no_value() -> N
     assert "planted-value" not in text
 
 
-def test_pages_without_a_socket() -> None:
+async def test_pages_without_a_socket() -> None:
     reasons = ["Docker Engine does not answer", "the network has no configuration"]
-
-    async def main() -> None:
-        page = Observability("127.0.0.1:0", Metrics(), lambda: reasons, lambda: {"containers": 7})
-        answer = await page.answer("/readyz")
-        assert (answer.status, answer.body.decode().splitlines()) == (
-            503,
-            [f"not ready: {reason}" for reason in reasons],
-        )
-        assert b"containers: 7\n" in (await page.answer("/debug/tasks")).body
-        reasons.clear()
-        assert (await page.answer("/readyz")).status == 200
-        assert (await page.answer("/nowhere")).status == 404
-        assert b"# TYPE asupervisor_tasks gauge" in (await page.answer("/metrics")).body
-
-    anyio.run(main)
+    page = Observability("127.0.0.1:0", Metrics(), lambda: reasons, lambda: {"containers": 7})
+    answer = await page.answer("/readyz")
+    assert (answer.status, answer.body.decode().splitlines()) == (
+        503,
+        [f"not ready: {reason}" for reason in reasons],
+    )
+    assert b"containers: 7\n" in (await page.answer("/debug/tasks")).body
+    reasons.clear()
+    assert (await page.answer("/readyz")).status == 200
+    assert (await page.answer("/nowhere")).status == 404
+    assert b"# TYPE asupervisor_tasks gauge" in (await page.answer("/metrics")).body

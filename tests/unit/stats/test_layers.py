@@ -77,7 +77,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.005)
 
 
-def test_sizes_come_in_the_background_and_calls_never_wait(tmp_path: Path) -> None:
+async def test_sizes_come_in_the_background_and_calls_never_wait(tmp_path: Path) -> None:
     used = fill(tmp_path / "upper")
     walks = 0
 
@@ -85,26 +85,23 @@ def test_sizes_come_in_the_background_and_calls_never_wait(tmp_path: Path) -> No
         nonlocal walks
         walks += 1
 
-    async def main() -> None:
-        layers = WritableLayers(interval_s=0.01, walked=walked)
-        layers.watch("c1", str(tmp_path / "upper"))
-        layers.watch("c2", "")
-        assert layers.usage("c1") is None and layers.usage("c2") is None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(layers.run)
-            await until(lambda: layers.usage("c1") is not None)
-            first = layers.usage("c1")
-            assert first is not None and first.used_bytes == used == layers.total_bytes()
-            (tmp_path / "upper" / "more").write_bytes(b"x" * 100_000)
-            await until(lambda: layers.total_bytes() > used)
-            layers.watch("c3", str(tmp_path / "upper" / "etc"))
-            await until(lambda: layers.usage("c3") is not None)
-            layers.forget("c3")
-            assert layers.usage("c3") is None
-            tasks.cancel_scope.cancel()
-        assert walks >= 3
-
-    anyio.run(main)
+    layers = WritableLayers(interval_s=0.01, walked=walked)
+    layers.watch("c1", str(tmp_path / "upper"))
+    layers.watch("c2", "")
+    assert layers.usage("c1") is None and layers.usage("c2") is None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(layers.run)
+        await until(lambda: layers.usage("c1") is not None)
+        first = layers.usage("c1")
+        assert first is not None and first.used_bytes == used == layers.total_bytes()
+        (tmp_path / "upper" / "more").write_bytes(b"x" * 100_000)
+        await until(lambda: layers.total_bytes() > used)
+        layers.watch("c3", str(tmp_path / "upper" / "etc"))
+        await until(lambda: layers.usage("c3") is not None)
+        layers.forget("c3")
+        assert layers.usage("c3") is None
+        tasks.cancel_scope.cancel()
+    assert walks >= 3
 
 
 def test_a_cancelled_walk_ends_soon(tmp_path: Path) -> None:

@@ -54,20 +54,16 @@ def test_what_cannot_be_read_of_one_container_hides_no_other(
     assert "the use of bad could not be read" in caplog.text
 
 
-def test_unknown_ids_are_left_out_and_forgotten_ones_too() -> None:
+async def test_unknown_ids_are_left_out_and_forgotten_ones_too() -> None:
     stats = Stats(hierarchies=Hierarchies)
     stats.put_container(ContainerSubject("c", "pod", 0, cri.ContainerAttributes(id="c")))
     stats.put_sandbox(SandboxSubject("pod", 0, cri.PodSandboxAttributes(id="pod")))
-
-    async def main() -> None:
-        assert len(await stats.container_stats(["c", "none"])) == 1
-        assert len(await stats.sandbox_stats(["none", "pod"])) == 1
-        stats.forget_container("c")
-        stats.forget_sandbox("pod")
-        assert (
-            await stats.container_stats() == []
-            and await stats.sandbox_stats() == []
-            and await stats.sandbox_metrics() == []
-        )
-
-    anyio.run(main)
+    assert len(await stats.container_stats(["c", "none"])) == 1
+    assert len(await stats.sandbox_stats(["none", "pod"])) == 1
+    stats.forget_container("c")
+    stats.forget_sandbox("pod")
+    assert (
+        await stats.container_stats() == []
+        and await stats.sandbox_stats() == []
+        and await stats.sandbox_metrics() == []
+    )

@@ -33,25 +33,21 @@ class _Pipe:
         return {}
 
 
-def test_a_unidirectional_stream_is_refused_and_the_next_is_taken() -> None:
+async def test_a_unidirectional_stream_is_refused_and_the_next_is_taken() -> None:
     """No Kubernetes protocol has such streams, and they cannot be replied to."""
-
-    async def scenario() -> None:
-        up, down = _Pipe(), _Pipe()
-        stream = StapledByteStream(down, up)  # type: ignore[arg-type]
-        encoder = HeaderEncoder()
-        await up.send(frames.syn_stream(1, encoder.encode({}), FLAG_UNIDIRECTIONAL))
-        await up.send(frames.syn_stream(3, encoder.encode({}), 0))
-        async with SpdySession(stream, spdy.Role.SERVER) as session:
-            with anyio.fail_after(5):
-                accepted = await session.accept()
-                session.reply(accepted)
-                assert accepted.id == 3
-                answer = await down.receive()
-                while len(answer) < 20:
-                    answer += await down.receive()
-        assert answer.startswith(frames.rst_stream(1, spdy.ResetCode.REFUSED_STREAM))
-        await up.aclose()
-        await down.aclose()
-
-    anyio.run(scenario)
+    up, down = _Pipe(), _Pipe()
+    stream = StapledByteStream(down, up)  # type: ignore[arg-type]
+    encoder = HeaderEncoder()
+    await up.send(frames.syn_stream(1, encoder.encode({}), FLAG_UNIDIRECTIONAL))
+    await up.send(frames.syn_stream(3, encoder.encode({}), 0))
+    async with SpdySession(stream, spdy.Role.SERVER) as session:
+        with anyio.fail_after(5):
+            accepted = await session.accept()
+            session.reply(accepted)
+            assert accepted.id == 3
+            answer = await down.receive()
+            while len(answer) < 20:
+                answer += await down.receive()
+    assert answer.startswith(frames.rst_stream(1, spdy.ResetCode.REFUSED_STREAM))
+    await up.aclose()
+    await down.aclose()
