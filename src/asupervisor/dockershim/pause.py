@@ -62,7 +62,7 @@ class PauseImage:
             if self._store.image(EMBEDDED_PAUSE_REFERENCE) is None:
                 machine = str(self._engine.info.get("Architecture") or "")
                 await self._engine.images.load(pause_archive(machine), EMBEDDED_PAUSE_REFERENCE)
-                await feed.refresh_images()
+                await feed.images.refresh()
                 _logger.info("loaded the embedded pause image as %s", EMBEDDED_PAUSE_REFERENCE)
             return EMBEDDED_PAUSE_REFERENCE
 
@@ -81,7 +81,7 @@ class PauseImage:
                             raise NotFound(str(step["error"]))
             if scope.cancelled_caught:
                 raise DeadlineExceeded(f"it was not pulled within {_PULL_DEADLINE_S:g} s")
-            await feed.refresh_images()
+            await feed.images.refresh()
             if self._store.image(self.reference) is None:
                 raise Unavailable("the engine does not list it after the pull")
         except ServiceError as error:

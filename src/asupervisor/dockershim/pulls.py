@@ -104,7 +104,7 @@ class Pulls:
         try:
             with pull.scope:
                 await self._follow(reference, auth)
-                await self._feed.refresh_images()
+                await self._feed.images.refresh()
                 pull.record = self._store.image(reference.name)
                 if pull.record is None:
                     pull.error = Internal(

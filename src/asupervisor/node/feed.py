@@ -17,20 +17,19 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.session import Document
-from asupervisor.errors import DeadlineExceeded, Internal, NotFound, ServiceError, Unavailable
+from asupervisor.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable
 from asupervisor.node.build import (
     checkpoint_only_record,
     completed,
     container_record,
-    image_record,
     sandbox_record,
 )
 from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.images import ImageFeed
 from asupervisor.node.logs import ContainerLogs, NoLogs
-from asupervisor.node.records import ContainerRecord, ImageRecord, SandboxId
+from asupervisor.node.records import ContainerRecord, SandboxId
 from asupervisor.node.refresh import Apply, Outcome, Refresher
 from asupervisor.node.store import NodeStore
-from asupervisor.translate.images import parse_reference
 from asupervisor.translate.labels import SANDBOX_ID_LABEL, TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
 from asupervisor.translate.limits import changed_limits
 
@@ -45,7 +44,6 @@ keep the node from being ready.
 """
 _AGAIN_S = 1.0
 """Between two tries of what could not be read."""
-_IMAGES = "images"
 
 
 class Feed:
@@ -56,7 +54,7 @@ class Feed:
         store: written.
         checkpoints: what is kept of each sandbox.
         tasks: where readings run.
-        pinned: whether an image reference must never be collected (the pause image).
+        images: told of image events; reads the images with each full reading.
         on_event: told each event's action and age in seconds as it is taken up (metrics).
         on_resync: told after each full reading, with its duration in seconds.
         logs: told of containers before the store shows them.
@@ -68,7 +66,7 @@ class Feed:
         store: NodeStore,
         checkpoints: CheckpointStore,
         tasks: TaskGroup,
-        pinned: Callable[[str], bool],
+        images: ImageFeed,
         on_event: Callable[[str, float], None] = lambda action, age_s: None,
         on_resync: Callable[[float], None] = lambda seconds: None,
         logs: ContainerLogs | None = None,
@@ -76,7 +74,7 @@ class Feed:
         self._engine = engine
         self._store = store
         self._checkpoints = checkpoints
-        self._pinned = pinned
+        self.images = images
         self._on_event = on_event
         self._on_resync = on_resync
         self._logs = logs or NoLogs()
@@ -143,6 +141,7 @@ class Feed:
         while True:
             await anyio.sleep(_AGAIN_S)
             if self._engine.health.reachable:
+                self.images.read_again()
                 for any_id in tuple(self._unread):
                     self._refresher.mark(any_id)
 
@@ -151,7 +150,7 @@ class Feed:
         self._on_event(action, max(0.0, time.time() - int(event.get("timeNano") or 0) / 1e9))
         actor = event.get("Actor") or {}
         if event.get("Type") == "image":
-            self._refresher.mark(_IMAGES)
+            self.images.take(event)
             return
         any_id = str(actor.get("ID") or event.get("id") or "")
         if not any_id or TYPE_LABEL not in (actor.get("Attributes") or {}):
@@ -168,7 +167,7 @@ class Feed:
             ServiceError: the engine could not be asked.
         """
         started = time.monotonic()
-        images = self._refresher.mark(_IMAGES)
+        images = self.images.read_all()
         listed = await self._engine.containers.list_owned(
             through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S
         )
@@ -217,14 +216,6 @@ class Feed:
             outcome = self._refresher.mark(any_id)
         await outcome.wait()
 
-    async def refresh_images(self) -> None:
-        """Have the store show the images as they are now.
-
-        Raises:
-            ServiceError: the engine could not be asked.
-        """
-        await self._refresher.mark(_IMAGES).wait()
-
     def complete(self, sandbox_id: str) -> None:
         """Show that every step of a sandbox holds, with the addresses that it was given; there is
         nothing to ask the engine for.
@@ -258,8 +249,6 @@ class Feed:
         self._addresses[sandbox_id] = addresses
 
     async def _read(self, any_id: str) -> Apply:
-        if any_id == _IMAGES:
-            return partial(self._apply_images, await self._read_images())
         try:
             document = await self._engine.containers.inspect(
                 any_id, through_gate=True, timeout_s=_READING_DEADLINE_S
@@ -300,42 +289,6 @@ class Feed:
         )
         return container_record(document, self._store.image, self._logs.note(container_id), changed)
 
-    async def _read_images(self) -> list[ImageRecord]:
-        """Images are listed as a whole; one that has kept its names is not inspected again."""
-        records: list[ImageRecord] = []
-        for summary in await self._engine.images.list_all(
-            through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S
-        ):
-            known = self._store.images.get(str(summary["Id"]))
-            names = (
-                sorted(summary.get("RepoTags") or []),
-                sorted(summary.get("RepoDigests") or []),
-            )
-            pinned = any(self._pinned(tag) for tag in summary.get("RepoTags") or [])
-            if (
-                known is not None
-                and known.image.pinned == pinned
-                and known.document.get("_names") == names
-            ):
-                records.append(known)
-                continue
-            try:
-                document = await self._engine.images.inspect(
-                    str(summary["Id"]), through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S
-                )
-            except NotFound:
-                continue
-            except Internal as error:
-                # One image that the engine cannot read must not hide the others.
-                _logger.warning("going on without image %s: %s", summary["Id"], error)
-                continue
-            records.append(image_record({**document, "_names": names}, pinned))
-        return records
-
-    def _apply_images(self, records: list[ImageRecord]) -> None:
-        self._unread.discard(_IMAGES)
-        self._store.replace_images(records)
-
 
 def _kind(document: Document) -> str | None:
     return (document["Config"].get("Labels") or {}).get(TYPE_LABEL)
@@ -346,12 +299,3 @@ def _first(group: BaseExceptionGroup[ServiceError]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def pinned_matcher(references: Callable[[], tuple[str, ...]]) -> Callable[[str], bool]:
-    """Whether a tag is one of the references that must never be collected, in whatever spelling."""
-
-    def matches(tag: str) -> bool:
-        return any(parse_reference(reference).name == tag for reference in references())
-
-    return matches

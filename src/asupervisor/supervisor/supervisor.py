@@ -51,8 +51,9 @@ from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.network.select import network_plugin
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.events import EventHub
-from asupervisor.node.feed import Feed, pinned_matcher
+from asupervisor.node.feed import Feed
 from asupervisor.node.image_usage import ImageUsage
+from asupervisor.node.images import ImageFeed, pinned_matcher
 from asupervisor.node.logs import NodeLogs
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import feed_stats
@@ -351,7 +352,7 @@ class Supervisor:
             store,
             checkpoints,
             tasks,
-            pinned_matcher(lambda: pause.pinned),
+            ImageFeed(engine, store, tasks, pinned_matcher(lambda: pause.pinned)),
             on_event=metrics.event_applied,
             on_resync=lambda seconds: metrics.resyncs.add(),
             logs=NodeLogs(logs),

@@ -17,6 +17,7 @@ from asupervisor.engine.client import EngineClient
 from asupervisor.engine.probe import Probe
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.feed import Feed
+from asupervisor.node.images import ImageFeed
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint
@@ -51,7 +52,8 @@ async def following(fake: FakeEngine, root: Path) -> AsyncIterator[Node]:
     await checkpoints.load()
     await engine.open()
     async with anyio.create_task_group() as tasks:
-        feed = Feed(engine, store, checkpoints, tasks, pinned=lambda tag: False)
+        images = ImageFeed(engine, store, tasks, pinned=lambda tag: False)
+        feed = Feed(engine, store, checkpoints, tasks, images)
         tasks.start_soon(feed.run)
         tasks.start_soon(Probe(engine, 0.05, 1.0).run)
         with anyio.fail_after(10):
