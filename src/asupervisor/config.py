@@ -57,6 +57,7 @@ class StreamingConfig:
     tls_cert_file: str = ""
     tls_private_key_file: str = ""
     idle_timeout_s: float = 4 * 3600.0
+    """0 closes no session for being idle."""
     creation_timeout_s: float = 30.0
 
 

@@ -18,6 +18,7 @@ _UNIT_S = {
     "m": 60.0,
     "h": 3600.0,
 }
+_LONGEST_S = float((1 << 63) - 1) / 1e9  # what Go's time.Duration holds
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 
@@ -43,7 +44,7 @@ def parse_duration(text: str, name: str = "duration") -> float:
             break
         total += float(part.group(1)) * _UNIT_S[part.group(2)]
         position = part.end()
-    if position != len(text) or not text:
+    if position != len(text) or not text or total > _LONGEST_S:
         raise ConfigError(
             f'{name}: "{text}" is not a duration; write it like "2m0s", "500ms" or "1h30m"'
         )

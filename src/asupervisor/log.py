@@ -6,12 +6,15 @@ Further fields come with ``extra=``."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from contextvars import ContextVar
 
 import orjson
+
+from asupervisor.words import json_safe, one_line
 
 _FIELDS = ("rpc", "pod", "sandbox", "container", "image", "code", "subject", "duration_s")
 _call: ContextVar[tuple[str, float] | None] = ContextVar("asupervisor_call", default=None)
@@ -33,8 +36,12 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback only for a defect."""
         fields = "".join(f" {name}={_short(value)}" for name, value in _fields(record).items())
-        line = f"{_time(record)} {record.levelname} {_one_line(record.getMessage())}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{_time(record)} {record.levelname} {one_line(record.getMessage())}{fields}"
+        if not record.exc_info:
+            return line
+        # The words of an error may hold line breaks: none of its lines looks like one of the log.
+        trace = self.formatException(record.exc_info).split("\n")
+        return "\n".join((line, *(f"  {one_line(one)}" for one in trace)))
 
 
 class JsonFormatter(logging.Formatter):
@@ -51,7 +58,10 @@ class JsonFormatter(logging.Formatter):
         entry.update(_fields(record))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry, default=str).decode()
+        try:
+            return json_safe(orjson.dumps(entry, default=str).decode())
+        except TypeError:  # half a character of UTF-16, which orjson does not take
+            return json_safe(json.dumps(entry, default=str, ensure_ascii=False))
 
 
 def configure_logging(level: str, log_format: str) -> None:
@@ -95,12 +105,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _short(value: object) -> str:
-    text = f"{value:.3f}" if isinstance(value, float) else _one_line(str(value))
-    return f'"{text}"' if " " in text else text
-
-
-def _one_line(text: str) -> str:
-    """Whatever a container, an image or a plugin put into a name or a message: it cannot begin a
-    line of its own.
-    """
-    return text.replace("\n", "\\n").replace("\r", "\\r").replace("\x1b", "\\x1b")
+    text = f"{value:.3f}" if isinstance(value, float) else one_line(str(value))
+    if any(mark in text for mark in ' "='):  # what looks like a field is part of this one
+        return '"' + text.replace('"', '\\"') + '"'
+    return text

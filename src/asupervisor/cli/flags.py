@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from asupervisor import __version__
+from asupervisor.addresses import parse_bind_address
 from asupervisor.config import (
     CGROUP_DRIVERS,
     CONTAINER_LOG_FORMATS,
@@ -180,7 +181,7 @@ FLAGS = (
     Flag(
         "streaming-bind-addr",
         "streaming.bind",
-        "host[:port] of exec, attach and port-forward; port 0: the system's choice",
+        "host:port of exec, attach and port-forward; without host: loopback; port 0: any",
         _text,
     ),
     Flag(
@@ -198,7 +199,7 @@ FLAGS = (
     Flag(
         "streaming-connection-idle-timeout",
         "streaming.idle_timeout_s",
-        "a stream that carries nothing for longer is closed, a duration",
+        "a stream that carries nothing for longer is closed, a duration; 0: none is",
         parse_duration,
         kubelet_field="streamingConnectionIdleTimeout",
     ),
@@ -340,13 +341,8 @@ def _assemble(values: dict[str, Any]) -> Config:
 
 
 def _bind_address(value: str) -> dict[str, Any]:
-    host, colon, port = value.rpartition(":")
-    if not colon or value.endswith("]"):
-        host, port = value, "0"
-    number = _number(port or "0", "--streaming-bind-addr")
-    if not 0 <= number < 65536:
-        raise ConfigError(f"--streaming-bind-addr: port {number} is not between 0 and 65535")
-    return {"bind_host": host.strip("[]") or "0.0.0.0", "bind_port": number}
+    host, port = parse_bind_address(value, "--streaming-bind-addr", default_port=0)
+    return {"bind_host": host, "bind_port": port}
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -31,9 +31,14 @@ from asupervisor.errors import (
 from asupervisor.log import enter_call
 from asupervisor.metrics import Metrics
 from asupervisor.observability.tracing import Tracing
+from asupervisor.words import bounded_line
 
 _logger = logging.getLogger("asupervisor.dockershim.rpc")
 MAXIMUM_MESSAGE_BYTES = 16 << 20
+STATUS_BYTES = 4096
+"""Most bytes of a status text on the wire: a client refuses more than 8 KiB of metadata, and then
+sees RESOURCE_EXHAUSTED instead of the status.
+"""
 _CODES = {code.name: code for code in grpc.StatusCode}
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
@@ -176,7 +181,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 code, words = self._failure(name, error)
                 if words is None:
                     raise
-                await context.abort(_CODES[code], words)
+                await context.abort(_CODES[code], bounded_line(words, STATUS_BYTES))
             finally:
                 figures.end(now() - started, code)
                 self._leave()
@@ -213,7 +218,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 code, words = self._failure(name, error)
                 if words is None:
                     raise
-                await context.abort(_CODES[code], words)
+                await context.abort(_CODES[code], bounded_line(words, STATUS_BYTES))
             finally:
                 figures.end(time.monotonic() - started, code)
                 self._waiting.discard(task)

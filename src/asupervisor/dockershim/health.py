@@ -16,6 +16,7 @@ from asupervisor.dockershim.methods import API_VERSIONS, SERVICES
 
 UNKNOWN, SERVING, NOT_SERVING, SERVICE_UNKNOWN = 0, 1, 2, 3
 _POLL_S = 0.5
+_LONGEST_VARINT = 10
 
 SERVICE = "grpc.health.v1.Health"
 
@@ -109,7 +110,7 @@ def _name(request: bytes) -> str:
     if not request or request[0] != 0x0A:
         return ""
     length, shift, index = 0, 0, 1
-    while index < len(request):
+    while index < min(len(request), _LONGEST_VARINT + 1):
         byte = request[index]
         length |= (byte & 0x7F) << shift
         index, shift = index + 1, shift + 7

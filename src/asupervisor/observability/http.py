@@ -13,7 +13,7 @@ import anyio
 import h11
 from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, TaskStatus
 
-from asupervisor.errors import ConfigError, FailedPrecondition
+from asupervisor.errors import FailedPrecondition
 
 _logger = logging.getLogger("asupervisor.observability.http")
 _HEAD_BYTES = 8192
@@ -34,20 +34,6 @@ class Answer:
 
 Handler = Callable[[str], Awaitable[Answer]]
 """Path without query → answer."""
-
-
-def parse_bind_address(text: str) -> tuple[str, int]:
-    """Host and port of ``host:port``, ``[v6]:port``, ``:port`` or ``port``; without a host it is
-    the loopback.
-
-    Raises:
-        ConfigError: it is none of these.
-    """
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-    if not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f'--metrics-bind-addr: "{text}" is not host:port')
-    return host, int(port)
 
 
 class HttpServer:

@@ -10,8 +10,9 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskStatus
 
+from asupervisor.addresses import parse_bind_address
 from asupervisor.metrics import SCRAPE_CONTENT_TYPE, Metrics
-from asupervisor.observability.http import Answer, HttpServer, parse_bind_address
+from asupervisor.observability.http import Answer, HttpServer
 from asupervisor.observability.tasks import dump_tasks
 
 _LAG_INTERVAL_S = 1.0
@@ -40,7 +41,9 @@ class Observability:
         self._metrics = metrics
         self._not_ready_reasons = not_ready_reasons
         self._figures = figures
-        self._server = HttpServer(*parse_bind_address(bind_address), self.answer)
+        self._server = HttpServer(
+            *parse_bind_address(bind_address, "--metrics-bind-addr"), self.answer
+        )
 
     async def run(self, *, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started with the URL.

@@ -9,7 +9,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
@@ -204,7 +203,8 @@ class StreamHandler:
 
     def _route(self, request: HttpRequest, visit: Visit) -> Request:
         """Find what a URL stands for; an embedding program may have put a prefix before it."""
-        parts = urlsplit(request.target).path.rstrip("/").split("/")
+        # By hand: a request's target is any text, and a URL parser raises at some.
+        parts = request.target.partition("#")[0].partition("?")[0].rstrip("/").split("/")
         if len(parts) < 2 or parts[-2] not in VERBS:
             raise Refused(404, "there is nothing under this path")
         visit.verb = parts[-2]

@@ -194,7 +194,11 @@ async def _until_idle(
 async def _cancel_when_idle(
     session: SpdySession | ChannelSession, timeout_s: float, scope: anyio.CancelScope
 ) -> None:
-    """Pings do not count: many clients ping for as long as they live."""
+    """Pings do not count: many clients ping for as long as they live. Without a time (0, as in
+    kubelet's configuration) nothing is too long.
+    """
+    if timeout_s <= 0:
+        return
     while (left := session.last_data + timeout_s - anyio.current_time()) > 0:  # noqa: ASYNC110 (every byte would set an event)
         await anyio.sleep(left)
     scope.cancel()

@@ -15,7 +15,7 @@ class Settings:
         sessions: connections at once; one more is answered 503.
         head_timeout_s: seconds for a request's head to come in.
         creation_timeout_s: seconds for a session's streams to be opened.
-        idle_timeout_s: seconds without a data byte until a session is closed.
+        idle_timeout_s: seconds without a data byte until a session is closed; 0: it never is.
         kill_timeout_s: seconds for the runtime to end a command whose client is gone.
         farewell_timeout_s: seconds for a peer to take the last bytes and to close after them.
         forwards: port-forward connections at once in one session.

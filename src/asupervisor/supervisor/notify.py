@@ -10,7 +10,10 @@ import socket
 
 import anyio
 
+from asupervisor.words import bounded_line
+
 _logger = logging.getLogger("asupervisor.supervisor.notify")
+_VALUE_BYTES = 1024
 
 
 class Notifier:
@@ -38,7 +41,10 @@ class Notifier:
         """
         if not self._address:
             return
-        message = "\n".join(f"{name}={value}" for name, value in fields.items())
+        # A value is a line. What is longer than a page systemd ignores as a whole, READY with it.
+        message = "\n".join(
+            f"{name}={bounded_line(value, _VALUE_BYTES)}" for name, value in fields.items()
+        )
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
                 channel.sendto(message.encode(), self._address)

@@ -213,6 +213,20 @@ async def test_a_session_without_data_ends_after_the_idle_time(websocket: bool) 
         assert backend.processes[0].killed
 
 
+@TRANSPORTS
+async def test_an_idle_time_of_zero_closes_nothing(websocket: bool) -> None:
+    async with (
+        served(StreamingConfig(idle_timeout_s=0)) as (service, backend),
+        open_command(service.exec_url(CAT), stdin=True, websocket=websocket) as command,
+    ):
+        assert command.stdin is not None
+        for _ in range(3):
+            await command.stdin.send(b"x")
+            await read_until(command.stdout, b"x")
+            await anyio.wait_all_tasks_blocked()
+        assert not backend.processes[0].killed
+
+
 async def test_streams_that_are_not_opened_in_time_end_the_session() -> None:
     async with served(settings=Settings(creation_timeout_s=0.1, farewell_timeout_s=0.2)) as (
         service,

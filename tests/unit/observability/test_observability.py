@@ -1,36 +1,12 @@
-"""Addresses, and what a dump of tasks shows and hides."""
+"""What a dump of tasks shows and hides, and the pages."""
 
 from __future__ import annotations
 
 import anyio
-import pytest
 
-from asupervisor.errors import ConfigError
 from asupervisor.metrics import Metrics
-from asupervisor.observability.http import parse_bind_address
 from asupervisor.observability.pages import Observability
 from asupervisor.observability.tasks import dump_tasks
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("127.0.0.1:9100", ("127.0.0.1", 9100)),
-        (":9100", ("127.0.0.1", 9100)),
-        ("9100", ("127.0.0.1", 9100)),
-        ("0.0.0.0:0", ("0.0.0.0", 0)),
-        ("[::1]:9100", ("::1", 9100)),
-        ("localhost:1", ("localhost", 1)),
-    ],
-)
-def test_addresses(text: str, address: tuple[str, int]) -> None:
-    assert parse_bind_address(text) == address
-
-
-@pytest.mark.parametrize("text", ["host", "host:", "host:http", "1.2.3.4:70000", "1.2.3.4:-1"])
-def test_what_is_no_address_is_refused_by_the_flags_name(text: str) -> None:
-    with pytest.raises(ConfigError, match="--metrics-bind-addr"):
-        parse_bind_address(text)
 
 
 def test_a_dump_shows_where_each_task_waits_below_its_parent_and_no_value() -> None:

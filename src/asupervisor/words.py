@@ -1,0 +1,61 @@
+"""Text that somebody else wrote, made fit for a place that takes one line.
+
+Images, containers, tenants, registries, plugins and the engine put words into messages. A line of a
+log, a status of gRPC and a field of systemd's protocol each end where such words could begin one
+of their own, so the words pass through here first."""
+
+from __future__ import annotations
+
+import re
+
+_UNSAFE = re.compile(
+    # C0, DEL and C1; line and paragraph separators; what changes the direction of the text around
+    # it; what shows as nothing; lone halves of UTF-16, which no encoder takes.
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_CUT = "…"
+
+
+def one_line(text: str) -> str:
+    """``text`` with everything escaped that ends a line, steers a terminal or hides what is there.
+
+    Letters of every alphabet stay as they are. The answer encodes as UTF-8.
+    """
+    return _UNSAFE.sub(_escape, text)
+
+
+def json_safe(document: str) -> str:
+    """The same for a JSON document, by JSON's own escapes, so that a reader gets the text back."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+
+
+def bounded_line(text: str, limit_bytes: int) -> str:
+    """:func:`one_line`, cut to a length, with ``…`` at the end where it was cut.
+
+    Args:
+        text: of any length; the time taken does not grow with what is cut off.
+        limit_bytes: most bytes of the answer as gRPC sends it (percent-encoded, three bytes for
+            each byte that is not printable ASCII); as UTF-8 it is that or less. At least 9.
+    """
+    line = one_line(text[: limit_bytes + 1])
+    size = 0
+    fits = 0  # characters that leave room for the mark of the cut
+    room = limit_bytes - _cost(_CUT)
+    for index, character in enumerate(line):
+        size += _cost(character)
+        if size <= room:
+            fits = index + 1
+        if size > limit_bytes:
+            return line[:fits] + _CUT
+    return line
+
+
+def _cost(character: str) -> int:
+    return 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found[0]
+    code = ord(character)
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
