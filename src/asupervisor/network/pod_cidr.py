@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 
 from asupervisor.errors import InvalidArgument
+from asupervisor.host.atomic import write_file
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class PodCidr:
         self.subnets = subnets
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(str(self))
+            write_file(self._path, str(self).encode())
         except OSError as error:
             log.warning("cannot keep the pod CIDR in %s: %s", self._path, error.strerror)
         return changed

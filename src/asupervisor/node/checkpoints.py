@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from asupervisor.errors import FailedPrecondition, Internal
+from asupervisor.host.atomic import write_file
 from asupervisor.locks import KeyedLock
 from asupervisor.translate.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
 
@@ -76,20 +77,9 @@ class CheckpointStore:
         self.corrupt.pop(sandbox_id, None)
 
     def _write(self, sandbox_id: str, content: bytes) -> None:
-        aside = self._directory / f".{sandbox_id}"
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with open(aside, "wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(aside, self._directory / sandbox_id)
-            directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            write_file(self._directory / sandbox_id, content)
         except OSError as error:
             raise FailedPrecondition(
                 f"the checkpoint of sandbox {sandbox_id} cannot be written: {error}",

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from asupervisor.errors import Internal
 from asupervisor.network.cni.arguments import attachment_of
 from asupervisor.network.cni.cache import Cached, ResultCache
 from asupervisor.network.cni.execute import Attachment
@@ -46,12 +51,12 @@ def test_a_result_is_handed_on_in_the_version_of_the_list() -> None:
     assert "version" not in RESULT["ips"][0]
 
 
-def test_the_cache_is_that_of_libcni(tmp_path: Path) -> None:
+async def test_the_cache_is_that_of_libcni(tmp_path: Path) -> None:
     cache = ResultCache(tmp_path / "results")
     attachment = Attachment(
         "abc", "/proc/7/ns/net", "eth0", (("IgnoreUnknown", "1"),), {"portMappings": []}
     )
-    cache.write(Cached("net", attachment, b'{"name":"net"}', RESULT))
+    await cache.write(Cached("net", attachment, b'{"name":"net"}', RESULT))
     written = json.loads((tmp_path / "results" / "net-abc-eth0").read_bytes())
     assert written == {
         "kind": "cniCacheV1",
@@ -68,6 +73,28 @@ def test_the_cache_is_that_of_libcni(tmp_path: Path) -> None:
     cache.remove("net", "abc", "eth0")
     cache.remove("net", "abc", "eth0")
     assert cache.everything() == []
+
+
+async def test_a_result_that_was_cut_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = ResultCache(tmp_path / "results")
+    attachment = Attachment("abc", "/proc/7/ns/net", "eth0", (), {})
+    await cache.write(Cached("net", attachment, b"first", RESULT))
+    write, left = os.write, [100]
+
+    def nearly_full(descriptor: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        took, left[0] = write(descriptor, data[: left[0]]), 0
+        return took
+
+    monkeypatch.setattr(os, "write", nearly_full)
+    with pytest.raises(Internal, match="No space left"):
+        await cache.write(Cached("net", attachment, b"second", RESULT))
+    monkeypatch.undo()
+    assert [cached.config for cached in cache.find("abc")] == [b"first"]
+    assert os.listdir(tmp_path) == ["results"]
 
 
 def test_a_file_of_libcni_without_the_fields_it_leaves_out_is_read_and_a_broken_one_is_passed_over(

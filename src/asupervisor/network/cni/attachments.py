@@ -92,7 +92,7 @@ class Attachments:
             await self.delete(pod, None)
         self._gone.pop(pod.sandbox_id, None)
         self._namespaces[pod.sandbox_id] = (pod.netns, namespace_identity(pod.netns))
-        self._begun.write(Cached(network.name, attachment, network.source, None))
+        await self._begun.write(Cached(network.name, attachment, network.source, None))
         end = anyio.current_time() + self._pod_deadline_s
         if find_binary("loopback", self._bin_dirs) is not None or not _loopback_is_up(pod.netns):
             await self._loopback.add(attachment, self._pod_deadline_s)
@@ -100,7 +100,7 @@ class Attachments:
             attachment, max(0.0, end - anyio.current_time())
         )
         addresses = result_addresses(result) or namespace_addresses(pod.netns)
-        self._results.write(Cached(network.name, attachment, network.source, result))
+        await self._results.write(Cached(network.name, attachment, network.source, result))
         if not addresses:
             raise Internal(
                 f'network "{network.name}" gave sandbox {pod.sandbox_id} no address',

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
+
 from asupervisor.errors import Internal
+from asupervisor.host.atomic import write_file
 from asupervisor.network.cni.execute import Attachment
 
 log = logging.getLogger(__name__)
@@ -50,8 +53,8 @@ class ResultCache:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def write(self, cached: Cached) -> None:
-        """Write one attachment's file, whole or not at all.
+    async def write(self, cached: Cached) -> None:
+        """Write one attachment's file, durably, whole or not at all.
 
         Raises:
             Internal: the file system refuses.
@@ -73,23 +76,19 @@ class ResultCache:
         if cached.result is not None:
             document["result"] = cached.result
         path = self._path(cached.network, attachment.container_id, attachment.interface)
-        # Beside the results, where no reader of theirs looks; one name is enough, since nothing
-        # interrupts this function.
-        temporary = self._directory.parent / ".asupervisor-result.tmp"
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                os.write(descriptor, json.dumps(document).encode())
-            finally:
-                os.close(descriptor)
-            os.replace(temporary, path)
+            await anyio.to_thread.run_sync(self._write, path, json.dumps(document).encode())
         except OSError as error:
             raise Internal(
                 f"cannot write the CNI result {path}: {error.strerror}",
                 operation="cache CNI result",
                 subject=attachment.container_id,
             ) from error
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Beside the directory of results, where no reader of theirs looks.
+        write_file(path, content, aside=self._directory.parent / f".asupervisor-{path.name}")
 
     def find(self, container_id: str) -> list[Cached]:
         """Every cached attachment of a container, of whatever network."""

@@ -1,0 +1,270 @@
+"""Paths that were not made by us: opened beneath a directory that is held by a descriptor.
+
+The law: from the held directory on, each component is opened by itself and never through a link,
+so that who may write there cannot lead us out. Only a regular file is opened for reading or
+writing; a FIFO, a socket, a device, a directory or a link is an error that names it, and is found
+out by its descriptor (``O_PATH``), without touching it. What is there is never emptied, and what
+we make did not exist before (``O_EXCL``).
+
+Links above the held directory are followed: they are the operator's."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLLOW = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class UnsafePath(OSError):
+    """A path that is refused for what it is; the text names it and says what stands there."""
+
+    def __init__(self, path: str, found: str) -> None:
+        super().__init__(errno.ELOOP, found, path)
+
+    def __str__(self) -> str:
+        return f"{self.filename} is {self.strerror}"
+
+
+def components(path: str) -> list[str]:
+    """The components of a path beneath a directory.
+
+    Args:
+        path: relative; one component or several.
+
+    Raises:
+        UnsafePath: it is absolute or empty, or has a component that is none (``..``, ``.``, a NUL).
+    """
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise UnsafePath(path, "not a plain path beneath a directory")
+    return parts
+
+
+class HeldDirectory:
+    """A directory, held by a descriptor, and what is opened beneath it. A context manager.
+
+    Every method raises OSError where the kernel refuses, and :class:`UnsafePath` where something
+    else than what is asked for stands in the place.
+
+    Args:
+        path: of the directory, for errors.
+        descriptor: of it; owned from now on.
+    """
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    @classmethod
+    def at(cls, path: str, *, make: int | None = None) -> HeldDirectory:
+        """Hold a directory whose path is trusted: links in it are followed.
+
+        Args:
+            path: absolute.
+            make: the mode of the directories that are made where they are missing; None makes none.
+        """
+        if make is not None:
+            os.makedirs(path, mode=make, exist_ok=True)
+        return cls(path, os.open(path, _FOLLOW))
+
+    def below(self, path: str, *, make: int | None = None) -> HeldDirectory:
+        """Hold a directory beneath this one.
+
+        Args:
+            path: relative, of one component or several.
+            make: the mode of the directories that are made where they are missing; None makes none.
+        """
+        held = HeldDirectory(self.path, os.dup(self.descriptor))
+        try:
+            for name in components(path):
+                held._step(name, make)
+        except BaseException:
+            held.close()
+            raise
+        return held
+
+    def _step(self, name: str, make: int | None) -> None:
+        """Be the directory of that name instead."""
+        path = f"{self.path.rstrip('/')}/{name}"
+        if make is not None:
+            try:
+                os.mkdir(name, make, dir_fd=self.descriptor)
+            except FileExistsError:
+                pass
+        descriptor = os.open(name, _LOOK, dir_fd=self.descriptor)
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISDIR(mode):
+            os.close(descriptor)
+            raise UnsafePath(path, f"{_kind(mode)}, not a directory")
+        os.close(self.descriptor)
+        self.path, self.descriptor = path, descriptor
+
+    def open(self, path: str, access: int) -> int:
+        """Open a regular file that is there.
+
+        Args:
+            path: relative.
+            access: such as ``os.O_RDONLY`` or ``os.O_RDWR | os.O_APPEND``; nothing that makes or
+                empties a file.
+
+        Returns:
+            A descriptor. It never waits for another process (``O_NONBLOCK``).
+        """
+        assert not access & (os.O_CREAT | os.O_TRUNC), "a file that is there is opened as it is"
+        with self._parent(path) as (held, name):
+            looked = os.open(name, _LOOK, dir_fd=held.descriptor)
+            try:
+                mode = os.fstat(looked).st_mode
+                if not stat.S_ISREG(mode):
+                    raise UnsafePath(
+                        f"{held.path.rstrip('/')}/{name}", f"{_kind(mode)}, not a regular file"
+                    )
+                # The very file that was looked at, whatever has its name by now.
+                return os.open(
+                    f"/proc/self/fd/{looked}", access | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+                )
+            finally:
+                os.close(looked)
+
+    def make(self, path: str, mode: int, access: int = os.O_RDWR | os.O_APPEND) -> int:
+        """Make a file that is not there (FileExistsError otherwise).
+
+        Args:
+            path: relative; its directory must be there.
+            mode: of the file, whatever the umask.
+            access: what the descriptor is for.
+
+        Returns:
+            A descriptor of it.
+        """
+        with self._parent(path) as (held, name):
+            flags = access | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(name, flags, mode, dir_fd=held.descriptor)
+            os.fchmod(descriptor, mode)
+            return descriptor
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The content of a regular file.
+
+        Args:
+            path: relative.
+            limit: bytes; a longer file is an :class:`UnsafePath`.
+        """
+        descriptor = self.open(path, os.O_RDONLY)
+        try:
+            return read_all(descriptor, limit, f"{self.path.rstrip('/')}/{path}")
+        finally:
+            os.close(descriptor)
+
+    def status(self, path: str) -> os.stat_result | None:
+        """What stands there, links not followed; None for nothing."""
+        try:
+            with self._parent(path) as (held, name):
+                return os.stat(name, dir_fd=held.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def link_target(self, path: str) -> str:
+        """Where a symbolic link leads, as it says."""
+        with self._parent(path) as (held, name):
+            return os.readlink(name, dir_fd=held.descriptor)
+
+    def make_link(self, path: str, target: str) -> None:
+        """Make a symbolic link where nothing is."""
+        with self._parent(path) as (held, name):
+            os.symlink(target, name, dir_fd=held.descriptor)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name; of a directory it is refused."""
+        with self._parent(path) as (held, name):
+            os.unlink(name, dir_fd=held.descriptor)
+
+    def names(self) -> list[str]:
+        """The names in this directory."""
+        descriptor = os.open(
+            ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.descriptor
+        )
+        try:
+            return os.listdir(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[HeldDirectory, str]]:
+        """The directory that holds a path's last component, and that component."""
+        *directories, name = components(path)
+        if not directories:
+            yield self, name
+            return
+        with self.below("/".join(directories)) as held:
+            yield held, name
+
+    def close(self) -> None:
+        """Let go of it; repeatable."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> HeldDirectory:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_regular(path: str, limit: int) -> bytes:
+    """The content of a regular file whose directory is trusted; the file itself may be a link
+    neither.
+
+    Args:
+        path: absolute.
+        limit: bytes; a longer file is refused.
+
+    Raises:
+        OSError: it cannot be read; :class:`UnsafePath` for what is not a regular file or too long.
+    """
+    directory, _, name = path.rpartition("/")
+    with HeldDirectory.at(directory or "/") as held:
+        return held.read(name, limit)
+
+
+def read_all(descriptor: int, limit: int, path: str) -> bytes:
+    """What is left to read of a file.
+
+    Args:
+        descriptor: of it.
+        limit: bytes.
+        path: for the error.
+
+    Raises:
+        UnsafePath: it is longer.
+    """
+    content = bytearray()
+    while chunk := os.read(descriptor, min(1 << 20, limit + 1 - len(content))):
+        content += chunk
+        if len(content) > limit:
+            raise UnsafePath(path, f"longer than {limit} bytes")
+    return bytes(content)
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "a regular file" if stat.S_ISREG(mode) else "unknown")

@@ -1,0 +1,116 @@
+"""Threads for what may hang: a path on a dead file server, a device, a volume of a tenant.
+
+The law: each kind of waiting has a lane of its own, with so many threads and a deadline, and takes
+no thread from anybody else. A thread that hangs in the kernel cannot be ended; it keeps its place
+in the lane until it comes back, its caller is told after the deadline, and who asks for the same
+path again meanwhile is told at once. The threads are daemons, so that a hung one does not keep the
+process from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar, TypeVarTuple
+
+import anyio
+
+from asupervisor.errors import DeadlineExceeded, Unavailable
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+
+class Lane:
+    """One kind of waiting.
+
+    Args:
+        name: what is done there, for errors and the threads' names: ``look at host paths``.
+        width: how many may be at it at once; each is a thread.
+        deadline_s: seconds after which a caller no longer waits.
+    """
+
+    def __init__(self, name: str, *, width: int, deadline_s: float) -> None:
+        self._name = name
+        self._width = width
+        self._deadline_s = deadline_s
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._late: Counter[str] = Counter()
+
+    @property
+    def hanging(self) -> list[str]:
+        """Paths that nobody waits for any more and that still have a thread."""
+        return sorted(self._late)
+
+    async def run(self, path: str, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Do something that may hang, in a thread of this lane.
+
+        Args:
+            path: what it is done to; names the work in errors.
+            work: called in the thread; its result and its error are handed on.
+            arguments: of it.
+
+        Raises:
+            DeadlineExceeded: it hangs, or an earlier one for the same path still does.
+            Unavailable: the lane is full of what hangs.
+        """
+        if path in self._late:
+            raise self._hangs(path)
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(self._width)
+        limiter, place = self._limiter, object()
+        deadline = anyio.current_time() + self._deadline_s
+        with anyio.move_on_at(deadline) as scope:
+            await limiter.acquire_on_behalf_of(place)
+        if scope.cancelled_caught:
+            raise Unavailable(
+                f"{path}: cannot {self._name} now: {self._width} others are at it and hang"
+                f" ({', '.join(self.hanging[:3])}); is a file server down?",
+                subject=path,
+            )
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+        ended = given_up = False
+
+        def finish(result: T | None, error: BaseException | None) -> None:
+            nonlocal ended
+            ended = True
+            limiter.release_on_behalf_of(place)
+            if given_up:
+                self._late -= Counter((path,))
+            elif outcome.cancelled():
+                return
+            elif error is not None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(result)  # type: ignore[arg-type]
+
+        def thread() -> None:
+            result, error = None, None
+            try:
+                result = work(*arguments)
+            except BaseException as raised:
+                error = raised
+            # The loop may be gone by the time that a hung one comes back.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(finish, result, error)
+
+        threading.Thread(target=thread, name=f"asupervisor {self._name}", daemon=True).start()
+        try:
+            with anyio.move_on_at(deadline):
+                return await outcome
+            raise self._hangs(path)
+        finally:
+            if not ended:
+                given_up = True
+                self._late[path] += 1
+
+    def _hangs(self, path: str) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"{path}: cannot {self._name}: it did not answer within {self._deadline_s:g} s; is the"
+            " file system that it is on hung?",
+            operation=self._name,
+            subject=path,
+        )
