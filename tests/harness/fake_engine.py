@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 Answer = tuple[int, Any]
 """HTTP status, and an object to send as JSON, bytes to send as they are, or a generator of chunks
@@ -28,6 +28,7 @@ class FakeEngine:
 
     Attributes:
         containers: inspect documents by id.
+        images: documents that serve as list entry and as inspect document.
         answers: overrides by ``METHOD path`` (below the version): called in the request's own
             thread, so it may block.
         requests: every request so far, as ``METHOD path``.
@@ -130,6 +131,10 @@ class FakeEngine:
             }
         )
 
+    def image_event(self, action: str, subject: str) -> None:
+        """One image event; ``subject`` is an id, or the name of what was pulled."""
+        self.emit({"Type": "image", "Action": action, "Actor": {"ID": subject, "Attributes": {}}})
+
     def _serve(self, handler: BaseHTTPRequestHandler, method: str) -> None:
         length = int(handler.headers.get("Content-Length") or 0)
         if length:
@@ -177,6 +182,15 @@ class FakeEngine:
                 return 204, b""
             case ("GET", "images", "json"):
                 return 200, self.images
+            case ("GET", "images", *name, "json"):
+                for image in self.images:
+                    names = (
+                        image["Id"],
+                        *(image.get("RepoTags") or ()),
+                        *(image.get("RepoDigests") or ()),
+                    )
+                    if unquote("/".join(name)) in names:
+                        return 200, image
         return 404, {"message": f"no such thing: {method} {parts}"}
 
     def _chunks(

@@ -25,7 +25,7 @@ from asupervisor.errors import (
     Unauthenticated,
     Unavailable,
 )
-from asupervisor.node.feed import Feed
+from asupervisor.node.images import ImageFeed
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.images import Reference
@@ -51,7 +51,7 @@ class Pulls:
     Args:
         tasks: where they run.
         engine: does them.
-        feed, store: show the image before a pull is answered.
+        images, store: show the image before a pull is answered.
         progress_deadline_s: seconds without any progress after which a pull is given up.
     """
 
@@ -59,13 +59,13 @@ class Pulls:
         self,
         tasks: TaskGroup,
         engine: EngineClient,
-        feed: Feed,
+        images: ImageFeed,
         store: NodeStore,
         progress_deadline_s: float,
     ) -> None:
         self._tasks = tasks
         self._engine = engine
-        self._feed = feed
+        self._images = images
         self._store = store
         self._progress_deadline_s = progress_deadline_s
         self._running: dict[tuple[str, str], _Pull] = {}
@@ -103,13 +103,15 @@ class Pulls:
         started = time.monotonic()
         try:
             with pull.scope:
-                await self._follow(reference, auth)
-                await self._feed.images.refresh()
-                pull.record = self._store.image(reference.name)
+                async with self._images.changing(reference.name):
+                    await self._follow(reference, auth)
+                pull.record = self._store.usable_image(reference.name)
                 if pull.record is None:
-                    pull.error = Internal(
-                        f"Docker Engine reported a pull of {reference.name} and then did not"
-                        " list it"
+                    pull.error = NotFound(
+                        f"Docker Engine reported a pull of {reference.name} and then had no"
+                        " content of it for this node's platform",
+                        operation="pull image",
+                        subject=reference.name,
                     )
             if pull.scope.cancelled_caught:
                 pull.error = Unavailable(

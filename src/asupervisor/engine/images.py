@@ -12,6 +12,9 @@ import orjson
 
 from asupervisor.engine.session import Document, EngineSession, decode
 
+_LISTED_MANIFESTS_SINCE = (1, 47)
+_INSPECTED_MANIFESTS_SINCE = (1, 48)
+
 
 class ImagesApi:
     """Images of the engine, by id or reference."""
@@ -22,16 +25,23 @@ class ImagesApi:
     async def list_all(
         self, through_gate: bool = False, timeout_s: float | None = None
     ) -> list[Document]:
-        """``GET /images/json``: every image that is not an intermediate layer."""
+        """``GET /images/json``: every image that is not an intermediate layer, with ``Manifests``
+        where the engine can tell them.
+        """
         answer: list[Document] = await self._session.json(
-            "GET", "images/json", "list_images", through_gate=through_gate, timeout_s=timeout_s
+            "GET",
+            "images/json",
+            "list_images",
+            params=self._manifests_since(_LISTED_MANIFESTS_SINCE),
+            through_gate=through_gate,
+            timeout_s=timeout_s,
         )
         return answer
 
     async def inspect(
         self, reference: str, through_gate: bool = False, timeout_s: float | None = None
     ) -> Document:
-        """``GET /images/{name}/json``.
+        """``GET /images/{name}/json``, with ``Manifests`` where the engine can tell them.
 
         Raises:
             NotFound: no such image.
@@ -41,10 +51,14 @@ class ImagesApi:
             f"images/{quote(reference, safe='/:@')}/json",
             "inspect_image",
             reference,
+            params=self._manifests_since(_INSPECTED_MANIFESTS_SINCE),
             through_gate=through_gate,
             timeout_s=timeout_s,
         )
         return answer
+
+    def _manifests_since(self, version: tuple[int, int]) -> dict[str, str]:
+        return {"manifests": "1"} if self._session.api_version >= version else {}
 
     async def remove(self, reference: str, force: bool = False) -> list[Document]:
         """``DELETE /images/{name}``: what was untagged and deleted."""

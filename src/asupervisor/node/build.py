@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from asupervisor.proto import cri
 from asupervisor.translate.accounts import cri_user
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.checkpoint import Checkpoint
-from asupervisor.translate.images import cri_image, is_image_id
+from asupervisor.translate.images import ImageSummary, cri_image, has_content, is_image_id
 from asupervisor.translate.labels import (
     CGROUP_LABEL,
     LOG_PATH_LABEL,
@@ -308,12 +308,39 @@ def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerR
     )
 
 
-def image_record(document: dict[str, Any], pinned: bool) -> ImageRecord:
-    """An image out of its inspect document."""
-    image = cri_image(document, pinned)
+def image_record(
+    document: dict[str, Any],
+    pinned: bool,
+    summary: ImageSummary | None = None,
+    machine: str = "",
+) -> ImageRecord:
+    """An image out of its inspect document.
+
+    Args:
+        document: ``GET /images/{name}/json``.
+        pinned: whether kubelet must never collect it.
+        summary: of the engine's list; None where the image was read alone.
+        machine: ``Architecture`` of the engine's ``/info``.
+    """
+    image = cri_image(document, pinned, summary)
     return ImageRecord(
         id=ImageId(document["Id"]),
         image=image,
         document=document,
         item_bytes=encode_field(1, image),
+        summary=summary,
+        usable=has_content(document, machine),
     )
+
+
+def without_names(record: ImageRecord, names: Container[str]) -> ImageRecord:
+    """The same image after another one took these names."""
+    image = cri.Image()
+    image.CopyFrom(record.image)
+    for field, kept in (
+        (image.repo_tags, [name for name in image.repo_tags if name not in names]),
+        (image.repo_digests, [name for name in image.repo_digests if name not in names]),
+    ):
+        del field[:]
+        field.extend(kept)
+    return replace(record, image=image, item_bytes=encode_field(1, image), summary=None)

@@ -1,24 +1,41 @@
-"""Keeps the images of the node state in step with the engine."""
+"""Keeps the images of the node state in step with the engine.
+
+An event, or the verb that changed something, names an image; that one alone is inspected. The list
+of all images costs an engine seconds with the containerd image store, so it is read at the start
+and by the audit only, and of what it lists only those images are inspected whose summary is another
+than before."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 
+import anyio
 from anyio.abc import TaskGroup
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.session import Document
-from asupervisor.errors import Internal, NotFound
+from asupervisor.errors import NotFound, PermissionDenied, ServiceError, Unavailable
 from asupervisor.node.build import image_record
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.refresh import Apply, Outcome, Refresher
 from asupervisor.node.store import NodeStore
-from asupervisor.translate.images import parse_reference
+from asupervisor.translate.images import (
+    ImageSummary,
+    image_names,
+    image_summary,
+    is_image_id,
+    parse_reference,
+)
 
 _logger = logging.getLogger("asupervisor.node.images")
-_DEADLINE_S = 60.0
+_LIST_DEADLINE_S = 60.0
+_INSPECT_DEADLINE_S = 20.0
+_AT_ONCE = 4
+"""Inspects of a full reading that may be under way: each costs the engine a walk over the image."""
 _ALL = "images"
 
 
@@ -29,7 +46,7 @@ class ImageFeed:
         engine: asked for documents.
         store: written.
         tasks: where readings run.
-        pinned: whether an image reference must never be collected (the pause image).
+        pinned: whether an image with these names must never be collected (the pause image).
     """
 
     def __init__(
@@ -37,17 +54,27 @@ class ImageFeed:
         engine: EngineClient,
         store: NodeStore,
         tasks: TaskGroup,
-        pinned: Callable[[str], bool],
+        pinned: Callable[[Iterable[str]], bool],
     ) -> None:
         self._engine = engine
         self._store = store
         self._pinned = pinned
         self._refresher = Refresher(tasks, self._read, on_failure=self._failed)
         self._unread: set[str] = set()
+        self._held: Counter[str] = Counter()
+        self._touched: set[str] = set()
+        """Ids of the images that were read alone since the last list was asked for: of them that
+        list may be out of date.
+        """
 
     def take(self, event: Document) -> None:
         """An event of the engine's about an image."""
-        self._refresher.mark(_ALL)
+        actor = event.get("Actor")
+        subject = actor.get("ID") if isinstance(actor, dict) else None
+        if not isinstance(subject, str) or not subject or event.get("Action") == "prune":
+            self.read_all()
+        elif subject not in self._held:
+            self._refresher.mark(subject)
 
     def read_all(self) -> Outcome:
         """Have every image read, in the background."""
@@ -58,13 +85,40 @@ class ImageFeed:
         for subject in tuple(self._unread):
             self._refresher.mark(subject)
 
-    async def refresh(self) -> None:
-        """Have the store show the images as they are now.
+    async def refresh(self, reference: str) -> None:
+        """Have the store show an image as it is now, and whoever had one of its names before.
+
+        Args:
+            reference: the image's id, or one of its names in full.
 
         Raises:
             ServiceError: the engine could not be asked.
         """
-        await self._refresher.mark(_ALL).wait()
+        await self._refresher.mark(reference).wait()
+
+    @asynccontextmanager
+    async def changing(self, *references: str) -> AsyncIterator[None]:
+        """What a verb changes in the body: the events of it begin no reading, since the first
+        reference is read at the end, whatever came of it.
+
+        Raises:
+            ServiceError: the engine could not be asked.
+        """
+        self._held.update(references)
+        try:
+            yield
+        except ServiceError:
+            await self._release(references).done.wait()
+            raise
+        except BaseException:
+            self._release(references)
+            raise
+        await self._release(references).wait()
+
+    def _release(self, references: tuple[str, ...]) -> Outcome:
+        self._held.subtract(references)
+        self._held = +self._held
+        return self._refresher.mark(references[0])
 
     def _failed(self, subject: str) -> None:
         if subject not in self._unread:
@@ -74,47 +128,99 @@ class ImageFeed:
         self._unread.add(subject)
 
     async def _read(self, subject: str) -> Apply:
-        return partial(self._apply_all, await self._read_all())
+        if subject == _ALL:
+            return partial(self._apply_all, await self._read_all())
+        try:
+            record = await self._inspect(subject)
+        except NotFound:
+            return partial(self._gone, subject)
+        return partial(self._apply, subject, record)
+
+    async def _inspect(self, reference: str, summary: ImageSummary | None = None) -> ImageRecord:
+        document = await self._engine.images.inspect(
+            reference, through_gate=True, timeout_s=_INSPECT_DEADLINE_S
+        )
+        names = image_names(document)
+        return image_record(
+            document,
+            self._pinned((str(document["Id"]), *names.tags, *names.digests)),
+            summary,
+            str(self._engine.info.get("Architecture") or ""),
+        )
+
+    def _apply(self, subject: str, record: ImageRecord) -> None:
+        self._unread.discard(subject)
+        self._touched.add(record.id)
+        # A name has moved; its former holder may have lost more than it.
+        for holder in self._store.put_image(record):
+            self._touched.add(holder.id)
+            self._refresher.mark(holder.id)
+
+    def _gone(self, subject: str) -> None:
+        self._unread.discard(subject)
+        if subject in self._store.images:
+            self._touched.add(subject)
+            self._store.remove_image(subject)
+        elif (holder := self._store.image(subject)) is not None:
+            self._refresher.mark(holder.id)
 
     async def _read_all(self) -> list[ImageRecord]:
-        """Images are listed as a whole; one that has kept its names is not inspected again."""
+        self._touched.clear()
         records: list[ImageRecord] = []
-        for summary in await self._engine.images.list_all(through_gate=True, timeout_s=_DEADLINE_S):
-            known = self._store.images.get(str(summary["Id"]))
-            names = (
-                sorted(summary.get("RepoTags") or []),
-                sorted(summary.get("RepoDigests") or []),
-            )
-            pinned = any(self._pinned(tag) for tag in summary.get("RepoTags") or [])
-            if (
-                known is not None
-                and known.image.pinned == pinned
-                and known.document.get("_names") == names
-            ):
+        changed: list[ImageSummary] = []
+        for entry in await self._engine.images.list_all(
+            through_gate=True, timeout_s=_LIST_DEADLINE_S
+        ):
+            summary = image_summary(entry)
+            known = self._store.images.get(summary.id)
+            if known is not None and known.summary == summary:
                 records.append(known)
-                continue
-            try:
-                document = await self._engine.images.inspect(
-                    str(summary["Id"]), through_gate=True, timeout_s=_DEADLINE_S
-                )
-            except NotFound:
-                continue
-            except Internal as error:
-                # One image that the engine cannot read must not hide the others.
-                _logger.warning("going on without image %s: %s", summary["Id"], error)
-                continue
-            records.append(image_record({**document, "_names": names}, pinned))
+            else:
+                changed.append(summary)
+        pending, failures = iter(changed), list[ServiceError]()
+
+        async def inspect() -> None:
+            for summary in pending:
+                try:
+                    records.append(await self._inspect(summary.id, summary))
+                except NotFound:
+                    continue
+                except (Unavailable, PermissionDenied) as error:
+                    failures.append(error)
+                    return
+                except ServiceError as error:
+                    # One image that the engine cannot read must not hide the others.
+                    _logger.warning("going on without image %s: %s", summary.id, error)
+                    self._unread.add(summary.id)
+                    if (known := self._store.images.get(summary.id)) is not None:
+                        records.append(known)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(_AT_ONCE):
+                tasks.start_soon(inspect)
+        if failures:
+            raise failures[0]
         return records
 
     def _apply_all(self, records: list[ImageRecord]) -> None:
         self._unread.discard(_ALL)
-        self._store.replace_images(records)
+        newer = [record for id_, record in self._store.images.items() if id_ in self._touched]
+        self._store.replace_images(record for record in records if record.id not in self._touched)
+        for record in newer:
+            for holder in self._store.put_image(record):
+                self._refresher.mark(holder.id)
 
 
-def pinned_matcher(references: Callable[[], tuple[str, ...]]) -> Callable[[str], bool]:
-    """Whether a tag is one of the references that must never be collected, in whatever spelling."""
+def pinned_matcher(references: Iterable[str]) -> Callable[[Iterable[str]], bool]:
+    """Whether an image with these names is one that must never be collected.
 
-    def matches(tag: str) -> bool:
-        return any(parse_reference(reference).name == tag for reference in references())
-
-    return matches
+    Args:
+        references: tags, digests, both at once, or ids, in whatever spelling.
+    """
+    pinned = {
+        f"sha256:{reference.removeprefix('sha256:')}"
+        if is_image_id(reference)
+        else parse_reference(reference).name
+        for reference in references
+    }
+    return lambda names: not pinned.isdisjoint(names)

@@ -12,6 +12,7 @@ from typing import Any, NewType
 from google.protobuf.message import Message
 
 from asupervisor.proto import cri
+from asupervisor.translate.images import ImageSummary
 
 SandboxId = NewType("SandboxId", str)
 """The engine's id of a sandbox container: 64 hex digits."""
@@ -131,7 +132,14 @@ class ContainerRecord:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image."""
+    """One image.
+
+    Args:
+        summary: what the engine's list said of it when it was inspected; None where it was read
+            alone since.
+        usable: the engine has its content for this node's platform; one without it counts as absent
+            but is listed, so that it can be collected.
+    """
 
     id: ImageId
     image: cri.Image
@@ -141,3 +149,5 @@ class ImageRecord:
     """``ListImagesResponse.images``, one element; ``ImageStatusResponse.image`` has the same
     number.
     """
+    summary: ImageSummary | None = None
+    usable: bool = True

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from asupervisor.errors import InvalidArgument, NotFound
-from asupervisor.node.build import with_image
+from asupervisor.node.build import with_image, without_names
 from asupervisor.node.records import (
     ContainerId,
     ContainerRecord,
@@ -106,6 +106,23 @@ class NodeStore:
             if (old.item_bytes if old else None) != (new.item_bytes if new else None):
                 self.put_container(with_image(container, new))
 
+    def put_image(self, record: ImageRecord) -> list[ImageRecord]:
+        """Add or replace an image. A name has one holder: those that had one of its names lose it,
+        and are returned as they are then.
+        """
+        names = {*record.image.repo_tags, *record.image.repo_digests}
+        holders = {
+            holder.id: without_names(holder, names)
+            for name in names
+            if (holder := self._by_reference.get(name)) is not None and holder.id != record.id
+        }
+        self.replace_images({**self.images, **holders, record.id: record}.values())
+        return list(holders.values())
+
+    def remove_image(self, image_id: str) -> None:
+        """Forget an image; one that is not known is fine."""
+        self.replace_images(record for id_, record in self.images.items() if id_ != image_id)
+
     def containers_of(self, sandbox_id: str) -> list[ContainerRecord]:
         """Every container of a sandbox, the newest first: with events on, kubelet takes the first
         of a name for the one that counts.
@@ -164,6 +181,11 @@ class NodeStore:
             if len(fitting) == 1:
                 return fitting[0]
         return None
+
+    def usable_image(self, reference: str) -> ImageRecord | None:
+        """The same, but None too where the engine has no content of it for this node's platform."""
+        record = self.image(reference)
+        return record if record is not None and record.usable else None
 
     def list_sandboxes(self) -> bytes:
         """A whole ListPodSandboxResponse."""

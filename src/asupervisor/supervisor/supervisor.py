@@ -32,7 +32,7 @@ from asupervisor.dockershim.boundary import Boundary
 from asupervisor.dockershim.container.archive import clear_workplaces
 from asupervisor.dockershim.health import HealthService
 from asupervisor.dockershim.operations import Operations
-from asupervisor.dockershim.pause import PauseImage
+from asupervisor.dockershim.pause import PauseImage, pinned_references
 from asupervisor.dockershim.pulls import Pulls
 from asupervisor.dockershim.recovery import run_recovery
 from asupervisor.dockershim.reflection import ReflectionService
@@ -337,7 +337,9 @@ class Supervisor:
                 parse_reference(self.config.pod_infra_container_image)
             except InvalidArgument as error:
                 raise ConfigError(f"--pod-infra-container-image: {error}") from error
-        pause = PauseImage(self.config.pod_infra_container_image, engine, store)
+        pause_reference = self.config.pod_infra_container_image
+        images = ImageFeed(engine, store, tasks, pinned_matcher(pinned_references(pause_reference)))
+        pulls = Pulls(tasks, engine, images, store, self.config.image_pull_progress_deadline_s)
         logs = LogService(
             Path(self.config.root_directory) / "logs",
             log_format=self.config.container_log_format,
@@ -352,7 +354,7 @@ class Supervisor:
             store,
             checkpoints,
             tasks,
-            ImageFeed(engine, store, tasks, pinned_matcher(lambda: pause.pinned)),
+            images,
             on_event=metrics.event_applied,
             on_resync=lambda seconds: metrics.resyncs.add(),
             logs=NodeLogs(logs),
@@ -370,8 +372,8 @@ class Supervisor:
             network=network,
             operations=operations,
             accounts=ImageAccounts(engine, operations),
-            pause=pause,
-            pulls=Pulls(tasks, engine, feed, store, self.config.image_pull_progress_deadline_s),
+            pause=PauseImage(pause_reference, engine, store, images, pulls),
+            pulls=pulls,
             streaming=StreamingService(
                 self.config.streaming,
                 EngineBackend(engine, store, dialer),

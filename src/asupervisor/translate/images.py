@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,23 +85,139 @@ def is_image_id(text: str) -> bool:
     return _ID.match(text) is not None
 
 
-def cri_image(document: dict[str, Any], pinned: bool) -> cri.Image:
+@dataclass(frozen=True, slots=True)
+class ImageNames:
+    """Names of an image: ``repository:tag`` and ``repository@digest``."""
+
+    tags: tuple[str, ...]
+    digests: tuple[str, ...]
+
+
+def image_names(document: Mapping[str, Any]) -> ImageNames:
+    """An image's names out of its inspect document.
+
+    What is none is left out: the engine's ``<none>`` for a name that is missing, and since Docker
+    29 the digests that it gives among the tags.
+    """
+    tags = (str(tag) for tag in document.get("RepoTags") or [])
+    digests = (str(digest) for digest in document.get("RepoDigests") or [])
+    return ImageNames(
+        tuple(dict.fromkeys(tag for tag in tags if "@" not in tag and _NONE not in tag)),
+        tuple(dict.fromkeys(digest for digest in digests if "@" in digest and _NONE not in digest)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """What the engine's list says of an image: whatever changes in it changes this too.
+
+    Args:
+        id: the image's id.
+        size: bytes that it takes, of all its platforms.
+        facts: everything else, to be compared.
+    """
+
+    id: str
+    size: int
+    facts: tuple[Any, ...]
+
+
+def image_summary(entry: Mapping[str, Any]) -> ImageSummary:
+    """One entry of ``GET /images/json``."""
+    return ImageSummary(
+        str(entry.get("Id") or ""),
+        _bytes(entry.get("Size")),
+        (
+            sorted(entry.get("RepoTags") or []),
+            sorted(entry.get("RepoDigests") or []),
+            entry.get("Created"),
+            sorted(
+                (str(manifest.get("ID")), bool(manifest.get("Available")))
+                for manifest in entry.get("Manifests") or []
+            ),
+        ),
+    )
+
+
+_MACHINES = {
+    "x86_64": ("amd64", "386"),
+    "aarch64": ("arm64", "arm"),
+    "armv7l": ("arm",),
+    "i686": ("386",),
+}
+"""What the engine calls its machine, and the architectures that such a machine runs, as images have
+it (GOARCH).
+"""
+
+
+def has_content(document: Mapping[str, Any], machine: str) -> bool:
+    """Whether the engine has an image's content for its own platform.
+
+    With the containerd image store an image may be an index of which only other platforms are
+    there. An image that is for one platform alone is taken as it is: the engine decides whether it
+    runs.
+
+    Args:
+        document: the inspect document, with ``Manifests`` from API 1.48 on.
+        machine: ``Architecture`` of the engine's ``/info``.
+    """
+    manifests = [
+        manifest
+        for manifest in document.get("Manifests") or []
+        if manifest.get("Kind") in ("image", "unknown")
+    ]
+    if not manifests:
+        return "Descriptor" not in document or bool(document.get("Os"))
+    ours = _MACHINES.get(machine, (machine,))
+    for manifest in manifests:
+        platform = (manifest.get("ImageData") or {}).get("Platform") or {}
+        alone = manifest.get("ID") == document.get("Id")
+        fits = platform.get("os") == "linux" and platform.get("architecture") in ours
+        if manifest.get("Available") and (alone or fits):
+            return True
+    return False
+
+
+def image_size(document: Mapping[str, Any], summary: ImageSummary | None) -> int:
+    """The bytes that an image takes, never 0: kubelet refuses an image of no size, and one without
+    a file takes some all the same, since its configuration is stored.
+
+    With the containerd image store some engines (28, 29) count what is packed only when they are
+    asked for one image, and everything in their list.
+
+    Args:
+        document: the inspect document.
+        summary: of the engine's list; None where the image was read alone, when the manifests of
+            the document are added up as the engine does for its list.
+    """
+    if summary is not None and summary.size:
+        return summary.size
+    manifests = document.get("Manifests") or []
+    total = sum(_bytes((manifest.get("Size") or {}).get("Total")) for manifest in manifests)
+    return total or _bytes(document.get("Size")) or _bytes(document.get("VirtualSize")) or 1
+
+
+def _bytes(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def cri_image(
+    document: dict[str, Any], pinned: bool, summary: ImageSummary | None = None
+) -> cri.Image:
     """An image out of its inspect document.
 
     Args:
         document: ``GET /images/{name}/json``.
         pinned: whether kubelet must never collect it.
+        summary: of the engine's list; None where the image was read alone.
     """
     user = str((document.get("Config") or {}).get("User") or "").split(":")[0]
-    tags = [tag for tag in document.get("RepoTags") or [] if not tag.startswith(_NONE)]
-    digests = [
-        digest for digest in document.get("RepoDigests") or [] if not digest.startswith(_NONE)
-    ]
+    names = image_names(document)
     image = cri.Image(
         id=document["Id"],
-        repo_tags=tags,
-        repo_digests=digests,
-        size=int(document.get("Size") or document.get("VirtualSize") or 0),
+        repo_tags=names.tags,
+        repo_digests=names.digests,
+        size=image_size(document, summary),
         pinned=pinned,
         spec=cri.ImageSpec(image=document["Id"]),
     )

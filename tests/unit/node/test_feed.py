@@ -52,7 +52,7 @@ async def following(fake: FakeEngine, root: Path) -> AsyncIterator[Node]:
     await checkpoints.load()
     await engine.open()
     async with anyio.create_task_group() as tasks:
-        images = ImageFeed(engine, store, tasks, pinned=lambda tag: False)
+        images = ImageFeed(engine, store, tasks, pinned=lambda names: False)
         feed = Feed(engine, store, checkpoints, tasks, images)
         tasks.start_soon(feed.run)
         tasks.start_soon(Probe(engine, 0.05, 1.0).run)

@@ -66,7 +66,7 @@ async def _create(
     shim: Shim, request: cri.CreateContainerRequest, sandbox: SandboxRecord, name: str, subject: str
 ) -> str:
     config = request.config
-    image = shim.store.image(config.image.image)
+    image = shim.store.usable_image(config.image.image)
     if image is None:
         raise NotFound(
             f"{subject}: image {config.image.image} is not on this node", subject=config.image.image
@@ -161,7 +161,7 @@ def _resolve_images(shim: Shim, config: cri.ContainerConfig, subject: str) -> No
     for mount in config.mounts:
         if not mount.image.image:
             continue
-        image = shim.store.image(mount.image.image)
+        image = shim.store.usable_image(mount.image.image)
         if image is None:
             where = f"{subject}: mount {mount.container_path}"
             raise NotFound(

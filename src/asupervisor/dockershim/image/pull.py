@@ -22,7 +22,7 @@ async def pull_image(shim: Shim, request: cri.PullImageRequest) -> cri.PullImage
     if not request.image.image:
         raise InvalidArgument("PullImage names no image")
     if is_image_id(request.image.image):
-        present = shim.store.image(request.image.image)
+        present = shim.store.usable_image(request.image.image)
         if present is None:
             raise InvalidArgument(
                 f"{request.image.image} is an image id; a registry knows images by name and tag or"

@@ -54,7 +54,7 @@ async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.Remov
             except NotFound:
                 pass
         finally:
-            await shim.feed.images.refresh()
+            await shim.feed.images.refresh(record.id)
         _logger.info("removed image %s", request.image.image, extra={"image": request.image.image})
 
     await shim.operations.run(record.id, "RemoveImage", work)

@@ -1,4 +1,6 @@
-"""ImageStatus, from memory; an image that is not there is an empty answer, not an error (CRI)."""
+"""ImageStatus, from memory; an image that is not there is an empty answer, not an error (CRI). One
+without content for this node's platform counts as not there, so that kubelet pulls it.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ async def image_status(shim: Shim, request: cri.ImageStatusRequest) -> bytes:
     """A whole ImageStatusResponse."""
     if not request.image.image:
         raise InvalidArgument("ImageStatus names no image")
-    record = shim.store.image(request.image.image)
+    record = shim.store.usable_image(request.image.image)
     if record is None:
         return b""
     if not request.verbose:
         return record.item_bytes
-    document = {key: value for key, value in record.document.items() if not key.startswith("_")}
+    document = record.document
     config = dict(document.get("Config") or {})
     details = {
         "imageSpec": {
@@ -26,7 +28,7 @@ async def image_status(shim: Shim, request: cri.ImageStatusRequest) -> bytes:
             "architecture": document.get("Architecture"),
             "os": document.get("Os"),
         },
-        "inspect": document,
+        "inspect": dict(document),
     }
     return (
         record.item_bytes

@@ -68,7 +68,7 @@ async def run_pod_sandbox(
 async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str) -> str:
     subject = pod_subject(config.metadata)
     on_host_network = config.linux.security_context.namespace_options.network == cri.NODE
-    image = await shim.pause.ensure(shim.feed)
+    image = await shim.pause.ensure()
     body = sandbox_body(
         config,
         image=image,
