@@ -5,10 +5,11 @@ holds state for them here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from asupervisor.config import Config
 from asupervisor.dockershim.accounts import ImageAccounts
+from asupervisor.dockershim.container.outputs import OutputBudget
 from asupervisor.dockershim.operations import Operations
 from asupervisor.dockershim.pause import PauseImage
 from asupervisor.dockershim.pulls import Pulls
@@ -50,4 +51,5 @@ class Shim:
     pulls: Pulls
     accounts: ImageAccounts
     streaming: StreamingService
+    outputs: OutputBudget = field(default_factory=OutputBudget)
     on_step: StepObserver = no_observer

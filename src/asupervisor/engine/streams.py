@@ -1,8 +1,7 @@
 """Hijacked connections: the raw byte streams of an exec or an attachment, on a socket of their own.
 
 ``POST …/start`` and ``POST …/attach`` answer 101 and from then on carry stdin one way and output
-the other. Without a terminal output comes in frames: stream number, three zero bytes, length in
-four, payload (Engine API, "Stream format").
+the other. Without a terminal output comes in frames (``translate/stream_frames.py``).
 
 The connections are made here and not by the request pool: each lasts as long as a client likes and
 would keep a place in the pool from the requests, and stdin has to be closed on its own, which the
@@ -16,21 +15,20 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from struct import Struct
 from urllib.parse import urlencode, urlsplit
 
 import aiodocker
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import h11
 import orjson
 
 from asupervisor.engine.endpoint import diagnose
 from asupervisor.engine.session import Document, EngineSession
 from asupervisor.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
+from asupervisor.translate.stream_frames import STDOUT, StreamFrames, runs
 
-STDOUT, STDERR = 1, 2
-_HEADER = Struct(">BxxxL")
 _READ_BYTES = 64 * 1024
 _ERROR_BYTES = 64 * 1024
 _DETACH_KEYS = "ctrl-@,ctrl-^,ctrl-_,ctrl-@"
@@ -53,9 +51,7 @@ class Hijacked:
         self._received = received
         self._framed = framed
         self._ready: deque[tuple[int, bytes]] = deque()
-        self._header = b""
-        self._number = STDOUT
-        self._left = 0
+        self._frames = StreamFrames()
 
     async def receive(self) -> tuple[int, bytes]:
         """The next output: the number of its stream (1 stdout, 2 stderr) and its bytes, never none.
@@ -65,6 +61,10 @@ class Hijacked:
             Unavailable: the engine broke off.
         """
         while not self._ready:
+            if self._frames.pending:
+                self._ready.extend(runs(self._frames.take()))
+                await anyio.lowlevel.checkpoint()  # a step is a turn, whether or not it gave any
+                continue
             data, self._received = self._received, b""
             if not data:
                 try:
@@ -73,10 +73,9 @@ class Hijacked:
                     raise Unavailable(
                         "Docker Engine broke off a stream", operation="stream"
                     ) from error
-            if self._framed:
-                self._take_apart(data)
-            else:
-                self._ready.append((STDOUT, data))
+            if not self._framed:
+                return STDOUT, data
+            self._frames.feed(data)
         return self._ready.popleft()
 
     async def send(self, data: bytes) -> None:
@@ -108,31 +107,6 @@ class Hijacked:
         :class:`asupervisor.errors.Unavailable`.
         """
         await anyio.aclose_forcefully(self._stream)
-
-    def _take_apart(self, data: bytes) -> None:
-        """Cut frames; what follows on the same stream within one read is given out as one piece."""
-        pieces: list[bytes] = []
-        number, position, end = self._number, 0, len(data)
-        while position < end:
-            if self._left == 0:
-                take = _HEADER.size - len(self._header)
-                self._header += data[position : position + take]
-                position += take
-                if len(self._header) < _HEADER.size:
-                    break
-                self._number, self._left = _HEADER.unpack(self._header)
-                self._header = b""
-                continue
-            if self._number != number and pieces:
-                self._ready.append((number, b"".join(pieces)))
-                pieces = []
-            number = self._number
-            piece = data[position : position + self._left]
-            pieces.append(piece)
-            position += len(piece)
-            self._left -= len(piece)
-        if pieces:
-            self._ready.append((number, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
 
 
 class StreamsApi:

@@ -1,8 +1,8 @@
 """The engine's answer to ``GET /containers/<id>/logs?follow=1&timestamps=1`` as messages: a state
 machine over bytes, no I/O.
 
-Without a tty the body is frames of an 8 byte header (stream, three zeros, length, big-endian) and
-one message; with a tty it is the messages alone. A message is ``<30 characters of time>
+Without a tty the body is frames (``translate/stream_frames.py``) of one message each; with a tty it
+is the messages alone. A message is ``<30 characters of time>
 <content>``; without a newline at its end it goes on in the next one."""
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asupervisor.logs.lines import MAX_CONTENT_BYTES
+from asupervisor.translate.stream_frames import STDERR, STDIN, STDOUT, StreamFrames
 
 _TIME_BYTES = 30
-_STREAMS = {0: b"stdin", 1: b"stdout", 2: b"stderr"}
+_STREAMS = {STDIN: b"stdin", STDOUT: b"stdout", STDERR: b"stderr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +113,32 @@ class Messages:
     def __init__(self, *, tty: bool) -> None:
         self._tty = tty
         self._buffer = b""
+        self._frames = StreamFrames()
+        self._parts: list[bytes] = []
 
     def feed(self, body: bytes) -> list[Message]:
         """Take bytes of the body, give whole messages."""
-        self._buffer += body
-        return self._unframed() if self._tty else self._framed()
+        if self._tty:
+            self._buffer += body
+            return self._unframed()
+        return self._framed(body)
 
-    def _framed(self) -> list[Message]:
+    def _framed(self, body: bytes) -> list[Message]:
         found: list[Message] = []
-        data, position = self._buffer, 0
-        while len(data) - position >= 8:
-            size = int.from_bytes(data[position + 4 : position + 8], "big")
-            if len(data) - position - 8 < size:
-                break
-            payload = data[position + 8 : position + 8 + size]
-            found.append(
-                Message(
-                    payload[:_TIME_BYTES],
-                    _STREAMS.get(data[position], b"stderr"),
-                    payload[_TIME_BYTES + 1 :],
-                )
-            )
-            position += 8 + size
-        self._buffer = data[position:]
+        self._frames.feed(body)
+        while self._frames.pending:
+            for number, data, ends in self._frames.take():
+                self._parts.append(data)
+                if ends:
+                    payload = b"".join(self._parts)
+                    self._parts.clear()
+                    found.append(
+                        Message(
+                            payload[:_TIME_BYTES],
+                            _STREAMS.get(number, b"stderr"),
+                            payload[_TIME_BYTES + 1 :],
+                        )
+                    )
         return found
 
     def _unframed(self) -> list[Message]:

@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-import struct
-
 import anyio
 
 from asupervisor.dockershim.container.execs import exit_code, kill_exec
+from asupervisor.dockershim.container.outputs import Output
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 
-_LIMIT_BYTES = (16 << 20) - 64
-"""Of both streams together: with what a message needs besides, the answer is 16 MiB long at most.
-"""
-_HEADER = struct.Struct(">BxxxL")
-_CUT = b"\n[output cut: more than 16 MiB]\n"
 _KILL_DEADLINE_S = 10.0
 
 
-class _Output:
-    """The two streams of an exec, out of the engine's multiplexed frames, up to the limit; what is
-    beyond is read and dropped.
-    """
-
-    def __init__(self) -> None:
-        self.streams = {1: bytearray(), 2: bytearray()}
-        self.cut = {1: False, 2: False}
-        self._stream = 1
-        self._left = 0
-        self._header = b""
-
-    def feed(self, data: bytes) -> None:
-        while data:
-            if self._left == 0:
-                need = _HEADER.size - len(self._header)
-                self._header, data = self._header + data[:need], data[need:]
-                if len(self._header) < _HEADER.size:
-                    return
-                self._stream, self._left = _HEADER.unpack(self._header)
-                self._header = b""
-                continue
-            piece, data = data[: self._left], data[self._left :]
-            self._left -= len(piece)
-            self._keep(2 if self._stream == 2 else 1, piece)
-
-    def _keep(self, number: int, piece: bytes) -> None:
-        kept = self.streams[number]
-        # Each stream has room to say that it was cut.
-        room = _LIMIT_BYTES - sum(map(len, self.streams.values())) - 2 * len(_CUT)
-        if len(piece) > room and not self.cut[number]:
-            self.cut[number] = True
-            kept += piece[: max(0, room)] + _CUT
-        elif not self.cut[number]:
-            kept += piece
-
-
-async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:
+async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> bytes:
     """Run a command to its end in a running container.
 
-    Past ``timeout`` seconds (0: none), or when the caller goes away, the command's whole process
-    tree is killed.
+    Of its output as much is kept as ``outputs.py`` says; all of it is read. Past ``timeout``
+    seconds (0: none), or when the caller goes away, the command's whole process tree is killed.
+
+    Returns:
+        The ExecSyncResponse, encoded.
 
     Raises:
         NotFound: no such container.
@@ -85,13 +45,21 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncRes
         )
     body = {"Cmd": list(request.cmd), "AttachStdout": True, "AttachStderr": True, "Tty": False}
     exec_id = await shim.engine.containers.create_exec(record.id, body)
-    output = _Output()
+    with Output(shim.outputs) as output:
+        code = await _run(shim, request, record.id, exec_id, output)
+        return output.answer(code)
+
+
+async def _run(
+    shim: Shim, request: cri.ExecSyncRequest, container: str, exec_id: str, output: Output
+) -> int:
+    """Start the exec and read it to its end, or kill it. Returns its exit code."""
     finished = killed = False
     try:
         with anyio.move_on_after(request.timeout or None) as scope:
             async with shim.engine.containers.start_exec(exec_id) as response:
                 async for chunk in response.content.iter_any():
-                    output.feed(chunk)
+                    await output.feed(chunk)
             code = await exit_code(shim.engine, exec_id)
             finished = True
     finally:
@@ -103,14 +71,12 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> cri.ExecSyncRes
             # kubelet counts a timeout against the container; while the engine hangs nobody knows
             # how the command fares.
             shim.engine.health.require(
-                f"tell how {request.cmd[0]} in container {record.id[:12]} ended", record.id
+                f"tell how {request.cmd[0]} in container {container[:12]} ended", container
             )
         raise DeadlineExceeded(
-            f"the command {request.cmd[0]} in container {record.id[:12]} did not end within"
+            f"the command {request.cmd[0]} in container {container[:12]} did not end within"
             f" {request.timeout} s and was killed",
             operation="ExecSync",
-            subject=record.id,
+            subject=container,
         )
-    return cri.ExecSyncResponse(
-        stdout=bytes(output.streams[1]), stderr=bytes(output.streams[2]), exit_code=code
-    )
+    return code

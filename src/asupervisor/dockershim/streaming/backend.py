@@ -13,7 +13,7 @@ from asupervisor.dockershim.container.execs import exit_code, kill_exec
 from asupervisor.dockershim.streaming.preconditions import ready_sandbox, running_container
 from asupervisor.dockershim.streaming.starts import Starts
 from asupervisor.engine.client import EngineClient
-from asupervisor.engine.streams import STDERR, Hijacked
+from asupervisor.engine.streams import Hijacked
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
 from asupervisor.node.records import ContainerId, ContainerRecord
 from asupervisor.node.store import Change, NodeStore
@@ -21,6 +21,7 @@ from asupervisor.streaming.backend import Output
 from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.netns import NamespaceDialer
 from asupervisor.streaming.requests import AttachRequest, ExecRequest
+from asupervisor.translate.stream_frames import STDERR
 
 _RESIZE_TIMEOUT_S = 10.0
 _RESIZE_RETRY_S = 0.05
