@@ -1,8 +1,8 @@
 """Pulling images: one pull for each reference and credentials, joined by whoever asks meanwhile,
 stopped when nobody does.
 
-The progress deadline counts from the last sign of progress; downloading, verifying and extracting
-all are such signs."""
+The progress deadline counts from the last sign of progress: a layer that is in another state, or of
+which more was downloaded, verified or extracted. An entry that only says the same again is none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from asupervisor.node.images import ImageFeed
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.images import Reference
-from asupervisor.translate.pull_errors import pull_error, refused_pull
+from asupervisor.translate.pull_errors import PullProgress, pull_error, refused_pull
 
 _logger = logging.getLogger("asupervisor.dockershim.pulls")
 
@@ -140,22 +140,24 @@ class Pulls:
                 async with self._engine.images.pull(
                     reference.repository, reference.digest or reference.tag, auth
                 ) as progress:
+                    moves = PullProgress()
                     async for step in progress:
-                        scope.deadline = anyio.current_time() + self._progress_deadline_s
-                        if "error" in step:
-                            raise pull_error(reference.name, step)
+                        if moves.moved(step):
+                            scope.deadline = anyio.current_time() + self._progress_deadline_s
+                        if (error := pull_error(reference.name, step)) is not None:
+                            raise error
             except (
                 Internal,
                 NotFound,
                 FailedPrecondition,
                 Unauthenticated,
                 PermissionDenied,
-            ) as error:
-                if error.operation != "pull_image":
+            ) as refused:
+                if refused.operation != "pull_image":
                     raise
                 # Before anything was loaded, the engine gives a registry's refusal as an HTTP
                 # status of its own.
-                raise refused_pull(reference.name, error) from error
+                raise refused_pull(reference.name, refused) from refused
         if scope.cancelled_caught:
             raise DeadlineExceeded(
                 f"pulling {reference.name} made no progress for {self._progress_deadline_s:g} s",

@@ -8,7 +8,6 @@ the words, and that code is what is looked for, not a phrase."""
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from asupervisor.errors import (
     NotFound,
@@ -25,7 +24,7 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
 }
 _BY_REGISTRY_CODE: tuple[tuple[re.Pattern[str], type[ServiceError]], ...] = (
     (re.compile(r"\b(unauthorized|no basic auth credentials)\b", re.IGNORECASE), Unauthenticated),
-    (re.compile(r"\bdenied\b", re.IGNORECASE), PermissionDenied),
+    (re.compile(r"\b(denied|403 forbidden)\b", re.IGNORECASE), PermissionDenied),
     (
         re.compile(
             r"\b(manifest unknown|name unknown|not found|manifest_unknown|name_unknown)\b",
@@ -36,12 +35,48 @@ _BY_REGISTRY_CODE: tuple[tuple[re.Pattern[str], type[ServiceError]], ...] = (
 )
 
 
-def pull_error(reference: str, step: dict[str, Any]) -> ServiceError:
-    """The error of a progress entry that carries one."""
-    detail = step.get("errorDetail") or {}
-    words = str(detail.get("message") or step.get("error"))
-    kind = _BY_STATUS.get(int(detail.get("code") or 0)) or _by_registry_code(words) or Unavailable
+def pull_error(reference: str, step: object) -> ServiceError | None:
+    """The error that a progress entry carries; None for an entry that carries none.
+
+    Args:
+        reference: the image's full name.
+        step: as the engine sent it. Since API 1.52 ``errorDetail`` may come without ``error``.
+    """
+    if not isinstance(step, dict) or not (step.get("error") or step.get("errorDetail")):
+        return None
+    detail = step.get("errorDetail")
+    detail = detail if isinstance(detail, dict) else {}
+    words = str(detail.get("message") or step.get("error") or "the engine gave no reason")
+    code = detail.get("code")
+    kind = (
+        (_BY_STATUS.get(code) if isinstance(code, int) else None)
+        or _by_registry_code(words)
+        or Unavailable
+    )
     return kind(f"pulling {reference}: {words}", operation="pull image", subject=reference)
+
+
+class PullProgress:
+    """Whether a pull moves: the engine repeats itself ten times a second even while nothing
+    comes.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[object, tuple[str, str]] = {}
+
+    def moved(self, step: object) -> bool:
+        """Whether an entry says anything about its layer that the one before did not: another
+        status, or another count.
+        """
+        if not isinstance(step, dict):
+            return False
+        detail = step.get("progressDetail")
+        count = detail.get("current") if isinstance(detail, dict) else None
+        said = (str(step.get("status")), str(count))
+        layer = str(step.get("id") or "")
+        before = self._seen.get(layer)
+        self._seen[layer] = said
+        return said != before
 
 
 def refused_pull(reference: str, error: ServiceError) -> ServiceError:
@@ -49,11 +84,11 @@ def refused_pull(reference: str, error: ServiceError) -> ServiceError:
 
     Args:
         reference: the image's full name.
-        error: as the engine's HTTP status has it; 404 and 500 stand for several causes, which the
-            registry's code tells apart.
+        error: as the engine's HTTP status has it; some of them (404, 500) stand for several causes,
+            which the registry's code tells apart where the words have one.
     """
-    kind = _by_registry_code(error.message) or (
-        NotFound if isinstance(error, NotFound) else Unavailable
+    kind = _by_registry_code(error.message) or next(
+        (kind for kind in _BY_STATUS.values() if isinstance(error, kind)), Unavailable
     )
     words = error.message.partition(": ")[2] or error.message
     return kind(f"pulling {reference}: {words}", operation="pull image", subject=reference)

@@ -13,17 +13,12 @@ from hypothesis import strategies as st
 from asupervisor.errors import (
     InvalidArgument,
     NotFound,
-    PermissionDenied,
-    ServiceError,
-    Unauthenticated,
-    Unavailable,
 )
 from asupervisor.proto import cri
 from asupervisor.translate.images import cri_image, parse_reference
 from asupervisor.translate.labels import container_labels, sandbox_labels, split_labels
 from asupervisor.translate.names import ContainerName, container_name, parse_container_name
 from asupervisor.translate.namespaces import container_modes, sandbox_modes, sandbox_namespaces
-from asupervisor.translate.pull_errors import pull_error
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score, engine_resources
 from asupervisor.translate.security import seccomp_options
 from asupervisor.translate.signals import cri_signal, engine_signal
@@ -401,19 +396,3 @@ def test_an_image_without_config_fields() -> None:
     """Engine 29 leaves out what is empty."""
     image = cri_image({"Id": "sha256:1"}, pinned=False)
     assert image.id == "sha256:1" and image.uid.value == 0
-
-
-@pytest.mark.parametrize(
-    ("step", "kind"),
-    [
-        ({"errorDetail": {"code": 401, "message": "x"}, "error": "x"}, Unauthenticated),
-        ({"errorDetail": {"code": 403, "message": "x"}, "error": "x"}, PermissionDenied),
-        ({"error": "manifest unknown: manifest unknown"}, NotFound),
-        ({"error": "unauthorized: authentication required"}, Unauthenticated),
-        ({"error": "denied: requested access to the resource is denied"}, PermissionDenied),
-        ({"error": "dial tcp: lookup registry: no such host"}, Unavailable),
-    ],
-)
-def test_why_a_pull_failed(step: dict[str, Any], kind: type[ServiceError]) -> None:
-    error = pull_error("team/app:v1", step)
-    assert type(error) is kind and "team/app:v1" in str(error)
