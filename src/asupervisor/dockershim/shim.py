@@ -14,6 +14,7 @@ from asupervisor.dockershim.operations import Operations
 from asupervisor.dockershim.pause import PauseImage
 from asupervisor.dockershim.pulls import Pulls
 from asupervisor.engine.client import EngineClient
+from asupervisor.host.lanes import Lane
 from asupervisor.logs.service import LogService
 from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.node.checkpoints import CheckpointStore
@@ -31,6 +32,21 @@ proves the rollback.
 
 async def no_observer(step: str) -> None:
     """Watches nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Threads for the paths of the node that a dead file server or a tenant can make hang; work on
+    our own disk, such as checkpoints, has others."""
+
+    host_paths: Lane = field(
+        default_factory=lambda: Lane("look at this host path", width=64, deadline_s=10.0)
+    )
+    """What pods mount, and devices."""
+    log_files: Lane = field(
+        default_factory=lambda: Lane("use this log file", width=32, deadline_s=10.0)
+    )
+    """The pods' log directories, and what is in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +69,4 @@ class Shim:
     streaming: StreamingService
     outputs: OutputBudget = field(default_factory=OutputBudget)
     on_step: StepObserver = no_observer
+    lanes: Lanes = field(default_factory=Lanes)

@@ -19,7 +19,7 @@ from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Un
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import resolve_identity
-from asupervisor.translate.cgroup_files import CgroupFeatures, cgroup_settings
+from asupervisor.translate.cgroup_files import cgroup_settings
 from asupervisor.translate.container import (
     check_container_config,
     container_body,
@@ -79,9 +79,8 @@ async def _create(
         )
     _resolve_images(shim, config, subject)
     await _check_image_paths(shim, config, subject)
-    features = await anyio.to_thread.run_sync(
-        _look_at_the_host, config, shim.engine.endpoint, subject
-    )
+    await _resolve_host_paths(shim, config, subject)
+    features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
     # Before anything is made of it: a profile that is missing, or a name that the image does not
     # know, is the request's fault.
     image_user = str((image.document.get("Config") or {}).get("User") or "")
@@ -115,7 +114,7 @@ async def _create(
         )
         await shim.on_step("CreateContainer.created")
         if path := log_path(config, request.sandbox_config):
-            await anyio.to_thread.run_sync(_make_log_directory, path, subject)
+            await shim.lanes.log_files.run(path, _make_log_directory, path, subject)
         await shim.on_step("CreateContainer.logged")
         await shim.feed.refresh(container_id, after="create")
     _logger.info(
@@ -184,39 +183,43 @@ async def _check_image_paths(shim: Shim, config: cri.ContainerConfig, subject: s
             raise NotFound(f'{where}: the image has no path "{path}"', subject=mount.image.image)
 
 
-def _look_at_the_host(config: cri.ContainerConfig, endpoint: str, subject: str) -> CgroupFeatures:
-    _resolve_host_paths(config, subject)
-    return cgroup_features(endpoint)
+async def _resolve_host_paths(shim: Shim, config: cri.ContainerConfig, subject: str) -> None:
+    """Make the host's paths what the engine is to be given; any of them may be on a file system
+    that hangs.
+    """
+    look = shim.lanes.host_paths
+    for mount in config.mounts:
+        if path := mount.host_path:
+            mount.host_path = await look.run(path, _mount_source, mount, subject)
+    for device in config.devices:
+        await look.run(device.host_path, _check_device, device.host_path, subject)
 
 
-def _resolve_host_paths(config: cri.ContainerConfig, subject: str) -> None:
+def _mount_source(mount: cri.Mount, subject: str) -> str:
     """The CRI wants symlinks of a host path followed and a missing one refused; the engine does
     neither in that way.
     """
-    for mount in config.mounts:
-        if not mount.host_path:
-            continue
-        path = os.path.realpath(mount.host_path)
-        if not os.path.lexists(path):
-            raise NotFound(
-                f"{subject}: the host path {mount.host_path} of mount {mount.container_path} does"
-                " not exist",
-                subject=path,
-            )
-        mount.host_path = path
-    for device in config.devices:
-        try:
-            mode = os.stat(device.host_path).st_mode
-        except OSError as error:
-            raise NotFound(
-                f"{subject}: the device {device.host_path} does not exist on this node",
-                subject=device.host_path,
-            ) from error
-        if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)):
-            raise InvalidArgument(
-                f"{subject}: {device.host_path} is neither a device nor a directory of devices",
-                subject=device.host_path,
-            )
+    path = os.path.realpath(mount.host_path)
+    if not os.path.lexists(path):
+        raise NotFound(
+            f"{subject}: the host path {mount.host_path} of mount {mount.container_path} does"
+            " not exist",
+            subject=path,
+        )
+    return path
+
+
+def _check_device(path: str, subject: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise NotFound(
+            f"{subject}: the device {path} does not exist on this node", subject=path
+        ) from error
+    if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)):
+        raise InvalidArgument(
+            f"{subject}: {path} is neither a device nor a directory of devices", subject=path
+        )
 
 
 def _make_log_directory(path: str, subject: str) -> None:
