@@ -84,7 +84,7 @@ class FileFollower:
         self._encoder = LineEncoder()
         self._source = Source(source, [])
         self._position = PositionFile(position, boot)
-        self._done: tuple[int, int, bytes] | None = None
+        self._done: tuple[int, int, bytes] = (0, 0, b"")
         """Inode, offset and tail of the source that the target's first ``_base`` bytes are the
         output of.
         """
@@ -100,7 +100,11 @@ class FileFollower:
         self._seen_size = -1
         try:
             self._target = self._open(target)
-            self._resume(self._position.load())
+            try:
+                self._resume(self._position.load())
+            except BaseException:
+                self._target.close()
+                raise
         except BaseException:
             self._source.close()
             self._position.close()
@@ -188,8 +192,8 @@ class FileFollower:
         if self._held:
             # The source ends before what the target holds: only a whole line of it is worth
             # keeping.
-            self._base, self._held = max(self._base, self._target.whole_lines()), 0
-            self._target.truncate(self._base)
+            self._target.truncate(max(self._base, self._target.whole_lines()))
+            self._base, self._held = self._target.size(), 0
             self._store()
         if self._switch:
             self._change_target()
@@ -214,9 +218,10 @@ class FileFollower:
         return len(chunk)
 
     def _store(self) -> None:
-        if self._done is not None:
-            inode, offset, tail = self._done
-            self._position.store(Position(inode, offset, self._target.inode, self._base, tail))
+        inode, offset, tail = self._done
+        # Which file is ours is known by its inode here; one that held something of others is not.
+        target_inode = 0 if self._target.kept else self._target.inode
+        self._position.store(Position(inode, offset, target_inode, self._base, tail))
 
     def _not_held(self, encoded: bytes) -> bytes:
         """Compare with what the target holds beyond the recorded position, and give what it does
@@ -273,6 +278,8 @@ class FileFollower:
     def _resume(self, position: Position | None) -> None:
         generations, _ = generations_after(self._source.path, None)
         self._trusted = position is not None and position.this_boot
+        if position is not None and position.target_inode == self._target.inode:
+            self._target.own()
         if position is not None and position.this_boot:
             self._resume_recorded(position, generations)
         else:
@@ -281,9 +288,14 @@ class FileFollower:
                 and (renamed := newest_renamed(self._target.path)) is not None
             ):
                 self._use_former(renamed)
+                if position is not None and position.target_inode == self._target.inode:
+                    self._target.own()
             self._resume_aligned(generations)
         if self._switch and not self._held:
             self._change_target()
+        elif position is None and not self._target.size():
+            # Before the first line is in it: a file of that inode is ours from here on.
+            self._store()
 
     def _use_former(self, name: str) -> None:
         """Begin in the file of before a rotation: it holds the end of what was written, and maybe
@@ -311,6 +323,7 @@ class FileFollower:
                 self._base = self._target.size()
                 return
             self._use_former(name)
+            self._target.own()
         size = self._target.size()
         self._base = min(position.target_offset, size)
         self._held = size - self._base
@@ -319,6 +332,7 @@ class FileFollower:
         time, offset = self._target.last_lines()
         if not time:
             self._target.truncate(0)
+            self._base = self._target.size()
             self._adopt(generations, 0)
             return
         needle = b'"time":"' + time + b'"}\n'
@@ -329,8 +343,8 @@ class FileFollower:
                 self._adopt(generations, index)
                 self._base, self._held = offset, self._target.size() - offset
                 return
-        self._base = self._target.whole_lines()
-        self._target.truncate(self._base)
+        self._target.truncate(self._target.whole_lines())
+        self._base = self._target.size()
         self._adopt_after(generations, time_key(time))
 
     def _adopt(self, generations: list[Generation], first: int) -> None:

@@ -23,9 +23,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from asupervisor.host.beneath import UnsafePath
 from asupervisor.logs.follower import FileFollower
-from asupervisor.logs.position import boot_id
+from asupervisor.logs.position import PositionFile, boot_id
 from asupervisor.logs.stream import StreamFollower
+from asupervisor.logs.target import hold_log_directory
 from asupervisor.logs.turns import TURN_BYTES, Entry, Turns
 
 _RETRY_S = 1.0
@@ -138,16 +140,25 @@ class Pump:
             self._follow(command)
 
     def _is_link(self, command: dict[str, Any]) -> bool:
-        """Whether the log is the old symbolic link: one that is there stays, whoever made it; the
+        """Whether the log is the old link to the engine's file: one that is there stays; the
         ``docker`` format makes one.
 
         Raises:
-            OSError: it cannot be looked at or made.
+            OSError: it cannot be looked at or made, or leads somewhere else.
         """
         target, source = command["target"], command["source"]
         try:
-            return stat.S_ISLNK(os.lstat(target).st_mode)
+            directory, name = hold_log_directory(target)
         except FileNotFoundError:
+            directory, name = hold_log_directory(target, make=True)
+        with directory:
+            status = directory.status(name)
+            if status is not None:
+                if not stat.S_ISLNK(status.st_mode):
+                    return False
+                if source and directory.link_target(name) == source:
+                    return True
+                raise UnsafePath(target, "a symbolic link that does not lead to the engine's log")
             # A container whose log was written here stays so under the other format.
             if (
                 command["format"] != "docker"
@@ -155,9 +166,8 @@ class Pump:
                 or os.path.exists(self._path(command["container"], "position"))
             ):
                 return False
-        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-        os.symlink(source, target)
-        return True
+            directory.make_link(name, source)
+            return True
 
     def _entry(self, command: dict[str, Any]) -> Entry:
         container, target, source = command["container"], command["target"], command["source"]
@@ -178,7 +188,13 @@ class Pump:
         return Entry(
             container,
             StreamFollower(
-                command["endpoint"], container, target, warn, unreadable, tty=command["tty"]
+                command["endpoint"],
+                container,
+                target,
+                PositionFile(self._path(container, "position"), self._boot),
+                warn,
+                unreadable,
+                tty=command["tty"],
             ),
             "",
         )

@@ -10,13 +10,15 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 from asupervisor.logs.frames import HttpBody, Message, Messages
 from asupervisor.logs.lines import encode_message
+from asupervisor.logs.position import Position, PositionFile
 from asupervisor.logs.source import time_key
-from asupervisor.logs.target import Target, newest_renamed
+from asupervisor.logs.target import Target, newest_renamed, read_end
 
 _OVERLAP_S = 1
 _TAIL_BYTES = 256 * 1024
@@ -30,6 +32,7 @@ class StreamFollower:
         endpoint: ``unix:///path`` or ``tcp://host:port`` of the engine.
         container: the engine's id of it.
         target: the CRI log file.
+        position: where it is kept which file is ours; closed with this.
         warn: told, in a sentence, of what could not be kept.
         unreadable: told when the engine says that this log cannot be read, with its words.
         tty: whether the container has one.
@@ -43,6 +46,7 @@ class StreamFollower:
         endpoint: str,
         container: str,
         target: str,
+        position: PositionFile,
         warn: Callable[[str], None],
         unreadable: Callable[[str], None],
         *,
@@ -59,8 +63,12 @@ class StreamFollower:
         self._warn = warn
         self._unreadable = unreadable
         self._tty = tty
-        self._target = Target(target)
-        self._target.truncate(self._target.whole_lines())
+        self._position = position
+        try:
+            self._target = self._open(target)
+        except BaseException:
+            position.close()
+            raise
         self._socket: socket.socket | None = None
         self._body = HttpBody()
         self._messages = Messages(tty=tty)
@@ -111,7 +119,7 @@ class StreamFollower:
         Raises:
             OSError: the new file cannot be opened; the old one stays in use.
         """
-        target = Target(self._target.path)
+        target = self._open(self._target.path)
         self._target.close()
         self._target = target
 
@@ -132,6 +140,16 @@ class StreamFollower:
         """Let go of the connection and the file."""
         self._disconnect()
         self._target.close()
+        self._position.close()
+
+    def _open(self, path: str) -> Target:
+        """The file at the path, without what a kill left of a line, where it is ours."""
+        target, known = Target(path), self._position.load()
+        if known is not None and known.target_inode == target.inode:
+            target.own()
+            target.truncate(target.whole_lines())
+        self._position.store(Position(0, 0, 0 if target.kept else target.inode, 0, b""))
+        return target
 
     def _connect(self) -> None:
         since = self._overlap()
@@ -228,9 +246,8 @@ class StreamFollower:
     def _tail(self) -> list[tuple[bytes, bytes]]:
         found: list[tuple[bytes, bytes]] = []
         if (former := newest_renamed(self._target.path)) is not None:
-            with open(former, "rb") as file:
-                file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
-                found += _timed_lines(file.read())
+            with suppress(FileNotFoundError):
+                found += _timed_lines(read_end(former, _TAIL_BYTES))
         size = self._target.size()
         found += _timed_lines(self._target.read(_TAIL_BYTES, max(0, size - _TAIL_BYTES)))
         return found

@@ -1,38 +1,84 @@
 """The CRI log file of one container: append, reopen, and what a file of an earlier process holds at
 its end.
-"""
+
+Containers that mount their log directory write there too, so its path is not trusted: the pod's
+directory, the container's and the file are opened without links (:mod:`asupervisor.host.beneath`),
+what is not a regular file is an error, and what a file held before we knew it stays."""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
+from pathlib import PurePosixPath
+
+from asupervisor.host.beneath import HeldDirectory
 
 FILE_MODE = 0o640
+_DIRECTORY_MODE = 0o755
+_UNTRUSTED_COMPONENTS = 3
+"""kubelet's layout is ``<pod logs>/<pod>/<container>/<file>``; above that the path is the
+operator's.
+"""
 _LINE = re.compile(rb"(\S{20,35}) (stdout|stderr) [PF] [^\n]*\n")
 _TAIL_BYTES = 256 * 1024
+
+
+def hold_log_directory(path: str, *, make: bool = False) -> tuple[HeldDirectory, str]:
+    """The directory of a log file, held, and the file's name in it.
+
+    Args:
+        path: of the log file, absolute. Links are followed in what stands above its last three
+            components.
+        make: make the directories that are missing.
+
+    Raises:
+        OSError: a directory is missing or is not one.
+    """
+    mode = _DIRECTORY_MODE if make else None
+    *parts, name = [part for part in PurePosixPath(path).parts if part != "/"]
+    cut = max(0, len(parts) + 1 - _UNTRUSTED_COMPONENTS)
+    held = HeldDirectory.at("/" + "/".join(parts[:cut]), make=mode)
+    if not parts[cut:]:
+        return held, name
+    with held:
+        return held.below("/".join(parts[cut:]), make=mode), name
 
 
 class Target:
     """One CRI log file, open for appending.
 
     Args:
-        path: made, with its directory, when missing. A symbolic link is refused.
+        path: made, with its directory, when missing.
+
+    Attributes:
+        created: whether it was made here.
+        kept: its first bytes that :meth:`truncate` leaves: what it held before, until
+            :meth:`own` says that this is ours.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: it cannot be opened, or is not a regular file.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self.created = False
         try:
-            self._fd = os.open(path, flags)
+            directory, name = hold_log_directory(path)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            self._fd = os.open(path, flags | os.O_CREAT, FILE_MODE)
-            self.created = True
-        self.inode = os.fstat(self._fd).st_ino
+            directory, name = hold_log_directory(path, make=True)
+        with directory:
+            try:
+                self._fd = directory.open(name, os.O_RDWR | os.O_APPEND)
+            except FileNotFoundError:
+                self._fd = directory.make(name, FILE_MODE)
+                self.created = True
+        status = os.fstat(self._fd)
+        self.inode, self.kept = status.st_ino, status.st_size
+
+    def own(self) -> None:
+        """All that it holds was written for this container: it may be cut anywhere."""
+        self.kept = 0
 
     def size(self) -> int:
         """Bytes in it now."""
@@ -43,15 +89,17 @@ class Target:
         return os.pread(self._fd, size, offset)
 
     def truncate(self, size: int) -> None:
-        """Cut it to ``size`` bytes."""
-        os.ftruncate(self._fd, size)
+        """Cut it to ``size`` bytes, or to what it held before it was ours."""
+        os.ftruncate(self._fd, max(size, self.kept))
 
     def append(self, data: bytes) -> None:
-        """Write all of ``data`` at the end.
+        """Write all of ``data`` at the end; on a line of its own after what somebody else left.
 
         Raises:
             OSError: not all of it was written; how much, the size tells.
         """
+        if self.kept and self.kept == self.size() and self.read(1, self.kept - 1) != b"\n":
+            data = b"\n" + data
         written = os.write(self._fd, data)
         if written < len(data):
             view = memoryview(data)
@@ -60,7 +108,14 @@ class Target:
 
     def replaced(self) -> bool:
         """Whether this file has no name any more and the path names another one."""
-        return os.fstat(self._fd).st_nlink == 0 and os.path.lexists(self.path)
+        if os.fstat(self._fd).st_nlink:
+            return False
+        try:
+            directory, name = hold_log_directory(self.path)
+        except OSError:
+            return False
+        with directory:
+            return directory.status(name) is not None
 
     def whole_lines(self) -> int:
         """The offset after its last whole CRI line; what follows was torn by a kill or a crash."""
@@ -102,37 +157,50 @@ def find_renamed(path: str, inode: int) -> str | None:
     """The name beside ``path`` that kubelet's rotation gave the file of that inode; None where it
     is gone or compressed.
     """
-    directory, name = os.path.split(path)
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if (
-                    entry.inode() == inode
-                    and entry.name.startswith(name)
-                    and entry.is_file(follow_symlinks=False)
-                ):
-                    return entry.path
-    except FileNotFoundError:
-        pass
-    return None
+    found = [name for name, status in _beside(path) if status.st_ino == inode]
+    return found[0] if found else None
 
 
 def newest_renamed(path: str) -> str | None:
     """The file beside ``path`` that was rotated last and is not compressed; None where there is
     none.
     """
-    directory, name = os.path.split(path)
-    newest: tuple[int, str] | None = None
+    prefix = f"{path}."
+    rotated = [
+        (status.st_mtime_ns, name)
+        for name, status in _beside(path)
+        if name.startswith(prefix) and not name.endswith((".gz", ".tmp"))
+    ]
+    return max(rotated)[1] if rotated else None
+
+
+def read_end(path: str, size: int) -> bytes:
+    """The last bytes of a log file, at most ``size``.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    directory, name = hold_log_directory(path)
+    with directory:
+        descriptor = directory.open(name, os.O_RDONLY)
+        try:
+            return os.pread(descriptor, size, max(0, os.fstat(descriptor).st_size - size))
+        finally:
+            os.close(descriptor)
+
+
+def _beside(path: str) -> list[tuple[str, os.stat_result]]:
+    """The regular files in its directory whose names begin with its own."""
     try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if (
-                    entry.name.startswith(name + ".")
-                    and not entry.name.endswith((".gz", ".tmp"))
-                    and entry.is_file(follow_symlinks=False)
-                ):
-                    candidate = (entry.stat().st_mtime_ns, entry.path)
-                    newest = max(newest, candidate) if newest else candidate
+        directory, name = hold_log_directory(path)
     except FileNotFoundError:
-        pass
-    return newest[1] if newest else None
+        return []
+    with directory:
+        names = [other for other in directory.names() if other.startswith(name)]
+        found = [(other, directory.status(other)) for other in names]
+        parent = path.rpartition("/")[0]
+        return [
+            (f"{parent}/{other}", status)
+            for other, status in found
+            if status is not None and stat.S_ISREG(status.st_mode)
+        ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
@@ -90,6 +91,11 @@ def check_container_config(
         raise InvalidArgument(
             f'{subject}: log_path "{config.log_path}" leads out of the sandbox\'s log_directory'
         )
+    if posixpath.normpath(config.log_path).count("/") > 1:
+        raise InvalidArgument(
+            f'{subject}: log_path "{config.log_path}" has more than a directory and a file, so that'
+            " it could not be kept from leading out of the sandbox's log_directory by a link"
+        )
     for mount in config.mounts:
         if mount.host_path and not mount.host_path.startswith("/"):
             raise InvalidArgument(
@@ -108,7 +114,8 @@ def log_path(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) 
     """The CRI log file: log_directory and log_path joined; empty where either is missing."""
     if not config.log_path or not sandbox_config.log_directory:
         return ""
-    return f"{sandbox_config.log_directory.rstrip('/')}/{config.log_path}"
+    path = posixpath.normpath(f"{sandbox_config.log_directory}/{config.log_path}")
+    return f"/{path.lstrip('/')}"
 
 
 def engine_container_name(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:

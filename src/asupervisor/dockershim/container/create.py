@@ -16,6 +16,7 @@ from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from asupervisor.logs.target import hold_log_directory
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import resolve_identity
@@ -224,7 +225,7 @@ def _check_device(path: str, subject: str) -> None:
 
 def _make_log_directory(path: str, subject: str) -> None:
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        hold_log_directory(path, make=True)[0].close()
     except OSError as error:
         raise FailedPrecondition(
             f"{subject}: the log directory of {path} cannot be made: {error}"

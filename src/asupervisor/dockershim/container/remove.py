@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from pathlib import Path
-
-import anyio.to_thread
+import stat
 
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import NotFound
+from asupervisor.errors import DeadlineExceeded, NotFound, Unavailable
+from asupervisor.logs.target import hold_log_directory
 from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
 
@@ -39,7 +39,9 @@ async def remove_engine_container(shim: Shim, record: ContainerRecord) -> None:
     await shim.engine.containers.remove(record.id, force=True)
     await shim.on_step("RemoveContainer.removed")
     if record.log_path:
-        await anyio.to_thread.run_sync(_unlink_log, record.log_path)
+        # The container is gone already: a log that hangs does not change that.
+        with contextlib.suppress(DeadlineExceeded, Unavailable):
+            await shim.lanes.log_files.run(record.log_path, _unlink_log, record.log_path)
     shim.feed.forget(record.id)
     _logger.info(
         "removed container %s (%s)", record.status.metadata.name, record.id[:12], extra=fields
@@ -50,9 +52,13 @@ def _unlink_log(path: str) -> None:
     """Only a link is ours to remove: a file is kubelet's, which collects it with the pod's log
     directory.
     """
-    link = Path(path)
     try:
-        if link.is_symlink():
-            link.unlink()
+        directory, name = hold_log_directory(path)
+        with directory:
+            status = directory.status(name)
+            if status is not None and stat.S_ISLNK(status.st_mode):
+                directory.unlink(name)
+    except FileNotFoundError:
+        return
     except OSError as error:
         _logger.warning("the log link %s could not be removed: %s", path, error)

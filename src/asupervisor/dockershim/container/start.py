@@ -41,7 +41,8 @@ async def start_container(
                 subject=record.id,
             )
         if record.log_path and shim.config.container_log_format == "cri":
-            await anyio.to_thread.run_sync(_make_log_file, record.log_path, record.id)
+            path = record.log_path
+            await shim.lanes.log_files.run(path, _make_log_file, path, record.id)
         try:
             await shim.engine.containers.start(record.id)
         except ServiceError as error:

@@ -1,0 +1,169 @@
+"""Log files where containers can write too: no link followed, nothing of others lost."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asupervisor.host.beneath import UnsafePath
+from asupervisor.logs.follower import FileFollower
+from asupervisor.logs.position import PositionFile
+from asupervisor.logs.stream import StreamFollower
+from asupervisor.logs.target import Target, find_renamed, newest_renamed, read_end
+from tests.harness.engine_log import EngineLog
+
+_BOOT, _NEXT_BOOT = b"1" * 16, b"2" * 16
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Where a container's log goes; its directory is there."""
+    path = tmp_path / "pods" / "ns_pod_uid" / "app" / "0.log"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (os.mkfifo, "a FIFO"),
+        (Path.mkdir, "a directory"),
+        (_socket, "a socket"),
+        (lambda path: path.symlink_to("/etc/hostname"), "a symbolic link"),
+    ],
+)
+def test_what_is_not_a_regular_file_is_an_error_that_names_it(
+    log: Path, make: Callable[[Path], None], named: str
+) -> None:
+    make(log)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(UnsafePath, match=f"{log} is {named}"):
+        Target(str(log))
+    with pytest.raises(UnsafePath):
+        FileFollower(str(log) + "-json", str(log), f"{log}.position", _BOOT, print)
+    with pytest.raises(UnsafePath):
+        _stream(log)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def _stream(log: Path) -> StreamFollower:
+    position = PositionFile(f"{log.parents[3]}/position", _BOOT)
+    return StreamFollower("unix:///no", "c", str(log), position, print, print, tty=False)
+
+
+@pytest.mark.parametrize("up", [0, 1])
+def test_a_directory_that_was_swapped_for_a_link_is_not_written_to(
+    log: Path, tmp_path: Path, up: int
+) -> None:
+    outside = tmp_path / "outside"
+    (outside / "app").mkdir(parents=True)
+    victim = outside / ("app/0.log" if up else "0.log")
+    victim.write_text("canary")
+    swapped = log.parents[up]
+    swapped.rename(tmp_path / "moved")
+    swapped.symlink_to(outside)
+    for path in (log, log.with_name("1.log")):
+        with pytest.raises(UnsafePath, match="a symbolic link, not a directory"):
+            Target(str(path))
+    with pytest.raises(UnsafePath):
+        newest_renamed(str(log))
+    with pytest.raises(UnsafePath):
+        find_renamed(str(log), victim.stat().st_ino)
+    with pytest.raises(UnsafePath):
+        read_end(str(log), 10)
+    assert victim.read_text() == "canary"
+    assert not (victim.parent / "1.log").exists()
+
+
+def test_a_swap_while_the_file_is_open_changes_nothing(log: Path, tmp_path: Path) -> None:
+    target = Target(str(log))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    log.unlink()
+    log.parent.rename(tmp_path / "moved")
+    log.parent.symlink_to(outside)
+    target.append(b"line\n")
+    assert not target.replaced()
+    target.close()
+    assert os.listdir(outside) == []
+
+
+def test_links_above_the_pods_directory_are_the_operators(log: Path, tmp_path: Path) -> None:
+    (tmp_path / "var").symlink_to(tmp_path / "pods")
+    target = Target(str(tmp_path / "var" / "ns_pod_uid" / "app" / "0.log"))
+    target.append(b"line\n")
+    target.close()
+    assert log.read_bytes() == b"line\n"
+
+
+FOREIGN = [
+    b"no log at all",
+    b"no log at all\n",
+    b"\x00" * 100,
+    b"2020-01-01T00:00:00.000000000Z stdout F of another container\n",
+    b"2020-01-01T00:00:00.000000000Z stdout F of another container\n2020-01-01T00:00:00.000000",
+]
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+@pytest.mark.parametrize("boot", [_BOOT, _NEXT_BOOT])
+def test_what_a_file_held_before_stays(
+    log: Path, tmp_path: Path, content: bytes, boot: bytes
+) -> None:
+    log.write_bytes(content)
+    source = EngineLog(tmp_path / "engine" / "c-json.log")
+    position = str(tmp_path / "position")
+    numbers = iter(range(100))
+
+    def follow(boot: bytes) -> None:
+        follower = FileFollower(str(source.path), str(log), position, boot, print)
+        for _ in range(3):
+            source.write(b"line %d\n" % next(numbers))
+        while follower.turn(4096) or not follower.drained:
+            pass
+        follower.close()
+
+    follow(_BOOT)
+    first = log.read_bytes()
+    follow(boot)
+    source.close()
+    begin = content if content.endswith(b"\n") else content + b"\n"
+    assert first.startswith(begin) and log.read_bytes().startswith(first)
+    lines = log.read_bytes()[len(begin) :].splitlines()
+    assert [line.split(b" F ")[1] for line in lines] == [b"line %d" % n for n in range(6)]
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_what_a_file_held_before_a_stream_stays(log: Path, content: bytes) -> None:
+    log.write_bytes(content)
+    for _ in range(2):
+        follower = _stream(log)
+        follower.recover()
+        follower.close()
+    assert log.read_bytes() == content
+
+
+def test_a_line_of_ours_that_was_torn_is_cut_from_a_stream(log: Path) -> None:
+    _stream(log).close()
+    whole = b"2020-01-01T00:00:00.000000000Z stdout F whole\n"
+    log.write_bytes(whole + b"2020-01-01T00:00:00.0000")
+    _stream(log).close()
+    assert log.read_bytes() == whole
+
+
+def test_rotated_files_are_regular_ones(log: Path) -> None:
+    log.with_name("0.log.1").write_text("old")
+    os.utime(log.with_name("0.log.1"), (1, 1))
+    log.with_name("0.log.2").symlink_to("/etc/hostname")
+    os.mkfifo(log.with_name("0.log.3"))
+    assert newest_renamed(str(log)) == f"{log}.1"
+    assert find_renamed(str(log), Path("/etc/hostname").stat().st_ino) is None
