@@ -6,6 +6,8 @@ boundary. The text of an error is for people: no code decides by it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ServiceError(Exception):
     """Base of everything that this service raises on purpose.
@@ -92,6 +94,25 @@ class Internal(ServiceError):
     """A defect here or an answer from outside that makes no sense."""
 
     code = "INTERNAL"
+
+
+def together(failures: Sequence[ServiceError]) -> ServiceError:
+    """Several failures as one, of the meaning of the first, with the words of all.
+
+    Args:
+        failures: one at least.
+    """
+    first, *others = failures
+    if not others:
+        return first
+    kind = next(kind for kind in type(first).__mro__ if kind.__init__ is ServiceError.__init__)  # type: ignore[misc]
+    error: ServiceError = kind(
+        "; ".join(dict.fromkeys(failure.message for failure in failures)),
+        operation=first.operation,
+        subject=first.subject,
+    )
+    error.__cause__ = first
+    return error
 
 
 class RollbackFailed(Internal):

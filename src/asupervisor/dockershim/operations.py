@@ -2,31 +2,112 @@
 
 A client that gives up (kubelet's deadline, a lost connection) does not tear a half-done change
 apart; its retry, which asks for the same change of the same object, joins the one under way.
-Different changes of one object wait for each other in order."""
+Different changes of one object wait for each other in order, under the lock of their key.
+
+What makes something be or run in a sandbox (CreateContainer, StartContainer) holds a ticket for it
+from its request on. What ends something (stop, remove) closes it first: tickets that the engine was
+not asked for yet are refused, new ones are not given, and those that the engine was asked for are
+known and waited for. So a change whose caller is gone is seen by whoever stops what it changes.
+
+The order of locks, which keeps everybody from waiting in a ring: the operation of a sandbox may
+close, and wait for the tickets of, its containers; the operation of a container waits for no
+sandbox. Closing takes no lock and never waits; only waiting for tickets does, and that has an
+end."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from asupervisor.errors import Internal, ServiceError, Unavailable
+from asupervisor.errors import FailedPrecondition, Internal, ServiceError, Unavailable
 from asupervisor.locks import KeyedLock
+from asupervisor.node.records import ContainerRecord, SandboxRecord
+from asupervisor.translate.names import parse_container_name
 
 _logger = logging.getLogger("asupervisor.dockershim.operations")
+
+_DOUBTS = 1024
 
 T = TypeVar("T")
 
 
-class _Operation(Generic[T]):
-    __slots__ = ("done", "error", "name", "result", "started_at")
+def operation_key(record: SandboxRecord | ContainerRecord) -> str:
+    """The key of an object's operations: its engine name without what a name conflict appended,
+    which is the key that it was made under; its id where it does not have such a name.
+    """
+    name = parse_container_name(record.engine_name)
+    return str(name) if name is not None else record.engine_name or record.id
 
-    def __init__(self, name: str) -> None:
+
+class Ticket:
+    """What one change may still do.
+
+    Args:
+        within: ids of what must stay open for it: the sandbox, the container.
+    """
+
+    __slots__ = ("committed", "ended", "refusal", "within")
+
+    def __init__(self, within: tuple[str, ...]) -> None:
+        self.within = within
+        self.committed = False
+        self.ended = anyio.Event()
+        self.refusal = ""
+
+    def commit(self) -> None:
+        """Called right before the engine is asked: from here on whoever closes waits.
+
+        Raises:
+            FailedPrecondition: what it is in was closed since the request.
+        """
+        if self.refusal:
+            raise FailedPrecondition(self.refusal, subject=self.within[-1])
+        self.committed = True
+
+
+class Closing:
+    """Something that is being ended, and the changes that the engine was asked for before.
+
+    Args:
+        tickets: of those changes.
+    """
+
+    def __init__(self, tickets: list[Ticket]) -> None:
+        self._tickets = tickets
+
+    @property
+    def under_way(self) -> bool:
+        """Whether one of those changes has not ended."""
+        return any(not ticket.ended.is_set() for ticket in self._tickets)
+
+    async def ended(self, within_s: float) -> bool:
+        """Wait until all of them have ended.
+
+        Args:
+            within_s: seconds.
+
+        Returns:
+            Whether they have.
+        """
+        with anyio.move_on_after(within_s):
+            for ticket in self._tickets:
+                await ticket.ended.wait()
+        return not self.under_way
+
+
+class _Operation(Generic[T]):
+    __slots__ = ("done", "error", "name", "result", "started_at", "ticket")
+
+    def __init__(self, name: str, ticket: Ticket | None) -> None:
         self.name = name
+        self.ticket = ticket
         self.done = anyio.Event()
         self.result: T | None = None
         self.error: BaseException | None = None
@@ -44,6 +125,9 @@ class Operations:
         self._tasks = tasks
         self._running: dict[tuple[str, str], _Operation[Any]] = {}
         self._locks = KeyedLock()
+        self._tickets: set[Ticket] = set()
+        self._closed: list[tuple[str, str]] = []
+        self._doubts: dict[str, ContainerRecord] = {}
         self._accepting = True
         self._idle = anyio.Event()
         self._idle.set()
@@ -70,21 +154,97 @@ class Operations:
             ServiceError: what the work raised, in each of the callers.
             Unavailable: the service is stopping.
         """
+        operation = self._running.get((key, action)) or self._begin(key, action, work, None)
+        return await _outcome(operation)
+
+    async def run_within(
+        self,
+        within: tuple[str, ...],
+        key: str,
+        action: str,
+        work: Callable[[Ticket], Awaitable[T]],
+    ) -> T:
+        """As :meth:`run`, for a change that makes something be or run.
+
+        Args:
+            within: ids of what must stay open for it: the sandbox, the container.
+            work: the change; it commits its ticket right before it asks the engine.
+
+        Raises:
+            FailedPrecondition: something of it is being ended.
+        """
         operation = self._running.get((key, action))
         if operation is None:
-            if not self._accepting:
-                raise Unavailable(
-                    f"the service is stopping; {action} of {key} was not begun",
-                    operation=action,
-                    subject=key,
-                )
-            operation = self._running[key, action] = _Operation(action)
-            self._idle = anyio.Event()
-            self._tasks.start_soon(self._run, key, action, operation, work, name=f"{action} {key}")
-        await operation.done.wait()
-        if operation.error is not None:
-            raise operation.error
-        return operation.result  # type: ignore[return-value]
+            for any_id, reason in self._closed:
+                if any_id in within:
+                    raise FailedPrecondition(reason, operation=action, subject=any_id)
+            ticket = Ticket(within)
+            operation = self._begin(key, action, partial(work, ticket), ticket)
+        return await _outcome(operation)
+
+    @contextmanager
+    def closing(self, any_id: str, reason: str) -> Iterator[Closing]:
+        """End something: as long as the body runs, no change of it begins at the engine.
+
+        Args:
+            any_id: of a sandbox or container.
+            reason: told to the changes that are refused.
+        """
+        entry = (any_id, reason)
+        self._closed.append(entry)
+        begun = []
+        for ticket in self._tickets:
+            if any_id not in ticket.within:
+                continue
+            if ticket.committed:
+                begun.append(ticket)
+            else:
+                ticket.refusal = reason
+        try:
+            yield Closing(begun)
+        finally:
+            self._closed.remove(entry)
+
+    def pending(self, any_id: str) -> bool:
+        """Whether a change that makes something be or run within an object waits or is under
+        way.
+        """
+        return any(any_id in ticket.within for ticket in self._tickets)
+
+    def doubt(self, record: ContainerRecord) -> None:
+        """A start was asked for, and nobody saw what came of it.
+
+        Args:
+            record: the container as it was last read.
+        """
+        self._doubts[record.id] = record
+        if len(self._doubts) > _DOUBTS:
+            del self._doubts[next(iter(self._doubts))]
+
+    def doubtful(self, record: ContainerRecord) -> bool:
+        """Whether a container may have been started although its record does not say so: nothing
+        was read of it since a start whose end nobody saw.
+        """
+        if self._doubts.get(record.id) is record:
+            return True
+        self._doubts.pop(record.id, None)
+        return False
+
+    def _begin(
+        self, key: str, action: str, work: Callable[[], Awaitable[T]], ticket: Ticket | None
+    ) -> _Operation[T]:
+        if not self._accepting:
+            raise Unavailable(
+                f"the service is stopping; {action} of {key} was not begun",
+                operation=action,
+                subject=key,
+            )
+        operation = self._running[key, action] = _Operation[T](action, ticket)
+        if ticket is not None:
+            self._tickets.add(ticket)
+        self._idle = anyio.Event()
+        self._tasks.start_soon(self._run, key, action, operation, work, name=f"{action} {key}")
+        return operation
 
     async def _run(
         self, key: str, action: str, operation: _Operation[T], work: Callable[[], Awaitable[T]]
@@ -107,6 +267,9 @@ class Operations:
             raise
         finally:
             del self._running[key, action]
+            if operation.ticket is not None:
+                self._tickets.discard(operation.ticket)
+                operation.ticket.ended.set()
             operation.done.set()
             if not self._running:
                 self._idle.set()
@@ -116,3 +279,10 @@ class Operations:
         self._accepting = False
         if self._running:
             await self._idle.wait()
+
+
+async def _outcome(operation: _Operation[T]) -> T:
+    await operation.done.wait()
+    if operation.error is not None:
+        raise operation.error
+    return operation.result  # type: ignore[return-value]

@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from asupervisor.dockershim.network import recorded_network
-from asupervisor.dockershim.sandbox.teardown import release_network
+from asupervisor.dockershim.sandbox.teardown import remove_sandbox
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import ServiceError
 from asupervisor.network.plugin import PodNetwork
@@ -85,10 +85,7 @@ def _under_way(shim: Shim, record: SandboxRecord) -> bool:
 
 async def _roll_back(shim: Shim, record: SandboxRecord) -> None:
     async def work() -> None:
-        await release_network(shim, record.id)
-        await shim.engine.containers.remove(record.id, force=True)
-        await shim.checkpoints.remove(record.id)
-        shim.feed.forget(record.id)
+        await remove_sandbox(shim, record.id)
 
     try:
         await shim.operations.run(record.engine_name, "roll back", work)

@@ -7,10 +7,11 @@ import posixpath
 import tarfile
 from typing import Any
 
+import anyio
 import orjson
 
 from asupervisor.engine.session import Document, EngineSession
-from asupervisor.errors import NotFound, ResourceExhausted
+from asupervisor.errors import DeadlineExceeded, FailedPrecondition, NotFound, ResourceExhausted
 
 OWNED_LABEL = "io.kubernetes.docker.type"
 """Only containers that carry this label are ours; every list asks the engine for nothing else."""
@@ -118,14 +119,44 @@ class ContainersApi:
     async def remove(self, container: str, force: bool = False) -> None:
         """``DELETE /containers/{id}`` with its anonymous volumes; one that is gone already is
         fine.
+
+        By force the only conflict is that the engine is removing it already (for somebody else, or
+        for a call of ours that nobody waits for any more): then it is asked again until it has
+        done so, since it tells of a removal that failed to nobody but who asked for it.
+
+        Raises:
+            DeadlineExceeded: by force, it does not come to an end with the removal.
+            FailedPrecondition: without force, it runs or is being removed.
         """
         params = {"v": "1", **({"force": "1"} if force else {})}
-        try:
-            await self._session.json(
-                "DELETE", f"containers/{container}", "remove_container", container, params=params
-            )
-        except NotFound:
-            return
+        end = anyio.current_time() + self._session.timeout_s
+        pause_s = 0.02
+        while True:
+            try:
+                await self._session.json(
+                    "DELETE",
+                    f"containers/{container}",
+                    "remove_container",
+                    container,
+                    params=params,
+                    timeout_s=max(0.0, end - anyio.current_time()),
+                )
+            except NotFound:
+                return
+            except FailedPrecondition as error:
+                if not force:
+                    raise
+                if anyio.current_time() + pause_s > end:
+                    raise DeadlineExceeded(
+                        f"Docker Engine has not removed container {container[:12]}, which it is"
+                        f" removing already, within {self._session.timeout_s:g} s",
+                        operation="remove_container",
+                        subject=container,
+                    ) from error
+                await anyio.sleep(pause_s)
+                pause_s = min(pause_s * 2, 1.0)
+            else:
+                return
 
     async def update(self, container: str, body: Document) -> None:
         """``POST /containers/{id}/update``: resources of a container that exists."""

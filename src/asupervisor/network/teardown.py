@@ -13,12 +13,14 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from asupervisor.errors import Internal, RollbackFailed, ServiceError, Unavailable
+from asupervisor.network.addresses import namespace_identity
 from asupervisor.network.plugin import PodNetwork
 
 log = logging.getLogger(__name__)
 
 _LONGEST_DELAY_S = 60.0
 _AT_ONCE = 4
+_GONE = (0, 0)
 
 
 class _Attempt:
@@ -42,7 +44,8 @@ class TearDowns:
         self._delete = delete
         self._retry_delay_s = retry_delay_s
         self._attempts: dict[str, _Attempt] = {}
-        self._failed: dict[str, PodNetwork] = {}
+        self._failed: dict[str, tuple[PodNetwork, tuple[int, int]]] = {}
+        """By sandbox id: the pod, and which namespace its path named at the first attempt."""
         self._group: TaskGroup | None = None
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
@@ -74,7 +77,9 @@ class TearDowns:
                 attempt.done.set()
                 return attempt
             self._attempts[pod.sandbox_id] = attempt
-            self._group.start_soon(self._attempt, pod, attempt)
+            self._group.start_soon(
+                self._attempt, pod, namespace_identity(pod.netns) if pod.netns else _GONE, attempt
+            )
         return attempt
 
     async def finish(self, pod: PodNetwork) -> None:
@@ -136,7 +141,9 @@ class TearDowns:
             for pod in pods:
                 group.start_soon(one, pod)
 
-    async def _attempt(self, pod: PodNetwork, attempt: _Attempt) -> None:
+    async def _attempt(
+        self, pod: PodNetwork, namespace: tuple[int, int], attempt: _Attempt
+    ) -> None:
         try:
             await self._delete(pod)
         except ServiceError as error:
@@ -161,9 +168,7 @@ class TearDowns:
         if attempt.error is None:
             self._failed.pop(pod.sandbox_id, None)
         elif pod.sandbox_id not in self._failed and self._group is not None:
-            # Later attempts go without the namespace: the process that its path names may be
-            # another one by then.
-            self._failed[pod.sandbox_id] = replace(pod, netns="")
+            self._failed[pod.sandbox_id] = (pod, namespace)
             log.warning("%s; it will be repeated", attempt.error)
             self._group.start_soon(self._repeat, pod.sandbox_id)
 
@@ -172,9 +177,13 @@ class TearDowns:
         while True:
             await anyio.sleep(delay_s)
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
-            pod = self._failed.get(sandbox_id)
-            if pod is None:
+            if sandbox_id not in self._failed:
                 return
+            pod, namespace = self._failed[sandbox_id]
+            # With its namespace while that is there, since addresses and interfaces in it are given
+            # back first; without it afterwards, when the path may name another pod's.
+            if namespace == _GONE or namespace_identity(pod.netns) != namespace:
+                pod = replace(pod, netns="")
             attempt = self.begin(pod)
             await attempt.done.wait()
             if attempt.error is None:

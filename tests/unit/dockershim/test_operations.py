@@ -4,12 +4,24 @@ a stop refuses new ones.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from asupervisor.dockershim.operations import Operations
-from asupervisor.errors import Internal, NotFound, ServiceError, Unavailable
+from asupervisor.dockershim.operations import Operations, Ticket, operation_key
+from asupervisor.errors import (
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    RollbackFailed,
+    ServiceError,
+    Unavailable,
+    together,
+)
+from asupervisor.node.build import sandbox_record
+from tests.harness.fake_engine import container_document
 
 
 class Work:
@@ -192,3 +204,71 @@ async def test_who_waits_for_a_change_that_was_cancelled_before_it_began_is_told
     assert not patience.cancelled_caught, "the caller hangs"
     assert [type(answer) for answer in answers] == [Unavailable]
     assert work.ended == 0
+
+
+async def test_what_is_closed_refuses_what_waits_and_knows_what_is_under_way() -> None:
+    waiting, committed = Work("waiting"), Work("committed")
+    answers: list[object] = []
+
+    def within(work: Work, *, commit_first: bool) -> Callable[[Ticket], Awaitable[str]]:
+        async def ticketed(ticket: Ticket) -> str:
+            if commit_first:
+                ticket.commit()
+            done = await work()
+            ticket.commit()
+            return done
+
+        return ticketed
+
+    async def caller(operations: Operations, work: Work, commit_first: bool) -> None:
+        ticketed = within(work, commit_first=commit_first)
+        try:
+            await operations.run_within(("pod", work.name), work.name, "start", ticketed)
+            answers.append(f"{work.name} OK")
+        except ServiceError as error:
+            answers.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        operations = Operations(tasks)
+        tasks.start_soon(caller, operations, waiting, False)
+        tasks.start_soon(caller, operations, committed, True)
+        await anyio.wait_all_tasks_blocked()
+        assert operations.pending("pod") and operations.pending("waiting")
+        with operations.closing("pod", "the pod is being stopped") as closing:
+            assert closing.under_way and not await closing.ended(0.0)
+            waiting.gate.set()
+            await anyio.wait_all_tasks_blocked()
+            assert [type(answer) for answer in answers] == [FailedPrecondition]
+            await caller(operations, Work("new"), False)
+            assert "the pod is being stopped" in str(answers.pop())
+            committed.gate.set()
+            assert await closing.ended(10.0)
+        assert not operations.pending("pod")
+        new = Work("new")
+        new.gate.set()
+        await caller(operations, new, False)
+    assert answers[1:] == ["committed OK", "new OK"]
+
+
+@pytest.mark.parametrize(
+    ("engine_name", "key"),
+    [
+        ("k8s_POD_web_default_u1_0", "k8s_POD_web_default_u1_0"),
+        ("k8s_POD_web_default_u1_0_1234abcd", "k8s_POD_web_default_u1_0"),
+        ("somebody", "somebody"),
+        ("", "a" * 64),
+    ],
+)
+def test_the_name_after_a_conflict_has_the_key_that_it_was_made_under(
+    engine_name: str, key: str
+) -> None:
+    record = sandbox_record(container_document("a" * 64, engine_name, sandbox=True), None, ())
+    assert operation_key(record) == key
+
+
+def test_several_failures_are_told_as_one_of_the_firsts_meaning() -> None:
+    first = RollbackFailed("no network", leftovers=("an address",), subject="pod")
+    both = together([first, NotFound("no container")])
+    assert (type(both), both.subject) == (Internal, "pod")
+    assert both.message == f"{first.message}; no container"
+    assert together([first]) is first

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -107,9 +109,13 @@ def test_a_tear_down_is_joined_and_survives_its_caller() -> None:
     with_tear_downs(delete, scenario)
 
 
-def test_a_tear_down_that_fails_is_repeated_without_the_namespace() -> None:
-    calls: list[str] = []
+@pytest.mark.parametrize("fate", ["lives", "is gone", "is another's"])
+def test_a_tear_down_is_repeated_with_the_namespace_while_that_is_there(
+    tmp_path: Path, fate: str
+) -> None:
+    namespace, calls = tmp_path / "net", list[str]()
     succeeded = anyio.Event()
+    namespace.touch()
 
     async def delete(pod: PodNetwork) -> None:
         calls.append(pod.netns)
@@ -119,11 +125,17 @@ def test_a_tear_down_that_fails_is_repeated_without_the_namespace() -> None:
 
     async def scenario(tear_downs: TearDowns) -> None:
         with pytest.raises(Internal, match="not yet"):
-            await tear_downs.finish(POD)
+            await tear_downs.finish(replace(POD, netns=str(namespace)))
         assert tear_downs.failed == 1
+        if fate == "is another's":
+            (tmp_path / "other").touch()
+            (tmp_path / "other").rename(namespace)
+        elif fate == "is gone":
+            namespace.unlink()
         await succeeded.wait()
         await anyio.wait_all_tasks_blocked()
-        assert (tear_downs.failed, calls) == (0, ["/proc/7/ns/net", "", ""])
+        told = str(namespace) if fate == "lives" else ""
+        assert (tear_downs.failed, calls) == (0, [str(namespace), told, told])
 
     with_tear_downs(delete, scenario)
 

@@ -12,6 +12,7 @@ import anyio.to_thread
 from asupervisor.dockershim.cgroup_files import cgroup_features
 from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.naming import create_named
+from asupervisor.dockershim.operations import Ticket
 from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
@@ -48,25 +49,35 @@ async def create_container(
     check_container_config(config, sandbox_config)
     subject = container_subject(config, sandbox_config)
     shim.engine.health.require("create a container", subject)
-    sandbox = shim.store.sandbox(request.pod_sandbox_id)
+    sandbox_id = _ready(shim, request.pod_sandbox_id, subject).id
+    name = engine_container_name(config, sandbox_config)
+
+    async def work(ticket: Ticket) -> str:
+        return await _create(shim, request, sandbox_id, name, subject, ticket)
+
+    return cri.CreateContainerResponse(
+        container_id=await shim.operations.run_within((sandbox_id,), name, "CreateContainer", work)
+    )
+
+
+def _ready(shim: Shim, sandbox_id: str, subject: str) -> SandboxRecord:
+    sandbox = shim.store.sandbox(sandbox_id)
     if not sandbox.ready:
         raise FailedPrecondition(
             f"{subject}: sandbox {sandbox.id[:12]} is not ready", subject=sandbox.id
         )
-    name = engine_container_name(config, sandbox_config)
-
-    async def work() -> str:
-        return await _create(shim, request, sandbox, name, subject)
-
-    return cri.CreateContainerResponse(
-        container_id=await shim.operations.run(name, "CreateContainer", work)
-    )
+    return sandbox
 
 
 async def _create(
-    shim: Shim, request: cri.CreateContainerRequest, sandbox: SandboxRecord, name: str, subject: str
+    shim: Shim,
+    request: cri.CreateContainerRequest,
+    sandbox_id: str,
+    name: str,
+    subject: str,
+    ticket: Ticket,
 ) -> str:
-    config = request.config
+    config, sandbox = request.config, _ready(shim, sandbox_id, subject)
     image = shim.store.usable_image(config.image.image)
     if image is None:
         raise NotFound(
@@ -107,6 +118,8 @@ async def _create(
         check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
     )
     note_image_labels(body["Labels"], image.document)
+    _ready(shim, sandbox_id, subject)
+    ticket.commit()
     async with Rollback("CreateContainer", subject) as undo:
         container_id = await create_named(shim, name, body)
         undo.push("show the container as it is", lambda: _show(shim, container_id))

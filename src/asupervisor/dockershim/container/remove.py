@@ -7,6 +7,7 @@ import logging
 import stat
 
 from asupervisor.dockershim.fields import container_fields
+from asupervisor.dockershim.operations import operation_key
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import DeadlineExceeded, NotFound, Unavailable
 from asupervisor.logs.target import hold_log_directory
@@ -27,9 +28,11 @@ async def remove_container(
     shim.engine.health.require("remove a container", record.id)
 
     async def work() -> None:
-        await remove_engine_container(shim, record)
+        now = shim.store.containers.get(record.id)
+        if now is not None:
+            await remove_engine_container(shim, now)
 
-    await shim.operations.run(record.engine_name or record.id, "RemoveContainer", work)
+    await shim.operations.run(operation_key(record), "RemoveContainer", work)
     return cri.RemoveContainerResponse()
 
 

@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of, has_ended
 from asupervisor.dockershim.fields import container_fields
+from asupervisor.dockershim.operations import Ticket, operation_key
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError
 from asupervisor.logs.target import Target
@@ -26,29 +27,28 @@ async def start_container(
 
     Raises:
         NotFound: no such container.
-        FailedPrecondition: it ran already, or the engine could not start it (the status then says
-            ContainerCannotRun).
+        FailedPrecondition: it ran already, it or its sandbox is being stopped or its sandbox is not
+            ready, or the engine could not start it (the status then says ContainerCannotRun).
     """
     record = shim.store.container(request.container_id)
     shim.engine.health.require("start a container", record.id)
 
-    async def work() -> None:
-        now = shim.store.container(record.id)
-        if now.status.state != cri.CONTAINER_CREATED:
-            state = cri.ContainerState.Name(now.status.state)
-            raise FailedPrecondition(
-                f"container {record.id[:12]} is in state {state} and cannot be started",
-                subject=record.id,
-            )
+    async def work(ticket: Ticket) -> None:
+        _check(shim, record.id)
         if record.log_path and shim.config.container_log_format == "cri":
             path = record.log_path
             await shim.lanes.log_files.run(path, _make_log_file, path, record.id)
+        _check(shim, record.id)
+        ticket.commit()
         try:
             await shim.engine.containers.start(record.id)
         except ServiceError as error:
             # The status must tell what happened even where the caller does not keep the error.
-            with contextlib.suppress(ServiceError):
+            try:
                 await shim.feed.refresh(record.id)
+            except ServiceError:
+                if now := shim.store.containers.get(record.id):
+                    shim.operations.doubt(now)
             if (
                 isinstance(error, (Internal, InvalidArgument, NotFound))
                 and record.id in shim.store.containers
@@ -67,8 +67,28 @@ async def start_container(
             "started container %s (%s)", name, record.id[:12], extra=container_fields(shim, record)
         )
 
-    await shim.operations.run(record.engine_name or record.id, "StartContainer", work)
+    await shim.operations.run_within(
+        (record.sandbox_id, record.id), operation_key(record), "StartContainer", work
+    )
     return cri.StartContainerResponse()
+
+
+def _check(shim: Shim, container_id: str) -> None:
+    """Whether it may be started, from what is true now."""
+    record = shim.store.container(container_id)
+    if record.status.state != cri.CONTAINER_CREATED:
+        state = cri.ContainerState.Name(record.status.state)
+        raise FailedPrecondition(
+            f"container {record.id[:12]} is in state {state} and cannot be started",
+            subject=record.id,
+        )
+    sandbox = shim.store.sandboxes.get(record.sandbox_id)
+    if sandbox is None or not sandbox.ready:
+        raise FailedPrecondition(
+            f"container {record.id[:12]} cannot be started: its sandbox {record.sandbox_id[:12]} is"
+            " not ready",
+            subject=record.id,
+        )
 
 
 def _make_log_file(path: str, container_id: str) -> None:

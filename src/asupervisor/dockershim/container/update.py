@@ -12,6 +12,7 @@ import anyio.to_thread
 from asupervisor.dockershim.cgroup_files import cgroup_features
 from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of
 from asupervisor.dockershim.fields import container_fields
+from asupervisor.dockershim.operations import operation_key
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, ServiceError
@@ -54,11 +55,7 @@ async def update_container_resources(
     check_oom_score(resources.oom_score_adj, subject)
     shim.engine.health.require("update a container", record.id)
     features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
-    limits = Limits(cgroup_settings(resources, features, subject))
-    if resources.oom_score_adj:
-        limits |= Limits(
-            oom_score_adj=_score(resources.oom_score_adj, shim, record, features.local)
-        )
+    settings = Limits(cgroup_settings(resources, features, subject))
 
     async def work() -> None:
         now = shim.store.container(record.id)
@@ -67,6 +64,10 @@ async def update_container_resources(
             raise FailedPrecondition(
                 f"{subject} is in state {state}; its resources cannot be changed", subject=record.id
             )
+        limits = settings
+        if resources.oom_score_adj:
+            score = _score(resources.oom_score_adj, shim, now, features.local)
+            limits |= Limits(oom_score_adj=score)
         host_config = (await shim.engine.containers.inspect(record.id))["HostConfig"]
         if (
             now.running
@@ -97,7 +98,7 @@ async def update_container_resources(
     # By its content: a different update of the same container waits for its turn instead of joining
     # this one.
     action = f"UpdateContainerResources {resources.SerializeToString(deterministic=True).hex()}"
-    await shim.operations.run(record.engine_name or record.id, action, work)
+    await shim.operations.run(operation_key(record), action, work)
     return cri.UpdateContainerResourcesResponse()
 
 

@@ -1,5 +1,5 @@
 """StopPodSandbox: release the network, end the processes; repeatable, and never held up by a
-checkpoint that is bad or gone.
+checkpoint that is bad or gone, nor one by the other.
 """
 
 from __future__ import annotations
@@ -7,7 +7,8 @@ from __future__ import annotations
 import logging
 
 from asupervisor.dockershim.fields import sandbox_fields
-from asupervisor.dockershim.sandbox.teardown import stop_processes, tear_down_network
+from asupervisor.dockershim.operations import operation_key
+from asupervisor.dockershim.sandbox.teardown import is_stopped, stop_sandbox
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import NotFound
 from asupervisor.proto import cri
@@ -19,20 +20,32 @@ _logger = logging.getLogger("asupervisor.dockershim.sandbox")
 async def stop_pod_sandbox(
     shim: Shim, request: cri.StopPodSandboxRequest
 ) -> cri.StopPodSandboxResponse:
-    """Stop a sandbox; one that is not there is stopped."""
+    """Stop a sandbox; one that is not there is stopped, and one that is known to be stopped needs
+    nothing of the engine.
+
+    Raises:
+        ServiceError: its network could not be released, or something of it not be stopped; each is
+            tried whatever became of the others, and the message names all that failed.
+    """
     try:
         record = shim.store.sandbox(request.pod_sandbox_id)
     except NotFound:
         return cri.StopPodSandboxResponse()
+    key = operation_key(record)
+    if is_stopped(shim, record) and not any(
+        under_way == key for under_way, _, _ in shim.operations.under_way
+    ):
+        return cri.StopPodSandboxResponse()
     shim.engine.health.require("stop a pod sandbox", record.id)
 
     async def work() -> None:
-        remember = await tear_down_network(shim, record.id)
-        await shim.on_step("StopPodSandbox.released")
-        await stop_processes(shim, record.id, remember)
+        now = shim.store.sandboxes.get(record.id)
+        if now is None or is_stopped(shim, now):
+            return
+        await stop_sandbox(shim, record.id)
         _logger.info(
             "%s stopped", pod_subject(record.status.metadata), extra=sandbox_fields(record)
         )
 
-    await shim.operations.run(record.engine_name or record.id, "StopPodSandbox", work)
+    await shim.operations.run(key, "StopPodSandbox", work)
     return cri.StopPodSandboxResponse()

@@ -1,103 +1,156 @@
 """What stopping, removing and rolling back a sandbox share: its network released, its processes
-ended.
-"""
+ended, what is left of it removed.
+
+None of these steps depends on another that may fail: each is tried, and what failed is told at the
+end and tried again with the next call. All of it runs under the sandbox's own lock."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
 import anyio
 
+from asupervisor.dockershim.container.remove import remove_engine_container
+from asupervisor.dockershim.container.stop import end_container, may_run, wait_for
 from asupervisor.dockershim.network import recorded_network
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import NotFound, ServiceError
+from asupervisor.errors import NotFound, ServiceError, Unavailable, together
+from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.sandbox import STOP_GRACE_S
 
-_logger = logging.getLogger("asupervisor.dockershim.sandbox")
 _RELEASED = "network_released"
 
-Remember = Callable[[], Awaitable[object]]
-"""Writes into the checkpoint that the network was torn down, so that it is not done again. A kill
-before that has it done once more.
-"""
+
+def is_stopped(shim: Shim, record: SandboxRecord) -> bool:
+    """Whether a sandbox is known to be stopped: its network released and nothing of it running or
+    being started.
+    """
+    return (
+        not record.ready
+        and not record.pid
+        and _released(shim, record.id)
+        and not any(may_run(shim, container) for container in shim.store.containers_of(record.id))
+    )
+
+
+async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
+    """Kill what runs in a sandbox (the CRI wants it forcibly terminated), release its network, then
+    end the sandbox itself in order.
+
+    Raises:
+        ServiceError: of what failed, all of it in one message.
+    """
+    network: list[ServiceError] = []
+    failures: list[ServiceError] = []
+    with shim.operations.closing(sandbox_id, f"sandbox {sandbox_id[:12]} is being stopped"):
+        released = _released(shim, sandbox_id)
+        async with anyio.create_task_group() as tasks:
+            if not released:
+                tasks.start_soon(_try, network, partial(_tear_down_network, shim, sandbox_id))
+            for container in shim.store.containers_of(sandbox_id):
+                if may_run(shim, container):
+                    end = partial(end_container, shim, container.id, 0)
+                    tasks.start_soon(_try, failures, end)
+        await shim.on_step("StopPodSandbox.released")
+        async with anyio.create_task_group() as tasks:
+            if not (released or network):
+                # Meanwhile, since a checkpoint can take the disk tens of milliseconds.
+                tasks.start_soon(_try, failures, partial(_remember, shim, sandbox_id))
+            # Last of all: its network is released in order only while its namespace is there.
+            await _try(failures, partial(_end_sandbox, shim, sandbox_id))
+    if network or failures:
+        raise together((*network, *failures))
+
+
+async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
+    """Remove what is there of a sandbox: its containers, its network, its own container, its
+    checkpoint. What could not be removed keeps the sandbox visible as not ready.
+
+    Raises:
+        ServiceError: of what failed, all of it in one message.
+    """
+    failures: list[ServiceError] = []
+    reason = f"sandbox {sandbox_id[:12]} is being removed"
+    with shim.operations.closing(sandbox_id, reason) as closing:
+        await _try(failures, partial(wait_for, shim, closing, sandbox_id))
+        for container in shim.store.containers_of(sandbox_id):
+            await _try(failures, partial(remove_engine_container, shim, container))
+        await _try(failures, partial(release_network, shim, sandbox_id))
+        await shim.on_step("RemovePodSandbox.released")
+        await _try(failures, partial(_remove_container, shim, sandbox_id))
+        await shim.on_step("RemovePodSandbox.removed")
+        if failures:
+            raise together(failures)
+        # Last: as long as it is there, a crash in between leaves the sandbox visible.
+        await shim.checkpoints.remove(sandbox_id)
+        shim.feed.forget(sandbox_id)
 
 
 async def release_network(shim: Shim, sandbox_id: str) -> None:
-    """Tear the pod's network down, once, and remember it.
+    """Tear the pod's network down, once, and remember it. A kill in between has it done once more.
 
     Raises:
-        ServiceError: the network plugin could not; a repetition may.
+        ServiceError: the network plugin could not, and goes on trying; or the checkpoint cannot be
+            written.
     """
-    remember = await tear_down_network(shim, sandbox_id)
-    await remember()
+    if not _released(shim, sandbox_id):
+        await _tear_down_network(shim, sandbox_id)
+        await _remember(shim, sandbox_id)
 
 
-async def tear_down_network(shim: Shim, sandbox_id: str) -> Remember:
-    """Tear the pod's network down, unless that was done; the caller has it remembered.
-
-    Raises:
-        ServiceError: the network plugin could not; a repetition may.
-    """
-    checkpoint = shim.checkpoints.get(sandbox_id)
-    record = shim.store.sandboxes.get(sandbox_id)  # type: ignore[call-overload]
-    on_host_network = (
-        record.host_network
-        if record is not None
-        else checkpoint.host_network
-        if checkpoint is not None
-        else False
+async def _tear_down_network(shim: Shim, sandbox_id: str) -> None:
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    await shim.network.tear_down(
+        recorded_network(sandbox_id, record, shim.checkpoints.get(sandbox_id))
     )
-    if on_host_network or (checkpoint is not None and checkpoint.extra.get(_RELEASED)):
-        return _nothing
-    await shim.network.tear_down(recorded_network(sandbox_id, record, checkpoint))
-    return partial(shim.checkpoints.amend, sandbox_id, _as_released)
+
+
+async def _remember(shim: Shim, sandbox_id: str) -> None:
+    await shim.checkpoints.amend(sandbox_id, _as_released)
+
+
+def _released(shim: Shim, sandbox_id: str) -> bool:
+    checkpoint = shim.checkpoints.get(sandbox_id)
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    if record is not None and record.host_network:
+        return True
+    return checkpoint is not None and (
+        bool(checkpoint.extra.get(_RELEASED)) or (record is None and checkpoint.host_network)
+    )
 
 
 def _as_released(kept: Checkpoint) -> Checkpoint:
     return replace(kept, extra={**kept.extra, _RELEASED: True})
 
 
-async def _nothing() -> None:
-    """Nothing was torn down."""
+async def _try(failures: list[ServiceError], step: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await step()
+    except ServiceError as error:
+        failures.append(error)
 
 
-async def stop_processes(shim: Shim, sandbox_id: str, remember: Remember) -> None:
-    """Kill what still runs in the sandbox (the CRI wants it forcibly terminated), then end the
-    sandbox itself in order.
+async def _end_sandbox(shim: Shim, sandbox_id: str) -> None:
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    if record is None or not (record.ready or record.pid):
+        return
+    try:
+        await shim.engine.containers.stop(sandbox_id, STOP_GRACE_S)
+        await shim.feed.refresh(sandbox_id, after="die")
+    except NotFound:
+        shim.feed.forget(sandbox_id)
+    now = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    if now is not None and (now.ready or now.pid):
+        raise Unavailable(
+            f"sandbox {sandbox_id[:12]} runs although it was stopped; it was started again",
+            operation="StopPodSandbox",
+            subject=sandbox_id,
+        )
 
-    Args:
-        remember: done meanwhile, since a checkpoint can take the disk tens of milliseconds.
 
-    Raises:
-        ServiceError: the engine could not, or the checkpoint cannot be written.
-    """
-    failures: list[ServiceError] = []
-
-    async def write() -> None:
-        try:
-            await remember()
-        except ServiceError as error:
-            failures.append(error)
-
-    async def stop(container_id: str, grace_s: int) -> None:
-        try:
-            await shim.engine.containers.stop(container_id, grace_s)
-            await shim.feed.refresh(container_id, after="die")
-        except NotFound:
-            shim.feed.forget(container_id)
-        except ServiceError as error:
-            failures.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(write)
-        async with anyio.create_task_group() as containers:
-            for container in shim.store.containers_of(sandbox_id):
-                if container.running:
-                    containers.start_soon(stop, container.id, 0)
-        await stop(sandbox_id, STOP_GRACE_S)
-    if failures:
-        raise failures[0]
+async def _remove_container(shim: Shim, sandbox_id: str) -> None:
+    await shim.engine.containers.remove(sandbox_id, force=True)
+    shim.feed.forget(sandbox_id)

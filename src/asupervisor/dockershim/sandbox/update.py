@@ -10,6 +10,7 @@ import logging
 from dataclasses import replace
 
 from asupervisor.dockershim.fields import sandbox_fields
+from asupervisor.dockershim.operations import operation_key
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
@@ -29,13 +30,14 @@ async def update_pod_sandbox_resources(
     """
     record = shim.store.sandbox(request.pod_sandbox_id)
     subject = pod_subject(record.status.metadata)
-    if not record.ready:
-        raise FailedPrecondition(
-            f"{subject}: sandbox {record.id[:12]} is not ready; its resources cannot be changed",
-            subject=record.id,
-        )
 
     async def work() -> None:
+        if not shim.store.sandbox(record.id).ready:
+            raise FailedPrecondition(
+                f"{subject}: sandbox {record.id[:12]} is not ready; its resources cannot be"
+                " changed",
+                subject=record.id,
+            )
         changes = {}
         if request.HasField("resources"):
             changes["resources"] = resources_document(request.resources)
@@ -51,5 +53,5 @@ async def update_pod_sandbox_resources(
         _logger.info("%s has new resources", subject, extra=sandbox_fields(record))
 
     action = f"UpdatePodSandboxResources {request.SerializeToString(deterministic=True).hex()}"
-    await shim.operations.run(record.engine_name or record.id, action, work)
+    await shim.operations.run(operation_key(record), action, work)
     return cri.UpdatePodSandboxResourcesResponse()
