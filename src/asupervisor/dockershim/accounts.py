@@ -1,97 +1,145 @@
 """What has to be known of the files of an image: its users and groups, and whether it has a path.
-Read through the engine once.
-"""
+
+Read where the engine keeps the image's layers; where that cannot be done, through the engine. Most
+containers need neither: the engine resolves their users (:mod:`asupervisor.translate.accounts`)."""
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from asupervisor.dockershim.operations import Operations
 from asupervisor.engine.client import EngineClient
+from asupervisor.engine.endpoint import socket_path
+from asupervisor.engine.layers import (
+    NotAtHand,
+    has_image_path,
+    layer_directories,
+    read_image_file,
+)
 from asupervisor.engine.session import Document
 from asupervisor.errors import AlreadyExists, NotFound, ServiceError
-from asupervisor.translate.accounts import Accounts, parse_accounts
+from asupervisor.node.records import ImageRecord
+from asupervisor.translate.accounts import Answer, Question, look_up
+from asupervisor.translate.documents import mapping, text, texts
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
 _REMEMBERED = 256
+_FILE_BYTES = 8 << 20
+"""Of an account file: some 200 000 users. What is longer is an error that names it."""
+_THREADS = 2
+"""That read images' files: they wait for the disk, and take time for long files."""
 _NAME = "asupervisor-accounts-"
 """Beginning of the names of the containers made for readings."""
 _LABEL = "io.asupervisor.temporary"
 _CLEANUP_DEADLINE_S = 30.0
 
+Result = TypeVar("Result")
+
 
 def is_leftover(summary: Document) -> bool:
     """Whether a container, as the engine lists it, was made for a reading by a process that was
-    killed in the middle of it.
+    killed in the middle of it: by its name, its label, and that it never ran.
     """
-    return any(name.startswith(f"/{_NAME}") for name in summary.get("Names") or [])
+    return (
+        any(name.startswith(f"/{_NAME}") for name in texts(summary, "Names"))
+        and _LABEL in mapping(summary, "Labels")
+        and summary.get("State") == "created"
+    )
 
 
 class ImageAccounts:
-    """Reads /etc/passwd and /etc/group of images, and looks for paths; an image never changes, so
-    what was read stays true.
+    """Answers questions about the files of images; an image never changes, so an answer stays true.
 
-    The engine shows the files of containers only, so a container that is never started is made for
-    the time of the reading. It carries none of the labels by which containers are ours, so no list
-    shows it.
+    Where the layers are not at hand, the engine shows the files of containers only, so a container
+    that is never started is made for the time of the reading. It carries none of the labels by
+    which containers are ours, so no list shows it, and its volumes are covered, so that the engine
+    copies nothing into them.
 
     Args:
         engine: asked.
-        operations: runs the reading, joined by whoever wants the same image meanwhile.
+        operations: runs a reading, joined by whoever asks the same of the same image meanwhile.
     """
 
     def __init__(self, engine: EngineClient, operations: Operations) -> None:
         self._engine = engine
         self._operations = operations
-        self._known: OrderedDict[str, Accounts] = OrderedDict()
-        self._paths: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._known: OrderedDict[tuple[str, Question | str], Any] = OrderedDict()
+        self._threads = anyio.CapacityLimiter(_THREADS)
 
-    async def of(self, image_id: str) -> Accounts:
-        """What an image knows; nothing where it has no such files.
+    def at_hand(self, image: ImageRecord) -> bool:
+        """Whether its layers lie on this machine, so that reading it costs next to nothing."""
+        return bool(self._layers(image))
+
+    async def answer(self, image: ImageRecord, question: Question) -> Answer:
+        """What an image's /etc/passwd and /etc/group say.
 
         Raises:
             ServiceError: the engine could not be asked.
+            FailedPrecondition: a file is too long, or makes no sense where it counts.
+            InvalidArgument: the image does not know a user that it must.
         """
-        known = self._known.get(image_id)
-        if known is not None:
-            self._known.move_to_end(image_id)
-            return known
 
-        async def work() -> Accounts:
-            accounts = self._known[image_id] = await self._read(image_id)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-            return accounts
+        async def read() -> Answer:
+            try:
+                return await self._in_thread(_look_up, self._layers(image), question)
+            except NotAtHand:
+                async with self._container(image) as container:
+                    files = [
+                        await self._file(container, path) for path in ("/etc/passwd", "/etc/group")
+                    ]
+                return await self._in_thread(look_up, question, *files)
 
-        return await self._operations.run(f"accounts of {image_id}", "read", work)
+        return await self._once(image, question, read)
 
-    async def has_path(self, image_id: str, path: str) -> bool:
+    async def has_path(self, image: ImageRecord, path: str) -> bool:
         """Whether an image has a file or directory of that path.
 
         Raises:
             ServiceError: the engine could not be asked.
         """
-        known = self._paths.get((image_id, path))
-        if known is not None:
-            self._paths.move_to_end((image_id, path))
-            return known
 
-        async def work() -> bool:
-            async with self._container(image_id) as container:
-                found = self._paths[image_id, path] = await self._engine.containers.has_path(
-                    container, path
-                )
-            while len(self._paths) > _REMEMBERED:
-                self._paths.popitem(last=False)
+        async def read() -> bool:
+            try:
+                return await self._in_thread(has_image_path, self._layers(image), path)
+            except NotAtHand:
+                async with self._container(image) as container:
+                    return await self._engine.containers.has_path(container, path)
+
+        return await self._once(image, path, read)
+
+    async def _once(
+        self, image: ImageRecord, what: Question | str, read: Callable[[], Awaitable[Result]]
+    ) -> Result:
+        """An answer that is known already, or else is found now, and kept."""
+        key = (str(image.id), what)
+        if key in self._known:
+            self._known.move_to_end(key)
+            found: Result = self._known[key]
             return found
 
-        # Under the key of the other readings, since the container for them has one name.
-        return await self._operations.run(f"accounts of {image_id}", f"look for {path}", work)
+        async def work() -> Result:
+            answer = self._known[key] = await read()
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+            return answer
+
+        # All under one key: the container for them has one name.
+        return await self._operations.run(f"accounts of {image.id}", f"read {what}", work)
+
+    def _layers(self, image: ImageRecord) -> tuple[str, ...]:
+        local = socket_path(self._engine.endpoint) is not None
+        return layer_directories(image.document) if local else ()
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        return await anyio.to_thread.run_sync(partial(work, *arguments), limiter=self._threads)
 
     async def clear(self) -> None:
         """Remove what a process that was killed in the middle of a reading left behind: it would
@@ -101,32 +149,23 @@ class ImageAccounts:
             ServiceError: the engine could not be asked.
         """
         for summary in await self._engine.containers.list_labelled(_LABEL):
-            image_id = str(summary.get("ImageID") or "")
+            if not is_leftover(summary):
+                continue
 
-            async def work(container: str = str(summary["Id"])) -> None:
+            container = text(summary, "Id")
+
+            async def work(container: str = container) -> None:
                 await self._engine.containers.remove(container, force=True)
 
             # Under the key of the reading, so that one under way is not disturbed; after it, its
             # container is gone anyhow.
-            await self._operations.run(f"accounts of {image_id}", "clear", work)
-
-    async def _read(self, image_id: str) -> Accounts:
-        async with self._container(image_id) as container:
-            return parse_accounts(
-                await self._text(container, "/etc/passwd"),
-                await self._text(container, "/etc/group"),
-            )
+            key = f"accounts of {text(summary, 'ImageID')}"
+            await self._operations.run(key, f"clear {container}", work)
 
     @asynccontextmanager
-    async def _container(self, image_id: str) -> AsyncIterator[str]:
-        name = f"{_NAME}{image_id.removeprefix('sha256:')[:32]}"
-        body = {
-            "Image": image_id,
-            "Cmd": ["none"],
-            "NetworkDisabled": True,
-            "Labels": {_LABEL: "accounts"},
-            "HostConfig": {"NetworkMode": "none"},
-        }
+    async def _container(self, image: ImageRecord) -> AsyncIterator[str]:
+        name = f"{_NAME}{image.id.removeprefix('sha256:')[:32]}"
+        body = _body(image.id, image.document)
         try:
             container = await self._engine.containers.create(name, body)
         except AlreadyExists:
@@ -148,10 +187,37 @@ class ImageAccounts:
                         error,
                     )
 
-    async def _text(self, container: str, path: str) -> str:
+    async def _file(self, container: str, path: str) -> bytes:
         try:
-            return (await self._engine.containers.read_file(container, path)).decode(
-                errors="replace"
-            )
+            return await self._engine.containers.read_file(container, path, _FILE_BYTES)
         except NotFound:
-            return ""
+            return b""
+
+
+def _look_up(layers: tuple[str, ...], question: Question) -> Answer:
+    if not layers:
+        raise NotAtHand("the engine's storage driver does not tell where an image's layers are")
+    passwd = read_image_file(layers, "/etc/passwd", _FILE_BYTES)
+    # Of a strict policy without groups the second file has nothing to say.
+    needs_groups = question.member_groups or question.numbers
+    return look_up(
+        question,
+        passwd,
+        read_image_file(layers, "/etc/group", _FILE_BYTES) if needs_groups else b"",
+    )
+
+
+def _body(image_id: str, document: Mapping[str, Any]) -> Document:
+    """A container to look into."""
+    return {
+        "Image": image_id,
+        "Cmd": ["none"],
+        "NetworkDisabled": True,
+        "Labels": {_LABEL: "accounts"},
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Mounts": [
+                {"Type": "tmpfs", "Target": path} for path in mapping(document, "Config", "Volumes")
+            ],
+        },
+    }

@@ -198,7 +198,11 @@ def _set_addresses(status: cri.PodSandboxStatus, addresses: tuple[str, ...]) -> 
 
 
 def container_record(
-    document: dict[str, Any], image_of: ImageLookup, note: str = "", changed: Limits | None = None
+    document: dict[str, Any],
+    image_of: ImageLookup,
+    note: str = "",
+    changed: Limits | None = None,
+    user: cri.ContainerUser | None = None,
 ) -> ContainerRecord:
     """A container out of its inspect document.
 
@@ -207,6 +211,7 @@ def container_record(
         image_of: finds its image, whose names go into the status.
         note: what its status' message says beside what the engine says.
         changed: limits that were changed beside the engine since the creation.
+        user: as whom it runs, as its process tells; None where nobody saw it.
     """
     config, host_config = document["Config"], document["HostConfig"]
     engine_labels = config.get("Labels") or {}
@@ -238,7 +243,7 @@ def container_record(
         mounts=cri_mounts(document, lambda reference: _image_id(reference, image_of)),
         log_path=engine_labels.get(LOG_PATH_LABEL, ""),
         resources=cri.ContainerResources(linux=cri_resources(host_config, beside)),
-        user=cri_user(document),
+        user=user or cri_user(document),
         stop_signal=cri_signal(str(config.get("StopSignal") or "")),  # type: ignore[arg-type]
     )
     driver_data = (document.get("GraphDriver") or {}).get("Data") or {}
@@ -324,7 +329,7 @@ def image_record(
     """
     image = cri_image(document, pinned, summary)
     return ImageRecord(
-        id=ImageId(document["Id"]),
+        id=ImageId(image.id),
         image=image,
         document=document,
         item_bytes=encode_field(1, image),

@@ -16,6 +16,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from asupervisor.engine.client import EngineClient
+from asupervisor.engine.endpoint import socket_path
 from asupervisor.engine.session import Document
 from asupervisor.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable
 from asupervisor.node.build import (
@@ -30,6 +31,7 @@ from asupervisor.node.logs import ContainerLogs, NoLogs
 from asupervisor.node.records import ContainerRecord, SandboxId
 from asupervisor.node.refresh import Apply, Outcome, Refresher
 from asupervisor.node.store import NodeStore
+from asupervisor.node.users import ContainerUsers
 from asupervisor.translate.labels import SANDBOX_ID_LABEL, TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
 from asupervisor.translate.limits import changed_limits
 
@@ -78,6 +80,7 @@ class Feed:
         self._on_event = on_event
         self._on_resync = on_resync
         self._logs = logs or NoLogs()
+        self._users = ContainerUsers(local=socket_path(engine.endpoint) is not None)
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._refresher = Refresher(tasks, self._read, on_failure=self._failed)
         self._unread: set[str] = set()
@@ -238,6 +241,7 @@ class Feed:
         self._told.pop(any_id, None)
         self._addresses.pop(any_id, None)
         self._logs.forget(any_id)
+        self._users.forget(any_id)
         checkpoint = self._checkpoints.get(any_id)
         if checkpoint is not None:
             self._store.put_sandbox(checkpoint_only_record(any_id, checkpoint))
@@ -256,7 +260,9 @@ class Feed:
         except NotFound:
             return partial(self._gone, any_id)
         if _kind(document) == TYPE_CONTAINER:
-            await self._logs.settle(self._container(document))
+            record = self._container(document)
+            await self._users.settle(record)
+            await self._logs.settle(record)
         return partial(self._apply, document)
 
     def mark(self, any_id: str) -> None:
@@ -287,7 +293,13 @@ class Feed:
         changed = changed_limits(
             self._checkpoints.get(labels.get(SANDBOX_ID_LABEL, "")), container_id
         )
-        return container_record(document, self._store.image, self._logs.note(container_id), changed)
+        return container_record(
+            document,
+            self._store.image,
+            self._logs.note(container_id),
+            changed,
+            self._users.of(container_id),
+        )
 
 
 def _kind(document: Document) -> str | None:

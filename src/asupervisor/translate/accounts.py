@@ -1,116 +1,178 @@
-"""As whom a container's first process runs: users, groups and the image's own /etc/passwd and
-/etc/group.
+"""As whom a container's first process runs.
 
-Docker Engine adds the groups that the image's /etc/group gives a user only where no group is named,
-the CRI's Merge wants them always and Strict never. So the identity is resolved here, and the engine
-is told numbers only: ``uid:gid`` and every group."""
+Docker Engine resolves a user by itself at the start, by the image's own /etc/passwd and /etc/group,
+and goes on doing so here: it is told what was asked for, and what came of it is read from the
+process. Only three things it cannot be asked for, so that the files have to be read before:
+
+- the primary group of a user without the groups that the image gives it (the CRI's Strict);
+- the groups that the image gives a user together with another primary group (the CRI's Merge with
+  run_as_group): the engine adds them only where no group is named;
+- a supplementary group by its number alone: engines up to 28 take it for a group's name first, so
+  that a line ``1000:x:0:`` of the image would make root's group of 1000. A spelling of the number
+  that no group of the image bears leaves the number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from asupervisor.errors import InvalidArgument
+from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
+from asupervisor.translate.documents import text, texts
 
 LARGEST_ID = 2**31 - 1
 """Of a user or group that the engine takes."""
+LARGEST_LINE = 1 << 20
+"""Bytes of one line of an account file; no engine reads longer ones (28 ends at 64 KiB)."""
+_NUMBER = re.compile(r"[+-]?0*([0-9]{1,10})", re.ASCII)
+_DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
+"""What some engine takes for a number."""
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""What the engine strips off a line's ends (Unicode's White_Space)."""
+
+
+def engine_id(word: str) -> int | None:
+    """The id that a word is to the engine, which takes every decimal number for one, signed or with
+    zeros before it; None where it takes the word for a name, or the number is no id.
+    """
+    match = _NUMBER.fullmatch(word)
+    if match is None:
+        return None
+    number = int(match.group(1))
+    return number if number <= LARGEST_ID and (number == 0 or word[0] != "-") else None
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """One line of /etc/passwd."""
+class Question:
+    """What has to be known of an image's account files.
 
-    name: str
-    uid: int
-    gid: int
+    Args:
+        user: name or number, as the engine is told; never empty.
+        primary_group: whether its primary group is wanted.
+        member_groups: whether the groups of which it is a member are wanted.
+        numbers: groups that must be taken for these numbers.
+        known: whether a name must be the image's; else the engine finds that out at the start.
+    """
+
+    user: str
+    primary_group: bool = False
+    member_groups: bool = False
+    numbers: tuple[int, ...] = ()
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """One line of /etc/group."""
+class Answer:
+    """What a :class:`Question` came to.
 
-    name: str
-    gid: int
-    members: tuple[str, ...]
+    Args:
+        gid: the primary group; 0, as for the engine, where the image does not know the user.
+        groups: how the engine is told the supplementary groups, ascending.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Accounts:
-    """The users and groups that an image knows, in the order of its files."""
-
-    users: tuple[User, ...] = ()
-    groups: tuple[Group, ...] = ()
+    gid: int = 0
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """As whom a process runs.
+    """As whom a process runs, as the engine is told.
 
     Args:
-        uid: user id.
-        gid: primary group id.
-        groups: supplementary group ids, ascending, without the primary one unless it was asked for.
+        user: the engine's ``User``; empty for the image's own.
+        groups: its ``GroupAdd``.
     """
 
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
-
-    @property
-    def user(self) -> str:
-        """The engine's ``User``: ``uid:gid``."""
-        return f"{self.uid}:{self.gid}"
+    user: str = ""
+    groups: tuple[str, ...] = ()
 
 
-def parse_accounts(passwd: str, group: str) -> Accounts:
-    """Read the two files (passwd(5), group(5)); lines that are none of theirs are passed over, as
-    the C library does.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """As whom a container was asked to run.
+
+    Args:
+        user: the request's user, else the image's; ``0`` where neither has one.
+        group: the request's primary group, else the one that the image names; empty for the user's.
+        of_image: whether both are the image's.
+        question: what has to be known of the image's files; None for nothing.
     """
-    users = []
-    for fields in _lines(passwd, 4):
-        if fields[2].isdigit() and fields[3].isdigit():
-            users.append(User(fields[0], int(fields[2]), int(fields[3])))
-    groups = []
-    for fields in _lines(group, 3):
-        if fields[2].isdigit():
-            members = tuple(
-                name for name in (fields[3] if len(fields) > 3 else "").split(",") if name
-            )
-            groups.append(Group(fields[0], int(fields[2]), members))
-    return Accounts(tuple(users), tuple(groups))
+
+    user: str
+    group: str
+    of_image: bool
+    question: Question | None
+
+    def identity(self, answer: Answer) -> Identity:
+        """What the engine is to be told.
+
+        Args:
+            answer: to the question; an empty one where there is none.
+        """
+        if self.question is not None and self.question.primary_group:
+            return Identity(f"{self.user}:{answer.gid}", answer.groups)
+        if self.of_image:
+            return Identity("", answer.groups)
+        return Identity(f"{self.user}:{self.group}" if self.group else self.user, answer.groups)
 
 
-def _lines(text: str, least: int) -> Iterable[list[str]]:
-    for line in text.splitlines():
-        fields = line.strip().split(":")
-        if len(fields) >= least and not line.startswith("#"):
-            yield fields
-
-
-def resolve_identity(
-    context: cri.LinuxContainerSecurityContext, image_user: str, accounts: Accounts, subject: str
-) -> Identity:
-    """As whom a container runs.
+def asked_identity(
+    context: cri.LinuxContainerSecurityContext, image_user: str, at_hand: bool, subject: str
+) -> Asked:
+    """As whom a container is asked to run.
 
     Args:
         context: its security context.
         image_user: the image's ``User``: empty, or a name or number, with ``:`` and a group or not.
-        accounts: the image's users and groups.
+        at_hand: whether reading the image's files costs nothing worth mentioning: then a name is
+            looked up before anything is made.
         subject: names the container in errors.
 
     Raises:
         InvalidArgument: a group without a user, a user by number and by name, an id that is none, a
-            name that the image does not know.
+            name that cannot be one.
     """
     by_number, by_group = context.HasField("run_as_user"), context.HasField("run_as_group")
-    if by_number and context.run_as_username:
+    _check(context, subject)
+    if by_number or context.run_as_username:
+        user = str(context.run_as_user.value) if by_number else context.run_as_username
+        group = str(context.run_as_group.value) if by_group else ""
+    else:
+        user, group = [*image_user.split(":"), ""][:2]
+    strict = context.supplemental_groups_policy == cri.Strict
+    question = Question(
+        user or "0",
+        primary_group=strict and not group,
+        member_groups=by_group and not strict,
+        numbers=tuple(sorted(set(context.supplemental_groups))),
+        known=at_hand and not _DIGITS.fullmatch(user or "0"),
+    )
+    needed = question.primary_group or question.member_groups or question.numbers or question.known
+    return Asked(
+        question.user,
+        group,
+        of_image=not (by_number or context.run_as_username),
+        question=question if needed else None,
+    )
+
+
+def _check(context: cri.LinuxContainerSecurityContext, subject: str) -> None:
+    by_number, name = context.HasField("run_as_user"), context.run_as_username
+    if by_number and name:
         raise InvalidArgument(f"{subject}: run_as_user and run_as_username exclude each other")
-    if by_group and not (by_number or context.run_as_username):
+    if context.HasField("run_as_group") and not (by_number or name):
         raise InvalidArgument(
             f"{subject}: run_as_group is given without run_as_user or run_as_username"
         )
+    if ":" in name or "\0" in name:
+        # What is behind a colon the engine would take for a group.
+        raise InvalidArgument(f"{subject}: run_as_username {name!r} cannot be a user's name")
     for what, number in (
         ("run_as_user", context.run_as_user.value),
         ("run_as_group", context.run_as_group.value),
@@ -121,58 +183,129 @@ def resolve_identity(
                 f"{subject}: {what} {number} is not between 0 and {LARGEST_ID}, as Docker Engine"
                 " wants it"
             )
-    if by_number:
-        user, group = str(context.run_as_user.value), ""
-    elif context.run_as_username:
-        user, group = context.run_as_username, ""
-    else:
-        user, _, group = image_user.partition(":")
-    entry = _user(user, accounts, subject)
-    gid = (
-        context.run_as_group.value
-        if by_group
-        else _group(group, accounts, subject)
-        if group
-        else entry.gid
-    )
-    groups = set(context.supplemental_groups)
-    if context.supplemental_groups_policy == cri.Merge:
-        groups |= {
-            known.gid for known in accounts.groups if entry.name and entry.name in known.members
-        }
-    return Identity(entry.uid, gid, tuple(sorted(groups)))
 
 
-def _user(text: str, accounts: Accounts, subject: str) -> User:
-    if not text:
-        text = "0"
-    for user in accounts.users:
-        if user.name == text or (text.isdigit() and user.uid == int(text)):
-            return user
-    if text.isdigit():
-        return User("", int(text), 0)
-    raise InvalidArgument(f'{subject}: the image has no user "{text}" in its /etc/passwd')
+def look_up(question: Question, passwd: bytes, group: bytes) -> Answer:
+    """Answer a question by the two files, read as the engine reads them: the first line that fits
+    counts, a field that is no number counts as 0, a number is never a name.
+
+    Takes time and memory in proportion to the files at most; not for the event loop.
+
+    Args:
+        question: what is asked.
+        passwd, group: the files; empty where the image has none.
+
+    Raises:
+        FailedPrecondition: a line that no engine reads, or an id that is none.
+        InvalidArgument: the image does not know the user, and must.
+    """
+    name, gid = _user(question.user, passwd)
+    if question.known and not name:
+        raise InvalidArgument(f'the image has no user "{question.user}" in its /etc/passwd')
+    if question.primary_group and not 0 <= gid <= LARGEST_ID:
+        raise FailedPrecondition(
+            f"the image's /etc/passwd gives user {question.user} the group {gid}, which is none"
+        )
+    wanted = set(question.numbers)
+    if question.member_groups and name:
+        wanted |= _member_groups(name, group)
+    if not wanted:
+        return Answer(gid)
+    taken = _numeric_names(group, wanted)
+    return Answer(gid, tuple(_spelling(number, taken) for number in sorted(wanted)))
 
 
-def _group(text: str, accounts: Accounts, subject: str) -> int:
-    for group in accounts.groups:
-        if group.name == text:
-            return group.gid
-    if text.isdigit():
-        return int(text)
-    raise InvalidArgument(f'{subject}: the image has no group "{text}" in its /etc/group')
+def _user(user: str, passwd: bytes) -> tuple[bytes, int]:
+    """Name and primary group of a user; nothing and 0 where the file does not know it."""
+    uid, name = engine_id(user), user.encode(errors="replace")
+    for fields in _lines(passwd, "/etc/passwd"):
+        found = _atoi(_field(fields, 2))
+        if found == uid if uid is not None else fields[0] == name:
+            return fields[0], _atoi(_field(fields, 3))
+    return b"", 0
+
+
+def _member_groups(name: bytes, group: bytes) -> set[int]:
+    found = set()
+    for fields in _lines(group, "/etc/group"):
+        # Taken apart, a line of a million members would cost fifty times its own size.
+        if not fields[0].startswith(b"#") and b",%b," % name in b",%b," % _field(fields, 3):
+            gid = _atoi(_field(fields, 2))
+            if not 0 <= gid <= LARGEST_ID:
+                raise FailedPrecondition(
+                    f"the image's /etc/group gives user {name.decode(errors='replace')} the group"
+                    f" {gid}, which is none"
+                )
+            found.add(gid)
+    return found
+
+
+def _numeric_names(group: bytes, wanted: set[int]) -> set[str]:
+    """Names of groups by which the engine could take one of these numbers."""
+    return {
+        name
+        for fields in _lines(group, "/etc/group")
+        if fields[0][-1:].isdigit()
+        and engine_id(name := fields[0].decode(errors="replace")) in wanted
+    }
+
+
+def _spelling(number: int, taken: set[str]) -> str:
+    """A number with as many zeros before it as make it no group's name."""
+    spellings = ("0" * zeros + str(number) for zeros in itertools.count())
+    return next(spelling for spelling in spellings if spelling not in taken)
+
+
+def _lines(content: bytes, path: str) -> Iterator[list[bytes]]:
+    """The first fields of each line; the last of them holds a group's members, or what a user's
+    line goes on with.
+    """
+    start = 0
+    while start < len(content):
+        end = content.find(b"\n", start)
+        end = len(content) if end < 0 else end
+        if end - start > LARGEST_LINE:
+            raise FailedPrecondition(f"the image's {path} has a line of {end - start} bytes")
+        line = _strip(content[start:end])
+        start = end + 1
+        if line:
+            yield line.split(b":", 4)
+
+
+def _strip(line: bytes) -> bytes:
+    line = line.strip()
+    if line and (line[0] > 127 or line[-1] > 127):
+        return line.decode(errors="surrogateescape").strip(_SPACE).encode(errors="surrogateescape")
+    return line
+
+
+def _field(fields: list[bytes], index: int) -> bytes:
+    return fields[index] if index < len(fields) else b""
+
+
+def _atoi(field: bytes) -> int:
+    """A number as the engine reads it: 0 where it is none, the nearest of 64 bits where it is
+    beyond them.
+    """
+    digits = field[1:] if field[:1] in (b"+", b"-") else field
+    if not digits.isdigit():
+        return 0
+    digits = digits.lstrip(b"0")
+    sign = -1 if field[:1] == b"-" else 1
+    return sign * min(int(digits or b"0") if len(digits) < 20 else 2**63, 2**63 - (sign > 0))
 
 
 def cri_user(document: dict[str, Any]) -> cri.ContainerUser | None:
-    """The identity that a container was created with, out of its inspect document; None where a
-    peer left it to the engine.
+    """The identity that a container was created with, out of its inspect document; None where it is
+    the engine that resolves it.
     """
-    uid, _, gid = str((document.get("Config") or {}).get("User") or "").partition(":")
-    groups = (document.get("HostConfig") or {}).get("GroupAdd") or []
-    if not (uid.isdigit() and gid.isdigit() and all(group.isdigit() for group in groups)):
+    uid, _, gid = text(document, "Config", "User").partition(":")
+    ids = [engine_id(word) for word in (uid, gid, *texts(document, "HostConfig", "GroupAdd"))]
+    numbers = [number for number in ids if number is not None]
+    if len(numbers) < len(ids):
         return None
     return cri.ContainerUser(
         linux=cri.LinuxContainerUser(
-            uid=int(uid), gid=int(gid), supplemental_groups=sorted({int(gid), *map(int, groups)})
+            uid=numbers[0], gid=numbers[1], supplemental_groups=sorted(set(numbers[1:]))
         )
     )

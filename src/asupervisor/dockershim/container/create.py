@@ -18,9 +18,9 @@ from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from asupervisor.logs.target import hold_log_directory
-from asupervisor.node.records import SandboxRecord
+from asupervisor.node.records import ImageRecord, SandboxRecord
 from asupervisor.proto import cri
-from asupervisor.translate.accounts import resolve_identity
+from asupervisor.translate.accounts import Answer, Identity, asked_identity
 from asupervisor.translate.cgroup_files import cgroup_settings
 from asupervisor.translate.container import (
     check_container_config,
@@ -29,6 +29,7 @@ from asupervisor.translate.container import (
     engine_container_name,
     log_path,
 )
+from asupervisor.translate.documents import text
 from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.logs import engine_log_config
 from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
@@ -93,10 +94,7 @@ async def _create(
     await _check_image_paths(shim, config, subject)
     await _resolve_host_paths(shim, config, subject)
     features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
-    # Before anything is made of it: a profile that is missing, or a name that the image does not
-    # know, is the request's fault.
-    image_user = str((image.document.get("Config") or {}).get("User") or "")
-    identity = resolve_identity(security, image_user, await shim.accounts.of(image.id), subject)
+    identity = await _identity(shim, security, image, subject)
     body = container_body(
         config,
         request.sandbox_config,
@@ -138,6 +136,24 @@ async def _create(
         extra={**sandbox_fields(sandbox), "container": container_id},
     )
     return container_id
+
+
+async def _identity(
+    shim: Shim, security: cri.LinuxContainerSecurityContext, image: ImageRecord, subject: str
+) -> Identity:
+    """What the engine is told to run the container as; the image's files are read only where it
+    cannot be asked for that.
+    """
+    asked = asked_identity(
+        security, text(image.document, "Config", "User"), shim.accounts.at_hand(image), subject
+    )
+    answer = Answer()
+    if asked.question is not None:
+        try:
+            answer = await shim.accounts.answer(image, asked.question)
+        except (InvalidArgument, FailedPrecondition) as error:
+            raise type(error)(f"{subject}: {error.message}", subject=image.id) from error
+    return asked.identity(answer)
 
 
 async def _show(shim: Shim, container_id: str) -> None:
@@ -192,7 +208,8 @@ async def _check_image_paths(shim: Shim, config: cri.ContainerConfig, subject: s
         # One that leads out of the image the engine refuses itself.
         if not mount.image.image or not path or path.startswith("/") or ".." in path.split("/"):
             continue
-        if not await shim.accounts.has_path(mount.image.image, f"/{path}"):
+        image = shim.store.image(mount.image.image)
+        if image is not None and not await shim.accounts.has_path(image, f"/{path}"):
             where = f"{subject}: mount {mount.container_path}"
             raise NotFound(f'{where}: the image has no path "{path}"', subject=mount.image.image)
 

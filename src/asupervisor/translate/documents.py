@@ -1,0 +1,95 @@
+"""Reading the engine's JSON documents without believing them.
+
+An inspect document carries what an image or a tenant wrote, and what the engine made of it. One
+odd value must cost no more than itself: what is missing, of another type or out of the range of the
+CRI's field is told as its type's empty value. Every record is made through these functions, so a
+document of any shape gives a record, or, where it does not even name its object, one error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asupervisor.errors import Internal
+
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+UINT64_MAX = 2**64 - 1
+
+
+def at(document: Any, *path: str) -> Any:
+    """The value under a path of keys; None where one of them is missing or below no object."""
+    for key in path:
+        if not isinstance(document, dict):
+            return None
+        document = document.get(key)
+    return document
+
+
+def text(document: Any, *path: str) -> str:
+    """A text; empty where there is none. What UTF-8 cannot carry is replaced, since neither the
+    CRI nor the engine's API could.
+    """
+    value = at(document, *path)
+    return _encodable(value) if isinstance(value, str) else ""
+
+
+def whole(document: Any, *path: str, low: int = -INT64_MAX - 1, high: int = INT64_MAX) -> int:
+    """A whole number from ``low`` to ``high``; 0 where there is none."""
+    value = at(document, *path)
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return value
+    return 0
+
+
+def flag(document: Any, *path: str) -> bool:
+    """Whether it is there and true."""
+    return at(document, *path) is True
+
+
+def mapping(document: Any, *path: str) -> dict[str, Any]:
+    """An object; empty where there is none."""
+    value = at(document, *path)
+    return value if isinstance(value, dict) else {}
+
+
+def sequence(document: Any, *path: str) -> list[Any]:
+    """A list; empty where there is none."""
+    value = at(document, *path)
+    return value if isinstance(value, list) else []
+
+
+def texts(document: Any, *path: str) -> list[str]:
+    """The texts of a list, in its order; what is something else is left out."""
+    return [_encodable(entry) for entry in sequence(document, *path) if isinstance(entry, str)]
+
+
+def text_map(document: Any, *path: str) -> dict[str, str]:
+    """The texts of an object by their keys; what is something else is left out."""
+    return {
+        _encodable(key): _encodable(value)
+        for key, value in mapping(document, *path).items()
+        if isinstance(key, str) and isinstance(value, str)
+    }
+
+
+def document_id(document: Any, what: str) -> str:
+    """The ``Id`` of a document, without which nothing can be said of its object.
+
+    Args:
+        document: as the engine gave it.
+        what: ``container`` or ``image``, for the error.
+
+    Raises:
+        Internal: it has none.
+    """
+    found = text(document, "Id")
+    if not found:
+        raise Internal(f"the engine described a {what} without its id")
+    return found
+
+
+def _encodable(value: str) -> str:
+    if value.isascii():
+        return value
+    return value.encode(errors="replace").decode()
