@@ -23,6 +23,7 @@ from asupervisor.node.build import image_record
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.refresh import Apply, Outcome, Refresher
 from asupervisor.node.store import NodeStore
+from asupervisor.translate.documents import text
 from asupervisor.translate.images import (
     ImageSummary,
     image_names,
@@ -143,7 +144,7 @@ class ImageFeed:
         names = image_names(document)
         return image_record(
             document,
-            self._pinned((str(document["Id"]), *names.tags, *names.digests)),
+            self._pinned((text(document, "Id"), *names.tags, *names.digests)),
             summary,
             str(self._engine.info.get("Architecture") or ""),
         )
@@ -172,6 +173,9 @@ class ImageFeed:
             through_gate=True, timeout_s=_LIST_DEADLINE_S
         ):
             summary = image_summary(entry)
+            if not summary.id:
+                _logger.warning("going on without an image that the engine lists without an id")
+                continue
             known = self._store.images.get(summary.id)
             if known is not None and known.summary == summary:
                 records.append(known)

@@ -9,6 +9,18 @@ from typing import Any
 
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
+from asupervisor.translate.accounts import engine_id
+from asupervisor.translate.documents import (
+    UINT64_MAX,
+    at,
+    document_id,
+    flag,
+    mapping,
+    sequence,
+    text,
+    texts,
+    whole,
+)
 
 _DEFAULT_REGISTRY = "docker.io"
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}$")
@@ -99,8 +111,7 @@ def image_names(document: Mapping[str, Any]) -> ImageNames:
     What is none is left out: the engine's ``<none>`` for a name that is missing, and since Docker
     29 the digests that it gives among the tags.
     """
-    tags = (str(tag) for tag in document.get("RepoTags") or [])
-    digests = (str(digest) for digest in document.get("RepoDigests") or [])
+    tags, digests = texts(document, "RepoTags"), texts(document, "RepoDigests")
     return ImageNames(
         tuple(dict.fromkeys(tag for tag in tags if "@" not in tag and _NONE not in tag)),
         tuple(dict.fromkeys(digest for digest in digests if "@" in digest and _NONE not in digest)),
@@ -125,15 +136,15 @@ class ImageSummary:
 def image_summary(entry: Mapping[str, Any]) -> ImageSummary:
     """One entry of ``GET /images/json``."""
     return ImageSummary(
-        str(entry.get("Id") or ""),
-        _bytes(entry.get("Size")),
+        text(entry, "Id"),
+        _bytes(entry, "Size"),
         (
-            sorted(entry.get("RepoTags") or []),
-            sorted(entry.get("RepoDigests") or []),
-            entry.get("Created"),
+            sorted(texts(entry, "RepoTags")),
+            sorted(texts(entry, "RepoDigests")),
+            at(entry, "Created"),
             sorted(
-                (str(manifest.get("ID")), bool(manifest.get("Available")))
-                for manifest in entry.get("Manifests") or []
+                (text(manifest, "ID"), flag(manifest, "Available"))
+                for manifest in sequence(entry, "Manifests")
             ),
         ),
     )
@@ -163,17 +174,17 @@ def has_content(document: Mapping[str, Any], machine: str) -> bool:
     """
     manifests = [
         manifest
-        for manifest in document.get("Manifests") or []
-        if manifest.get("Kind") in ("image", "unknown")
+        for manifest in sequence(document, "Manifests")
+        if text(manifest, "Kind") in ("image", "unknown")
     ]
     if not manifests:
-        return "Descriptor" not in document or bool(document.get("Os"))
+        return at(document, "Descriptor") is None or bool(text(document, "Os"))
     ours = _MACHINES.get(machine, (machine,))
     for manifest in manifests:
-        platform = (manifest.get("ImageData") or {}).get("Platform") or {}
-        alone = manifest.get("ID") == document.get("Id")
-        fits = platform.get("os") == "linux" and platform.get("architecture") in ours
-        if manifest.get("Available") and (alone or fits):
+        platform = mapping(manifest, "ImageData", "Platform")
+        alone = text(manifest, "ID") == text(document, "Id")
+        fits = text(platform, "os") == "linux" and text(platform, "architecture") in ours
+        if flag(manifest, "Available") and (alone or fits):
             return True
     return False
 
@@ -192,13 +203,14 @@ def image_size(document: Mapping[str, Any], summary: ImageSummary | None) -> int
     """
     if summary is not None and summary.size:
         return summary.size
-    manifests = document.get("Manifests") or []
-    total = sum(_bytes((manifest.get("Size") or {}).get("Total")) for manifest in manifests)
-    return total or _bytes(document.get("Size")) or _bytes(document.get("VirtualSize")) or 1
+    manifests = sequence(document, "Manifests")
+    total = sum(_bytes(manifest, "Size", "Total") for manifest in manifests)
+    found = min(total, UINT64_MAX)
+    return found or _bytes(document, "Size") or _bytes(document, "VirtualSize") or 1
 
 
-def _bytes(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+def _bytes(document: Any, *path: str) -> int:
+    return whole(document, *path, low=0, high=UINT64_MAX)
 
 
 def cri_image(
@@ -206,25 +218,31 @@ def cri_image(
 ) -> cri.Image:
     """An image out of its inspect document.
 
+    kubelet's runAsNonRoot rests on ``uid`` and ``username``: a user is told as a uid only where the
+    engine would run it as exactly that one, else as a name, for which kubelet does not vouch.
+
     Args:
-        document: ``GET /images/{name}/json``.
+        document: ``GET /images/{name}/json``, whatever it holds.
         pinned: whether kubelet must never collect it.
         summary: of the engine's list; None where the image was read alone.
+
+    Raises:
+        Internal: it has no id.
     """
-    user = str((document.get("Config") or {}).get("User") or "").split(":")[0]
+    image_id = document_id(document, "image")
+    user = text(document, "Config", "User").split(":")[0]
     names = image_names(document)
     image = cri.Image(
-        id=document["Id"],
+        id=image_id,
         repo_tags=names.tags,
         repo_digests=names.digests,
         size=image_size(document, summary),
         pinned=pinned,
-        spec=cri.ImageSpec(image=document["Id"]),
+        spec=cri.ImageSpec(image=image_id),
     )
-    if user.isdigit():
-        image.uid.value = int(user)
-    elif user:
+    uid = engine_id(user or "0")
+    if uid is None:
         image.username = user
     else:
-        image.uid.value = 0
+        image.uid.value = uid
     return image

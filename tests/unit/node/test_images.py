@@ -285,3 +285,31 @@ def test_the_pause_image_is_pinned_however_it_is_named(reference: str) -> None:
     pinned = pinned_matcher([reference])
     assert pinned([A, "registry.test/pause:3.10", f"registry.test/pause@{A}"])
     assert not pinned([B, "registry.test/pause:3.9", f"registry.test/pause@{B}"])
+
+
+@pytest.mark.parametrize(
+    ("document", "shown"),
+    [
+        ({"Id": B, "Config": {"User": "99999999999999999999"}}, True),
+        ({"Id": B, "Config": {"Labels": None, "User": 5}, "Size": -(2**63)}, True),
+        ({"Id": B, "RepoTags": [None, 7], "RepoDigests": {"a": 1}, "Size": 2**64}, True),
+        ({"Id": B, "Config": "none", "Created": 1, "Manifests": [3]}, True),
+        ({}, False),
+        (["Id"], False),
+        (None, False),
+    ],
+)
+async def test_one_that_makes_no_sense_hides_no_other(
+    tmp_path: Path, document: Any, shown: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    nameless: dict[str, Any] = {"RepoTags": ["nameless:1"]}
+    odd: dict[str, Any] = {"Id": B, "RepoTags": ["odd:1", 5], "Manifests": "x"}
+    async with following(tmp_path, image(A, "a:1")) as node:
+        listed = [nameless, odd, image(C, "c:1"), image(A, "a:1")]
+        node.fake.answers["GET /images/json"] = lambda: (200, listed)
+        node.fake.answers[f"GET /images/{B}/json"] = lambda: (200, document)
+        node.fake.answers[f"GET /images/{C}/json"] = lambda: (200, listed[2])
+        await node.feed.images.refresh(C)
+        await node.feed.images.read_all().wait()
+        assert set(node.store.images) == ({A, B, C} if shown else {A, C})
+    assert (f"going on without image {B}" in caplog.text) is not shown

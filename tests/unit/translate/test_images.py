@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
-from asupervisor.translate.images import cri_image, image_summary
+from asupervisor.errors import Internal
+from asupervisor.proto import cri
+from asupervisor.translate.images import cri_image, has_content, image_summary
+from tests.harness.documents import anything, damaged
 
 ID = f"sha256:{'a' * 64}"
 
@@ -63,3 +67,94 @@ def test_a_summary_is_another_only_where_the_image_changed() -> None:
     assert image_summary(entry) != image_summary(
         entry | {"Manifests": [{"ID": "x", "Available": False}]}
     )
+
+
+@pytest.mark.parametrize(
+    ("user", "uid", "name"),
+    [
+        ("", 0, ""),
+        ("0", 0, ""),
+        ("1000", 1000, ""),
+        ("1000:0", 1000, ""),
+        ("+1000", 1000, ""),
+        ("01000", 1000, ""),
+        ("-0", 0, ""),
+        (":5", 0, ""),
+        ("2147483647", 2147483647, ""),
+        ("app", None, "app"),
+        ("app:1000", None, "app"),
+        # Some engines make root of it, where the image has a line for it.
+        ("4294967296", None, "4294967296"),
+        ("2147483648", None, "2147483648"),
+        ("99999999999999999999", None, "99999999999999999999"),
+        ("-1", None, "-1"),
+        ("\u0661\u0660", None, "\u0661\u0660"),
+        ("\u00b2", None, "\u00b2"),
+        (" 1000", None, " 1000"),
+        ("1e3", None, "1e3"),
+    ],
+)
+def test_a_uid_is_told_only_where_the_engine_runs_it_as_that(
+    user: str, uid: int | None, name: str
+) -> None:
+    image = cri_image({"Id": ID, "Config": {"User": user}}, pinned=False)
+    assert (image.uid.value if image.HasField("uid") else None, image.username) == (uid, name)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"Size": 2**64}, {}),
+        ({"Size": "12"}, {}),
+        ({"Manifests": [{"Size": {"Total": 2**63}}] * 3}, {"size": 2**64 - 1}),
+        ({"Manifests": [None, {"Size": 3}, {"Size": {"Total": "4"}}]}, {}),
+        ({"RepoTags": None, "RepoDigests": "x"}, {}),
+        ({"RepoTags": ["a:1", 5, None, "<none>:<none>", "\ud800"]}, {"repo_tags": ["a:1", "?"]}),
+        ({"Config": None}, {}),
+        ({"Config": {"User": ["0"], "Labels": None}}, {}),
+    ],
+)
+def test_what_makes_no_sense_is_left_out(
+    document: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    wanted = cri.Image(id=ID, spec=cri.ImageSpec(image=ID), **{"size": 1, **expected})
+    wanted.uid.value = 0
+    assert cri_image({"Id": ID, **document}, pinned=False) == wanted
+
+
+_KEYS = (
+    *("Id", "Config", "User", "Labels", "RepoTags", "RepoDigests", "Size", "VirtualSize"),
+    *("Manifests", "Kind", "Total", "Descriptor", "Available", "ImageData", "Platform", "os"),
+)
+
+
+_SOUND = {
+    "Id": ID,
+    "RepoTags": ["a:1"],
+    "RepoDigests": [f"a@{ID}"],
+    "Size": 3,
+    "Created": "2026-01-02T03:04:05Z",
+    "Config": {"User": "1000:1000", "Labels": {"a": "b"}},
+    "Manifests": [
+        {
+            "ID": ID,
+            "Kind": "image",
+            "Available": True,
+            "Size": {"Total": 6},
+            "ImageData": {"Platform": {"os": "linux", "architecture": "amd64"}},
+        }
+    ],
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(document=anything(_KEYS) | damaged(_SOUND))
+def test_any_document_is_an_image_or_an_error_of_ours(document: Any) -> None:
+    summary = image_summary(document)
+    assert summary == image_summary(document)
+    assert has_content(document, "x86_64") in (True, False)
+    try:
+        image = cri_image(document, False, summary)
+    except Internal:
+        return
+    assert cri.Image.FromString(image.SerializeToString()) == image

@@ -33,9 +33,9 @@ async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.Remov
             for user in await shim.engine.containers.list_using(record.id)
             if user["ImageID"] == record.id
         ]
-        for leftover in filter(is_leftover, users):
-            await shim.engine.containers.remove(str(leftover["Id"]), force=True)
-        users = [user for user in users if not is_leftover(user)]
+        if any(map(is_leftover, users)):
+            await shim.accounts.clear()
+            users = [user for user in users if not is_leftover(user)]
         if users:
             names = ", ".join(str(user["Id"])[:12] for user in users[:5])
             raise FailedPrecondition(

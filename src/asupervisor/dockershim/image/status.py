@@ -9,6 +9,7 @@ import orjson
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
+from asupervisor.translate.documents import mapping
 
 
 async def image_status(shim: Shim, request: cri.ImageStatusRequest) -> bytes:
@@ -21,7 +22,7 @@ async def image_status(shim: Shim, request: cri.ImageStatusRequest) -> bytes:
     if not request.verbose:
         return record.item_bytes
     document = record.document
-    config = dict(document.get("Config") or {})
+    config = mapping(document, "Config")
     details = {
         "imageSpec": {
             "config": config,
