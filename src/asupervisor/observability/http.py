@@ -1,5 +1,5 @@
 """A small HTTP/1.1 server for GET requests, by h11: a bounded number of connections, each with
-deadlines.
+deadlines; at one more, that which was quiet for longest gives way.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import anyio
 import h11
 from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, TaskStatus
 
+from asupervisor.admission import Admission, Guest, HeadLines, peer_address
 from asupervisor.errors import FailedPrecondition
 
 _logger = logging.getLogger("asupervisor.observability.http")
 _HEAD_BYTES = 8192
 _REQUEST_DEADLINE_S = 10.0
 _IDLE_S = 120.0
-_CONNECTIONS = 32
+_CONNECTIONS = 64
+_CONNECTIONS_PER_PEER = 32
 _ACCEPT_PAUSE_S = 1.0
 
 
@@ -49,7 +51,7 @@ class HttpServer:
         self._host = host
         self._port = port
         self._handler = handler
-        self._slots = anyio.CapacityLimiter(_CONNECTIONS)
+        self._admission = Admission(_CONNECTIONS, _CONNECTIONS_PER_PEER)
 
     async def run(self, *, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen, report the URL, and serve until cancelled.
@@ -90,12 +92,8 @@ class HttpServer:
     async def _serve(self, stream: SocketStream) -> None:
         async with stream:
             try:
-                self._slots.acquire_nowait()
-            except anyio.WouldBlock:
-                # One more than anybody needs: closed at once, so that it takes no descriptors away.
-                return
-            try:
-                await self._converse(stream)
+                with self._admission.enter(peer_address(stream)[0]) as guest:
+                    await self._converse(stream, guest)
             except (
                 OSError,
                 anyio.EndOfStream,
@@ -109,16 +107,16 @@ class HttpServer:
                 Exception
             ):  # what only observes must not end the group of tasks that runs the pods
                 _logger.exception("a connection for metrics failed by a defect of this service")
-            finally:
-                self._slots.release()
 
-    async def _converse(self, stream: SocketStream) -> None:
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+    async def _converse(self, stream: SocketStream, guest: Guest) -> None:
+        reader = _RequestReader(stream)
+        connection = reader.connection
         while True:
             with anyio.fail_after(_IDLE_S):
-                request = await _next_request(connection, stream)
+                request = await reader.next()
             if request is None:
                 return
+            guest.renew()
             with anyio.fail_after(_REQUEST_DEADLINE_S):
                 answer = await self._answer(request)
                 await stream.send(_encode(connection, request, answer))
@@ -137,24 +135,43 @@ class HttpServer:
             return Answer(500, b"failed by a defect of this service; see its log\n")
 
 
-async def _next_request(connection: h11.Connection, stream: SocketStream) -> h11.Request | None:
-    """Read up to the end of one request; None at the end of the connection."""
-    request: h11.Request | None = None
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            try:
-                connection.receive_data(await stream.receive(65536))
-            except anyio.EndOfStream:
-                connection.receive_data(b"")
-        elif isinstance(event, h11.Request):
-            request = event
-        elif isinstance(event, h11.EndOfMessage):
-            return request
-        elif isinstance(event, h11.Data):
-            raise h11.RemoteProtocolError("a GET request has no body")
-        else:
-            return None
+class _RequestReader:
+    """The requests of one connection."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self.connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+        self._stream = stream
+        self._lines = HeadLines()
+        self._rest = b""
+
+    async def next(self) -> h11.Request | None:
+        """Read up to the end of one request; None at the end of the connection."""
+        request: h11.Request | None = None
+        self._lines.restart()
+        while True:
+            event = self.connection.next_event()
+            if event is h11.NEED_DATA:
+                await self._read()
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.EndOfMessage):
+                return request
+            elif isinstance(event, h11.Data):
+                raise h11.RemoteProtocolError("a GET request has no body")
+            else:
+                return None
+
+    async def _read(self) -> None:
+        try:
+            data = self._rest or await self._stream.receive(_HEAD_BYTES)
+        except anyio.EndOfStream:
+            self.connection.receive_data(b"")
+            return
+        portion = self._lines.portion(data)
+        if not portion:
+            raise h11.RemoteProtocolError("a request of too many lines")
+        self._rest = data[len(portion) :]
+        self.connection.receive_data(portion)
 
 
 def _encode(connection: h11.Connection, request: h11.Request, answer: Answer) -> bytes:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import anyio.to_thread
 
+from asupervisor.admission import Admission, Guest, peer_address
 from asupervisor.errors import NotFound
 from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
@@ -60,6 +62,7 @@ class Visit:
     protocol: str = "-"
     outcome: str = "-"
     started: float = 0.0
+    is_session: bool = False
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
@@ -85,7 +88,9 @@ class StreamHandler:
         self._backend = backend
         self._settings = settings or Settings()
         self._observe = observe
+        self._admission = Admission(self._settings.waiting, self._settings.waiting_per_peer)
         self._visits: set[Visit] = set()
+        self._sessions = 0
         self._closing = False
         self._left = anyio.Event()
         self._heap = Heap()
@@ -95,8 +100,19 @@ class StreamHandler:
         """Connections now."""
         return len(self._visits)
 
+    def admit(self, stream: anyio.abc.ByteStream) -> AbstractContextManager[Guest]:
+        """Count a connection that was accepted, from before its first byte on; what the context
+        gives goes on to :meth:`serve`.
+        """
+        return self._admission.enter(peer_address(stream)[0])
+
     async def serve(
-        self, stream: anyio.abc.ByteStream, *, received: bytes = b"", peer: str = ""
+        self,
+        stream: anyio.abc.ByteStream,
+        *,
+        received: bytes = b"",
+        peer: str = "",
+        guest: Guest | None = None,
     ) -> None:
         """Serve one connection to its end and close it.
 
@@ -106,16 +122,25 @@ class StreamHandler:
                 handler.
             peer: the client's address, for the log; taken from the connection where it is not
                 given.
+            guest: what :meth:`admit` gave; None where the caller did not ask.
         """
-        visit = Visit(peer or _address(stream), started=anyio.current_time())
+        if guest is None:
+            with self.admit(stream) as guest:
+                return await self.serve(stream, received=received, peer=peer, guest=guest)
+        visit = Visit(
+            peer or ":".join(filter(None, peer_address(stream))), started=anyio.current_time()
+        )
         self._visits.add(visit)
         try:
             with visit.scope:
-                await self._serve(stream, received, visit)
+                await self._serve(stream, received, visit, guest)
             if visit.scope.cancelled_caught and visit.outcome == "-":
                 visit.outcome = "closed by shutdown"
         finally:
+            if guest.gave_way:
+                visit.outcome = "gave way to a newer connection"
             self._visits.discard(visit)
+            self._sessions -= visit.is_session
             self._left.set()
             with (
                 anyio.CancelScope(shield=True),
@@ -123,7 +148,9 @@ class StreamHandler:
                 contextlib.suppress(anyio.BrokenResourceError, OSError),
             ):
                 await stream.aclose()
-            _access.info(
+            # Whoever floods the port does not flood the log.
+            _access.log(
+                logging.DEBUG if guest.gave_way else logging.INFO,
                 '%s "%s /%s" %d %s subject=%s outcome=%r duration_s=%.3f',
                 visit.peer,
                 visit.method,
@@ -165,12 +192,14 @@ class StreamHandler:
             self._left = anyio.Event()
             await self._left.wait()
 
-    async def _serve(self, stream: anyio.abc.ByteStream, received: bytes, visit: Visit) -> None:
+    async def _serve(
+        self, stream: anyio.abc.ByteStream, received: bytes, visit: Visit, guest: Guest
+    ) -> None:
         await turns().take()
         http = HttpConnection(stream, received)
         try:
             try:
-                with anyio.fail_after(self._settings.head_timeout_s):
+                with anyio.fail_after(guest.left_of(self._settings.head_timeout_s)):
                     request = await http.read_request()
             except TimeoutError:
                 raise Refused(408, "no request came in time") from None
@@ -178,13 +207,17 @@ class StreamHandler:
                 visit.outcome = "no request"
                 return
             await turns().take()
+            await anyio.lowlevel.checkpoint_if_cancelled()  # a token is not used up for nothing
             visit.method = request.method
             wanted = self._route(request, visit)
+            guest.admit()
+            visit.is_session = True
+            self._sessions += 1
             choice, answer = _negotiate(request, wanted)
         except Refused as refusal:
             visit.status, visit.outcome = refusal.status, refusal.reason
             await http.refuse(refusal)
-            await self._linger(stream)
+            await self._linger(stream, guest)
             return
         except anyio.BrokenResourceError:
             visit.outcome = "connection broke"
@@ -199,7 +232,7 @@ class StreamHandler:
         except anyio.BrokenResourceError:
             visit.outcome = "connection broke"
         finally:
-            await self._linger(stream)
+            await self._linger(stream, guest)
 
     def _route(self, request: HttpRequest, visit: Visit) -> Request:
         """Find what a URL stands for; an embedding program may have put a prefix before it."""
@@ -210,7 +243,7 @@ class StreamHandler:
         visit.verb = parts[-2]
         if request.method not in ("GET", "POST"):
             raise Refused(405, "GET or POST is needed", [("Allow", "GET, POST")])
-        if self._closing or len(self._visits) > self._settings.sessions:
+        if self._closing or self._sessions >= self._settings.sessions:
             raise Refused(
                 503, "the service stops" if self._closing else "there are too many sessions"
             )
@@ -257,11 +290,14 @@ class StreamHandler:
                 ):
                     await session.goodbye()
 
-    async def _linger(self, stream: anyio.abc.ByteStream) -> None:
+    async def _linger(self, stream: anyio.abc.ByteStream, guest: Guest) -> None:
         """Read and drop what still comes until the peer closes: closing on unread bytes would reset
         the last ones sent.
         """
-        with anyio.CancelScope(shield=True), anyio.move_on_after(self._settings.farewell_timeout_s):
+        with (
+            anyio.CancelScope(shield=guest.is_admitted),
+            anyio.move_on_after(self._settings.farewell_timeout_s),
+        ):
             await half_close(stream)
             with contextlib.suppress(
                 anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError
@@ -289,8 +325,3 @@ def _negotiate(request: HttpRequest, wanted: Request) -> tuple[Choice, list[tupl
         )
     choice = choose_spdy(request.all(PROTOCOL_HEADER), port_forward=port_forward)
     return choice, [(PROTOCOL_HEADER, choice.name)]
-
-
-def _address(stream: anyio.abc.ByteStream) -> str:
-    remote = stream.extra(anyio.abc.SocketAttribute.remote_address, None)
-    return f"{remote[0]}:{remote[1]}" if isinstance(remote, tuple) else "local"

@@ -12,12 +12,15 @@ import anyio.abc
 import h11
 from wsproto.utilities import generate_accept_token
 
+from asupervisor.admission import HeadLines
 from asupervisor.streaming.negotiation import Refused, split_list
 
 HEAD_BYTES = 32 * 1024
 """Longest head of a request or an answer."""
 BODY_BYTES = 64 * 1024
 """Longest body of a request; it is read and dropped."""
+BODY_PIECES = 128
+"""Most pieces of it: with chunked coding a client may cut it into bytes."""
 READ_BYTES = 16 * 1024
 
 _REASONS = {
@@ -69,8 +72,8 @@ class HttpConnection:
     def __init__(self, stream: anyio.abc.ByteStream, received: bytes = b"") -> None:
         self._stream = stream
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
-        if received:
-            self._h11.receive_data(received)
+        self._lines = HeadLines()
+        self._rest = received
 
     async def read_request(self) -> HttpRequest | None:
         """The request, its body read and dropped; None if the peer closes without one.
@@ -79,7 +82,7 @@ class HttpConnection:
             Refused: what came is no HTTP, or too long.
         """
         request: HttpRequest | None = None
-        body = 0
+        body = pieces = 0
         try:
             while True:
                 event = self._h11.next_event()
@@ -93,8 +96,8 @@ class HttpConnection:
                         ),
                     )
                 elif isinstance(event, h11.Data):
-                    body += len(event.data)
-                    if body > BODY_BYTES:
+                    body, pieces = body + len(event.data), pieces + 1
+                    if body > BODY_BYTES or pieces > BODY_PIECES:
                         raise Refused(413, "the request has too long a body")
                 elif isinstance(event, h11.EndOfMessage):
                     return request
@@ -103,15 +106,23 @@ class HttpConnection:
                 elif event is h11.NEED_DATA:
                     if self._h11.they_are_waiting_for_100_continue:
                         await self._send(h11.InformationalResponse(status_code=100, headers=[]))
-                    try:
-                        data = await self._stream.receive(READ_BYTES)
-                    except anyio.EndOfStream:
-                        data = b""
-                    self._h11.receive_data(data)
+                    await self._read(in_head=request is None)
                 else:
                     return request
         except h11.RemoteProtocolError as error:
             raise Refused(error.error_status_hint, "that is no HTTP/1.1 request") from error
+
+    async def _read(self, *, in_head: bool) -> None:
+        try:
+            data = self._rest or await self._stream.receive(READ_BYTES)
+        except anyio.EndOfStream:
+            self._h11.receive_data(b"")
+            return
+        portion = self._lines.portion(data) if in_head else data[:READ_BYTES]
+        if not portion:
+            raise Refused(431, "the request has too many lines")
+        self._rest = data[len(portion) :]
+        self._h11.receive_data(portion)
 
     async def refuse(self, refusal: Refused) -> None:
         """Answer and be done; a peer that does not take the answer is not told twice."""
@@ -148,7 +159,7 @@ class HttpConnection:
                 reason=_REASONS[101],
             )
         )
-        return self._h11.trailing_data[0]
+        return self._h11.trailing_data[0] + self._rest
 
     async def _send(self, event: h11.Event) -> None:
         await self._stream.send(self._h11.send(event) or b"")

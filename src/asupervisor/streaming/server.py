@@ -14,6 +14,7 @@ import anyio
 import anyio.abc
 from anyio.streams.tls import TLSStream
 
+from asupervisor.admission import Guest
 from asupervisor.config import StreamingConfig
 from asupervisor.errors import ConfigError, FailedPrecondition
 from asupervisor.streaming.backend import Backend
@@ -31,7 +32,6 @@ REDIRECT_PREFIX = "/cri"
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_PAUSE_S = 0.1
-_SPARE_CONNECTIONS = 64
 
 
 class StreamingService:
@@ -181,44 +181,43 @@ class StreamingService:
         return await anyio.abc.SocketListener.from_socket(sock)
 
     async def _accept(self, listener: anyio.abc.SocketListener, tasks: anyio.abc.TaskGroup) -> None:
-        # Connections beyond the sessions are answered 503; beyond these too, they wait in the
-        # kernel.
-        slots = anyio.Semaphore(self._settings.sessions + _SPARE_CONNECTIONS)
+        # Everybody is let in: what waits in the kernel waits in front of those that are entitled.
         while True:
-            await slots.acquire()
             try:
                 stream = await listener.accept()
             except OSError as error:
-                slots.release()
                 if error.errno not in _OUT_OF_DESCRIPTORS:
                     continue  # the client was gone before it was accepted
                 _log.warning("a streaming connection has to wait: %s", error)
                 await anyio.sleep(_ACCEPT_PAUSE_S)
                 continue
-            tasks.start_soon(self._serve, stream, slots)
+            tasks.start_soon(self._serve, stream)
 
-    async def _serve(self, stream: anyio.abc.SocketStream, slots: anyio.Semaphore) -> None:
+    async def _serve(self, stream: anyio.abc.SocketStream) -> None:
         try:
             with contextlib.suppress(OSError):
                 raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            connection = await self._secure(stream)
-            if connection is not None:
-                await self.handler.serve(connection)
+            with self.handler.admit(stream) as guest:
+                connection = await self._secure(stream, guest)
+                if connection is not None:
+                    await self.handler.serve(connection, guest=guest)
         except (
             Exception
         ):  # a client can break its own session, not the others in this group of tasks
             _log.exception("a streaming session failed")
         finally:
-            slots.release()
+            await anyio.aclose_forcefully(stream)
 
-    async def _secure(self, stream: anyio.abc.SocketStream) -> anyio.abc.ByteStream | None:
+    async def _secure(
+        self, stream: anyio.abc.SocketStream, guest: Guest
+    ) -> anyio.abc.ByteStream | None:
         """TLS where it is on; None if the client does not manage it."""
         if self._certificate is None:
             return stream
         try:
-            with anyio.fail_after(self._settings.head_timeout_s):
+            with anyio.fail_after(guest.left_of(self._settings.head_timeout_s)):
                 return await TLSStream.wrap(
                     stream,
                     server_side=True,
@@ -233,5 +232,4 @@ class StreamingService:
             OSError,
         ) as error:
             _log.debug("no TLS with a client: %s", error)
-            await anyio.aclose_forcefully(stream)
             return None

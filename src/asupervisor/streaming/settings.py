@@ -12,8 +12,11 @@ class Settings:
     """What one service allows.
 
     Args:
-        sessions: connections at once; one more is answered 503.
-        head_timeout_s: seconds for a request's head to come in.
+        sessions: connections at once that came with a valid URL; one more is answered 503.
+        waiting: connections at once that have not shown one (yet); at one more the oldest gives
+            way.
+        waiting_per_peer: the same of one address.
+        head_timeout_s: seconds for TLS and a request's head to come in.
         creation_timeout_s: seconds for a session's streams to be opened.
         idle_timeout_s: seconds without a data byte until a session is closed; 0: it never is.
         kill_timeout_s: seconds for the runtime to end a command whose client is gone.
@@ -24,7 +27,9 @@ class Settings:
     """
 
     sessions: int = 1024
-    head_timeout_s: float = 10.0
+    waiting: int = 512
+    waiting_per_peer: int = 256
+    head_timeout_s: float = 5.0
     creation_timeout_s: float = 30.0
     idle_timeout_s: float = 4 * 3600.0
     kill_timeout_s: float = 10.0
