@@ -11,6 +11,7 @@ from asupervisor.engine.images import ImagesApi
 from asupervisor.engine.session import Document, EngineObserver, EngineSession
 from asupervisor.engine.streams import StreamsApi
 from asupervisor.engine.system import SystemApi
+from asupervisor.translate.images import uses_containerd_store
 
 
 class EngineClient:
@@ -74,6 +75,11 @@ class EngineClient:
             option.split(",")[0] == f"name={name}"
             for option in self.info.get("SecurityOptions") or []
         )
+
+    @property
+    def containerd_store(self) -> bool:
+        """Whether the engine keeps its images in containerd."""
+        return uses_containerd_store(self.info)
 
     @property
     def cgroup_driver(self) -> str:

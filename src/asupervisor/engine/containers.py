@@ -47,11 +47,10 @@ class ContainersApi:
         )
         return answer
 
-    async def list_using(self, image: str) -> list[Document]:
-        """Containers, of whomever, whose image is this one or descends from it, running or not."""
-        params = {"all": "1", "filters": orjson.dumps({"ancestor": [image]}).decode()}
+    async def list_all(self) -> list[Document]:
+        """Every container, of whomever, running or not."""
         answer: list[Document] = await self._session.json(
-            "GET", "containers/json", "list_containers", image, params=params
+            "GET", "containers/json", "list_containers", params={"all": "1"}
         )
         return answer
 

@@ -38,6 +38,15 @@ class ImagesApi:
         )
         return answer
 
+    async def children(self, image_id: str) -> list[str]:
+        """Ids of the images that the engine itself built or committed on one. With the classic
+        store they keep it from being removed.
+        """
+        answer: list[Document] = await self._session.json(
+            "GET", "images/json", "list_images", params={"all": "1"}
+        )
+        return [str(entry["Id"]) for entry in answer if entry.get("ParentId") == image_id]
+
     async def inspect(
         self, reference: str, through_gate: bool = False, timeout_s: float | None = None
     ) -> Document:

@@ -17,7 +17,7 @@ from asupervisor.node.records import (
     SandboxId,
     SandboxRecord,
 )
-from asupervisor.translate.images import is_image_id, parse_reference
+from asupervisor.translate.images import is_image_id, parse_reference, without_scheme
 
 Record = TypeVar("Record", SandboxRecord, ContainerRecord)
 
@@ -159,7 +159,7 @@ class NodeStore:
         """An image by id, unambiguous id prefix, tag, digest or a status' image_ref, in any
         spelling; None when the node has none of it.
         """
-        reference = reference.removeprefix("docker-pullable://").removeprefix("docker://")
+        reference = without_scheme(reference)
         found = self.images.get(reference) or self._by_reference.get(reference)
         if found is not None:
             return found

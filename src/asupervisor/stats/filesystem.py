@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from asupervisor.stats.subjects import ImageFilesystem
+from asupervisor.translate.images import SNAPSHOTTER, uses_containerd_store
 
-_SNAPSHOTTER = "io.containerd.snapshotter.v1"
 _CONTENT = "io.containerd.content.v1.content"
 _SYSTEM_CONTAINERD = "/var/lib/containerd"
 
@@ -32,20 +32,11 @@ def image_root(info: Mapping[str, Any], layers: Iterable[str]) -> str:
     if not uses_containerd_store(info):
         return root
     for layer in layers:
-        before, found, _ = layer.partition(f"/{_SNAPSHOTTER}.")
+        before, found, _ = layer.partition(f"/{SNAPSHOTTER}.")
         if found:
             return before
     likely = (f"{root}/containerd/daemon", _SYSTEM_CONTAINERD)
     return next((path for path in likely if os.path.isdir(f"{path}/{_CONTENT}")), root)
-
-
-def uses_containerd_store(info: Mapping[str, Any]) -> bool:
-    """Whether the engine keeps images in containerd: it says so in the status of its storage
-    driver.
-    """
-    return any(
-        len(pair) > 1 and str(pair[1]) == _SNAPSHOTTER for pair in info.get("DriverStatus") or []
-    )
 
 
 def measure(root: str, image_bytes: int | None) -> ImageFilesystem:

@@ -30,6 +30,10 @@ _PATH = re.compile(
 )
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}$")
 _NONE = "<none>"
+SNAPSHOTTER = "io.containerd.snapshotter.v1"
+"""What the engine's storage driver calls itself where images are kept in containerd, and the
+beginning of the directory's name there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,23 @@ def parse_reference(text: str) -> Reference:
     return Reference(registry, path, tag or ("" if digest else "latest"), digest)
 
 
+def without_scheme(reference: str) -> str:
+    """What a status' image_ref refers to."""
+    return reference.removeprefix("docker-pullable://").removeprefix("docker://")
+
+
 def is_image_id(text: str) -> bool:
     """Whether a text is an image's full id, with or without ``sha256:``."""
     return _ID.match(text) is not None
+
+
+def uses_containerd_store(info: Mapping[str, Any]) -> bool:
+    """Whether the engine keeps images in containerd: ``/info`` says so in the status of its storage
+    driver.
+    """
+    return any(
+        len(pair) > 1 and str(pair[1]) == SNAPSHOTTER for pair in info.get("DriverStatus") or []
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.stats.filesystem import image_root, measure, uses_containerd_store
+from asupervisor.stats.filesystem import image_root, measure
+from asupervisor.translate.images import uses_containerd_store
 
 CONTAINERD = {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
 OVERLAY = {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]]}

@@ -1,13 +1,17 @@
-"""RemoveImage."""
+"""RemoveImage: the whole image with all of its names, or nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from asupervisor.dockershim.accounts import is_leftover
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound
+from asupervisor.engine.session import Document
+from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, ServiceError
+from asupervisor.node.records import ImageRecord
 from asupervisor.proto import cri
+from asupervisor.translate.images import parse_reference, without_scheme
 
 _logger = logging.getLogger("asupervisor.dockershim.image")
 
@@ -17,45 +21,105 @@ async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.Remov
     is not there is removed.
 
     Raises:
-        FailedPrecondition: a container uses it.
+        FailedPrecondition: a container uses it, as its image or as a volume, or another image is
+            built on it. Then it keeps its names.
     """
     if not request.image.image:
         raise InvalidArgument("RemoveImage names no image")
-    record = shim.store.image(request.image.image)
-    if record is None:
-        return cri.RemoveImageResponse()
     shim.engine.health.require("remove an image", request.image.image)
+    found = shim.store.image(request.image.image) or await _asked(shim, request.image.image)
+    if found is None:
+        return cri.RemoveImageResponse()
 
     async def work() -> None:
-        # Asked first, so that an image in use keeps all of its names.
-        users = [
-            user
-            for user in await shim.engine.containers.list_using(record.id)
-            if user["ImageID"] == record.id
-        ]
-        if any(map(is_leftover, users)):
-            await shim.accounts.clear()
-            users = [user for user in users if not is_leftover(user)]
-        if users:
-            names = ", ".join(str(user["Id"])[:12] for user in users[:5])
-            raise FailedPrecondition(
-                f"image {request.image.image} is used by container {names}", subject=record.id
-            )
-        try:
-            # By name one after the other: by id the engine refuses an image with several names, and
-            # force would untag one in use.
-            for name in [*record.image.repo_tags, *record.image.repo_digests]:
-                try:
-                    await shim.engine.images.remove(name)
-                except NotFound:
-                    continue
-            try:
-                await shim.engine.images.remove(record.id)
-            except NotFound:
-                pass
-        finally:
-            await shim.feed.images.refresh(record.id)
+        record = shim.store.images.get(found.id)
+        if record is None:
+            return
+        await _check_unused(shim, record, request.image.image)
+        async with shim.feed.images.changing(record.id):
+            await _remove(shim, record)
         _logger.info("removed image %s", request.image.image, extra={"image": request.image.image})
 
-    await shim.operations.run(record.id, "RemoveImage", work)
+    await shim.operations.run(found.id, "RemoveImage", work)
     return cri.RemoveImageResponse()
+
+
+async def _asked(shim: Shim, reference: str) -> ImageRecord | None:
+    """An image that the node does not know may have been made without a word: some engines tell
+    nothing of a commit.
+    """
+    with contextlib.suppress(InvalidArgument):  # what is no reference names no image
+        await shim.feed.images.refresh(without_scheme(reference))
+    return shim.store.image(reference)
+
+
+async def _check_unused(shim: Shim, record: ImageRecord, asked: str) -> None:
+    """Asked first: the engine refuses the last name only, and a volume's image without a name not
+    at all.
+    """
+    users = [
+        summary
+        for summary in await shim.engine.containers.list_all()
+        if _uses(shim, summary, record)
+    ]
+    if any(map(is_leftover, users)):
+        await shim.accounts.clear()
+        users = [user for user in users if not is_leftover(user)]
+    if users:
+        names = ", ".join(str(user["Id"])[:12] for user in users[:5])
+        raise FailedPrecondition(f"image {asked} is used by container {names}", subject=record.id)
+    # With the containerd store what is built on an image does not keep it; there the list takes
+    # seconds.
+    children = [] if shim.engine.containerd_store else await shim.engine.images.children(record.id)
+    if children:
+        names = ", ".join(child.removeprefix("sha256:")[:12] for child in children[:5])
+        raise FailedPrecondition(
+            f"image {asked} has images that are built on it: {names}", subject=record.id
+        )
+
+
+def _uses(shim: Shim, summary: Document, record: ImageRecord) -> bool:
+    if summary.get("ImageID") == record.id:
+        return True
+    known = shim.store.containers.get(summary["Id"])
+    if known is not None and any(
+        mount.image.image_ref == record.id for mount in known.status.mounts
+    ):
+        return True
+    for mount in summary.get("Mounts") or []:
+        if mount.get("Type") == "image":
+            image = shim.store.image(str(mount.get("Name") or mount.get("Source") or ""))
+            if image is not None and image.id == record.id:
+                return True
+    return False
+
+
+async def _remove(shim: Shim, record: ImageRecord) -> None:
+    """By name one after the other: by id the engine refuses an image with several names, and force
+    would take the names of one in use. At the end by id all the same: with the containerd store an
+    image that others are built on stays without a name, though the engine says that it is deleted.
+    """
+    untagged: list[str] = []
+    try:
+        for name in (*record.image.repo_tags, *record.image.repo_digests, record.id):
+            try:
+                await shim.engine.images.remove(name)
+            except NotFound:
+                continue
+            untagged.append(name)
+    except FailedPrecondition:
+        # Somebody began to use it in the meantime.
+        await _restore(shim, record, untagged)
+        raise
+
+
+async def _restore(shim: Shim, record: ImageRecord, names: list[str]) -> None:
+    """Give back the tags that are gone; the digests of a registry cannot be given by hand."""
+    for name in names:
+        if name not in record.image.repo_tags:
+            continue
+        reference = parse_reference(name)
+        try:
+            await shim.engine.images.tag(record.id, reference.repository, reference.tag)
+        except ServiceError as error:
+            _logger.warning("the name %s of %s could not be given back: %s", name, record.id, error)
