@@ -174,7 +174,7 @@ class FakeEngine:
             case ("GET", "info"):
                 return 200, self.info
             case ("GET", "containers", "json"):
-                return 200, [{"Id": any_id} for any_id in self.containers]
+                return 200, [summary(document) for document in self.containers.values()]
             case ("GET", "containers", any_id, "json") if any_id in self.containers:
                 return 200, self.containers[any_id]
             case ("DELETE", "containers", any_id) if any_id in self.containers:
@@ -223,6 +223,22 @@ class FakeEngine:
             self._streams.remove(waiting)
             handler.close_connection = True
             # No last chunk: the stream breaks off, as that of a daemon that dies does.
+
+
+def summary(document: dict[str, Any]) -> dict[str, Any]:
+    """What ``GET /containers/json`` says of a container, out of its inspect document."""
+    state, config = document.get("State") or {}, document.get("Config") or {}
+    return {
+        "Id": document["Id"],
+        "Names": [document.get("Name", "")],
+        "Image": config.get("Image", ""),
+        "ImageID": document.get("Image", ""),
+        "Created": 1767323044,
+        "Labels": config.get("Labels"),
+        "State": "running" if state.get("Running") else "exited",
+        "Status": "",
+        "HostConfig": {"NetworkMode": (document.get("HostConfig") or {}).get("NetworkMode")},
+    }
 
 
 def container_document(

@@ -30,6 +30,7 @@ from asupervisor.errors import (
 )
 from asupervisor.log import enter_call
 from asupervisor.metrics import Metrics
+from asupervisor.node.known import Known
 from asupervisor.observability.tracing import Tracing
 from asupervisor.words import bounded_line
 
@@ -39,6 +40,8 @@ STATUS_BYTES = 4096
 """Most bytes of a status text on the wire: a client refuses more than 8 KiB of metadata, and then
 sees RESOURCE_EXHAUSTED instead of the status.
 """
+_IMAGES_PATIENCE_S = 2.0
+"""How long a call waits for the images, which are read right behind the containers."""
 _CODES = {code.name: code for code in grpc.StatusCode}
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
@@ -149,7 +152,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         call: Callable[[bytes], Awaitable[Message | bytes]],
     ) -> Handler:
         figures = self._metrics.rpc(method.name)
-        name, now = method.name, time.monotonic
+        name, now, needs = method.name, time.monotonic, method.needs(self._shim.store)
 
         # Reads come thousands of times a second: what this adds to a call that is answered at once
         # is counted in fractions of a µs.
@@ -162,6 +165,9 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             try:
                 if self._stopping:
                     raise Unavailable("the service is stopping")
+                for known in needs:
+                    if not known.complete:
+                        await self._become_known(name, known)
                 answer = instant(request)
                 if answer is None:
                     task = asyncio.current_task()
@@ -191,7 +197,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _streaming(self, method: Method) -> Callable[[bytes, Any], Any]:
         figures = self._metrics.rpc(method.name)
-        name, verb = method.name, method.streaming
+        name, verb, needs = method.name, method.streaming, method.needs(self._shim.store)
 
         async def handler(request: bytes, context: Any) -> Any:
             started = time.monotonic()
@@ -204,6 +210,9 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             try:
                 if self._stopping:
                     raise Unavailable("the service is stopping")
+                for known in needs:
+                    if not known.complete:
+                        await self._become_known(name, known)
                 if verb is None:
                     raise Unimplemented(f"{name} is not implemented by this runtime service")
                 try:
@@ -225,6 +234,28 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 self._leave()
 
         return handler
+
+    async def _become_known(self, name: str, known: Known) -> None:
+        """Refuse what would claim to know what was not read.
+
+        Raises:
+            Unavailable: with the reason that Status gives.
+        """
+        health = self._shim.engine.health
+        if known is self._shim.store.images_known and health.ready:
+            task = asyncio.current_task()
+            self._waiting.add(task)
+            try:
+                with anyio.move_on_after(_IMAGES_PATIENCE_S):
+                    await known.wait()
+            finally:
+                self._waiting.discard(task)
+        if not known.complete:
+            reason = health.message or "they are being read"
+            raise Unavailable(
+                f"cannot answer {name}: the node's {known.what} have not been read from Docker"
+                f" Engine since the start of this service: {reason}"
+            )
 
     def _failure(self, name: str, error: BaseException) -> tuple[str, str | None]:
         """The status code of a failed call, and the words to send with it; None where nobody

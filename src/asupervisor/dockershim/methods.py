@@ -53,6 +53,8 @@ from asupervisor.dockershim.shim import Shim
 from asupervisor.dockershim.streaming.attach import attach
 from asupervisor.dockershim.streaming.exec import exec_
 from asupervisor.dockershim.streaming.port_forward import port_forward
+from asupervisor.node.known import Known
+from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 
 Unary = Callable[[Shim, Any], Awaitable[Message | bytes]]
@@ -118,6 +120,25 @@ READY_BYTES: dict[str, Callable[[Shim], bytes]] = {
 """Answers to an empty request, which are there already."""
 
 
+NEEDS_NOTHING = frozenset(
+    {
+        "Status",
+        "Version",
+        "RuntimeConfig",
+        "UpdateRuntimeConfig",
+        "ListMetricDescriptors",
+        "GetContainerEvents",
+    }
+)
+"""What is answered before anything was read. GetContainerEvents waits for that itself: kubelet
+gives the stream up for good after a few refusals.
+"""
+NEEDS_IMAGES = frozenset({"ListImages", "StreamImages", "ImageStatus", "PullImage", "RemoveImage"})
+"""What needs the node's images and not its containers."""
+NEEDS_BOTH = frozenset({"RunPodSandbox", "CreateContainer", "ImageFsInfo"})
+"""Every other RPC needs the node's containers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One RPC.
@@ -137,6 +158,18 @@ class Method:
     unary: Unary | None
     streaming: Streaming | None
     streams: bool
+
+    def needs(self, store: NodeStore) -> tuple[Known, ...]:
+        """What of the node must have been read once before this is answered: what is unknown is not
+        absent.
+        """
+        if self.name in NEEDS_NOTHING:
+            return ()
+        if self.name in NEEDS_IMAGES:
+            return (store.images_known,)
+        if self.name in NEEDS_BOTH:
+            return (store.containers_known, store.images_known)
+        return (store.containers_known,)
 
 
 def all_methods() -> list[Method]:

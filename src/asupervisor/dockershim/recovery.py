@@ -1,7 +1,10 @@
 """Putting right, after a start and after each gap, what happened while nobody looked.
 
 Sandboxes that an earlier process left half-built are rolled back; addresses of living pods are
-found again; the network plugin releases what belongs to no living pod."""
+found again; the network plugin releases what belongs to no living pod.
+
+Nothing is decided from what was read before something was waited for: each decision is taken again
+under the lock of what it changes. What the engine lists and could not be read is not touched."""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ import anyio
 from anyio.abc import TaskStatus
 
 from asupervisor.dockershim.network import recorded_network
+from asupervisor.dockershim.operations import operation_key
 from asupervisor.dockershim.sandbox.teardown import remove_sandbox
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import ServiceError
 from asupervisor.network.plugin import PodNetwork
-from asupervisor.node.records import SandboxRecord
+from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.translate.sandbox import pod_subject
 
 _logger = logging.getLogger("asupervisor.dockershim.recovery")
@@ -45,62 +49,91 @@ async def recover(shim: Shim) -> None:
         _logger.warning(
             "what an earlier process made to read images could not be removed: %s", error
         )
-    for record in list(shim.store.sandboxes.values()):
-        if record.known_to_engine and not record.complete and not _under_way(shim, record):
+    for sandbox_id in list(shim.store.sandboxes):
+        record = _half_built(shim, sandbox_id)
+        if record is not None and not _under_way(shim, record):
             await _roll_back(shim, record)
     await _sweep_checkpoints(shim)
-    living: list[PodNetwork] = []
-    for record in list(shim.store.sandboxes.values()):
-        # One that is being set up right now lives too: the plugin must not take its address for a
-        # leak.
-        if record.host_network or not (record.pid or _under_way(shim, record)):
-            continue
-        network = recorded_network(record.id, record, shim.checkpoints.get(record.id))
-        living.append(network)
-        if record.ready and not record.status.network.ip:
-            try:
-                addresses = await shim.network.addresses(network)
-            except ServiceError as error:
-                _logger.warning(
-                    "no address was found for %s: %s", pod_subject(record.status.metadata), error
-                )
-                continue
-            if addresses:
-                shim.feed.set_addresses(record.id, addresses)
-                await _quietly(shim, record.id)
+    for sandbox_id in list(shim.store.sandboxes):
+        await _find_addresses(shim, sandbox_id)
     try:
-        await shim.network.reconcile(living)
+        await shim.network.reconcile(_living(shim), lambda sandbox_id: _gone(shim, sandbox_id))
     except ServiceError as error:
         _logger.error("the pod network could not be put in order: %s", error)
 
 
+def _half_built(shim: Shim, sandbox_id: str) -> SandboxRecord | None:
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    return record if record is not None and record.known_to_engine and not record.complete else None
+
+
+def _gone(shim: Shim, sandbox_id: str) -> bool:
+    """Whether a sandbox is known to have no process. One that is being set up right now lives too:
+    the plugin must not take its address for a leak.
+    """
+    if not shim.store.containers_known.complete or sandbox_id in shim.store.unread:
+        return False
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    return record is None or not (record.pid or _under_way(shim, record))
+
+
+def _living(shim: Shim) -> list[PodNetwork]:
+    """The pods with a network of their own that live, and those of which that is not known."""
+    living = [
+        recorded_network(record.id, record, shim.checkpoints.get(record.id))
+        for record in shim.store.sandboxes.values()
+        if not record.host_network and not _gone(shim, record.id)
+    ]
+    unread = [
+        recorded_network(record.id, record, shim.checkpoints.get(record.id))
+        for record in shim.store.unread.values()
+        if isinstance(record, SandboxRecord) and not record.host_network
+    ]
+    return living + unread
+
+
 def _under_way(shim: Shim, record: SandboxRecord) -> bool:
-    # After a name conflict the engine's name has one part more than the key of the operation that
-    # makes it.
-    return any(
-        record.engine_name == key or record.engine_name.startswith(f"{key}_")
-        for key, _, _ in shim.operations.under_way
-    )
+    key = operation_key(record)
+    return any(key == running for running, _, _ in shim.operations.under_way)
 
 
-async def _roll_back(shim: Shim, record: SandboxRecord) -> None:
-    async def work() -> None:
-        await remove_sandbox(shim, record.id)
-
+async def _find_addresses(shim: Shim, sandbox_id: str) -> None:
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    if record is None or record.host_network or not record.ready or record.status.network.ip:
+        return
+    network = recorded_network(record.id, record, shim.checkpoints.get(record.id))
     try:
-        await shim.operations.run(record.engine_name, "roll back", work)
+        addresses = await shim.network.addresses(network)
     except ServiceError as error:
-        _logger.error(
-            "%s was left half-built and could not be rolled back: %s",
-            pod_subject(record.status.metadata),
-            error,
+        _logger.warning(
+            "no address was found for %s: %s", pod_subject(record.status.metadata), error
         )
         return
-    _logger.warning(
-        "rolled back %s (%s), which an earlier process left half-built",
-        pod_subject(record.status.metadata),
-        record.id[:12],
-    )
+    if addresses and shim.store.sandboxes.get(record.id) is record:
+        shim.feed.set_addresses(record.id, addresses)
+        await _quietly(shim, record.id)
+
+
+async def _roll_back(shim: Shim, found: SandboxRecord) -> None:
+    subject = pod_subject(found.status.metadata)
+
+    async def work() -> bool:
+        # What made it may have come to its end while this waited for its turn.
+        record = _half_built(shim, found.id)
+        if record is None:
+            return False
+        await remove_sandbox(shim, record.id)
+        return True
+
+    try:
+        rolled_back = await shim.operations.run(operation_key(found), "roll back", work)
+    except ServiceError as error:
+        _logger.error("%s was left half-built and could not be rolled back: %s", subject, error)
+        return
+    if rolled_back:
+        _logger.warning(
+            "rolled back %s (%s), which an earlier process left half-built", subject, found.id[:12]
+        )
 
 
 async def _sweep_checkpoints(shim: Shim) -> None:
@@ -108,16 +141,18 @@ async def _sweep_checkpoints(shim: Shim) -> None:
     anything: no stop would ever clear it.
     """
     for sandbox_id, reason in list(shim.checkpoints.corrupt.items()):
-        if sandbox_id in shim.store.sandboxes or not _SANDBOX_ID.match(sandbox_id):
+        absent = shim.store.containers_known.complete and shim.store.absent(sandbox_id)
+        if not absent or not _SANDBOX_ID.match(sandbox_id):
             continue
         try:
-            await shim.checkpoints.remove(sandbox_id)
+            removed = await shim.checkpoints.remove_corrupt(sandbox_id)
         except ServiceError as error:
             _logger.warning("%s", error)
             continue
-        _logger.warning(
-            "removed the checkpoint of sandbox %s, which is gone: %s", sandbox_id, reason
-        )
+        if removed:
+            _logger.warning(
+                "removed the checkpoint of sandbox %s, which is gone: %s", sandbox_id, reason
+            )
 
 
 async def _quietly(shim: Shim, sandbox_id: str) -> None:

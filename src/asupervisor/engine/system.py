@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,11 @@ import orjson
 from asupervisor.engine.session import Document, EngineSession, decode
 from asupervisor.errors import Internal, Unavailable
 
-_MAXIMUM_EVENT_BYTES = 1 << 20
+_EVENT_BYTES = 256 << 10
+"""Of one event that are kept; of a longer one only the head is read."""
+_EVENT_HEAD = re.compile(
+    rb'"Type": ?"([a-z]+)", ?"Action": ?"([^"\\]+)", ?"Actor": ?\{"ID": ?"([^"\\]+)"'
+)
 _CONTAINER_EVENTS = (
     "create",
     "start",
@@ -81,14 +86,16 @@ class SystemApi:
         return int(answer.get("LayersSize") or 0)
 
     @asynccontextmanager
-    async def events(self, timeout_s: float) -> AsyncIterator[AsyncIterator[Document]]:
+    async def events(self, timeout_s: float) -> AsyncIterator[AsyncIterator[Document | None]]:
         """``GET /events`` of containers and images: subscribed once the context is entered.
 
         Args:
             timeout_s: deadline in seconds for the subscription itself; the stream has none.
 
         Yields:
-            An iterator over event documents; it ends when the engine ends the stream.
+            An iterator over event documents. One that is too long has only its type, action and
+            actor's id; one that cannot be read is None. An event carries all labels of its object,
+            which have no bound. The iterator ends with Unavailable when the engine ends the stream.
         """
         filters = orjson.dumps(
             {"type": ["container", "image"], "event": [*_CONTAINER_EVENTS, *_IMAGE_EVENTS]}
@@ -103,23 +110,44 @@ class SystemApi:
             through_gate=True,
         ) as response:
 
-            async def lines() -> AsyncIterator[Document]:
-                buffer = b""
-                async for chunk in response.content.iter_any():
-                    buffer += chunk
-                    *complete, buffer = buffer.split(b"\n")
-                    if len(buffer) > _MAXIMUM_EVENT_BYTES:
-                        raise Internal(
-                            f"Docker Engine sent an event of more than {_MAXIMUM_EVENT_BYTES}"
-                            " bytes",
-                            operation="events",
-                        )
-                    for line in complete:
-                        if line.strip():
-                            yield _document(decode(line, "events"), "events")
+            async def lines() -> AsyncIterator[Document | None]:
+                async for line, whole in _lines(response.content.iter_any()):
+                    yield _event(line, whole)
                 raise Unavailable("Docker Engine ended the event stream", operation="events")
 
             yield lines()
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:
+    """Cut a stream into lines; of a long one the beginning, and that it is not whole."""
+    kept = bytearray()
+    skipping = False
+    async for chunk in chunks:
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            if len(kept) < _EVENT_BYTES:
+                kept += end
+            if kept.strip():
+                yield bytes(kept[:_EVENT_BYTES]), not skipping and len(kept) <= _EVENT_BYTES
+            kept.clear()
+            skipping = False
+        if not skipping:
+            kept += rest
+            skipping = len(kept) > _EVENT_BYTES
+
+
+def _event(line: bytes, whole: bool) -> Document | None:
+    if whole:
+        try:
+            return _document(decode(line, "events"), "events")
+        except Internal:
+            return None
+    # Quotes inside of a JSON string are escaped, so this is never found in one.
+    found = _EVENT_HEAD.search(line)
+    if found is None:
+        return None
+    kind, action, any_id = (part.decode("ascii", "replace") for part in found.groups())
+    return {"Type": kind, "Action": action, "Actor": {"ID": any_id}}
 
 
 def _document(answer: Any, operation: str) -> Document:

@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from asupervisor.network.kernel import pass_bridge_traffic_to_iptables
-from asupervisor.network.plugin import NetworkStatus, PodNetwork
+from asupervisor.network.plugin import Gone, NetworkStatus, PodNetwork
 
 
 class NoOpNetwork:
@@ -55,5 +55,5 @@ class NoOpNetwork:
     async def update_pod_cidr(self, pod_cidr: str) -> None:
         """Ignored: the engine chose its subnet."""
 
-    async def reconcile(self, living: Collection[PodNetwork]) -> None:
+    async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
         """Nothing to do; the engine keeps its own books."""

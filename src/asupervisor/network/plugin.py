@@ -6,11 +6,14 @@ interfaces of every pod that it set up, from :meth:`NetworkPlugin.set_up` until 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from anyio.abc import TaskStatus
+
+Gone = Callable[[str], bool]
+"""Whether a sandbox, by its id, is known to live no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,13 @@ class NetworkPlugin(Protocol):
         ignored.
         """
 
-    async def reconcile(self, living: Collection[PodNetwork]) -> None:
+    async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
         """After start-up and after the engine came back: release what belongs to no living pod,
         rebuild what does.
+
+        Args:
+            living: the pods that live, and those of which nobody knows.
+            gone: asked again, under the pod's own lock, right before anything of it is released: a
+                pod may have been set up since ``living`` was made. None stands for all that
+                ``living`` does not name.
         """

@@ -15,34 +15,34 @@ class Gate:
 
     def __init__(self) -> None:
         self._inside = 0
-        self._empty = anyio.Event()
-        self._alone: anyio.Event | None = None
+        self._alone = False
+        self._changed = anyio.Event()
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
         """Be inside together with others."""
-        while self._alone is not None:
-            await self._alone.wait()
+        while self._alone:
+            await self._changed.wait()
         self._inside += 1
         try:
             yield
         finally:
             self._inside -= 1
-            if not self._inside:
-                self._empty.set()
+            self._tell()
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Be inside alone."""
-        while self._inside or self._alone is not None:
-            if self._alone is not None:
-                await self._alone.wait()
-            else:
-                self._empty = anyio.Event()
-                await self._empty.wait()
-        self._alone = anyio.Event()
+        while self._inside or self._alone:
+            await self._changed.wait()
+        self._alone = True
         try:
             yield
         finally:
-            self._alone.set()
-            self._alone = None
+            self._alone = False
+            self._tell()
+
+    def _tell(self) -> None:
+        # Whoever waits looks again; an event for each turn, so that nobody is left with an old one.
+        self._changed.set()
+        self._changed = anyio.Event()

@@ -7,14 +7,15 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from asupervisor.errors import Internal, RollbackFailed, ServiceError, Unavailable
 from asupervisor.network.addresses import namespace_identity
-from asupervisor.network.plugin import PodNetwork
+from asupervisor.network.plugin import Gone, PodNetwork
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +24,42 @@ _AT_ONCE = 4
 _GONE = (0, 0)
 
 
+Wanted = Callable[[], bool]
+"""Whether a tear-down is still to be done."""
+
+
+def _always() -> bool:
+    return True
+
+
 class _Attempt:
-    def __init__(self) -> None:
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
         self.done = anyio.Event()
         self.error: ServiceError | None = None
+
+
+@dataclass(slots=True)
+class _Failed:
+    """A tear-down that is repeated.
+
+    Args:
+        pod: whose.
+        namespace: which one its path named at the first attempt.
+        wanted: whether it is still to be done.
+    """
+
+    pod: PodNetwork
+    namespace: tuple[int, int]
+    wanted: Wanted
 
 
 class TearDowns:
     """Runs one plugin's tear-downs.
 
     Args:
-        delete: takes one pod's network away; raises ServiceError when it has to be repeated.
+        delete: takes one pod's network away, unless :meth:`wanted` says otherwise by the time that
+            it holds the pod's lock; raises ServiceError when it has to be repeated.
         retry_delay_s: seconds from a failure to the first repetition; doubled each time, up to a
             minute.
     """
@@ -44,8 +70,7 @@ class TearDowns:
         self._delete = delete
         self._retry_delay_s = retry_delay_s
         self._attempts: dict[str, _Attempt] = {}
-        self._failed: dict[str, tuple[PodNetwork, tuple[int, int]]] = {}
-        """By sandbox id: the pod, and which namespace its path named at the first attempt."""
+        self._failed: dict[str, _Failed] = {}
         self._group: TaskGroup | None = None
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
@@ -63,11 +88,27 @@ class TearDowns:
         """How many pods wait for the repetition of their tear-down."""
         return len(self._failed)
 
-    def begin(self, pod: PodNetwork) -> _Attempt:
-        """Start tearing a pod's network down, or join the attempt under way."""
+    def pending(self, sandbox_id: str) -> bool:
+        """Whether a pod's network is being torn down, or waits for the repetition."""
+        return sandbox_id in self._attempts or sandbox_id in self._failed
+
+    def wanted(self, sandbox_id: str) -> bool:
+        """Whether the tear-down of a pod that is under way is still to be done."""
+        attempt = self._attempts.get(sandbox_id)
+        return attempt is None or attempt.wanted()
+
+    def begin(self, pod: PodNetwork, wanted: Wanted = _always) -> _Attempt:
+        """Start tearing a pod's network down, or join the attempt under way.
+
+        Args:
+            pod: the pod.
+            wanted: decides when the pod's turn has come; who asks without it wants it in any case.
+        """
         attempt = self._attempts.get(pod.sandbox_id)
+        if attempt is not None and wanted is _always:
+            attempt.wanted = _always
         if attempt is None:
-            attempt = _Attempt()
+            attempt = _Attempt(wanted)
             if self._group is None:
                 attempt.error = Unavailable(
                     "the network plugin is not running",
@@ -129,13 +170,18 @@ class TearDowns:
             self.begin(pod)
             raise
 
-    async def finish_all(self, pods: Iterable[PodNetwork]) -> None:
-        """Tear down several pods, a few at a time; failures are logged and repeated, not raised."""
+    async def finish_all(self, pods: Iterable[PodNetwork], gone: Gone) -> None:
+        """Tear down several pods, a few at a time; failures are logged and repeated, not raised.
+
+        Args:
+            pods: that nobody knew to live a moment ago.
+            gone: decides, when a pod's turn has come.
+        """
         limiter = anyio.CapacityLimiter(_AT_ONCE)
 
         async def one(pod: PodNetwork) -> None:
             async with limiter:
-                await self.begin(pod).done.wait()
+                await self.begin(pod, partial(gone, pod.sandbox_id)).done.wait()
 
         async with anyio.create_task_group() as group:
             for pod in pods:
@@ -167,8 +213,11 @@ class TearDowns:
             attempt.done.set()
         if attempt.error is None:
             self._failed.pop(pod.sandbox_id, None)
-        elif pod.sandbox_id not in self._failed and self._group is not None:
-            self._failed[pod.sandbox_id] = (pod, namespace)
+        elif pod.sandbox_id in self._failed:
+            if attempt.wanted is _always:
+                self._failed[pod.sandbox_id].wanted = _always
+        elif self._group is not None:
+            self._failed[pod.sandbox_id] = _Failed(pod, namespace, attempt.wanted)
             log.warning("%s; it will be repeated", attempt.error)
             self._group.start_soon(self._repeat, pod.sandbox_id)
 
@@ -177,14 +226,15 @@ class TearDowns:
         while True:
             await anyio.sleep(delay_s)
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
-            if sandbox_id not in self._failed:
+            failed = self._failed.get(sandbox_id)
+            if failed is None:
                 return
-            pod, namespace = self._failed[sandbox_id]
+            pod, namespace = failed.pod, failed.namespace
             # With its namespace while that is there, since addresses and interfaces in it are given
             # back first; without it afterwards, when the path may name another pod's.
             if namespace == _GONE or namespace_identity(pod.netns) != namespace:
                 pod = replace(pod, netns="")
-            attempt = self.begin(pod)
+            attempt = self.begin(pod, failed.wanted)
             await attempt.done.wait()
             if attempt.error is None:
                 log.info("the network of sandbox %s is taken down at last", sandbox_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from asupervisor.node.records import (
@@ -24,6 +25,9 @@ from asupervisor.translate.labels import (
     CGROUP_LABEL,
     LOG_PATH_LABEL,
     SANDBOX_ID_LABEL,
+    TYPE_CONTAINER,
+    TYPE_LABEL,
+    TYPE_SANDBOX,
     USER_IMAGE_LABEL,
     split_labels,
 )
@@ -99,6 +103,42 @@ def sandbox_record(
         resolv_conf_path=str(document.get("ResolvConfPath") or ""),
         log_config=host_config.get("LogConfig") or {},
     )
+
+
+_SUMMARY_RUNNING = ("running", "paused", "restarting")
+
+
+def summary_record(
+    summary: dict[str, Any], checkpoint: Checkpoint | None
+) -> SandboxRecord | ContainerRecord | None:
+    """What a list says of a sandbox or container (``GET /containers/json``), for as long as it
+    cannot be inspected; None where that is not enough to tell what it is.
+
+    Args:
+        summary: one element of the list.
+        checkpoint: what was kept of it, where it is a sandbox and something was.
+    """
+    labels = summary.get("Labels") or {}
+    state, created_at = str(summary.get("State") or ""), int(summary.get("Created") or 0)
+    created = datetime.fromtimestamp(created_at, UTC).isoformat()
+    document = {
+        "Id": summary["Id"],
+        "Name": next(iter(summary.get("Names") or ()), ""),
+        "Created": created,
+        "Image": summary.get("ImageID"),
+        "State": {
+            "Running": state in _SUMMARY_RUNNING,
+            # Something that ended had begun; when, and how it ended, the summary does not say.
+            "StartedAt": "" if state == "created" else created,
+        },
+        "Config": {"Labels": labels, "Image": summary.get("Image")},
+        "HostConfig": {"NetworkMode": (summary.get("HostConfig") or {}).get("NetworkMode")},
+    }
+    if labels.get(TYPE_LABEL) == TYPE_SANDBOX:
+        return sandbox_record(document, checkpoint, ())
+    if labels.get(TYPE_LABEL) == TYPE_CONTAINER:
+        return container_record(document, lambda reference: None)
+    return None
 
 
 def checkpoint_only_record(sandbox_id: str, checkpoint: Checkpoint) -> SandboxRecord:

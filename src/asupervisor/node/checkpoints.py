@@ -110,6 +110,19 @@ class CheckpointStore:
             self.corrupt.pop(sandbox_id, None)
             await anyio.to_thread.run_sync(self._remove, sandbox_id)
 
+    async def remove_corrupt(self, sandbox_id: str) -> bool:
+        """Forget a checkpoint if it still is one that cannot be read; whether it was.
+
+        Raises:
+            FailedPrecondition: the disk refuses it.
+        """
+        async with self._amending.hold(sandbox_id):
+            if sandbox_id not in self.corrupt or sandbox_id in self._known:
+                return False
+            await anyio.to_thread.run_sync(self._remove, sandbox_id)
+            self.corrupt.pop(sandbox_id, None)
+            return True
+
     def _remove(self, sandbox_id: str) -> None:
         try:
             (self._directory / sandbox_id).unlink(missing_ok=True)

@@ -3,7 +3,10 @@
 An event is made when the node state shows the change, so whoever asks for a status after it sees at
 least that state. Each event carries the sandbox's status and the statuses of all its containers of
 that moment, encoded once for all subscribers. Between two readings of a container more than one
-thing may have happened to it; then each event is told, in order."""
+thing may have happened to it; then each event is told, in order.
+
+Nothing is told of what is not known: who subscribes before the containers were listed once gets
+what was there then first, and the events of a pod wait until everything in it was read."""
 
 from __future__ import annotations
 
@@ -21,17 +24,32 @@ from asupervisor.proto import cri
 
 BUFFER_EVENTS = 1000
 """How many events may wait for one subscriber before it is told that it fell behind."""
+BUFFER_BYTES = 16 << 20
+"""Bytes of them. An event carries the annotations of everything in its pod."""
+TOTAL_BYTES = 64 << 20
+"""Bytes that may wait for all subscribers together."""
 
 
 class _Subscriber:
     """The events that wait for one subscriber."""
 
-    __slots__ = ("arrived", "end", "waiting")
+    __slots__ = ("arrived", "end", "size", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[bytes] = deque()
+        self.size = 0
         self.arrived = anyio.Event()
         self.end: ResourceExhausted | Unavailable | None = None
+
+    def put(self, event: bytes) -> None:
+        self.waiting.append(event)
+        self.size += len(event)
+        self.arrived.set()
+
+    def take(self) -> bytes:
+        event = self.waiting.popleft()
+        self.size -= len(event)
+        return event
 
     def finish(self, error: ResourceExhausted | Unavailable) -> None:
         self.end = error
@@ -43,7 +61,9 @@ class EventHub:
 
     Args:
         store: followed from now on.
-        buffer_events: how many events may wait for one subscriber.
+        buffer_events, buffer_bytes: how many events, and bytes of them, may wait for one
+            subscriber.
+        total_bytes: how many bytes may wait for all of them together.
         on_subscribers: told the number of subscribers whenever it changes (metrics).
         on_dropped: told whenever a subscriber fell behind (metrics).
     """
@@ -53,14 +73,21 @@ class EventHub:
         store: NodeStore,
         *,
         buffer_events: int = BUFFER_EVENTS,
+        buffer_bytes: int = BUFFER_BYTES,
+        total_bytes: int = TOTAL_BYTES,
         on_subscribers: Callable[[int], None] = lambda number: None,
         on_dropped: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._buffer_events = buffer_events
+        self._buffer_bytes = buffer_bytes
+        self._total_bytes = total_bytes
         self._on_subscribers = on_subscribers
         self._on_dropped = on_dropped
         self._subscribers: set[_Subscriber] = set()
+        self._early: set[_Subscriber] = set()
+        self._deferred: dict[str, list[Change]] = {}
+        """What happened in pods of which something could not be read yet."""
         self._last_ns = 0
         self._closed = False
         store.listen(self._changed)
@@ -68,13 +95,15 @@ class EventHub:
     def close(self) -> None:
         """End every subscription, and each later one at once: the service is stopping."""
         self._closed = True
-        for subscriber in self._subscribers:
+        for subscriber in self._subscribers | self._early:
             subscriber.finish(
                 Unavailable("the service is stopping; subscribe again when it is back")
             )
 
     async def subscribe(self) -> AsyncGenerator[bytes, None]:
-        """Every event from now on, as an encoded ContainerEventResponse.
+        """Every event from now on, as an encoded ContainerEventResponse. Before the containers were
+        listed once, it first waits for that, and then tells of each that is there: its subscriber
+        cannot have listed them.
 
         Events that wait are still delivered when the subscription ends.
 
@@ -88,25 +117,72 @@ class EventHub:
             subscriber.finish(
                 Unavailable("the service is stopping; subscribe again when it is back")
             )
-        self._subscribers.add(subscriber)
-        self._on_subscribers(len(self._subscribers))
+        early = not self._store.containers_known.complete
+        (self._early if early else self._subscribers).add(subscriber)
+        self._on_subscribers(len(self._subscribers | self._early))
         try:
+            if early:
+                await self._first_listing(subscriber)
+                for change in self._there(subscriber):
+                    for kind in event_types(change):
+                        yield self._encode(change, kind)
             while True:
                 while subscriber.waiting:
-                    yield subscriber.waiting.popleft()
+                    yield subscriber.take()
                 if subscriber.end is not None:
                     raise subscriber.end
                 subscriber.arrived = anyio.Event()
                 await subscriber.arrived.wait()
         finally:
+            self._early.discard(subscriber)
             self._subscribers.discard(subscriber)
-            self._on_subscribers(len(self._subscribers))
+            self._on_subscribers(len(self._subscribers | self._early))
+
+    async def _first_listing(self, subscriber: _Subscriber) -> None:
+        async with anyio.create_task_group() as tasks:
+
+            async def until_the_end() -> None:
+                await subscriber.arrived.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(until_the_end)
+            await self._store.containers_known.wait()
+            tasks.cancel_scope.cancel()
+
+    def _there(self, subscriber: _Subscriber) -> Iterator[Change]:
+        """Everything that is there, as if it were made now, for one subscriber; what comes after
+        waits behind it.
+        """
+        self._early.discard(subscriber)
+        if subscriber.end is not None:
+            return
+        self._subscribers.add(subscriber)
+        changes = [
+            *(Change("sandbox", None, one) for one in self._store.sandboxes.values()),
+            *(Change("container", None, one) for one in self._store.containers.values()),
+        ]
+        for change in changes:
+            record = change.after
+            assert record is not None
+            if self._store.absent(record.id):
+                continue  # its end is told behind this
+            if self._store.whole(_pod_of(record)):
+                yield change
 
     def _changed(self, change: Change) -> None:
         if not self._subscribers:
+            self._deferred.clear()
             return
-        for kind in event_types(change):
-            self._publish(self._encode(change, kind))
+        record = change.after or change.before
+        assert record is not None
+        sandbox_id = _pod_of(record)
+        changes = [*self._deferred.pop(sandbox_id, ()), change]
+        if not self._store.whole(sandbox_id):
+            self._deferred[sandbox_id] = changes[-self._buffer_events :]
+            return
+        for one in changes:
+            for kind in event_types(one):
+                self._publish(self._encode(one, kind))
 
     def _encode(self, change: Change, kind: cri.ContainerEventType) -> bytes:
         record = change.after or change.before
@@ -130,17 +206,33 @@ class EventHub:
         for subscriber in self._subscribers:
             if subscriber.end is not None:
                 continue
-            if len(subscriber.waiting) >= self._buffer_events:
-                self._on_dropped()
-                subscriber.finish(
-                    ResourceExhausted(
-                        f"the subscriber fell behind: {self._buffer_events} events wait for it;"
-                        " list again, then subscribe again"
-                    )
-                )
+            if (
+                len(subscriber.waiting) >= self._buffer_events
+                or subscriber.size + len(event) > self._buffer_bytes
+            ):
+                self._drop(subscriber)
                 continue
-            subscriber.waiting.append(event)
-            subscriber.arrived.set()
+            subscriber.put(event)
+        while sum(one.size for one in self._subscribers if one.end is None) > self._total_bytes:
+            self._drop(
+                max(
+                    (one for one in self._subscribers if one.end is None),
+                    key=lambda one: one.size,
+                )
+            )
+
+    def _drop(self, subscriber: _Subscriber) -> None:
+        self._on_dropped()
+        subscriber.finish(
+            ResourceExhausted(
+                f"the subscriber fell behind: {len(subscriber.waiting)} events"
+                f" ({subscriber.size} bytes) wait for it; list again, then subscribe again"
+            )
+        )
+
+
+def _pod_of(record: SandboxRecord | ContainerRecord) -> str:
+    return record.id if isinstance(record, SandboxRecord) else record.sandbox_id
 
 
 def retag(number: int, field: bytes) -> bytes:

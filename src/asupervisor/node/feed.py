@@ -3,13 +3,17 @@ stream is lost.
 
 An event only says that a container changed; the container is then read. So an event that comes
 twice, late or out of order does no harm, and what this service changed itself is read before its
-RPC returns, event or not."""
+RPC returns, event or not.
+
+What lives is what the engine lists. What it lists and cannot be inspected is unknown, not absent:
+it is shown as the list shows it until it can."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -18,18 +22,20 @@ from anyio.abc import TaskGroup, TaskStatus
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import socket_path
 from asupervisor.engine.session import Document
-from asupervisor.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable
+from asupervisor.errors import Internal, NotFound, ServiceError, Unavailable
 from asupervisor.node.build import (
     checkpoint_only_record,
     completed,
     container_record,
     sandbox_record,
+    summary_record,
 )
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.logs import ContainerLogs, NoLogs
 from asupervisor.node.records import ContainerRecord, SandboxId
-from asupervisor.node.refresh import Apply, Outcome, Refresher
+from asupervisor.node.refresh import Apply, Outcome, Refresher, Settled
+from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
 from asupervisor.node.users import ContainerUsers
 from asupervisor.translate.labels import SANDBOX_ID_LABEL, TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
@@ -45,7 +51,7 @@ _STRAGGLERS_S = 5.0
 keep the node from being ready.
 """
 _AGAIN_S = 1.0
-"""Between two tries of what could not be read."""
+"""Between two looks at what is to be read again."""
 
 
 class Feed:
@@ -82,8 +88,14 @@ class Feed:
         self._logs = logs or NoLogs()
         self._users = ContainerUsers(local=socket_path(engine.endpoint) is not None)
         self._addresses: dict[str, tuple[str, ...]] = {}
-        self._refresher = Refresher(tasks, self._read, on_failure=self._failed)
-        self._unread: set[str] = set()
+        self._refresher = Refresher(
+            tasks, self._read, on_failure=lambda any_id, error: self._retries.failed(any_id, error)
+        )
+        self._retries = Retries(_logger)
+        self._resyncing = anyio.Lock()
+        self._missed = anyio.Event()
+        self._destroyed: set[str] = set()
+        """What was told to be gone since the list that is being read was asked for."""
         self._told: dict[str, tuple[str, Outcome]] = {}
         """The last event of each container that no verb has counted on yet, and the reading that it
         began.
@@ -110,14 +122,13 @@ class Feed:
                 ):
                     tasks.start_soon(self._audit, name="node audit")
                     tasks.start_soon(self._read_again, name="node readings that failed")
-                    await self.resync()
-                    self._engine.health.set_synced()
-                    failures = 0
+                    # Events are taken up meanwhile: the engine keeps only some for who is slow.
                     async for event in events:
                         self._take(event)
                     tasks.cancel_scope.cancel()
             except* ServiceError as group:
                 error = _first(group)
+                failures = 0 if self._engine.health.synced else failures
                 self._engine.health.set_stale(
                     "EngineEventsLost",
                     f"{error}; the node state is read again when the engine answers",
@@ -127,79 +138,106 @@ class Feed:
             failures += 1
 
     async def _audit(self) -> None:
+        """Read everything now, after an event that could not be read, and now and then."""
+        await self.resync()
+        self._engine.health.set_synced()
         while True:
-            await anyio.sleep(_AUDIT_S)
-            await self.resync()
-
-    def _failed(self, any_id: str) -> None:
-        if any_id not in self._unread:
-            _logger.warning(
-                "%s could not be read from Docker Engine; it is shown as it was, and tried again",
-                any_id[:12],
-            )
-        self._unread.add(any_id)
+            with anyio.move_on_after(_AUDIT_S):
+                await self._missed.wait()
+            self._missed = anyio.Event()
+            try:
+                await self.resync()
+            except ServiceError as error:
+                # The stream holds, so nothing is lost; what is to be compared is compared later.
+                _logger.warning("the node could not be read from Docker Engine: %s", error)
+                self._missed.set()
+            await anyio.sleep(_AGAIN_S)
 
     async def _read_again(self) -> None:
         """An event is told once: what could not be read for it is tried until it is."""
         while True:
             await anyio.sleep(_AGAIN_S)
+            self._retries.tell()
             if self._engine.health.reachable:
                 self.images.read_again()
-                for any_id in tuple(self._unread):
+                for any_id in self._retries.due():
                     self._refresher.mark(any_id)
 
-    def _take(self, event: Document) -> None:
-        action = str(event.get("Action") or event.get("status") or "").split(":")[0]
-        self._on_event(action, max(0.0, time.time() - int(event.get("timeNano") or 0) / 1e9))
-        actor = event.get("Actor") or {}
-        if event.get("Type") == "image":
+    def _take(self, event: Document | None) -> None:
+        """Take an event up; None and one that makes no sense say that something changed, not what:
+        then everything is compared.
+        """
+        told = _told(event) if event is not None else None
+        if event is None or told is None:
+            self._told.clear()
+            self._missed.set()
+            return
+        self._on_event(told.action, told.age_s)
+        if told.about_image:
             self.images.take(event)
-            return
-        any_id = str(actor.get("ID") or event.get("id") or "")
-        if not any_id or TYPE_LABEL not in (actor.get("Attributes") or {}):
-            return
-        if action == "destroy":
-            self.forget(any_id)
-        else:
-            self._told[any_id] = (action, self._refresher.mark(any_id))
+        elif told.ours and told.action == "destroy":
+            self.forget(told.any_id)
+        elif told.ours:
+            self._told[told.any_id] = (told.action, self._refresher.mark(told.any_id))
 
     async def resync(self) -> None:
-        """Read everything: containers, images, and the checkpoints of sandboxes that are gone.
+        """Read everything: containers, the checkpoints of sandboxes that are gone, and, behind
+        them, images.
 
         Raises:
             ServiceError: the engine could not be asked.
         """
-        started = time.monotonic()
-        images = self.images.read_all()
+        async with self._resyncing:
+            started = time.monotonic()
+            outcomes = await self._list()
+            with anyio.move_on_after(_STRAGGLERS_S):
+                for outcome in outcomes.values():
+                    await outcome.done.wait()
+            errors = [outcome.error for outcome in outcomes.values()]
+            if errors and all(isinstance(error, Unavailable) for error in errors):
+                raise Unavailable(f"no container could be read: {errors[0]}")
+            late = [one[:12] for one, outcome in outcomes.items() if not outcome.done.is_set()]
+            if late:
+                self._engine.health.require("read the containers")
+                _logger.warning(
+                    "Docker Engine is stuck on %s; going on without", ", ".join(sorted(late))
+                )
+            self._logs.retain((*self._store.containers, *self._store.unread))
+            self.images.read_all()
+            self.resyncs += 1
+            self._on_resync(time.monotonic() - started)
+            done, self.resynced = self.resynced, anyio.Event()
+            done.set()
+
+    async def _list(self) -> dict[str, Outcome]:
+        """Show what the engine lists and have all of it read."""
+        self._destroyed.clear()
         listed = await self._engine.containers.list_owned(
             through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S
         )
-        await images.done.wait()
-        if isinstance(images.error, Unavailable | DeadlineExceeded):
-            raise images.error
+        ids = set()
+        for summary in listed:
+            any_id = str(summary["Id"])
+            if any_id not in self._destroyed:
+                ids.add(any_id)
+                self._show(summary)
         # What the list does not have is read too: it may be gone, or have been made since.
-        known = (*self._store.sandboxes, *self._store.containers, *self._checkpoints.all)
-        outcomes = {
-            any_id: self._refresher.mark(any_id)
-            for any_id in {*(str(document["Id"]) for document in listed), *known}
-        }
-        with anyio.move_on_after(_STRAGGLERS_S):
-            for outcome in outcomes.values():
-                await outcome.done.wait()
-        for outcome in outcomes.values():
-            if isinstance(outcome.error, Unavailable):
-                raise outcome.error
-        late = [any_id[:12] for any_id, outcome in outcomes.items() if not outcome.done.is_set()]
-        if late:
-            self._engine.health.require("read the containers")
-            _logger.warning(
-                "Docker Engine is stuck on %s; going on without", ", ".join(sorted(late))
-            )
-        self._logs.retain(tuple(self._store.containers))
-        self.resyncs += 1
-        self._on_resync(time.monotonic() - started)
-        done, self.resynced = self.resynced, anyio.Event()
-        done.set()
+        for any_id, checkpoint in self._checkpoints.all.items():
+            if any_id not in ids and self._store.absent(any_id):
+                self._store.put_unread(checkpoint_only_record(any_id, checkpoint))
+        self._store.containers_known.set()
+        ids |= {*self._store.sandboxes, *self._store.containers, *self._store.unread}
+        return {any_id: self._refresher.mark(any_id) for any_id in ids}
+
+    def _show(self, summary: Document) -> None:
+        any_id = str(summary["Id"])
+        try:
+            record = summary_record(summary, self._checkpoints.get(any_id))
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+            _logger.warning("the summary of container %s makes no sense: %r", any_id[:12], error)
+            return
+        if record is not None:
+            self._store.put_unread(record)
 
     async def refresh(self, any_id: str, after: str = "") -> None:
         """Have the store show a container as it is now; called by every verb that changed one,
@@ -234,10 +272,11 @@ class Feed:
         # A reading under way may have seen it alive; applied after this it would bring back a
         # ghost.
         self._refresher.void(any_id)
+        self._destroyed.add(any_id)
         self._gone(any_id)
 
     def _gone(self, any_id: str) -> None:
-        self._unread.discard(any_id)
+        self._retries.done(any_id)
         self._told.pop(any_id, None)
         self._addresses.pop(any_id, None)
         self._logs.forget(any_id)
@@ -259,11 +298,16 @@ class Feed:
             )
         except NotFound:
             return partial(self._gone, any_id)
-        if _kind(document) == TYPE_CONTAINER:
-            record = self._container(document)
-            await self._users.settle(record)
-            await self._logs.settle(record)
-        return partial(self._apply, document)
+        if document.get("Id") != any_id:
+            raise Internal(f"Docker Engine answered for another container than {any_id}")
+        apply = partial(self._apply, document)
+        if _kind(document) != TYPE_CONTAINER:
+            return apply
+        return Settled(partial(self._settle, self._container(document)), apply)
+
+    async def _settle(self, record: ContainerRecord) -> None:
+        await self._users.settle(record)
+        await self._logs.settle(record)
 
     def mark(self, any_id: str) -> None:
         """A container changed in a way that the engine does not tell of; it is read again in the
@@ -274,7 +318,7 @@ class Feed:
     def _apply(self, document: Document) -> None:
         """Put a container's inspect document into the store."""
         any_id = str(document["Id"])
-        self._unread.discard(any_id)
+        self._retries.done(any_id)
         kind = _kind(document)
         if kind == TYPE_SANDBOX:
             checkpoint = self._checkpoints.get(any_id)
@@ -300,6 +344,36 @@ class Feed:
             changed,
             self._users.of(container_id),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What an event says: what happened to which object, and how many seconds ago."""
+
+    action: str
+    any_id: str
+    about_image: bool
+    ours: bool
+    age_s: float
+
+
+def _told(event: Document) -> _Told | None:
+    """Read an event; None for one that makes no sense."""
+    try:
+        actor = event.get("Actor") or {}
+        any_id, attributes = str(actor.get("ID") or event.get("id") or ""), actor.get("Attributes")
+        # Of an event that is too long to be read the attributes are not known; then the reading
+        # tells whose the container is.
+        ours = attributes is None or TYPE_LABEL in attributes
+        happened_at_s = int(event.get("timeNano") or 0) / 1e9
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        return None
+    action = str(event.get("Action") or event.get("status") or "").split(":")[0]
+    about_image = event.get("Type") == "image"
+    if not action or not (any_id or about_image):
+        return None
+    age_s = max(0.0, time.time() - happened_at_s) if happened_at_s else 0.0
+    return _Told(action, any_id, about_image, ours, age_s)
 
 
 def _kind(document: Document) -> str | None:

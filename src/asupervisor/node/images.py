@@ -121,10 +121,12 @@ class ImageFeed:
         self._held = +self._held
         return self._refresher.mark(references[0])
 
-    def _failed(self, subject: str) -> None:
+    def _failed(self, subject: str, error: ServiceError) -> None:
         if subject not in self._unread:
             _logger.warning(
-                "%s could not be read from Docker Engine; shown as before, and tried again", subject
+                "%s could not be read from Docker Engine; shown as before, and tried again: %s",
+                subject,
+                error,
             )
         self._unread.add(subject)
 
@@ -213,6 +215,7 @@ class ImageFeed:
         for record in newer:
             for holder in self._store.put_image(record):
                 self._refresher.mark(holder.id)
+        self._store.images_known.set()
 
 
 def pinned_matcher(references: Iterable[str]) -> Callable[[Iterable[str]], bool]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from asupervisor.errors import InvalidArgument, NotFound
+from asupervisor.errors import InvalidArgument, NotFound, Unavailable
 from asupervisor.node.build import with_image, without_names
+from asupervisor.node.known import Known
 from asupervisor.node.records import (
     ContainerId,
     ContainerRecord,
@@ -37,9 +38,17 @@ class NodeStore:
 
     Attributes:
         sandboxes, containers, images: the records; read them, change them only through the methods.
+        unread: what the engine lists and could not be inspected so far, by id, as its summary shows
+            it. It is in every list; whoever asks for one of them by id is told that it is not known
+            yet, and nothing is done to it.
+        containers_known: whether sandboxes and containers were listed once.
+        images_known: whether images were.
     """
 
     def __init__(self) -> None:
+        self.containers_known = Known("containers")
+        self.images_known = Known("images")
+        self.unread: dict[str, SandboxRecord | ContainerRecord] = {}
         self.sandboxes: dict[SandboxId, SandboxRecord] = {}
         self.containers: dict[ContainerId, ContainerRecord] = {}
         self.images: dict[str, ImageRecord] = {}
@@ -61,8 +70,15 @@ class NodeStore:
         for listener in tuple(self._listeners):
             listener(change)
 
+    def put_unread(self, record: SandboxRecord | ContainerRecord) -> None:
+        """Show what the engine lists until it is read; what was read once stays as it is."""
+        if record.id not in self.sandboxes and record.id not in self.containers:
+            self.unread[record.id] = record
+            self._sandbox_bytes = self._container_bytes = None
+
     def put_sandbox(self, record: SandboxRecord) -> None:
         """Add or replace a sandbox."""
+        self.unread.pop(record.id, None)
         before = self.sandboxes.get(record.id)
         self.sandboxes[record.id] = record
         self._sandbox_bytes = None
@@ -70,6 +86,7 @@ class NodeStore:
 
     def put_container(self, record: ContainerRecord) -> None:
         """Add or replace a container."""
+        self.unread.pop(record.id, None)
         before = self.containers.get(record.id)
         self.containers[record.id] = record
         self._by_sandbox.setdefault(record.sandbox_id, {})[record.id] = record
@@ -78,6 +95,13 @@ class NodeStore:
 
     def remove(self, any_id: str) -> None:
         """Forget a sandbox or container; one that is not known is fine."""
+        unread = self.unread.pop(any_id, None)
+        if unread is not None:
+            self._sandbox_bytes = self._container_bytes = None
+            kind: Literal["sandbox", "container"] = (
+                "sandbox" if isinstance(unread, SandboxRecord) else "container"
+            )
+            self._tell(Change(kind, unread, None))
         sandbox = self.sandboxes.pop(SandboxId(any_id), None)
         if sandbox is not None:
             self._sandbox_bytes = None
@@ -133,16 +157,42 @@ class NodeStore:
             reverse=True,
         )
 
+    def unread_of(self, sandbox_id: str) -> list[ContainerRecord]:
+        """The containers of a sandbox that the engine lists and that could not be inspected so far:
+        what is known of each is its summary.
+        """
+        return [
+            record
+            for record in self.unread.values()
+            if isinstance(record, ContainerRecord) and record.sandbox_id == sandbox_id
+        ]
+
+    def whole(self, sandbox_id: str) -> bool:
+        """Whether everything that the engine lists of a pod was read; what is told of a pod as a
+        whole is told only then.
+        """
+        return not self.unread or (sandbox_id not in self.unread and not self.unread_of(sandbox_id))
+
+    def absent(self, any_id: str) -> bool:
+        """Whether nothing of a sandbox or container is shown. Once the containers are known, such a
+        one is not on the engine.
+        """
+        return (
+            any_id not in self.unread
+            and SandboxId(any_id) not in self.sandboxes
+            and ContainerId(any_id) not in self.containers
+        )
+
     def sandbox(self, id_or_prefix: str) -> SandboxRecord:
         """A sandbox by its id or an unambiguous prefix of it.
 
         Raises:
             NotFound: there is none.
             InvalidArgument: the prefix is empty or fits several.
+            Unavailable: it is there and could not be read from the engine so far.
         """
-        return self.sandboxes.get(SandboxId(id_or_prefix)) or _by_prefix(
-            "pod sandbox", id_or_prefix, self.sandboxes.values()
-        )
+        found = self.sandboxes.get(SandboxId(id_or_prefix))
+        return found or self._read(_by_prefix("pod sandbox", id_or_prefix, self._all_sandboxes()))
 
     def container(self, id_or_prefix: str) -> ContainerRecord:
         """A container by its id or an unambiguous prefix of it.
@@ -150,10 +200,27 @@ class NodeStore:
         Raises:
             NotFound: there is none.
             InvalidArgument: the prefix is empty or fits several.
+            Unavailable: it is there and could not be read from the engine so far.
         """
-        return self.containers.get(ContainerId(id_or_prefix)) or _by_prefix(
-            "container", id_or_prefix, self.containers.values()
-        )
+        found = self.containers.get(ContainerId(id_or_prefix))
+        return found or self._read(_by_prefix("container", id_or_prefix, self._all_containers()))
+
+    def _read(self, record: Record) -> Record:
+        if record.id in self.unread:
+            raise Unavailable(
+                f"{record.id[:12]} is on this node and could not be read from Docker Engine yet;"
+                " try again",
+                subject=record.id,
+            )
+        return record
+
+    def _all_sandboxes(self) -> list[SandboxRecord]:
+        unread = [one for one in self.unread.values() if isinstance(one, SandboxRecord)]
+        return [*self.sandboxes.values(), *unread]
+
+    def _all_containers(self) -> list[ContainerRecord]:
+        unread = [one for one in self.unread.values() if isinstance(one, ContainerRecord)]
+        return [*self.containers.values(), *unread]
 
     def image(self, reference: str) -> ImageRecord | None:
         """An image by id, unambiguous id prefix, tag, digest or a status' image_ref, in any
@@ -190,16 +257,14 @@ class NodeStore:
     def list_sandboxes(self) -> bytes:
         """A whole ListPodSandboxResponse."""
         if self._sandbox_bytes is None:
-            self._sandbox_bytes = b"".join(
-                [record.item_bytes for record in self.sandboxes.values()]
-            )
+            self._sandbox_bytes = b"".join([record.item_bytes for record in self._all_sandboxes()])
         return self._sandbox_bytes
 
     def list_containers(self) -> bytes:
         """A whole ListContainersResponse."""
         if self._container_bytes is None:
             self._container_bytes = b"".join(
-                [record.item_bytes for record in self.containers.values()]
+                [record.item_bytes for record in self._all_containers()]
             )
         return self._container_bytes
 
@@ -215,7 +280,7 @@ class NodeStore:
         """Sandboxes that meet every condition given (CRI PodSandboxFilter)."""
         return [
             record
-            for record in _fitting(self.sandboxes.values(), id_prefix)
+            for record in _fitting(self._all_sandboxes(), id_prefix)
             if (state is None or record.status.state == state)
             and _has_labels(record.status.labels, labels)
         ]
@@ -229,11 +294,14 @@ class NodeStore:
     ) -> list[ContainerRecord]:
         """Containers that meet every condition given (CRI ContainerFilter)."""
         if sandbox_prefix in self._by_sandbox:
-            candidates: Iterable[ContainerRecord] = self._by_sandbox[sandbox_prefix].values()
+            candidates: Iterable[ContainerRecord] = (
+                *self._by_sandbox[sandbox_prefix].values(),
+                *self.unread_of(sandbox_prefix),
+            )
         else:
             candidates = (
                 record
-                for record in self.containers.values()
+                for record in self._all_containers()
                 if record.sandbox_id.startswith(sandbox_prefix)
             )
         return [

@@ -313,6 +313,7 @@ class Supervisor:
         if engine.health.reachable:
             with anyio.move_on_after(_FIRST_SYNC_S):
                 await engine.health.wait_ready()
+                await shim.store.images_known.wait()
 
     def _shim(
         self,

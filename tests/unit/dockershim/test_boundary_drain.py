@@ -33,7 +33,9 @@ async def test_drain_waits_for_the_last_call_and_only_for_it(
         for one in methods.all_methods()
     ]
     monkeypatch.setattr(boundary, "all_methods", lambda: slow)
-    shim: Any = SimpleNamespace(store=NodeStore(), engine=SimpleNamespace(version={"Version": "1"}))
+    store = NodeStore()
+    store.containers_known.set()
+    shim: Any = SimpleNamespace(store=store, engine=SimpleNamespace(version={"Version": "1"}))
     served = Boundary(shim, Metrics())
 
     def handler(name: str) -> Any:

@@ -1,4 +1,6 @@
-"""What recovery leaves alone: a sandbox that this very process is making."""
+"""What recovery leaves alone: a sandbox that this very process is making, or has made by the time
+that its turn comes, and what could not be read.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import anyio
 import pytest
 
 from asupervisor.dockershim.recovery import recover
-from asupervisor.node.build import sandbox_record
+from asupervisor.node.build import completed, sandbox_record
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.checkpoint import Checkpoint
 from tests.harness.fake_engine import container_document
@@ -25,6 +27,7 @@ class Ground:
         checkpoint = Checkpoint(name="web", namespace="default", complete=False)
         self.done: list[str] = []
         self.store = NodeStore()
+        self.store.containers_known.set()
         self.store.put_sandbox(
             sandbox_record(container_document(ID, engine_name, sandbox=True), checkpoint, ())
         )
@@ -38,7 +41,7 @@ class Ground:
     async def _roll_back(self, key: str, action: str, work: Any) -> None:
         self.done.append(f"{action} {key}")
 
-    async def _reconcile(self, living: list[Any]) -> None:
+    async def _reconcile(self, living: list[Any], gone: Any) -> None:
         self.done.append(f"living: {[pod.sandbox_id for pod in living]}")
 
     async def _clear(self) -> None:
@@ -63,3 +66,59 @@ def test_a_half_built_one_that_nobody_is_making_is_rolled_back(other: str) -> No
     ground: Any = Ground(KEY, under_way=other)
     anyio.run(recover, ground)
     assert ground.done[0] == f"roll back {KEY}"
+
+
+class Slow(Ground):
+    """What is asked for is done after something else was."""
+
+    def __init__(self, engine_name: str) -> None:
+        super().__init__(engine_name, under_way="")
+        self.meanwhile: Any = lambda: None
+        self.engine = SimpleNamespace(containers=SimpleNamespace(remove=self._remove))
+
+    async def _roll_back(self, key: str, action: str, work: Any) -> None:
+        self.meanwhile()
+        await work()
+
+    async def _remove(self, any_id: str, force: bool) -> None:
+        self.done.append(f"removed {any_id}")
+
+
+async def test_what_was_completed_while_the_roll_back_waited_is_not_rolled_back() -> None:
+    ground: Any = Slow(KEY)
+    record = ground.store.sandbox(ID)
+    ground.meanwhile = lambda: ground.store.put_sandbox(completed(record, ("10.0.0.2",)))
+    await recover(ground)
+    assert ground.done == [f"living: {[]}"], "it has no process in this test, and is not removed"
+
+
+async def test_what_could_not_be_read_is_not_touched() -> None:
+    ground: Any = Slow(KEY)
+    unread = ground.store.sandbox(ID)
+    ground.store.remove(ID)
+    ground.store.put_unread(unread)
+    gone: list[bool] = []
+
+    async def reconcile(living: list[Any], is_gone: Any) -> None:
+        gone.append(is_gone(ID))
+        ground.done.append(f"living: {[pod.sandbox_id for pod in living]}")
+
+    ground.network.reconcile = reconcile
+    await recover(ground)
+    assert ground.done == [f"living: {[ID]}"]
+    assert gone == [False]
+
+
+async def test_nothing_is_gone_before_the_containers_are_known() -> None:
+    ground: Any = Slow(KEY)
+    ground.store = NodeStore()
+    gone: list[bool] = []
+
+    async def reconcile(living: list[Any], is_gone: Any) -> None:
+        gone.append(is_gone(ID))
+        ground.store.containers_known.set()
+        gone.append(is_gone(ID))
+
+    ground.network.reconcile = reconcile
+    await recover(ground)
+    assert gone == [False, True]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asupervisor.errors import Internal, RollbackFailed, Unavailable
@@ -172,3 +173,79 @@ def test_a_set_up_that_fails_is_undone_and_says_when_that_fails() -> None:
         assert deleted == ["abc"]
 
     with_tear_downs(delete, scenario)
+
+
+async def test_two_who_want_to_be_alone_both_get_their_turn() -> None:
+    gate, order, leave = Gate(), [], anyio.Event()
+
+    async def share() -> None:
+        async with gate.shared():
+            await leave.wait()
+
+    async def alone(name: str) -> None:
+        async with gate.alone():
+            order.append(name)
+            await anyio.lowlevel.checkpoint()
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(share)
+            await anyio.wait_all_tasks_blocked()
+            for name in ("one", "two", "three"):
+                group.start_soon(alone, name)
+                await anyio.wait_all_tasks_blocked()
+            leave.set()
+    assert sorted(order) == ["one", "three", "two"]
+
+
+def test_what_lives_by_the_time_of_its_turn_is_not_torn_down() -> None:
+    deleted: list[str] = []
+    gone, turn = True, anyio.Event()
+
+    async def scenario(tear_downs: TearDowns) -> None:
+        nonlocal gone
+
+        async def release(pod: PodNetwork) -> None:
+            await turn.wait()
+            if tear_downs.wanted(pod.sandbox_id):
+                deleted.append(pod.sandbox_id)
+
+        tear_downs._delete = release
+        async with anyio.create_task_group() as group:
+            group.start_soon(tear_downs.finish_all, [POD], lambda sandbox_id: gone)
+            await anyio.wait_all_tasks_blocked()
+            gone = False
+            turn.set()
+        assert deleted == [] and not tear_downs.pending(POD.sandbox_id)
+        await tear_downs.finish(POD)
+        assert deleted == ["abc"], "who asks for it gets it"
+
+    async def never(pod: PodNetwork) -> None:
+        raise AssertionError
+
+    with_tear_downs(never, scenario)
+
+
+def test_who_joins_a_release_that_may_be_called_off_gets_his_tear_down() -> None:
+    deleted: list[str] = []
+    turn = anyio.Event()
+
+    async def scenario(tear_downs: TearDowns) -> None:
+        async def release(pod: PodNetwork) -> None:
+            await turn.wait()
+            if tear_downs.wanted(pod.sandbox_id):
+                deleted.append(pod.sandbox_id)
+
+        tear_downs._delete = release
+        async with anyio.create_task_group() as group:
+            group.start_soon(tear_downs.finish_all, [POD], lambda sandbox_id: False)
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(tear_downs.finish, POD)
+            await anyio.wait_all_tasks_blocked()
+            turn.set()
+        assert deleted == ["abc"]
+
+    async def never(pod: PodNetwork) -> None:
+        raise AssertionError
+
+    with_tear_downs(never, scenario)

@@ -115,6 +115,7 @@ def test_what_happened_in_order(
 
 async def test_statuses_of_the_moment_for_every_subscriber_in_order() -> None:
     store = NodeStore()
+    store.containers_known.set()
     numbers: list[int] = []
     hub = EventHub(store, on_subscribers=numbers.append)
     store.put_sandbox(sandbox("s0"))
@@ -172,6 +173,7 @@ async def test_statuses_of_the_moment_for_every_subscriber_in_order() -> None:
 
 async def test_a_subscriber_that_falls_behind_is_told_and_delays_nobody() -> None:
     store = NodeStore()
+    store.containers_known.set()
     dropped: list[int] = []
     hub = EventHub(store, buffer_events=3, on_dropped=lambda: dropped.append(1))
     slow, quick = hub.subscribe(), hub.subscribe()
@@ -205,7 +207,9 @@ async def test_a_subscriber_that_falls_behind_is_told_and_delays_nobody() -> Non
 
 
 async def test_the_end_of_the_service_ends_every_subscription() -> None:
-    hub = EventHub(NodeStore())
+    store = NodeStore()
+    store.containers_known.set()
+    hub = EventHub(store)
     subscription = hub.subscribe()
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
@@ -219,3 +223,108 @@ async def test_the_end_of_the_service_ends_every_subscription() -> None:
             hub.close()
         with pytest.raises(Unavailable):
             await anext(hub.subscribe())
+
+
+def of(event: bytes) -> tuple[str, int, list[str]]:
+    """Whose event it is, its kind, and the containers whose statuses it carries."""
+    read = cri.ContainerEventResponse.FromString(event)
+    return (
+        read.container_id,
+        read.container_event_type,
+        [one.id for one in read.containers_statuses],
+    )
+
+
+async def test_who_subscribes_early_is_told_what_is_there_once_all_of_it_is_known() -> None:
+    store = NodeStore()
+    hub = EventHub(store)
+    told: list[tuple[str, int, list[str]]] = []
+
+    async def subscribe() -> None:
+        async with aclosing(hub.subscribe()) as events:
+            async for event in events:
+                told.append(of(event))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(subscribe)
+        await anyio.wait_all_tasks_blocked()
+        store.put_sandbox(sandbox())
+        store.put_container(running)
+        await anyio.wait_all_tasks_blocked()
+        assert told == [], "half of a node is not told"
+        store.containers_known.set()
+        await anyio.wait_all_tasks_blocked()
+        assert told == [
+            ("s1", CREATED, ["c1"]),
+            ("s1", STARTED, ["c1"]),
+            ("c1", CREATED, ["c1"]),
+            ("c1", STARTED, ["c1"]),
+        ]
+        store.put_container(exited)
+        await anyio.wait_all_tasks_blocked()
+        assert told[4:] == [("c1", STOPPED, ["c1"])]
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_early_subscription_ends_with_the_service() -> None:
+    hub = EventHub(NodeStore())
+
+    async def subscribe() -> None:
+        with pytest.raises(Unavailable):
+            async with aclosing(hub.subscribe()) as events:
+                await anext(events)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(subscribe)
+        await anyio.wait_all_tasks_blocked()
+        hub.close()
+
+
+async def test_the_events_of_a_pod_wait_until_everything_in_it_was_read() -> None:
+    store = NodeStore()
+    hub = EventHub(store)
+    told: list[tuple[str, int, list[str]]] = []
+    late = container(cri.CONTAINER_RUNNING, "c2")
+    store.put_sandbox(sandbox())
+    store.put_container(running)
+    store.put_unread(late)
+    store.containers_known.set()
+
+    async def subscribe() -> None:
+        async with aclosing(hub.subscribe()) as events:
+            async for event in events:
+                told.append(of(event))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(subscribe)
+        await anyio.wait_all_tasks_blocked()
+        store.put_container(exited)
+        await anyio.wait_all_tasks_blocked()
+        assert told == [], "its statuses would leave a container out"
+        store.put_container(late)
+        await anyio.wait_all_tasks_blocked()
+        assert [one[:2] for one in told] == [("c1", STOPPED), ("c2", CREATED), ("c2", STARTED)]
+        assert all(set(one[2]) == {"c1", "c2"} for one in told)
+        tasks.cancel_scope.cancel()
+
+
+async def test_bytes_that_wait_are_bounded_for_each_and_for_all() -> None:
+    store = NodeStore()
+    store.containers_known.set()
+    dropped: list[int] = []
+    hub = EventHub(
+        store, buffer_bytes=400, total_bytes=600, on_dropped=lambda: dropped.append(len(dropped))
+    )
+    subscriptions = [hub.subscribe() for _ in range(3)]
+    async with anyio.create_task_group() as tasks:
+        for subscription in subscriptions:
+            tasks.start_soon(anext, subscription)
+        await anyio.wait_all_tasks_blocked()
+        store.put_container(created)
+        await anyio.wait_all_tasks_blocked()
+    for number in range(40):
+        store.put_container(running if number % 2 else exited)
+    assert len(dropped) == 3, "nobody takes anything"
+    for subscription in subscriptions:
+        with pytest.raises(ResourceExhausted, match="fell behind"):
+            [event async for event in subscription]

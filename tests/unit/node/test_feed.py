@@ -15,13 +15,15 @@ import pytest
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.probe import Probe
+from asupervisor.errors import Unavailable
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.feed import Feed
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint
-from tests.harness.fake_engine import FakeEngine, container_document
+from asupervisor.translate.labels import TYPE_LABEL
+from tests.harness.fake_engine import FakeEngine, container_document, summary
 
 A, B = "a" * 64, "b" * 64
 
@@ -29,6 +31,11 @@ A, B = "a" * 64, "b" * 64
 @pytest.fixture
 def fake(tmp_path: Path) -> FakeEngine:
     return FakeEngine(tmp_path / "engine.sock")
+
+
+def listed(store: NodeStore) -> list[cri.Container]:
+    """What ListContainers answers."""
+    return list(cri.ListContainersResponse.FromString(store.list_containers()).containers)
 
 
 class Node:
@@ -58,6 +65,7 @@ async def following(fake: FakeEngine, root: Path) -> AsyncIterator[Node]:
         tasks.start_soon(Probe(engine, 0.05, 1.0).run)
         with anyio.fail_after(10):
             await engine.health.wait_ready()
+            await store.images_known.wait()
         yield Node(engine, store, checkpoints, feed)
         tasks.cancel_scope.cancel()
     await engine.close()
@@ -178,7 +186,7 @@ def test_an_event_from_before_a_gap_is_not_counted_on(fake: FakeEngine, tmp_path
         await node.until(lambda: readings() == before + 1)
         resyncs = node.feed.resyncs
         fake.emit(b"no event\n")
-        await node.until(lambda: node.feed.resyncs == resyncs + 1 and node.engine.health.ready)
+        await node.until(lambda: node.feed.resyncs == resyncs + 1)
         before = readings()
         await node.feed.refresh(A, after="start")
         assert readings() == before + 1
@@ -215,6 +223,13 @@ def test_one_container_that_cannot_be_read_does_not_keep_the_node_from_being_rea
 
     async def scenario(node: Node) -> None:
         assert set(node.store.containers) == {A}
+        assert set(node.store.unread) == {B}, "shown as the engine lists it"
+        assert {item.id for item in listed(node.store)} == {A, B}
+        with pytest.raises(Unavailable, match="could not be read"):
+            node.store.container(B)
+        del fake.answers[f"GET /containers/{B}/json"]
+        await node.until(lambda: set(node.store.containers) == {A, B})
+        assert not node.store.unread
 
     run(fake, tmp_path, scenario)
 
@@ -260,11 +275,137 @@ def test_a_lost_stream_is_a_gap_that_ends_readiness_until_all_was_read_again(
     run(fake, tmp_path, scenario)
 
 
-def test_an_event_that_is_no_event_is_a_gap_too(fake: FakeEngine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "event",
+    [
+        b"{half an ev\n",
+        b"[]\n",
+        b'{"Type":"container"}\n',
+        b'{"Type":"container","Action":"die","Actor":{"ID":"b"},"timeNano":"soon"}\n',
+        b'{"Type":"container","Action":"die","Actor":"b"}\n',
+        b"x" * 3_000_000 + b"\n",
+    ],
+    ids=["cut", "no object", "empty", "odd time", "odd actor", "endless"],
+)
+def test_an_event_that_cannot_be_read_has_everything_compared_and_keeps_the_stream(
+    fake: FakeEngine, tmp_path: Path, event: bytes
+) -> None:
+    fake.containers[A] = container_document(A)
+
     async def scenario(node: Node) -> None:
-        readings = node.feed.resyncs
-        fake.emit(b"{half an ev\n")
-        await node.until(lambda: node.feed.resyncs > readings and node.engine.health.ready)
+        changes, resyncs = node.engine.health.changes, node.feed.resyncs
+        fake.containers[B] = container_document(B)
+        fake.emit(event)
+        await node.until(lambda: set(node.store.containers) == {A, B})
+        await node.until(lambda: node.feed.resyncs > resyncs)
+        assert node.engine.health.ready and node.engine.health.changes == changes
+        assert fake.requests.count("GET /events") == 1
+
+    run(fake, tmp_path, scenario)
+
+
+def test_an_event_of_any_size_is_taken_up(fake: FakeEngine, tmp_path: Path) -> None:
+    """The engine's events carry every label, with six bytes for each character that HTML knows."""
+    fake.containers[A] = container_document(A)
+
+    async def scenario(node: Node) -> None:
+        changes, resyncs = node.engine.health.changes, node.feed.resyncs
+        attributes = {"annotation.big": "\\u003c" * 200_000, TYPE_LABEL: "container"}
+        pairs = ",".join(f'"{key}":"{value}"' for key, value in attributes.items())
+
+        def event(action: str, any_id: str) -> bytes:
+            return (
+                f'{{"status":"{action}","id":"{any_id}","from":"busybox","Type":"container",'
+                f'"Action":"{action}","Actor":{{"ID":"{any_id}","Attributes":{{{pairs}}}}},'
+                '"scope":"local","time":1767323044,"timeNano":1767323044000000000}\n'
+            ).encode()
+
+        fake.containers[B] = container_document(B)
+        fake.emit(event("create", B))
+        await node.until(lambda: set(node.store.containers) == {A, B})
+        del fake.containers[A]
+        fake.emit(event("destroy", A))
+        await node.until(lambda: set(node.store.containers) == {B})
+        assert node.feed.resyncs == resyncs and node.engine.health.changes == changes
+
+    run(fake, tmp_path, scenario)
+
+
+def test_events_are_taken_up_during_a_full_reading(fake: FakeEngine, tmp_path: Path) -> None:
+    """The engine keeps a few hundred for who is slow, and drops the rest."""
+    listed_once, go_on = threading.Event(), threading.Event()
+
+    def listing() -> tuple[int, Any]:
+        answer = [summary(document) for document in fake.containers.values()]
+        listed_once.set()
+        go_on.wait(10)
+        return 200, answer
+
+    async def scenario(node: Node) -> None:
+        fake.containers[A] = container_document(A)
+        fake.answers["GET /containers/json"] = listing
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(node.feed.resync)
+            await node.until(listed_once.is_set)
+            fake.containers[B] = container_document(B)
+            fake.container_event("start", B)
+            await node.until(lambda: B in node.store.containers)
+            del fake.containers[A]
+            fake.answers[f"GET /containers/{A}/json"] = lambda: (500, {"message": "late"})
+            fake.container_event("destroy", A)
+            await node.until(lambda: fake.requests.count(f"GET /containers/{B}/json") > 0)
+            # The list that is under way still has it.
+            node.feed.forget(A)
+            go_on.set()
+        assert A not in node.store.unread and A not in node.store.containers
+
+    run(fake, tmp_path, scenario)
+
+
+async def test_nothing_is_known_before_the_engine_was_read_once(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
+    store = NodeStore()
+    checkpoints = CheckpointStore(tmp_path / "root")
+    await checkpoints.load()
+    engine = EngineClient(fake.endpoint, 5.0)
+    await engine.open()
+    async with anyio.create_task_group() as tasks:
+        images = ImageFeed(engine, store, tasks, lambda tag: False)
+        feed = Feed(engine, store, checkpoints, tasks, images)
+        tasks.start_soon(feed.run)
+        tasks.start_soon(Probe(engine, 0.05, 1.0).run)
+        await anyio.wait_all_tasks_blocked()
+        assert not store.containers_known.complete and not store.images_known.complete
+        let_go = threading.Event()
+
+        def images_late() -> tuple[int, Any]:
+            let_go.wait(10)
+            return 200, []
+
+        fake.answers["GET /images/json"] = images_late
+        with fake, anyio.fail_after(10):
+            await engine.health.wait_ready()
+            assert store.containers_known.complete and not store.images_known.complete
+            let_go.set()
+            await store.images_known.wait()
+        with anyio.fail_after(10):
+            await engine.health.wait_down()
+        assert store.containers_known.complete, "memory is the truth from then on"
+        tasks.cancel_scope.cancel()
+    await engine.close()
+
+
+def test_a_document_of_another_container_is_not_believed(fake: FakeEngine, tmp_path: Path) -> None:
+    fake.containers = {A: container_document(A), B: container_document(B)}
+    fake.answers[f"GET /containers/{B}/json"] = lambda: (
+        200,
+        container_document(A, state={"Running": False, "ExitCode": 9}),
+    )
+
+    async def scenario(node: Node) -> None:
+        assert node.store.container(A).running
+        assert set(node.store.unread) == {B}
 
     run(fake, tmp_path, scenario)
 
@@ -292,11 +433,11 @@ def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_as_not_ready(
 def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
-    listed, go_on = threading.Event(), threading.Event()
+    listed_once, go_on = threading.Event(), threading.Event()
 
     def listing() -> tuple[int, Any]:
-        ids = [{"Id": any_id} for any_id in fake.containers]
-        listed.set()
+        ids = [summary(document) for document in fake.containers.values()]
+        listed_once.set()
         go_on.wait(10)
         return 200, ids
 
@@ -304,7 +445,7 @@ def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(
         fake.answers["GET /containers/json"] = listing
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(node.feed.resync)
-            await node.until(listed.is_set)
+            await node.until(listed_once.is_set)
             fake.containers[A] = container_document(
                 A, name="k8s_POD_web_default_u1_0", sandbox=True
             )

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from asupervisor.errors import Internal, ServiceError, Unavailable
-from asupervisor.node.refresh import Refresher
+from asupervisor.node.refresh import Refresher, Settled
 
 
 class Source:
@@ -86,7 +86,9 @@ async def test_a_failed_reading_reaches_who_waits_and_stops_nobody_else(
     source.gate.set()
     failed: list[str] = []
     async with anyio.create_task_group() as tasks:
-        refresher = Refresher(tasks, source.read, on_failure=failed.append)
+        refresher = Refresher(
+            tasks, source.read, on_failure=lambda any_id, error: failed.append(any_id)
+        )
         with pytest.raises(told):
             await refresher.mark("a").wait()
         assert failed == ["a"]
@@ -117,3 +119,69 @@ async def test_no_more_readings_at_once_than_allowed() -> None:
         assert source.under_way == 3
         source.gate.set()
     assert source.begun == 10 and source.most_under_way == 3
+
+
+async def test_what_hangs_leaves_its_turn_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asupervisor.node.refresh._PATIENCE_S", 0.01)
+    hung, applied = anyio.Event(), []
+
+    async def read(any_id: str) -> Callable[[], None]:
+        if any_id.startswith("hung"):
+            await hung.wait()
+        return lambda: applied.append(any_id)
+
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, read, concurrency=3)
+        for number in range(20):
+            refresher.mark(f"hung{number}")
+        with anyio.fail_after(10):
+            await refresher.mark("well").wait()
+        assert applied == ["well"]
+        hung.set()
+    assert len(applied) == 21
+
+
+async def test_what_hung_before_waits_for_its_like_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way: set[str] = set()
+    fail, hung = True, anyio.Event()
+
+    async def read(any_id: str) -> Callable[[], None]:
+        if fail:
+            raise Unavailable("late")
+        under_way.add(any_id)
+        await hung.wait()
+        return lambda: None
+
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, read, concurrency=16)
+        for number in range(30):
+            await refresher.mark(f"bad{number}").done.wait()
+        fail = False
+        for number in range(30):
+            refresher.mark(f"bad{number}")
+        await anyio.wait_all_tasks_blocked()
+        assert len(under_way) == 4, "repeated offenders have a few places of their own"
+        for number in range(16):
+            refresher.mark(f"good{number}")
+        await anyio.wait_all_tasks_blocked()
+        assert len([one for one in under_way if one.startswith("good")]) == 16
+        hung.set()
+
+
+async def test_a_log_that_does_not_settle_holds_up_its_own_container_only() -> None:
+    never, applied = anyio.Event(), []
+
+    async def read(any_id: str) -> Callable[[], None]:
+        def apply() -> None:
+            applied.append(any_id)
+
+        return Settled(never.wait, apply) if any_id.startswith("stuck") else apply
+
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, read, concurrency=2)
+        for number in range(5):
+            refresher.mark(f"stuck{number}")
+        await anyio.wait_all_tasks_blocked()
+        await refresher.mark("well").wait()
+        assert applied == ["well"]
+        never.set()

@@ -39,8 +39,10 @@ def _facts(shim: Shim, record: SandboxRecord) -> dict[str, object]:
 
 def _observed(shim: Shim, sandbox_id: str) -> bytes:
     """``containers_statuses`` and ``timestamp``, always together: kubelet takes a timestamp alone
-    for "no containers".
+    for "no containers". Neither, where a container of the pod could not be read yet.
     """
+    if not shim.store.whole(sandbox_id):
+        return b""
     timestamp = cri.PodSandboxStatusResponse(timestamp=time.time_ns()).SerializeToString()
     return b"".join(
         [

@@ -17,7 +17,7 @@ from asupervisor.dockershim.container.stop import end_container, may_run, wait_f
 from asupervisor.dockershim.network import recorded_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import NotFound, ServiceError, Unavailable, together
-from asupervisor.node.records import SandboxId, SandboxRecord
+from asupervisor.node.records import ContainerRecord, SandboxId, SandboxRecord
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.sandbox import STOP_GRACE_S
 
@@ -32,7 +32,7 @@ def is_stopped(shim: Shim, record: SandboxRecord) -> bool:
         not record.ready
         and not record.pid
         and _released(shim, record.id)
-        and not any(may_run(shim, container) for container in shim.store.containers_of(record.id))
+        and not any(may_run(shim, container) for container in _containers(shim, record.id))
     )
 
 
@@ -50,7 +50,7 @@ async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
         async with anyio.create_task_group() as tasks:
             if not released:
                 tasks.start_soon(_try, network, partial(_tear_down_network, shim, sandbox_id))
-            for container in shim.store.containers_of(sandbox_id):
+            for container in _containers(shim, sandbox_id):
                 if may_run(shim, container):
                     end = partial(end_container, shim, container.id, 0)
                     tasks.start_soon(_try, failures, end)
@@ -76,7 +76,7 @@ async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
     reason = f"sandbox {sandbox_id[:12]} is being removed"
     with shim.operations.closing(sandbox_id, reason) as closing:
         await _try(failures, partial(wait_for, shim, closing, sandbox_id))
-        for container in shim.store.containers_of(sandbox_id):
+        for container in _containers(shim, sandbox_id):
             await _try(failures, partial(remove_engine_container, shim, container))
         await _try(failures, partial(release_network, shim, sandbox_id))
         await shim.on_step("RemovePodSandbox.released")
@@ -99,6 +99,13 @@ async def release_network(shim: Shim, sandbox_id: str) -> None:
     if not _released(shim, sandbox_id):
         await _tear_down_network(shim, sandbox_id)
         await _remember(shim, sandbox_id)
+
+
+def _containers(shim: Shim, sandbox_id: str) -> list[ContainerRecord]:
+    """Every container of a sandbox, those that could not be read yet too: to end one, its id is
+    enough.
+    """
+    return [*shim.store.containers_of(sandbox_id), *shim.store.unread_of(sandbox_id)]
 
 
 async def _tear_down_network(shim: Shim, sandbox_id: str) -> None:

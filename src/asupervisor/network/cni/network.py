@@ -21,7 +21,7 @@ from asupervisor.network.cni.config import NetworkList
 from asupervisor.network.cni.load import Loader
 from asupervisor.network.cni.watch import DirectoryWatch
 from asupervisor.network.hostports.claims import HostPortClaims
-from asupervisor.network.plugin import NetworkStatus, PodNetwork
+from asupervisor.network.plugin import Gone, NetworkStatus, PodNetwork
 from asupervisor.network.pod_cidr import PodCidr
 from asupervisor.network.serial import Gate
 from asupervisor.network.teardown import TearDowns
@@ -160,7 +160,7 @@ class CniNetwork:
         """Take the pod CIDR for the ``ipRanges`` capability; the first one wins."""
         self._pod_cidr.update(pod_cidr)
 
-    async def reconcile(self, living: Collection[PodNetwork]) -> None:
+    async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
         """DEL what is cached or begun for sandboxes that live no more, claim the living pods' host
         ports; then GC and CHECK behind it.
         """
@@ -175,12 +175,16 @@ class CniNetwork:
                 log.warning("%s", error)
         if vanished:
             log.info("releasing the networks of %d sandboxes that are gone", len(vanished))
-        await self._tear_downs.finish_all(vanished)
+        await self._tear_downs.finish_all(
+            vanished, gone or (lambda sandbox_id: sandbox_id not in alive)
+        )
         if self._group is not None:
             self._group.start_soon(self._look_after, tuple(living))
 
     async def _delete(self, pod: PodNetwork) -> None:
         async with self._locks.hold(pod.sandbox_id):
+            if not self._tear_downs.wanted(pod.sandbox_id):
+                return
             # Annotations that are wrong must not keep a pod from going.
             fallback = (
                 (
@@ -262,9 +266,13 @@ class CniNetwork:
                     log.warning("%s", error)
         pods, self._to_check = (living, False) if self._to_check else ((), False)
         for pod in pods:
+            if self._tear_downs.pending(pod.sandbox_id):
+                continue
             try:
                 await self._attachments.check(pod)
             except ServiceError as error:
+                if self._tear_downs.pending(pod.sandbox_id):
+                    continue
                 log.warning(
                     "the network of pod %s/%s is not as it was made: %s",
                     pod.namespace,

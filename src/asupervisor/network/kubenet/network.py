@@ -30,7 +30,7 @@ from asupervisor.network.hostports.rules import Layout, Published
 from asupervisor.network.kernel import pass_bridge_traffic_to_iptables, set_sysctl
 from asupervisor.network.kubenet.bridge import ensure_bridge, limit_sending
 from asupervisor.network.kubenet.dedup import write_dedup_rules
-from asupervisor.network.plugin import NetworkStatus, PodNetwork
+from asupervisor.network.plugin import Gone, NetworkStatus, PodNetwork
 from asupervisor.network.pod_cidr import PodCidr, Subnet, parse_pod_cidr
 from asupervisor.network.teardown import TearDowns
 
@@ -186,7 +186,7 @@ class KubenetNetwork:
         if self._pod_cidr.update(pod_cidr):
             await self._prepare()
 
-    async def reconcile(self, living: Collection[PodNetwork]) -> None:
+    async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
         """Release what belongs to pods that live no more; hold and publish the host ports of those
         that do.
         """
@@ -202,10 +202,14 @@ class KubenetNetwork:
         )
         if vanished:
             log.info("releasing the networks of %d sandboxes that are gone", len(vanished))
-        await self._tear_downs.finish_all(vanished)
+        await self._tear_downs.finish_all(
+            vanished, gone or (lambda sandbox_id: sandbox_id not in alive)
+        )
 
     async def _delete(self, pod: PodNetwork) -> None:
         async with self._locks.hold(pod.sandbox_id):
+            if not self._tear_downs.wanted(pod.sandbox_id):
+                return
             await self._host_ports.withdraw(pod.sandbox_id)
             fallback = (
                 (self._network, attachment_of(replace(pod, annotations={})))
