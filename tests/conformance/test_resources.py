@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
+from asupervisor.host.cgroups import Hierarchies
 from asupervisor.proto import cri
-from asupervisor.stats.hierarchy import Hierarchies
 from tests.conformance.node import Node, Pod
 
 MIB = 1 << 20

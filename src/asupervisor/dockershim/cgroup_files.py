@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
 from asupervisor.engine.endpoint import socket_path
 from asupervisor.errors import FailedPrecondition
-from asupervisor.stats.hierarchy import Hierarchies
+from asupervisor.host.atomic import write_all
+from asupervisor.host.beneath import HeldDirectory
+from asupervisor.host.cgroups import Hierarchies
 from asupervisor.translate.cgroup_files import CgroupFeatures, CgroupSettings, cgroup_writes
 
 
@@ -30,32 +33,33 @@ def cgroup_features(endpoint: str) -> CgroupFeatures:
     return CgroupFeatures(v2=True, hugetlb="hugetlb" in controllers, local=local)
 
 
-def write_cgroup_files(settings: CgroupSettings, pid: int, container_id: str) -> None:
-    """Write them for a running container.
+def write_cgroup_files(settings: CgroupSettings, proc_cgroup: str, container_id: str) -> None:
+    """Write them for a running container: in its own cgroup's directories, and nowhere else.
 
     Args:
         settings: what to write.
-        pid: of its first process.
+        proc_cgroup: the text of ``/proc/<pid>/cgroup`` of its first process.
         container_id: for the search of its cgroup, and for errors.
 
     Raises:
         FailedPrecondition: a file is not there, or the kernel refuses the value.
     """
     mounted = Hierarchies.parse(Path("/proc/self/mountinfo").read_text())
-    try:
-        own, _ = mounted.locate(Path(f"/proc/{pid}/cgroup").read_text(), container_id)
-    except OSError as error:
-        raise FailedPrecondition(
-            f"container {container_id[:12]} ended before its limits could be set",
-            subject=container_id,
-        ) from error
-    for path, content in cgroup_writes(settings, own.v1.get("hugetlb", ""), own.v2):
+    own, _ = mounted.locate(proc_cgroup, container_id)
+    for directory, name, content in cgroup_writes(settings, own.v1.get("hugetlb", ""), own.v2):
         try:
-            # Not created where it is missing: a file of that name in a cgroup is the kernel's or
+            if container_id not in directory:
+                raise FileNotFoundError(f"the container has no cgroup for {name}")
+            # Not made where it is missing: a file of that name in a cgroup is the kernel's or
             # nobody's.
-            with open(path, "r+") as file:
-                file.write(content)
+            with HeldDirectory.at(directory) as held:
+                descriptor = held.open(name, os.O_WRONLY)
+                try:
+                    write_all(descriptor, content.encode())
+                finally:
+                    os.close(descriptor)
         except OSError as error:
             raise FailedPrecondition(
-                f"container {container_id[:12]}: {content} cannot be written to {path}: {error}"
+                f"container {container_id[:12]}: {content} cannot be written to {name}: {error}",
+                subject=container_id,
             ) from error

@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+from asupervisor.host.processes import network_namespace
 from asupervisor.network.plugin import PodNetwork, PortMapping
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
@@ -47,7 +48,7 @@ def recorded_network(
         name=metadata.name or (checkpoint.name if checkpoint is not None else ""),
         namespace=metadata.namespace or (checkpoint.namespace if checkpoint is not None else ""),
         uid=metadata.uid or (checkpoint.uid if checkpoint is not None else ""),
-        netns=f"/proc/{record.pid}/ns/net" if record is not None and record.pid else "",
+        netns=network_namespace(record.pid, record.id) if record is not None else "",
         port_mappings=tuple(
             PortMapping(
                 (port.protocol or "tcp").lower(),

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from asupervisor.engine.endpoint import socket_path
 from asupervisor.errors import FailedPrecondition, NotFound
+from asupervisor.host.beneath import read_regular
 
+_PROFILE_BYTES = 1 << 20
 _APPARMOR_PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 
 
 def read_profile(path: str) -> bytes:
-    """A localhost profile's content.
+    """A localhost profile's content. Its path is the operator's, links in it are followed.
 
     Raises:
         NotFound: the file is not there.
-        FailedPrecondition: it cannot be read.
+        FailedPrecondition: it cannot be read, is not a regular file or has more than 1 MiB.
     """
     try:
-        return Path(path).read_bytes()
+        return read_regular(os.path.realpath(path), _PROFILE_BYTES)
     except FileNotFoundError as error:
         raise NotFound(
             f"the seccomp profile {path} does not exist on this node", subject=path

@@ -232,8 +232,7 @@ class HeldDirectory:
 
 
 def read_regular(path: str, limit: int) -> bytes:
-    """The content of a regular file whose directory is trusted; the file itself may be a link
-    neither.
+    """The content of a regular file whose directory is trusted; the file itself must not be a link.
 
     Args:
         path: absolute.

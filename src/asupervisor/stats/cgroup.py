@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from typing import NamedTuple, Protocol
 
+from asupervisor.host.cgroups import Location
 from asupervisor.stats.files import Budget, KernelFile, figures, number, table
-from asupervisor.stats.hierarchy import Location
 
 UNLIMITED = 1 << 62
 """cgroup v1 reports "no limit" as a number near 2^63, rounded down to a page."""

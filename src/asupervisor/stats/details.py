@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from asupervisor.host.cgroups import Location
 from asupervisor.stats.cgroup import UNLIMITED, CgroupReader
 from asupervisor.stats.files import Budget, KernelFile, content_of, number, table
-from asupervisor.stats.hierarchy import Location
 
 
 class Figure(NamedTuple):

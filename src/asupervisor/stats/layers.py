@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import anyio
 import anyio.to_thread
 
-from asupervisor.stats.hierarchy import unescape
+from asupervisor.host.cgroups import unescape
 from asupervisor.stats.subjects import LayerUsage
 
 _logger = logging.getLogger("asupervisor.stats.layers")
@@ -186,21 +186,31 @@ class WritableLayers:
         return usage, worked_s + time.monotonic() - slice_start
 
 
-def upper_directory(mountinfo: str) -> str:
-    """The writable layer of a process' root file system, from the text of
-    ``/proc/<pid>/mountinfo``.
+def upper_directory(mountinfo: str, container_id: str) -> str:
+    """The writable layer of a container, from the mount table of its engine.
 
-    Every engine that mounts overlays shows it there, the containerd image store among them, whose
-    inspect does not.
+    The containerd image store has the engine mount each container's root file system at a path that
+    ends with the container's id, and names no layer in its inspect. The container's own mount table
+    is not asked: one that may mount in a user namespace writes into it what it likes.
+
+    Args:
+        mountinfo: the text of ``/proc/<pid>/mountinfo`` of a process in the engine's mount
+            namespace.
+        container_id: the engine's id.
 
     Returns:
-        An absolute path, or empty where the root is no overlay.
+        An absolute path, or empty where there is no such mount or it is not an overlay.
     """
     for line in mountinfo.splitlines():
         fields, _, rest = line.partition(" - ")
         before, after = fields.split(" "), rest.split(" ")
-        if len(before) > 4 and before[4] == "/" and len(after) > 2 and after[0] == "overlay":
-            for option in after[2].split(","):
-                if option.startswith("upperdir=/"):
-                    return unescape(option.removeprefix("upperdir="))
+        if len(before) < 5 or len(after) < 3 or after[0] != "overlay":
+            continue
+        # The engine's ``<root>/rootfs/<snapshotter>/<id>``, containerd's ``<bundle>/<id>/rootfs``.
+        *_, above, parent, last = ("", "", *unescape(before[4]).split("/"))
+        if (above, last) != ("rootfs", container_id) and (parent, last) != (container_id, "rootfs"):
+            continue
+        for option in after[2].split(","):
+            if option.startswith("upperdir=/"):
+                return unescape(option.removeprefix("upperdir="))
     return ""

@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from asupervisor.stats.files import content_of
-from asupervisor.stats.hierarchy import Hierarchies, Location
+from asupervisor.host.cgroups import Hierarchies, Location
+from asupervisor.host.processes import ContainerProcess
 from asupervisor.stats.layers import upper_directory
 from asupervisor.stats.network import InterfaceCounters, parse_net_dev, read_net_dev
 
@@ -18,8 +18,8 @@ class Process:
 
     Args:
         pid: as this process sees it; 0 finds nothing.
-        container_id: must appear in the name of its cgroup, as every cgroup driver has it: a pid of
-            another pid namespace, or one that was used again, belongs to somebody else.
+        container_id: whose process it has to be: a pid of another pid namespace, or one that was
+            used again, belongs to somebody else.
         hierarchies: gives the mounted cgroup file systems.
     """
 
@@ -27,18 +27,13 @@ class Process:
         self.pid = pid
         self.cgroup, self.parent = Location({}, ""), Location({}, "")
         """The container's cgroup, and the one above it."""
-        self._directory = -1
-        if not pid:
-            return
+        self._container_id = container_id
+        self._held: ContainerProcess | None = None
         try:
-            self._directory = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            cgroup = self._text("cgroup")
-        except OSError:
-            cgroup = ""
-        if container_id in cgroup:
-            self.cgroup, self.parent = hierarchies().locate(cgroup, container_id)
-        else:
-            self.close()
+            self._held = ContainerProcess(pid, container_id)
+        except ProcessLookupError:
+            return
+        self.cgroup, self.parent = hierarchies().locate(self._held.cgroup, container_id)
 
     def __bool__(self) -> bool:
         """Whether it was found."""
@@ -46,26 +41,27 @@ class Process:
 
     def net_dev(self) -> list[InterfaceCounters]:
         """The interfaces of its network namespace; none where the process is gone."""
-        if self._directory < 0:
+        if self._held is None:
             return []
         try:
-            return parse_net_dev(read_net_dev(self._directory))
+            return parse_net_dev(read_net_dev(self._held.descriptor))
         except OSError:
             return []
 
     def upper_directory(self) -> str:
         """The writable layer of its root file system, where that is an overlay; else empty."""
         try:
-            return upper_directory(self._text("mountinfo")) if self._directory >= 0 else ""
+            mounts = self._held.engine_mounts() if self._held is not None else ""
         except OSError:
             return ""
+        return upper_directory(mounts, self._container_id)
 
     def soft_limit(self, name: str) -> int:
         """One of its soft resource limits, by its title in ``/proc/<pid>/limits`` (``Max open
         files``); -1 for none or not known.
         """
         try:
-            text = self._text("limits") if self._directory >= 0 else ""
+            text = self._held.read("limits").decode() if self._held is not None else ""
         except OSError:
             return -1
         _, found, rest = text.partition("\n" + name)
@@ -74,12 +70,9 @@ class Process:
 
     def close(self) -> None:
         """Let go of the process."""
-        if self._directory >= 0:
-            os.close(self._directory)
-            self._directory = -1
-
-    def _text(self, name: str) -> str:
-        return content_of(name, self._directory).decode("utf-8", "surrogateescape")
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
 
 def open_files(pids: list[int]) -> tuple[int, int]:

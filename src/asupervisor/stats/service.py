@@ -15,8 +15,8 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskStatus
 
+from asupervisor.host.cgroups import Hierarchies
 from asupervisor.stats.files import Budget
-from asupervisor.stats.hierarchy import Hierarchies
 from asupervisor.stats.layers import WritableLayers
 from asupervisor.stats.podmetrics import Filesystem, pod_metrics
 from asupervisor.stats.subjects import ContainerSubject, ImageFilesystem, SandboxSubject

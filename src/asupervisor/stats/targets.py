@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from asupervisor.host.cgroups import Hierarchies, Location
 from asupervisor.proto import cri
 from asupervisor.stats.cgroup import CgroupReader, Usage, open_cgroup
 from asupervisor.stats.details import Details
@@ -18,7 +19,6 @@ from asupervisor.stats.encode import (
     stopped_container_stats,
 )
 from asupervisor.stats.files import Budget, Gone
-from asupervisor.stats.hierarchy import Hierarchies, Location
 from asupervisor.stats.metrics import CgroupMetrics, MetricEncoder
 from asupervisor.stats.process import Process
 from asupervisor.stats.rate import CpuRate

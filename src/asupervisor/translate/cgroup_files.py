@@ -15,8 +15,19 @@ from typing import Any
 from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 
-_KEY = re.compile(r"[a-z0-9_]+(?:\.[A-Za-z0-9_]+)+$")
-_PAGE_SIZE = re.compile(r"[0-9]+[KMG]B$")
+_KEY = re.compile(r"[a-z][a-z0-9_]*(?:\.[A-Za-z0-9_]+)+", re.ASCII)
+"""``controller.key``: one component of a path. Files of the cgroup itself, such as
+``cgroup.procs``, move and end processes; of those only ``cgroup.max.*`` are limits.
+"""
+_VALUE = re.compile(r"[\t\n -~]{0,4096}")
+_PAGE_SIZE = re.compile(r"[0-9]{1,9}[KMG]B")
+_MAX_BYTES = (1 << 64) - 1
+
+
+def _is_key(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None and (
+        not key.startswith("cgroup.") or key.startswith("cgroup.max.")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +73,20 @@ class CgroupSettings:
 
     @classmethod
     def from_document(cls, content: Any) -> CgroupSettings:
-        """Out of :meth:`document`; nothing where it is damaged."""
+        """Out of :meth:`document`; nothing where it is damaged, or says what is not accepted from a
+        request either."""
         try:
-            return cls(
+            settings = cls(
                 {str(size): int(limit) for size, limit in content.get("hugepages", {}).items()},
                 {str(key): str(value) for key, value in content.get("unified", {}).items()},
             )
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError):
             return cls()
+        sound = all(
+            _PAGE_SIZE.fullmatch(size) and 0 <= limit <= _MAX_BYTES
+            for size, limit in settings.hugepages.items()
+        ) and all(_is_key(key) and _VALUE.fullmatch(text) for key, text in settings.unified.items())
+        return settings if sound else cls()
 
     def label(self) -> str:
         """As the label keeps them."""
@@ -80,7 +97,7 @@ class CgroupSettings:
         """Out of the label; nothing where there is none or it is damaged."""
         try:
             return cls.from_document(json.loads(text) if text else {})
-        except ValueError:
+        except (ValueError, RecursionError):
             return cls()
 
 
@@ -98,7 +115,7 @@ def cgroup_settings(
     """
     hugepages: dict[str, int] = {}
     for entry in resources.hugepage_limits:
-        if not _PAGE_SIZE.match(entry.page_size):
+        if not _PAGE_SIZE.fullmatch(entry.page_size):
             raise InvalidArgument(
                 f'{subject}: "{entry.page_size}" is no huge page size such as 2MB'
             )
@@ -109,9 +126,14 @@ def cgroup_settings(
                 f"{subject}: huge pages of {entry.page_size} cannot be limited:"
                 f" {_reason('hugetlb', features)}"
             )
-    for key in resources.unified:
-        if not _KEY.match(key):
-            raise InvalidArgument(f'{subject}: "{key}" is no cgroup v2 file')
+    for key, value in resources.unified.items():
+        if not _is_key(key):
+            raise InvalidArgument(f'{subject}: "{key}" is not the name of a limit of cgroup v2')
+        if not _VALUE.fullmatch(value):
+            raise InvalidArgument(
+                f"{subject}: the value of the cgroup v2 key {key} is longer than 4096 characters,"
+                " or has others than printable ASCII"
+            )
     if resources.unified and not (features.v2 and features.local):
         keys = ", ".join(sorted(resources.unified))
         raise FailedPrecondition(
@@ -128,8 +150,8 @@ def _reason(what: str, features: CgroupFeatures) -> str:
     )
 
 
-def cgroup_writes(settings: CgroupSettings, v1_hugetlb: str, v2: str) -> list[tuple[str, str]]:
-    """File and content of each write.
+def cgroup_writes(settings: CgroupSettings, v1_hugetlb: str, v2: str) -> list[tuple[str, str, str]]:
+    """Directory, file and content of each write.
 
     Args:
         settings: what to write.
@@ -139,8 +161,8 @@ def cgroup_writes(settings: CgroupSettings, v1_hugetlb: str, v2: str) -> list[tu
     writes = []
     for size, limit in sorted(settings.hugepages.items()):
         if v1_hugetlb:
-            writes.append((f"{v1_hugetlb}/hugetlb.{size}.limit_in_bytes", str(limit)))
+            writes.append((v1_hugetlb, f"hugetlb.{size}.limit_in_bytes", str(limit)))
         else:
-            writes.append((f"{v2}/hugetlb.{size}.max", str(limit)))
-    writes += [(f"{v2}/{key}", value) for key, value in sorted(settings.unified.items())]
+            writes.append((v2, f"hugetlb.{size}.max", str(limit)))
+    writes += [(v2, key, value) for key, value in sorted(settings.unified.items())]
     return writes

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from asupervisor.host.cgroups import Hierarchies
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import container_subject, feed_stats, sandbox_subject
 from asupervisor.proto import cri
-from asupervisor.stats.hierarchy import Hierarchies
 from asupervisor.stats.service import Stats
 from tests.unit.node.test_events import container, running, sandbox
 

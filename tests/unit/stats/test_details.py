@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from asupervisor.host.cgroups import Location
 from asupervisor.proto import cri
 from asupervisor.stats.cgroup import open_cgroup
 from asupervisor.stats.details import Details
 from asupervisor.stats.files import Budget
-from asupervisor.stats.hierarchy import Location
 from asupervisor.stats.metrics import CgroupMetrics
 
 Values = dict[tuple[str, ...], int]

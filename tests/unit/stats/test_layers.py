@@ -122,14 +122,24 @@ def test_a_cancelled_walk_ends_soon(tmp_path: Path) -> None:
     )
 
 
-def test_the_writable_layer_in_mountinfo() -> None:
-    line = (
-        "600 500 0:70 / / rw,relatime - overlay overlay"
-        " rw,lowerdir=/a:/b,upperdir=/var/lib/x\\040y/fs,workdir=/var/lib/x/work,xino=off\n"
-    )
-    assert upper_directory(f"601 600 0:5 / /proc rw - proc proc rw\n{line}") == "/var/lib/x y/fs"
-    assert upper_directory("600 500 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n") == ""
-    assert (
-        upper_directory("600 500 0:70 / / rw - overlay overlay rw,lowerdir=l/A,upperdir=abc/diff\n")
-        == ""
-    ), "relative to a directory unknown"
+def _mount(point: str, options: str, kind: str = "overlay") -> str:
+    return f"600 500 0:70 / {point} rw,relatime - {kind} overlay rw,{options}\n"
+
+
+def test_the_writable_layer_is_where_the_engine_mounted_it() -> None:
+    own, other = "c" * 64, "d" * 64
+    layer = "lowerdir=/a:/b,upperdir=/var/lib/x\\040y/fs,workdir=/var/lib/x/work,xino=off"
+    chosen = "lowerdir=/a,upperdir=/etc,workdir=/w"
+    # What a container mounts stands in its own table alone; in the engine's, nothing else counts.
+    table = _mount("/", chosen) + _mount(f"/rootfs/overlayfs/{other}", chosen)
+    table += _mount(f"/var/lib/kubelet/pods/{own}/volumes/x", chosen)
+    table += _mount(f"/mnt/{own}", chosen) + _mount(f"/a/{own}", chosen, "ext4")
+    assert upper_directory(table, own) == ""
+    for point in (
+        f"/var/lib/docker/rootfs/overlayfs/{own}",
+        f"/run/containerd/io.containerd.runtime.v2.task/moby/{own}/rootfs",
+    ):
+        assert upper_directory(table + _mount(point, layer), own) == "/var/lib/x y/fs"
+        relative = _mount(point, "lowerdir=l/A,upperdir=abc/diff")
+        assert upper_directory(relative, own) == "", "relative to a directory unknown"
+    assert upper_directory(f"{own} - overlay\n\n - \n", own) == ""

@@ -8,8 +8,8 @@ from typing import NoReturn
 import anyio
 import pytest
 
+from asupervisor.host.cgroups import Hierarchies
 from asupervisor.proto import cri
-from asupervisor.stats.hierarchy import Hierarchies
 from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ContainerSubject, SandboxSubject
 

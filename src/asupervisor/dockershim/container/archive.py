@@ -25,14 +25,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asupervisor.engine.processes import process_stat
 from asupervisor.errors import FailedPrecondition
+from asupervisor.host.beneath import read_regular
+from asupervisor.host.processes import ContainerProcess
 from asupervisor.node.records import ContainerRecord
 from asupervisor.stats.layers import upper_directory
 
 IMAGES = "images"
 """Name of the directory, in a workplace, that the engine writes CRIU's images to."""
 _PART = "part"
+_SPEC_BYTES = 16 << 20
 _LAYER = "rootfs-diff.tar"
 _OVERLAY_XATTR = "trusted.overlay."
 
@@ -59,16 +61,16 @@ def find_source(record: ContainerRecord) -> Source:
         FailedPrecondition: something of it is not to be had here.
     """
     subject = f"container {record.id[:12]}"
-    process = process_stat(record.pid)
-    if process is None:
-        raise FailedPrecondition(f"{subject}: it ended before a checkpoint could be written")
     try:
-        # The shim of a container, the parent of its first process, works in its bundle.
-        spec = Path(f"/proc/{process.parent}/cwd/config.json").read_bytes()
-        upper = record.upper_dir or upper_directory(
-            Path(f"/proc/{record.pid}/mountinfo").read_text()
-        )
-    except (OSError, ValueError) as error:
+        with ContainerProcess(record.pid, record.id) as process:
+            # The shim of a container, the parent of its first process, works in its bundle.
+            spec = read_regular(f"/proc/{process.parent()}/cwd/config.json", _SPEC_BYTES)
+            upper = record.upper_dir or upper_directory(process.engine_mounts(), record.id)
+    except ProcessLookupError as error:
+        raise FailedPrecondition(
+            f"{subject}: it ended before a checkpoint could be written"
+        ) from error
+    except (OSError, ValueError, IndexError) as error:
         raise FailedPrecondition(
             f"{subject}: its runtime configuration cannot be read for a checkpoint: {error}"
         ) from error

@@ -7,8 +7,8 @@ import logging
 import anyio
 
 from asupervisor.engine.client import EngineClient
-from asupervisor.engine.processes import kill_process_tree
 from asupervisor.errors import Internal, NotFound, ServiceError
+from asupervisor.host.processes import kill_process_tree
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
 _EXIT_DEADLINE_S = 10.0
@@ -53,7 +53,9 @@ async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
                 if not document.get("Running"):
                     return True
                 if document.get("Pid"):
-                    await anyio.to_thread.run_sync(kill_process_tree, int(document["Pid"]))
+                    await anyio.to_thread.run_sync(
+                        kill_process_tree, int(document["Pid"]), str(document["ContainerID"])
+                    )
                     return True
                 # Asked to start, and not yet there: what starts in a moment has to be killed then.
                 await anyio.sleep(pause_s)

@@ -4,11 +4,9 @@ cgroup, beside the engine.
 
 from __future__ import annotations
 
-import os
-
 from asupervisor.dockershim.cgroup_files import write_cgroup_files
-from asupervisor.engine.processes import process_stat
 from asupervisor.errors import FailedPrecondition
+from asupervisor.host.processes import ContainerProcess, process_stat
 from asupervisor.proto import cri
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.limits import Limits
@@ -28,30 +26,29 @@ def apply_limits(limits: Limits, pid: int, container_id: str) -> None:
     Args:
         limits: what to set.
         pid: of its first process.
-        container_id: for the search of its cgroup, and for errors.
+        container_id: whose process it has to be, and for errors.
 
     Raises:
         FailedPrecondition: it ended, or the kernel refuses a value.
     """
-    if limits.cgroup:
-        write_cgroup_files(limits.cgroup, pid, container_id)
-    if limits.oom_score_adj is not None:
-        _set_oom_score(pid, limits.oom_score_adj, f"container {container_id[:12]}")
-
-
-def _set_oom_score(pid: int, score: int, subject: str) -> None:
-    """The first process gets it, and what it starts from then on."""
-    path = f"/proc/{pid}/oom_score_adj"
+    subject = f"container {container_id[:12]}"
     try:
-        descriptor = os.open(path, os.O_WRONLY)
-        try:
-            os.write(descriptor, str(score).encode())
-        finally:
-            os.close(descriptor)
-    except OSError as error:
+        process = ContainerProcess(pid, container_id)
+    except ProcessLookupError as error:
         raise FailedPrecondition(
-            f"{subject}: oom_score_adj {score} cannot be set: {error}"
+            f"{subject} ended before its limits could be set", subject=container_id
         ) from error
+    with process:
+        if limits.cgroup:
+            write_cgroup_files(limits.cgroup, process.cgroup, container_id)
+        if limits.oom_score_adj is not None:
+            try:
+                # The first process gets it, and what it starts from then on.
+                process.write("oom_score_adj", str(limits.oom_score_adj))
+            except OSError as error:
+                raise FailedPrecondition(
+                    f"{subject}: oom_score_adj {limits.oom_score_adj} cannot be set: {error}"
+                ) from error
 
 
 def has_ended(pid: int) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from dataclasses import replace
 
 import anyio.to_thread
@@ -17,6 +18,8 @@ from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
+from asupervisor.host.beneath import HeldDirectory
+from asupervisor.host.processes import network_namespace
 from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.labels import note_image_labels
@@ -117,7 +120,9 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
             )
             await shim.on_step("RunPodSandbox.resolved")
         if not on_host_network:
-            network = pod_network(sandbox_id, config, netns=f"/proc/{record.pid}/ns/net")
+            network = pod_network(
+                sandbox_id, config, netns=network_namespace(record.pid, record.id)
+            )
             undo.push("tear down the pod network", lambda: shim.network.tear_down(network))
             addresses = await shim.network.set_up(network)
             shim.feed.set_addresses(sandbox_id, addresses)
@@ -162,7 +167,11 @@ async def _forget(shim: Shim, sandbox_id: str) -> None:
 def _write_resolv_conf(path: str, content: str, subject: str) -> None:
     try:
         # In place, not by a rename: the file is bind-mounted into the containers.
-        with open(path, "r+b") as file:
+        directory, _, name = path.rpartition("/")
+        with (
+            HeldDirectory.at(directory) as held,
+            os.fdopen(held.open(name, os.O_RDWR), "r+b") as file,
+        ):
             file.write(content.encode())
             file.truncate()
     except OSError as error:

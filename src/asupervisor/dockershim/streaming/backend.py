@@ -15,6 +15,7 @@ from asupervisor.dockershim.streaming.starts import Starts
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.streams import Hijacked
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
+from asupervisor.host.processes import network_namespace
 from asupervisor.node.records import ContainerId, ContainerRecord
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.streaming.backend import Output
@@ -227,4 +228,11 @@ class EngineBackend:
     async def port_forward(self, pod_sandbox_id: str, port: int) -> anyio.abc.ByteStream:
         """Connect to a sandbox's loopback; see the protocol."""
         record = ready_sandbox(self._store, pod_sandbox_id, "portforward")
-        return await self._dialer.connect_loopback(f"/proc/{record.pid}/ns/net", port)
+        netns = network_namespace(record.pid, record.id)
+        if not netns:
+            raise FailedPrecondition(
+                f"sandbox {record.id[:12]} has ended; there is no network to connect to",
+                operation="portforward",
+                subject=record.id,
+            )
+        return await self._dialer.connect_loopback(netns, port)

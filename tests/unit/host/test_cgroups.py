@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asupervisor.stats.hierarchy import Hierarchies
+from asupervisor.host.cgroups import Hierarchies
 
 ID = "4bd0d9e1c2f94e7b8a5d2f3c6e8b1a7094bd0d9e1c2f94e7b8a5d2f3c6e8b1a7"
 

@@ -1,0 +1,240 @@
+"""Processes of containers: whose a pid is, and ending a command with everything that it started.
+
+The law: a pid that was remembered may be another process's by now, so before anything is read,
+entered, written or signalled by it, the kernel is asked whose cgroup that process is in. Every
+cgroup driver of the engine puts the container's id into the name of its cgroup."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from contextlib import suppress
+from typing import NamedTuple
+
+
+class Stat(NamedTuple):
+    """What the kernel says of a process."""
+
+    state: bytes
+    """One letter: ``Z`` has ended and waits to be reaped."""
+    parent: int
+    session: int
+
+
+def process_stat(pid: int) -> Stat | None:
+    """Out of ``/proc/<pid>/stat``; None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rsplit(b") ", 1)[1].split()
+    except (OSError, IndexError):
+        return None
+    return Stat(fields[0], int(fields[1]), int(fields[3]))
+
+
+class ContainerProcess:
+    """A process of a container, held by a descriptor that no later process of that number can take
+    over. A context manager.
+
+    Args:
+        pid: in our pid namespace.
+        container_id: whose process it has to be.
+
+    Attributes:
+        descriptor: of its directory in /proc; -1 once closed.
+        cgroup: the text of its ``cgroup`` file.
+
+    Raises:
+        ProcessLookupError: it is gone, or another's.
+    """
+
+    def __init__(self, pid: int, container_id: str) -> None:
+        self.pid = pid
+        self.descriptor = -1
+        if pid > 0:
+            with suppress(OSError):
+                self.descriptor = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.cgroup = self.read("cgroup").decode(errors="surrogateescape")
+            if not container_id or container_id not in self.cgroup:
+                raise ProcessLookupError
+        except OSError as error:
+            self.close()
+            raise ProcessLookupError(
+                errno.ESRCH, f"process {pid} is not of container {container_id[:12]}"
+            ) from error
+
+    def read(self, name: str) -> bytes:
+        """A file of its directory in /proc.
+
+        Raises:
+            OSError: it has ended.
+        """
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
+        with open(descriptor, "rb") as file:
+            return file.read()
+
+    def parent(self) -> int:
+        """The pid of its parent; of a container's first process that is the engine's shim.
+
+        Raises:
+            OSError: it has ended.
+        """
+        return int(self.read("stat").rsplit(b") ", 1)[1].split()[1])
+
+    def engine_mounts(self) -> str:
+        """The mount table of its parent: for a container's first process the engine's, which the
+        container does not choose.
+
+        Raises:
+            OSError: it, or its parent, has ended.
+        """
+        parent = self.parent()
+        with open(f"/proc/{parent}/mountinfo", "rb") as file:
+            mounts = file.read()
+        if self.parent() != parent:
+            raise ProcessLookupError(errno.ESRCH, "the parent ended meanwhile")
+        return mounts.decode(errors="surrogateescape")
+
+    def write(self, name: str, content: str) -> None:
+        """Write a file of its directory in /proc.
+
+        Raises:
+            OSError: it has ended, or the kernel refuses.
+        """
+        descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
+        try:
+            os.write(descriptor, content.encode())
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Let go of it; repeatable."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> ContainerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def network_namespace(pid: int, container_id: str) -> str:
+    """The path of a container's network namespace; empty where its process is gone.
+
+    Args:
+        pid: of its first process as it is remembered; 0 for none.
+        container_id: whose it has to be.
+    """
+    try:
+        ContainerProcess(pid, container_id).close()
+    except ProcessLookupError:
+        return ""
+    return f"/proc/{pid}/ns/net"
+
+
+def _outputs(pid: int) -> frozenset[str]:
+    """The pipes that its standard output and error are."""
+    found = []
+    for number in (1, 2):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except OSError:
+            continue
+    return frozenset(link for link in found if link.startswith("pipe:"))
+
+
+def _group(pid: int) -> str:
+    """Where it is among the cgroups; the processes of a container have that in common, also in the
+    host's pid namespace.
+    """
+    try:
+        with open(f"/proc/{pid}/cgroup") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def process_tree(root: int) -> list[int]:
+    """A process, everything below it, everything in its session, and what of its container writes
+    to the same pipes.
+
+    A command started by the engine leads a session of its own and writes to pipes of its own. What
+    was started by it and left both its parent and its session is told from the container's other
+    processes by these pipes alone.
+
+    Args:
+        root: pid in our pid namespace.
+    """
+    facts = {
+        pid: stat
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+        if (stat := process_stat(pid)) is not None
+    }
+    pipes, group = _outputs(root), _group(root)
+    found, frontier = {root}, {root}
+    if pipes and group:
+        frontier |= {pid for pid in facts if _outputs(pid) & pipes and _group(pid) == group}
+        found |= frontier
+    while frontier:
+        frontier = {
+            pid
+            for pid, stat in facts.items()
+            if pid not in found and (stat.parent in frontier or stat.session in frontier)
+        }
+        found |= frontier
+    return sorted(found)
+
+
+def kill_process_tree(root: int, container_id: str) -> int:
+    """SIGKILL a process tree: first everything is frozen, so that nothing forks away meanwhile.
+
+    Args:
+        root: pid in our pid namespace.
+        container_id: only what is in its cgroups is signalled.
+
+    Returns:
+        How many were killed.
+    """
+    held: dict[int, _Signalled] = {}
+    try:
+        with ContainerProcess(root, container_id):
+            while fresh := [pid for pid in process_tree(root) if pid not in held]:
+                for pid in fresh:
+                    held[pid] = _Signalled(pid, container_id)
+                    held[pid].signal(signal.SIGSTOP)
+        return sum(process.signal(signal.SIGKILL) for process in held.values())
+    except ProcessLookupError:
+        return 0
+    finally:
+        for process in held.values():
+            process.close()
+
+
+class _Signalled:
+    """A process of a container, held so that a signal reaches it or nobody."""
+
+    def __init__(self, pid: int, container_id: str) -> None:
+        self._pidfd = -1
+        try:
+            self._pidfd = os.pidfd_open(pid)
+            # Looked at after it is held: one of that number that ended meanwhile gets no signal.
+            ContainerProcess(pid, container_id).close()
+        except OSError:
+            self.close()
+
+    def signal(self, number: int) -> bool:
+        if self._pidfd < 0:
+            return False
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def close(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1

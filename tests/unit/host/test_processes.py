@@ -1,0 +1,62 @@
+"""A pid counts for a container only while the kernel says that it is in its cgroup."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asupervisor.host.processes import ContainerProcess, kill_process_tree, network_namespace
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def _cgroup_word(pid: int) -> str:
+    """A part of the name of its cgroup, which stands for a container's id here."""
+    text = Path(f"/proc/{pid}/cgroup").read_text()
+    return next(line for line in text.splitlines() if line.partition(":")[2])
+
+
+def test_a_process_of_another_is_not_taken_for_the_containers(
+    child: subprocess.Popen[bytes],
+) -> None:
+    for pid, container in ((child.pid, "f" * 64), (child.pid, ""), (0, "f" * 64), (-1, "x")):
+        with pytest.raises(ProcessLookupError, match=f"process {pid} is not of container"):
+            ContainerProcess(pid, container)
+        assert network_namespace(pid, container) == ""
+        assert kill_process_tree(pid, container) == 0
+    assert child.poll() is None
+    state = Path(f"/proc/{child.pid}/stat").read_bytes().rsplit(b") ", 1)[1][:1]
+    assert state != b"T", "it was not even stopped"
+
+
+def test_one_of_the_container_is_read_and_killed(child: subprocess.Popen[bytes]) -> None:
+    container = _cgroup_word(child.pid)
+    with ContainerProcess(child.pid, container) as process:
+        assert process.parent() == os.getpid()
+        assert " - proc " in process.engine_mounts()
+        assert network_namespace(child.pid, container) == f"/proc/{child.pid}/ns/net"
+        assert kill_process_tree(child.pid, container) == 1
+        assert child.wait() == -signal.SIGKILL
+        with pytest.raises(OSError, match="No such"):
+            process.read("cgroup")
+    with pytest.raises(ProcessLookupError):
+        ContainerProcess(child.pid, container)
+
+
+def test_no_descriptor_is_left(child: subprocess.Popen[bytes]) -> None:
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ProcessLookupError):
+        ContainerProcess(child.pid, "f" * 64)
+    kill_process_tree(child.pid, "f" * 64)
+    kill_process_tree(child.pid, _cgroup_word(child.pid))
+    assert os.listdir("/proc/self/fd") == before
