@@ -6,16 +6,18 @@ import os
 import shutil
 import socket
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from asupervisor.errors import ConfigError
+from asupervisor.errors import ConfigError, FailedPrecondition, Internal
 
 DEFAULT_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 MINIMUM_API_VERSION = (1, 41)
 """Docker Engine 20.10: the oldest engine that is supported."""
-NEWEST_API_VERSION = (1, 52)
-"""Docker Engine 29: the newest API that this code was written against; a newer engine is spoken to
-in this one.
+NEWEST_API_VERSION = (1, 56)
+"""Docker Engine after 29.7: the newest API that this code was written against; a newer engine is
+spoken to in this one.
 """
 
 
@@ -35,6 +37,48 @@ def resolve_endpoint(configured: str) -> str:
     if not endpoint.startswith(("unix://", "tcp://", "http://", "https://")):
         raise ConfigError(f'--docker-endpoint: "{endpoint}" is no unix:// or tcp:// address')
     return endpoint
+
+
+def choose_api_version(version: Mapping[str, Any]) -> tuple[int, int]:
+    """The newest API version that both sides speak.
+
+    Args:
+        version: the engine's ``/version``, with the newest (ApiVersion) and, from 1.24 on, the
+            oldest (MinAPIVersion) that it answers in.
+
+    Raises:
+        FailedPrecondition: there is none; the versions of both sides are named.
+        Internal: the engine gave something that is no version.
+    """
+    newest = _parse_version(version.get("ApiVersion"))
+    oldest = _parse_version(version.get("MinAPIVersion") or "0.0")
+    chosen = min(newest, NEWEST_API_VERSION)
+    if chosen >= max(oldest, MINIMUM_API_VERSION):
+        return chosen
+    remedy = (
+        "upgrade the engine (20.10 is the oldest supported)"
+        if newest < MINIMUM_API_VERSION
+        else "upgrade this service, or lower the engine's min-api-version"
+    )
+    raise FailedPrecondition(
+        f"Docker Engine {version.get('Version')} speaks API {_span(oldest, newest)}, this service"
+        f" {_span(MINIMUM_API_VERSION, NEWEST_API_VERSION)}: {remedy}",
+        operation="negotiate",
+    )
+
+
+def _span(oldest: tuple[int, int], newest: tuple[int, int]) -> str:
+    return f"{oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
+
+
+def _parse_version(text: object) -> tuple[int, int]:
+    major, _, minor = str(text).partition(".")
+    try:
+        return int(major), int(minor.split(".")[0] or 0)
+    except ValueError as error:
+        raise Internal(
+            f'Docker Engine gave "{text}" as its API version', operation="negotiate"
+        ) from error
 
 
 def find_daemon() -> str | None:

@@ -18,7 +18,7 @@ import aiohttp
 import anyio
 import orjson
 
-from asupervisor.engine.endpoint import MINIMUM_API_VERSION, NEWEST_API_VERSION, diagnose
+from asupervisor.engine.endpoint import MINIMUM_API_VERSION, choose_api_version, diagnose
 from asupervisor.engine.health import EngineHealth
 from asupervisor.errors import (
     AlreadyExists,
@@ -135,18 +135,9 @@ class EngineSession:
         """Choose the API version from the engine's ``/version`` answer.
 
         Raises:
-            FailedPrecondition: the engine is older than the oldest supported one; both versions are
-                named.
+            FailedPrecondition, Internal: see :func:`choose_api_version`.
         """
-        theirs = _parse_version(version.get("ApiVersion", "0.0"))
-        if theirs < MINIMUM_API_VERSION:
-            raise FailedPrecondition(
-                f"Docker Engine {version.get('Version')} speaks API {version.get('ApiVersion')};"
-                f" {MINIMUM_API_VERSION[0]}.{MINIMUM_API_VERSION[1]} (Docker 20.10) is the oldest"
-                " supported",
-                operation="negotiate",
-            )
-        self.api_version = min(theirs, NEWEST_API_VERSION)
+        self.api_version = choose_api_version(version)
         if self._docker is not None:
             self._docker.api_version = self._version_text
 
@@ -290,13 +281,3 @@ def decode(content: bytes, operation: str, subject: str = "") -> Any:
 
 def _words(operation: str, subject: str) -> str:
     return f"{operation.replace('_', ' ')} {subject}".strip()
-
-
-def _parse_version(text: str) -> tuple[int, int]:
-    major, _, minor = text.partition(".")
-    try:
-        return int(major), int(minor.split(".")[0] or 0)
-    except ValueError as error:
-        raise Internal(
-            f'Docker Engine gave "{text}" as its API version', operation="negotiate"
-        ) from error

@@ -138,13 +138,20 @@ def test_a_closed_gate_lets_only_the_probe_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("theirs", "spoken"),
-    [("1.41", (1, 41)), ("1.45", (1, 45)), ("1.52", (1, 52)), ("1.60", (1, 52)), ("2.0", (1, 52))],
+    [
+        ({"ApiVersion": "1.41"}, (1, 41)),
+        ({"ApiVersion": "1.45", "MinAPIVersion": "1.12"}, (1, 45)),
+        ({"ApiVersion": "1.52", "MinAPIVersion": "1.44"}, (1, 52)),
+        ({"ApiVersion": "1.56", "MinAPIVersion": "1.56"}, (1, 56)),
+        ({"ApiVersion": "1.60", "MinAPIVersion": "1.56"}, (1, 56)),
+        ({"ApiVersion": "2.0", "MinAPIVersion": "1.40"}, (1, 56)),
+    ],
 )
-def test_the_api_version_is_negotiated(
-    tmp_path: Path, theirs: str, spoken: tuple[int, int]
+def test_the_newest_api_version_that_both_speak_is_spoken(
+    tmp_path: Path, theirs: dict[str, str], spoken: tuple[int, int]
 ) -> None:
     async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
-        fake.version["ApiVersion"] = theirs
+        fake.version |= theirs
         await engine.identify(1.0)
         assert engine.api_version == spoken
 
@@ -152,15 +159,31 @@ def test_the_api_version_is_negotiated(
 
 
 @pytest.mark.parametrize(
-    ("theirs", "kind"),
-    [("1.40", FailedPrecondition), ("1.9", FailedPrecondition), ("one", Internal)],
+    ("theirs", "kind", "words"),
+    [
+        (
+            {"ApiVersion": "1.40"},
+            FailedPrecondition,
+            r"0\.0 to 1\.40.*1\.41 to 1\.56: up",
+        ),
+        ({"ApiVersion": "1.9"}, FailedPrecondition, "upgrade the engine"),
+        (
+            {"ApiVersion": "1.70", "MinAPIVersion": "1.57"},
+            FailedPrecondition,
+            r"1\.57 to 1\.70.*1\.41 to 1\.56: upgrade this service",
+        ),
+        ({"ApiVersion": "2.1", "MinAPIVersion": "2.0"}, FailedPrecondition, "this service"),
+        ({"ApiVersion": "one"}, Internal, "one"),
+        ({"ApiVersion": None}, Internal, "None"),
+        ({"MinAPIVersion": "odd"}, Internal, "odd"),
+    ],
 )
-def test_an_api_that_is_too_old_or_none_is_an_error_that_names_it(
-    tmp_path: Path, theirs: str, kind: type[ServiceError]
+def test_an_api_that_has_no_version_in_common_is_an_error_that_names_both(
+    tmp_path: Path, theirs: dict[str, Any], kind: type[ServiceError], words: str
 ) -> None:
     async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
-        fake.version["ApiVersion"] = theirs
-        with pytest.raises(kind, match=theirs):
+        fake.version |= theirs
+        with pytest.raises(kind, match=words):
             await engine.identify(1.0)
 
     run(tmp_path, scenario)
