@@ -198,13 +198,7 @@ def _look_up(layers: tuple[str, ...], question: Question) -> Answer:
     if not layers:
         raise NotAtHand("the engine's storage driver does not tell where an image's layers are")
     passwd = read_image_file(layers, "/etc/passwd", _FILE_BYTES)
-    # Of a strict policy without groups the second file has nothing to say.
-    needs_groups = question.member_groups or question.numbers
-    return look_up(
-        question,
-        passwd,
-        read_image_file(layers, "/etc/group", _FILE_BYTES) if needs_groups else b"",
-    )
+    return look_up(question, passwd, read_image_file(layers, "/etc/group", _FILE_BYTES))
 
 
 def _body(image_id: str, document: Mapping[str, Any]) -> Document:

@@ -7,14 +7,13 @@ process. Only three things it cannot be asked for, so that the files have to be 
 - the primary group of a user without the groups that the image gives it (the CRI's Strict);
 - the groups that the image gives a user together with another primary group (the CRI's Merge with
   run_as_group): the engine adds them only where no group is named;
-- a supplementary group by its number alone: engines up to 28 take it for a group's name first, so
-  that a line ``1000:x:0:`` of the image would make root's group of 1000. A spelling of the number
-  that no group of the image bears leaves the number.
+- a group by its number alone: engines up to 28, and runc up to 1.1 once more, take a number among
+  the supplementary groups for a name first, so that a line ``1000:x:0:`` of the image makes root's
+  group of 1000. A container for which such a number is asked is refused.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,13 +55,15 @@ class Question:
         user: name or number, as the engine is told; never empty.
         primary_group: whether its primary group is wanted.
         member_groups: whether the groups of which it is a member are wanted.
-        numbers: groups that must be taken for these numbers.
+        group: a primary group that was asked for, which must not be taken for another.
+        numbers: supplementary groups that were asked for, likewise.
         known: whether a name must be the image's; else the engine finds that out at the start.
     """
 
     user: str
     primary_group: bool = False
     member_groups: bool = False
+    group: int | None = None
     numbers: tuple[int, ...] = ()
     known: bool = False
 
@@ -73,11 +74,11 @@ class Answer:
 
     Args:
         gid: the primary group; 0, as for the engine, where the image does not know the user.
-        groups: how the engine is told the supplementary groups, ascending.
+        groups: the supplementary groups, ascending.
     """
 
     gid: int = 0
-    groups: tuple[str, ...] = ()
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Identity:
     """
 
     user: str = ""
-    groups: tuple[str, ...] = ()
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +151,11 @@ def asked_identity(
         user or "0",
         primary_group=strict and not group,
         member_groups=by_group and not strict,
+        group=context.run_as_group.value if by_group else None,
         numbers=tuple(sorted(set(context.supplemental_groups))),
         known=at_hand and not _DIGITS.fullmatch(user or "0"),
     )
-    needed = question.primary_group or question.member_groups or question.numbers or question.known
+    needed = question.primary_group or by_group or question.numbers or question.known
     return Asked(
         question.user,
         group,
@@ -196,7 +198,8 @@ def look_up(question: Question, passwd: bytes, group: bytes) -> Answer:
         passwd, group: the files; empty where the image has none.
 
     Raises:
-        FailedPrecondition: a line that no engine reads, or an id that is none.
+        FailedPrecondition: a line that no engine reads, an id that is none, or a number that the
+            engine would take for another group.
         InvalidArgument: the image does not know the user, and must.
     """
     name, gid = _user(question.user, passwd)
@@ -209,10 +212,8 @@ def look_up(question: Question, passwd: bytes, group: bytes) -> Answer:
     wanted = set(question.numbers)
     if question.member_groups and name:
         wanted |= _member_groups(name, group)
-    if not wanted:
-        return Answer(gid)
-    taken = _numeric_names(group, wanted)
-    return Answer(gid, tuple(_spelling(number, taken) for number in sorted(wanted)))
+    _check_names(wanted | ({question.group} if question.group is not None else set()), group)
+    return Answer(gid, tuple(sorted(wanted)))
 
 
 def _user(user: str, passwd: bytes) -> tuple[bytes, int]:
@@ -240,20 +241,16 @@ def _member_groups(name: bytes, group: bytes) -> set[int]:
     return found
 
 
-def _numeric_names(group: bytes, wanted: set[int]) -> set[str]:
-    """Names of groups by which the engine could take one of these numbers."""
-    return {
-        name
-        for fields in _lines(group, "/etc/group")
-        if fields[0][-1:].isdigit()
-        and engine_id(name := fields[0].decode(errors="replace")) in wanted
-    }
-
-
-def _spelling(number: int, taken: set[str]) -> str:
-    """A number with as many zeros before it as make it no group's name."""
-    spellings = ("0" * zeros + str(number) for zeros in itertools.count())
-    return next(spelling for spelling in spellings if spelling not in taken)
+def _check_names(wanted: set[int], group: bytes) -> None:
+    """Refuse numbers by which the image calls other groups."""
+    by_name = {str(number).encode(): number for number in wanted}
+    for fields in _lines(group, "/etc/group") if wanted else ():
+        number = by_name.get(fields[0])
+        if number is not None and _atoi(_field(fields, 2)) != number:
+            raise FailedPrecondition(
+                f'the image\'s /etc/group calls group {_atoi(_field(fields, 2))} "{number}": Docker'
+                f" Engine would take that for group {number}"
+            )
 
 
 def _lines(content: bytes, path: str) -> Iterator[list[bytes]]:

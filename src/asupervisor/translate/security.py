@@ -200,7 +200,7 @@ def sandbox_security(
 
 def container_security(
     context: cri.LinuxContainerSecurityContext,
-    groups: Iterable[str],
+    groups: Iterable[int],
     read_profile: ReadProfile,
     apparmor_enabled: bool,
     subject: str,
@@ -209,7 +209,7 @@ def container_security(
 
     Args:
         context: its security context.
-        groups: its supplementary groups, as the engine is told.
+        groups: its supplementary groups, resolved.
         read_profile: reads localhost seccomp profiles.
         apparmor_enabled: whether the engine's host has AppArmor.
         subject: names the container in errors.
@@ -238,7 +238,7 @@ def container_security(
         "SecurityOpt": options,
         "Privileged": context.privileged,
         "ReadonlyRootfs": context.readonly_rootfs,
-        "GroupAdd": list(groups),
+        "GroupAdd": [str(group) for group in groups],
         "CapAdd": list(context.capabilities.add_capabilities),
         "CapDrop": list(context.capabilities.drop_capabilities),
     }

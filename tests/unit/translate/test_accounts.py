@@ -105,10 +105,6 @@ def test_the_images_user_is_left_to_the_engine_and_costs_no_reading(user: str) -
         ({"run_as_user": 1234}, "1234"),
         ({"run_as_username": "app"}, "app"),
         ({"run_as_user": 0}, "0"),
-        (
-            {"run_as_user": 5, "run_as_group": 6, "supplemental_groups_policy": cri.Strict},
-            "5:6",
-        ),
     ],
 )
 def test_the_requests_user_is_told_as_it_is(fields: dict[str, Any], user: str) -> None:
@@ -118,8 +114,8 @@ def test_the_requests_user_is_told_as_it_is(fields: dict[str, Any], user: str) -
 
 
 def test_merge_with_a_group_adds_those_of_the_images_user() -> None:
-    assert _identity(run_as_user=1000, run_as_group=7) == Identity("1000:7", ("10", "50"))
-    assert _identity(run_as_username="app", run_as_group=7) == Identity("app:7", ("10", "50"))
+    assert _identity(run_as_user=1000, run_as_group=7) == Identity("1000:7", (10, 50))
+    assert _identity(run_as_username="app", run_as_group=7) == Identity("app:7", (10, 50))
     assert _identity(run_as_user=4321, run_as_group=7) == Identity("4321:7")
     # The user of a number is the first whose id it is, never one of that name.
     assert _identity(run_as_user=1234, run_as_group=7) == Identity("1234:7")
@@ -135,6 +131,7 @@ def test_merge_with_a_group_adds_those_of_the_images_user() -> None:
         ("", {"run_as_username": "app"}, "app:1001"),
         ("app:staff", {}, ""),
         ("app:staff", {"run_as_user": 1000}, "1000:1001"),
+        ("", {"run_as_user": 5, "run_as_group": 6}, "5:6"),
     ],
 )
 def test_strict_names_the_primary_group_so_that_no_other_is_added(
@@ -143,12 +140,31 @@ def test_strict_names_the_primary_group_so_that_no_other_is_added(
     assert _identity(image_user, supplemental_groups_policy=cri.Strict, **fields) == Identity(user)
 
 
-def test_a_supplementary_group_is_a_number_whatever_the_image_calls_its_groups() -> None:
-    groups = [5, 2000, 3000, 5]
-    assert _identity(supplemental_groups=groups) == Identity("", ("5", "002000", "3000"))
-    assert _identity(run_as_user=1000, run_as_group=1, supplemental_groups=[50]) == Identity(
-        "1000:1", ("10", "50")
+def test_a_supplementary_group_is_a_number_and_no_name() -> None:
+    assert _identity(supplemental_groups=[5, 3000, 5]) == Identity("", (5, 3000))
+    assert _identity(run_as_user=1000, run_as_group=1, supplemental_groups=[60]) == Identity(
+        "1000:1", (10, 50, 60)
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "group"),
+    [
+        ({"supplemental_groups": [5, 2000]}, b"2000:x:0:\n"),
+        ({"supplemental_groups": [2000]}, b"2000:x:2000:\n 2000 :x:1:\n2000:x:0:"),
+        ({"supplemental_groups": [2000]}, b"2000"),
+        ({"run_as_user": 1000, "run_as_group": 1}, b"wheel:x:10:app\n10:x:0:"),
+        ({"run_as_user": 1000, "run_as_group": 1}, b"1:x:0:"),
+        ({"run_as_user": 5, "run_as_group": 6, "supplemental_groups_policy": 1}, b"6:x:0:"),
+    ],
+)
+def test_a_number_that_is_another_groups_name_is_refused(
+    fields: dict[str, Any], group: bytes
+) -> None:
+    question = _asked(**fields).question
+    assert question is not None
+    with pytest.raises(FailedPrecondition, match="/etc/group calls group 0"):
+        look_up(question, _PASSWD, group)
 
 
 def test_a_name_is_looked_up_before_where_that_costs_nothing() -> None:
@@ -231,16 +247,13 @@ def test_whatever_the_files_hold_there_is_an_answer_or_an_error_of_ours(
     flags: tuple[bool, bool, bool],
     numbers: list[int],
 ) -> None:
-    question = Question(user, flags[0], flags[1], tuple(numbers), flags[2])
+    question = Question(user, flags[0], flags[1], None, tuple(numbers), flags[2])
     try:
         answer = look_up(question, passwd, group)
     except ServiceError:
         return
     assert not flags[0] or 0 <= answer.gid <= LARGEST_ID
-    assert set(numbers) <= {engine_id(word) for word in answer.groups}
-    # No line of the file may bear a name by which the engine would take another number.
-    names = {line.split(b":")[0].strip() for line in group.split(b"\n")}
-    assert not names & {word.encode() for word in answer.groups}
+    assert set(numbers) <= set(answer.groups)
 
 
 def test_what_the_engine_was_told_in_numbers_is_read_back() -> None:
