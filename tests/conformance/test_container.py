@@ -411,6 +411,22 @@ async def test_a_container_without_name_or_image_is_refused(node: Node, pod: Pod
         await node.runtime.create_container(pod.id, imageless, pod.config)
 
 
+async def test_an_image_may_be_named_as_a_status_names_it(node: Node, pod: Pod) -> None:
+    node.only_docker("only Docker's shims have such an image_ref")
+    first = await pod.create()
+    reference = (await pod.status(first)).image_ref
+    assert reference.startswith("docker-pullable://")
+    for image in (reference, f"docker://{(await pod.status(first)).image_id}"):
+        config = pod.container_config(image=image)
+        container_id = await node.runtime.create_container(pod.id, config, pod.config)
+        assert (await pod.status(container_id)).image_id == (await pod.status(first)).image_id
+        await node.runtime.start_container(container_id)
+    unknown = "docker-pullable://localhost/no/such@sha256:" + "0" * 64
+    with node.refused(NotFound, unknown):
+        config = pod.container_config(image=unknown)
+        await node.runtime.create_container(pod.id, config, pod.config)
+
+
 async def test_an_image_that_is_not_there_is_named(node: Node, pod: Pod) -> None:
     config = pod.container_config(image="localhost/no/such:image")
     with node.refused(NotFound, "localhost/no/such:image"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,17 +80,40 @@ async def test_a_symlinked_host_path_is_followed(pod: Pod, tmp_path: Path) -> No
         assert await pod.sh(container_id, "cat /mnt/link/file") == "behind the link"
 
 
-async def test_a_host_path_that_is_missing_is_an_error_and_nothing_is_made_there(
+async def test_a_host_path_that_is_missing_is_made_as_a_directory(
     node: Node, pod: Pod, tmp_path: Path
 ) -> None:
-    node.only_docker("containerd makes a directory there")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    missing = tmp_path / "link" / "missing" / "deeper"
+    mount = cri.Mount(host_path=f"{missing}/", container_path="/mnt/missing")
+    if node.is_docker:
+        with node.refused(NotFound, "/dev/no-such-device"):
+            await pod.create(mounts=[mount], devices=[cri.Device(host_path="/dev/no-such-device")])
+        assert not missing.parent.exists(), "a request that is refused makes nothing"
+    async with pod.container(mounts=[mount]) as container_id:
+        assert await pod.sh(container_id, "echo here > /mnt/missing/file; ls /mnt/missing") == (
+            "file\n"
+        )
+    made = tmp_path / "real" / "missing" / "deeper"
+    assert (made / "file").read_text() == "here\n"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o755 and made.stat().st_uid == 0
+
+
+async def test_a_host_path_that_leads_nowhere_is_an_error_and_nothing_is_made_there(
+    node: Node, pod: Pod, tmp_path: Path
+) -> None:
     missing = tmp_path / "missing"
-    with node.refused(NotFound, str(missing)):
-        await pod.create(mounts=[cri.Mount(host_path=str(missing), container_path="/mnt/missing")])
     dangling = tmp_path / "dangling"
     dangling.symlink_to(missing)
-    with node.refused(NotFound, str(dangling)):
-        await pod.create(mounts=[cri.Mount(host_path=str(dangling), container_path="/mnt/missing")])
+    (tmp_path / "file").touch()
+    for path, kind in (
+        (dangling, NotFound),
+        (dangling / "below", NotFound),
+        (tmp_path / "file" / "below", FailedPrecondition),
+    ):
+        with node.refused(kind, str(path)):
+            await pod.create(mounts=[cri.Mount(host_path=str(path), container_path="/mnt/m")])
     assert not missing.exists()
 
 

@@ -151,8 +151,9 @@ async def test_no_container_is_created_in_a_stopped_sandbox(node: Node) -> None:
 
 
 async def test_hostname(node: Node) -> None:
-    async with node.pod(hostname="a-host-name") as pod:
-        assert (await pod.see("hostname")).strip() == "a-host-name"
+    for name in ("a-host-name", "h" * 64):
+        async with node.pod(hostname=name) as pod:
+            assert (await pod.see("hostname")).strip() == name
 
 
 async def test_a_hostname_that_is_too_long_is_refused(node: Node) -> None:

@@ -199,6 +199,15 @@ async def test_a_privileged_container_needs_a_privileged_sandbox(node: Node, pod
         await pod.create(security=_Context(privileged=True))
 
 
+async def test_what_makes_a_sandbox_privileged_is_the_request(node: Node, pod: Pod) -> None:
+    # As kubelet has it, which adds a privileged container to a pod that runs (kubectl debug).
+    pod.config.linux.security_context.privileged = True
+    container_id = await pod.create(security=_Context(privileged=True))
+    if _may_everything():
+        await node.runtime.start_container(container_id)
+        await pod.sh(container_id, "mount -t tmpfs none /tmp")
+
+
 async def test_without_privileges_mount_is_denied(pod: Pod) -> None:
     async with pod.container() as container_id:
         await pod.fails(container_id, "mount -t tmpfs none /tmp")

@@ -79,7 +79,8 @@ class SandboxRecord:
     status_bytes: bytes = field(repr=False)
     """``PodSandboxStatusResponse.status``."""
     log_config: Mapping[str, Any] = field(default_factory=dict)
-    privileged: bool = False
+    host_users: bool = False
+    """Whether it has the host's users although the engine maps users."""
 
     @property
     def ready(self) -> bool:

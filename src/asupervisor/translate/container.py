@@ -18,7 +18,7 @@ from asupervisor.translate.labels import (
 )
 from asupervisor.translate.mounts import engine_mounts
 from asupervisor.translate.names import container_name
-from asupervisor.translate.namespaces import container_modes
+from asupervisor.translate.namespaces import HOST, container_modes
 from asupervisor.translate.resources import cgroup_parent, engine_resources
 from asupervisor.translate.security import ReadProfile, container_security
 from asupervisor.translate.signals import engine_signal
@@ -133,6 +133,7 @@ def container_body(
     sandbox_id: str,
     runtime: str,
     on_host_network: bool,
+    host_users: bool = False,
     target_id: str,
     identity: Identity,
     cgroup: CgroupSettings,
@@ -152,6 +153,7 @@ def container_body(
         sandbox_id: the sandbox's full id.
         runtime: the sandbox's OCI runtime.
         on_host_network: whether the sandbox is.
+        host_users: whether it has the host's users although the engine maps users.
         target_id: full id of the container whose pid namespace it joins (TARGET); empty for none.
         identity: as whom it runs.
         cgroup: what is written to its cgroup files once it runs.
@@ -213,6 +215,8 @@ def container_body(
             "Runtime": runtime,
         },
     }
+    if host_users:
+        body["HostConfig"]["UsernsMode"] = HOST
     if log_config is not None:
         body["HostConfig"]["LogConfig"] = log_config
     if config.CDI_devices:

@@ -31,6 +31,13 @@ def refuse_user_namespaces(options: cri.NamespaceOption, subject: str) -> None:
         raise InvalidArgument(f"{subject}: user namespace mode NODE takes no uid or gid mappings")
 
 
+def needs_host_users(options: cri.NamespaceOption, privileged: bool) -> bool:
+    """Whether a sandbox or container cannot run with mapped users: an engine with ``userns-remap``
+    refuses to give such a one the host's network or pids, or privileges.
+    """
+    return privileged or cri.NODE in (options.network, options.pid, options.ipc)
+
+
 def sandbox_modes(
     options: cri.NamespaceOption, engine_network_mode: str, subject: str
 ) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from asupervisor.translate.checkpoint import Checkpoint, CheckpointPort
 from asupervisor.translate.enums import check_enums
 from asupervisor.translate.labels import check_labels, sandbox_labels
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
-from asupervisor.translate.namespaces import sandbox_modes
+from asupervisor.translate.namespaces import HOST, needs_host_users, sandbox_modes
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score
 from asupervisor.translate.security import ReadProfile, sandbox_security
 
@@ -26,6 +26,8 @@ _IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
 """Beginnings of the settings that belong to the ipc namespace, kernel.shm_rmid_forced and
 kernel.msg_next_id included.
 """
+_HOSTNAME_BYTES = 64
+"""Linux' HOST_NAME_MAX."""
 _PROTOCOLS = {cri.TCP: "tcp", cri.UDP: "udp", cri.SCTP: "sctp"}
 
 
@@ -56,9 +58,9 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
     check_sysctls(config.linux, subject)
     if config.log_directory and not config.log_directory.startswith("/"):
         raise InvalidArgument(f'{subject}: log_directory "{config.log_directory}" must be absolute')
-    if len(config.hostname.encode()) > 63:
+    if len(config.hostname.encode()) > _HOSTNAME_BYTES:
         raise InvalidArgument(
-            f'{subject}: the hostname "{config.hostname}" is longer than 63 bytes'
+            f'{subject}: the hostname "{config.hostname}" is longer than {_HOSTNAME_BYTES} bytes'
         )
     for port in config.port_mappings:
         if not 0 < port.container_port < 65536 or not 0 <= port.host_port < 65536:
@@ -79,14 +81,27 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
         if not is_address(server):
             raise InvalidArgument(f'{subject}: DNS server "{server}" is no IP address')
     for what, words in (
-        ("search domain", config.dns_config.searches),
-        ("option", config.dns_config.options),
+        ("DNS search domain", config.dns_config.searches),
+        ("DNS option", config.dns_config.options),
+        ("hostname", [config.hostname] if config.hostname else []),
+        ("sysctl", config.linux.sysctls),
+        ("name", [metadata.name]),
+        ("namespace", [metadata.namespace]),
+        ("uid", [metadata.uid]),
     ):
         for word in words:
-            if word.split() != [word]:
-                # Each stands as one word in a line of a file; with a line break in it, it would be
-                # a line of its own.
-                raise InvalidArgument(f'{subject}: DNS {what} "{word}" is not one word')
+            if not is_word(word):
+                raise InvalidArgument(f'{subject}: the {what} "{word}" is not one word')
+    for what, word in (
+        ("name", metadata.name),
+        ("namespace", metadata.namespace),
+        ("uid", metadata.uid),
+    ):
+        if ";" in word:
+            raise InvalidArgument(
+                f'{subject}: the {what} "{word}" holds a semicolon, which ends an argument of a'
+                " network plugin"
+            )
 
 
 def is_address(text: str) -> bool:
@@ -95,7 +110,15 @@ def is_address(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    # A zone may be any text.
+    return is_word(text)
+
+
+def is_word(text: str) -> bool:
+    """Whether a text stands as one word in a line of a file, and cannot begin another line or
+    word.
+    """
+    return bool(text) and text.isprintable() and text.split() == [text]
 
 
 def check_sysctls(linux: cri.LinuxPodSandboxConfig, subject: str) -> None:
@@ -107,6 +130,8 @@ def check_sysctls(linux: cri.LinuxPodSandboxConfig, subject: str) -> None:
     """
     options = linux.security_context.namespace_options
     for name in linux.sysctls:
+        if "/" in name and not {"", ".", ".."}.isdisjoint(name.split("/")):
+            raise InvalidArgument(f'{subject}: sysctl "{name}" is no name of a kernel setting')
         if name.startswith("net."):
             shared = options.network == cri.NODE and "network"
         elif name.startswith(_IPC_SYSCTLS):
@@ -143,6 +168,7 @@ def sandbox_body(
     cgroup_driver: str,
     oom_floor: int | None,
     apparmor_enabled: bool,
+    users_remapped: bool = False,
     read_profile: ReadProfile,
 ) -> dict[str, Any]:
     """The body of ``POST /containers/create`` for a sandbox.
@@ -156,6 +182,7 @@ def sandbox_body(
         cgroup_driver: the engine's.
         oom_floor: the lowest oom_score_adj that it can give; None for no limit.
         apparmor_enabled: whether the engine's host has AppArmor.
+        users_remapped: whether the engine maps users (``userns-remap``).
         read_profile: reads localhost seccomp profiles.
 
     Raises:
@@ -177,6 +204,8 @@ def sandbox_body(
         "Sysctls": dict(config.linux.sysctls),
         "RestartPolicy": {"Name": "no"},
     }
+    if users_remapped and needs_host_users(context.namespace_options, context.privileged):
+        host_config["UsernsMode"] = HOST
     if runtime:
         host_config["Runtime"] = runtime
     body: dict[str, Any] = {

@@ -1,10 +1,18 @@
-"""CRI's Signal enum and the engine's StopSignal names."""
+"""CRI's Signal enum and the engine's StopSignal, a name or a number.
+
+Numbers are Linux': real-time signals from 34 (RTMIN, as the C library leaves it) to 64 (RTMAX)."""
 
 from __future__ import annotations
 
+import re
 import signal
 
 from asupervisor.proto import cri
+
+_RTMIN, _RTMAX = 34, 64
+_FROM_MIN = 15
+"""Up to this many above RTMIN a signal is named after RTMIN; the others after RTMAX."""
+_REALTIME = re.compile(r"RT(?:MIN(?:\+(\d{1,2}))?|MAX(?:-(\d{1,2}))?)$", re.ASCII)
 
 
 def engine_signal(value: int) -> str:
@@ -21,19 +29,33 @@ def engine_signal(value: int) -> str:
     )
 
 
-def cri_signal(name: str) -> int:
-    """The CRI signal of an engine's name or number; SIGTERM, the engine's default, where the name
-    is empty or unknown.
+def cri_signal(text: str) -> int:
+    """The CRI signal of an engine's name or number; SIGTERM, the engine's default, where the text
+    is empty or no signal.
     """
-    text = name.upper()
-    if text.isdigit():
-        try:
-            text = signal.Signals(int(text)).name
-        except ValueError:
-            return cri.SIGNAL_SIGTERM
-    text = text if text.startswith("SIG") else f"SIG{text}"
-    key = "SIGNAL_" + text.replace("MIN+", "MINPLUS").replace("MAX-", "MAXMINUS")
+    name = text.upper().removeprefix("SIG")
+    number = int(name) if re.fullmatch(r"\d{1,3}", name, re.ASCII) else _realtime(name)
+    if number is None:
+        key = f"SIGNAL_SIG{name}"
+    elif _RTMIN <= number <= _RTMAX:
+        above, below = number - _RTMIN, _RTMAX - number
+        end = f"MINPLUS{above}" if above <= _FROM_MIN else f"MAXMINUS{below}"
+        key = {0: "SIGNAL_SIGRTMIN", _RTMAX - _RTMIN: "SIGNAL_SIGRTMAX"}.get(
+            above, f"SIGNAL_SIGRT{end}"
+        )
+    else:
+        key = {entry.value: f"SIGNAL_{entry.name}" for entry in signal.Signals}.get(number, "")
     try:
-        return cri.Signal.Value(key) if name else cri.SIGNAL_SIGTERM
+        return cri.Signal.Value(key)
     except ValueError:
         return cri.SIGNAL_SIGTERM
+
+
+def _realtime(name: str) -> int | None:
+    """The number of ``RTMIN``, ``RTMIN+n``, ``RTMAX`` or ``RTMAX-n``."""
+    found = _REALTIME.match(name)
+    if found is None:
+        return None
+    below = name.startswith("RTMAX")
+    distance = int(found[1] or found[2] or 0)
+    return _RTMAX - distance if below else _RTMIN + distance

@@ -143,8 +143,35 @@ def test_resolv_conf(dns: cri.DNSConfig, text: str) -> None:
     [
         ({"metadata": cri.PodSandboxMetadata(name="web", namespace="default")}, "uid"),
         ({"metadata": cri.PodSandboxMetadata()}, "metadata"),
-        ({"hostname": "x" * 64}, "hostname"),
-        ({"hostname": "ü" * 32}, "hostname"),
+        ({"hostname": "x" * 65}, "hostname"),
+        ({"hostname": "ü" * 33}, "hostname"),
+        ({"hostname": "web\n192.0.2.66 kubernetes.default"}, "hostname"),
+        ({"hostname": "web evil"}, "hostname"),
+        ({"dns_config": cri.DNSConfig(servers=["fe80::1%a\nsearch evil"])}, "DNS server"),
+        ({"dns_config": cri.DNSConfig(servers=["fe80::1%eth0 192.0.2.66"])}, "DNS server"),
+        ({"dns_config": cri.DNSConfig(searches=["a.test\u2028evil"])}, "search domain"),
+        ({"dns_config": cri.DNSConfig(options=["ndots:5\0"])}, "option"),
+        (
+            {"metadata": cri.PodSandboxMetadata(name="a;K8S_POD_UID=0", namespace="b", uid="c")},
+            "semicolon",
+        ),
+        (
+            {"metadata": cri.PodSandboxMetadata(name="a", namespace="b\n", uid="c")},
+            "namespace",
+        ),
+        (
+            {"linux": cri.LinuxPodSandboxConfig(sysctls={"net/../kernel/panic": "1"})},
+            "no name of a kernel setting",
+        ),
+        ({"linux": cri.LinuxPodSandboxConfig(sysctls={"net.a\nb": "1"})}, "sysctl"),
+        (
+            {
+                "port_mappings": [
+                    cri.PortMapping(container_port=80, host_port=80, host_ip="fe80::1%a b")
+                ]
+            },
+            "host_ip",
+        ),
         ({"labels": {"io.kubernetes.container.name": "mine"}}, "io.kubernetes.container.name"),
         (
             {"dns_config": cri.DNSConfig(searches=["a.test\nnameserver 192.0.2.66"])},
@@ -171,3 +198,36 @@ def test_what_cannot_be_run_is_refused_before_anything_is_made(
     config.MergeFrom(cri.PodSandboxConfig(**change))
     with pytest.raises(InvalidArgument, match=named):
         check_sandbox_config(config)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"hostname": "x" * 64},
+        {"dns_config": cri.DNSConfig(servers=["fe80::1%eth0"])},
+        {"linux": cri.LinuxPodSandboxConfig(sysctls={"net.ipv4.conf.eth0/7.forwarding": "1"})},
+    ],
+)
+def test_what_stands_as_one_word_is_let_through(words: dict[str, Any]) -> None:
+    config = pod_config("web")
+    config.MergeFrom(cri.PodSandboxConfig(**words))
+    check_sandbox_config(config)
+
+
+@pytest.mark.parametrize(
+    ("context", "mode"),
+    [
+        ({}, None),
+        ({"privileged": True}, "host"),
+        ({"namespace_options": cri.NamespaceOption(network=cri.NODE)}, "host"),
+        ({"namespace_options": cri.NamespaceOption(pid=cri.NODE)}, "host"),
+        ({"namespace_options": cri.NamespaceOption(pid=cri.CONTAINER)}, None),
+    ],
+)
+def test_what_mapped_users_cannot_have_runs_with_the_hosts_users(
+    context: dict[str, Any], mode: str | None
+) -> None:
+    config = pod_config("web")
+    config.linux.security_context.CopyFrom(cri.LinuxSandboxSecurityContext(**context))
+    assert body(config, users_remapped=True)["HostConfig"].get("UsernsMode") == mode
+    assert "UsernsMode" not in body(config)["HostConfig"], "an engine that maps nobody"

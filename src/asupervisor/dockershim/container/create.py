@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import stat
 
 import anyio.to_thread
 
 from asupervisor.dockershim.cgroup_files import cgroup_features
+from asupervisor.dockershim.container.host_paths import (
+    check_device,
+    make_mount_source,
+    mount_source,
+)
 from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.operations import Ticket
@@ -30,9 +33,11 @@ from asupervisor.translate.container import (
     log_path,
 )
 from asupervisor.translate.documents import text
+from asupervisor.translate.images import is_image_id, without_scheme
 from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.logs import engine_log_config
 from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
+from asupervisor.translate.namespaces import needs_host_users
 
 _logger = logging.getLogger("asupervisor.dockershim.container")
 
@@ -84,15 +89,19 @@ async def _create(
         raise NotFound(
             f"{subject}: image {config.image.image} is not on this node", subject=config.image.image
         )
+    if not (config.image.user_specified_image or is_image_id(config.image.image)):
+        config.image.user_specified_image = without_scheme(config.image.image)
+    # By its id from here on: a tag may move meanwhile, and kubelet may name it by an image_ref.
+    config.image.image = image.id
     security = config.linux.security_context
-    if security.privileged and not sandbox.privileged:
+    if security.privileged and not request.sandbox_config.linux.security_context.privileged:
+        # As the request has it: the sandbox may be older than the pod's first privileged container.
         raise InvalidArgument(
-            f"{subject}: a privileged container needs a privileged sandbox, which {sandbox.id[:12]}"
-            " is not"
+            f"{subject}: a privileged container needs a sandbox_config that is privileged"
         )
     _resolve_images(shim, config, subject)
     await _check_image_paths(shim, config, subject)
-    await _resolve_host_paths(shim, config, subject)
+    missing = await _resolve_host_paths(shim, config, subject)
     features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
     identity = await _identity(shim, security, image, subject)
     body = container_body(
@@ -101,6 +110,10 @@ async def _create(
         sandbox_id=sandbox.id,
         runtime=sandbox.runtime,
         on_host_network=sandbox.host_network,
+        host_users=shim.engine.has_security("userns")
+        and (
+            sandbox.host_users or needs_host_users(security.namespace_options, security.privileged)
+        ),
         target_id=_target(shim, sandbox, security.namespace_options, subject),
         identity=identity,
         cgroup=cgroup_settings(config.linux.resources, features, subject),
@@ -116,6 +129,9 @@ async def _create(
         check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
     )
     note_image_labels(body["Labels"], image.document)
+    # Last, so that a request that is refused leaves no directory behind.
+    for path in missing:
+        await shim.lanes.host_paths.run(path, make_mount_source, path, subject)
     _ready(shim, sandbox_id, subject)
     ticket.commit()
     async with Rollback("CreateContainer", subject) as undo:
@@ -214,43 +230,23 @@ async def _check_image_paths(shim: Shim, config: cri.ContainerConfig, subject: s
             raise NotFound(f'{where}: the image has no path "{path}"', subject=mount.image.image)
 
 
-async def _resolve_host_paths(shim: Shim, config: cri.ContainerConfig, subject: str) -> None:
+async def _resolve_host_paths(shim: Shim, config: cri.ContainerConfig, subject: str) -> list[str]:
     """Make the host's paths what the engine is to be given; any of them may be on a file system
     that hangs.
+
+    Returns:
+        Those that are missing.
     """
     look = shim.lanes.host_paths
+    missing = []
     for mount in config.mounts:
         if path := mount.host_path:
-            mount.host_path = await look.run(path, _mount_source, mount, subject)
+            mount.host_path, there = await look.run(path, mount_source, path, subject)
+            if not there:
+                missing.append(mount.host_path)
     for device in config.devices:
-        await look.run(device.host_path, _check_device, device.host_path, subject)
-
-
-def _mount_source(mount: cri.Mount, subject: str) -> str:
-    """The CRI wants symlinks of a host path followed and a missing one refused; the engine does
-    neither in that way.
-    """
-    path = os.path.realpath(mount.host_path)
-    if not os.path.lexists(path):
-        raise NotFound(
-            f"{subject}: the host path {mount.host_path} of mount {mount.container_path} does"
-            " not exist",
-            subject=path,
-        )
-    return path
-
-
-def _check_device(path: str, subject: str) -> None:
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        raise NotFound(
-            f"{subject}: the device {path} does not exist on this node", subject=path
-        ) from error
-    if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)):
-        raise InvalidArgument(
-            f"{subject}: {path} is neither a device nor a directory of devices", subject=path
-        )
+        await look.run(device.host_path, check_device, device.host_path, subject)
+    return missing
 
 
 def _make_log_directory(path: str, subject: str) -> None:

@@ -81,6 +81,7 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
         cgroup_driver=shim.engine.cgroup_driver,
         oom_floor=shim.engine.oom_floor,
         apparmor_enabled=shim.engine.has_security("apparmor"),
+        users_remapped=shim.engine.has_security("userns"),
         read_profile=read_profile,
     )
     await anyio.to_thread.run_sync(

@@ -229,8 +229,9 @@ def find_binary(plugin_type: str, directories: Sequence[str]) -> str | None:
 
 
 def missing_binaries(network: NetworkList, directories: Sequence[str]) -> list[str]:
-    """One sentence for each plugin (and address management plugin) of the list whose binary is in
-    none of the directories.
+    """One sentence for each plugin of the list whose binary is in none of the directories.
+
+    What a plugin calls in turn, for addresses say, is its own business (libcni).
     """
     missing = []
     where = ", ".join(directories) or "no directory at all"
@@ -238,13 +239,6 @@ def missing_binaries(network: NetworkList, directories: Sequence[str]) -> list[s
         if find_binary(plugin.type, directories) is None:
             missing.append(
                 f'{network.path}: "plugins[{index}].type": there is no plugin "{plugin.type}" in'
-                f" {where}"
-            )
-        ipam = plugin.document.get("ipam")
-        ipam_type = ipam.get("type") if isinstance(ipam, dict) else None
-        if isinstance(ipam_type, str) and ipam_type and find_binary(ipam_type, directories) is None:
-            missing.append(
-                f'{network.path}: "plugins[{index}].ipam.type": there is no plugin "{ipam_type}" in'
                 f" {where}"
             )
     return missing
