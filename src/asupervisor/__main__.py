@@ -2,10 +2,15 @@
 process.
 """
 
-from __future__ import annotations
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # ``python -m`` puts the working directory first, ``python FILE`` the file's: what lies there is
+    # not ours, and must not be taken for a module when the service is started as root. Before any
+    # import that is not part of the interpreter, __future__ among them.
+    del sys.path[0]
 
 import os
-import sys
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ itself.
 
 from __future__ import annotations
 
+import anyio.to_thread
+
 from asupervisor.engine.containers import ContainersApi
 from asupervisor.engine.endpoint import oom_score_floor
 from asupervisor.engine.health import EngineHealth
@@ -55,7 +57,7 @@ class EngineClient:
         self.version = await self.system.version(timeout_s)
         self.session.negotiate(self.version)
         self.info = await self.system.info(timeout_s, through_gate=True)
-        self.oom_floor = oom_score_floor(self.endpoint)
+        self.oom_floor = await anyio.to_thread.run_sync(oom_score_floor, self.endpoint)
 
     @property
     def api_version(self) -> tuple[int, int]:

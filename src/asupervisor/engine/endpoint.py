@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asupervisor.errors import ConfigError, FailedPrecondition, Internal
+from asupervisor.host.peers import listener_holders
 
 DEFAULT_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 MINIMUM_API_VERSION = (1, 41)
@@ -149,9 +150,12 @@ def diagnose(endpoint: str) -> tuple[str, str]:
     )
 
 
-def peer_process(endpoint: str) -> int | None:
-    """The process id of the daemon behind a unix socket, as the kernel saw it bind; None where it
-    cannot be seen.
+def daemon_process(endpoint: str) -> int | None:
+    """The process id of the ``dockerd`` behind a unix socket; None where it cannot be told.
+
+    The kernel names who made the socket listen. Under socket activation (``docker.socket``) that is
+    systemd, and behind a proxy the proxy, so it counts only if it is a ``dockerd``; else the one
+    ``dockerd`` that has the listening socket open is taken.
     """
     path = socket_path(endpoint)
     if path is None:
@@ -163,7 +167,25 @@ def peer_process(endpoint: str) -> int | None:
             credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         except OSError:
             return None
-    return int.from_bytes(credentials[:4], "little") or None
+    peer = int.from_bytes(credentials[:4], "little")
+    if is_daemon(peer):
+        return peer
+    if peer == os.getpid():
+        return None
+    daemons = [pid for pid in listener_holders(path) if is_daemon(pid)]
+    return daemons[0] if len(daemons) == 1 else None
+
+
+def is_daemon(pid: int) -> bool:
+    """Whether a process is a ``dockerd``: never the system's first one, nor this one."""
+    if pid <= 1 or pid == os.getpid():
+        return False
+    try:
+        if os.path.basename(os.readlink(f"/proc/{pid}/exe")).split(" ")[0] == "dockerd":
+            return True
+        return Path(f"/proc/{pid}/comm").read_text() == "dockerd\n"
+    except OSError:
+        return False
 
 
 _CAP_SYS_RESOURCE = 24
@@ -175,7 +197,7 @@ def oom_score_floor(endpoint: str) -> int | None:
     A daemon without CAP_SYS_RESOURCE (nested, rootless) cannot lower the score below its own, and
     runc then fails with a message that names neither. The daemon's own status is read where it can
     be seen, ours where it cannot."""
-    pid = peer_process(endpoint)
+    pid = daemon_process(endpoint)
     process = (
         Path(f"/proc/{pid}")
         if pid is not None and Path(f"/proc/{pid}/status").exists()

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskStatus
 
-from asupervisor.engine.endpoint import peer_process
+from asupervisor.engine.endpoint import daemon_process
 from asupervisor.errors import ConfigError
 
 _logger = logging.getLogger("asupervisor.engine.runtime_cgroups")
@@ -77,10 +77,17 @@ async def keep_in_cgroup(
     Raises:
         ConfigError: it cannot be done the first time; later failures are logged.
     """
-    first = True
+    first = known = True
     while True:
-        daemon = await anyio.to_thread.run_sync(peer_process, endpoint)
+        daemon = await anyio.to_thread.run_sync(daemon_process, endpoint)
         pids = (os.getpid(),) if daemon is None else (os.getpid(), daemon)
+        if daemon is None and known:
+            _logger.warning(
+                "--runtime-cgroups: which process is the dockerd that serves %s cannot be told; it"
+                " stays in its cgroup",
+                endpoint,
+            )
+        known = daemon is not None
         try:
             await anyio.to_thread.run_sync(partial(enter_cgroup, name, pids))
         except ConfigError as error:

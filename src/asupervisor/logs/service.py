@@ -273,11 +273,13 @@ class LogService:
         return request
 
     def _spawn(self) -> ChildProcess:
-        # The pump must find this very package, however this process found it.
+        # The pump must find this very package, however this process found it, and nothing in the
+        # directory that it is started in (-P; a relative path would lead there too).
         package = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))
+        others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        path = os.pathsep.join((package, *filter(os.path.isabs, others)))
         return ChildProcess(
-            [sys.executable, "-m", "asupervisor.logs.pump", str(self._state_directory)],
+            [sys.executable, "-P", "-m", "asupervisor.logs.pump", str(self._state_directory)],
             environment={**os.environ, "PYTHONPATH": path},
             stdin=True,
             stdout=True,

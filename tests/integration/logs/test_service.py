@@ -37,6 +37,26 @@ async def test_a_log_is_written_as_it_grows_and_reopened(tmp_path: Path) -> None
     log.close()
 
 
+@pytest.mark.parametrize("python_path", ["", ".", ":lib"])
+async def test_the_pump_takes_no_module_from_where_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python_path: str
+) -> None:
+    log, target = source_of(tmp_path), target_of(tmp_path)
+    there = tmp_path / "lib"
+    there.mkdir()
+    for directory in (tmp_path, there):
+        for name in ("resource", "ctypes", "json", "heapq", "orjson", "asupervisor", "__future__"):
+            (directory / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", python_path)
+    async with running(tmp_path) as service:
+        log.write(b"one\n")
+        service.follow(followed(tmp_path, log))
+        await until(lambda: lines_of(target) == [b"one"], "the first line")
+    log.close()
+    assert not (tmp_path / "ran").exists()
+
+
 async def test_finish_returns_when_all_is_written(tmp_path: Path) -> None:
     log, target = source_of(tmp_path), target_of(tmp_path)
     async with running(tmp_path) as service:

@@ -1,0 +1,55 @@
+"""Who is at the other end of a unix socket: which processes have a listening one open."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+
+def listener_holders(path: str) -> list[int]:
+    """The processes, in our pid namespace, that have the socket open that listens at a path.
+
+    The kernel is asked for the file that a socket is bound to, since a container may bind one of
+    the same name in its own mount namespace. Blocks: it looks at every process.
+
+    Args:
+        path: of the socket; links are followed.
+    """
+    from pyroute2 import DiagSocket
+    from pyroute2.netlink.diag import SS_LISTEN, UDIAG_SHOW_VFS
+
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    file = (status.st_ino, os.major(status.st_dev) << 20 | os.minor(status.st_dev))
+    with DiagSocket() as diag:
+        diag.bind()
+        sockets: Any = diag.get_sock_stats(
+            family=socket.AF_UNIX, states=1 << SS_LISTEN, show=UDIAG_SHOW_VFS
+        )
+        bound = [(entry["udiag_ino"], entry.get("UNIX_DIAG_VFS")) for entry in sockets]
+    links = {
+        f"socket:[{inode}]"
+        for inode, vfs in bound
+        if vfs and (vfs["udiag_vfs_ino"], vfs["udiag_vfs_dev"]) == file
+    }
+    if not links:
+        return []
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if _has_open(pid, links)]
+
+
+def _has_open(pid: int, links: set[str]) -> bool:
+    directory = f"/proc/{pid}/fd"
+    try:
+        for name in os.listdir(directory):
+            try:
+                if os.readlink(f"{directory}/{name}") in links:
+                    return True
+            except OSError:
+                continue
+    except OSError:
+        return False
+    return False
