@@ -79,6 +79,7 @@ class FakeEngine:
         class Server(socketserver.ThreadingUnixStreamServer):
             daemon_threads = True
             block_on_close = False
+            request_queue_size = 1024
 
             def handle_error(self, request: Any, client_address: Any) -> None:
                 return

@@ -21,6 +21,10 @@ from asupervisor.errors import (
 )
 
 _logger = logging.getLogger("asupervisor.engine.probe")
+_PINGS = 2
+_SLICES = 10
+_HARD_DEADLINE_S = 60.0
+"""Of a ping by the clock, however little of the time this process ran."""
 
 
 class Probe:
@@ -29,8 +33,9 @@ class Probe:
     Args:
         engine: probed.
         interval_s: seconds between two pings.
-        deadline_s: seconds that a ping may take; with ``interval_s`` this bounds how late a frozen
-            engine is noticed.
+        deadline_s: seconds that a ping may take, of which only those count in which this process
+            had its turns. Two pings in a row must be late; with ``interval_s`` that bounds how late
+            a frozen engine is noticed.
         identify_deadline_s: seconds that the questions on (re)appearance may take.
         check: raises ConfigError for an engine that contradicts the settings, which ends the
             service.
@@ -67,7 +72,7 @@ class Probe:
         health = self._engine.health
         was_reachable = health.reachable
         try:
-            await self._engine.system.ping(self._deadline_s)
+            await self._ping(_PINGS if was_reachable else 1)
             if not was_reachable and not health.synced:
                 # It may have been restarted, or replaced by another version.
                 await self._engine.identify(self._identify_deadline_s)
@@ -89,6 +94,44 @@ class Probe:
                 version,
                 self._engine.endpoint,
                 *self._engine.api_version,
+            )
+
+    async def _ping(self, tries: int) -> None:
+        """Ping until one is answered; one that is late or lost is no outage."""
+        for left in reversed(range(tries)):
+            try:
+                await self._ping_once()
+            except (EngineAbsent, PermissionDenied):
+                raise
+            except ServiceError:
+                if not left:
+                    raise
+            else:
+                return
+
+    async def _ping_once(self) -> None:
+        answered, failure = False, None
+        async with anyio.create_task_group() as tasks:
+
+            async def watch() -> None:
+                # In slices: a loop that was held up wakes late, and what it could not have seen
+                # in time counts as one slice.
+                for _ in range(_SLICES):
+                    await anyio.sleep(self._deadline_s / _SLICES)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(watch)
+            try:
+                await self._engine.system.ping(_HARD_DEADLINE_S)
+                answered = True
+            except ServiceError as error:
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if not answered:
+            raise DeadlineExceeded(
+                f"Docker Engine did not answer ping within {self._deadline_s:g} s", operation="ping"
             )
 
 

@@ -1,5 +1,5 @@
-"""One connection pool to the engine: every request has a deadline, every failure becomes one of our
-errors here.
+"""Connection pools to the engine, one for each lane: every request has a deadline, every failure
+becomes one of our errors here.
 
 The only importer of aiodocker. aiodocker resolves the endpoint, owns the transport (unix, tcp, TLS)
 and reports errors; its endpoint classes are not used, since they neither release a failed response
@@ -20,6 +20,7 @@ import orjson
 
 from asupervisor.engine.endpoint import MINIMUM_API_VERSION, choose_api_version, diagnose
 from asupervisor.engine.health import EngineHealth
+from asupervisor.engine.lanes import Lane, lane_of
 from asupervisor.errors import (
     AlreadyExists,
     DeadlineExceeded,
@@ -28,6 +29,7 @@ from asupervisor.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
     ServiceError,
     Unauthenticated,
     Unavailable,
@@ -36,7 +38,10 @@ from asupervisor.errors import (
 Document = dict[str, Any]
 """A JSON object of the engine API."""
 
-_CONNECTION_LIMIT = 256
+_ANSWER_BYTES = 32 << 20
+"""Of an answer that is one object. A list may have as many bytes for each of many."""
+_LIST_BYTES = 512 << 20
+_LISTS = frozenset({"list_containers", "list_images"})
 _KEPT_S = 3.0
 """Seconds that an idle connection is kept. The pool hands out the one that is idle longest, and the
 probe asks for one every 0.75 s: with
@@ -94,17 +99,25 @@ class EngineSession:
         self.timeout_s = timeout_s
         self.observer: EngineObserver = observer or _NoObserver()
         self.api_version: tuple[int, int] = MINIMUM_API_VERSION
-        self._docker: aiodocker.Docker | None = None
+        self._lanes: dict[Lane, aiodocker.Docker] = {}
+        self._sessions: list[aiohttp.ClientSession] = []
+        self._long = 0
 
     async def open(self) -> None:
-        """Make the connection pool; nothing is dialled yet."""
+        """Make the connection pools; nothing is dialled yet."""
+        for lane in Lane:
+            self._lanes[lane] = self._pool(lane)
+
+    def _pool(self, lane: Lane) -> aiodocker.Docker:
         connector: aiohttp.BaseConnector | None = None
         if self.endpoint.startswith("unix://"):
             connector = aiohttp.UnixConnector(
                 self.endpoint.removeprefix("unix://"),
-                limit=_CONNECTION_LIMIT,
+                limit=lane.value,
                 keepalive_timeout=_KEPT_S,
             )
+        else:
+            connector = aiohttp.TCPConnector(limit=lane.value, keepalive_timeout=_KEPT_S)
         # The connector is ours, so aiodocker's close() leaves it to us: its own can raise half-way
         # and leak the session.
         session = aiohttp.ClientSession(
@@ -113,19 +126,24 @@ class EngineSession:
             auto_decompress=False,
             read_bufsize=_CHUNK_BYTES,
         )
-        url = "unix://localhost" if connector is not None else self.endpoint
-        self._session = session
-        self._docker = aiodocker.Docker(
-            url, session=session, connector=connector, api_version=self._version_text
+        unix = self.endpoint.startswith("unix://")
+        self._sessions.append(session)
+        docker = aiodocker.Docker(
+            "unix://localhost" if unix else self.endpoint,
+            session=session,
+            connector=connector,
+            api_version=self._version_text,
         )
-        if connector is not None:
-            self._docker.docker_host = "http://engine"
+        if unix:
+            docker.docker_host = "http://engine"
+        return docker
 
     async def close(self) -> None:
         """Close every connection; safe to call twice."""
-        if self._docker is not None:
-            self._docker = None
-            await self._session.close()
+        self._lanes.clear()
+        sessions, self._sessions = self._sessions, []
+        for session in sessions:
+            await session.close()
 
     @property
     def _version_text(self) -> str:
@@ -138,8 +156,8 @@ class EngineSession:
             FailedPrecondition, Internal: see :func:`choose_api_version`.
         """
         self.api_version = choose_api_version(version)
-        if self._docker is not None:
-            self._docker.api_version = self._version_text
+        for docker in self._lanes.values():
+            docker.api_version = self._version_text
 
     async def json(
         self, method: str, path: str, operation: str, subject: str = "", **options: Any
@@ -155,9 +173,14 @@ class EngineSession:
 
         Returns:
             The decoded answer; None when it is empty.
+
+        Raises:
+            ResourceExhausted: it is longer than an answer may be; what others wrote into an object
+                has no bound.
         """
+        limit = _LIST_BYTES if operation in _LISTS else _ANSWER_BYTES
         async with self.response(method, path, operation, subject, **options) as response:
-            content = await response.read()
+            content = await _content(response, limit, operation, subject)
         return decode(content, operation, subject) if content else None
 
     @asynccontextmanager
@@ -195,10 +218,18 @@ class EngineSession:
         """
         if not through_gate:
             self.health.require(operation.replace("_", " "), subject)
-        docker = self._docker
+        lane = lane_of(operation, through_gate)
+        docker = self._lanes.get(lane)
         if docker is None:
             raise Unavailable(
                 "the connection to Docker Engine is closed", operation=operation, subject=subject
+            )
+        if lane is Lane.LONG and self._long >= lane.value:
+            raise ResourceExhausted(
+                f"cannot {_words(operation, subject)}: {self._long} calls that may take long are"
+                " under way with Docker Engine; try again when some of them have ended",
+                operation=operation,
+                subject=subject,
             )
         if params:
             path = f"{path}?{urlencode(params)}"
@@ -206,6 +237,7 @@ class EngineSession:
             data = orjson.dumps(body)
         deadline = self.timeout_s if timeout_s is None else timeout_s
         started = time.monotonic()
+        self._long += lane is Lane.LONG
         failure: ServiceError | None = None
         response: aiohttp.ClientResponse | None = None
         try:
@@ -238,6 +270,7 @@ class EngineSession:
             failure = error
             raise
         finally:
+            self._long -= lane is Lane.LONG
             if response is not None:
                 response.release() if not stream else response.close()
             self.observer.engine_operation(operation, time.monotonic() - started, failure)
@@ -260,6 +293,25 @@ class EngineSession:
         }
         message = f"{_words(operation, subject)}: {str(error.message).strip()}"
         return kinds.get(error.status, Internal)(message, operation=operation, subject=subject)
+
+
+async def _content(
+    response: aiohttp.ClientResponse, limit: int, operation: str, subject: str
+) -> bytes:
+    """The body of an answer, as far as it is within bounds; the connection of one that is not is
+    given up.
+    """
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > limit:
+            response.close()
+            raise ResourceExhausted(
+                f"Docker Engine answered {_words(operation, subject)} with more than {limit} bytes",
+                operation=operation,
+                subject=subject,
+            )
+    return bytes(content)
 
 
 def decode(content: bytes, operation: str, subject: str = "") -> Any:

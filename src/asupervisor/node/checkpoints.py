@@ -17,6 +17,21 @@ from asupervisor.translate.checkpoint import Checkpoint, decode_checkpoint, enco
 _logger = logging.getLogger("asupervisor.node.checkpoints")
 
 
+_LONGEST_BYTES = 4 << 20
+
+
+def _read(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        content = file.read(_LONGEST_BYTES + 1)
+    if len(content) > _LONGEST_BYTES:
+        raise Internal(
+            f"the sandbox checkpoint {path} is longer than {_LONGEST_BYTES} bytes",
+            operation="read checkpoint",
+            subject=str(path),
+        )
+    return content
+
+
 class CheckpointStore:
     """The checkpoints of this node, read once and kept in memory; every change is on disk before
     the call returns.
@@ -61,7 +76,7 @@ class CheckpointStore:
                 path.unlink(missing_ok=True)
                 continue
             try:
-                self._known[name] = decode_checkpoint(path.read_bytes(), str(path))
+                self._known[name] = decode_checkpoint(_read(path), str(path))
             except (Internal, OSError) as error:
                 self.corrupt[name] = str(error)
                 _logger.warning("going on without the checkpoint of sandbox %s: %s", name, error)

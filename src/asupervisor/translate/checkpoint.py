@@ -147,40 +147,59 @@ def decode_checkpoint(content: bytes, where: str) -> Checkpoint:
     """
     try:
         document = json.loads(content)
-        data = document["data"]
-        ports = tuple(
-            CheckpointPort(
-                port.get("protocol"),
-                port.get("container_port"),
-                port.get("host_port"),
-                port.get("host_ip") or "",
-            )
-            for port in data.get("port_mappings") or ()
-        )
-        own = dict(document.get(_OWN_KEY) or {})
-        checkpoint = Checkpoint(
-            name=document["name"],
-            namespace=document["namespace"],
-            port_mappings=ports,
-            host_network=bool(data.get("host_network")),
-            complete=bool(own.pop("complete", True)),
-            addresses=tuple(own.pop("addresses", ())),
-            runtime_handler=own.pop("runtime_handler", None),
-            uid=own.pop("uid", ""),
-            attempt=int(own.pop("attempt", 0)),
-            extra=own,
-        )
+        checkpoint = _checkpoint(document)
         found = document["checksum"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        computed = [checksum(checkpoint, packages) for packages in _PEERS]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Internal(
             f"the sandbox checkpoint {where} cannot be read: {error!r}",
             operation="read checkpoint",
             subject=where,
         ) from error
-    if found not in {checksum(checkpoint, packages) for packages in _PEERS}:
+    if found not in computed:
         raise Internal(
-            f"the sandbox checkpoint {where} is corrupt: its checksum {found} is wrong",
+            f"the sandbox checkpoint {where} is corrupt: its checksum {found!r:.40} is wrong",
             operation="read checkpoint",
             subject=where,
         )
     return checkpoint
+
+
+def _checkpoint(document: dict[str, Any]) -> Checkpoint:
+    data, own = document["data"], dict(document.get(_OWN_KEY) or {})
+    handler = own.pop("runtime_handler", None)
+    return Checkpoint(
+        name=_text(document["name"]),
+        namespace=_text(document["namespace"]),
+        port_mappings=tuple(map(_port, data.get("port_mappings") or ())),
+        host_network=bool(data.get("host_network")),
+        complete=bool(own.pop("complete", True)),
+        addresses=tuple(_text(address) for address in own.pop("addresses", ())),
+        runtime_handler=None if handler is None else _text(handler),
+        uid=_text(own.pop("uid", "")),
+        attempt=_number(own.pop("attempt", 0), 2**32),
+        extra=own,
+    )
+
+
+def _port(port: dict[str, Any]) -> CheckpointPort:
+    protocol, inner, outer = (port.get(key) for key in ("protocol", "container_port", "host_port"))
+    return CheckpointPort(
+        None if protocol is None else _text(protocol),
+        None if inner is None else _number(inner, 2**16),
+        None if outer is None else _number(outer, 2**16),
+        _text(port.get("host_ip") or ""),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is not a text")
+    value.encode()  # half of a pair of surrogates is JSON, and no text
+    return value
+
+
+def _number(value: Any, end: int) -> int:
+    if not isinstance(value, int) or not 0 <= value < end:
+        raise ValueError(f"{value!r:.40} is not a number from 0 to {end - 1}")
+    return value

@@ -111,6 +111,17 @@ def test_what_is_written_is_read(checkpoint: Checkpoint) -> None:
         {"data": {"host_network": True}},
         {"data": None},
         {"name": None, "checksum": "text"},
+        {"checksum": [1]},
+        {"checksum": {}},
+        {"name": 7},
+        {"namespace": "\ud800"},
+        {"asupervisor": {"attempt": -1}},
+        {"asupervisor": {"attempt": "x"}},
+        {"asupervisor": {"addresses": [[]]}},
+        {"asupervisor": {"uid": None}},
+        {"asupervisor": []} | {"checksum": None},
+        {"data": {"port_mappings": [{"host_port": 1 << 80}]}},
+        {"data": {"port_mappings": [[]]}},
     ],
 )
 def test_a_file_that_was_changed_is_corrupt(change: dict[str, Any]) -> None:
@@ -123,3 +134,8 @@ def test_a_file_that_was_changed_is_corrupt(change: dict[str, Any]) -> None:
 def test_no_bytes_break_the_reader(content: bytes) -> None:
     with pytest.raises(Internal):
         decode_checkpoint(content, "here")
+
+
+def test_no_depth_breaks_the_reader() -> None:
+    with pytest.raises(Internal):
+        decode_checkpoint(b'{"data":' + b"[" * 100_000, "here")
