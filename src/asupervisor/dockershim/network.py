@@ -48,7 +48,7 @@ def recorded_network(
         name=metadata.name or (checkpoint.name if checkpoint is not None else ""),
         namespace=metadata.namespace or (checkpoint.namespace if checkpoint is not None else ""),
         uid=metadata.uid or (checkpoint.uid if checkpoint is not None else ""),
-        netns=network_namespace(record.pid, record.id) if record is not None else "",
+        netns=_netns(record),
         port_mappings=tuple(
             PortMapping(
                 (port.protocol or "tcp").lower(),
@@ -61,3 +61,10 @@ def recorded_network(
         ),
         annotations=dict(record.status.annotations) if record is not None else {},
     )
+
+
+def _netns(record: SandboxRecord | None) -> str:
+    """The namespace that the pod's network was made in; empty where that is gone."""
+    if record is None or not record.pid or record.network_lost:
+        return ""
+    return network_namespace(record.pid, record.id)

@@ -48,6 +48,7 @@ def sandbox_record(
     checkpoint: Checkpoint | None,
     addresses: tuple[str, ...],
     default_runtime: str = "",
+    network_lost: bool = False,
 ) -> SandboxRecord:
     """A sandbox out of its inspect document.
 
@@ -59,6 +60,7 @@ def sandbox_record(
             (no-op plugin).
         default_runtime: the engine's; a sandbox of a peer, which kept no handler, was given it
             without being asked for it.
+        network_lost: its process is another than the one that its network was made for.
     """
     config, host_config = document["Config"], document["HostConfig"]
     labels, annotations = split_labels(config.get("Labels") or {})
@@ -77,7 +79,7 @@ def sandbox_record(
         id=document["Id"],
         metadata=_pod_metadata(document["Name"], checkpoint),
         state=cri.SANDBOX_READY
-        if facts.state == cri.CONTAINER_RUNNING and complete
+        if facts.state == cri.CONTAINER_RUNNING and complete and not network_lost
         else cri.SANDBOX_NOTREADY,
         created_at=facts.created_at,
         labels=labels,
@@ -88,7 +90,7 @@ def sandbox_record(
         ),
         network=cri.PodSandboxNetworkStatus(),
     )
-    if not host_network:
+    if not host_network and not network_lost:
         _set_addresses(status, addresses or _engine_addresses(document))
     return _with_bytes(
         status,
@@ -102,6 +104,8 @@ def sandbox_record(
         cgroup_parent=str(host_config.get("CgroupParent") or ""),
         resolv_conf_path=str(document.get("ResolvConfPath") or ""),
         log_config=host_config.get("LogConfig") or {},
+        started=str(document["State"].get("StartedAt") or ""),
+        network_lost=network_lost,
     )
 
 
@@ -178,7 +182,8 @@ def completed(record: SandboxRecord, addresses: tuple[str, ...]) -> SandboxRecor
     """
     status = cri.PodSandboxStatus()
     status.CopyFrom(record.status)
-    status.state = cri.SANDBOX_READY if record.pid else cri.SANDBOX_NOTREADY
+    ready = record.pid and not record.network_lost
+    status.state = cri.SANDBOX_READY if ready else cri.SANDBOX_NOTREADY
     if addresses and not record.host_network:
         status.network.Clear()
         _set_addresses(status, addresses)

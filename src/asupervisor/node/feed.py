@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -33,6 +33,7 @@ from asupervisor.node.build import (
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.logs import ContainerLogs, NoLogs
+from asupervisor.node.networks import MADE_FOR, SandboxNetworks
 from asupervisor.node.records import ContainerRecord, SandboxId
 from asupervisor.node.refresh import Apply, Outcome, Refresher, Settled
 from asupervisor.node.retries import Retries
@@ -87,6 +88,7 @@ class Feed:
         self._on_resync = on_resync
         self._logs = logs or NoLogs()
         self._users = ContainerUsers(local=socket_path(engine.endpoint) is not None)
+        self._networks = SandboxNetworks(local=socket_path(engine.endpoint) is not None)
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._refresher = Refresher(
             tasks, self._read, on_failure=lambda any_id, error: self._retries.failed(any_id, error)
@@ -263,6 +265,10 @@ class Feed:
         """
         record = self._store.sandboxes.get(SandboxId(sandbox_id))
         if record is not None and record.known_to_engine:
+            checkpoint = self._checkpoints.get(sandbox_id)
+            made_for = checkpoint.extra.get(MADE_FOR) if checkpoint is not None else None
+            lost = made_for is not None and made_for != record.started
+            record = replace(record, network_lost=lost)
             self._store.put_sandbox(completed(record, self._addresses.get(sandbox_id, ())))
 
     def forget(self, any_id: str) -> None:
@@ -279,6 +285,7 @@ class Feed:
         self._retries.done(any_id)
         self._told.pop(any_id, None)
         self._addresses.pop(any_id, None)
+        self._networks.forget(any_id)
         self._logs.forget(any_id)
         self._users.forget(any_id)
         checkpoint = self._checkpoints.get(any_id)
@@ -326,8 +333,16 @@ class Feed:
                 checkpoint.addresses if checkpoint is not None else ()
             )
             default_runtime = str(self._engine.info.get("DefaultRuntime") or "")
+            lost = self._networks.lost(document, checkpoint)
+            known = self._store.sandboxes.get(SandboxId(any_id))
+            if lost and (known is None or not known.network_lost):
+                _logger.warning(
+                    "sandbox %s is not ready: its process was started again, without the network"
+                    " that was made for it; it is made anew when kubelet stops it",
+                    any_id[:12],
+                )
             self._store.put_sandbox(
-                sandbox_record(document, checkpoint, addresses, default_runtime)
+                sandbox_record(document, checkpoint, addresses, default_runtime, lost)
             )
         elif kind == TYPE_CONTAINER:
             self._store.put_container(self._container(document))

@@ -60,6 +60,8 @@ class SandboxRecord:
         complete: every step of RunPodSandbox holds.
         cgroup_parent: as the engine has it.
         resolv_conf_path: the pod's resolv.conf on the host.
+        started: when its process started last, in the engine's words; empty for never.
+        network_lost: its process is another than the one that its network was made for.
         log_config: ``LogConfig`` as the engine gave it, which is its default: a sandbox asks for
             none.
     """
@@ -81,10 +83,12 @@ class SandboxRecord:
     log_config: Mapping[str, Any] = field(default_factory=dict)
     host_users: bool = False
     """Whether it has the host's users although the engine maps users."""
+    started: str = ""
+    network_lost: bool = False
 
     @property
     def ready(self) -> bool:
-        """SANDBOX_READY: its process runs and every step of it holds."""
+        """SANDBOX_READY: its process runs, every step of it holds, and its network is there."""
         return self.status.state == cri.SANDBOX_READY
 
 

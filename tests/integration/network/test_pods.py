@@ -284,6 +284,59 @@ def test_pods_outlive_the_service_and_those_that_died_meanwhile_are_released(nod
     node.run(after)
 
 
+def test_a_sandbox_that_somebody_restarts_has_lost_its_network(node: Node) -> None:
+    """Its process is in a new namespace with nothing but lo; the no-op plugin's engine connects it
+    again.
+    """
+    ids: list[str] = []
+    lost = node.plugin != "no-op"
+
+    async def state_of(runtime: RemoteRuntimeService, sandbox_id: str) -> tuple[int, str]:
+        status = (await runtime.pod_sandbox_status(sandbox_id)).status
+        return status.state, status.network.ip
+
+    async def restarted(runtime: RemoteRuntimeService) -> None:
+        before = node.remains()
+        ids.append(await runtime.run_pod_sandbox(config("web", (80, 30095))))
+        old = node.engine.inspect(ids[0])["State"]["StartedAt"]
+        assert node.engine.request("POST", f"/containers/{ids[0]}/restart?t=0")[0] == 204
+        assert node.engine.inspect(ids[0])["State"]["StartedAt"] != old
+
+        async def is_told() -> bool:
+            state, ip = await state_of(runtime, ids[0])
+            return (state == cri.SANDBOX_NOTREADY and not ip) if lost else bool(ip)
+
+        with anyio.fail_after(20):
+            while not await is_told():  # noqa: ASYNC110 - the service tells nobody
+                await anyio.sleep(0.05)
+        if lost:
+            with pytest.raises(ServiceError):
+                await runtime.create_container(
+                    ids[0],
+                    cri.ContainerConfig(
+                        metadata=cri.ContainerMetadata(name="main"),
+                        image=cri.ImageSpec(image=BUSYBOX_IMAGE),
+                    ),
+                    config("web"),
+                )
+        # kubelet makes the pod anew, and stops this one.
+        await runtime.stop_pod_sandbox(ids[0])
+        assert node.remains() == before
+        assert node.engine.request("POST", f"/containers/{ids[0]}/start")[0] == 204
+
+    async def after(runtime: RemoteRuntimeService) -> None:
+        if lost:
+            assert await state_of(runtime, ids[0]) == (cri.SANDBOX_NOTREADY, "")
+        await runtime.stop_pod_sandbox(ids[0])
+        await runtime.remove_pod_sandbox(ids[0])
+        assert node.remains() == [] and node.engine.containers() == []
+
+    node.run(restarted)
+    node.service.stop()
+    node.service.start()
+    node.run(after)
+
+
 @pytest.mark.parametrize("node", ["cni", "kubenet"], indirect=True)
 def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None:
     """Pods are run and removed four at a time; the service is killed in between and started

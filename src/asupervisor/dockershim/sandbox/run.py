@@ -20,6 +20,7 @@ from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
 from asupervisor.host.beneath import HeldDirectory
 from asupervisor.host.processes import network_namespace
+from asupervisor.node.networks import MADE_FOR
 from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.labels import note_image_labels
@@ -127,7 +128,8 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
             undo.push("tear down the pod network", lambda: shim.network.tear_down(network))
             addresses = await shim.network.set_up(network)
             shim.feed.set_addresses(sandbox_id, addresses)
-            checkpoint = replace(checkpoint, addresses=addresses)
+            extra = {**checkpoint.extra, MADE_FOR: record.started}
+            checkpoint = replace(checkpoint, addresses=addresses, extra=extra)
             await shim.on_step("RunPodSandbox.networked")
         await shim.checkpoints.write(sandbox_id, replace(checkpoint, complete=True))
         undo.push(

@@ -17,11 +17,10 @@ from asupervisor.dockershim.container.stop import end_container, may_run, wait_f
 from asupervisor.dockershim.network import recorded_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import NotFound, ServiceError, Unavailable, together
+from asupervisor.node.networks import RELEASED
 from asupervisor.node.records import ContainerRecord, SandboxId, SandboxRecord
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.sandbox import STOP_GRACE_S
-
-_RELEASED = "network_released"
 
 
 def is_stopped(shim: Shim, record: SandboxRecord) -> bool:
@@ -125,12 +124,12 @@ def _released(shim: Shim, sandbox_id: str) -> bool:
     if record is not None and record.host_network:
         return True
     return checkpoint is not None and (
-        bool(checkpoint.extra.get(_RELEASED)) or (record is None and checkpoint.host_network)
+        bool(checkpoint.extra.get(RELEASED)) or (record is None and checkpoint.host_network)
     )
 
 
 def _as_released(kept: Checkpoint) -> Checkpoint:
-    return replace(kept, extra={**kept.extra, _RELEASED: True})
+    return replace(kept, extra={**kept.extra, RELEASED: True})
 
 
 async def _try(failures: list[ServiceError], step: Callable[[], Awaitable[object]]) -> None:

@@ -1,0 +1,92 @@
+"""Which start of a sandbox's process its network was made for.
+
+A network plugin works on a namespace, and that ends with the process. Somebody who restarts the
+sandbox container with ``docker`` gets a process in a new namespace with nothing but ``lo``: such a
+sandbox is not ready, whatever was set up for it before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from asupervisor.host.processes import network_namespace
+from asupervisor.translate.checkpoint import Checkpoint
+
+MADE_FOR = "network_made_for"
+"""In the checkpoint's own part: when, in the engine's words, the process of the network started."""
+RELEASED = "network_released"
+"""In the checkpoint's own part: the network was torn down."""
+_IN_EVERY_NAMESPACE = frozenset(
+    {
+        "lo",
+        "tunl0",
+        "sit0",
+        "ip6tnl0",
+        "ip6gre0",
+        "gre0",
+        "gretap0",
+        "erspan0",
+        "ip_vti0",
+        "ip6_vti0",
+    }
+)
+"""Interfaces that the kernel makes itself, the tunnels where their modules are loaded."""
+
+
+class SandboxNetworks:
+    """Judges whether the network that was made for a sandbox is still its own.
+
+    Args:
+        local: whether the engine's containers run on this machine.
+    """
+
+    def __init__(self, local: bool) -> None:
+        self._local = local
+        self._first_seen: dict[str, str] = {}
+
+    def lost(self, document: dict[str, Any], checkpoint: Checkpoint | None) -> bool:
+        """Whether a sandbox that runs has lost its network.
+
+        A sandbox of which nobody wrote down the start (a peer's) is believed at the first sight if
+        there is an interface in its namespace; from then on its start is known.
+
+        Args:
+            document: its inspect document.
+            checkpoint: what was kept of it.
+        """
+        state, any_id = document["State"], str(document["Id"])
+        # Under the no-op plugin the engine connects the sandbox at each start itself.
+        plugged = document["HostConfig"].get("NetworkMode") == "none"
+        if not plugged or not state.get("Running"):
+            return False
+        started = str(state.get("StartedAt") or "")
+        if checkpoint is not None:
+            if checkpoint.extra.get(RELEASED):
+                return True
+            if not checkpoint.complete:
+                return False
+            if MADE_FOR in checkpoint.extra:
+                return bool(checkpoint.extra[MADE_FOR] != started)
+        if any_id not in self._first_seen:
+            bare = self._local and _is_bare(int(state.get("Pid") or 0), any_id)
+            self._first_seen[any_id] = "" if bare else started
+        return self._first_seen[any_id] != started
+
+    def forget(self, sandbox_id: str) -> None:
+        """A sandbox is gone."""
+        self._first_seen.pop(sandbox_id, None)
+
+
+def _is_bare(pid: int, sandbox_id: str) -> bool:
+    """Whether a sandbox has no interface but those that every namespace has; False where that
+    cannot be seen.
+    """
+    namespace = network_namespace(pid, sandbox_id)
+    if not namespace:
+        return False
+    try:
+        lines = Path(namespace).parents[1].joinpath("net/dev").read_text().splitlines()[2:]
+    except OSError:
+        return False
+    names = {line.partition(":")[0].strip() for line in lines}
+    return bool(names) and names <= _IN_EVERY_NAMESPACE
