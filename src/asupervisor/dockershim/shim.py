@@ -14,6 +14,7 @@ from asupervisor.dockershim.operations import Operations
 from asupervisor.dockershim.pause import PauseImage
 from asupervisor.dockershim.pulls import Pulls
 from asupervisor.engine.client import EngineClient
+from asupervisor.host.cdi import CdiFiles
 from asupervisor.host.lanes import Lane
 from asupervisor.logs.service import LogService
 from asupervisor.network.plugin import NetworkPlugin
@@ -70,3 +71,4 @@ class Shim:
     outputs: OutputBudget = field(default_factory=OutputBudget)
     on_step: StepObserver = no_observer
     lanes: Lanes = field(default_factory=Lanes)
+    cdi: CdiFiles = field(default_factory=CdiFiles)

@@ -8,6 +8,7 @@ import logging
 import anyio.to_thread
 
 from asupervisor.dockershim.cgroup_files import cgroup_features
+from asupervisor.dockershim.container.cdi import device_environment
 from asupervisor.dockershim.container.host_paths import (
     check_device,
     make_mount_source,
@@ -24,6 +25,7 @@ from asupervisor.logs.target import hold_log_directory
 from asupervisor.node.records import ImageRecord, SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import Answer, Identity, asked_identity
+from asupervisor.translate.cdi import with_environment
 from asupervisor.translate.cgroup_files import cgroup_settings
 from asupervisor.translate.container import (
     check_container_config,
@@ -128,6 +130,8 @@ async def _create(
     await anyio.to_thread.run_sync(
         check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
     )
+    if environment := await device_environment(shim, config, subject):
+        body["Env"] = with_environment(body["Env"], environment)
     note_image_labels(body["Labels"], image.document)
     # Last, so that a request that is refused leaves no directory behind.
     for path in missing:
