@@ -150,6 +150,7 @@ class LocalBackend:
         finally:
             with anyio.CancelScope(shield=True):
                 await process.aclose()
+                local._send.close()
                 local._receive.close()
             if master >= 0:
                 os.close(master)

@@ -13,7 +13,6 @@ from asupervisor.streaming import channels
 from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.endpoint import Gate
 from asupervisor.streaming.inbox import Inbox
-from asupervisor.streaming.turns import turns
 from asupervisor.streaming.websocket import WebSocket
 
 SEND_CHUNK_BYTES = 32 * 1024
@@ -140,10 +139,8 @@ class ChannelSession:
     async def _read(self) -> None:
         reason = "the peer closed the connection"
         try:
-            turn = turns()
             while await self._gate.wait(self.websocket.pong):
                 piece = await self.websocket.receive()
-                await turn.take()
                 for event in self._decoder.feed(
                     piece.data, text=piece.text, finished=piece.finished
                 ):

@@ -10,6 +10,10 @@ import anyio.lowlevel
 
 CHUNK_BYTES = 64 * 1024
 """Most bytes that one read gives."""
+_WHOLE_BYTES = 2048
+"""Shorter pieces are gathered as they come: a peer that sends single bytes must not make a read
+join 65536 of them.
+"""
 
 
 class Inbox:
@@ -24,7 +28,7 @@ class Inbox:
 
     def __init__(self, on_read: Callable[[int], None]) -> None:
         self._on_read = on_read
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | bytearray] = deque()
         self._ended = False
         self._broken: str | None = None
         self._arrived: anyio.Event | None = None
@@ -36,7 +40,13 @@ class Inbox:
         """Add bytes; False if nobody will read them any more."""
         if self._ended or self._broken is not None:
             return False
-        self._chunks.append(data)
+        last = self._chunks[-1] if self._chunks else b""
+        if len(data) >= _WHOLE_BYTES:
+            self._chunks.append(data)
+        elif isinstance(last, bytearray) and len(last) < CHUNK_BYTES // 2:
+            last += data
+        else:
+            self._chunks.append(bytearray(data))
         self.size += len(data)
         self._wake()
         return True
@@ -88,13 +98,13 @@ class Inbox:
                 raise anyio.BrokenResourceError(self._broken)
             self._arrived = anyio.Event()
             await self._arrived.wait()
-        data = self._chunks.popleft()
-        if self._chunks and len(data) + len(self._chunks[0]) <= CHUNK_BYTES:
-            parts, total = [data], len(data)
-            while self._chunks and total + len(self._chunks[0]) <= CHUNK_BYTES:
-                parts.append(self._chunks.popleft())
-                total += len(parts[-1])
-            data = b"".join(parts)
+        parts = [self._chunks.popleft()]
+        total = len(parts[0])
+        while self._chunks and total + len(self._chunks[0]) <= CHUNK_BYTES:
+            parts.append(self._chunks.popleft())
+            total += len(parts[-1])
+        first = parts[0]
+        data = first if len(parts) == 1 and isinstance(first, bytes) else b"".join(parts)
         self.size -= len(data)
         self._on_read(len(data))
         return data

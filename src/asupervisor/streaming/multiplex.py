@@ -15,7 +15,7 @@ from asupervisor.streaming.endpoint import Gate
 from asupervisor.streaming.inbox import Inbox
 from asupervisor.streaming.outbox import Outbox
 from asupervisor.streaming.spdy.headers import Headers
-from asupervisor.streaming.turns import turns
+from asupervisor.streaming.turns import UNITS_PER_TURN, Patience, turns
 
 READ_BYTES = 64 * 1024
 SEND_CHUNK_BYTES = 64 * 1024
@@ -140,6 +140,8 @@ class SpdySession:
             self.connection.limits.streams
         )
         self._answered = 0
+        self._empty = 0
+        self._patience = Patience()
         self._tasks = Companions()
 
     async def __aenter__(self) -> SpdySession:
@@ -222,12 +224,15 @@ class SpdySession:
             data = self._received or await self._stream.receive(READ_BYTES)
             turn = turns()
             while True:
-                await turn.take()
-                for event in self.connection.receive_data(data):
-                    self._on_event(event)
-                if self.connection.peer_is_paced:
-                    self.connection.send_settings()
-                await self._answer()
+                self.connection.feed(data)
+                while self.connection.pending:
+                    await turn.take()
+                    for event in self.connection.step(UNITS_PER_TURN):
+                        self._on_event(event)
+                    if self.connection.peer_is_paced:
+                        self.connection.send_settings()
+                    self._check_flood()
+                    await self._answer()
                 if not await self._gate.wait():
                     return
                 data = await self._stream.receive(READ_BYTES)
@@ -240,6 +245,15 @@ class SpdySession:
             self.push()
         finally:
             self._end(reason)
+
+    def _check_flood(self) -> None:
+        empty, self._empty = (
+            self.connection.empty_frames - self._empty,
+            self.connection.empty_frames,
+        )
+        if not self._patience.spend(empty):
+            self.connection.give_up()
+            raise spdy.RemoteProtocolError("a flood of frames that carry nothing")
 
     async def _answer(self) -> None:
         """Queue what the peer's frames call for; one that asks and never reads is not read any

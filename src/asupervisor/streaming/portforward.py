@@ -122,7 +122,9 @@ class SpdyForwards:
         self._pod_sandbox_id = pod_sandbox_id
         self._backend = backend
         self._settings = settings
-        self._halves: dict[str, SpdyStream] = {}
+        self._halves: dict[str, tuple[SpdyStream, float]] = {}
+        """By the id of their pair, each with when it is given up; the oldest first."""
+        self._came = anyio.Event()
         self._active = 0
         self.served = 0
         """Connections so far."""
@@ -130,6 +132,7 @@ class SpdyForwards:
     async def serve(self) -> None:
         """Run until the peer is gone."""
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._give_up_late_halves)
             with contextlib.suppress(anyio.EndOfStream):
                 while True:
                     self._take(await self._session.accept(), tasks)
@@ -145,16 +148,18 @@ class SpdyForwards:
         key = (
             stream.headers.get("requestid") or f"#{stream.id if kind == 'error' else stream.id - 2}"
         )
-        other = self._halves.get(key)
-        if other is None:
+        half = self._halves.get(key)
+        if half is None:
             if self._active >= self._settings.forwards:
                 self._session.release(stream, spdy.ResetCode.REFUSED_STREAM)
                 return
             self._active += 1
-            self._halves[key] = stream
+            until = anyio.current_time() + self._settings.creation_timeout_s
+            self._halves[key] = stream, until
+            self._came.set()
             self._session.reply(stream)
-            tasks.start_soon(self._expire, key, stream)
             return
+        other, _ = half
         if other.headers.get("streamtype") == kind or other.headers.get(
             "port"
         ) != stream.headers.get("port"):
@@ -174,13 +179,20 @@ class SpdyForwards:
             self._session.release(data)
             self._session.release(error)
 
-    async def _expire(self, key: str, stream: SpdyStream) -> None:
-        """Give up a stream whose other half does not come in time."""
-        await anyio.sleep(self._settings.creation_timeout_s)
-        if self._halves.get(key) is stream:
-            del self._halves[key]
-            self._active -= 1
-            self._session.release(stream)
+    async def _give_up_late_halves(self) -> None:
+        """Give up streams whose other half does not come in time: one task for all of them, since a
+        peer may open hundreds.
+        """
+        while True:
+            if not self._halves:
+                self._came = anyio.Event()
+                await self._came.wait()
+            key, (stream, until) = next(iter(self._halves.items()))
+            await anyio.sleep_until(until)
+            if self._halves.get(key) == (stream, until):
+                del self._halves[key]
+                self._active -= 1
+                self._session.release(stream)
 
 
 def _port(text: str) -> int | None:

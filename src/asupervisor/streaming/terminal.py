@@ -9,37 +9,42 @@ import json
 MAX_OBJECT_BYTES = 4096
 """Longest object that is waited for; a longer one is dropped with what follows it up to its end."""
 
+NEWEST = 16
+"""Objects that are looked at in one piece of data."""
 _MAX_SIDE = 0xFFFF  # the kernel's winsize has 16 bits
 
 
 class SizeDecoder:
-    """Cuts a byte stream into terminal sizes; what is none is skipped."""
+    """Cuts a byte stream into terminal sizes; what is none is skipped.
+
+    A size is an object without objects in it, so the work is linear whatever comes: an object
+    reaches from a brace to the next one that closes.
+    """
 
     def __init__(self) -> None:
         self._text = ""
 
     def feed(self, data: bytes) -> list[tuple[int, int]]:
         """The sizes, ``(width, height)`` in characters, that ``data`` completes; values below 1 are
-        left out.
+        left out. Of more than :data:`NEWEST` objects at once only the last ones are looked at: a
+        terminal has one size.
         """
-        self._text += data.decode("ascii", "replace")
-        found: list[tuple[int, int]] = []
-        decoder = json.JSONDecoder()
-        while start := self._text.find("{") + 1:
-            try:
-                document, end = decoder.raw_decode(self._text, start - 1)
-            except (json.JSONDecodeError, RecursionError):
-                end = self._text.find("}", start) + 1
-                if end:
-                    self._text = self._text[end:]  # whole and no JSON
-                    continue
-                self._text = self._text[start - 1 :] if len(self._text) <= MAX_OBJECT_BYTES else ""
-                return found
-            self._text = self._text[end:]
-            size = _size(document)
-            if size is not None:
-                found.append(size)
+        text = self._text + data.decode("ascii", "replace")
         self._text = ""
+        found: list[tuple[int, int]] = []
+        end = len(text)
+        looked = 0
+        while looked < NEWEST and (start := text.rfind("{", 0, end)) >= 0:
+            close = text.find("}", start, end) + 1
+            if close:
+                looked += 1
+                size = _size(text[start:close])
+                if size is not None:
+                    found.append(size)
+            elif end == len(text) and end - start <= MAX_OBJECT_BYTES:
+                self._text = text[start:]
+            end = start
+        found.reverse()
         return found
 
 
@@ -48,7 +53,13 @@ def encode_size(width: int, height: int) -> bytes:
     return json.dumps({"Width": width, "Height": height}, separators=(",", ":")).encode() + b"\n"
 
 
-def _size(document: object) -> tuple[int, int] | None:
+def _size(text: str) -> tuple[int, int] | None:
+    if len(text) > MAX_OBJECT_BYTES:
+        return None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(document, dict):
         return None
     folded = {

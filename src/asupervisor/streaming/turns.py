@@ -2,12 +2,18 @@
 
 Every piece of data costs its session some tenths of a millisecond in system calls. When hundreds of
 sessions are ready at once the loop would do all of that before it looks at anything else; with
-turns it does a few, then everybody else's work, then the next few."""
+turns it does a few, then everybody else's work, then the next few.
+
+What a turn may hold is bounded too, since the peer chooses what a piece of data costs: 64 KiB can
+be one frame or eleven thousand. Decoders therefore work in steps of :data:`UNITS_PER_TURN`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+
+UNITS_PER_TURN = 400
+"""Work of one step; a unit is about a µs of a slow core, as each decoder estimates its own."""
 
 
 class Turns:
@@ -47,6 +53,30 @@ class Turns:
         self._scheduled = bool(self._waiting)
         if self._scheduled:
             loop.call_soon(self._next_round, loop)
+
+
+class Patience:
+    """What a peer may send that carries nothing: pings, settings, empty frames. A few go with every
+    session for as long as it lasts; a flood of them is an attack, whatever turns it is given.
+
+    Args:
+        burst: how many at once.
+        per_s: how many a second for ever.
+    """
+
+    def __init__(self, burst: int = 2000, per_s: float = 100.0) -> None:
+        self._burst = self._left = float(burst)
+        self._per_s = per_s
+        self._last: float | None = None
+
+    def spend(self, count: int) -> bool:
+        """Count some; False if it is enough."""
+        now = asyncio.get_running_loop().time()
+        if self._last is not None:
+            self._left = min(self._burst, self._left + (now - self._last) * self._per_s)
+        self._last = now
+        self._left -= count
+        return self._left >= 0
 
 
 _turns: dict[asyncio.AbstractEventLoop, Turns] = {}

@@ -21,10 +21,15 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.outbox import Outbox
+from asupervisor.streaming.turns import Patience, turns
 
 READ_BYTES = 64 * 1024
 CONTROL_BACKLOG_BYTES = 64 * 1024
 """Bytes of answers to pings that may wait before the peer is not read any further."""
+
+
+FRAMES_PER_TURN = 16
+"""Frames of one step; wsproto takes some 10 to 20 µs for each."""
 
 
 @dataclass(slots=True)
@@ -58,6 +63,8 @@ class WebSocket:
         )
         self._pieces: deque[Piece] = deque()
         self._answered = 0
+        self._unparsed = bool(received)
+        self._patience = Patience()
         self._tasks = Companions()
 
     async def __aenter__(self) -> WebSocket:
@@ -81,24 +88,28 @@ class WebSocket:
             anyio.EndOfStream: the peer closed in order; see :attr:`close_code`.
             anyio.BrokenResourceError: the connection is gone, or the peer broke the protocol.
         """
-        while True:
-            self._collect()
-            if self._pieces:
-                return self._pieces.popleft()
+        while not self._pieces:
             if self.close_code is not None:
                 raise anyio.EndOfStream
             if self._answered > CONTROL_BACKLOG_BYTES:
                 await self.outbox.flush()
                 self._answered = 0
-            try:
-                data = await self.stream.receive(READ_BYTES)
-            except anyio.EndOfStream:
-                raise anyio.BrokenResourceError(
-                    "the peer closed the connection without a close frame"
-                ) from None
-            except anyio.ClosedResourceError as error:
-                raise anyio.BrokenResourceError("the connection is closed") from error
-            self._connection.receive_data(data)
+            if not self._unparsed:
+                await self._read()
+            await turns().take()
+            self._unparsed = self._collect()
+        return self._pieces.popleft()
+
+    async def _read(self) -> None:
+        try:
+            data = await self.stream.receive(READ_BYTES)
+        except anyio.EndOfStream:
+            raise anyio.BrokenResourceError(
+                "the peer closed the connection without a close frame"
+            ) from None
+        except anyio.ClosedResourceError as error:
+            raise anyio.BrokenResourceError("the connection is closed") from error
+        self._connection.receive_data(data)
 
     def put(self, data: bytes, *, text: bool = False) -> None:
         """Queue one message without waiting; nothing once a close was sent or received."""
@@ -126,12 +137,15 @@ class WebSocket:
         with contextlib.suppress(anyio.BrokenResourceError):
             await self.outbox.flush()
 
-    def _collect(self) -> None:
-        """Take what wsproto has parsed."""
-        if self._pieces or self.close_code is not None:
-            return
+    def _collect(self) -> bool:
+        """Have wsproto parse some frames; whether there may be more in what came in."""
+        taken = empty = 0
         try:
+            # It parses a frame when it is asked for the next one, so a step is as long as this
+            # loop.
             for event in self._connection.events():
+                taken += 1
+                empty += not (isinstance(event, Message) and event.data)
                 if isinstance(event, Message):
                     text = isinstance(event, TextMessage)
                     raw: Any = event.data
@@ -145,7 +159,9 @@ class WebSocket:
                     self.close_code = event.code
                     if self._connection.state is ConnectionState.REMOTE_CLOSING:
                         self.outbox.put(self._connection.send(event.response()))
-                    return
+                    return False
+                if taken == FRAMES_PER_TURN:
+                    break
         except RemoteProtocolError as error:
             with contextlib.suppress(LocalProtocolError):
                 self.outbox.put(
@@ -154,6 +170,13 @@ class WebSocket:
             raise anyio.BrokenResourceError(
                 f"the peer broke the WebSocket protocol ({error})"
             ) from error
+        if not self._patience.spend(empty):
+            with contextlib.suppress(LocalProtocolError):
+                self.outbox.put(
+                    self._connection.send(CloseConnection(code=CloseReason.POLICY_VIOLATION))
+                )
+            raise anyio.BrokenResourceError("a flood of frames that carry nothing")
+        return taken == FRAMES_PER_TURN
 
 
 class WebSocketByteStream(anyio.abc.ByteStream):

@@ -10,7 +10,7 @@ driver bounds what it receives by not reading the connection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from asupervisor.streaming.spdy import frames
 from asupervisor.streaming.spdy.codes import (
@@ -48,6 +48,16 @@ from asupervisor.streaming.spdy.limits import (
 from asupervisor.streaming.spdy.record import Role, StreamRecord
 from asupervisor.streaming.spdy.states import TRANSITIONS, VIOLATIONS, Action, State
 
+UNITS_PER_STEP = 400
+FRAME_UNITS = 6
+HEAD_UNITS = 4
+STREAM_UNITS = 40
+INFLATED_PER_UNIT = 50
+"""Bytes of a header block that cost as much to inflate and to read as a unit, about a µs."""
+
+_END = object()
+_CARRY_NOTHING = (FrameType.PING, FrameType.SETTINGS, FrameType.HEADERS, FrameType.GOAWAY)
+
 
 class Connection:
     """The state of one connection, seen from one end.
@@ -74,6 +84,11 @@ class Connection:
         self._decoder = HeaderDecoder(self.limits)
         self._out: list[bytes] = []
         self._dead = False
+        self._incoming: Iterator[frames.DataPart | frames.ControlFrame | None] = iter(())
+        self._work = 0
+        self.pending = False
+        """Whether :meth:`step` has something to do."""
+        self._empty_frames = 0
         self._settings_sent = False
         self._initial_send = self._initial_receive = DEFAULT_WINDOW
         self._send_window = self._receive_window = DEFAULT_WINDOW
@@ -218,26 +233,67 @@ class Connection:
     # --------------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes) -> list[Event]:
-        """Take the peer's bytes in.
+        """Take the peer's bytes in, all at once.
+
+        Raises:
+            RemoteProtocolError: see :meth:`step`.
+        """
+        self.feed(data)
+        events: list[Event] = []
+        while self.pending:
+            events += self.step()
+        return events
+
+    def feed(self, data: bytes) -> None:
+        """Give the peer's bytes to :meth:`step`; what it was given before has to be taken."""
+        self._incoming = self._parser.steps(data)
+        self.pending = not self._dead
+
+    def step(self, units: int = UNITS_PER_STEP) -> list[Event]:
+        """Take frames in until they have cost about ``units`` µs of work, or there are no more;
+        :attr:`pending` says which.
 
         Raises:
             RemoteProtocolError: the connection is over; a GOAWAY waits to be sent. The events
-                before it are lost with it.
+                of this step are lost with it.
         """
         events: list[Event] = []
-        if self._dead:
-            return events
+        self._work = 0
         try:
-            for frame in self._parser.feed(data):
+            while self._work < units:
+                frame = next(self._incoming, _END)
                 if isinstance(frame, frames.DataPart):
+                    self._work += FRAME_UNITS
+                    self._empty_frames += not frame.data and not frame.fin
                     self._on_data(frame, events)
-                else:
+                elif isinstance(frame, frames.ControlFrame):
+                    self._work += FRAME_UNITS
+                    self._empty_frames += frame.type in _CARRY_NOTHING
+                    inflated = self._decoder.inflated_bytes
                     self._handlers[frame.type](frame, events)
+                    self._work += (self._decoder.inflated_bytes - inflated) // INFLATED_PER_UNIT
+                elif frame is None:
+                    self._work += HEAD_UNITS
+                else:
+                    self.pending = False
+                    break
         except RemoteProtocolError as error:
-            self.goaway(error.status)
-            self._dead = True
+            self.give_up(error.status)
             raise
         return events
+
+    @property
+    def empty_frames(self) -> int:
+        """Frames of the peer's so far that carried nothing: pings, settings, empty data, what is
+        unknown.
+        """
+        return self._empty_frames + self._parser.unknown_frames
+
+    def give_up(self, status: GoAwayStatus = GoAwayStatus.PROTOCOL_ERROR) -> None:
+        """Say GOAWAY and take nothing more in."""
+        self.goaway(status)
+        self._dead = True
+        self.pending = False
 
     def _on_data(self, frame: frames.DataPart, events: list[Event]) -> None:
         size = len(frame.data)
@@ -297,6 +353,7 @@ class Connection:
         )
         self._streams[stream_id] = StreamRecord(state, self._initial_send, self._initial_receive)
         self._peer_streams += 1
+        self._work += STREAM_UNITS
         events.append(StreamOpened(stream_id, headers, frame.fin, one_way))
 
     def _on_syn_reply(self, frame: frames.ControlFrame, events: list[Event]) -> None:
@@ -346,6 +403,7 @@ class Connection:
 
     def _on_settings(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         self.peer_is_paced = True
+        self._work += len(frame.payload) // 16 + len(self._streams)
         window = frames.parse_settings(frame.payload).get(SETTINGS_INITIAL_WINDOW_SIZE)
         if window is None:
             return
@@ -369,6 +427,7 @@ class Connection:
 
     def _on_goaway(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         self.going_away = True
+        self._work += len(self._streams)
         events.append(GoAwayReceived(frame.stream_id, frame.word(1)))
         for stream_id in [
             one for one in self._streams if one % 2 == self._parity and one > frame.stream_id
@@ -383,6 +442,7 @@ class Connection:
             self._send_window += delta
             if delta == 0 or self._send_window > MAX_WINDOW:
                 raise RemoteProtocolError("a WINDOW_UPDATE that breaks the session's window")
+            self._work += len(self._streams)  # all of them look at their windows again
             events.append(WindowOpened(0))
             return
         stream = self._streams.get(frame.stream_id)

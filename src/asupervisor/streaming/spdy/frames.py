@@ -94,6 +94,8 @@ class FrameParser:
         self._data_left = 0
         self._data_fin = False
         self._skip = 0
+        self.unknown_frames = 0
+        """Frames so far of types that the protocol does not name."""
 
     @property
     def buffered_bytes(self) -> int:
@@ -103,7 +105,12 @@ class FrameParser:
         return len(self._kept)
 
     def feed(self, data: bytes) -> Iterator[DataPart | ControlFrame]:
-        """Yield what ``data`` completes.
+        """Yield what ``data`` completes; raises as :meth:`steps`."""
+        return (frame for frame in self.steps(data) if frame is not None)
+
+    def steps(self, data: bytes) -> Iterator[DataPart | ControlFrame | None]:
+        """Yield what ``data`` completes, and None after each head without a frame (yet): so that a
+        step of the work is bounded whatever the peer sends.
 
         Raises:
             RemoteProtocolError: a frame of another version, too short for its type, or longer than
@@ -134,9 +141,7 @@ class FrameParser:
                 self._control, self._need = None, HEAD_BYTES
                 yield ControlFrame(kind, flags, piece)
             else:
-                frame = self._head(piece)
-                if frame is not None:
-                    yield frame
+                yield self._head(piece)
 
     def _head(self, piece: bytes) -> DataPart | ControlFrame | None:
         """Take a frame's head in; returns the frame if it has no payload to wait for."""
@@ -162,6 +167,7 @@ class FrameParser:
             # "must ignore" is the law for types that it does not name (2.2.1); skipped without
             # keeping it.
             self._skip = length
+            self.unknown_frames += 1
             return None
         shortest = _SHORTEST[kind]
         if length < shortest or (kind in _FIXED and length != shortest):

@@ -52,6 +52,8 @@ class HeaderDecoder:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.inflated_bytes = 0
+        """Of all blocks so far."""
         self._inflate = zlib.decompressobj(zdict=DICTIONARY)
 
     def decode(self, block: bytes) -> dict[str, str]:
@@ -65,6 +67,7 @@ class HeaderDecoder:
             text = self._inflate.decompress(block, self._limits.header_bytes)
         except zlib.error as error:
             raise RemoteProtocolError(f"a header block that does not inflate ({error})") from error
+        self.inflated_bytes += len(text)
         # zlib may hold back output without holding back input, so a full buffer counts as too much
         # too.
         if self._inflate.unconsumed_tail or len(text) >= self._limits.header_bytes:
