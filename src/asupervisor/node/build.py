@@ -20,9 +20,17 @@ from asupervisor.proto import cri
 from asupervisor.translate.accounts import cri_user
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.checkpoint import Checkpoint
-from asupervisor.translate.images import ImageSummary, cri_image, has_content, is_image_id
+from asupervisor.translate.images import (
+    ImageSummary,
+    cri_image,
+    has_content,
+    image_ref,
+    is_image_id,
+    is_image_ref,
+)
 from asupervisor.translate.labels import (
     CGROUP_LABEL,
+    IMAGE_REF_LABEL,
     LOG_PATH_LABEL,
     SANDBOX_ID_LABEL,
     TYPE_CONTAINER,
@@ -290,6 +298,7 @@ def container_record(
         user=user or cri_user(document),
         stop_signal=cri_signal(str(config.get("StopSignal") or "")),  # type: ignore[arg-type]
     )
+    told_ref = engine_labels.get(IMAGE_REF_LABEL, "")
     driver_data = (document.get("GraphDriver") or {}).get("Data") or {}
     record = ContainerRecord(
         id=ContainerId(document["Id"]),
@@ -309,6 +318,7 @@ def container_record(
         runtime=str(host_config.get("Runtime") or ""),
         item_bytes=b"",
         status_bytes=b"",
+        image_ref=told_ref if is_image_ref(told_ref, status.image_id) else "",
     )
     return with_image(record, image_of(status.image_id))
 
@@ -327,16 +337,18 @@ def _image_id(reference: str, image_of: ImageLookup) -> str:
 
 
 def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerRecord:
-    """The same container, told what its image is called now."""
+    """The same container, told what its image is called now; its image_ref stays as it was
+    first.
+    """
     status = cri.ContainerStatus()
     status.CopyFrom(record.status)
-    name, digest = record.image_name, ""
+    name, digests = record.image_name, list[str]()
     if image is not None:
-        digest = image.image.repo_digests[0] if image.image.repo_digests else ""
+        digests = list(image.image.repo_digests)
         name = image.image.repo_tags[0] if image.image.repo_tags else name
     asked = record.status.image.user_specified_image
     status.image.CopyFrom(cri.ImageSpec(image=name, user_specified_image=asked))
-    status.image_ref = f"docker-pullable://{digest}" if digest else f"docker://{status.image_id}"
+    status.image_ref = record.image_ref or image_ref(status.image_id, digests)
     item = cri.Container(
         id=status.id,
         pod_sandbox_id=record.sandbox_id,
@@ -354,6 +366,7 @@ def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerR
         status=status,
         item_bytes=encode_field(1, item),
         status_bytes=encode_field(1, status),
+        image_ref=status.image_ref if image is not None else record.image_ref,
     )
 
 

@@ -99,6 +99,8 @@ class ContainerRecord:
     Args:
         status: its CRI status, as ContainerStatus answers it.
         image_name: the image as the engine was told at creation.
+        image_ref: the status' image_ref, which stays for the container's life; empty until its
+            image was seen.
         pid: of its init process in our pid namespace; 0 when it does not run.
         tty, stdin, stdin_once: as created.
         log_path: the CRI log file that the container was created with; empty for none.
@@ -128,6 +130,7 @@ class ContainerRecord:
     """``ListContainersResponse.containers``, one element."""
     status_bytes: bytes = field(repr=False)
     """``ContainerStatusResponse.status``."""
+    image_ref: str = ""
 
     @property
     def running(self) -> bool:

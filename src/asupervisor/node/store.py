@@ -5,7 +5,7 @@ bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from asupervisor.errors import InvalidArgument, NotFound, Unavailable
@@ -88,6 +88,11 @@ class NodeStore:
         """Add or replace a container."""
         self.unread.pop(record.id, None)
         before = self.containers.get(record.id)
+        if before is not None and before.image_ref not in ("", record.image_ref):
+            # It was made without a note of it; the names that its image has changed since.
+            record = with_image(
+                replace(record, image_ref=before.image_ref), self.images.get(record.status.image_id)
+            )
         self.containers[record.id] = record
         self._by_sandbox.setdefault(record.sandbox_id, {})[record.id] = record
         self._container_bytes = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,23 @@ def parse_reference(text: str) -> Reference:
     if registry == _DEFAULT_REGISTRY and "/" not in path:
         path = f"library/{path}"
     return Reference(registry, path, tag or ("" if digest else "latest"), digest)
+
+
+def image_ref(image_id: str, digests: Sequence[str]) -> str:
+    """What a container's status calls its image: by a digest under which it can be pulled, by its
+    id where there is none.
+    """
+    return f"docker-pullable://{digests[0]}" if digests else f"docker://{image_id}"
+
+
+def is_image_ref(text: str, image_id: str) -> bool:
+    """Whether a text is one that :func:`image_ref` can have given for an image."""
+    if text.startswith("docker-pullable://"):
+        try:
+            return parse_reference(without_scheme(text)).digest != ""
+        except InvalidArgument:
+            return False
+    return text == f"docker://{image_id}"
 
 
 def without_scheme(reference: str) -> str:

@@ -28,6 +28,10 @@ container.
 """
 USER_IMAGE_LABEL = "io.kubernetes.docker.user-image"
 """The image as the pod's manifest has it; the engine is told the id that kubelet resolved it to."""
+IMAGE_REF_LABEL = "io.kubernetes.docker.image-ref"
+"""The status' image_ref as it was at the creation: names of the image come and go, the container's
+identity stays.
+"""
 _INTERNAL = (
     TYPE_LABEL,
     SANDBOX_ID_LABEL,
@@ -35,6 +39,7 @@ _INTERNAL = (
     CGROUP_LABEL,
     IMAGE_LABELS_LABEL,
     USER_IMAGE_LABEL,
+    IMAGE_REF_LABEL,
 )
 
 

@@ -13,11 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asupervisor.errors import InvalidArgument, NotFound
-from asupervisor.node.build import completed, container_record, image_record, sandbox_record
+from asupervisor.node.build import (
+    completed,
+    container_record,
+    image_record,
+    sandbox_record,
+    with_image,
+)
 from asupervisor.node.records import encode_field
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint
+from asupervisor.translate.labels import IMAGE_REF_LABEL
 from tests.harness.fake_engine import container_document
 
 SANDBOXES = [f"{number:x}" * 64 for number in range(3)]
@@ -112,8 +119,15 @@ class Model:
             for image_id, document in self.images.items()
         }
         sandboxes = [sandbox_record(document, None, ()) for document in self.sandboxes.values()]
+        # What a container's image was called first stays, so it is not in the last documents.
+        first = {id_: container.image_ref for id_, container in store.containers.items()}
         containers = [
-            container_record(document, images.get) for document in self.containers.values()
+            with_image(
+                replace(record, image_ref=first[record.id]), images.get(record.status.image_id)
+            )
+            for record in (
+                container_record(document, images.get) for document in self.containers.values()
+            )
         ]
 
         listed = cri.ListPodSandboxResponse.FromString(store.list_sandboxes())
@@ -350,6 +364,47 @@ def test_a_sandbox_in_the_making_is_not_ready() -> None:
     assert sandbox_record(document, None, ()).ready, (
         "a missing checkpoint does not make a running sandbox less ready"
     )
+
+
+ONE, OTHER = (f"sha256:{digit * 64}" for digit in "12")
+
+
+def _of_image(label: str = "") -> dict[str, Any]:
+    labels = {IMAGE_REF_LABEL: label} if label else {}
+    return container_document(CONTAINERS[0], labels=labels, Image=ONE)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (f"docker-pullable://app@{OTHER}", f"docker-pullable://app@{OTHER}"),
+        (f"docker://{ONE}", f"docker://{ONE}"),
+        # What nobody here can have written counts for nothing.
+        (f"docker://{OTHER}", f"docker-pullable://app@{ONE}"),
+        ("docker-pullable://app:1", f"docker-pullable://app@{ONE}"),
+        ("odd", f"docker-pullable://app@{ONE}"),
+        ("", f"docker-pullable://app@{ONE}"),
+    ],
+)
+def test_a_container_keeps_its_image_ref_though_names_come_and_go(
+    label: str, expected: str
+) -> None:
+    store = NodeStore()
+
+    def seen() -> str:
+        return store.container(CONTAINERS[0]).status.image_ref
+
+    store.put_container(container_record(_of_image(label), store.image))
+    named = {"Id": ONE, "RepoTags": ["app:1"], "RepoDigests": [f"app@{ONE}"]}
+    store.replace_images([image_record(named, False)])
+    assert seen() == expected
+    for digests in ([], [f"a@{OTHER}", f"app@{ONE}"]):
+        store.replace_images([image_record(named | {"RepoDigests": digests}, False)])
+        assert seen() == expected
+        store.put_container(container_record(_of_image(label), store.image))
+        assert seen() == expected
+    store.replace_images([])
+    assert seen() == expected
 
 
 def test_containers_of_a_sandbox_newest_first() -> None:
