@@ -10,19 +10,29 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import anyio
 import anyio.to_thread
 
+from asupervisor.host.beneath import HeldDirectory
 from asupervisor.host.cgroups import unescape
 from asupervisor.stats.subjects import LayerUsage
 
 _logger = logging.getLogger("asupervisor.stats.layers")
 _SLICE_S = 0.005
 """Seconds of work between two rests."""
+_STRING_BYTES = 64
+_PATH_BYTES = 4096
+_PENDING_BYTES = 16 << 20
+"""What a walk remembers of directories that it still has to go to. What is deeper, or does not fit,
+is left out, and the usage is not complete then.
+"""
 
 
 class WalkStopped(Exception):
@@ -33,7 +43,8 @@ def walk(directory: str, rest: Callable[[], None] = lambda: None) -> LayerUsage 
     """Add up what a directory's files take on the disk.
 
     Symbolic links are not followed and other mounts not entered. Files that vanish meanwhile are
-    left out.
+    left out. Of a file with several names each name counts for its share, since all of them are in
+    the layer: no list of such files is kept, of which a container could make millions.
 
     Args:
         directory: the layer's directory.
@@ -43,42 +54,66 @@ def walk(directory: str, rest: Callable[[], None] = lambda: None) -> LayerUsage 
         The usage; None when the directory is not there.
     """
     try:
-        top = os.lstat(directory)
+        held = HeldDirectory.at(directory)
     except OSError:
         return None
+    with held:
+        return _walk_held(held, rest)
+
+
+def _walk_held(top: HeldDirectory, rest: Callable[[], None]) -> LayerUsage:
+    device = os.fstat(top.descriptor).st_dev
     used, inodes, complete = 0, 0, True
-    several_names: set[tuple[int, int]] = set()
-    pending = [directory]
+    shares: Counter[int] = Counter()
+    names: Counter[int] = Counter()
+    """By the number of names that a file has: blocks and names of such files."""
+    pending, pending_bytes = [""], _STRING_BYTES
     while pending:
+        directory = pending.pop()
+        pending_bytes -= len(directory) + _STRING_BYTES
         try:
-            for status, path in _entries(pending.pop()):
+            for status, name in _entries(top, directory):
                 rest()
-                if status.st_nlink > 1 and not path:
-                    if (status.st_dev, status.st_ino) in several_names:
-                        continue
-                    several_names.add((status.st_dev, status.st_ino))
+                if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                    shares[status.st_nlink] += status.st_blocks
+                    names[status.st_nlink] += 1
+                    continue
                 inodes += 1
                 used += status.st_blocks * 512
-                if path and status.st_dev == top.st_dev:
-                    pending.append(path)
+                if stat.S_ISDIR(status.st_mode) and status.st_dev == device:
+                    path = f"{directory}/{name}".lstrip("/")
+                    size = len(path) + _STRING_BYTES
+                    if len(path) > _PATH_BYTES or pending_bytes + size > _PENDING_BYTES:
+                        complete = False
+                    else:
+                        pending.append(path)
+                        pending_bytes += size
         except FileNotFoundError:
             continue
         except OSError:
             complete = False
+    used += sum(blocks * 512 // links for links, blocks in shares.items())
+    inodes += sum(-(-count // links) for links, count in names.items())
     return LayerUsage(time.time_ns(), used, inodes, complete)
 
 
-def _entries(directory: str) -> Iterator[tuple[os.stat_result, str]]:
-    """Each entry's status, and its path where it is a directory."""
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            try:
-                yield (
-                    entry.stat(follow_symlinks=False),
-                    entry.path if entry.is_dir(follow_symlinks=False) else "",
-                )
-            except FileNotFoundError:
-                continue
+def _entries(top: HeldDirectory, directory: str) -> Iterator[tuple[os.stat_result, str]]:
+    """Each entry of a directory beneath the top, which no link that is put in its way leads out
+    of.
+    """
+    with top.below(directory) if directory else nullcontext(top) as held:
+        descriptor = os.open(
+            ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=held.descriptor
+        )
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                try:
+                    yield entry.stat(follow_symlinks=False), entry.name
+                except FileNotFoundError:
+                    continue
+    finally:
+        os.close(descriptor)
 
 
 class _Layer:

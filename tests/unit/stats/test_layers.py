@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
+from asupervisor.stats import layers as layers_module
 from asupervisor.stats.layers import WalkStopped, WritableLayers, upper_directory, walk
 from tests.harness.engine import eventually
 
@@ -36,6 +38,51 @@ def test_what_a_layer_takes(tmp_path: Path) -> None:
     ), "several names count once, links are not followed"
     assert usage.time_ns > 0
     assert walk(str(tmp_path / "no such")) is None
+
+
+def test_many_files_with_several_names_cost_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "upper").mkdir()
+    for number in range(3000):
+        path = tmp_path / "upper" / str(number)
+        path.touch()
+        for name in range(number % 3):
+            os.link(path, tmp_path / "upper" / f"{number}.{name}")
+    tracemalloc.start()
+    usage = walk(str(tmp_path / "upper"))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert usage is not None and usage.inodes == 3000
+    assert most < 100_000, "6000 names in a list of their own take more"
+
+
+def test_directories_without_end_are_left_out_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers_module, "_PENDING_BYTES", 1000)
+    for number in range(100):
+        (tmp_path / f"directory{number}" / "inside").mkdir(parents=True)
+    usage = walk(str(tmp_path))
+    assert usage is not None and not usage.complete and 100 < usage.inodes < 200
+    monkeypatch.setattr(layers_module, "_PENDING_BYTES", 1 << 20)
+    monkeypatch.setattr(layers_module, "_PATH_BYTES", 5)
+    usage = walk(str(tmp_path))
+    assert usage is not None and not usage.complete and usage.inodes == 100
+
+
+def test_a_directory_that_becomes_a_link_leads_nowhere(tmp_path: Path) -> None:
+    upper, outside = tmp_path / "upper", tmp_path / "outside"
+    (upper / "a").mkdir(parents=True)
+    outside.mkdir()
+    for number in range(50):
+        (outside / str(number)).touch()
+
+    def swap() -> None:
+        if (upper / "a").is_dir() and not (upper / "a").is_symlink():
+            (upper / "a").rmdir()
+            (upper / "a").symlink_to(outside)
+
+    usage = walk(str(upper), swap)
+    assert usage is not None and usage.inodes == 1 and not usage.complete
 
 
 def test_a_sparse_file_takes_what_it_takes(tmp_path: Path) -> None:
