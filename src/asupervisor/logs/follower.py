@@ -51,6 +51,9 @@ class LogFollower(Protocol):
     def reopen(self) -> None:
         """From now on write to a new file at the path."""
 
+    def end(self) -> None:
+        """The container has ended and all is written: end its open lines. Repeatable."""
+
     def recover(self) -> None:
         """After a turn that raised: find what of it reached the target."""
 
@@ -168,6 +171,16 @@ class FileFollower:
             self._switch = True
         else:
             self._change_target()
+
+    def end(self) -> None:
+        """See :class:`LogFollower`.
+
+        Raises:
+            OSError: the target takes nothing more now.
+        """
+        self._target.end_lines()
+        self._base = self._target.size()
+        self._store()
 
     def recover(self) -> None:
         """After a failed turn: find what of it reached the target.

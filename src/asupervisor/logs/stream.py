@@ -123,6 +123,14 @@ class StreamFollower:
         self._target.close()
         self._target = target
 
+    def end(self) -> None:
+        """See :class:`asupervisor.logs.follower.LogFollower`.
+
+        Raises:
+            OSError: the target takes nothing more now.
+        """
+        self._target.end_lines()
+
     def recover(self) -> None:
         """After a failed turn: cut what it left unfinished and read from there again.
 
@@ -254,11 +262,12 @@ class StreamFollower:
 
 
 def _timed_lines(data: bytes) -> list[tuple[bytes, bytes]]:
-    lines = data.splitlines(keepends=True)
+    # Not splitlines(), which ends a line at a bare CR too. What follows the last newline was cut.
+    *lines, _ = data.split(b"\n")
     return [
-        (time_key(line.partition(b" ")[0]), line)
+        (time_key(line.partition(b" ")[0]), line + b"\n")
         for line in lines
-        if line.endswith(b"\n") and line[4:5] == b"-" and line[10:11] == b"T"
+        if line[4:5] == b"-" and line[10:11] == b"T"
     ]
 
 

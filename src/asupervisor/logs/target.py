@@ -148,6 +148,21 @@ class Target:
             first -= 1
         return time, start + lines[first].start()
 
+    def end_lines(self) -> None:
+        """The container writes no more: end the line of each stream that was left open. Repeatable,
+        since an open line is one whose last part has the tag ``P``.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        end = self.whole_lines()
+        start = max(0, end - _TAIL_BYTES, self.kept)
+        last = {line.group(2): line for line in _LINE.finditer(self.read(end - start, start))}
+        for stream, line in last.items():
+            head = b"%s %s " % (line.group(1), stream)
+            if line.group().startswith(b"P ", len(head)):
+                self.append(head + b"F \n")
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)

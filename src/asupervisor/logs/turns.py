@@ -182,6 +182,9 @@ class Turns:
             return
         try:
             moved = entry.follower.turn(TURN_BYTES)
+            ended = entry.follower.drained and entry.follower.complete
+            if ended and (entry.finishing or entry.forgotten):
+                entry.follower.end()
         except Exception as error:
             # Whatever is wrong with one log must not end all the others.
             self.break_off(entry, error)
@@ -194,7 +197,7 @@ class Turns:
                 entry.queued = True
                 self._bulk.append(entry)
             return
-        if (entry.finishing or entry.forgotten) and entry.follower.complete:
+        if ended and (entry.finishing or entry.forgotten):
             self._finished(entry)
             return
         if isinstance(entry.follower, StreamFollower):

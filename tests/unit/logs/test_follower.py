@@ -451,3 +451,66 @@ def test_no_more_than_so_many_files_are_kept_open(
     assert numbers[-1] == 59
     assert len(numbers) < 60
     assert any("missing" in warning for warning in rig.warnings)
+
+
+def test_no_more_than_so_many_bytes_are_kept_from_the_disk(
+    rigs: Rigs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asupervisor.logs.source._MAX_PENDING_BYTES", 2000)
+    rig = rigs(500, 2)
+    follower = rig.start()
+    for _ in range(60):
+        rig.write(1)
+        follower._source.discover()
+    assert 2000 <= follower.lag() < 3000
+    rig.drain()
+    numbers = rig.numbers()
+    assert numbers == sorted(set(numbers)) and numbers[-1] == 59
+    assert any("missing" in warning for warning in rig.warnings)
+
+
+def test_a_line_that_the_end_left_open_is_ended_once(rig: Rig) -> None:
+    rig.write(2)
+    rig.source.write(b"left open", "stderr")
+    rig.source.write(b"and this one")
+    follower = rig.start()
+    rig.drain()
+    written = rig.target.read_bytes()
+    assert written.count(b" P ") == 2, "more may come while it runs"
+    follower.end()
+    follower.end()
+    follower = rig.start()
+    rig.drain()
+    follower.end()
+    ends = rig.target.read_bytes().removeprefix(written)
+    assert sorted(re.findall(rb"(?m)^\S+ (\w+ F .*)$", ends)) == [b"stderr F ", b"stdout F "]
+    assert ends.count(b"\n") == 2 and rig.warnings == []
+
+
+def test_a_log_that_ended_with_a_newline_stays_as_it_is(rig: Rig) -> None:
+    rig.write(3)
+    follower = rig.start()
+    follower.end()
+    rig.drain()
+    follower.end()
+    assert rig.numbers() == [0, 1, 2]
+    rig.source.write(b"part")
+    rig.source.write(b" and end\n")
+    rig.drain()
+    written = rig.target.read_bytes()
+    follower.end()
+    assert rig.target.read_bytes() == written
+
+
+def test_a_container_that_runs_again_goes_on_after_its_end(rig: Rig) -> None:
+    rig.source.write(b"open")
+    rig.start()
+    rig.drain()
+    assert rig.follower is not None
+    rig.follower.end()
+    rig.write(2)
+    rig.start()
+    rig.drain()
+    contents = [line.split(b" ", 3)[2:] for line in rig.target.read_bytes().splitlines()]
+    assert contents == [[b"P", b"open"], [b"F", b""], [b"F", b"line 0"], [b"F", b"line 1"]]
+    assert rig.warnings == []

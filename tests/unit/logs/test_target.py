@@ -11,6 +11,7 @@ import pytest
 
 from asupervisor.host.beneath import UnsafePath
 from asupervisor.logs.follower import FileFollower
+from asupervisor.logs.frames import Message
 from asupervisor.logs.position import PositionFile
 from asupervisor.logs.stream import StreamFollower
 from asupervisor.logs.target import Target, find_renamed, newest_renamed, read_end
@@ -167,3 +168,20 @@ def test_rotated_files_are_regular_ones(log: Path) -> None:
     os.mkfifo(log.with_name("0.log.3"))
     assert newest_renamed(str(log)) == f"{log}.1"
     assert find_renamed(str(log), Path("/etc/hostname").stat().st_ino) is None
+
+
+def test_a_bare_carriage_return_does_not_double_a_line_of_a_stream(log: Path) -> None:
+    follower = _stream(log)
+    time = b"2026-01-01T00:00:00.000000000Z"
+    messages = [
+        Message(time, b"stdout", content)
+        for content in (b"50%\r100%\n", b"\r\n", b"a\x0bb\x1cc\n", b"plain\n", b"\rplain\n")
+    ]
+    follower._write(messages)
+    written = log.read_bytes()
+    follower.close()
+    follower = _stream(log)
+    assert follower._overlap().startswith("17672"), "the file's last second is read again"
+    follower._write(messages)
+    assert log.read_bytes() == written and written.count(b"\n") == 5
+    follower.close()
