@@ -110,7 +110,7 @@ async def test_what_is_shown_as_exited_has_its_whole_log(service: Service, tmp_p
                 "seq 1 20000; echo bad >&2; printf 'no newline'", f"c{number}"
             )
             await pods.exited(container_id)
-            assert contents(log) == b"".join(b"%d\n" % n for n in range(1, 20001)) + b"no newline"
+            assert contents(log) == b"".join(b"%d\n" % n for n in range(1, 20001)) + b"no newline\n"
             assert contents(log, "stderr") == b"bad\n"
 
 
