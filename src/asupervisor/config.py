@@ -96,6 +96,10 @@ class Config:
     tracing_endpoint: str = ""
     """``host:port`` of an OTLP collector (gRPC) for OpenTelemetry traces; empty traces nothing."""
     container_log_format: str = "cri"
+    runtime_annotations: tuple[str, ...] = ()
+    """Keys of pod and container annotations that the OCI runtime is given; ``*`` behind the
+    beginning of one stands for all that begin so.
+    """
     log_level: str = "info"
     log_format: str = "text"
     network: NetworkConfig = field(default_factory=NetworkConfig)

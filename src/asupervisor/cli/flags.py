@@ -217,6 +217,12 @@ FLAGS = (
         _text,
     ),
     Flag(
+        "runtime-annotations",
+        "runtime_annotations",
+        "annotations that the OCI runtime is given, separated by commas: key or beginning*",
+        _list,
+    ),
+    Flag(
         "metrics-bind-addr",
         "metrics_bind_address",
         "host:port of metrics and health; without host: loopback; empty: none",

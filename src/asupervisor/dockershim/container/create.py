@@ -19,12 +19,17 @@ from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.operations import Ticket
 from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
+from asupervisor.dockershim.runtime_annotations import tell_runtime
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from asupervisor.logs.target import hold_log_directory
 from asupervisor.node.records import ImageRecord, SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import Answer, Identity, asked_identity
+from asupervisor.translate.annotations import (
+    allowed_annotations,
+    container_annotations,
+)
 from asupervisor.translate.cdi import with_environment
 from asupervisor.translate.cgroup_files import cgroup_settings
 from asupervisor.translate.container import (
@@ -129,6 +134,13 @@ async def _create(
     )
     await anyio.to_thread.run_sync(
         check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
+    )
+    pod = request.sandbox_config
+    tell_runtime(
+        shim,
+        body["HostConfig"],
+        allowed_annotations(shim.config.runtime_annotations, pod.annotations, config.annotations),
+        container_annotations(config.metadata.name, sandbox.id, pod.metadata),
     )
     if environment := await device_environment(shim, config, subject):
         body["Env"] = with_environment(body["Env"], environment)

@@ -16,6 +16,7 @@ from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.network import pod_network
 from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
+from asupervisor.dockershim.runtime_annotations import tell_runtime
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
 from asupervisor.host.beneath import HeldDirectory
@@ -23,6 +24,10 @@ from asupervisor.host.processes import network_namespace
 from asupervisor.node.networks import MADE_FOR
 from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.proto import cri
+from asupervisor.translate.annotations import (
+    allowed_annotations,
+    sandbox_annotations,
+)
 from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.sandbox import (
     check_sandbox_config,
@@ -84,6 +89,12 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
         apparmor_enabled=shim.engine.has_security("apparmor"),
         users_remapped=shim.engine.has_security("userns"),
         read_profile=read_profile,
+    )
+    tell_runtime(
+        shim,
+        body["HostConfig"],
+        allowed_annotations(shim.config.runtime_annotations, config.annotations),
+        sandbox_annotations(config.metadata),
     )
     await anyio.to_thread.run_sync(
         check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject

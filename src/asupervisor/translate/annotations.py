@@ -1,0 +1,61 @@
+"""Annotations for the OCI runtime: ``HostConfig.Annotations``, engine API 1.43.
+
+A runtime that keeps a pod together (gVisor, Kata) is told what a container is and to which sandbox
+it belongs, by the names that containerd's CRI plugin gives. What a pod's author wrote reaches a
+runtime only where the operator allows the key, since runtimes obey some annotations; this is so
+with the peers too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from asupervisor.proto import cri
+
+ANNOTATIONS_SINCE = (1, 43)
+_PREFIX = "io.kubernetes.cri."
+
+
+def allowed_annotations(patterns: Sequence[str], *given: Mapping[str, str]) -> dict[str, str]:
+    """What of several annotations is allowed.
+
+    Args:
+        patterns: keys, or beginnings of keys with a ``*`` behind.
+        given: a pod's, then a container's; the later go before.
+    """
+    merged = {key: value for annotations in given for key, value in annotations.items()}
+    return {key: value for key, value in merged.items() if _matches(key, patterns)}
+
+
+def sandbox_annotations(metadata: cri.PodSandboxMetadata) -> dict[str, str]:
+    """What a runtime is told of a sandbox."""
+    return {
+        f"{_PREFIX}container-type": "sandbox",
+        f"{_PREFIX}sandbox-name": metadata.name,
+        f"{_PREFIX}sandbox-namespace": metadata.namespace,
+        f"{_PREFIX}sandbox-uid": metadata.uid,
+    }
+
+
+def container_annotations(
+    name: str, sandbox_id: str, metadata: cri.PodSandboxMetadata
+) -> dict[str, str]:
+    """What a runtime is told of a container.
+
+    Args:
+        name: of the container.
+        sandbox_id: of its sandbox.
+        metadata: of its sandbox.
+    """
+    return {
+        **sandbox_annotations(metadata),
+        f"{_PREFIX}container-type": "container",
+        f"{_PREFIX}container-name": name,
+        f"{_PREFIX}sandbox-id": sandbox_id,
+    }
+
+
+def _matches(key: str, patterns: Iterable[str]) -> bool:
+    return any(
+        key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern
+        for pattern in patterns
+    )
