@@ -240,6 +240,8 @@ class Metrics:
         """Containers that the node state holds, sandboxes not among them."""
         self.sandboxes: Gauge = Gauge()
         """Sandboxes that the node state holds."""
+        self.ready = Gauge()
+        """1 while the node can run pods."""
         self.tasks = Gauge()
         """Tasks of the event loop."""
         self.loop_lag_s = Gauge()
@@ -463,6 +465,7 @@ class Metrics:
             ),
             ("asupervisor_containers", "Containers in the node state.", self.containers),
             ("asupervisor_sandboxes", "Sandboxes in the node state.", self.sandboxes),
+            ("asupervisor_ready", "1 while the node can run pods, else 0.", self.ready),
             ("asupervisor_tasks", "Tasks of the event loop.", self.tasks),
             (
                 "asupervisor_event_loop_lag_seconds",

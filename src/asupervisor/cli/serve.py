@@ -64,8 +64,7 @@ async def _serve(config: Config) -> int:
         await tasks.start(_watch_signals, supervisor, stopped)
         tasks.start_soon(notifier.run_watchdog)
         async with supervisor:
-            _announce(supervisor, notifier)
-            tasks.start_soon(_follow_readiness, supervisor, notifier)
+            tasks.start_soon(_follow_conditions, supervisor, notifier)
             await stopped.wait()
             _logger.info("stopping: calls in flight have %g s", config.shutdown_grace_s)
             notifier.send(STOPPING="1", STATUS="stopping")
@@ -74,26 +73,18 @@ async def _serve(config: Config) -> int:
     return 0
 
 
-def _announce(supervisor: Supervisor, notifier: Notifier) -> None:
-    reasons = supervisor.not_ready_reasons
-    if reasons:
-        _logger.warning("not ready: %s (%s)", "; ".join(reasons), supervisor.summary)
-    else:
-        _logger.info("ready: %s", supervisor.summary)
-    notifier.send(READY="1", STATUS="; ".join(reasons) or supervisor.summary)
-
-
-async def _follow_readiness(supervisor: Supervisor, notifier: Notifier) -> None:
-    """Tell the operator whenever readiness changes."""
-    if supervisor.shim is None:
-        return
-    health = supervisor.shim.engine.health
-    while True:
-        if health.ready:
-            await health.wait_down()
+async def _follow_conditions(supervisor: Supervisor, notifier: Notifier) -> None:
+    """Tell the operator how things are, and whenever that changes, until the service stops."""
+    conditions = supervisor.conditions
+    now = conditions.look()
+    while not conditions.is_stopping:
+        reasons = [condition.message for condition in now if not condition.ready]
+        if reasons:
+            _logger.warning("not ready: %s (%s)", "; ".join(reasons), supervisor.summary)
         else:
-            await health.wait_ready()
-        _announce(supervisor, notifier)
+            _logger.info("ready: %s", supervisor.summary)
+        notifier.send(READY="1", STATUS="; ".join(reasons) or supervisor.summary)
+        now = await conditions.change(now)
 
 
 async def _watch_signals(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from asupervisor.conditions import Conditions
 from asupervisor.config import Config
 from asupervisor.dockershim.accounts import ImageAccounts
 from asupervisor.dockershim.container.outputs import OutputBudget
@@ -72,3 +73,4 @@ class Shim:
     on_step: StepObserver = no_observer
     lanes: Lanes = field(default_factory=Lanes)
     cdi: CdiFiles = field(default_factory=CdiFiles)
+    conditions: Conditions = field(default_factory=Conditions)

@@ -4,10 +4,12 @@ itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio.to_thread
 
 from asupervisor.engine.containers import ContainersApi
-from asupervisor.engine.endpoint import oom_score_floor
+from asupervisor.engine.endpoint import diagnose, oom_score_floor
 from asupervisor.engine.health import EngineHealth
 from asupervisor.engine.images import ImagesApi
 from asupervisor.engine.session import Document, EngineObserver, EngineSession
@@ -27,11 +29,15 @@ class EngineClient:
     """
 
     def __init__(
-        self, endpoint: str, timeout_s: float = 120.0, observer: EngineObserver | None = None
+        self,
+        endpoint: str,
+        timeout_s: float = 120.0,
+        observer: EngineObserver | None = None,
+        diagnose: Callable[[str], tuple[str, str]] = diagnose,
     ) -> None:
         self.endpoint = endpoint
         self.health = EngineHealth()
-        self.session = EngineSession(endpoint, self.health, timeout_s, observer)
+        self.session = EngineSession(endpoint, self.health, timeout_s, observer, diagnose)
         self.containers = ContainersApi(self.session)
         self.images = ImagesApi(self.session)
         self.streams = StreamsApi(self.session)

@@ -35,6 +35,11 @@ class EngineHealth:
         self._down_event.set()
 
     @property
+    def condition(self) -> tuple[str, str]:
+        """Reason and message of the RuntimeReady condition; empty when ready."""
+        return ("", "") if self.ready else (self.reason, self.message)
+
+    @property
     def ready(self) -> bool:
         """Whether pods can be run: reachable and in step."""
         return self.reachable and self.synced

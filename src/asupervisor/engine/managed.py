@@ -75,6 +75,20 @@ class ManagedEngine:
         self.pid: int | None = None
         self.restarts = 0
 
+    def diagnose(self, endpoint: str) -> tuple[str, str]:
+        """Why nobody listens yet: a reason, and what to do, which is to wait."""
+        if self.pid is None:
+            return (
+                "EngineStarting",
+                f"the service's own dockerd ended and is started again ({self.restarts} times so"
+                " far); its words are in this service's log",
+            )
+        return (
+            "EngineStarting",
+            f"the service's own dockerd (process {self.pid}) was started and does not listen on"
+            f" {self.socket} yet",
+        )
+
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:

@@ -8,7 +8,7 @@ nor take a deadline for each call."""
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -85,6 +85,7 @@ class EngineSession:
         health: the gate; requests fail at once while it is closed, unless they ask to pass it.
         timeout_s: deadline for a request that names none, in seconds.
         observer: told of each finished request.
+        diagnose: says why nobody listens at the endpoint: a reason and what to do.
     """
 
     def __init__(
@@ -93,11 +94,13 @@ class EngineSession:
         health: EngineHealth,
         timeout_s: float = 120.0,
         observer: EngineObserver | None = None,
+        diagnose: Callable[[str], tuple[str, str]] = diagnose,
     ) -> None:
         self.endpoint = endpoint
         self.health = health
         self.timeout_s = timeout_s
         self.observer: EngineObserver = observer or _NoObserver()
+        self._diagnose = diagnose
         self.api_version: tuple[int, int] = MINIMUM_API_VERSION
         self._lanes: dict[Lane, aiodocker.Docker] = {}
         self._sessions: list[aiohttp.ClientSession] = []
@@ -278,7 +281,7 @@ class EngineSession:
     def _convert(self, error: aiodocker.DockerError, operation: str, subject: str) -> ServiceError:
         """By the HTTP status of the engine API; never by the words."""
         if error.status == _NO_DAEMON:
-            reason, hint = diagnose(self.endpoint)
+            reason, hint = self._diagnose(self.endpoint)
             if reason == "EnginePermissionDenied":
                 return PermissionDenied(hint, operation=operation, subject=subject)
             return EngineAbsent(hint, reason=reason, operation=operation, subject=subject)

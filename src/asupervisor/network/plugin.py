@@ -75,6 +75,11 @@ class NetworkStatus:
     reason: str = ""
     message: str = ""
 
+    @property
+    def condition(self) -> tuple[str, str]:
+        """Reason and message; empty when ready."""
+        return ("", "") if self.ready else (self.reason or "NetworkPluginNotReady", self.message)
+
 
 class NetworkPlugin(Protocol):
     """One pod network. Constructors do no I/O; :meth:`run` does all of it."""

@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from asupervisor.conditions import NETWORK, RUNTIME, Conditions
 from asupervisor.config import (
     EMBEDDED_PAUSE_IMAGE,
     MANAGED_ENGINE,
@@ -40,7 +41,7 @@ from asupervisor.dockershim.server import CriServer, endpoint_path, owned_socket
 from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
 from asupervisor.dockershim.streaming.backend import EngineBackend
 from asupervisor.engine.client import EngineClient
-from asupervisor.engine.endpoint import resolve_endpoint
+from asupervisor.engine.endpoint import diagnose, resolve_endpoint
 from asupervisor.engine.managed import managed_engine
 from asupervisor.engine.probe import Probe
 from asupervisor.engine.runtime_cgroups import keep_in_cgroup
@@ -102,6 +103,7 @@ class Supervisor:
         runtime, images: the remote services, connected to the endpoints (CRI over gRPC, as kubelet
             would be).
         shim: the collaborators of the CRI verbs; None for the ``remote`` runtime.
+        conditions: whether the service, the engine and the network are ready, why not, since when.
         metrics: this supervisor's figures.
         endpoint: where the CRI is reached; under socket activation the path of the inherited
             socket.
@@ -127,7 +129,7 @@ class Supervisor:
         )
         self._on_step = on_step
         self._stack = AsyncExitStack()
-        self._stopping = False
+        self.conditions = Conditions()
         self._skip_grace = anyio.Event()
         self._started_at = time.monotonic()
 
@@ -146,6 +148,7 @@ class Supervisor:
         # 10 ms.
         gc.collect()
         gc.freeze()
+        self.conditions.started()
         return self
 
     async def __aexit__(
@@ -154,7 +157,7 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        self._stopping = True
+        self.conditions.stopping()
         with _bare_errors():
             return await self._stack.__aexit__(kind, error, trace)
 
@@ -178,19 +181,12 @@ class Supervisor:
         """Whether the node can run pods now: the engine is in step, the network is ready, the
         service is not stopping.
         """
-        return not self.not_ready_reasons
+        return self.conditions.ready
 
     @property
     def not_ready_reasons(self) -> list[str]:
         """Why :attr:`ready` is false, one sentence each; empty when it is true."""
-        reasons = ["the service is stopping"] if self._stopping else []
-        if self.shim is not None:
-            if not self.shim.engine.health.ready:
-                reasons.append(self.shim.engine.health.message)
-            network = self.shim.network.status()
-            if not network.ready:
-                reasons.append(network.message)
-        return reasons
+        return self.conditions.reasons
 
     @property
     def summary(self) -> str:
@@ -225,6 +221,7 @@ class Supervisor:
         )
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
+        self.metrics.ready.follow(lambda: float(self.conditions.ready))
         self.metrics_url = await tasks.start(page.run, name="observability")
         _logger.info("metrics, health and tasks at %s", self.metrics_url)
 
@@ -260,13 +257,15 @@ class Supervisor:
         await checkpoints.load()
         await anyio.to_thread.run_sync(clear_workplaces, root)
         if config.docker_endpoint == MANAGED_ENGINE:
-            endpoint = (await stack.enter_async_context(managed_engine(root))).endpoint
+            managed = await stack.enter_async_context(managed_engine(root))
+            endpoint, why_absent = managed.endpoint, managed.diagnose
         else:
-            endpoint = resolve_endpoint(config.docker_endpoint)
+            endpoint, why_absent = resolve_endpoint(config.docker_endpoint), diagnose
         engine = EngineClient(
             endpoint,
             config.runtime_request_timeout_s,
             _EngineOperations(self.metrics, self._tracing),
+            why_absent,
         )
         await engine.open()
         stack.push_async_callback(_shielded, engine.close)
@@ -280,9 +279,11 @@ class Supervisor:
         network = network_plugin(config.network, root / "network")
         await tasks.start(network.run, name="pod network")
         dialer = await stack.enter_async_context(NamespaceDialer())
+        self.conditions.follow(RUNTIME, lambda: engine.health.condition)
+        self.conditions.follow(NETWORK, lambda: network.status().condition)
         self.shim = shim = self._shim(tasks, engine, network, checkpoints, dialer)
         await tasks.start(shim.streaming.run, name="streaming")
-        health = HealthService(lambda: self.ready, lambda: self._stopping)
+        health = HealthService(lambda: self.ready, lambda: self.conditions.is_stopping)
         server = CriServer(
             path, Boundary(shim, self.metrics, self._tracing), (health, ReflectionService())
         )
@@ -381,6 +382,7 @@ class Supervisor:
                 observe=metrics.streaming_session,
             ),
             on_step=self._on_step,
+            conditions=self.conditions,
         )
 
     def _check_engine(self, engine: EngineClient) -> None:
@@ -415,7 +417,7 @@ class Supervisor:
         """Not ready, nothing accepted, calls and changes finish within the grace; cancelled work is
         then answered for.
         """
-        self._stopping = True
+        self.conditions.stopping()
         grace_s = self.config.shutdown_grace_s
         with anyio.CancelScope(shield=True), anyio.move_on_after(grace_s + _CLEANUP_DEADLINE_S):
             async with anyio.create_task_group() as tasks:

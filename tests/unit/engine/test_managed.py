@@ -90,3 +90,12 @@ def test_lines_keep_their_level_and_lose_their_time(
 def test_empty_lines_say_nothing(caplog: pytest.LogCaptureFixture) -> None:
     log_line("  ")
     assert caplog.records == []
+
+
+def test_while_its_own_engine_starts_nobody_is_told_to_start_one(tmp_path: Path) -> None:
+    engine = ManagedEngine(tmp_path)
+    for pid in (None, 7):
+        engine.pid = pid
+        reason, message = engine.diagnose(engine.endpoint)
+        assert reason == "EngineStarting"
+        assert "own dockerd" in message and "systemctl" not in message

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 
 import orjson
 
+from asupervisor.conditions import NETWORK, RUNTIME, Condition
 from asupervisor.dockershim.shim import Shim
-from asupervisor.network.plugin import NetworkStatus
 from asupervisor.proto import cri
 from asupervisor.translate.mounts import RECURSIVE_READ_ONLY_SINCE
 
@@ -16,12 +17,8 @@ async def status(shim: Shim, request: cri.StatusRequest) -> bytes:
     """A whole StatusResponse: RuntimeReady and NetworkReady with their reasons, the runtime
     handlers with what they can do.
     """
-    health, network = shim.engine.health, shim.network.status()
     answer = _encoded(
-        "" if health.ready else health.reason,
-        "" if health.ready else health.message,
-        health.ready,
-        network,
+        tuple(shim.conditions.get(kind) for kind in (RUNTIME, NETWORK)),
         tuple(shim.engine.runtimes),
         shim.engine.api_version >= RECURSIVE_READ_ONLY_SINCE,
     )
@@ -37,10 +34,7 @@ async def status(shim: Shim, request: cri.StatusRequest) -> bytes:
 
 @lru_cache(maxsize=16)
 def _encoded(
-    reason: str,
-    message: str,
-    ready: bool,
-    network: NetworkStatus,
+    found: tuple[Condition, ...],
     runtimes: tuple[str, ...],
     recursive_read_only: bool,
 ) -> bytes:
@@ -48,13 +42,10 @@ def _encoded(
     changes.
     """
     conditions = [
-        cri.RuntimeCondition(type="RuntimeReady", status=ready, reason=reason, message=message),
         cri.RuntimeCondition(
-            type="NetworkReady",
-            status=network.ready,
-            reason=network.reason,
-            message=network.message,
-        ),
+            type=one.kind, status=one.ready, reason=one.reason, message=one.message
+        )
+        for one in found
     ]
     features = cri.RuntimeHandlerFeatures(
         recursive_read_only_mounts=recursive_read_only, user_namespaces=False
@@ -84,6 +75,7 @@ def _details(shim: Shim) -> dict[str, object]:
             "oomScoreFloor": engine.oom_floor,
             "readinessChanges": engine.health.changes,
         },
+        "conditions": [asdict(condition) for condition in shim.conditions.look()],
         "network": {"plugin": shim.network.name},
         "node": {
             "sandboxes": len(shim.store.sandboxes),

@@ -1,0 +1,113 @@
+"""Every condition of the service in one place: whether it holds, why not, since when.
+
+What the log, systemd, the CRI's Status, the health service and the HTTP pages say, all of them read
+here, so that none can lag behind another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+SERVICE, RUNTIME, NETWORK = "ServiceReady", "RuntimeReady", "NetworkReady"
+"""The service itself, and the two conditions of the CRI."""
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition.
+
+    Args:
+        kind: its name.
+        ready: whether it holds.
+        reason: one CamelCase word; empty where it holds.
+        message: what is wrong and what to do; empty where it holds.
+        since: Unix time in seconds from which on it holds, or does not.
+    """
+
+    kind: str
+    ready: bool
+    reason: str
+    message: str
+    since: float
+
+
+Source = Callable[[], tuple[str, str]]
+"""Reason and message of a condition now; an empty reason where it holds. It must not wait."""
+
+
+class Conditions:
+    """The conditions of one service. Each has a source, which is asked whenever somebody wants to
+    know: what is told is what is true then.
+    """
+
+    def __init__(self) -> None:
+        self._sources: dict[str, Source] = {}
+        self._last: dict[str, Condition] = {}
+        self._phase = ("ServiceStarting", "the service is starting")
+        self._changed = anyio.Event()
+        self.follow(SERVICE, lambda: self._phase)
+
+    def follow(self, kind: str, source: Source) -> None:
+        """Add a condition."""
+        self._sources[kind] = source
+
+    def started(self) -> None:
+        """The service itself is up."""
+        self._phase = ("", "")
+        self.look()
+
+    def stopping(self) -> None:
+        """The service begins to stop; it never is up again."""
+        self._phase = ("ServiceStopping", "the service is stopping")
+        self.look()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the service stops."""
+        return self._phase[0] == "ServiceStopping"
+
+    def get(self, kind: str) -> Condition:
+        """One condition as it is now.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        reason, message = self._sources[kind]()
+        last = self._last.get(kind)
+        if last is not None and (last.reason, last.message) == (reason, message):
+            return last
+        turned = last is None or last.ready is not (not reason)
+        since = time.time() if turned or last is None else last.since
+        now = self._last[kind] = Condition(kind, not reason, reason, message, since)
+        self._changed.set()
+        return now
+
+    def look(self) -> tuple[Condition, ...]:
+        """All of them as they are now; who waits for a change is woken if there is one."""
+        return tuple(self.get(kind) for kind in self._sources)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of them hold: the node can run pods."""
+        return not self.reasons
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why not, one sentence each; empty when ready."""
+        return [condition.message for condition in self.look() if not condition.ready]
+
+    async def change(self, seen: tuple[Condition, ...]) -> tuple[Condition, ...]:
+        """Return once a condition is another than in ``seen``: all of them then.
+
+        A source that tells nobody of its change is noticed within half a second."""
+        while True:
+            self._changed = anyio.Event()
+            now = self.look()
+            if now != seen:
+                return now
+            with anyio.move_on_after(_LOOK_S):
+                await self._changed.wait()
