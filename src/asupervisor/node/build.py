@@ -20,6 +20,7 @@ from asupervisor.proto import cri
 from asupervisor.translate.accounts import cri_user
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.checkpoint import Checkpoint
+from asupervisor.translate.documents import document_id, text, text_map, texts, whole
 from asupervisor.translate.images import (
     ImageSummary,
     cri_image,
@@ -28,6 +29,7 @@ from asupervisor.translate.images import (
     is_image_id,
     is_image_ref,
 )
+from asupervisor.translate.inspected import sound_container
 from asupervisor.translate.labels import (
     CGROUP_LABEL,
     IMAGE_REF_LABEL,
@@ -61,7 +63,7 @@ def sandbox_record(
     """A sandbox out of its inspect document.
 
     Args:
-        document: ``GET /containers/{id}/json``.
+        document: ``GET /containers/{id}/json``, whatever it holds.
         checkpoint: what was kept of it; None where that is missing or corrupt, which does not make
             a sandbox less ready.
         addresses: as the network plugin gave them; where empty, the engine's networks are read
@@ -70,6 +72,7 @@ def sandbox_record(
             without being asked for it.
         network_lost: its process is another than the one that its network was made for.
     """
+    document = sound_container(document)
     config, host_config = document["Config"], document["HostConfig"]
     labels, annotations = split_labels(config.get("Labels") or {})
     facts = container_facts(document)
@@ -118,6 +121,8 @@ def sandbox_record(
 
 
 _SUMMARY_RUNNING = ("running", "paused", "restarting")
+_LAST_SECOND = 253402300799
+"""Of the year 9999, the last that a date can have."""
 
 
 def summary_record(
@@ -130,21 +135,21 @@ def summary_record(
         summary: one element of the list.
         checkpoint: what was kept of it, where it is a sandbox and something was.
     """
-    labels = summary.get("Labels") or {}
-    state, created_at = str(summary.get("State") or ""), int(summary.get("Created") or 0)
+    labels, state = text_map(summary, "Labels"), text(summary, "State")
+    created_at = whole(summary, "Created", low=0, high=_LAST_SECOND)
     created = datetime.fromtimestamp(created_at, UTC).isoformat()
     document = {
-        "Id": summary["Id"],
-        "Name": next(iter(summary.get("Names") or ()), ""),
+        "Id": document_id(summary, "container"),
+        "Name": next(iter(texts(summary, "Names")), ""),
         "Created": created,
-        "Image": summary.get("ImageID"),
+        "Image": text(summary, "ImageID"),
         "State": {
             "Running": state in _SUMMARY_RUNNING,
             # Something that ended had begun; when, and how it ended, the summary does not say.
             "StartedAt": "" if state == "created" else created,
         },
-        "Config": {"Labels": labels, "Image": summary.get("Image")},
-        "HostConfig": {"NetworkMode": (summary.get("HostConfig") or {}).get("NetworkMode")},
+        "Config": {"Labels": labels, "Image": text(summary, "Image")},
+        "HostConfig": {"NetworkMode": text(summary, "HostConfig", "NetworkMode")},
     }
     if labels.get(TYPE_LABEL) == TYPE_SANDBOX:
         return sandbox_record(document, checkpoint, ())
@@ -259,12 +264,13 @@ def container_record(
     """A container out of its inspect document.
 
     Args:
-        document: ``GET /containers/{id}/json``.
+        document: ``GET /containers/{id}/json``, whatever it holds.
         image_of: finds its image, whose names go into the status.
         note: what its status' message says beside what the engine says.
         changed: limits that were changed beside the engine since the creation.
         user: as whom it runs, as its process tells; None where nobody saw it.
     """
+    document = sound_container(document)
     config, host_config = document["Config"], document["HostConfig"]
     engine_labels = config.get("Labels") or {}
     labels, annotations = split_labels(engine_labels)

@@ -10,6 +10,7 @@ from typing import Any
 
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.checkpoint import Checkpoint
+from asupervisor.translate.documents import at, whole
 
 _KEY = "limits"
 
@@ -49,12 +50,10 @@ class Limits:
 
 def changed_limits(checkpoint: Checkpoint | None, container_id: str) -> Limits:
     """What was changed of a container; nothing where nothing was, or nobody could keep it."""
-    try:
-        content: Any = checkpoint.extra[_KEY][container_id] if checkpoint is not None else {}
-        score = content.get("oom_score_adj")
-        return Limits(CgroupSettings.from_document(content), None if score is None else int(score))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return Limits()
+    content = at(checkpoint.extra, _KEY, container_id) if checkpoint is not None else None
+    known = isinstance(at(content, "oom_score_adj"), int)
+    score = whole(content, "oom_score_adj", low=-1000, high=1000) if known else None
+    return Limits(CgroupSettings.from_document(content or {}), score)
 
 
 def with_changed_limits(

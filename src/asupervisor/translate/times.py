@@ -5,8 +5,11 @@ from __future__ import annotations
 import calendar
 import re
 
+_LAST = 2**63 - 1
+"""In the year 2262; the CRI has no later time."""
 _TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)$"
+    r"(\d{4})-(0[1-9]|1[0-2])-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)",
+    re.ASCII,
 )
 
 
@@ -15,7 +18,7 @@ def unix_nanoseconds(text: str | None) -> int:
 
     The engine writes the year 1 for "never": that, an empty text and one that is no time are 0, as
     the CRI wants it."""
-    match = _TIME.match(text or "")
+    match = _TIME.fullmatch(text or "")
     if match is None or match.group(1) < "1970":
         return 0
     year, month, day, hour, minute, second = (int(match.group(i)) for i in range(1, 7))
@@ -24,4 +27,5 @@ def unix_nanoseconds(text: str | None) -> int:
     if zone != "Z":
         sign = 1 if zone[0] == "-" else -1
         seconds += sign * (int(zone[1:3]) * 3600 + int(zone[4:6]) * 60)
-    return seconds * 1_000_000_000 + int((match.group(7) or "").ljust(9, "0"))
+    found = seconds * 1_000_000_000 + int((match.group(7) or "").ljust(9, "0"))
+    return found if 0 <= found <= _LAST else 0
