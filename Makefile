@@ -8,6 +8,11 @@ export PYTHON VENV
 # Further flags of the service (make run FLAGS="--log-level debug"), of pytest and of the benchmark.
 FLAGS ?=
 PYTEST ?=
+# Another engine for the tests: the path of its dockerd, with what it needs beside it, and where it keeps images (containerd, classic).
+ENGINE ?=
+STORE ?=
+export ASUPERVISOR_ENGINE := $(or $(ENGINE),$(ASUPERVISOR_ENGINE))
+export ASUPERVISOR_STORE := $(or $(STORE),$(ASUPERVISOR_STORE))
 BENCH ?=
 ENDPOINT ?= unix:///var/run/asupervisor.sock
 

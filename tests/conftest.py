@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.engine import Engine, busybox_archive
+from tests.harness.engine import ENGINE, Engine, busybox_archive
 from tests.harness.namespace import leave_the_network
 
 
@@ -27,6 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     A runtime that was started elsewhere would not see the tests' registry in a network of their
     own."""
+    if ENGINE:
+        os.environ["PATH"] = f"{os.path.dirname(ENGINE)}:{os.environ['PATH']}"
     if (
         os.geteuid() != 0
         or config.getoption("--cri-endpoint")

@@ -117,7 +117,9 @@ async def _connected(
         node = Node(
             runtime, images, registry, names, await runtime.version(), await runtime.status(), logs
         )
-        await node.have(names.busybox)
+        image_id = await node.have(names.busybox)
+        digests = (await images.image_status(names.busybox)).image.repo_digests
+        node.ids_are_manifests = any(digest.endswith(image_id) for digest in digests)
         yield node
 
 

@@ -73,6 +73,8 @@ class Node:
     status: cri.StatusResponse
     log_root: str
     pulled: dict[str, str] = field(default_factory=dict)
+    ids_are_manifests: bool = False
+    """Ids of images are the digests of their manifests (containerd image store)."""
 
     @property
     def is_docker(self) -> bool:

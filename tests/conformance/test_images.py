@@ -34,7 +34,7 @@ from tests.harness.registry import (
 def _fresh(node: Node, *tags: str, **config: object) -> tuple[str, BuiltImage]:
     """An image that no other test has; returns its reference by the first tag."""
     name = unique("image")
-    image = BuiltImage(config, {"mark": name.encode()})
+    image = BuiltImage(config, {"mark": name.encode()}, node.ids_are_manifests)
     return node.registry.push(f"fresh/{name}", tags or ("1",), image), image
 
 
@@ -311,7 +311,9 @@ async def test_what_is_no_reference_is_refused(node: Node, name: str) -> None:
 @pytest.fixture
 def slow(node: Node) -> Iterator[StallingRegistry]:
     """A registry that stops in the middle of a layer."""
-    server = StallingRegistry(BuiltImage({}, {"mark": unique("slow").encode()}))
+    server = StallingRegistry(
+        BuiltImage({}, {"mark": unique("slow").encode()}, node.ids_are_manifests)
+    )
     server.start()
     yield server
     server.release.set()

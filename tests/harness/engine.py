@@ -21,6 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+ENGINE = os.environ.get("ASUPERVISOR_ENGINE", "")
+"""Path of another ``dockerd`` to test with; what it needs is looked for beside it first."""
+STORE = os.environ.get("ASUPERVISOR_STORE", "")
+"""Where it keeps images: ``containerd`` or ``classic``; its default where empty."""
 BUSYBOX = "/bin/busybox"
 BUSYBOX_IMAGE = "asupervisor.test/busybox:1"
 
@@ -117,16 +121,22 @@ class Engine:
         root: an empty directory for all of its files; made when not given.
         arguments: further ``dockerd`` flags, e.g. ``("--exec-opt",
             "native.cgroupdriver=cgroupfs")``.
-        dockerd: the binary, or a command line that ends where ``-H`` may follow.
+        dockerd: the binary.
+        store: where it keeps images: ``containerd`` or ``classic``; its default where empty.
     """
 
     def __init__(
-        self, root: Path | None = None, arguments: tuple[str, ...] = (), dockerd: str = "dockerd"
+        self,
+        root: Path | None = None,
+        arguments: tuple[str, ...] = (),
+        dockerd: str = ENGINE or "dockerd",
+        store: str = STORE,
     ) -> None:
         self.root = root or Path(tempfile.mkdtemp(prefix="asv-engine-", dir="/var/tmp"))
         self.socket = self.root / "docker.sock"
         self.arguments = arguments
         self.dockerd = dockerd
+        self.store = store
         self.log = self.root / "dockerd.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -156,11 +166,9 @@ class Engine:
         # long as nobody reaped it.
         for stale in (self.root / "pid", self.root / "exec" / "containerd" / "containerd.pid"):
             stale.unlink(missing_ok=True)
-        (
-            (self.root / "daemon.json").write_text("{}")
-            if not (self.root / "daemon.json").exists()
-            else None
-        )
+        if not (self.root / "daemon.json").exists():
+            features = {"features": {"containerd-snapshotter": self.store == "containerd"}}
+            (self.root / "daemon.json").write_text(json.dumps(features if self.store else {}))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
@@ -201,6 +209,13 @@ class Engine:
             return response.status, json.loads(content) if content else None
         except ValueError:
             return response.status, content.decode(errors="replace")
+
+    @property
+    def containerd_store(self) -> bool:
+        """Whether it keeps images in containerd, as it says itself."""
+        return ["driver-type", "io.containerd.snapshotter.v1"] in (
+            self.request("GET", "/info")[1]["DriverStatus"] or []
+        )
 
     def load(self, archive: bytes) -> None:
         """``docker load`` of an archive's bytes."""

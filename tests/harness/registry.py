@@ -46,11 +46,17 @@ class BuiltImage:
     Args:
         config: changes to the image's config (``User``, ``Env`` …).
         files: further files, content by path.
+        by_manifest: whether the runtime's ids are the digests of manifests, as with the containerd
+            image store, and not those of configurations.
     """
 
     def __init__(
-        self, config: dict[str, Any] | None = None, files: dict[str, bytes] | None = None
+        self,
+        config: dict[str, Any] | None = None,
+        files: dict[str, bytes] | None = None,
+        by_manifest: bool = False,
     ) -> None:
+        self.by_manifest = by_manifest
         with tarfile.open(
             fileobj=io.BytesIO(busybox_archive("unused:1", config, files))
         ) as archive:
@@ -82,7 +88,7 @@ class BuiltImage:
     @property
     def id(self) -> str:
         """By which a runtime knows it."""
-        return digest(self.config)
+        return self.digest if self.by_manifest else digest(self.config)
 
 
 def digest(content: bytes) -> str:
@@ -205,13 +211,29 @@ class _Server:
         self._thread.join(10)
 
 
+class _PlainHandler(http.server.BaseHTTPRequestHandler):
+    """Answers a client that tries TLS first as a server in Go does: clients go on without TLS from
+    an answer in HTTP only.
+    """
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            if self.connection.recv(1, socket.MSG_PEEK) == b"\x16":
+                self.wfile.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+                return
+        super().handle()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
 class _TokenServer(_Server):
     """Gives a token to who names the right password or identity token (the registries' token
     protocol).
     """
 
     def __init__(self, requests: list[tuple[str, dict[str, str]]]) -> None:
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(_PlainHandler):
             def do_GET(self) -> None:
                 kind, _, value = self.headers.get("Authorization", "").partition(" ")
                 name, _, password = (
@@ -241,9 +263,6 @@ class _TokenServer(_Server):
                 self.end_headers()
                 self.wfile.write(content)
 
-            def log_message(self, format: str, *args: Any) -> None:
-                return
-
         super().__init__(Handler)
 
 
@@ -268,7 +287,7 @@ class StallingRegistry(_Server):
         outer = self
         blobs = {digest(image.config): image.config, digest(image.layer): image.layer}
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(_PlainHandler):
             protocol_version = "HTTP/1.1"
 
             def do_HEAD(self) -> None:
@@ -313,9 +332,6 @@ class StallingRegistry(_Server):
                 except OSError:
                     outer.gone.set()
                     self.close_connection = True
-
-            def log_message(self, format: str, *args: Any) -> None:
-                return
 
         super().__init__(Handler)
 

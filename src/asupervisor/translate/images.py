@@ -219,7 +219,9 @@ def has_content(document: Mapping[str, Any], machine: str) -> bool:
         platform = mapping(manifest, "ImageData", "Platform")
         alone = text(manifest, "ID") == text(document, "Id")
         fits = text(platform, "os") == "linux" and text(platform, "architecture") in ours
-        if flag(manifest, "Available") and (alone or fits):
+        # What is unpacked runs; containerd fetches no layer of which it has the files already.
+        unpacked = whole(manifest, "ImageData", "Size", "Unpacked") > 0
+        if (flag(manifest, "Available") or unpacked) and (alone or fits):
             return True
     return False
 

@@ -30,7 +30,8 @@ def pause_registry() -> Iterator[Registry]:
 def test_the_named_image_is_pulled_used_and_pinned(
     pause_registry: Registry, engine: Engine, directory: Path
 ) -> None:
-    image = BuiltImage({"Cmd": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]})
+    command = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+    image = BuiltImage({"Cmd": command}, by_manifest=engine.containerd_store)
     name = pause_registry.push("team/pause", ("3.10",), image)
 
     async def scenario() -> None:

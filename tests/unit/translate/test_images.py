@@ -158,3 +158,41 @@ def test_any_document_is_an_image_or_an_error_of_ours(document: Any) -> None:
     except Internal:
         return
     assert cri.Image.FromString(image.SerializeToString()) == image
+
+
+@pytest.mark.parametrize(
+    ("architecture", "available", "unpacked", "usable"),
+    [
+        ("amd64", True, 0, True),
+        ("amd64", False, 0, False),
+        ("amd64", False, 7, True),
+        ("386", True, 0, True),
+        ("arm64", True, 7, False),
+    ],
+)
+def test_what_of_an_index_makes_it_usable(
+    architecture: str, available: bool, unpacked: int, usable: bool
+) -> None:
+    manifest = {
+        "ID": f"sha256:{'b' * 64}",
+        "Kind": "image",
+        "Available": available,
+        "ImageData": {
+            "Platform": {"os": "linux", "architecture": architecture},
+            "Size": {"Unpacked": unpacked},
+        },
+    }
+    proof = {"ID": "c", "Kind": "attestation", "Available": True}
+    assert has_content({"Id": ID, "Manifests": [proof, manifest]}, "x86_64") is usable
+
+
+@pytest.mark.parametrize(
+    ("document", "usable"),
+    [
+        ({"Id": ID}, True),
+        ({"Id": ID, "Descriptor": {"size": 1}, "Os": "linux"}, True),
+        ({"Id": ID, "Descriptor": {"size": 1}, "Os": ""}, False),
+    ],
+)
+def test_an_engine_that_tells_no_manifests(document: dict[str, Any], usable: bool) -> None:
+    assert has_content(document, "x86_64") is usable
