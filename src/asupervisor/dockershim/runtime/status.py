@@ -11,6 +11,7 @@ from asupervisor.conditions import NETWORK, RUNTIME, Condition
 from asupervisor.dockershim.shim import Shim
 from asupervisor.proto import cri
 from asupervisor.translate.mounts import RECURSIVE_READ_ONLY_SINCE
+from asupervisor.translate.runtimes import takes_recursive_read_only
 
 
 async def status(shim: Shim, request: cri.StatusRequest) -> bytes:
@@ -19,8 +20,7 @@ async def status(shim: Shim, request: cri.StatusRequest) -> bytes:
     """
     answer = _encoded(
         tuple(shim.conditions.get(kind) for kind in (RUNTIME, NETWORK)),
-        tuple(shim.engine.runtimes),
-        shim.engine.api_version >= RECURSIVE_READ_ONLY_SINCE,
+        _handlers(shim),
     )
     if not request.verbose:
         return answer
@@ -32,11 +32,21 @@ async def status(shim: Shim, request: cri.StatusRequest) -> bytes:
     )
 
 
+def _handlers(shim: Shim) -> tuple[tuple[str, bool], ...]:
+    """Each runtime, and whether it mounts recursively read-only; the default one under the empty
+    name too, as kubelet looks it up.
+    """
+    can = shim.engine.api_version >= RECURSIVE_READ_ONLY_SINCE
+    return tuple(
+        (name, can and takes_recursive_read_only(shim.engine.info, name))
+        for name in ("", *shim.engine.runtimes)
+    )
+
+
 @lru_cache(maxsize=16)
 def _encoded(
     found: tuple[Condition, ...],
-    runtimes: tuple[str, ...],
-    recursive_read_only: bool,
+    handlers: tuple[tuple[str, bool], ...],
 ) -> bytes:
     """The answer to a state of the node. kubelet asks all the time, and the state hardly ever
     changes.
@@ -47,14 +57,16 @@ def _encoded(
         )
         for one in found
     ]
-    features = cri.RuntimeHandlerFeatures(
-        recursive_read_only_mounts=recursive_read_only, user_namespaces=False
-    )
     return cri.StatusResponse(
         status=cri.RuntimeStatus(conditions=conditions),
-        # The default one under the empty name too, as kubelet looks it up.
         runtime_handlers=[
-            cri.RuntimeHandler(name=name, features=features) for name in ("", *runtimes)
+            cri.RuntimeHandler(
+                name=name,
+                features=cri.RuntimeHandlerFeatures(
+                    recursive_read_only_mounts=recursive_read_only, user_namespaces=False
+                ),
+            )
+            for name, recursive_read_only in handlers
         ],
         features=cri.RuntimeFeatures(
             supplemental_groups_policy=True, user_namespaces_host_network=False, mount_options=False
