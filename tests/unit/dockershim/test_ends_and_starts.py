@@ -372,3 +372,12 @@ async def test_what_is_gone_is_stopped_and_removed(ground: Ground) -> None:
         for verb in (stop, remove, stop_sandbox, remove_sandbox):
             assert await Call(callers, lambda verb=verb: verb(ground)).outcome() is None  # type: ignore[misc]
         assert isinstance(await Call(callers, lambda: start(ground)).outcome(), NotFound)
+
+
+async def test_a_sandbox_that_runs_unseen_is_stopped_too(ground: Ground) -> None:
+    ground._state(SANDBOX, None)
+    async with ground.up() as callers:
+        assert not ground.shim.store.sandboxes[SANDBOX].ready
+        ground._state(SANDBOX, True)  # a start that was given up on takes effect; no event came
+        assert await Call(callers, lambda: stop_sandbox(ground)).outcome() is None
+        assert not ground.runs(SANDBOX)

@@ -140,21 +140,30 @@ async def _try(failures: list[ServiceError], step: Callable[[], Awaitable[object
 
 
 async def _end_sandbox(shim: Shim, sandbox_id: str) -> None:
-    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
-    if record is None or not (record.ready or record.pid):
-        return
+    if not _runs(shim, sandbox_id):
+        record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+        if record is None or not record.known_to_engine:
+            return
+        # A start that nobody saw end may be behind what is known of it.
+        await shim.feed.refresh(sandbox_id)
+        if not _runs(shim, sandbox_id):
+            return
     try:
         await shim.engine.containers.stop(sandbox_id, STOP_GRACE_S)
         await shim.feed.refresh(sandbox_id, after="die")
     except NotFound:
         shim.feed.forget(sandbox_id)
-    now = shim.store.sandboxes.get(SandboxId(sandbox_id))
-    if now is not None and (now.ready or now.pid):
+    if _runs(shim, sandbox_id):
         raise Unavailable(
             f"sandbox {sandbox_id[:12]} runs although it was stopped; it was started again",
             operation="StopPodSandbox",
             subject=sandbox_id,
         )
+
+
+def _runs(shim: Shim, sandbox_id: str) -> bool:
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    return record is not None and bool(record.ready or record.pid)
 
 
 async def _remove_container(shim: Shim, sandbox_id: str) -> None:
