@@ -20,6 +20,7 @@ from asupervisor.dockershim.sandbox.teardown import remove_sandbox
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import ServiceError
 from asupervisor.network.plugin import PodNetwork
+from asupervisor.node.networks import RELEASED
 from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.translate.sandbox import pod_subject
 
@@ -82,7 +83,7 @@ def _living(shim: Shim) -> list[PodNetwork]:
     living = [
         recorded_network(record.id, record, shim.checkpoints.get(record.id))
         for record in shim.store.sandboxes.values()
-        if not record.host_network and not _gone(shim, record.id)
+        if not record.host_network and not _gone(shim, record.id) and not _released(shim, record.id)
     ]
     unread = [
         recorded_network(record.id, record, shim.checkpoints.get(record.id))
@@ -90,6 +91,12 @@ def _living(shim: Shim) -> list[PodNetwork]:
         if isinstance(record, SandboxRecord) and not record.host_network
     ]
     return living + unread
+
+
+def _released(shim: Shim, sandbox_id: str) -> bool:
+    """Whether the network of a sandbox that runs was torn down: its stop was cut short."""
+    checkpoint = shim.checkpoints.get(sandbox_id)
+    return checkpoint is not None and bool(checkpoint.extra.get(RELEASED))
 
 
 def _under_way(shim: Shim, record: SandboxRecord) -> bool:

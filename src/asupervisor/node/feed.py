@@ -47,6 +47,7 @@ _AUDIT_S = 300.0
 _RETRY_S = (0.1, 0.2, 0.5, 1.0)
 _SNAPSHOT_DEADLINE_S = 60.0
 _READING_DEADLINE_S = 20.0
+_PING_DEADLINE_S = 5.0
 _STRAGGLERS_S = 5.0
 """How long a full reading waits for single containers: one that the engine is stuck on must not
 keep the node from being ready.
@@ -124,6 +125,7 @@ class Feed:
                 ):
                     tasks.start_soon(self._audit, name="node audit")
                     tasks.start_soon(self._read_again, name="node readings that failed")
+                    tasks.start_soon(self._name_mounted_images, name="images that are mounted")
                     # Events are taken up meanwhile: the engine keeps only some for who is slow.
                     async for event in events:
                         self._take(event)
@@ -165,6 +167,16 @@ class Feed:
                 for any_id in self._retries.due():
                     self._refresher.mark(any_id)
 
+    async def _name_mounted_images(self) -> None:
+        """Containers are read before the images; those that mount one are told its id behind."""
+        await self._store.images_known.wait()
+        for record in list(self._store.containers.values()):
+            if any(
+                mount.HasField("image") and not mount.image.image_ref
+                for mount in record.status.mounts
+            ):
+                self._refresher.mark(record.id)
+
     def _take(self, event: Document | None) -> None:
         """Take an event up; None and one that makes no sense say that something changed, not what:
         then everything is compared.
@@ -197,7 +209,8 @@ class Feed:
                     await outcome.done.wait()
             errors = [outcome.error for outcome in outcomes.values()]
             if errors and all(isinstance(error, Unavailable) for error in errors):
-                raise Unavailable(f"no container could be read: {errors[0]}")
+                # Either each of them is broken, or the engine has gone meanwhile.
+                await self._engine.system.ping(_PING_DEADLINE_S)
             late = [one[:12] for one, outcome in outcomes.items() if not outcome.done.is_set()]
             if late:
                 self._engine.health.require("read the containers")

@@ -4,6 +4,7 @@ at the wire.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,10 +16,11 @@ import pytest
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.probe import Probe
-from asupervisor.errors import Unavailable
+from asupervisor.errors import Internal, Unavailable
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.feed import Feed
 from asupervisor.node.images import ImageFeed
+from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint
@@ -396,6 +398,18 @@ async def test_nothing_is_known_before_the_engine_was_read_once(
     await engine.close()
 
 
+def test_an_engine_that_breaks_off_each_reading_does_not_keep_the_node_from_being_ready(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
+    fake.containers = {A: container_document(A)}
+    fake.answers[f"GET /containers/{A}/json"] = lambda: (503, {"message": "not now"})
+
+    async def scenario(node: Node) -> None:
+        assert set(node.store.unread) == {A} and node.engine.health.ready
+
+    run(fake, tmp_path, scenario)
+
+
 def test_a_document_of_another_container_is_not_believed(fake: FakeEngine, tmp_path: Path) -> None:
     fake.containers = {A: container_document(A), B: container_document(B)}
     fake.answers[f"GET /containers/{B}/json"] = lambda: (
@@ -482,3 +496,52 @@ def test_images_follow_too_and_containers_are_told_their_names(
         )
 
     run(fake, tmp_path, scenario)
+
+
+async def test_a_container_that_mounts_an_image_is_told_its_id_behind(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
+    """Containers are read first, and images behind them."""
+    image_id = "sha256:" + "1" * 64
+    document = container_document(A)
+    document["HostConfig"]["Mounts"] = [{"Type": "image", "Target": "/x", "Source": "data:1"}]
+    fake.containers[A] = document
+    image = {"Id": image_id, "RepoTags": ["data:1"], "RepoDigests": [], "Size": 7, "Created": 1}
+    fake.images.append(image)
+    fake.answers[f"GET /images/{image_id}/json"] = lambda: (200, image)
+    store, checkpoints = NodeStore(), CheckpointStore(tmp_path)
+    engine = EngineClient(fake.endpoint, 5.0)
+    await engine.open()
+    with fake:
+        async with anyio.create_task_group() as tasks:
+            images = ImageFeed(engine, store, tasks, lambda names: False)
+            feed = Feed(engine, store, checkpoints, tasks, images)
+            tasks.start_soon(feed.run)
+            tasks.start_soon(Probe(engine, 0.05, 1.0).run)
+            node = Node(engine, store, checkpoints, feed)
+            await node.until(
+                lambda: (
+                    A in store.containers
+                    and store.container(A).status.mounts[0].image.image_ref == image_id
+                )
+            )
+            tasks.cancel_scope.cancel()
+    await engine.close()
+
+
+def test_many_that_cannot_be_read_are_told_in_one_line_with_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        retries = Retries(logging.getLogger("test"))
+        for number in range(40):
+            retries.failed(f"{number:064}", Internal("the disk is gone"))
+        retries.tell()
+        retries.failed(f"{7:064}", Internal("still"))
+        retries.tell()
+        assert retries.due() == []
+
+    with caplog.at_level(logging.WARNING, "test"):
+        anyio.run(main)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "and 35 more could not be read" in told and "the disk is gone" in told

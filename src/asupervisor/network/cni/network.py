@@ -33,6 +33,8 @@ POD_DEADLINE_S = 220.0
 _START_PATIENCE_S = 2.0
 _STATUS_DEADLINE_S = 10.0
 _GC_DEADLINE_S = 10.0
+_CHECK_AGAIN_S = 20.0
+_WARNINGS = 5
 
 
 class CniNetwork:
@@ -265,17 +267,30 @@ class CniNetwork:
                 ):
                     log.warning("%s", error)
         pods, self._to_check = (living, False) if self._to_check else ((), False)
-        for pod in pods:
-            if self._tear_downs.pending(pod.sandbox_id):
-                continue
-            try:
-                await self._attachments.check(pod)
-            except ServiceError as error:
-                if self._tear_downs.pending(pod.sandbox_id):
-                    continue
+        if doubtful := await self._not_as_made(pods):
+            # Of those whose tear-down an earlier process began, as in a drain, kubelet asks again
+            # for it; then there is nothing to find any more.
+            await anyio.sleep(_CHECK_AGAIN_S)
+            found = await self._not_as_made(tuple(pod for pod, _ in doubtful))
+            for pod, error in found[:_WARNINGS]:
                 log.warning(
                     "the network of pod %s/%s is not as it was made: %s",
                     pod.namespace,
                     pod.name,
                     error,
                 )
+            if len(found) > _WARNINGS:
+                log.warning("so are the networks of %d more pods", len(found) - _WARNINGS)
+
+    async def _not_as_made(
+        self, pods: tuple[PodNetwork, ...]
+    ) -> list[tuple[PodNetwork, ServiceError]]:
+        found: list[tuple[PodNetwork, ServiceError]] = []
+        for pod in pods:
+            if self._tear_downs.pending(pod.sandbox_id):
+                continue
+            try:
+                await self._attachments.check(pod)
+            except ServiceError as error:
+                found.append((pod, error))
+        return found
