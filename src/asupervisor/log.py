@@ -17,6 +17,8 @@ import orjson
 from asupervisor.words import json_safe, one_line
 
 _FIELDS = ("rpc", "pod", "sandbox", "container", "image", "code", "subject", "duration_s")
+_LONGEST = 16 * 1024
+"""Characters of a message: whoever answers with megabytes does not write them into the log."""
 _call: ContextVar[tuple[str, float] | None] = ContextVar("asupervisor_call", default=None)
 
 
@@ -36,7 +38,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback only for a defect."""
         fields = "".join(f" {name}={_short(value)}" for name, value in _fields(record).items())
-        line = f"{_time(record)} {record.levelname} {one_line(record.getMessage())}{fields}"
+        line = f"{_time(record)} {record.levelname} {_bounded(record.getMessage())}{fields}"
         if not record.exc_info:
             return line
         # The words of an error may hold line breaks: none of its lines looks like one of the log.
@@ -53,7 +55,7 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": record.getMessage()[:_LONGEST],
         }
         entry.update(_fields(record))
         if record.exc_info:
@@ -104,8 +106,12 @@ def _time(record: logging.LogRecord) -> str:
     )
 
 
+def _bounded(text: str) -> str:
+    return one_line(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
+
+
 def _short(value: object) -> str:
-    text = f"{value:.3f}" if isinstance(value, float) else one_line(str(value))
+    text = f"{value:.3f}" if isinstance(value, float) else _bounded(str(value))
     if any(mark in text for mark in ' "='):  # what looks like a field is part of this one
         return '"' + text.replace('"', '\\"') + '"'
     return text

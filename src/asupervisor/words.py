@@ -39,6 +39,8 @@ def bounded_line(text: str, limit_bytes: int) -> str:
             each byte that is not printable ASCII); as UTF-8 it is that or less. At least 9.
     """
     line = one_line(text[: limit_bytes + 1])
+    if 12 * len(line) <= limit_bytes:
+        return line
     size = 0
     fits = 0  # characters that leave room for the mark of the cut
     room = limit_bytes - _cost(_CUT)

@@ -46,7 +46,8 @@ def pull_error(reference: str, step: object) -> ServiceError | None:
         return None
     detail = step.get("errorDetail")
     detail = detail if isinstance(detail, dict) else {}
-    words = str(detail.get("message") or step.get("error") or "the engine gave no reason")
+    said = detail.get("message") or step.get("error")
+    words = said if isinstance(said, str) else "the engine gave no reason"
     code = detail.get("code")
     kind = (
         (_BY_STATUS.get(code) if isinstance(code, int) else None)
@@ -72,11 +73,16 @@ class PullProgress:
             return False
         detail = step.get("progressDetail")
         count = detail.get("current") if isinstance(detail, dict) else None
-        said = (str(step.get("status")), str(count))
-        layer = str(step.get("id") or "")
+        said = (_text(step.get("status")), _text(count))
+        layer = _text(step.get("id"))
         before = self._seen.get(layer)
         self._seen[layer] = said
         return said != before
+
+
+def _text(value: object) -> str:
+    """Of what is neither text nor number, nothing: what is deeply nested cannot be printed."""
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
 def refused_pull(reference: str, error: ServiceError) -> ServiceError:

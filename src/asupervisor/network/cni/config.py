@@ -251,7 +251,7 @@ def _decode(source: bytes, path: str) -> dict[str, Any]:
         raise InvalidNetworkConfig(
             f"{path}: invalid JSON at line {error.lineno}, column {error.colno}: {error.msg}"
         ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number too long, too deep
         raise InvalidNetworkConfig(f"{path}: no JSON text ({error})") from error
     if not isinstance(document, dict):
         raise InvalidNetworkConfig(f"{path}: no JSON object")

@@ -133,7 +133,11 @@ def _failure(
     code = answer.get("code") if answer else None
     if answer is not None and isinstance(code, int) and not isinstance(code, bool):
         words = (
-            "; ".join(str(answer[key]) for key in ("msg", "details") if answer.get(key))
+            "; ".join(
+                text
+                for key in ("msg", "details")
+                if isinstance(text := answer.get(key), str) and text
+            )
             or "no message"
         )
         kind = _ERROR_BY_CODE.get(code, Internal)

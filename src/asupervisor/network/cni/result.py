@@ -34,6 +34,9 @@ def result_addresses(result: Mapping[str, Any]) -> tuple[str, ...]:
             texts.append(entry.get("ip"))
     addresses: dict[str, None] = {}
     for text in texts:
+        # A number would be taken for an address, and a zone may be any text.
+        if not isinstance(text, str) or "%" in text:
+            continue
         try:
             addresses[str(ipaddress.ip_interface(text).ip)] = None
         except ValueError:
