@@ -105,11 +105,15 @@ class ImageUsage:
         Raises:
             OSError: the directory is not there.
         """
-        root = image_root(self._engine.info, self._stats.layers.directories())
-        if not root:
+        info, layers = self._engine.info, self._stats.layers.directories()
+        used = self._image_bytes
+
+        def look() -> ImageFilesystem | None:
+            root = image_root(info, layers)
+            return measure(root, used) if root else None
+
+        figures = await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+        if figures is None:
             return None
-        figures = await anyio.to_thread.run_sync(
-            measure, root, self._image_bytes, abandon_on_cancel=True
-        )
         self._stats.set_image_filesystem(figures)
         return figures

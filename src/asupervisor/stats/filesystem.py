@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from asupervisor.stats.subjects import ImageFilesystem
 from asupervisor.translate.images import SNAPSHOTTER, uses_containerd_store
 
 _CONTENT = "io.containerd.content.v1.content"
+_DATABASE = "/io.containerd.metadata.v1.bolt/meta.db"
+_PEER_DEADLINE_S = 0.5
 _SYSTEM_CONTAINERD = "/var/lib/containerd"
 
 
 def image_root(info: Mapping[str, Any], layers: Iterable[str]) -> str:
-    """The directory that holds images and writable layers.
+    """The directory that holds images and writable layers; looks at the node, so it may block.
 
     That is DockerRootDir, except with the containerd image store: then it is containerd's root,
-    which no engine tells. It shows in the path of any writable layer; without one it is the root of
-    the containerd that the engine runs itself, or the system's.
+    which no engine tells. It shows in the path of any writable layer, and in the database that the
+    containerd at the address which the engine tells (API 1.46) holds open. Where neither can be
+    seen it is the root of the containerd that the engine runs itself, or the system's.
 
     Args:
         info: the engine's ``/info``.
@@ -35,8 +41,33 @@ def image_root(info: Mapping[str, Any], layers: Iterable[str]) -> str:
         before, found, _ = layer.partition(f"/{SNAPSHOTTER}.")
         if found:
             return before
+    containerd = info.get("Containerd")
+    address = containerd.get("Address") if isinstance(containerd, dict) else None
+    if address and (opened := _root_of_containerd(str(address))):
+        return opened
     likely = (f"{root}/containerd/daemon", _SYSTEM_CONTAINERD)
     return next((path for path in likely if os.path.isdir(f"{path}/{_CONTENT}")), root)
+
+
+def _root_of_containerd(address: str) -> str:
+    """The root of the containerd behind a socket, as the kernel shows it; empty where it cannot be
+    seen.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_PEER_DEADLINE_S)
+            probe.connect(address)
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        files = Path(f"/proc/{int.from_bytes(credentials[:4], 'little')}/fd")
+        entries = list(files.iterdir())
+    except OSError:
+        return ""
+    for entry in entries:
+        with contextlib.suppress(OSError):  # files come and go
+            before, found, _ = os.readlink(entry).rpartition(_DATABASE)
+            if found:
+                return before
+    return ""
 
 
 def measure(root: str, image_bytes: int | None) -> ImageFilesystem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,27 @@ def test_the_containerd_store_before_the_first_container(tmp_path: Path) -> None
     own = tmp_path / "containerd" / "daemon"
     (own / "io.containerd.content.v1.content").mkdir(parents=True)
     assert image_root(info, []) == str(own)
+
+
+def test_the_containerd_that_the_engine_names_tells_its_root_by_its_open_database(
+    tmp_path: Path,
+) -> None:
+    # This process plays containerd: it listens, and holds the database open.
+    address = f"{tmp_path}/c.sock"
+    database = tmp_path / "moved" / "io.containerd.metadata.v1.bolt" / "meta.db"
+    database.parent.mkdir(parents=True)
+    info = {"DockerRootDir": "/data", "Containerd": {"Address": address}, **CONTAINERD}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, database.open("wb"):
+        listener.bind(address)
+        listener.listen()
+        assert image_root(info, []) == str(tmp_path / "moved")
+    assert image_root(info, []) in ("/data", "/var/lib/containerd")
+
+
+@pytest.mark.parametrize("containerd", [None, "odd", {}, {"Address": "/nowhere"}])
+def test_a_containerd_that_cannot_be_seen(containerd: object) -> None:
+    info = {"DockerRootDir": "/data", "Containerd": containerd, **CONTAINERD}
+    assert image_root(info, []) in ("/data", "/var/lib/containerd")
 
 
 def test_figures_of_a_file_system(tmp_path: Path) -> None:
