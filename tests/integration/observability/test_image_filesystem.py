@@ -24,6 +24,8 @@ def test_image_filesystem_against_the_engine_and_the_kernel(
             return await images.image_fs_info()
 
     root = engine.request("GET", "/info")[1]["DockerRootDir"]
+    if engine.containerd_store:
+        root += "/containerd/daemon"  # of the containerd that this engine runs itself
     layers = engine.request("GET", "/system/df")[1]["LayersSize"]
 
     def settled() -> cri.ImageFsInfoResponse | None:
