@@ -99,7 +99,7 @@ def subject(container: dict[str, Any], sandbox_id: str = "sandbox") -> Container
         started_at_ns=started_at_ns(container),
         name=container["Name"].lstrip("/"),
         image=BUSYBOX_IMAGE,
-        writable_layer=(container["GraphDriver"]["Data"] or {}).get("UpperDir", ""),
+        writable_layer=((container.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir", ""),
     )
 
 
