@@ -39,6 +39,7 @@ from asupervisor.node.refresh import Apply, Outcome, Refresher, Settled
 from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
 from asupervisor.node.users import ContainerUsers
+from asupervisor.translate.documents import mapping, text
 from asupervisor.translate.labels import SANDBOX_ID_LABEL, TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
 from asupervisor.translate.limits import changed_limits
 
@@ -318,8 +319,8 @@ class Feed:
             )
         except NotFound:
             return partial(self._gone, any_id)
-        if document.get("Id") != any_id:
-            raise Internal(f"Docker Engine answered for another container than {any_id}")
+        if text(document, "Id") != any_id or not mapping(document, "Config"):
+            raise Internal(f"what Docker Engine says of container {any_id} makes no sense")
         apply = partial(self._apply, document)
         if _kind(document) != TYPE_CONTAINER:
             return apply
@@ -337,7 +338,7 @@ class Feed:
 
     def _apply(self, document: Document) -> None:
         """Put a container's inspect document into the store."""
-        any_id = str(document["Id"])
+        any_id = text(document, "Id")
         self._retries.done(any_id)
         kind = _kind(document)
         if kind == TYPE_SANDBOX:
@@ -361,10 +362,9 @@ class Feed:
             self._store.put_container(self._container(document))
 
     def _container(self, document: Document) -> ContainerRecord:
-        container_id, labels = str(document["Id"]), document["Config"].get("Labels") or {}
-        changed = changed_limits(
-            self._checkpoints.get(labels.get(SANDBOX_ID_LABEL, "")), container_id
-        )
+        container_id = text(document, "Id")
+        sandbox_id = text(document, "Config", "Labels", SANDBOX_ID_LABEL)
+        changed = changed_limits(self._checkpoints.get(sandbox_id), container_id)
         return container_record(
             document,
             self._store.image,
@@ -405,7 +405,7 @@ def _told(event: Document) -> _Told | None:
 
 
 def _kind(document: Document) -> str | None:
-    return (document["Config"].get("Labels") or {}).get(TYPE_LABEL)
+    return text(document, "Config", "Labels", TYPE_LABEL) or None
 
 
 def _first(group: BaseExceptionGroup[ServiceError]) -> BaseException:
