@@ -243,11 +243,12 @@ def summary(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def container_document(
-    any_id: str, name: str = "k8s_main_pod_default_uid_0", sandbox: bool = False, **changes: Any
+    any_id: str, name: str = "", sandbox: bool = False, **changes: Any
 ) -> dict[str, Any]:
     """An inspect document with what the node state reads; ``state`` and ``labels`` among the
-    changes are merged in.
+    changes are merged in. Without a name it is the sandbox, or a container, of one pod.
     """
+    name = name or f"k8s_{'POD' if sandbox else 'main'}_pod_default_uid_0"
     state = {
         "Status": "running",
         "Running": True,

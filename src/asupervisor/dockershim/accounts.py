@@ -169,8 +169,9 @@ class ImageAccounts:
         try:
             container = await self._engine.containers.create(name, body)
         except AlreadyExists:
-            # Left behind by a process that was killed in the middle of this.
-            await self._engine.containers.remove(name, force=True)
+            # Left behind by a process that was killed in the middle of this; without force, so that
+            # one that runs, which is somebody else's, stays.
+            await self._engine.containers.remove(name)
             container = await self._engine.containers.create(name, body)
         try:
             yield container

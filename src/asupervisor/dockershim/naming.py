@@ -8,21 +8,25 @@ from asupervisor.dockershim.sandbox.teardown import release_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
 from asupervisor.errors import AlreadyExists, NotFound
-from asupervisor.translate.labels import TYPE_LABEL
 
 
 async def create_named(shim: Shim, name: str, body: Document) -> str:
-    """Create the container; a dead holder of the name makes way, a living one is reported by its
-    id.
+    """Create the container, its labels sealed; a dead holder of the name makes way, a living one is
+    reported by its id.
     """
+
+    async def create(name: str) -> str:
+        labels = shim.feed.ownership.seal.sealed(body["Labels"], name)
+        return await shim.engine.containers.create(name, {**body, "Labels": labels})
+
     try:
-        return await shim.engine.containers.create(name, body)
+        return await create(name)
     except AlreadyExists as conflict:
         if await _make_way(shim, name, conflict):
-            return await shim.engine.containers.create(name, body)
+            return await create(name)
         # The engine still counts a name as taken that no container bears: the peers' way out is a
         # seventh part.
-        return await shim.engine.containers.create(f"{name}_{os.urandom(4).hex()}", body)
+        return await create(f"{name}_{os.urandom(4).hex()}")
 
 
 async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
@@ -36,7 +40,7 @@ async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
     except NotFound:
         return False
     holder_id = str(holder["Id"])
-    if TYPE_LABEL not in (holder["Config"].get("Labels") or {}):
+    if shim.feed.ownership.origin(holder) is None:
         raise AlreadyExists(
             f"the name {name} is held by container {holder_id[:12]}, which is not a pod's",
             subject=name,

@@ -14,7 +14,9 @@ from asupervisor.engine.session import Document, EngineSession
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, NotFound, ResourceExhausted
 
 OWNED_LABEL = "io.kubernetes.docker.type"
-"""Only containers that carry this label are ours; every list asks the engine for nothing else."""
+"""Every container of a pod carries this label, so lists ask the engine for nothing else. It proves
+nothing: an image can have it too.
+"""
 
 _LINKS = 8
 """Symbolic links that are followed to a file."""
@@ -29,7 +31,9 @@ class ContainersApi:
     async def list_owned(
         self, through_gate: bool = False, timeout_s: float | None = None
     ) -> list[Document]:
-        """Every container of ours, running or not, as ``GET /containers/json`` summarises it."""
+        """Every container that may be a pod's, running or not, as ``GET /containers/json``
+        summarises it.
+        """
         return await self.list_labelled(OWNED_LABEL, through_gate, timeout_s)
 
     async def list_labelled(

@@ -12,7 +12,7 @@ import re
 import stat
 from pathlib import PurePosixPath
 
-from asupervisor.host.beneath import HeldDirectory
+from asupervisor.host.beneath import HeldDirectory, UnsafePath
 
 FILE_MODE = 0o640
 _DIRECTORY_MODE = 0o755
@@ -36,7 +36,10 @@ def hold_log_directory(path: str, *, make: bool = False) -> tuple[HeldDirectory,
         OSError: a directory is missing or is not one.
     """
     mode = _DIRECTORY_MODE if make else None
-    *parts, name = [part for part in PurePosixPath(path).parts if part != "/"]
+    parts = [part for part in PurePosixPath(path).parts if part not in ("/", "//")]
+    if not parts:
+        raise UnsafePath(path, "not a path of a file")
+    name = parts.pop()
     cut = max(0, len(parts) + 1 - _UNTRUSTED_COMPONENTS)
     held = HeldDirectory.at("/" + "/".join(parts[:cut]), make=mode)
     if not parts[cut:]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from asupervisor.errors import Internal
 from asupervisor.node.records import (
     ContainerId,
     ContainerRecord,
@@ -18,33 +19,21 @@ from asupervisor.node.records import (
 )
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import cri_user
-from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.checkpoint import Checkpoint
-from asupervisor.translate.documents import document_id, text, text_map, texts, whole
+from asupervisor.translate.documents import document_id, text, whole
 from asupervisor.translate.images import (
     ImageSummary,
     cri_image,
     has_content,
     image_ref,
     is_image_id,
-    is_image_ref,
 )
 from asupervisor.translate.inspected import sound_container
-from asupervisor.translate.labels import (
-    CGROUP_LABEL,
-    IMAGE_REF_LABEL,
-    LOG_PATH_LABEL,
-    SANDBOX_ID_LABEL,
-    TYPE_CONTAINER,
-    TYPE_LABEL,
-    TYPE_SANDBOX,
-    USER_IMAGE_LABEL,
-    split_labels,
-)
+from asupervisor.translate.labels import TYPE_SANDBOX
 from asupervisor.translate.limits import Limits
 from asupervisor.translate.mounts import cri_mounts
-from asupervisor.translate.names import parse_container_name
 from asupervisor.translate.namespaces import sandbox_namespaces
+from asupervisor.translate.provenance import Origin, Seal
 from asupervisor.translate.resources import cri_resources
 from asupervisor.translate.signals import cri_signal
 from asupervisor.translate.states import container_facts
@@ -59,6 +48,7 @@ def sandbox_record(
     addresses: tuple[str, ...],
     default_runtime: str = "",
     network_lost: bool = False,
+    origin: Origin | None = None,
 ) -> SandboxRecord:
     """A sandbox out of its inspect document.
 
@@ -71,10 +61,14 @@ def sandbox_record(
         default_runtime: the engine's; a sandbox of a peer, which kept no handler, was given it
             without being asked for it.
         network_lost: its process is another than the one that its network was made for.
+        origin: what is believed of its labels; a peer's where not given.
+
+    Raises:
+        Internal: it is not a pod's.
     """
     document = sound_container(document)
-    config, host_config = document["Config"], document["HostConfig"]
-    labels, annotations = split_labels(config.get("Labels") or {})
+    host_config = document["HostConfig"]
+    origin = origin or _peers_origin(document)
     facts = container_facts(document)
     complete = checkpoint.complete if checkpoint is not None else True
     host_network = host_config.get("NetworkMode") == "host"
@@ -88,13 +82,18 @@ def sandbox_record(
     asked_pod_pid = checkpoint is not None and checkpoint.extra.get("pid") == "POD"
     status = cri.PodSandboxStatus(
         id=document["Id"],
-        metadata=_pod_metadata(document["Name"], checkpoint),
+        metadata=cri.PodSandboxMetadata(
+            name=origin.name.pod_name,
+            uid=origin.name.pod_uid,
+            namespace=origin.name.namespace,
+            attempt=origin.name.attempt,
+        ),
         state=cri.SANDBOX_READY
         if facts.state == cri.CONTAINER_RUNNING and complete and not network_lost
         else cri.SANDBOX_NOTREADY,
         created_at=facts.created_at,
-        labels=labels,
-        annotations=annotations,
+        labels=origin.labels,
+        annotations=origin.annotations,
         runtime_handler=handler,
         linux=cri.LinuxPodSandboxStatus(
             namespaces=cri.Namespace(options=sandbox_namespaces(host_config, asked_pod_pid))
@@ -126,21 +125,22 @@ _LAST_SECOND = 253402300799
 
 
 def summary_record(
-    summary: dict[str, Any], checkpoint: Checkpoint | None
-) -> SandboxRecord | ContainerRecord | None:
+    summary: dict[str, Any], checkpoint: Checkpoint | None, origin: Origin
+) -> SandboxRecord | ContainerRecord:
     """What a list says of a sandbox or container (``GET /containers/json``), for as long as it
-    cannot be inspected; None where that is not enough to tell what it is.
+    cannot be inspected.
 
     Args:
         summary: one element of the list.
         checkpoint: what was kept of it, where it is a sandbox and something was.
+        origin: what is believed of its labels.
     """
-    labels, state = text_map(summary, "Labels"), text(summary, "State")
+    state = text(summary, "State")
     created_at = whole(summary, "Created", low=0, high=_LAST_SECOND)
     created = datetime.fromtimestamp(created_at, UTC).isoformat()
     document = {
         "Id": document_id(summary, "container"),
-        "Name": next(iter(texts(summary, "Names")), ""),
+        "Name": str(origin.name),
         "Created": created,
         "Image": text(summary, "ImageID"),
         "State": {
@@ -148,14 +148,12 @@ def summary_record(
             # Something that ended had begun; when, and how it ended, the summary does not say.
             "StartedAt": "" if state == "created" else created,
         },
-        "Config": {"Labels": labels, "Image": text(summary, "Image")},
+        "Config": {"Image": text(summary, "Image")},
         "HostConfig": {"NetworkMode": text(summary, "HostConfig", "NetworkMode")},
     }
-    if labels.get(TYPE_LABEL) == TYPE_SANDBOX:
-        return sandbox_record(document, checkpoint, ())
-    if labels.get(TYPE_LABEL) == TYPE_CONTAINER:
-        return container_record(document, lambda reference: None)
-    return None
+    if origin.kind == TYPE_SANDBOX:
+        return sandbox_record(document, checkpoint, (), origin=origin)
+    return container_record(document, lambda reference: None, origin=origin)
 
 
 def checkpoint_only_record(sandbox_id: str, checkpoint: Checkpoint) -> SandboxRecord:
@@ -220,20 +218,11 @@ def _encoded(status: cri.PodSandboxStatus) -> dict[str, Any]:
     return {"item_bytes": encode_field(1, item), "status_bytes": encode_field(1, status)}
 
 
-def _pod_metadata(engine_name: str, checkpoint: Checkpoint | None) -> cri.PodSandboxMetadata:
-    name = parse_container_name(engine_name)
-    if name is not None:
-        return cri.PodSandboxMetadata(
-            name=name.pod_name, uid=name.pod_uid, namespace=name.namespace, attempt=name.attempt
-        )
-    if checkpoint is not None:
-        return cri.PodSandboxMetadata(
-            name=checkpoint.name,
-            uid=checkpoint.uid,
-            namespace=checkpoint.namespace,
-            attempt=checkpoint.attempt,
-        )
-    return cri.PodSandboxMetadata(name=engine_name.removeprefix("/"))
+def _peers_origin(document: dict[str, Any]) -> Origin:
+    origin = Seal().origin(document)
+    if origin is None:
+        raise Internal(f"container {document['Id']} is not a pod's", subject=str(document["Id"]))
+    return origin
 
 
 def _engine_addresses(document: dict[str, Any]) -> tuple[str, ...]:
@@ -260,6 +249,7 @@ def container_record(
     note: str = "",
     changed: Limits | None = None,
     user: cri.ContainerUser | None = None,
+    origin: Origin | None = None,
 ) -> ContainerRecord:
     """A container out of its inspect document.
 
@@ -269,46 +259,40 @@ def container_record(
         note: what its status' message says beside what the engine says.
         changed: limits that were changed beside the engine since the creation.
         user: as whom it runs, as its process tells; None where nobody saw it.
+        origin: what is believed of its labels; a peer's where not given.
+
+    Raises:
+        Internal: it is not a pod's.
     """
     document = sound_container(document)
     config, host_config = document["Config"], document["HostConfig"]
-    engine_labels = config.get("Labels") or {}
-    labels, annotations = split_labels(engine_labels)
+    origin = origin or _peers_origin(document)
     facts = container_facts(document)
-    name = parse_container_name(document["Name"])
-    metadata = (
-        cri.ContainerMetadata(name=name.container, attempt=name.attempt)
-        if name is not None
-        else cri.ContainerMetadata(name=str(document["Name"]).removeprefix("/"))
-    )
-    beside = Limits(CgroupSettings.from_label(engine_labels.get(CGROUP_LABEL, ""))) | (
-        changed or Limits()
-    )
+    beside = Limits(origin.cgroup) | (changed or Limits())
     status = cri.ContainerStatus(
         id=document["Id"],
-        metadata=metadata,
+        metadata=cri.ContainerMetadata(name=origin.name.container, attempt=origin.name.attempt),
         state=facts.state,  # type: ignore[arg-type]
         created_at=facts.created_at,
         started_at=facts.started_at,
         finished_at=facts.finished_at,
         exit_code=facts.exit_code,
-        image=cri.ImageSpec(user_specified_image=_asked_image(config, engine_labels)),
+        image=cri.ImageSpec(user_specified_image=_asked_image(config, origin)),
         image_id=str(document.get("Image") or ""),
         reason=facts.reason,
         message="; ".join(filter(None, (facts.message, note))),
-        labels=labels,
-        annotations=annotations,
+        labels=origin.labels,
+        annotations=origin.annotations,
         mounts=cri_mounts(document, lambda reference: _image_id(reference, image_of)),
-        log_path=engine_labels.get(LOG_PATH_LABEL, ""),
+        log_path=origin.log_path,
         resources=cri.ContainerResources(linux=cri_resources(host_config, beside)),
         user=user or cri_user(document),
         stop_signal=cri_signal(str(config.get("StopSignal") or "")),  # type: ignore[arg-type]
     )
-    told_ref = engine_labels.get(IMAGE_REF_LABEL, "")
     driver_data = (document.get("GraphDriver") or {}).get("Data") or {}
     record = ContainerRecord(
         id=ContainerId(document["Id"]),
-        sandbox_id=SandboxId(engine_labels.get(SANDBOX_ID_LABEL, "")),
+        sandbox_id=SandboxId(origin.sandbox_id),
         status=status,
         engine_name=str(document["Name"]).removeprefix("/"),
         image_name=str(config.get("Image") or ""),
@@ -316,7 +300,7 @@ def container_record(
         tty=bool(config.get("Tty")),
         stdin=bool(config.get("OpenStdin")),
         stdin_once=bool(config.get("StdinOnce")),
-        log_path=engine_labels.get(LOG_PATH_LABEL, ""),
+        log_path=origin.log_target,
         engine_log_path=str(document.get("LogPath") or ""),
         log_driver=str((host_config.get("LogConfig") or {}).get("Type") or ""),
         upper_dir=str(driver_data.get("UpperDir") or ""),
@@ -324,17 +308,17 @@ def container_record(
         runtime=str(host_config.get("Runtime") or ""),
         item_bytes=b"",
         status_bytes=b"",
-        image_ref=told_ref if is_image_ref(told_ref, status.image_id) else "",
+        image_ref=origin.image_ref,
     )
     return with_image(record, image_of(status.image_id))
 
 
-def _asked_image(config: dict[str, Any], engine_labels: dict[str, str]) -> str:
+def _asked_image(config: dict[str, Any], origin: Origin) -> str:
     """The image as it was asked for; a peer's container tells no more than what the engine was
     told, which may be an id.
     """
     told = str(config.get("Image") or "")
-    return engine_labels.get(USER_IMAGE_LABEL) or ("" if is_image_id(told) else told)
+    return origin.user_image or ("" if is_image_id(told) else told)
 
 
 def _image_id(reference: str, image_of: ImageLookup) -> str:

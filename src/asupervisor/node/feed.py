@@ -34,14 +34,16 @@ from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.logs import ContainerLogs, NoLogs
 from asupervisor.node.networks import MADE_FOR, SandboxNetworks
+from asupervisor.node.ownership import Ownership
 from asupervisor.node.records import ContainerRecord, SandboxId
 from asupervisor.node.refresh import Apply, Outcome, Refresher, Settled
 from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
 from asupervisor.node.users import ContainerUsers
 from asupervisor.translate.documents import mapping, text
-from asupervisor.translate.labels import SANDBOX_ID_LABEL, TYPE_CONTAINER, TYPE_LABEL, TYPE_SANDBOX
+from asupervisor.translate.labels import TYPE_CONTAINER, TYPE_SANDBOX
 from asupervisor.translate.limits import changed_limits
+from asupervisor.translate.provenance import Origin, Seal, may_be_a_pods
 
 _logger = logging.getLogger("asupervisor.node.feed")
 _AUDIT_S = 300.0
@@ -69,6 +71,7 @@ class Feed:
         on_event: told each event's action and age in seconds as it is taken up (metrics).
         on_resync: told after each full reading, with its duration in seconds.
         logs: told of containers before the store shows them.
+        ownership: tells which containers are pods'; by their names alone where not given.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Feed:
         on_event: Callable[[str, float], None] = lambda action, age_s: None,
         on_resync: Callable[[float], None] = lambda seconds: None,
         logs: ContainerLogs | None = None,
+        ownership: Ownership | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -89,6 +93,7 @@ class Feed:
         self._on_event = on_event
         self._on_resync = on_resync
         self._logs = logs or NoLogs()
+        self.ownership = ownership or Ownership(Seal(), store, checkpoints)
         self._users = ContainerUsers(local=socket_path(engine.endpoint) is not None)
         self._networks = SandboxNetworks(local=socket_path(engine.endpoint) is not None)
         self._addresses: dict[str, tuple[str, ...]] = {}
@@ -190,9 +195,11 @@ class Feed:
         self._on_event(told.action, told.age_s)
         if told.about_image:
             self.images.take(event)
-        elif told.ours and told.action == "destroy":
+        elif not told.may_be_a_pods and self._store.absent(told.any_id):
+            return
+        elif told.action == "destroy":
             self.forget(told.any_id)
-        elif told.ours:
+        else:
             self._told[told.any_id] = (told.action, self._refresher.mark(told.any_id))
 
     async def resync(self) -> None:
@@ -232,11 +239,11 @@ class Feed:
             through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S
         )
         ids = set()
-        for summary in listed:
-            any_id = str(summary["Id"])
-            if any_id not in self._destroyed:
+        for summary, origin in self.ownership.listed(listed):
+            any_id = text(summary, "Id")
+            if any_id and any_id not in self._destroyed:
                 ids.add(any_id)
-                self._show(summary)
+                self._show(summary, origin)
         # What the list does not have is read too: it may be gone, or have been made since.
         for any_id, checkpoint in self._checkpoints.all.items():
             if any_id not in ids and self._store.absent(any_id):
@@ -245,15 +252,16 @@ class Feed:
         ids |= {*self._store.sandboxes, *self._store.containers, *self._store.unread}
         return {any_id: self._refresher.mark(any_id) for any_id in ids}
 
-    def _show(self, summary: Document) -> None:
-        any_id = str(summary["Id"])
-        try:
-            record = summary_record(summary, self._checkpoints.get(any_id))
-        except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
-            _logger.warning("the summary of container %s makes no sense: %r", any_id[:12], error)
+    def _show(self, summary: Document, origin: Origin | None) -> None:
+        if origin is None:
             return
-        if record is not None:
-            self._store.put_unread(record)
+        any_id = text(summary, "Id")
+        try:
+            record = summary_record(summary, self._checkpoints.get(any_id), origin)
+        except Internal as error:
+            _logger.warning("the summary of container %s makes no sense: %s", any_id[:12], error)
+            return
+        self._store.put_unread(record)
 
     async def refresh(self, any_id: str, after: str = "") -> None:
         """Have the store show a container as it is now; called by every verb that changed one,
@@ -322,9 +330,10 @@ class Feed:
         if text(document, "Id") != any_id or not mapping(document, "Config"):
             raise Internal(f"what Docker Engine says of container {any_id} makes no sense")
         apply = partial(self._apply, document)
-        if _kind(document) != TYPE_CONTAINER:
+        origin = self.ownership.origin(document)
+        if origin is None or origin.kind != TYPE_CONTAINER:
             return apply
-        return Settled(partial(self._settle, self._container(document)), apply)
+        return Settled(partial(self._settle, self._container(document, origin)), apply)
 
     async def _settle(self, record: ContainerRecord) -> None:
         await self._users.settle(record)
@@ -337,11 +346,13 @@ class Feed:
         self._refresher.mark(any_id)
 
     def _apply(self, document: Document) -> None:
-        """Put a container's inspect document into the store."""
+        """Put a container's inspect document into the store, if it is a pod's."""
         any_id = text(document, "Id")
         self._retries.done(any_id)
-        kind = _kind(document)
-        if kind == TYPE_SANDBOX:
+        origin = self.ownership.origin(document)
+        if origin is None:
+            self._gone(any_id)
+        elif origin.kind == TYPE_SANDBOX:
             checkpoint = self._checkpoints.get(any_id)
             addresses = self._addresses.get(any_id) or (
                 checkpoint.addresses if checkpoint is not None else ()
@@ -355,22 +366,23 @@ class Feed:
                     " that was made for it; it is made anew when kubelet stops it",
                     any_id[:12],
                 )
-            self._store.put_sandbox(
-                sandbox_record(document, checkpoint, addresses, default_runtime, lost)
-            )
-        elif kind == TYPE_CONTAINER:
-            self._store.put_container(self._container(document))
+            record = sandbox_record(document, checkpoint, addresses, default_runtime, lost, origin)
+            self._store.put_sandbox(record)
+            for stranger in self.ownership.strangers(record):
+                self._refresher.mark(stranger)
+        else:
+            self._store.put_container(self._container(document, origin))
 
-    def _container(self, document: Document) -> ContainerRecord:
+    def _container(self, document: Document, origin: Origin) -> ContainerRecord:
         container_id = text(document, "Id")
-        sandbox_id = text(document, "Config", "Labels", SANDBOX_ID_LABEL)
-        changed = changed_limits(self._checkpoints.get(sandbox_id), container_id)
+        changed = changed_limits(self._checkpoints.get(origin.sandbox_id), container_id)
         return container_record(
             document,
             self._store.image,
             self._logs.note(container_id),
             changed,
             self._users.of(container_id),
+            origin,
         )
 
 
@@ -381,7 +393,7 @@ class _Told:
     action: str
     any_id: str
     about_image: bool
-    ours: bool
+    may_be_a_pods: bool
     age_s: float
 
 
@@ -392,7 +404,7 @@ def _told(event: Document) -> _Told | None:
         any_id, attributes = str(actor.get("ID") or event.get("id") or ""), actor.get("Attributes")
         # Of an event that is too long to be read the attributes are not known; then the reading
         # tells whose the container is.
-        ours = attributes is None or TYPE_LABEL in attributes
+        worth_a_look = attributes is None or may_be_a_pods([attributes.get("name")], attributes)
         happened_at_s = int(event.get("timeNano") or 0) / 1e9
     except (TypeError, ValueError, AttributeError, OverflowError):
         return None
@@ -401,11 +413,7 @@ def _told(event: Document) -> _Told | None:
     if not action or not (any_id or about_image):
         return None
     age_s = max(0.0, time.time() - happened_at_s) if happened_at_s else 0.0
-    return _Told(action, any_id, about_image, ours, age_s)
-
-
-def _kind(document: Document) -> str | None:
-    return text(document, "Config", "Labels", TYPE_LABEL) or None
+    return _Told(action, any_id, about_image, worth_a_look, age_s)
 
 
 def _first(group: BaseExceptionGroup[ServiceError]) -> BaseException:

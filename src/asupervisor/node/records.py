@@ -103,7 +103,8 @@ class ContainerRecord:
             image was seen.
         pid: of its init process in our pid namespace; 0 when it does not run.
         tty, stdin, stdin_once: as created.
-        log_path: the CRI log file that the container was created with; empty for none.
+        log_path: the CRI log file that this service may write; empty for none. The status tells the
+            one that the container was created with.
         engine_log_path: the engine's own log file; empty where the log driver keeps none.
         log_driver: the engine log driver of the container.
         upper_dir: the writable layer on the host; empty where the storage driver does not tell.

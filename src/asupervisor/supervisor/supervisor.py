@@ -55,7 +55,9 @@ from asupervisor.node.events import EventHub
 from asupervisor.node.feed import Feed
 from asupervisor.node.image_usage import ImageUsage
 from asupervisor.node.images import ImageFeed, pinned_matcher
+from asupervisor.node.key import load_key
 from asupervisor.node.logs import NodeLogs
+from asupervisor.node.ownership import Ownership
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import feed_stats
 from asupervisor.observability.pages import Observability
@@ -68,6 +70,7 @@ from asupervisor.streaming.netns import NamespaceDialer
 from asupervisor.streaming.server import StreamingService
 from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
 from asupervisor.translate.images import parse_reference
+from asupervisor.translate.provenance import Seal
 
 _logger = logging.getLogger("asupervisor.supervisor")
 _CLEANUP_DEADLINE_S = 10.0
@@ -255,6 +258,7 @@ class Supervisor:
         stack.enter_context(owned_socket_path(path))
         checkpoints = CheckpointStore(root)
         await checkpoints.load()
+        seal = Seal(await anyio.to_thread.run_sync(load_key, root))
         await anyio.to_thread.run_sync(clear_workplaces, root)
         if config.docker_endpoint == MANAGED_ENGINE:
             managed = await stack.enter_async_context(managed_engine(root))
@@ -281,7 +285,7 @@ class Supervisor:
         dialer = await stack.enter_async_context(NamespaceDialer())
         self.conditions.follow(RUNTIME, lambda: engine.health.condition)
         self.conditions.follow(NETWORK, lambda: network.status().condition)
-        self.shim = shim = self._shim(tasks, engine, network, checkpoints, dialer)
+        self.shim = shim = self._shim(tasks, engine, network, checkpoints, dialer, seal)
         await tasks.start(shim.streaming.run, name="streaming")
         health = HealthService(lambda: self.ready, lambda: self.conditions.is_stopping)
         server = CriServer(
@@ -323,6 +327,7 @@ class Supervisor:
         network: NetworkPlugin,
         checkpoints: CheckpointStore,
         dialer: NamespaceDialer,
+        seal: Seal,
     ) -> Shim:
         store, metrics = NodeStore(), self.metrics
         stats = Stats(WritableLayers(walked=metrics.writable_layer_walks.add))
@@ -360,6 +365,7 @@ class Supervisor:
             on_event=metrics.event_applied,
             on_resync=lambda seconds: metrics.resyncs.add(),
             logs=NodeLogs(logs),
+            ownership=Ownership(seal, store, checkpoints),
         )
         operations = Operations(tasks)
         return Shim(

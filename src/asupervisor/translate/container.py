@@ -10,14 +10,9 @@ from asupervisor.proto import cri
 from asupervisor.translate.accounts import Identity
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.enums import check_enums
-from asupervisor.translate.labels import (
-    CGROUP_LABEL,
-    USER_IMAGE_LABEL,
-    check_labels,
-    container_labels,
-)
+from asupervisor.translate.labels import check_labels, container_labels
 from asupervisor.translate.mounts import engine_mounts
-from asupervisor.translate.names import container_name
+from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
 from asupervisor.translate.namespaces import HOST, container_modes
 from asupervisor.translate.resources import cgroup_parent, engine_resources
 from asupervisor.translate.security import ReadProfile, container_security
@@ -119,8 +114,17 @@ def log_path(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) 
 
 
 def engine_container_name(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
-    """The engine container's name."""
+    """The engine container's name.
+
+    Raises:
+        InvalidArgument: it could not be read back, or is a sandbox's.
+    """
     pod = sandbox_config.metadata
+    if config.metadata.name == SANDBOX_CONTAINER_NAME:
+        raise InvalidArgument(
+            f'{container_subject(config, sandbox_config)}: the name "{SANDBOX_CONTAINER_NAME}" is'
+            " that of the sandbox itself"
+        )
     return container_name(
         config.metadata.name, pod.name, pod.namespace, pod.uid, config.metadata.attempt
     )
@@ -175,12 +179,13 @@ def container_body(
         del security["MaskedPaths"], security["ReadonlyPaths"]
     mounts, binds = engine_mounts(list(config.mounts), api_version, selinux_enabled, subject)
     labels = container_labels(
-        config.labels, config.annotations, sandbox_id, log_path(config, sandbox_config)
+        config.labels,
+        config.annotations,
+        sandbox_id,
+        log_path(config, sandbox_config),
+        config.image.user_specified_image,
+        cgroup.label() if cgroup else "",
     )
-    if config.image.user_specified_image:
-        labels[USER_IMAGE_LABEL] = config.image.user_specified_image
-    if cgroup:
-        labels[CGROUP_LABEL] = cgroup.label()
     body: dict[str, Any] = {
         "Image": config.image.image,
         "Entrypoint": list(config.command) or None,

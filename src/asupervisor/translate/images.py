@@ -103,16 +103,6 @@ def image_ref(image_id: str, digests: Sequence[str]) -> str:
     return f"docker-pullable://{digests[0]}" if digests else f"docker://{image_id}"
 
 
-def is_image_ref(text: str, image_id: str) -> bool:
-    """Whether a text is one that :func:`image_ref` can have given for an image."""
-    if text.startswith("docker-pullable://"):
-        try:
-            return parse_reference(without_scheme(text)).digest != ""
-        except InvalidArgument:
-            return False
-    return text == f"docker://{image_id}"
-
-
 def without_scheme(reference: str) -> str:
     """What a status' image_ref refers to."""
     return reference.removeprefix("docker-pullable://").removeprefix("docker://")

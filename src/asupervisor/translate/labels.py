@@ -1,12 +1,13 @@
 """CRI labels and annotations as engine labels, and back: the annotations carry a prefix, the
 internal ones stay hidden.
+
+What is read back here proves nothing by itself, since the engine adds an image's labels to a
+container's; see :mod:`asupervisor.translate.provenance`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from asupervisor.errors import InvalidArgument
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME
@@ -22,24 +23,24 @@ CGROUP_LABEL = "io.kubernetes.docker.cgroup"
 """What is to be written to the container's cgroup files once it runs; see
 :mod:`asupervisor.translate.cgroup_files`.
 """
-IMAGE_LABELS_LABEL = "io.kubernetes.docker.image-labels"
-"""Keys of labels that the engine copies from the image, as JSON: nobody gave them to the pod or
-container.
-"""
 USER_IMAGE_LABEL = "io.kubernetes.docker.user-image"
 """The image as the pod's manifest has it; the engine is told the id that kubelet resolved it to."""
 IMAGE_REF_LABEL = "io.kubernetes.docker.image-ref"
 """The status' image_ref as it was at the creation: names of the image come and go, the container's
 identity stays.
 """
+SEAL_LABEL = "io.kubernetes.docker.seal"
+"""Proves which of the labels this service set; see :mod:`asupervisor.translate.provenance`."""
 _INTERNAL = (
     TYPE_LABEL,
     SANDBOX_ID_LABEL,
     LOG_PATH_LABEL,
     CGROUP_LABEL,
-    IMAGE_LABELS_LABEL,
     USER_IMAGE_LABEL,
     IMAGE_REF_LABEL,
+    SEAL_LABEL,
+    # Of earlier versions; nothing is read from it.
+    "io.kubernetes.docker.image-labels",
 )
 
 
@@ -53,14 +54,29 @@ def sandbox_labels(labels: Mapping[str, str], annotations: Mapping[str, str]) ->
 
 
 def container_labels(
-    labels: Mapping[str, str], annotations: Mapping[str, str], sandbox_id: str, log_path: str
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    sandbox_id: str,
+    log_path: str,
+    user_image: str = "",
+    cgroup: str = "",
 ) -> dict[str, str]:
-    """Engine labels of a container; ``log_path`` is absolute or empty."""
+    """Engine labels of a container: each internal one is there, so that its image cannot add it.
+
+    Args:
+        labels, annotations: as the request has them.
+        sandbox_id: of its sandbox.
+        log_path: absolute or empty.
+        user_image: as the pod's manifest has it.
+        cgroup: its cgroup settings, as :meth:`CgroupSettings.label` writes them.
+    """
     return {
         **_merged(labels, annotations),
         TYPE_LABEL: TYPE_CONTAINER,
         SANDBOX_ID_LABEL: sandbox_id,
         LOG_PATH_LABEL: log_path,
+        USER_IMAGE_LABEL: user_image,
+        CGROUP_LABEL: cgroup,
     }
 
 
@@ -86,36 +102,13 @@ def _merged(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[s
     return {**labels, **{ANNOTATION_PREFIX + key: value for key, value in annotations.items()}}
 
 
-def note_image_labels(
-    engine_labels: dict[str, str], image_document: Mapping[str, Any] | None
-) -> None:
-    """Note in a container's labels which more the engine will add from its image.
-
-    Args:
-        engine_labels: as they are about to be sent; changed.
-        image_document: the image's inspect document, if the node has it.
-    """
-    config = (image_document or {}).get("Config") or {}
-    added = sorted(set(config.get("Labels") or {}) - set(engine_labels))
-    if added:
-        engine_labels[IMAGE_LABELS_LABEL] = json.dumps(added)
-
-
-def _from_image(engine_labels: Mapping[str, str]) -> frozenset[str]:
-    try:
-        return frozenset(json.loads(engine_labels.get(IMAGE_LABELS_LABEL) or "[]"))
-    except (ValueError, TypeError):
-        return frozenset()
-
-
 def split_labels(engine_labels: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """CRI labels and annotations out of an engine container's labels."""
-    from_image = _from_image(engine_labels)
+    """CRI labels and annotations out of engine labels that whoever made a container gave it."""
     is_sandbox = engine_labels.get(TYPE_LABEL) == TYPE_SANDBOX
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     for key, value in engine_labels.items():
-        if key in _INTERNAL or key in from_image or (is_sandbox and key == CONTAINER_NAME_LABEL):
+        if key in _INTERNAL or (is_sandbox and key == CONTAINER_NAME_LABEL):
             continue
         if key.startswith(ANNOTATION_PREFIX):
             annotations[key.removeprefix(ANNOTATION_PREFIX)] = value

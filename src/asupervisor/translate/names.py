@@ -4,12 +4,19 @@ and, after a conflict, ``_<8 hex>``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from asupervisor.errors import InvalidArgument
 
 SANDBOX_CONTAINER_NAME = "POD"
 _PREFIX = "k8s"
+_LARGEST_ATTEMPT = 2**32 - 1
+# The engine takes no other characters in a name; every number is as it is printed.
+_NAME = re.compile(
+    rf"/?{_PREFIX}_([A-Za-z0-9.-]+)_([A-Za-z0-9.-]+)_([A-Za-z0-9.-]+)_([A-Za-z0-9.-]+)"
+    r"_(0|[1-9][0-9]{0,9})(?:_[0-9a-f]{8})?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ def container_name(
     """Compose a name.
 
     Raises:
-        InvalidArgument: a part holds the separator or is empty where the name could not be read
+        InvalidArgument: a part holds the separator or is empty, so that the name could not be read
             back.
     """
     for what, part in (
@@ -55,12 +62,17 @@ def container_name(
                 f'the {what} "{part}" holds "_", which separates the parts of an engine container'
                 " name"
             )
+        if not part:
+            raise InvalidArgument(
+                f"the {what} is empty, so that the engine container {container} of pod"
+                f" {namespace}/{pod_name} would have a name that cannot be read back"
+            )
     return str(ContainerName(container, pod_name, namespace, pod_uid, attempt))
 
 
 def parse_container_name(name: str) -> ContainerName | None:
     """Read a name back, with or without the conflict suffix; None when it is not one of ours."""
-    parts = name.removeprefix("/").split("_")
-    if len(parts) not in (6, 7) or parts[0] != _PREFIX or not parts[5].isdigit():
+    found = _NAME.fullmatch(name)
+    if found is None or int(found[5]) > _LARGEST_ATTEMPT:
         return None
-    return ContainerName(parts[1], parts[2], parts[3], parts[4], int(parts[5]))
+    return ContainerName(found[1], found[2], found[3], found[4], int(found[5]))

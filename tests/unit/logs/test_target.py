@@ -185,3 +185,9 @@ def test_a_bare_carriage_return_does_not_double_a_line_of_a_stream(log: Path) ->
     follower._write(messages)
     assert log.read_bytes() == written and written.count(b"\n") == 5
     follower.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/.", "", "//."])
+def test_a_path_without_a_file_is_an_error(path: str) -> None:
+    with pytest.raises(OSError, match="not a path of a file"):
+        Target(path)

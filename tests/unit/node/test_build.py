@@ -19,6 +19,7 @@ from asupervisor.node.build import (
     summary_record,
 )
 from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.ownership import Ownership
 from asupervisor.node.records import ContainerRecord
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
@@ -29,6 +30,7 @@ from asupervisor.translate.checkpoint import (
     encode_checkpoint,
 )
 from asupervisor.translate.limits import changed_limits
+from asupervisor.translate.provenance import Seal
 from asupervisor.translate.times import unix_nanoseconds
 from tests.harness.documents import anything, damaged
 from tests.harness.fake_engine import container_document
@@ -130,11 +132,12 @@ def test_any_document_is_a_sandbox_or_an_error(
 @settings(max_examples=200, deadline=None)
 @given(summary=anything((*_KEYS, "ImageID")) | damaged(_SUMMARY))
 def test_any_summary_is_a_record_or_nothing_or_an_error(summary: Any) -> None:
-    try:
-        record = summary_record(summary, _CHECKPOINT)
-    except Internal:
-        return
-    assert record is None or record.item_bytes
+    ownership = Ownership(Seal(), NodeStore(), CheckpointStore(Path("/nowhere")))
+    for listed, origin in ownership.listed([summary]):
+        try:
+            assert origin is None or summary_record(listed, _CHECKPOINT, origin).item_bytes
+        except Internal:
+            continue
 
 
 @settings(max_examples=250, deadline=None)
@@ -193,7 +196,9 @@ def test_a_time_that_the_cri_cannot_hold_is_none(text: str) -> None:
 
 
 def test_one_that_names_itself_alone_is_shown_by_what_is_known() -> None:
-    record = container_record({"Id": _A, "Name": "/k8s_main_pod_default_uid_3"}, _no_image)
+    config = {"Labels": {"io.kubernetes.docker.type": "container"}}
+    document = {"Id": _A, "Name": "/k8s_main_pod_default_uid_3", "Config": config}
+    record = container_record(document, _no_image)
     assert (record.status.metadata.name, record.status.metadata.attempt) == ("main", 3)
     assert record.status.state == cri.CONTAINER_CREATED
     assert not record.pid

@@ -20,11 +20,12 @@ from asupervisor.node.build import (
     sandbox_record,
     with_image,
 )
-from asupervisor.node.records import encode_field
+from asupervisor.node.records import ContainerRecord, encode_field
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.labels import IMAGE_REF_LABEL
+from asupervisor.translate.provenance import Seal
 from tests.harness.fake_engine import container_document
 
 SANDBOXES = [f"{number:x}" * 64 for number in range(3)]
@@ -369,39 +370,40 @@ def test_a_sandbox_in_the_making_is_not_ready() -> None:
 ONE, OTHER = (f"sha256:{digit * 64}" for digit in "12")
 
 
-def _of_image(label: str = "") -> dict[str, Any]:
-    labels = {IMAGE_REF_LABEL: label} if label else {}
-    return container_document(CONTAINERS[0], labels=labels, Image=ONE)
+def _of_image(ref: str, sealed: bool) -> ContainerRecord:
+    seal, name = Seal(b"k" * 32), "k8s_main_pod_default_uid_0"
+    document = container_document(CONTAINERS[0], name, Image=ONE, labels={IMAGE_REF_LABEL: ref})
+    if sealed:
+        document["Config"]["Labels"] = seal.sealed(document["Config"]["Labels"], name)
+    return container_record(document, lambda image: None, origin=seal.origin(document))
 
 
 @pytest.mark.parametrize(
-    ("label", "expected"),
+    ("ref", "sealed", "expected"),
     [
-        (f"docker-pullable://app@{OTHER}", f"docker-pullable://app@{OTHER}"),
-        (f"docker://{ONE}", f"docker://{ONE}"),
-        # What nobody here can have written counts for nothing.
-        (f"docker://{OTHER}", f"docker-pullable://app@{ONE}"),
-        ("docker-pullable://app:1", f"docker-pullable://app@{ONE}"),
-        ("odd", f"docker-pullable://app@{ONE}"),
-        ("", f"docker-pullable://app@{ONE}"),
+        (f"docker-pullable://app@{OTHER}", True, f"docker-pullable://app@{OTHER}"),
+        (f"docker://{ONE}", True, f"docker://{ONE}"),
+        ("", True, f"docker-pullable://app@{ONE}"),
+        # Whose label that is nobody knows.
+        (f"docker-pullable://app@{OTHER}", False, f"docker-pullable://app@{ONE}"),
     ],
 )
 def test_a_container_keeps_its_image_ref_though_names_come_and_go(
-    label: str, expected: str
+    ref: str, sealed: bool, expected: str
 ) -> None:
     store = NodeStore()
 
     def seen() -> str:
         return store.container(CONTAINERS[0]).status.image_ref
 
-    store.put_container(container_record(_of_image(label), store.image))
+    store.put_container(with_image(_of_image(ref, sealed), store.image(ONE)))
     named = {"Id": ONE, "RepoTags": ["app:1"], "RepoDigests": [f"app@{ONE}"]}
     store.replace_images([image_record(named, False)])
     assert seen() == expected
     for digests in ([], [f"a@{OTHER}", f"app@{ONE}"]):
         store.replace_images([image_record(named | {"RepoDigests": digests}, False)])
         assert seen() == expected
-        store.put_container(container_record(_of_image(label), store.image))
+        store.put_container(with_image(_of_image(ref, sealed), store.image(ONE)))
         assert seen() == expected
     store.replace_images([])
     assert seen() == expected

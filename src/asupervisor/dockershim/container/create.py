@@ -41,7 +41,7 @@ from asupervisor.translate.container import (
 )
 from asupervisor.translate.documents import text
 from asupervisor.translate.images import image_ref, is_image_id, without_scheme
-from asupervisor.translate.labels import IMAGE_REF_LABEL, note_image_labels
+from asupervisor.translate.labels import IMAGE_REF_LABEL
 from asupervisor.translate.logs import engine_log_config
 from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
 from asupervisor.translate.namespaces import needs_host_users
@@ -144,7 +144,6 @@ async def _create(
     )
     if environment := await device_environment(shim, config, subject):
         body["Env"] = with_environment(body["Env"], environment)
-    note_image_labels(body["Labels"], image.document)
     body["Labels"][IMAGE_REF_LABEL] = image_ref(image.id, image.image.repo_digests)
     # Last, so that a request that is refused leaves no directory behind.
     for path in missing:

@@ -41,25 +41,30 @@ async def remove_engine_container(shim: Shim, record: ContainerRecord) -> None:
     fields = container_fields(shim, record)
     await shim.engine.containers.remove(record.id, force=True)
     await shim.on_step("RemoveContainer.removed")
-    if record.log_path:
+    path, engine_path = record.status.log_path, record.engine_log_path
+    if path and engine_path:
         # The container is gone already: a log that hangs does not change that.
         with contextlib.suppress(DeadlineExceeded, Unavailable):
-            await shim.lanes.log_files.run(record.log_path, _unlink_log, record.log_path)
+            await shim.lanes.log_files.run(path, _unlink_log, path, engine_path)
     shim.feed.forget(record.id)
     _logger.info(
         "removed container %s (%s)", record.status.metadata.name, record.id[:12], extra=fields
     )
 
 
-def _unlink_log(path: str) -> None:
-    """Only a link is ours to remove: a file is kubelet's, which collects it with the pod's log
-    directory.
+def _unlink_log(path: str, engine_log_path: str) -> None:
+    """Only a link to the engine's log of this container is ours to remove: a file is kubelet's,
+    which collects it with the pod's log directory.
     """
     try:
         directory, name = hold_log_directory(path)
         with directory:
             status = directory.status(name)
-            if status is not None and stat.S_ISLNK(status.st_mode):
+            if (
+                status is not None
+                and stat.S_ISLNK(status.st_mode)
+                and directory.link_target(name) == engine_log_path
+            ):
                 directory.unlink(name)
     except FileNotFoundError:
         return

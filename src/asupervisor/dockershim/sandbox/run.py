@@ -28,7 +28,6 @@ from asupervisor.translate.annotations import (
     allowed_annotations,
     sandbox_annotations,
 )
-from asupervisor.translate.labels import note_image_labels
 from asupervisor.translate.sandbox import (
     check_sandbox_config,
     pod_subject,
@@ -99,8 +98,6 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
     await anyio.to_thread.run_sync(
         check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
     )
-    pause = shim.store.image(image)
-    note_image_labels(body["Labels"], pause.document if pause is not None else None)
     if not on_host_network:
         shim.network.check(pod_network("", config, netns=""))
     checkpoint = sandbox_checkpoint(config, handler)

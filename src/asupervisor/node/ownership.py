@@ -1,0 +1,121 @@
+"""Which of the engine's containers are pods': the one place that decides it, for the node state and
+for whoever is about to remove something.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from asupervisor.engine.session import Document
+from asupervisor.errors import Internal
+from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.records import ContainerId, SandboxId, SandboxRecord
+from asupervisor.node.store import NodeStore
+from asupervisor.translate.documents import mapping, text, texts
+from asupervisor.translate.labels import TYPE_LABEL, TYPE_SANDBOX
+from asupervisor.translate.names import parse_container_name
+from asupervisor.translate.provenance import Origin, Seal, may_be_a_pods
+
+_logger = logging.getLogger("asupervisor.node.ownership")
+_REMEMBERED = 1024
+
+
+class Ownership:
+    """Holds what a container says of itself against what is known of its sandbox.
+
+    Args:
+        seal: proves what this service made.
+        store: knows the sandboxes that are there.
+        checkpoints: know those that are not, or not yet.
+    """
+
+    def __init__(self, seal: Seal, store: NodeStore, checkpoints: CheckpointStore) -> None:
+        self.seal = seal
+        self._store = store
+        self._checkpoints = checkpoints
+        self._told: set[str] = set()
+
+    def listed(self, summaries: Iterable[Document]) -> Iterator[tuple[Document, Origin | None]]:
+        """Which of the containers that the engine lists are worth to be read, and what is believed
+        of each so far; sandboxes first, since a container's word is held against what is known of
+        its sandbox. So each is to be shown before the next one is asked for.
+
+        Args:
+            summaries: ``GET /containers/json``, of those with a pod's labels.
+        """
+        for summary in sorted(summaries, key=_is_container):
+            names, labels = texts(summary, "Names"), mapping(summary, "Labels")
+            name = next((name for name in names if parse_container_name(name) is not None), "")
+            if name and may_be_a_pods([name], labels):
+                told = {"Id": summary.get("Id"), "Name": name, "Config": {"Labels": labels}}
+                yield summary, self.origin(told)
+            elif not any(names):
+                yield summary, None
+
+    def origin(self, document: Document) -> Origin | None:
+        """What is believed of a container, out of its inspect document; None for one that is not a
+        pod's. A container whose sandbox nobody knows is one, so that it can be removed.
+
+        Raises:
+            Internal: the document does not tell.
+        """
+        if not text(document, "Name") or not isinstance(document.get("Config"), dict):
+            # Which is not to say that it is somebody else's.
+            raise Internal(
+                f"the engine's answer about container {document.get('Id')} makes no sense"
+            )
+        origin = self.seal.origin(document)
+        if origin is not None and self._fits(origin):
+            return origin
+        self._tell(
+            document, "contradict each other" if origin is None else "name another's sandbox"
+        )
+        return None
+
+    def strangers(self, sandbox: SandboxRecord) -> list[ContainerId]:
+        """Containers that were taken for a sandbox's before it was known, and cannot be."""
+        pod = sandbox.status.metadata
+        found = []
+        for container in self._store.containers_of(sandbox.id):
+            name = parse_container_name(container.engine_name)
+            if name is None or (name.pod_name, name.namespace, name.pod_uid) != (
+                pod.name,
+                pod.namespace,
+                pod.uid,
+            ):
+                found.append(container.id)
+        return found
+
+    def _fits(self, origin: Origin) -> bool:
+        known = self._store.containers.get(ContainerId(origin.sandbox_id)) or (
+            self._store.sandboxes.get(SandboxId(origin.sandbox_id))
+            or self._store.unread.get(origin.sandbox_id)
+        )
+        if isinstance(known, SandboxRecord):
+            pod = known.status.metadata
+            return origin.fits(pod.name, pod.namespace, pod.uid)
+        if known is not None:
+            return origin.sealed  # a container is nobody's sandbox
+        kept = self._checkpoints.get(origin.sandbox_id)
+        return kept is None or origin.fits(kept.name, kept.namespace, kept.uid)
+
+    def _tell(self, document: Document, reason: str) -> None:
+        """Once for each container that calls itself a pod's, and so may be missed."""
+        any_id, name = text(document, "Id"), text(document, "Name")
+        labels = mapping(document, "Config", "Labels")
+        if any_id in self._told or not may_be_a_pods([name], labels):
+            return
+        if len(self._told) >= _REMEMBERED:
+            self._told.clear()
+        self._told.add(any_id)
+        _logger.warning(
+            "container %s (%s) is left alone as somebody else's: its name and labels %s",
+            any_id[:12],
+            name,
+            reason,
+        )
+
+
+def _is_container(summary: Document) -> bool:
+    return text(summary, "Labels", TYPE_LABEL) != TYPE_SANDBOX
