@@ -5,6 +5,7 @@ beginning.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,14 @@ WORDS = {
     "zero": "a\0b",
     "empty": "",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def _one_loop() -> AsyncIterator[None]:
+    """One event loop for the module: gRPC tells a loop of its last call after that has ended, and
+    a closed one cannot be told.
+    """
+    yield  # noqa: PT022
 
 
 @pytest.mark.parametrize("name", list(WORDS))
