@@ -92,6 +92,28 @@ async def test_what_is_no_file_at_a_log_path_stops_that_container_alone(
             await pod.create(_container(_COUNTS))
 
 
+async def test_a_file_with_another_name_is_no_log_file(
+    engine: Engine, directory: Path, canary: Canary
+) -> None:
+    """A hard link looks like any file; what it is called elsewhere nobody can tell."""
+    async with _two_pods(engine, directory) as (pod, log, neighbour):
+        os.link(canary.file, log)
+        with pytest.raises(FailedPrecondition, match="a file with 2 names"):
+            await pod.create(_container(_COUNTS))
+        log.unlink()
+        runtime = pod.supervisor.runtime
+        await runtime.remove_container(pod.container_id)
+        await pod.create(_container(_COUNTS))
+        await until(lambda: _lines(log) > 1, "lines of the container")
+        log.rename(log.with_suffix(".old"))
+        os.link(canary.file, log)
+        with pytest.raises(ServiceError, match="a file with 2 names"):
+            await runtime.reopen_container_log(pod.container_id)
+        log.with_suffix(".old").unlink()
+        await _neighbour_is_well(neighbour)
+        canary.check()
+
+
 def _container(command: tuple[str, ...], mount: Path | None = None) -> cri.ContainerConfig:
     mounts = [cri.Mount(host_path=str(mount), container_path="/logs")] if mount else []
     return cri.ContainerConfig(

@@ -21,6 +21,10 @@ _LINKS = 40
 """As many the kernel follows for one path."""
 _LAYERS = 500
 """overlayfs itself takes 500 lower directories."""
+_OPENED = 2000
+"""Descriptors for one path; an ordinary one takes as many as its image has layers, or twice that. A
+link that winds through a thousand directories would take all that this process may have.
+"""
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _MARKS = ("trusted.overlay.redirect", "trusted.overlay.metacopy")
 """By these overlayfs finds a content elsewhere; the engine's layers have none."""
@@ -87,12 +91,15 @@ def _resolve(layers: tuple[str, ...], path: str, held: ExitStack) -> int | list[
     except OSError as error:
         raise NotAtHand(f"the layers of an image are not here: {error}") from error
     trail: list[list[int]] = [root]
-    names, links = _names(path), 0
+    names, links, opened = _names(path), 0, len(root)
     while names:
         name = names.pop()
         if name == "..":
             trail = trail[:-1] or [root]
             continue
+        opened += len(trail[-1])
+        if opened > _OPENED:
+            raise NotAtHand(f"{path} of an image leads through too many directories")
         found = _entry(trail[-1], name, held)
         if isinstance(found, list):
             trail.append(found)

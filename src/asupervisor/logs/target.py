@@ -77,6 +77,10 @@ class Target:
                 self._fd = directory.make(name, FILE_MODE)
                 self.created = True
         status = os.fstat(self._fd)
+        if status.st_nlink > 1:
+            # Of its names one may be a file of the host's, whoever made the other.
+            os.close(self._fd)
+            raise UnsafePath(path, f"a file with {status.st_nlink} names, not one of its own")
         self.inode, self.kept = status.st_ino, status.st_size
 
     def own(self) -> None:

@@ -124,6 +124,21 @@ def test_a_layer_that_refers_elsewhere_is_left_to_the_engine(
             _read(layers)
 
 
+def test_a_maze_of_links_takes_few_descriptors(layers: tuple[Path, Path, Path]) -> None:
+    (layers[2] / "x").mkdir()
+    (layers[2] / "x/users").write_bytes(b"at the end")
+    for number in range(30):
+        after = f"/l{number + 1}" if number < 29 else "/x/users"
+        (layers[2] / f"l{number}").symlink_to("/x/.." * 150 + after)
+    with pytest.raises(NotAtHand, match="too many directories"):
+        _read(layers, "/l0")
+    assert _read(layers, "/l28") == b"at the end"
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(NotAtHand):
+        _read(layers, "/l0")
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_file_that_is_too_long_is_refused(layers: tuple[Path, Path, Path]) -> None:
     (layers[0] / "etc/passwd").write_bytes(b"x" * (_LIMIT + 1))
     with pytest.raises(FailedPrecondition, match="/etc/passwd is longer than 1048576 bytes"):
