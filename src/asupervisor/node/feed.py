@@ -339,6 +339,12 @@ class Feed:
         await self._users.settle(record)
         await self._logs.settle(record)
 
+    def unsettled(self, any_id: str) -> bool:
+        """Whether a container is said to have changed and was not read since: what is shown of it
+        may be out of date.
+        """
+        return self._refresher.under_way(any_id) or self._retries.waiting(any_id)
+
     def mark(self, any_id: str) -> None:
         """A container changed in a way that the engine does not tell of; it is read again in the
         background.

@@ -121,6 +121,10 @@ class Refresher:
         reading.again = True
         return reading.following
 
+    def under_way(self, any_id: str) -> bool:
+        """Whether a reading of a container was asked for and has not ended."""
+        return any_id in self._readings
+
     def void(self, any_id: str) -> None:
         """The caller knows better than a reading under way, which may have seen the container
         before it went: drop that one, read again.

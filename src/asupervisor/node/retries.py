@@ -39,6 +39,10 @@ class Retries:
         self._due.pop(any_id, None)
         self._untold.pop(any_id, None)
 
+    def waiting(self, any_id: str) -> bool:
+        """Whether a reading failed, and none has succeeded since."""
+        return any_id in self._due
+
     def due(self) -> list[str]:
         """What is to be tried now."""
         now = anyio.current_time()

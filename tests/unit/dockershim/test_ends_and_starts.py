@@ -5,6 +5,7 @@ answered OK is so.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from asupervisor.errors import (
     Unavailable,
 )
 from asupervisor.proto import cri
-from tests.harness.fake_engine import FakeEngine
+from tests.harness.fake_engine import Answer, FakeEngine
 from tests.harness.ground import CONTAINER, SANDBOX, Ground
 
 START = f"POST /containers/{CONTAINER}/start"
@@ -381,3 +382,26 @@ async def test_a_sandbox_that_runs_unseen_is_stopped_too(ground: Ground) -> None
         ground._state(SANDBOX, True)  # a start that was given up on takes effect; no event came
         assert await Call(callers, lambda: stop_sandbox(ground)).outcome() is None
         assert not ground.runs(SANDBOX)
+
+
+async def test_a_start_that_was_told_of_and_not_read_yet_is_stopped(ground: Ground) -> None:
+    ground._state(CONTAINER, False)
+    read, released = f"GET /containers/{CONTAINER}/json", threading.Event()
+
+    def late() -> Answer:
+        assert released.wait(20)
+        return 200, ground.fake.containers[CONTAINER]
+
+    async with ground.up() as callers:
+        assert not ground.shim.store.containers[CONTAINER].running
+        before = ground.asked(read)
+        ground.fake.answers[read] = late
+        ground._start(CONTAINER)  # by somebody else
+        await ground.until_asked(read, before + 1)
+        call = Call(callers, lambda: stop(ground))
+        try:
+            await ground.until_asked(STOP)
+        finally:
+            released.set()
+        assert await call.outcome() is None
+        assert not ground.runs(CONTAINER)

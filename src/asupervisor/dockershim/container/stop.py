@@ -64,11 +64,12 @@ async def stop_container(
 
 
 def may_run(shim: Shim, record: ContainerRecord) -> bool:
-    """Whether a container runs, is being started, or may have been by a start that nobody saw
-    end.
+    """Whether a container runs, is being started, or may have been by a start that nobody saw end
+    or that was told of and not read yet.
     """
     return (
         record.running
+        or shim.feed.unsettled(record.id)
         or shim.operations.pending(record.id)
         or (record.status.state == cri.CONTAINER_CREATED and shim.operations.doubtful(record))
     )

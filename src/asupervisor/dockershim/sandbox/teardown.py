@@ -30,6 +30,7 @@ def is_stopped(shim: Shim, record: SandboxRecord) -> bool:
     return (
         not record.ready
         and not record.pid
+        and not shim.feed.unsettled(record.id)
         and _released(shim, record.id)
         and not any(may_run(shim, container) for container in _containers(shim, record.id))
     )
