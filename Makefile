@@ -14,9 +14,12 @@ STORE ?=
 export ASUPERVISOR_ENGINE := $(or $(ENGINE),$(ASUPERVISOR_ENGINE))
 export ASUPERVISOR_STORE := $(or $(STORE),$(ASUPERVISOR_STORE))
 BENCH ?=
+# Of the simulator: seconds that it runs, and its first seed.
+SECONDS ?= 60
+FIRST ?= 1
 ENDPOINT ?= unix:///var/run/asupervisor.sock
 
-.PHONY: help run demo test unit integration lint types format proto bench conformance clean
+.PHONY: help run demo test unit integration simulate lint types format proto bench conformance clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -41,6 +44,10 @@ unit: ## the tests that need no engine and no root
 integration: ## the tests against a real engine
 	@.ci/setup test
 	$(BIN)/python -m pytest tests/integration $(PYTEST)
+
+simulate: ## the service's life from seeds, on a virtual clock, for so many seconds: make simulate SECONDS=600 FIRST=1
+	@.ci/setup lint
+	$(BIN)/python -m tests.simulate --wall $(SECONDS) --first $(FIRST)
 
 lint: ## style, the house's floors, and whether generated code is up to date
 	@.ci/setup lint

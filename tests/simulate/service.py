@@ -1,0 +1,313 @@
+"""The service in the simulator: all of it but gRPC's transport, streaming's listener, the log pump
+and the processes of containers, which are other programs' or the kernel's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import aiohttp
+import anyio
+import grpc
+
+from asupervisor.config import Config, NetworkConfig
+from asupervisor.dockershim.boundary import Boundary
+from asupervisor.logs.service import LogService
+from asupervisor.stats.service import Stats
+from asupervisor.streaming.server import StreamingService
+from asupervisor.supervisor import supervisor as supervisor_module
+from asupervisor.supervisor.supervisor import Supervisor
+from tests.simulate.clock import Life
+from tests.simulate.engine import Engine
+from tests.simulate.engine_http import EngineServer
+from tests.simulate.network import Plugin
+from tests.simulate.wire import MemoryTransport, connector_class
+
+REQUEST_TIMEOUT_S = 30.0
+"""The service's deadline for a request to the engine."""
+
+
+class CallFailed(Exception):
+    """An RPC that was not answered OK.
+
+    Args:
+        code: name of the gRPC status.
+        words: its message.
+    """
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(f"{code}: {words}")
+        self.code = code
+
+
+class _Context:
+    """What a handler is given of a call."""
+
+    async def abort(self, code: grpc.StatusCode, words: str = "") -> None:
+        raise CallFailed(code.name, words)
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+
+class _Server:
+    """In the place of gRPC's server: calls are handed to the boundary as bytes."""
+
+    current: Boundary | None = None
+
+    def __init__(self, path: Path, boundary: Boundary, extra: Any = ()) -> None:
+        self._boundary = boundary
+
+    async def start(self) -> None:
+        _Server.current = self._boundary
+
+    async def drain(self) -> None:
+        self._boundary.stop_accepting()
+        await self._boundary.drain()
+
+    async def stop(self) -> None:
+        self._boundary.cut_off()
+        with anyio.move_on_after(5.0):
+            await self._boundary.drain()
+
+
+class _Supervisor(Supervisor):
+    async def _connect(self) -> None:
+        """No clients of its own."""
+
+
+async def _idle(self: Any, *, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
+    task_status.started()
+    await anyio.sleep_forever()
+
+
+class Service:
+    """The service, which can be started, stopped, killed and started again.
+
+    Args:
+        root: its directory.
+        network: the node's CNI plugin.
+        say: writes a line of the trace.
+        crashed: told the error that ended it.
+        probe_interval_s: between two pings.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        network: Plugin,
+        say: Callable[[str], int],
+        crashed: Callable[[BaseException], None],
+        probe_interval_s: float,
+    ) -> None:
+        self._say = say
+        self._crashed = crashed
+        self.config = Config(
+            runtime_endpoint=f"unix://{root}/cri.sock",
+            docker_endpoint=f"unix://{root}/engine.sock",
+            root_directory=str(root / "state"),
+            pod_infra_container_image="embedded",
+            runtime_request_timeout_s=REQUEST_TIMEOUT_S,
+            engine_probe_interval_s=probe_interval_s,
+            network=NetworkConfig(
+                plugin="cni",
+                cni_conf_dir=str(network.conf_dir),
+                cni_bin_dirs=(str(network.bin_dir),),
+                cni_cache_dir=str(root / "cni-cache"),
+            ),
+        )
+        self.lives: list[Life] = []
+        self.supervisor: Supervisor | None = None
+        self._boundary: Boundary | None = None
+        self._calls: dict[asyncio.Future[Any], None] = {}
+        self._connections: list[MemoryTransport] = []
+        self._stopping: asyncio.Event | None = None
+        self._runs: asyncio.Task[None] | None = None
+        self.starts = self.kills = 0
+        self.ended_itself = False
+        """Whether its last life ended by an error of its own."""
+
+    @property
+    def connections(self) -> list[MemoryTransport]:
+        """Its ends of its connections to the engine."""
+        return self._connections
+
+    @property
+    def up(self) -> bool:
+        """Whether it takes calls."""
+        return self._boundary is not None
+
+    @property
+    def shim(self) -> Any:
+        """The running service's collaborators."""
+        assert self.supervisor is not None
+        return self.supervisor.shim
+
+    @property
+    def life(self) -> Life:
+        """The present life."""
+        return self.lives[-1]
+
+    async def start(self) -> None:
+        """Start it, and again as long as it ends itself, as systemd does; returns once it takes
+        calls or was killed.
+        """
+        await self._start()
+        while self.ended_itself:
+            await asyncio.sleep(1.0)
+            await self._start()
+
+    async def _start(self) -> None:
+        self.starts += 1
+        self.ended_itself = False
+        life = Life(f"service {self.starts}")
+        self.lives.append(life)
+        _Server.current = None
+        self._stopping = asyncio.Event()
+        self._say("service: start")
+        loop: Any = asyncio.get_running_loop()
+        self._runs = loop.create_task(self._run(self._stopping), name="run", context=life.context)
+        self._runs.add_done_callback(self._ended)
+        while _Server.current is None and not life.dead:  # noqa: ASYNC110 - it may be killed
+            await asyncio.sleep(0.01)
+        self._boundary = None if life.dead else _Server.current
+
+    async def _run(self, stopping: asyncio.Event) -> None:
+        async with _Supervisor(self.config) as self.supervisor:
+            await stopping.wait()
+
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        error = None if run.cancelled() else run.exception()
+        if error is not None:
+            self._crashed(error)
+            self.kill()
+            self.ended_itself = True
+
+    def kill(self) -> None:
+        """End it as ``kill -9`` does: nothing of it runs on, and its connections break."""
+        if not self.lives or self.life.dead:
+            return
+        self.kills += 1
+        self._say("service: killed")
+        self.life.dead = True
+        self._boundary = None
+        for transport in self._connections:
+            transport.cut()
+        self._connections.clear()
+        self._fail_calls()
+
+    async def stop(self) -> list[str]:
+        """Stop it in order; returns the names of its tasks that are left."""
+        assert self._stopping is not None and self._runs is not None
+        self._say("service: stop")
+        self._stopping.set()
+        await self._runs
+        self._boundary = None
+        self._fail_calls()
+        await asyncio.sleep(1.0)
+        return self.life.running
+
+    def _fail_calls(self) -> None:
+        for call in list(self._calls):
+            if not call.done():
+                call.set_exception(CallFailed("UNAVAILABLE", "the connection was lost"))
+
+    async def call(
+        self, service: str, method: str, request: bytes, deadline_s: float
+    ) -> tuple[bytes, bool]:
+        """One call, as bytes.
+
+        Returns:
+            The answer, and whether it was given up cleanly where there is none.
+
+        Raises:
+            CallFailed: by its status; DEADLINE_EXCEEDED past the deadline, HUNG where the call does
+                not end then either.
+        """
+        boundary, loop = self._boundary, asyncio.get_running_loop()
+        if boundary is None:
+            raise CallFailed("UNAVAILABLE", "nobody listens")
+        details = SimpleNamespace(method=f"/runtime.v1.{service}/{method}")
+        handler = boundary.service(details)
+        assert handler is not None
+        outcome: asyncio.Future[bytes] = loop.create_future()
+        self._calls[outcome] = None
+        task: asyncio.Task[bytes] = loop.create_task(
+            handler.unary_unary(request, _Context()),
+            name=f"call {method}",
+            context=self.life.context.copy(),
+        )
+
+        def ended(done: asyncio.Task[bytes]) -> None:
+            if outcome.done():
+                return
+            if done.cancelled():
+                outcome.set_exception(CallFailed("CANCELLED", "cancelled"))
+            elif error := done.exception():
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(done.result())
+
+        task.add_done_callback(ended)
+        try:
+            await asyncio.wait([outcome], timeout=deadline_s)
+            if outcome.done():
+                return outcome.result(), True
+            task.cancel()
+            await asyncio.wait([outcome], timeout=5.0)
+            if not outcome.done():
+                outcome.cancel()
+                raise CallFailed("HUNG", "it goes on after its deadline")
+            outcome.exception()
+            raise CallFailed("DEADLINE_EXCEEDED", f"not within {deadline_s:g} s")
+        finally:
+            self._calls.pop(outcome, None)
+
+
+@contextmanager
+def stand_ins(
+    engine: Engine, server: EngineServer, network: Plugin, service: Service
+) -> Iterator[None]:
+    """Put the engine, the plugin and the containers' processes in the place of the real ones."""
+    import asupervisor.dockershim.container.execs as execs
+    import asupervisor.dockershim.container.start as start
+    import asupervisor.dockershim.network as pod_networks
+    import asupervisor.dockershim.sandbox.run as run
+    import asupervisor.network.cni.execute as execute
+    import asupervisor.node.networks as node_networks
+    import asupervisor.node.users as users
+
+    def namespace(pid: int, container_id: str) -> str:
+        box = engine.boxes.get(container_id)
+        return box.netns if box is not None and pid and box.pid == pid else ""
+
+    def bare(pid: int, sandbox_id: str) -> bool:
+        netns = namespace(pid, sandbox_id)
+        return bool(netns) and all(entry.netns != netns for entry in network.book.values())
+
+    replaced: tuple[tuple[Any, str, Any], ...] = (
+        (aiohttp, "UnixConnector", connector_class(server, service.connections)),
+        (supervisor_module, "CriServer", _Server),
+        (supervisor_module, "owned_socket_path", lambda path: nullcontext()),
+        (supervisor_module, "gc", SimpleNamespace(collect=lambda: 0, freeze=lambda: None)),
+        (LogService, "run", _idle),
+        (StreamingService, "run", _idle),
+        (Stats, "run", _idle),
+        (pod_networks, "network_namespace", namespace),
+        (run, "network_namespace", namespace),
+        (execute, "run_program", network.run),
+        (node_networks, "_is_bare", bare),
+        (users, "process_identity", lambda pid, container_id: None),
+        (execs, "kill_process_tree", lambda pid, container_id: 0),
+        (start, "apply_limits", lambda limits, pid, container_id: None),
+    )
+    with ExitStack() as stack:
+        for target, name, value in replaced:
+            stack.enter_context(mock.patch.object(target, name, value))
+        yield

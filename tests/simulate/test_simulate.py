@@ -1,0 +1,70 @@
+"""A hundred seeds without a finding, and that the simulator sees what it is for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from asupervisor.dockershim.container import stop
+from asupervisor.dockershim.sandbox import teardown
+from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.store import NodeStore
+from tests.simulate.world import simulate
+
+_SEEDS = 100
+_SECONDS = 6.0
+
+# What a killed process leaves is collected when its run is over, with all that it never awaited.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_nothing_is_found_in_a_hundred_seeds() -> None:
+    command = [sys.executable, "-m", "tests.simulate"]
+    done = subprocess.run(
+        [*command, "--seeds", str(_SEEDS), "--seconds", str(_SECONDS)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-2000:]
+    assert f"{_SEEDS} seeds" in done.stdout
+
+
+def test_a_seed_replays_exactly() -> None:
+    first, again, other = (simulate(seed, 20.0) for seed in (7, 7, 8))
+    assert first.calls > 20
+    assert first.digest == again.digest
+    assert first.digest != other.digest
+
+
+async def _nothing(*_: Any) -> None:
+    """In the place of a step that is left out."""
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "value", "invariant"),
+    [
+        (stop, "may_run", lambda shim, record: False, "untrue"),
+        (teardown, "_tear_down_network", _nothing, "untrue"),
+        (teardown, "_end_sandbox", _nothing, "untrue"),
+        (CheckpointStore, "remove", _nothing, "left"),
+        (NodeStore, "list_containers", lambda self: b"", "untrue"),
+        (NodeStore, "list_sandboxes", lambda self: b"", "untrue"),
+    ],
+)
+def test_a_step_that_is_left_out_is_found(
+    target: Any, name: str, value: Callable[..., Any], invariant: str
+) -> None:
+    with mock.patch.object(target, name, value):
+        found = {
+            finding.invariant for seed in range(1, 6) for finding in simulate(seed, 20.0).findings
+        }
+    assert invariant in found
