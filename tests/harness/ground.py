@@ -24,6 +24,7 @@ from asupervisor.network.plugin import PodNetwork
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.feed import Feed
 from asupervisor.node.images import ImageFeed
+from asupervisor.node.orphans import Orphans
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.checkpoint import Checkpoint
 from tests.harness.fake_engine import Answer, FakeEngine, container_document
@@ -51,12 +52,15 @@ class Ground:
     Attributes:
         held: requests (``METHOD path``) that wait until their event is set, before they take
             effect.
+        proc: where the kernel tells of processes; a test that has some in a container's cgroup
+            makes its own.
         shim: what verbs take.
     """
 
     def __init__(self, fake: FakeEngine, root: Path) -> None:
         self.fake = fake
         self.root = root
+        self.proc = Path("/proc")
         self.network = Network()
         self.held: dict[str, threading.Event] = {}
         self.shim: Any = None
@@ -167,6 +171,7 @@ class Ground:
                 logs=nothing,
                 feed=feed,
                 checkpoints=checkpoints,
+                orphans=Orphans(self.root, engine, str(self.proc)),
                 network=network,
                 operations=Operations(tasks),
                 pause=nothing,

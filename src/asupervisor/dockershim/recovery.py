@@ -9,7 +9,8 @@ under the lock of what it changes. What the engine lists and could not be read i
 from __future__ import annotations
 
 import logging
-import re
+from collections.abc import Collection
+from functools import partial
 
 import anyio
 from anyio.abc import TaskStatus
@@ -22,10 +23,10 @@ from asupervisor.errors import ServiceError
 from asupervisor.network.plugin import PodNetwork
 from asupervisor.node.networks import RELEASED
 from asupervisor.node.records import SandboxId, SandboxRecord
+from asupervisor.translate.names import is_container_id
 from asupervisor.translate.sandbox import pod_subject
 
 _logger = logging.getLogger("asupervisor.dockershim.recovery")
-_SANDBOX_ID = re.compile(r"[0-9a-f]{64}$")
 
 
 async def run_recovery(
@@ -57,8 +58,10 @@ async def recover(shim: Shim) -> None:
     await _sweep_checkpoints(shim)
     for sandbox_id in list(shim.store.sandboxes):
         await _find_addresses(shim, sandbox_id)
+    await shim.orphans.note()
+    orphans = await shim.orphans.living(_only_kept(shim))
     try:
-        await shim.network.reconcile(_living(shim), lambda sandbox_id: _gone(shim, sandbox_id))
+        await shim.network.reconcile(_living(shim, orphans), partial(_gone, shim, orphans))
     except ServiceError as error:
         _logger.error("the pod network could not be put in order: %s", error)
 
@@ -68,22 +71,37 @@ def _half_built(shim: Shim, sandbox_id: str) -> SandboxRecord | None:
     return record if record is not None and record.known_to_engine and not record.complete else None
 
 
-def _gone(shim: Shim, sandbox_id: str) -> bool:
+def _only_kept(shim: Shim) -> list[str]:
+    """Sandboxes of which nothing but the checkpoint is left, one that cannot be read too."""
+    kept = [record.id for record in shim.store.sandboxes.values() if not record.known_to_engine]
+    return kept + [any_id for any_id in shim.checkpoints.corrupt if shim.store.absent(any_id)]
+
+
+def _gone(shim: Shim, orphans: Collection[str], sandbox_id: str) -> bool:
     """Whether a sandbox is known to have no process. One that is being set up right now lives too:
     the plugin must not take its address for a leak.
+
+    Args:
+        orphans: those that the engine does not have and that run.
     """
-    if not shim.store.containers_known.complete or sandbox_id in shim.store.unread:
+    if (
+        not shim.store.containers_known.complete
+        or sandbox_id in shim.store.unread
+        or sandbox_id in orphans
+    ):
         return False
     record = shim.store.sandboxes.get(SandboxId(sandbox_id))
     return record is None or not (record.pid or _under_way(shim, record))
 
 
-def _living(shim: Shim) -> list[PodNetwork]:
+def _living(shim: Shim, orphans: Collection[str]) -> list[PodNetwork]:
     """The pods with a network of their own that live, and those of which that is not known."""
     living = [
         recorded_network(record.id, record, shim.checkpoints.get(record.id))
         for record in shim.store.sandboxes.values()
-        if not record.host_network and not _gone(shim, record.id) and not _released(shim, record.id)
+        if not record.host_network
+        and not _gone(shim, orphans, record.id)
+        and not _released(shim, record.id)
     ]
     unread = [
         recorded_network(record.id, record, shim.checkpoints.get(record.id))
@@ -149,7 +167,7 @@ async def _sweep_checkpoints(shim: Shim) -> None:
     """
     for sandbox_id, reason in list(shim.checkpoints.corrupt.items()):
         absent = shim.store.containers_known.complete and shim.store.absent(sandbox_id)
-        if not absent or not _SANDBOX_ID.match(sandbox_id):
+        if not absent or not is_container_id(sandbox_id):
             continue
         try:
             removed = await shim.checkpoints.remove_corrupt(sandbox_id)

@@ -22,6 +22,7 @@ from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.events import EventHub
 from asupervisor.node.feed import Feed
+from asupervisor.node.orphans import Orphans
 from asupervisor.node.store import NodeStore
 from asupervisor.stats.service import Stats
 from asupervisor.streaming.server import StreamingService
@@ -63,6 +64,7 @@ class Shim:
     logs: LogService
     feed: Feed
     checkpoints: CheckpointStore
+    orphans: Orphans
     network: NetworkPlugin
     operations: Operations
     pause: PauseImage

@@ -86,6 +86,8 @@ def _resolve(layers: tuple[str, ...], path: str, held: ExitStack) -> int | list[
     """What a path is: a file by its descriptor, a directory by its layers'; None where the image
     has none.
     """
+    if not layers:
+        raise NotAtHand("the engine does not tell where an image's layers are")
     try:
         root = [_hold(held, os.open(layer, _DIRECTORY)) for layer in layers]
     except OSError as error:

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
+from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
+
+_WORD = re.compile(r"[0-9a-f]{64}")
+_PROC = "/proc"
 
 
 class Stat(NamedTuple):
@@ -22,10 +27,10 @@ class Stat(NamedTuple):
     session: int
 
 
-def process_stat(pid: int) -> Stat | None:
+def process_stat(pid: int, proc: str = _PROC) -> Stat | None:
     """Out of ``/proc/<pid>/stat``; None when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with open(f"{proc}/{pid}/stat", "rb") as file:
             fields = file.read().rsplit(b") ", 1)[1].split()
     except (OSError, IndexError):
         return None
@@ -121,6 +126,27 @@ class ContainerProcess:
         self.close()
 
 
+def container_processes(ids: Collection[str], proc: str = _PROC) -> dict[str, list[int]]:
+    """The processes that run in the cgroups of containers, whatever their engine knows of them.
+
+    Args:
+        ids: whole ids of containers.
+        proc: where the kernel tells of processes.
+
+    Returns:
+        The pids, lowest first, of each container that has any.
+    """
+    found: dict[str, list[int]] = {}
+    for pid in sorted(map(int, filter(str.isdigit, os.listdir(proc)))):
+        words = set(_WORD.findall(_group(pid, proc)))
+        for any_id in words.intersection(ids):
+            # One that has ended and waits to be reaped runs no more.
+            stat = process_stat(pid, proc)
+            if stat is not None and stat.state not in (b"Z", b"X"):
+                found.setdefault(any_id, []).append(pid)
+    return found
+
+
 def network_namespace(pid: int, container_id: str) -> str:
     """The path of a container's network namespace; empty where its process is gone.
 
@@ -146,12 +172,12 @@ def _outputs(pid: int) -> frozenset[str]:
     return frozenset(link for link in found if link.startswith("pipe:"))
 
 
-def _group(pid: int) -> str:
+def _group(pid: int, proc: str = _PROC) -> str:
     """Where it is among the cgroups; the processes of a container have that in common, also in the
     host's pid namespace.
     """
     try:
-        with open(f"/proc/{pid}/cgroup") as file:
+        with open(f"{proc}/{pid}/cgroup") as file:
             return file.read()
     except OSError:
         return ""

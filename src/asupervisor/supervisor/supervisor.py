@@ -57,6 +57,7 @@ from asupervisor.node.image_usage import ImageUsage
 from asupervisor.node.images import ImageFeed, pinned_matcher
 from asupervisor.node.key import load_key
 from asupervisor.node.logs import NodeLogs
+from asupervisor.node.orphans import Orphans
 from asupervisor.node.ownership import Ownership
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import feed_stats
@@ -377,6 +378,7 @@ class Supervisor:
             logs=logs,
             feed=feed,
             checkpoints=checkpoints,
+            orphans=Orphans(Path(self.config.root_directory), engine),
             network=network,
             operations=operations,
             accounts=ImageAccounts(engine, operations),

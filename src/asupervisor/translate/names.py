@@ -18,6 +18,13 @@ _NAME = re.compile(
     r"_(0|[1-9][0-9]{0,9})(?:_[0-9a-f]{8})?"
 )
 
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def is_container_id(word: str) -> bool:
+    """Whether a word is the whole id of a container or sandbox, as the engine gives them."""
+    return _ID.fullmatch(word) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerName:

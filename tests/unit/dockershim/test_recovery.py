@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from asupervisor.dockershim.recovery import recover
-from asupervisor.node.build import completed, sandbox_record
+from asupervisor.node.build import checkpoint_only_record, completed, sandbox_record
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.checkpoint import Checkpoint
 from tests.harness.fake_engine import container_document
@@ -37,6 +37,8 @@ class Ground:
         )
         self.network = SimpleNamespace(reconcile=self._reconcile)
         self.accounts = SimpleNamespace(clear=self._clear)
+        self.orphans = SimpleNamespace(note=self._clear, living=self._orphans)
+        self.run_on: set[str] = set()
 
     async def _roll_back(self, key: str, action: str, work: Any) -> None:
         self.done.append(f"{action} {key}")
@@ -46,6 +48,9 @@ class Ground:
 
     async def _clear(self) -> None:
         return
+
+    async def _orphans(self, ids: list[str]) -> frozenset[str]:
+        return frozenset(self.run_on.intersection(ids))
 
 
 @pytest.mark.parametrize(
@@ -122,3 +127,22 @@ async def test_nothing_is_gone_before_the_containers_are_known() -> None:
     ground.network.reconcile = reconcile
     await recover(ground)
     assert gone == [False, True]
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_the_network_of_one_that_runs_behind_the_engines_back_is_not_taken(
+    runs: bool,
+) -> None:
+    ground: Any = Slow(KEY)
+    ground.store.put_sandbox(checkpoint_only_record(ID, ground.checkpoints.get(ID)))
+    ground.run_on = {ID} if runs else set()
+    gone: list[bool] = []
+
+    async def reconcile(living: list[Any], is_gone: Any) -> None:
+        gone.append(is_gone(ID))
+        ground.done.append(f"living: {[pod.sandbox_id for pod in living]}")
+
+    ground.network.reconcile = reconcile
+    await recover(ground)
+    assert gone == [not runs]
+    assert ground.done == [f"living: {[ID] if runs else []}"]

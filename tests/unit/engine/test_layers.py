@@ -139,6 +139,13 @@ def test_a_maze_of_links_takes_few_descriptors(layers: tuple[Path, Path, Path]) 
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_an_image_whose_layers_are_not_told_is_not_an_empty_one() -> None:
+    with pytest.raises(NotAtHand):
+        read_image_file((), "/etc/passwd", _LIMIT)
+    with pytest.raises(NotAtHand):
+        has_image_path((), "/etc/passwd")
+
+
 def test_a_file_that_is_too_long_is_refused(layers: tuple[Path, Path, Path]) -> None:
     (layers[0] / "etc/passwd").write_bytes(b"x" * (_LIMIT + 1))
     with pytest.raises(FailedPrecondition, match="/etc/passwd is longer than 1048576 bytes"):

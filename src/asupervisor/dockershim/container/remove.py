@@ -20,10 +20,15 @@ _logger = logging.getLogger("asupervisor.dockershim.container")
 async def remove_container(
     shim: Shim, request: cri.RemoveContainerRequest
 ) -> cri.RemoveContainerResponse:
-    """Remove a container, by force if it runs (CRI); one that is not there is removed."""
+    """Remove a container, by force if it runs (CRI); one that is not there is removed.
+
+    Raises:
+        FailedPrecondition: the engine does not have it, and its process runs.
+    """
     try:
         record = shim.store.container(request.container_id)
     except NotFound:
+        await shim.orphans.require_ended(request.container_id)
         return cri.RemoveContainerResponse()
     shim.engine.health.require("remove a container", record.id)
 

@@ -31,12 +31,14 @@ async def stop_container(
     short; repeatable. A start that is under way, whoever waits for it, is stopped with it.
 
     Raises:
+        FailedPrecondition: the engine does not have it, and its process runs.
         Unavailable: it runs again.
         DeadlineExceeded: a start of it does not come to its end.
     """
     try:
         record = shim.store.container(request.container_id)
     except NotFound:
+        await shim.orphans.require_ended(request.container_id)
         return cri.StopContainerResponse()
     if not may_run(shim, record):
         return cri.StopContainerResponse()
@@ -117,6 +119,7 @@ async def _stop(shim: Shim, container_id: str, grace_s: int) -> None:
         await shim.feed.refresh(container_id, after="die")
     except NotFound:
         shim.feed.forget(container_id)
+        await shim.orphans.require_ended(container_id)
     except FailedPrecondition:
         # Such as one that the engine is removing; what counts is whether it runs.
         await shim.feed.refresh(container_id)

@@ -23,12 +23,14 @@ async def remove_pod_sandbox(
     """Remove a sandbox and its containers; one that is not there is removed.
 
     Raises:
+        FailedPrecondition: the engine does not have it, and its process runs.
         ServiceError: something of it could not be removed; the rest is, and the sandbox stays
             visible as not ready.
     """
     try:
         record = shim.store.sandbox(request.pod_sandbox_id)
     except NotFound:
+        await shim.orphans.require_ended(request.pod_sandbox_id)
         return cri.RemovePodSandboxResponse()
     shim.engine.health.require("remove a pod sandbox", record.id)
 

@@ -8,7 +8,7 @@ import logging
 
 from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.operations import operation_key
-from asupervisor.dockershim.sandbox.teardown import is_stopped, stop_sandbox
+from asupervisor.dockershim.sandbox.teardown import is_stopped, require_ended, stop_sandbox
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import NotFound
 from asupervisor.proto import cri
@@ -24,21 +24,25 @@ async def stop_pod_sandbox(
     nothing of the engine.
 
     Raises:
+        FailedPrecondition: the engine does not have it, and its process runs.
         ServiceError: its network could not be released, or something of it not be stopped; each is
             tried whatever became of the others, and the message names all that failed.
     """
     try:
         record = shim.store.sandbox(request.pod_sandbox_id)
     except NotFound:
+        await shim.orphans.require_ended(request.pod_sandbox_id)
         return cri.StopPodSandboxResponse()
     key = operation_key(record)
     if is_stopped(shim, record) and not any(
         under_way == key for under_way, _, _ in shim.operations.under_way
     ):
+        await require_ended(shim, record.id)
         return cri.StopPodSandboxResponse()
     shim.engine.health.require("stop a pod sandbox", record.id)
 
     async def work() -> None:
+        await require_ended(shim, record.id)
         now = shim.store.sandboxes.get(record.id)
         if now is None or is_stopped(shim, now):
             return

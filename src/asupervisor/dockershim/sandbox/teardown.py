@@ -36,6 +36,18 @@ def is_stopped(shim: Shim, record: SandboxRecord) -> bool:
     )
 
 
+async def require_ended(shim: Shim, sandbox_id: str) -> None:
+    """See that nothing runs of a sandbox that the engine does not have; nothing of it is touched
+    then.
+
+    Raises:
+        FailedPrecondition: a process of it runs.
+    """
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    if record is None or not record.known_to_engine:
+        await shim.orphans.require_ended(sandbox_id)
+
+
 async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
     """Kill what runs in a sandbox (the CRI wants it forcibly terminated), release its network, then
     end the sandbox itself in order.
@@ -72,6 +84,7 @@ async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
     Raises:
         ServiceError: of what failed, all of it in one message.
     """
+    await require_ended(shim, sandbox_id)
     failures: list[ServiceError] = []
     reason = f"sandbox {sandbox_id[:12]} is being removed"
     with shim.operations.closing(sandbox_id, reason) as closing:
@@ -154,6 +167,7 @@ async def _end_sandbox(shim: Shim, sandbox_id: str) -> None:
         await shim.feed.refresh(sandbox_id, after="die")
     except NotFound:
         shim.feed.forget(sandbox_id)
+        await shim.orphans.require_ended(sandbox_id)
     if _runs(shim, sandbox_id):
         raise Unavailable(
             f"sandbox {sandbox_id[:12]} runs although it was stopped; it was started again",

@@ -1,0 +1,143 @@
+"""Processes of pods that the engine does not know any more.
+
+An engine with ``live-restore`` that comes back with another image store, storage driver or data
+root lists none of the containers that it had, while their processes run on. What is told of such a
+one is that it runs: it is not called stopped or removed, and its network is not taken from it. The
+kernel is asked, by the container's id in the name of its cgroup."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+import anyio.to_thread
+
+from asupervisor.engine.client import EngineClient
+from asupervisor.errors import FailedPrecondition, NotFound
+from asupervisor.host.atomic import write_file
+from asupervisor.host.processes import container_processes
+from asupervisor.translate.documents import text
+from asupervisor.translate.names import is_container_id
+
+_logger = logging.getLogger("asupervisor.node.orphans")
+_LONGEST_BYTES = 64 << 10
+
+
+class Orphans:
+    """Looks for such processes, and remembers where the engine kept its containers.
+
+    Args:
+        root: the service's root directory; ``<root>/engine-store`` holds where the engine keeps
+            containers and where it kept them before.
+        engine: asked whether it has a container after all.
+        proc: where the kernel tells of processes.
+    """
+
+    def __init__(self, root: Path, engine: EngineClient, proc: str = "/proc") -> None:
+        self._proc = proc
+        self._engine = engine
+        self._path = root / "engine-store"
+        self._now = self._before = ""
+        self._told: frozenset[str] = frozenset()
+
+    async def note(self) -> None:
+        """Remember where the engine keeps containers, and say so when that is another place than
+        before.
+        """
+        info = self._engine.info
+        driver, root = text(info, "Driver"), text(info, "DockerRootDir")
+        now = f"{driver} in {root}" if driver and root else ""
+        if now in ("", self._now):
+            return
+        try:
+            await anyio.to_thread.run_sync(self._remember, now)
+        except OSError as error:
+            _logger.warning("%s cannot be read or written: %s", self._path, error)
+
+    def _remember(self, now: str) -> None:
+        known, before = _read(self._path)
+        if known and known != now:
+            _logger.warning(
+                "Docker Engine keeps its containers elsewhere than before: %s, not %s; pods that"
+                " run from there are out of its reach until it is started with that storage driver"
+                " (image store) and data root again",
+                now,
+                known,
+            )
+            before = known
+        if known != now:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(self._path, json.dumps({"now": now, "before": before}).encode())
+        self._now, self._before = now, before
+
+    async def require_ended(self, any_id: str) -> None:
+        """See that nothing runs of a sandbox or container that the engine does not have.
+
+        Args:
+            any_id: its whole id; nothing is known of what is none.
+
+        Raises:
+            FailedPrecondition: a process of it runs; it names the process and what to do.
+            Unavailable: one does, and the engine cannot be asked whose it is.
+        """
+        if not is_container_id(any_id):
+            return
+        found = await self._processes({any_id})
+        if any_id not in found:
+            return
+        try:
+            await self._engine.containers.inspect(any_id)
+        except NotFound as error:
+            raise FailedPrecondition(
+                f"{any_id[:12]} is not on Docker Engine, but its process {found[any_id][0]} runs;"
+                f" {self._remedy}",
+                subject=any_id,
+            ) from error
+        # It is there, and not a pod's: nothing of it is ours to stop or to remove.
+
+    async def living(self, ids: Collection[str]) -> frozenset[str]:
+        """Which of the sandboxes that the engine does not have run nevertheless; each is told once.
+
+        Args:
+            ids: theirs.
+        """
+        wanted = {any_id for any_id in ids if is_container_id(any_id)}
+        found = await self._processes(wanted) if wanted else {}
+        for any_id in sorted(found.keys() - self._told):
+            _logger.warning(
+                "sandbox %s is not on Docker Engine, but its process %d runs, so it keeps its"
+                " network; %s",
+                any_id[:12],
+                found[any_id][0],
+                self._remedy,
+            )
+        self._told = frozenset(found)
+        return self._told
+
+    async def _processes(self, ids: set[str]) -> dict[str, list[int]]:
+        return await anyio.to_thread.run_sync(container_processes, ids, self._proc)
+
+    @property
+    def _remedy(self) -> str:
+        where = (
+            f"the engine has its containers as {self._now} now, and had them as {self._before}:"
+            " start it with that again and remove the pod there"
+            if self._before
+            else "start the engine with the storage driver (image store) and data root under which"
+            " it was made and remove it there"
+        )
+        return f"{where}, or end the processes of the pod's cgroup yourself"
+
+
+def _read(path: Path) -> tuple[str, str]:
+    """Where the engine keeps containers and where it kept them before; empty for what is not
+    known.
+    """
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(_LONGEST_BYTES))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return "", ""
+    return text(document, "now"), text(document, "before")
