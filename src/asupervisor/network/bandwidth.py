@@ -13,7 +13,9 @@ INGRESS = "kubernetes.io/ingress-bandwidth"
 EGRESS = "kubernetes.io/egress-bandwidth"
 
 _MINIMUM_BITS_PER_S, _MAXIMUM_BITS_PER_S = 10**3, 10**15
-_QUANTITY = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i)?)")
+_QUANTITY = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i)?)", re.ASCII)
+_LONGEST = 64
+"""Characters: an annotation may have 256 KiB, and Python makes no number of so many digits."""
 _FACTOR = {
     "n": Fraction(1, 10**9),
     "u": Fraction(1, 10**6),
@@ -67,9 +69,10 @@ def _limit(annotations: Mapping[str, str], key: str) -> int:
     text = annotations.get(key)
     if text is None:
         return 0
-    match = _QUANTITY.fullmatch(text.strip())
+    text = text.strip()
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise InvalidArgument(f'annotation {key}: "{text}" is no quantity such as "10M"')
+        raise InvalidArgument(f'annotation {key}: "{text[:_LONGEST]}" is no quantity such as "10M"')
     number, exponent, unit = match.groups()
     value = Fraction(number + (exponent or "")) * _FACTOR[unit or ""]
     bits_per_s = -(-value.numerator // value.denominator)

@@ -329,6 +329,7 @@ class Feed:
             return partial(self._gone, any_id)
         if text(document, "Id") != any_id or not mapping(document, "Config"):
             raise Internal(f"what Docker Engine says of container {any_id} makes no sense")
+        document = self.ownership.named(document)
         apply = partial(self._apply, document)
         origin = self.ownership.origin(document)
         if origin is None or origin.kind != TYPE_CONTAINER:

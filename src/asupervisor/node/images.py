@@ -22,6 +22,7 @@ from asupervisor.errors import NotFound, PermissionDenied, ServiceError, Unavail
 from asupervisor.node.build import image_record
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.refresh import Apply, Outcome, Refresher
+from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.documents import text
 from asupervisor.translate.images import (
@@ -60,8 +61,8 @@ class ImageFeed:
         self._engine = engine
         self._store = store
         self._pinned = pinned
-        self._refresher = Refresher(tasks, self._read, on_failure=self._failed)
-        self._unread: set[str] = set()
+        self._retries = Retries(_logger)
+        self._refresher = Refresher(tasks, self._read, on_failure=self._retries.failed)
         self._held: Counter[str] = Counter()
         self._touched: set[str] = set()
         """Ids of the images that were read alone since the last list was asked for: of them that
@@ -83,7 +84,8 @@ class ImageFeed:
 
     def read_again(self) -> None:
         """Have read what could not be read before; called now and then."""
-        for subject in tuple(self._unread):
+        self._retries.tell()
+        for subject in self._retries.due():
             self._refresher.mark(subject)
 
     async def refresh(self, reference: str) -> None:
@@ -121,15 +123,6 @@ class ImageFeed:
         self._held = +self._held
         return self._refresher.mark(references[0])
 
-    def _failed(self, subject: str, error: ServiceError) -> None:
-        if subject not in self._unread:
-            _logger.warning(
-                "%s could not be read from Docker Engine; shown as before, and tried again: %s",
-                subject,
-                error,
-            )
-        self._unread.add(subject)
-
     async def _read(self, subject: str) -> Apply:
         if subject == _ALL:
             return partial(self._apply_all, await self._read_all())
@@ -152,7 +145,7 @@ class ImageFeed:
         )
 
     def _apply(self, subject: str, record: ImageRecord) -> None:
-        self._unread.discard(subject)
+        self._retries.done(subject)
         self._touched.add(record.id)
         # A name has moved; its former holder may have lost more than it.
         for holder in self._store.put_image(record):
@@ -160,7 +153,7 @@ class ImageFeed:
             self._refresher.mark(holder.id)
 
     def _gone(self, subject: str) -> None:
-        self._unread.discard(subject)
+        self._retries.done(subject)
         if subject in self._store.images:
             self._touched.add(subject)
             self._store.remove_image(subject)
@@ -189,6 +182,7 @@ class ImageFeed:
             for summary in pending:
                 try:
                     records.append(await self._inspect(summary.id, summary))
+                    self._retries.done(summary.id)
                 except NotFound:
                     continue
                 except (Unavailable, PermissionDenied) as error:
@@ -196,8 +190,7 @@ class ImageFeed:
                     return
                 except ServiceError as error:
                     # One image that the engine cannot read must not hide the others.
-                    _logger.warning("going on without image %s: %s", summary.id, error)
-                    self._unread.add(summary.id)
+                    self._retries.failed(summary.id, error)
                     if (known := self._store.images.get(summary.id)) is not None:
                         records.append(known)
 
@@ -209,7 +202,7 @@ class ImageFeed:
         return records
 
     def _apply_all(self, records: list[ImageRecord]) -> None:
-        self._unread.discard(_ALL)
+        self._retries.done(_ALL)
         newer = [record for id_, record in self._store.images.items() if id_ in self._touched]
         self._store.replace_images(record for record in records if record.id not in self._touched)
         for record in newer:

@@ -14,7 +14,11 @@ from asupervisor.node.records import ContainerId, SandboxId, SandboxRecord
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.documents import mapping, text, texts
 from asupervisor.translate.labels import TYPE_LABEL, TYPE_SANDBOX
-from asupervisor.translate.names import parse_container_name
+from asupervisor.translate.names import (
+    SANDBOX_CONTAINER_NAME,
+    ContainerName,
+    parse_container_name,
+)
 from asupervisor.translate.provenance import Origin, Seal, may_be_a_pods
 
 _logger = logging.getLogger("asupervisor.node.ownership")
@@ -60,6 +64,7 @@ class Ownership:
         Raises:
             Internal: the document does not tell.
         """
+        document = self.named(document)
         if not text(document, "Name") or not isinstance(document.get("Config"), dict):
             # Which is not to say that it is somebody else's.
             raise Internal(
@@ -72,6 +77,28 @@ class Ownership:
             document, "contradict each other" if origin is None else "name another's sandbox"
         )
         return None
+
+    def named(self, document: Document) -> Document:
+        """An inspect document with the name that its container was made under, where somebody
+        renamed it since: nobody can choose an id, so a container that is known by its id, and whose
+        seal fits that name, is the same one.
+        """
+        any_id, told = text(document, "Id"), text(document, "Name").removeprefix("/")
+        known = (
+            self._store.sandboxes.get(SandboxId(any_id))
+            or self._store.containers.get(ContainerId(any_id))
+            or self._store.unread.get(any_id)
+        )
+        kept = self._checkpoints.get(any_id)
+        first = known.engine_name if known is not None else ""
+        if not first and kept is not None:
+            parts = (SANDBOX_CONTAINER_NAME, kept.name, kept.namespace, kept.uid, kept.attempt)
+            first = str(ContainerName(*parts))
+        if first in ("", told):
+            return document
+        renamed = {**document, "Name": f"/{first}"}
+        origin = self.seal.origin(renamed)
+        return renamed if origin is not None and origin.sealed else document
 
     def strangers(self, sandbox: SandboxRecord) -> list[ContainerId]:
         """Containers that were taken for a sandbox's before it was known, and cannot be."""

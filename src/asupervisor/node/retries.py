@@ -52,7 +52,7 @@ class Retries:
         """Log what began to fail since the last time, in one line."""
         if not self._untold:
             return
-        names = [any_id[:12] for any_id in self._untold]
+        names = [_name(subject) for subject in self._untold]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         self._logger.warning(
             "%s%s could not be read from Docker Engine and will be tried again; shown as last known"
@@ -62,3 +62,10 @@ class Retries:
             next(iter(self._untold.values())),
         )
         self._untold.clear()
+
+
+def _name(subject: str) -> str:
+    """A container's id or an image's, shortened; an image's name as it is."""
+    if subject.startswith("sha256:"):
+        return subject[:19]
+    return subject[:12] if len(subject) == 64 else subject

@@ -31,7 +31,7 @@ def test_bandwidth_is_a_kubernetes_quantity(text: str, bits_per_s: int) -> None:
     assert pod_bandwidth({EGRESS: text}).egress == bits_per_s
 
 
-@pytest.mark.parametrize("text", ["", "fast", "-1M", "999", "2P", "1MM", "10 M"])
+@pytest.mark.parametrize("text", ["", "fast", "-1M", "999", "2P", "1MM", "10 M", "9" * 5000, "0." + "0" * 250_000, "\u0661M"])
 def test_bandwidth_out_of_range_or_shape_names_the_annotation(text: str) -> None:
     with pytest.raises(InvalidArgument, match=EGRESS):
         pod_bandwidth({EGRESS: text})

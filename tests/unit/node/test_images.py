@@ -312,4 +312,17 @@ async def test_one_that_makes_no_sense_hides_no_other(
         await node.feed.images.refresh(C)
         await node.feed.images.read_all().wait()
         assert set(node.store.images) == ({A, B, C} if shown else {A, C})
-    assert (f"going on without image {B}" in caplog.text) is not shown
+        node.feed.images.read_again()
+    assert (f"{B[:19]} could not be read" in caplog.text) is not shown
+
+
+async def test_one_that_cannot_be_read_is_asked_for_less_and_less(tmp_path: Path) -> None:
+    """Each try of one whose document is too long costs tens of megabytes."""
+    async with following(tmp_path, image(A, "a:1")) as node:
+        node.fake.answers[f"GET /images/{A}/json"] = lambda: (200, [])
+        await node.feed.images.read_all().wait()
+        asked = node.asked(f"{A}/")
+        for _ in range(20):
+            node.feed.images.read_again()
+            await anyio.wait_all_tasks_blocked()
+        assert node.asked(f"{A}/") == asked > 0

@@ -15,7 +15,7 @@ from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.ownership import Ownership
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.checkpoint import Checkpoint
-from asupervisor.translate.labels import container_labels
+from asupervisor.translate.labels import container_labels, sandbox_labels
 from asupervisor.translate.provenance import Seal
 from tests.harness.fake_engine import container_document
 
@@ -133,3 +133,36 @@ def test_one_that_may_be_missed_is_told_of_once(
 def test_an_answer_that_does_not_tell_is_not_a_no(node: Node, document: dict[str, Any]) -> None:
     with pytest.raises(Internal, match=MAIN):
         node.ownership.origin(document)
+
+
+def sealed_main(node: Node, name: str) -> dict[str, Any]:
+    labels = container_labels({}, {}, WEB, "")
+    return container_document(MAIN, name, labels=node.ownership.seal.sealed(labels, NAME))
+
+
+@pytest.mark.parametrize("name", ["plain", "k8s_main_db_default_uid-db_0"])
+def test_one_that_was_renamed_is_the_same(node: Node, name: str) -> None:
+    """By its id; not another one with its labels."""
+    made, renamed = sealed_main(node, NAME), sealed_main(node, name)
+    node.put_sandbox(WEB, "web")
+    node.put_sandbox(DB, "db")
+    assert node.ownership.origin(renamed) is None
+    origin = node.ownership.origin(made)
+    assert origin is not None
+    node.store.put_container(container_record(made, node.store.image, origin=origin))
+    found = node.ownership.origin(renamed)
+    assert found == origin and found.sealed
+    assert node.ownership.named(renamed)["Name"] == f"/{NAME}"
+    assert node.ownership.origin({**renamed, "Id": OTHER}) is None
+
+
+async def test_a_sandbox_that_was_renamed_is_known_by_its_checkpoint(node: Node) -> None:
+    name = "k8s_POD_web_default_uid-web_3"
+    labels = node.ownership.seal.sealed(sandbox_labels({"app": "web"}, {}), name)
+    renamed = container_document(WEB, "plain", sandbox=True, labels=labels)
+    assert node.ownership.origin(renamed) is None
+    kept = Checkpoint(name="web", namespace="default", uid="uid-web", attempt=3)
+    await node.checkpoints.write(WEB, kept)
+    origin = node.ownership.origin(renamed)
+    assert origin is not None and origin.sealed and origin.name.attempt == 3
+    assert node.ownership.origin({**renamed, "Id": OTHER}) is None
