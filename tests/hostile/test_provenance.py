@@ -415,3 +415,36 @@ async def test_pods_go_on_when_the_key_is_lost(
         assert dict((await pod.status()).labels) == {"role": "front"}
         await pod.remove()
     assert engine.containers() == []
+
+
+async def test_a_pods_container_that_somebody_renames_stays_the_pods(
+    engine: Engine, directory: Path
+) -> None:
+    """Neither hidden by a plain name, nor taken for another pod's by that one's."""
+
+    def rename(container_id: str, name: str) -> None:
+        status, answer = engine.request("POST", f"/containers/{container_id}/rename?name={name}")
+        assert status == 204, answer
+
+    async with Supervisor(config(engine, directory)) as supervisor:
+        pod = await run_pod(supervisor, "renamed", BUSYBOX_IMAGE)
+        neighbour = await run_pod(supervisor, "neighbour", BUSYBOX_IMAGE)
+        everything = await shown(supervisor)
+        assert supervisor.shim is not None
+        for container_id, part in ((pod.container_id, "main"), (pod.sandbox_id, "POD")):
+            for name in (f"plain-{part}", f"k8s_{part}_neighbour_default_uid-neighbour_7"):
+                rename(container_id, name)
+                await supervisor.shim.feed.refresh(container_id)
+                await supervisor.shim.feed.resync()
+                assert await shown(supervisor) == everything
+        await pod.remove()
+        assert await shown(supervisor) == {neighbour.sandbox_id, neighbour.container_id}
+        later = await run_pod(supervisor, "later")
+        rename(later.sandbox_id, "plain-later")
+    async with Supervisor(config(engine, directory)) as supervisor:
+        later.supervisor = neighbour.supervisor = supervisor
+        status = (await supervisor.runtime.pod_sandbox_status(later.sandbox_id)).status
+        assert status.state == cri.SANDBOX_READY
+        await later.remove()
+        await neighbour.remove()
+    assert engine.containers() == []

@@ -11,11 +11,14 @@ from pathlib import Path
 
 _PROC_NETNS = re.compile(r"(/proc/\d+)/ns/net")
 _SCOPE_GLOBAL = "00"
+_MOST = 64
+_TABLE_BYTES = 1 << 20
+"""Of each table that are read: a pod that may configure its network can fill it as it likes."""
 _LOOPBACK4 = ipaddress.ip_network("127.0.0.0/8")
 
 
 def namespace_addresses(netns: str) -> tuple[str, ...]:
-    """Every global address in a network namespace, IPv4 first.
+    """The global addresses in a network namespace, IPv4 first; of each family 64 at most.
 
     Args:
         netns: ``/proc/<pid>/ns/net``; other paths have no files to read, and give nothing.
@@ -72,6 +75,8 @@ def parse_fib_trie(text: str) -> tuple[str, ...]:
             and ipaddress.ip_address(leaf) not in _LOOPBACK4
         ):
             addresses[leaf] = None
+            if len(addresses) == _MOST:
+                break
     return tuple(addresses)
 
 
@@ -82,9 +87,11 @@ def parse_if_inet6(text: str) -> tuple[str, ...]:
         text: the file: address in 32 hex digits, interface index, prefix length, scope, flags and
             name on each line.
     """
-    addresses = []
+    addresses: list[str] = []
     for line in text.splitlines():
         words = line.split()
+        if len(addresses) == _MOST:
+            break
         if len(words) == 6 and words[3] == _SCOPE_GLOBAL and words[5] != "lo":
             addresses.append(str(ipaddress.IPv6Address(int(words[0], 16))))
     return tuple(addresses)
@@ -92,6 +99,7 @@ def parse_if_inet6(text: str) -> tuple[str, ...]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        with open(path) as file:
+            return file.read(_TABLE_BYTES)
     except OSError:
         return ""

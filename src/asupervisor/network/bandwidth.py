@@ -13,7 +13,9 @@ INGRESS = "kubernetes.io/ingress-bandwidth"
 EGRESS = "kubernetes.io/egress-bandwidth"
 
 _MINIMUM_BITS_PER_S, _MAXIMUM_BITS_PER_S = 10**3, 10**15
-_QUANTITY = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i)?)", re.ASCII)
+_QUANTITY = re.compile(
+    r"\+?(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i)?)", re.ASCII
+)
 _LONGEST = 64
 """Characters: an annotation may have 256 KiB, and Python makes no number of so many digits."""
 _FACTOR = {

@@ -33,6 +33,15 @@ RESULT: dict[str, Any] = {
 }
 
 
+def test_of_a_result_without_end_only_the_beginning_counts() -> None:
+    many = {
+        "interfaces": [{"name": f"veth{number}"} for number in range(2000)],
+        "ips": [{"address": f"10.1.{number >> 8}.{number & 255}/8"} for number in range(2000)],
+    }
+    assert result_addresses(many) == tuple(f"10.1.0.{number}" for number in range(64))
+    assert len(host_interfaces(many)) == 64
+
+
 def test_every_address_of_the_pod_and_none_of_the_host() -> None:
     assert result_addresses(RESULT) == ("10.1.0.5", "fd00::5", "10.2.0.9")
     assert result_addresses({"ip4": {"ip": "10.1.0.5/16"}, "ip6": {"ip": "fd00::5/64"}}) == (

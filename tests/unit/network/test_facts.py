@@ -31,7 +31,10 @@ def test_bandwidth_is_a_kubernetes_quantity(text: str, bits_per_s: int) -> None:
     assert pod_bandwidth({EGRESS: text}).egress == bits_per_s
 
 
-@pytest.mark.parametrize("text", ["", "fast", "-1M", "999", "2P", "1MM", "10 M", "9" * 5000, "0." + "0" * 250_000, "\u0661M"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "fast", "-1M", "999", "2P", "1MM", "10 M", "9" * 5000, "0." + "0" * 250_000, "\u0661M"],
+)
 def test_bandwidth_out_of_range_or_shape_names_the_annotation(text: str) -> None:
     with pytest.raises(InvalidArgument, match=EGRESS):
         pod_bandwidth({EGRESS: text})
@@ -71,6 +74,9 @@ Local:
         "fe80000000000000b0c5d6fffe6d4f2a 02 40 20 80     eth0\n"
     )
     assert parse_if_inet6(inet6) == ("fd00::5",)
+    many = [f"     |-- 10.1.{number >> 8}.{number & 255}" for number in range(2000)]
+    assert len(parse_fib_trie("".join(f"{one}\n /32 host LOCAL\n" for one in many))) == 64
+    assert len(parse_if_inet6(inet6 * 2000)) == 64
 
 
 def test_the_first_pod_cidr_wins_and_is_kept_for_the_next_start(tmp_path: Path) -> None:

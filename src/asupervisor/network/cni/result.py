@@ -6,11 +6,15 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+_MOST = 64
+"""Addresses, and interfaces, of one result that are looked at: a pod has one or two."""
+
 
 def result_addresses(result: Mapping[str, Any]) -> tuple[str, ...]:
     """The pod's addresses in a result, in its order, without prefix length.
 
-    Addresses of interfaces on the host's side are left out; what is no address is left out too.
+    Addresses of interfaces on the host's side are left out; what is no address is left out too, and
+    what comes behind the first 64.
 
     Args:
         result: 0.1 and 0.2 (``ip4``, ``ip6``), 0.3 and later (``ips``, with or without
@@ -19,7 +23,7 @@ def result_addresses(result: Mapping[str, Any]) -> tuple[str, ...]:
     interfaces = result.get("interfaces")
     texts: list[Any] = []
     ips = result.get("ips")
-    for entry in ips if isinstance(ips, list) else []:
+    for entry in ips[:_MOST] if isinstance(ips, list) else []:
         if not isinstance(entry, dict):
             continue
         index = entry.get("interface")
@@ -51,7 +55,7 @@ def host_interfaces(result: Mapping[str, Any]) -> tuple[str, ...]:
     interfaces = result.get("interfaces")
     return tuple(
         str(interface["name"])
-        for interface in (interfaces if isinstance(interfaces, list) else [])
+        for interface in (interfaces[:_MOST] if isinstance(interfaces, list) else [])
         if isinstance(interface, dict) and interface.get("name") and not interface.get("sandbox")
     )
 
