@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from types import TracebackType
 
 _KINDS = {
@@ -193,13 +194,18 @@ class HeldDirectory:
         with self._parent(path) as (held, name):
             os.unlink(name, dir_fd=held.descriptor)
 
-    def names(self) -> list[str]:
-        """The names in this directory."""
+    def names(self, limit: int) -> list[str]:
+        """The names in this directory.
+
+        Args:
+            limit: how many at most; which of them, where there are more, the kernel decides.
+        """
         descriptor = os.open(
             ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.descriptor
         )
         try:
-            return os.listdir(descriptor)
+            with os.scandir(descriptor) as entries:
+                return [entry.name for entry in islice(entries, limit)]
         finally:
             os.close(descriptor)
 

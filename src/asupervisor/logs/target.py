@@ -22,6 +22,10 @@ operator's.
 """
 _LINE = re.compile(rb"(\S{20,35}) (stdout|stderr) [PF] [^\n]*\n")
 _TAIL_BYTES = 256 * 1024
+_MOST_NAMES = 4096
+"""In a log directory that are looked at: kubelet keeps five of a log, a container that mounts the
+directory can make a million.
+"""
 
 
 def hold_log_directory(path: str, *, make: bool = False) -> tuple[HeldDirectory, str]:
@@ -218,7 +222,7 @@ def _beside(path: str) -> list[tuple[str, os.stat_result]]:
     except FileNotFoundError:
         return []
     with directory:
-        names = [other for other in directory.names() if other.startswith(name)]
+        names = [other for other in directory.names(_MOST_NAMES) if other.startswith(name)]
         found = [(other, directory.status(other)) for other in names]
         parent = path.rpartition("/")[0]
         return [

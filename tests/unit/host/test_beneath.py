@@ -132,7 +132,7 @@ def test_what_is_there_is_not_emptied_and_what_is_made_has_its_mode(tmp_path: Pa
             assert held.read("a/b/x", 100) == b"one\ntwo\n"
             with pytest.raises(FileExistsError):
                 held.make("a/b/x", 0o600)
-            assert below.names() == ["x"] and below.path == f"{tmp_path}/a/b"
+            assert below.names(9) == ["x"] and below.path == f"{tmp_path}/a/b"
     finally:
         os.umask(former)
     assert stat.S_IMODE((tmp_path / "a" / "b" / "x").stat().st_mode) == 0o640

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.host.beneath import UnsafePath
+from asupervisor.host.beneath import HeldDirectory, UnsafePath
 from asupervisor.logs.follower import FileFollower
 from asupervisor.logs.frames import Message
 from asupervisor.logs.position import PositionFile
@@ -191,3 +191,22 @@ def test_a_bare_carriage_return_does_not_double_a_line_of_a_stream(log: Path) ->
 def test_a_path_without_a_file_is_an_error(path: str) -> None:
     with pytest.raises(OSError, match="not a path of a file"):
         Target(path)
+
+
+def test_a_directory_full_of_names_costs_no_more_than_some_of_them(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.touch()
+    for number in range(6000):
+        (log.parent / f"0.log.{number}").touch()
+    looked: list[object] = []
+    look = HeldDirectory.status
+
+    def noted(held: HeldDirectory, name: str) -> os.stat_result | None:
+        looked.append(name)
+        return look(held, name)
+
+    monkeypatch.setattr(HeldDirectory, "status", noted)
+    assert newest_renamed(str(log)) is not None
+    assert find_renamed(str(log), -1) is None
+    assert len(looked) <= 2 * 4096
