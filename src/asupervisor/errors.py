@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+MOST_WORDS = 8192
+"""Characters of somebody else's words that an error takes over: a registry may answer with
+megabytes.
+"""
+
 
 class ServiceError(Exception):
     """Base of everything that this service raises on purpose.

@@ -11,7 +11,10 @@ from urllib.parse import quote
 import orjson
 
 from asupervisor.engine.session import Document, EngineSession, decode
+from asupervisor.errors import Unavailable
 
+_STEP_BYTES = 1 << 20
+"""Of one entry of a pull's progress: it may carry what a registry answered."""
 _LISTED_MANIFESTS_SINCE = (1, 47)
 _INSPECTED_MANIFESTS_SINCE = (1, 48)
 
@@ -111,6 +114,9 @@ class ImagesApi:
             tag_or_digest: ``1.36`` or ``sha256:…``.
             auth: the engine's AuthConfig (``username``, ``password``, ``identitytoken``,
                 ``registrytoken``, ``serveraddress``).
+
+        Raises:
+            Unavailable: an entry of its progress is over 1 MiB.
         """
         headers = {}
         if auth:
@@ -128,14 +134,24 @@ class ImagesApi:
         ) as response:
 
             async def progress() -> AsyncIterator[Document]:
-                buffer = b""
+                buffer = bytearray()
                 async for chunk in response.content.iter_any():
-                    *complete, buffer = (buffer + chunk).split(b"\n")
+                    *complete, rest = chunk.split(b"\n")
                     for line in complete:
-                        if line.strip():
-                            yield decode(line, "pull_image", subject)
+                        buffer += line
+                        if buffer.strip():
+                            yield decode(bytes(buffer), "pull_image", subject)
+                        buffer.clear()
+                    buffer += rest
+                    if len(buffer) > _STEP_BYTES:
+                        raise Unavailable(
+                            f"pulling {subject}: Docker Engine told of it in more than"
+                            f" {_STEP_BYTES} bytes at once; the registry's answer may be as long",
+                            operation="pull image",
+                            subject=subject,
+                        )
                 if buffer.strip():
-                    yield decode(buffer, "pull_image", subject)
+                    yield decode(bytes(buffer), "pull_image", subject)
 
             yield progress()
 

@@ -22,6 +22,7 @@ from asupervisor.engine.endpoint import MINIMUM_API_VERSION, choose_api_version,
 from asupervisor.engine.health import EngineHealth
 from asupervisor.engine.lanes import Lane, lane_of
 from asupervisor.errors import (
+    MOST_WORDS,
     AlreadyExists,
     DeadlineExceeded,
     FailedPrecondition,
@@ -294,7 +295,8 @@ class EngineSession:
             501: FailedPrecondition,
             503: Unavailable,
         }
-        message = f"{_words(operation, subject)}: {str(error.message).strip()}"
+        told = str(error.message)[:MOST_WORDS].strip()
+        message = f"{_words(operation, subject)}: {told}"
         return kinds.get(error.status, Internal)(message, operation=operation, subject=subject)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from asupervisor.errors import (
+    MOST_WORDS,
     NotFound,
     PermissionDenied,
     ServiceError,
@@ -47,7 +48,7 @@ def pull_error(reference: str, step: object) -> ServiceError | None:
     detail = step.get("errorDetail")
     detail = detail if isinstance(detail, dict) else {}
     said = detail.get("message") or step.get("error")
-    words = said if isinstance(said, str) else "the engine gave no reason"
+    words = said[:MOST_WORDS] if isinstance(said, str) else "the engine gave no reason"
     code = detail.get("code")
     kind = (
         (_BY_STATUS.get(code) if isinstance(code, int) else None)

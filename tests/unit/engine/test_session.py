@@ -199,6 +199,23 @@ def test_a_client_that_is_closed_says_so(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_a_registrys_words_without_end_are_cut(tmp_path: Path) -> None:
+    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+        fake.answers["POST /images/create"] = lambda: (404, {"message": "<" * (2 << 20)})
+        with pytest.raises(NotFound) as refused:
+            async with engine.images.pull("busybox", "1", None):
+                pass
+        assert len(refused.value.message) < 10_000
+        endless = b'{"status":"a"}\n{"error":"' + b"<" * (2 << 20) + b'"}'
+        fake.answers["POST /images/create"] = lambda: (200, endless)
+        async with engine.images.pull("busybox", "1", None) as progress:
+            assert await anext(progress) == {"status": "a"}
+            with pytest.raises(Unavailable, match="more than 1048576 bytes at once"):
+                await anext(progress)
+
+    run(tmp_path, scenario)
+
+
 def test_pull_progress_is_read_in_whatever_pieces_it_comes(tmp_path: Path) -> None:
     async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
         fake.answers["POST /images/create"] = lambda: (

@@ -54,6 +54,11 @@ def test_a_failure_without_the_old_field_is_one_too(
     assert type(pull_error("team/app:v1", step)) is kind
 
 
+def test_words_without_end_are_cut_before_they_are_searched() -> None:
+    error = pull_error("team/app:v1", {"error": "[" * 1_000_000 + " denied"})
+    assert type(error) is Unavailable and len(error.message) < 10_000
+
+
 @pytest.mark.parametrize("step", [{"status": "Downloading"}, {}, {"error": ""}, "odd", None, [1]])
 def test_an_entry_without_a_failure_is_none(step: object) -> None:
     assert pull_error("team/app:v1", step) is None
