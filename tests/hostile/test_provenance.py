@@ -126,6 +126,9 @@ async def test_no_internal_label_of_an_image_is_believed(
             assert status.log_path == "" and not status.resources.linux.unified, labels
             assert status.image.user_specified_image != every[USER_IMAGE]
             assert "somebody" not in status.image_ref, labels
+            origin = supervisor.shim.feed.ownership.origin(engine.inspect(pod.container_id))  # type: ignore[union-attr]
+            assert origin is not None and origin.sealed, labels
+            assert origin.image_ref == status.image_ref, "noted within the seal"
             (item,) = await supervisor.runtime.list_containers(
                 cri.ContainerFilter(id=pod.container_id)
             )

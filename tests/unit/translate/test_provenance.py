@@ -48,7 +48,7 @@ def sealed(**changes: Any) -> dict[str, str]:
         "cgroup": SETTINGS.label(),
         **changes,
     }
-    return SEAL.sealed(container_labels(**wanted), NAME)
+    return SEAL.sealed({**container_labels(**wanted), IMAGE_REF_LABEL: "docker://as-made"}, NAME)
 
 
 def peers(log_path: str = "", **labels: str) -> dict[str, str]:
@@ -78,6 +78,7 @@ def test_what_is_sealed_is_read_back_and_what_an_image_added_is_not(
     assert (found.kind, found.sandbox_id) == ("container", "f" * 64)
     assert found.log_path == found.log_target == "/anywhere/else.log"
     assert found.user_image == "as/given" and found.cgroup == SETTINGS
+    assert found.image_ref == "docker://as-made"
 
 
 def test_a_sealed_sandbox_is_read_back() -> None:
