@@ -176,7 +176,9 @@ def test_image_on_the_engine(engine: Engine) -> None:
     assert code == 200, image
     assert image["Architecture"] == {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
     assert image["Config"]["Entrypoint"] == ["/pause"]
-    assert image["Size"] == len(pause_binary(platform.machine()))
+    # The containerd image store counts blocks of the disk, and what is kept packed.
+    binary = len(pause_binary(platform.machine()))
+    assert image["Size"] > binary if engine.containerd_store else image["Size"] == binary
 
     code, created = engine.request(
         "POST",
