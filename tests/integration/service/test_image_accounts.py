@@ -49,6 +49,8 @@ def _wanted() -> cri.ContainerConfig:
 async def test_an_images_files_are_read_from(
     engine: Engine, directory: Path, monkeypatch: pytest.MonkeyPatch, at_hand: bool
 ) -> None:
+    if at_hand and engine.containerd_store:
+        pytest.skip("with the containerd image store the engine does not name the layers")
     if not at_hand:
         monkeypatch.setattr(accounts, "layer_directories", lambda document: ())
     left_behind = _leave_behind(engine)

@@ -192,11 +192,15 @@ def test_writable_layer_against_the_engine(pods: Pods) -> None:
 
     mine, nothing = anyio.run(walked)
     size_rw = pods.engine.request("GET", f"/containers/{writer['Id']}/json?size=1")[1]["SizeRw"]
-    assert size_rw == 3 * (1 << 20) + 2
-    assert size_rw <= mine.writable_layer.used_bytes.value <= size_rw + 64 * 1024, (
+    written = 3 * (1 << 20) + 2
+    # The containerd image store counts blocks and directories too.
+    assert size_rw >= written if pods.engine.containerd_store else size_rw == written
+    assert written <= mine.writable_layer.used_bytes.value <= written + 64 * 1024, (
         "blocks, and directories beside the files"
     )
-    upper = subject(writer).writable_layer
+    upper = subject(writer).writable_layer or next(
+        found for found in stats.layers.directories() if Path(found, "data").exists()
+    )
     entries = subprocess.check_output(["find", upper, "-mindepth", "1"], text=True).splitlines()
     assert mine.writable_layer.inodes_used.value == len(entries) >= 5
     assert mine.writable_layer.fs_id.mountpoint == "/var/lib/docker"
