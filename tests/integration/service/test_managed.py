@@ -136,9 +136,7 @@ def test_no_dockerd_is_told_in_one_line(tmp_path: Path) -> None:
             "--mount",
             "sh",
             "-c",
-            "for f in $(ls -d /usr/sbin/dockerd /usr/bin/dockerd /usr/local/bin/dockerd"
-            " 2>/dev/null); do"
-            ' mount --bind /dev/null "$f"; done; exec "$@"',
+            'for f in $(which -a dockerd); do mount --bind /dev/null "$f"; done; exec "$@"',
             "sh",
             *command,
         ],
