@@ -4,7 +4,6 @@ behind.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import socket
@@ -20,6 +19,7 @@ import grpc.aio
 from asupervisor.dockershim.acceptors import Acceptors
 from asupervisor.dockershim.boundary import MAXIMUM_MESSAGE_BYTES, Boundary
 from asupervisor.errors import AlreadyExists, ConfigError, FailedPrecondition
+from asupervisor.host.owned import owned
 
 _logger = logging.getLogger("asupervisor.dockershim.server")
 _SOCKET_UMASK = 0o117
@@ -60,29 +60,18 @@ def owned_socket_path(path: Path) -> Iterator[None]:
     removed at the end.
 
     A lock file beside it settles who owns it: grpc would silently take the path from a living
-    server. The lock file stays, since removing it would let two of three contenders win.
+    server.
 
     Raises:
         AlreadyExists: another server listens there.
         FailedPrecondition: the path cannot be used.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise FailedPrecondition(f"the endpoint {path} cannot be used: {error}") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise AlreadyExists(f"another asupervisor serves {path}", subject=str(path)) from error
+    with owned(path.with_name(f"{path.name}.lock"), f"the endpoint {path}"):
         _remove_stale(path)
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
-    finally:
-        os.close(handle)
 
 
 def _remove_stale(path: Path) -> None:

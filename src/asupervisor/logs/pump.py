@@ -8,12 +8,10 @@ time: the next one waits for the lock."""
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import json
 import os
-import resource
 import select
 import signal
 import stat
@@ -24,11 +22,13 @@ from functools import partial
 from typing import Any
 
 from asupervisor.host.beneath import UnsafePath
+from asupervisor.host.mounts import Mounts
 from asupervisor.logs.follower import FileFollower
+from asupervisor.logs.limits import allow_descriptors, keep_memory
 from asupervisor.logs.position import PositionFile, boot_id
 from asupervisor.logs.stream import StreamFollower
 from asupervisor.logs.target import hold_log_directory
-from asupervisor.logs.turns import TURN_BYTES, Entry, Turns
+from asupervisor.logs.turns import TURN_BYTES, Entry, Turns, not_answering
 
 _RETRY_S = 1.0
 _FIGURES_S = 1.0
@@ -36,8 +36,6 @@ _LAST_DRAIN_S = 1.0
 _SAME_WARNING_S = 60.0
 _STATE_FILES = ("position", "done")
 _REPLY_BUFFER_BYTES = 1 << 20
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 32 << 20
 
 
 class Pump:
@@ -59,6 +57,8 @@ class Pump:
         self._ended = False
         self._wanted: dict[str, dict[str, Any]] = {}
         self._links: set[str] = set()
+        self._opening: set[str] = set()
+        self._mounts = Mounts()
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "follow": self._follow,
             "reopen": self._reopen,
@@ -120,20 +120,48 @@ class Pump:
         if command["running"]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(container, "done"))
-        if container in self._turns.entries or container in self._links:
+        if (
+            container in self._turns.entries
+            or container in self._links
+            or container in self._opening
+        ):
             return
         self._wanted[container] = command
-        try:
-            if self._is_link(command):
-                self._links.add(container)
-                return
-            self._turns.add(self._entry(command))
-        except Exception as error:
+        mount, disk = self._mounts.that_may_hang(command["target"]), self._turns.disk
+        if not disk.hangs(mount):
+            self._opening.add(container)
+            disk.run(mount, partial(self._open, command, mount), partial(self._opened, command))
+        if disk.hangs(mount):
+            self._warn(container, f"cannot write the log: {not_answering(mount)}")
+            if container not in self._opening:
+                again = partial(self._follow_again, command)
+                disk.when_back(mount, ("follow", container), again)
+
+    def _open(self, command: dict[str, Any], mount: str) -> Entry | None:
+        return None if self._is_link(command) else self._entry(command, mount)
+
+    def _opened(
+        self, command: dict[str, Any], entry: Entry | None, error: Exception | None
+    ) -> None:
+        container = command["container"]
+        self._opening.discard(container)
+        if self._wanted.get(container) is not command:
+            # It was forgotten while its directory hung.
+            if entry is not None:
+                self._turns.disk.run(entry.mount, entry.follower.close, lambda _, error: None)
+            self._drop_state(container)
+        elif error is not None:
             # Whatever is wrong with one log must not end all the others.
             self._warn(
                 container, f"cannot write the log: {error or type(error).__name__}; trying again"
             )
             self._turns.after(_RETRY_S, partial(self._follow_again, command))
+        elif entry is None:
+            self._links.add(container)
+            self._answer(command.pop("finishing", []))
+        else:
+            entry.finishing = command.pop("finishing", [])
+            self._turns.add(entry)
 
     def _follow_again(self, command: dict[str, Any]) -> None:
         if self._wanted.get(command["container"]) is command:
@@ -169,14 +197,16 @@ class Pump:
             directory.make_link(name, source)
             return True
 
-    def _entry(self, command: dict[str, Any]) -> Entry:
+    def _entry(self, command: dict[str, Any], mount: str) -> Entry:
         container, target, source = command["container"], command["target"], command["source"]
+        tell = self._turns.disk.tell  # these are called in its thread
 
         def warn(message: str) -> None:
-            self._warn(container, message)
+            tell(partial(self._warn, container, message))
 
         def unreadable(message: str) -> None:
-            self._send({"event": "unreadable", "container": container, "message": message})
+            news = {"event": "unreadable", "container": container, "message": message}
+            tell(partial(self._send, news))
 
         # The engine may keep its files where this process cannot see them (another host, another
         # mount namespace).
@@ -184,7 +214,7 @@ class Pump:
             follower = FileFollower(
                 source, target, self._path(container, "position"), self._boot, warn
             )
-            return Entry(container, follower, os.path.dirname(source))
+            return Entry(container, follower, os.path.dirname(source), mount)
         return Entry(
             container,
             StreamFollower(
@@ -197,6 +227,7 @@ class Pump:
                 tty=command["tty"],
             ),
             "",
+            mount,
         )
 
     def _reopen(self, command: dict[str, Any]) -> None:
@@ -210,25 +241,48 @@ class Pump:
             )
             self._send({"id": request, "error": why})
             return
-        try:
-            # What the container wrote before the rotation belongs to the old file, as far as one
-            # turn goes.
-            if not entry.broken:
-                entry.follower.turn(4 * TURN_BYTES)
-        except OSError as error:
-            self._turns.break_off(entry, error)
-        try:
-            entry.follower.reopen()
-        except OSError as error:
-            self._send({"id": request, "error": f"the new log file cannot be opened: {error}"})
+        if self._turns.disk.hangs(entry.mount):
+            again = partial(self._reopen, command)
+            self._turns.disk.when_back(entry.mount, ("reopen", container), again)
             return
-        self._turns.wake(entry)
-        self._send({"id": request})
+
+        def reopen() -> tuple[OSError | None, OSError | None]:
+            failure = None
+            try:
+                # What the container wrote before the rotation belongs to the old file, as far as
+                # one turn goes.
+                if not entry.broken:
+                    entry.follower.turn(4 * TURN_BYTES)
+            except OSError as error:
+                failure = error
+            try:
+                entry.follower.reopen()
+            except OSError as error:
+                return failure, error
+            return failure, None
+
+        def reopened(failures: tuple[OSError | None, OSError | None] | None, error: Any) -> None:
+            failure, refusal = failures or (None, error)
+            if failure is not None:
+                self._turns.break_off(entry, failure)
+            if refusal is not None:
+                why = f"the new log file cannot be opened: {refusal}"
+                self._send({"id": request, "error": why})
+                return
+            self._turns.wake(entry)
+            self._send({"id": request})
+
+        self._turns.disk.run(entry.mount, reopen, reopened)
 
     def _finish(self, command: dict[str, Any]) -> None:
         entry = self._turns.entries.get(command["container"])
         if entry is None:
-            self._send({"id": command["id"]})
+            wanted = self._wanted.get(command["container"])
+            if wanted is not None and command["container"] not in self._links:
+                # It is not open yet; until then nothing is known to be complete.
+                wanted.setdefault("finishing", []).append(command["id"])
+            else:
+                self._send({"id": command["id"]})
             return
         entry.finishing.append(command["id"])
         self._turns.wake(entry)
@@ -249,16 +303,21 @@ class Pump:
 
     def _forget(self, command: dict[str, Any]) -> None:
         container = command["container"]
-        self._wanted.pop(container, None)
+        self._answer(self._wanted.pop(container, {}).pop("finishing", []))
         self._links.discard(container)
         if (entry := self._turns.entries.get(container)) is not None:
             entry.forgotten = True
-            if entry.broken or not entry.follower.lag():
+            if self._turns.disk.hangs(entry.mount):
+                self._turns.wake(entry)
+            elif entry.broken or not entry.follower.lag():
                 self._close(entry)
             else:
                 # It wrote more than was moved: its files are gone from the engine's directory, but
                 # open here.
                 self._turns.wake(entry)
+        self._drop_state(container)
+
+    def _drop_state(self, container: str) -> None:
         for kind in _STATE_FILES:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(container, kind))
@@ -275,9 +334,8 @@ class Pump:
         self._turns.remove(entry)
         self._wanted.pop(entry.container, None)
         self._report([entry])
-        entry.follower.close()
-        for request in entry.finishing:
-            self._send({"id": request})
+        self._answer(entry.finishing)
+        self._turns.disk.run(entry.mount, entry.follower.close, lambda _, error: None)
 
     # Replies and events.
 
@@ -293,9 +351,15 @@ class Pump:
         self._report(list(self._turns.entries.values()))
         self._turns.after(_FIGURES_S, self._figures)
 
+    def _answer(self, requests: list[int]) -> None:
+        for request in requests:
+            self._send({"id": request})
+
     def _report(self, entries: list[Entry]) -> None:
         changed = {}
         for entry in entries:
+            if self._turns.disk.hangs(entry.mount):
+                continue
             follower = entry.follower
             figures = (
                 follower.read_bytes,
@@ -327,23 +391,6 @@ class Pump:
         self._turns.unregister(self._replies)
 
 
-def _allow_descriptors() -> None:
-    """Each log takes three; the usual soft limit of 1024 is one for programs that use select()."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _keep_memory() -> None:
-    """Let the allocator keep what a turn frees for the next one: to fault it in again would take a
-    third of the time.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-            libc.mallopt(option, _KEPT_BYTES)
-
-
 def main() -> None:
     """``python -m asupervisor.logs.pump <state directory>``."""
     # The service ends the pump by closing its input; a signal to the whole group must not cut it
@@ -352,8 +399,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(5)
-    _allow_descriptors()
-    _keep_memory()
+    allow_descriptors()
+    keep_memory()
     try:
         Pump(sys.argv[1], 0, 1).run()
     except OSError as error:

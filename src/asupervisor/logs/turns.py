@@ -11,7 +11,9 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
+from asupervisor.logs.disk import Disk
 from asupervisor.logs.follower import LogFollower
 from asupervisor.logs.stream import StreamFollower
 from asupervisor.logs.watch import DirectoryWatch
@@ -26,12 +28,22 @@ _RETRY_S = 1.0
 
 
 class Entry:
-    """One followed container, and when it is looked at next."""
+    """One followed container, and when it is looked at next.
 
-    def __init__(self, container: str, follower: LogFollower, directory: str) -> None:
+    Args:
+        container: its id.
+        follower: of its log.
+        directory: of the engine's file; empty for a log that comes as a stream.
+        mount: mount point of the log file, where that may hang; else empty.
+    """
+
+    def __init__(
+        self, container: str, follower: LogFollower, directory: str, mount: str = ""
+    ) -> None:
         self.container = container
         self.follower = follower
         self.directory = directory
+        self.mount = mount
         self.finishing: list[int] = []
         self.forgotten = False
         """Whether its container is removed, and only what is in open files is still to be written.
@@ -56,6 +68,7 @@ class Turns:
 
     Attributes:
         entries: by container id.
+        disk: does all that touches a log file.
     """
 
     def __init__(self, warn: Callable[[str, str], None], finished: Callable[[Entry], None]) -> None:
@@ -68,6 +81,8 @@ class Turns:
         self._order = itertools.count()
         self._epoll = select.epoll()
         self._watch: DirectoryWatch | None = None
+        self.disk = Disk(self._hung)
+        self.register(self.disk.fd)
 
     def start(self) -> None:
         """Begin to watch files."""
@@ -77,7 +92,9 @@ class Turns:
     def close(self) -> None:
         """Let go of every log, and of the descriptors."""
         for entry in self.entries.values():
-            entry.follower.close()
+            if not self.disk.hangs(entry.mount):
+                self.disk.run(entry.mount, entry.follower.close, lambda _, error: None)
+        self.disk.close()
         if self._watch is not None:
             self._watch.close()
         self._epoll.close()
@@ -109,6 +126,8 @@ class Turns:
                 for entry in self.entries.values():
                     if entry.directory in changed:
                         self.wake(entry)
+            elif fd == self.disk.fd:
+                self.disk.take_back()
             elif streams := [entry for entry in self.entries.values() if entry.stream_fd == fd]:
                 self.wake(streams[0])
             else:
@@ -158,13 +177,18 @@ class Turns:
     def _mend(self, entry: Entry) -> None:
         if self.entries.get(entry.container) is not entry:
             return
-        try:
-            entry.follower.recover()
-        except Exception as error:
-            self.break_off(entry, error)
+        if self.disk.hangs(entry.mount):
+            self.disk.when_back(entry.mount, entry, partial(self._mend, entry))
             return
-        entry.broken = False
-        self.wake(entry)
+
+        def mended(_: None, error: Exception | None) -> None:
+            if error is not None:
+                self.break_off(entry, error)
+                return
+            entry.broken = False
+            self.wake(entry)
+
+        self.disk.run(entry.mount, entry.follower.recover, mended)
 
     def drain(self, seconds: float) -> None:
         """Write what is there already, as far as the time goes."""
@@ -172,20 +196,39 @@ class Turns:
         busy = [entry for entry in self.entries.values() if not entry.broken]
         while busy and time.monotonic() < end:
             for entry in busy:
-                with contextlib.suppress(OSError):
-                    entry.follower.turn(TURN_BYTES)
-            busy = [entry for entry in busy if not entry.follower.drained]
+                if not self.disk.hangs(entry.mount):
+                    turn = partial(entry.follower.turn, TURN_BYTES)
+                    self.disk.run(entry.mount, turn, lambda _, error: None)
+            busy = [
+                entry
+                for entry in busy
+                if not self.disk.hangs(entry.mount) and not entry.follower.drained
+            ]
+
+    def _hung(self, mount: str) -> None:
+        for entry in self.entries.values():
+            if entry.mount == mount:
+                self._warn(entry.container, f"cannot write the log: {not_answering(mount)}")
 
     def _turn(self, entry: Entry) -> None:
         entry.queued = False
         if self.entries.get(entry.container) is not entry or entry.broken:
             return
-        try:
+        if self.disk.hangs(entry.mount):
+            self.disk.when_back(entry.mount, entry, partial(self.wake, entry))
+            return
+        finish = bool(entry.finishing or entry.forgotten)
+
+        def turn() -> int:
             moved = entry.follower.turn(TURN_BYTES)
-            ended = entry.follower.drained and entry.follower.complete
-            if ended and (entry.finishing or entry.forgotten):
+            if finish and entry.follower.drained and entry.follower.complete:
                 entry.follower.end()
-        except Exception as error:
+            return moved
+
+        self.disk.run(entry.mount, turn, partial(self._turned, entry, finish))
+
+    def _turned(self, entry: Entry, finish: bool, moved: int, error: Exception | None) -> None:
+        if error is not None:
             # Whatever is wrong with one log must not end all the others.
             self.break_off(entry, error)
             return
@@ -197,8 +240,12 @@ class Turns:
                 entry.queued = True
                 self._bulk.append(entry)
             return
-        if ended and (entry.finishing or entry.forgotten):
+        if finish and entry.follower.complete:
             self._finished(entry)
+            return
+        if entry.finishing or entry.forgotten:
+            # It was told so while a turn hung.
+            self.wake(entry)
             return
         if isinstance(entry.follower, StreamFollower):
             self._tend_stream(entry, entry.follower)
@@ -244,6 +291,13 @@ class Turns:
 
     def _poll(self) -> None:
         for entry in self.entries.values():
-            if not entry.queued and not entry.timed and not entry.broken and entry.follower.ready():
+            # What hangs is in its thread's hands.
+            idle = not (entry.queued or entry.timed or entry.broken)
+            if idle and not self.disk.hangs(entry.mount) and entry.follower.ready():
                 self.wake(entry)
         self.after(self._poll_interval(), self._poll)
+
+
+def not_answering(mount: str) -> str:
+    """Why a log on that mount is not written, for the operator."""
+    return f"the file system at {mount} does not answer; it goes on when that does"

@@ -46,6 +46,7 @@ from asupervisor.engine.managed import managed_engine
 from asupervisor.engine.probe import Probe
 from asupervisor.engine.runtime_cgroups import keep_in_cgroup
 from asupervisor.errors import ConfigError, FailedPrecondition, InvalidArgument, ServiceError
+from asupervisor.host.owned import owned
 from asupervisor.logs.service import LogService
 from asupervisor.metrics import Metrics
 from asupervisor.network.plugin import NetworkPlugin
@@ -257,6 +258,8 @@ class Supervisor:
         else:
             path = endpoint_path(config.runtime_endpoint)
         stack.enter_context(owned_socket_path(path))
+        lock = root / "asupervisor.lock"
+        stack.enter_context(owned(lock, f"--root-directory {root}"))
         checkpoints = CheckpointStore(root)
         await checkpoints.load()
         seal = Seal(await anyio.to_thread.run_sync(load_key, root))

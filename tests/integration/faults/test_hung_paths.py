@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -14,30 +11,10 @@ import pytest
 from asupervisor.errors import DeadlineExceeded
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
+from tests.harness.dead_mount import dead_mount
 from tests.harness.engine import Engine
 from tests.harness.pods import container_config, pod_config, until
 from tests.harness.service import service_config
-
-_MNT_DETACH = 2
-
-
-@pytest.fixture
-def dead_mount(tmp_path: Path) -> Iterator[Path]:
-    """A FUSE file system whose server never reads a request."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    where = tmp_path / "dead"
-    where.mkdir()
-    try:
-        server = os.open("/dev/fuse", os.O_RDWR)
-    except OSError:
-        pytest.skip("no FUSE here")
-    options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
-    if libc.mount(b"dead", bytes(where), b"fuse", 0, options):
-        os.close(server)
-        pytest.skip(f"a FUSE file system cannot be mounted: {os.strerror(ctypes.get_errno())}")
-    yield where
-    libc.umount2(bytes(where), _MNT_DETACH)
-    os.close(server)
 
 
 def _looking() -> int:
@@ -45,8 +22,13 @@ def _looking() -> int:
 
 
 async def test_forty_host_paths_that_hang_keep_no_other_pod_from_running(
-    engine: Engine, directory: Path, tmp_path: Path, dead_mount: Path
+    engine: Engine, directory: Path, tmp_path: Path
 ) -> None:
+    with dead_mount(tmp_path / "dead") as dead:
+        await _forty_that_hang(engine, directory, tmp_path, dead)
+
+
+async def _forty_that_hang(engine: Engine, directory: Path, tmp_path: Path, dead: Path) -> None:
     async with Supervisor(service_config(engine, directory)) as supervisor:
         runtime = supervisor.runtime
         config = pod_config("hangs")
@@ -54,7 +36,7 @@ async def test_forty_host_paths_that_hang_keep_no_other_pod_from_running(
         failures: list[str] = []
 
         async def create(number: int) -> None:
-            path = f"{dead_mount}/volume{number}"
+            path = f"{dead}/volume{number}"
             container = container_config(
                 f"c{number}", mounts=[cri.Mount(host_path=path, container_path="/data")]
             )

@@ -69,7 +69,7 @@ def test_a_living_socket_is_refused_and_left_alone(engine: Engine, directory: Pa
     service.start()
     second = asupervisor(*service.command[3:])
     assert second.returncode == 1
-    assert str(service.socket) in second.stderr and "another asupervisor serves" in second.stderr
+    assert str(service.socket) in second.stderr and "another asupervisor uses" in second.stderr
     assert "Traceback" not in second.stderr
 
     async def still_answers() -> None:

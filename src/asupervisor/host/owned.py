@@ -1,0 +1,39 @@
+"""A lock file: who holds it alone may use what it stands for."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asupervisor.errors import AlreadyExists, FailedPrecondition
+
+
+@contextmanager
+def owned(path: Path, subject: str) -> Iterator[None]:
+    """Hold a lock file while the block lasts. The file stays, since removing it would let two of
+    three contenders win; the lock ends with the process, however that ends.
+
+    Args:
+        path: of the lock file; its directory is made.
+        subject: what it stands for, for errors.
+
+    Raises:
+        AlreadyExists: another process holds it.
+        FailedPrecondition: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise FailedPrecondition(f"{subject} cannot be used: {error}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AlreadyExists(f"another asupervisor uses {subject}", subject=subject) from error
+        yield
+    finally:
+        os.close(handle)
