@@ -64,7 +64,8 @@ def test_a_step_that_is_left_out_is_found(
     target: Any, name: str, value: Callable[..., Any], invariant: str
 ) -> None:
     with mock.patch.object(target, name, value):
-        found = {
-            finding.invariant for seed in range(1, 6) for finding in simulate(seed, 20.0).findings
-        }
-    assert invariant in found
+        assert any(
+            finding.invariant == invariant
+            for seed in range(1, 6)
+            for finding in simulate(seed, 20.0).findings
+        )
