@@ -42,8 +42,7 @@ def eventually(
             return value
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout_s} s: {what}")
-        # A pause between two looks, since nobody announces the change; only the condition ends it.
-        time.sleep(every_s)
+        time.sleep(every_s)  # between two looks: nobody announces the change
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -43,6 +43,7 @@ class FaultyProxy:
         handlers: set[asyncio.Task[None]] = set()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # The server's callback cannot wait; serving() ends what is left in handlers.
             task = asyncio.ensure_future(self._serve(reader, writer))
             handlers.add(task)
             task.add_done_callback(handlers.discard)
@@ -108,7 +109,9 @@ class FaultyProxy:
                         self.thrown["cut events"] += 1
                         return
 
+        # The first direction to end ends the other, and both are awaited before this returns.
         answering = asyncio.ensure_future(answers())
+        # The same holds for this one.
         asking = asyncio.ensure_future(self._requests(reader, writer, forth, state))
         try:
             await asyncio.wait((answering, asking), return_when=asyncio.FIRST_COMPLETED)

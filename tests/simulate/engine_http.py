@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -271,6 +272,7 @@ class EngineServer:
         engine, query = self.engine, request.query
         if self.rng.random() < self.faults.stuck and not box.lock.locked():
             self.throw(f"stuck on {box.id[:12]}")
+            # It outlives the request, as a lock that sticks does; what releases it is a restart.
             self._sticking = asyncio.ensure_future(self._stick(box, self.rng.uniform(1, 90)))
             await asyncio.sleep(0)
         match (request.method, action):
@@ -301,9 +303,9 @@ class EngineServer:
 
     async def _stick(self, box: Box, seconds: float) -> None:
         async with box.lock:
-            released = asyncio.ensure_future(self._released.wait())
-            await asyncio.wait([released], timeout=seconds)
-            released.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._released.wait()
 
     async def _pull(self, repository: str, tag: str) -> bytes:
         name = f"{repository.removeprefix('docker.io/library/')}:{tag}"

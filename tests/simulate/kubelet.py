@@ -140,6 +140,7 @@ class Kubelet:
                     grace_s=self.rng.choice((0, 1, 5, 30)),
                 )
                 self.pods[pod.uid] = pod
+                # Each pod has a worker of its own, as in kubelet; all are awaited below.
                 tasks.add(asyncio.ensure_future(self._follow(pod)))
             await asyncio.sleep(self.rng.uniform(0.5, 5.0))
         self.ending = True

@@ -142,12 +142,12 @@ class World:
             await self.service.start()
             kubelet = Kubelet(self._draws(), self.client, truth)
             until = self.loop.now + self.seconds
-            trouble = [
-                asyncio.ensure_future(work)
-                for work in (self._kills(until), self._outages(until), self._operators(until))
-            ]
+            trouble = asyncio.gather(
+                self._kills(until), self._outages(until), self._operators(until)
+            )
+            # Goes on when the trouble is over, and is awaited then.
             pods = asyncio.ensure_future(kubelet.run(self.rng.choice((1, 2, 4)), until))
-            await asyncio.gather(*trouble)
+            await trouble
             await self._calm()
             await pods
             await self._settled(kubelet)
@@ -217,6 +217,7 @@ class World:
             await asyncio.sleep(rng.expovariate(1 / self.kill_every_s))
             self.service.kill()
             await asyncio.sleep(rng.uniform(0.1, 5.0))
+            # Beside the kill that may come while it starts; awaited in either case.
             starting = asyncio.ensure_future(self.service.start())
             if rng.random() < 0.2:  # and once more while it starts
                 await asyncio.sleep(rng.uniform(0.0, 0.5))

@@ -190,9 +190,7 @@ class WritableLayers:
                 usage, worked_s = await anyio.to_thread.run_sync(
                     self._walk, layer.directory, self._stop, abandon_on_cancel=True
                 )
-            except Exception:
-                # One layer whose size cannot be told must not end the walk of the others, nor what
-                # runs the pods.
+            except Exception:  # one layer must end neither the walk of the others nor the service
                 _logger.exception("the size of %s could not be found", layer.directory)
             finally:
                 self._stop.set()
