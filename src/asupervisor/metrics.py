@@ -22,48 +22,16 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, ProcessCollector
     from prometheus_client.core import Metric
 
-RPC_BOUNDS_S = (
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    120.0,
-)
-"""Upper bounds, in seconds, of the RPC latency buckets: from an answer out of memory to a pull's.
-"""
-
 ENGINE_BOUNDS_S = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    120.0,
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 120.0),
 )
 """Upper bounds, in seconds, of the engine's latency buckets; they contain dockershim's own (5 ms to
 10 s).
+"""
+
+RPC_BOUNDS_S = (0.0001, 0.00025, 0.0005, *ENGINE_BOUNDS_S)
+"""Upper bounds, in seconds, of the RPC latency buckets: from an answer out of memory to a pull's.
 """
 
 SCRAPE_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
