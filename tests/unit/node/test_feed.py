@@ -4,10 +4,7 @@ at the wire.
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,70 +13,15 @@ import pytest
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.probe import Probe
-from asupervisor.errors import Internal, Unavailable
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.feed import Feed
 from asupervisor.node.images import ImageFeed
-from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.labels import TYPE_LABEL
 from tests.harness.fake_engine import FakeEngine, container_document, summary
-
-A, B = "a" * 64, "b" * 64
-
-
-@pytest.fixture
-def fake(tmp_path: Path) -> FakeEngine:
-    return FakeEngine(tmp_path / "engine.sock")
-
-
-def listed(store: NodeStore) -> list[cri.Container]:
-    """What ListContainers answers."""
-    return list(cri.ListContainersResponse.FromString(store.list_containers()).containers)
-
-
-class Node:
-    """A feed with its probe, following a fake engine."""
-
-    def __init__(
-        self, engine: EngineClient, store: NodeStore, checkpoints: CheckpointStore, feed: Feed
-    ) -> None:
-        self.engine, self.store, self.checkpoints, self.feed = engine, store, checkpoints, feed
-
-    async def until(self, condition: Callable[[], Any]) -> None:
-        with anyio.fail_after(10):
-            while not condition():  # noqa: ASYNC110 - the engine's thread tells nobody
-                await anyio.sleep(0.01)
-
-
-@asynccontextmanager
-async def following(fake: FakeEngine, root: Path) -> AsyncIterator[Node]:
-    engine = EngineClient(fake.endpoint, 5.0)
-    store, checkpoints = NodeStore(), CheckpointStore(root)
-    await checkpoints.load()
-    await engine.open()
-    async with anyio.create_task_group() as tasks:
-        images = ImageFeed(engine, store, tasks, pinned=lambda names: False)
-        feed = Feed(engine, store, checkpoints, tasks, images)
-        tasks.start_soon(feed.run)
-        tasks.start_soon(Probe(engine, 0.05, 1.0).run)
-        with anyio.fail_after(10):
-            await engine.health.wait_ready()
-            await store.images_known.wait()
-        yield Node(engine, store, checkpoints, feed)
-        tasks.cancel_scope.cancel()
-    await engine.close()
-
-
-def run(fake: FakeEngine, root: Path, scenario: Callable[[Node], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with following(fake, root) as node:
-            await scenario(node)
-
-    with fake:
-        anyio.run(main)
+from tests.unit.node.following import A, B, Node, run
 
 
 def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(
@@ -101,99 +43,6 @@ def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(
         del fake.containers[A]
         fake.container_event("destroy", A)
         await node.until(lambda: set(node.store.containers) == {B})
-
-    run(fake, tmp_path, scenario)
-
-
-def test_containers_of_others_are_not_looked_at(fake: FakeEngine, tmp_path: Path) -> None:
-    async def scenario(node: Node) -> None:
-        fake.emit(
-            {
-                "Type": "container",
-                "Action": "start",
-                "Actor": {"ID": B, "Attributes": {"name": "somebody"}},
-            }
-        )
-        fake.containers[A] = container_document(A)
-        fake.container_event("create", A)
-        await node.until(lambda: set(node.store.containers) == {A})
-        assert f"GET /containers/{B}/json" not in fake.requests
-
-    run(fake, tmp_path, scenario)
-
-
-def test_a_container_with_a_pods_labels_and_somebodys_name_is_not_looked_at(
-    fake: FakeEngine, tmp_path: Path
-) -> None:
-    fake.containers[B] = container_document(B, name="somebody")
-    fake.answers["GET /containers/json"] = lambda: (
-        200,
-        [
-            {
-                "Id": any_id,
-                "Names": [document["Name"]],
-                "Labels": document["Config"]["Labels"],
-            }
-            for any_id, document in fake.containers.items()
-        ],
-    )
-
-    async def scenario(node: Node) -> None:
-        attributes = {"name": "somebody", "io.kubernetes.docker.type": "container"}
-        for action in ("create", "start", "die"):
-            event = {"Action": action, "Actor": {"ID": B, "Attributes": attributes}}
-            fake.emit({"Type": "container", **event})
-        fake.containers[A] = container_document(A)
-        fake.container_event("create", A)
-        await node.until(lambda: set(node.store.containers) == {A})
-        await node.feed.resync()
-        assert set(node.store.containers) == {A}
-        assert f"GET /containers/{B}/json" not in fake.requests
-
-    run(fake, tmp_path, scenario)
-
-
-def test_a_container_of_another_pods_sandbox_is_shown_by_nobody_whichever_is_read_first(
-    fake: FakeEngine, tmp_path: Path
-) -> None:
-    stranger = container_document(B, labels={"io.kubernetes.sandbox.id": A})
-    fake.containers[B] = stranger
-
-    async def scenario(node: Node) -> None:
-        assert set(node.store.containers) == {B}, "its sandbox is not known, so it can be removed"
-        fake.containers[A] = container_document(A, "k8s_POD_web_default_uid_0", sandbox=True)
-        fake.container_event("start", A)
-        await node.until(lambda: set(node.store.sandboxes) == {A} and not node.store.containers)
-        fake.container_event("start", B)
-        await node.feed.refresh(B)
-        assert not node.store.containers
-
-    run(fake, tmp_path, scenario)
-
-
-def test_a_container_that_was_given_another_name_is_no_pods_any_more(
-    fake: FakeEngine, tmp_path: Path
-) -> None:
-    fake.containers[A] = container_document(A)
-
-    async def scenario(node: Node) -> None:
-        assert set(node.store.containers) == {A}
-        fake.containers[A]["Name"] = "/somebody"
-        event = {"Action": "rename", "Actor": {"ID": A, "Attributes": {"name": "somebody"}}}
-        fake.emit({"Type": "container", **event})
-        await node.until(lambda: not node.store.containers)
-
-    run(fake, tmp_path, scenario)
-
-
-def test_an_answer_that_makes_no_sense_takes_nothing_away(fake: FakeEngine, tmp_path: Path) -> None:
-    fake.containers[A] = container_document(A)
-
-    async def scenario(node: Node) -> None:
-        fake.answers[f"GET /containers/{A}/json"] = lambda: (200, {"Id": A})
-        fake.container_event("die", A)
-        await node.until(lambda: fake.requests.count(f"GET /containers/{A}/json") >= 3)
-        assert set(node.store.containers) == {A}
 
     run(fake, tmp_path, scenario)
 
@@ -268,87 +117,6 @@ def test_an_event_from_before_a_gap_is_not_counted_on(fake: FakeEngine, tmp_path
         before = readings()
         await node.feed.refresh(A, after="start")
         assert readings() == before + 1
-
-    run(fake, tmp_path, scenario)
-
-
-def test_a_reading_that_failed_is_made_up_for(fake: FakeEngine, tmp_path: Path) -> None:
-    fake.containers[A] = container_document(A)
-
-    async def scenario(node: Node) -> None:
-        fake.containers[A]["State"].update(Running=False, ExitCode=1)
-        fake.answers[f"GET /containers/{A}/json"] = lambda: (500, {"message": "try later"})
-        fake.container_event("die", A)
-        await node.until(lambda: fake.requests.count(f"GET /containers/{A}/json") >= 3)
-        assert node.store.container(A).running, "shown as it was"
-        assert node.engine.health.ready
-        del fake.answers[f"GET /containers/{A}/json"]
-        await node.until(lambda: not node.store.container(A).running)
-
-    run(fake, tmp_path, scenario)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [(500, {"message": "corrupt"}), (200, {"Id": B}), (200, b"{broken")],
-    ids=["500", "odd", "no JSON"],
-)
-def test_one_container_that_cannot_be_read_does_not_keep_the_node_from_being_ready(
-    fake: FakeEngine, tmp_path: Path, answer: tuple[int, Any]
-) -> None:
-    fake.containers = {A: container_document(A), B: container_document(B)}
-    fake.answers[f"GET /containers/{B}/json"] = lambda: answer
-
-    async def scenario(node: Node) -> None:
-        assert set(node.store.containers) == {A}
-        assert set(node.store.unread) == {B}, "shown as the engine lists it"
-        assert {item.id for item in listed(node.store)} == {A, B}
-        with pytest.raises(Unavailable, match="could not be read"):
-            node.store.container(B)
-        del fake.answers[f"GET /containers/{B}/json"]
-        await node.until(lambda: set(node.store.containers) == {A, B})
-        assert not node.store.unread
-
-    run(fake, tmp_path, scenario)
-
-
-def test_a_container_that_the_engine_is_stuck_on_does_not_keep_the_node_from_being_ready(
-    fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("asupervisor.node.feed._STRAGGLERS_S", 0.2)
-    let_go = threading.Event()
-    fake.containers = {A: container_document(A), B: container_document(B)}
-
-    def stuck() -> tuple[int, Any]:
-        let_go.wait(10)
-        return 200, fake.containers[B]
-
-    fake.answers[f"GET /containers/{B}/json"] = stuck
-
-    async def scenario(node: Node) -> None:
-        assert set(node.store.containers) == {A}
-        let_go.set()
-        await node.until(lambda: set(node.store.containers) == {A, B})
-
-    run(fake, tmp_path, scenario)
-
-
-def test_a_lost_stream_is_a_gap_that_ends_readiness_until_all_was_read_again(
-    fake: FakeEngine, tmp_path: Path
-) -> None:
-    fake.containers = {A: container_document(A), B: container_document(B)}
-
-    async def scenario(node: Node) -> None:
-        readings = node.feed.resyncs
-        fake.stop()
-        await node.until(lambda: not node.engine.health.ready)
-        assert set(node.store.containers) == {A, B}, "shown as it was while nobody knows better"
-        del fake.containers[A]
-        fake.containers[B]["State"].update(Running=False)
-        fake.start()
-        await node.until(lambda: node.engine.health.ready)
-        assert node.feed.resyncs > readings
-        assert set(node.store.containers) == {B} and not node.store.container(B).running
 
     run(fake, tmp_path, scenario)
 
@@ -436,66 +204,6 @@ def test_events_are_taken_up_during_a_full_reading(fake: FakeEngine, tmp_path: P
             node.feed.forget(A)
             go_on.set()
         assert A not in node.store.unread and A not in node.store.containers
-
-    run(fake, tmp_path, scenario)
-
-
-async def test_nothing_is_known_before_the_engine_was_read_once(
-    fake: FakeEngine, tmp_path: Path
-) -> None:
-    store = NodeStore()
-    checkpoints = CheckpointStore(tmp_path / "root")
-    await checkpoints.load()
-    engine = EngineClient(fake.endpoint, 5.0)
-    await engine.open()
-    async with anyio.create_task_group() as tasks:
-        images = ImageFeed(engine, store, tasks, lambda tag: False)
-        feed = Feed(engine, store, checkpoints, tasks, images)
-        tasks.start_soon(feed.run)
-        tasks.start_soon(Probe(engine, 0.05, 1.0).run)
-        await anyio.wait_all_tasks_blocked()
-        assert not store.containers_known.complete and not store.images_known.complete
-        let_go = threading.Event()
-
-        def images_late() -> tuple[int, Any]:
-            let_go.wait(10)
-            return 200, []
-
-        fake.answers["GET /images/json"] = images_late
-        with fake, anyio.fail_after(10):
-            await engine.health.wait_ready()
-            assert store.containers_known.complete and not store.images_known.complete
-            let_go.set()
-            await store.images_known.wait()
-        with anyio.fail_after(10):
-            await engine.health.wait_down()
-        assert store.containers_known.complete, "memory is the truth from then on"
-        tasks.cancel_scope.cancel()
-    await engine.close()
-
-
-def test_an_engine_that_breaks_off_each_reading_does_not_keep_the_node_from_being_ready(
-    fake: FakeEngine, tmp_path: Path
-) -> None:
-    fake.containers = {A: container_document(A)}
-    fake.answers[f"GET /containers/{A}/json"] = lambda: (503, {"message": "not now"})
-
-    async def scenario(node: Node) -> None:
-        assert set(node.store.unread) == {A} and node.engine.health.ready
-
-    run(fake, tmp_path, scenario)
-
-
-def test_a_document_of_another_container_is_not_believed(fake: FakeEngine, tmp_path: Path) -> None:
-    fake.containers = {A: container_document(A), B: container_document(B)}
-    fake.answers[f"GET /containers/{B}/json"] = lambda: (
-        200,
-        container_document(A, state={"Running": False, "ExitCode": 9}),
-    )
-
-    async def scenario(node: Node) -> None:
-        assert node.store.container(A).running
-        assert set(node.store.unread) == {B}
 
     run(fake, tmp_path, scenario)
 
@@ -603,21 +311,3 @@ async def test_a_container_that_mounts_an_image_is_told_its_id_behind(
             )
             tasks.cancel_scope.cancel()
     await engine.close()
-
-
-def test_many_that_cannot_be_read_are_told_in_one_line_with_the_reason(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def main() -> None:
-        retries = Retries(logging.getLogger("test"))
-        for number in range(40):
-            retries.failed(f"{number:064}", Internal("the disk is gone"))
-        retries.tell()
-        retries.failed(f"{7:064}", Internal("still"))
-        retries.tell()
-        assert retries.due() == []
-
-    with caplog.at_level(logging.WARNING, "test"):
-        anyio.run(main)
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert "and 35 more could not be read" in told and "the disk is gone" in told
