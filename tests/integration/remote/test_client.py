@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import anyio
 import grpc
 import pytest
 
@@ -20,10 +16,18 @@ from asupervisor import errors
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from asupervisor.remote.deadlines import DEADLINES, Deadline
+from tests.integration.remote.calls import (
+    TIMEOUT_S,
+    V1,
+    V1ALPHA2,
+    answer,
+    fail,
+    run,
+    runtime_of,
+    until_available,
+)
 from tests.integration.remote.server import METHODS, CriServer
 
-V1, V1ALPHA2 = "v1", "v1alpha2"
-TIMEOUT_S = 20.0
 ROUNDED_UP_S = 2.0
 """gRPC sends a deadline in few digits, rounded up."""
 
@@ -39,61 +43,6 @@ ARGUMENTS: dict[str, Any] = {
     "checkpoint_path": "/tmp/checkpoint",
     "runtime_config": cri.RuntimeConfig(network_config=cri.NetworkConfig(pod_cidr="10.1.0.0/16")),
 }
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run one test's coroutine; nothing in these tests takes this long unless it hangs."""
-
-    async def bounded() -> None:
-        with anyio.fail_after(60):
-            await test()
-
-    asyncio.run(bounded())
-
-
-@pytest.fixture
-def endpoint(tmp_path: Path) -> str:
-    return f"unix://{tmp_path}/cri.sock"
-
-
-@asynccontextmanager
-async def runtime_of(
-    server: CriServer, endpoint: str, timeout_s: float = TIMEOUT_S
-) -> AsyncIterator[RemoteRuntimeService]:
-    async with (
-        server.listening(endpoint),
-        RemoteRuntimeService.connect(endpoint, timeout_s) as runtime,
-    ):
-        yield runtime
-
-
-async def eventually(condition: Callable[[], Any]) -> None:
-    """Return when the condition holds; the test's own limit ends it otherwise."""
-    while not condition():  # noqa: ASYNC110  what is waited for happens in the server
-        await anyio.sleep(0.01)
-
-
-def answer(*responses: Any) -> Any:
-    """A behaviour that answers so: one message, or the messages of a stream."""
-
-    async def behaviour(_request: Any, _context: Any) -> Any:
-        return responses[0] if len(responses) == 1 else list(responses)
-
-    return behaviour
-
-
-def fail(code: grpc.StatusCode, details: str) -> Any:
-    async def behaviour(_request: Any, context: Any) -> Any:
-        await context.abort(code, details)
-
-    return behaviour
-
-
-def hang() -> Any:
-    async def behaviour(_request: Any, _context: Any) -> Any:
-        await asyncio.get_running_loop().create_future()
-
-    return behaviour
 
 
 async def invoke(method: str, runtime: RemoteRuntimeService, images: RemoteImageService) -> Any:
@@ -281,16 +230,6 @@ def test_image_service_that_listens_alone(version: str, endpoint: str) -> None:
     run(test)
 
 
-async def until_available(runtime: RemoteRuntimeService) -> None:
-    """Call until the server answers."""
-    while True:
-        try:
-            await runtime.status()
-            return
-        except errors.Unavailable:
-            await anyio.sleep(0.02)
-
-
 @pytest.mark.parametrize(("before", "after"), [(V1ALPHA2, V1), (V1, V1ALPHA2)])
 @pytest.mark.parametrize("noticed", [True, False])
 def test_version_is_decided_again_when_the_server_was_replaced(
@@ -356,156 +295,6 @@ def test_a_server_whose_engine_is_away_is_still_a_server(endpoint: str) -> None:
     run(test)
 
 
-def test_error_names_method_and_endpoint_and_keeps_its_cause(endpoint: str) -> None:
-    async def test() -> None:
-        server = CriServer(V1)
-        server.behaviours["RuntimeService/ContainerStatus"] = fail(
-            grpc.StatusCode.NOT_FOUND, "no container c"
-        )
-        async with runtime_of(server, endpoint) as runtime:
-            with pytest.raises(errors.NotFound) as caught:
-                await runtime.container_status("c")
-        assert (
-            caught.value.message == f"RuntimeService/ContainerStatus at {endpoint}: no container c"
-        )
-        assert isinstance(caught.value.__cause__, grpc.aio.AioRpcError)
-
-    run(test)
-
-
-def test_error_in_a_stream(endpoint: str) -> None:
-    async def test() -> None:
-        server = CriServer(V1)
-        server.behaviours["RuntimeService/GetContainerEvents"] = fail(
-            grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow"
-        )
-        async with runtime_of(server, endpoint) as runtime:
-            with pytest.raises(errors.ResourceExhausted, match="too slow"):
-                await anext(runtime.get_container_events())
-
-    run(test)
-
-
-def test_repeated_error_is_logged_once(endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
-    async def test() -> None:
-        server = CriServer(V1)
-        server.behaviours["RuntimeService/Status"] = fail(grpc.StatusCode.INTERNAL, "broken")
-        async with runtime_of(server, endpoint) as runtime:
-            for _ in range(3):
-                with pytest.raises(errors.Internal):
-                    await runtime.status()
-
-    run(test)
-    records = [record for record in caplog.records if record.name == "asupervisor.remote"]
-    assert [
-        (record.levelno, vars(record)["cri_method"], vars(record)["endpoint"]) for record in records
-    ] == [(logging.WARNING, "RuntimeService/Status", endpoint)]
-
-
-def test_no_server(endpoint: str) -> None:
-    async def test() -> None:
-        with pytest.raises(
-            errors.Unavailable,
-            match=r"there is no socket .*: start the runtime, or correct the endpoint",
-        ):
-            async with RemoteRuntimeService.connect(endpoint):
-                pass
-
-    run(test)
-
-
-def test_server_that_accepts_and_does_not_answer(tmp_path: Path) -> None:
-    async def test() -> None:
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(tmp_path / "cri.sock"))
-            listener.listen()
-            with pytest.raises(errors.DeadlineExceeded, match=r"deadline 0\.3 s"):
-                async with RemoteRuntimeService.connect(str(tmp_path / "cri.sock"), 0.3):
-                    pass
-
-    run(test)
-
-
-def test_deadline_passes(endpoint: str) -> None:
-    async def test() -> None:
-        server = CriServer(V1)
-        server.behaviours["RuntimeService/Status"] = hang()
-        async with runtime_of(server, endpoint, timeout_s=0.3) as runtime:
-            with pytest.raises(errors.DeadlineExceeded, match="RuntimeService/Status at unix://"):
-                await runtime.status()
-            await eventually(lambda: server.cancelled == ["RuntimeService/Status"])
-
-    run(test)
-
-
-def test_cancelling_the_caller_cancels_the_pull(endpoint: str) -> None:
-    async def test() -> None:
-        server = CriServer(V1)
-        server.behaviours["ImageService/PullImage"] = hang()
-        async with server.listening(endpoint), RemoteImageService.connect(endpoint) as images:
-            with anyio.CancelScope() as scope:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(images.pull_image, "busybox")
-                    await eventually(lambda: "ImageService/PullImage" in server.requests)
-                    scope.cancel()
-            await eventually(lambda: server.cancelled == ["ImageService/PullImage"])
-            assert await images.list_images() == [], "the channel is none the worse"
-
-    run(test)
-
-
-def test_leaving_the_events_cancels_the_call(endpoint: str) -> None:
-    class Server(CriServer):
-        async def first_then_hang(self, _request: Any, context: Any) -> Any:
-            await context.write(cri.ContainerEventResponse(container_id="c"))
-            await asyncio.get_running_loop().create_future()
-
-    async def test() -> None:
-        server = Server(V1)
-        server.behaviours["RuntimeService/GetContainerEvents"] = server.first_then_hang
-        async with runtime_of(server, endpoint) as runtime:
-            async with aclosing(runtime.get_container_events()) as events:
-                async for event in events:
-                    assert event.container_id == "c"
-                    break
-            await eventually(lambda: server.cancelled == ["RuntimeService/GetContainerEvents"])
-
-    run(test)
-
-
-def test_closing_fails_the_calls_in_flight(endpoint: str) -> None:
-    """The callers were not cancelled, so they must not see a cancellation."""
-
-    async def test() -> None:
-        server = CriServer(V1)
-        server.behaviours |= {
-            "RuntimeService/Status": hang(),
-            "RuntimeService/GetContainerEvents": hang(),
-        }
-        seen: list[str] = []
-        async with server.listening(endpoint), anyio.create_task_group() as group:
-            async with RemoteRuntimeService.connect(endpoint) as runtime:
-
-                async def call() -> None:
-                    with pytest.raises(errors.Unavailable, match="was closed during the call"):
-                        await runtime.status()
-                    seen.append("call")
-
-                async def stream() -> None:
-                    with pytest.raises(errors.Unavailable, match="was closed during the call"):
-                        await anext(runtime.get_container_events())
-                    seen.append("stream")
-
-                group.start_soon(call)
-                group.start_soon(stream)
-                await eventually(lambda: len(server.requests) == 3)
-            with pytest.raises(errors.FailedPrecondition, match="is closed"):
-                await runtime.status()
-        assert sorted(seen) == ["call", "stream"]
-
-    run(test)
-
-
 def test_sharing_a_channel(endpoint: str, tmp_path: Path) -> None:
     async def test() -> None:
         server, other = CriServer(V1), CriServer(V1ALPHA2)
@@ -542,19 +331,6 @@ def test_message_size(endpoint: str) -> None:
             with pytest.raises(errors.ResourceExhausted):
                 await runtime.container_status("c" * 17 * mebibyte)
             await runtime.status()
-
-    run(test)
-
-
-@pytest.mark.parametrize(
-    ("text", "timeout_s"),
-    [("npipe://x", 1.0), ("unix:///run/cri.sock", 0.0), ("unix:///run/cri.sock", float("nan"))],
-)
-def test_bad_settings(text: str, timeout_s: float) -> None:
-    async def test() -> None:
-        with pytest.raises(errors.ConfigError):
-            async with RemoteRuntimeService.connect(text, timeout_s):
-                pass
 
     run(test)
 
