@@ -18,7 +18,7 @@ from asupervisor.streaming.spdy.events import (
     WindowOpened,
 )
 from asupervisor.streaming.spdy.limits import Limits, LocalProtocolError, RemoteProtocolError
-from asupervisor.streaming.spdy.record import Role
+from asupervisor.streaming.spdy.streams import Role
 
 __all__ = [
     "Connection",

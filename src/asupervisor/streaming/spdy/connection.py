@@ -45,13 +45,15 @@ from asupervisor.streaming.spdy.limits import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from asupervisor.streaming.spdy.record import Role, StreamRecord
-from asupervisor.streaming.spdy.states import TRANSITIONS, VIOLATIONS, Action, State
+from asupervisor.streaming.spdy.states import Action, State
+from asupervisor.streaming.spdy.streams import Role, StreamRecord, Streams
 
 UNITS_PER_STEP = 400
+"""Of work in one step, about a µs each."""
 FRAME_UNITS = 6
 HEAD_UNITS = 4
 STREAM_UNITS = 40
+"""What a whole frame, a frame's head that came alone, and an opened stream cost."""
 INFLATED_PER_UNIT = 50
 """Bytes of a header block that cost as much to inflate and to read as a unit, about a µs."""
 
@@ -73,11 +75,8 @@ class Connection:
         """Whether the peer takes part in flow control."""
         self.going_away = False
         """Whether either side has said GOAWAY: no stream can be opened any more."""
-        self._parity = role.value % 2
-        self._next_stream = self._next_ping = role.value
-        self._last_peer_stream = 0
-        self._peer_streams = 0
-        self._streams: dict[int, StreamRecord] = {}
+        self._streams = Streams(role)
+        self._next_ping = role.value
         self._pings: set[int] = set()
         self._parser = frames.FrameParser(self.limits.control_frame_bytes)
         self._encoder = HeaderEncoder()
@@ -128,7 +127,7 @@ class Connection:
         self._settings_sent = True
         more = self.limits.stream_window - self._initial_receive
         self._initial_receive = self.limits.stream_window
-        for stream in self._streams.values():
+        for _, stream in self._streams.items():
             stream.receive_window += more
         self._out.append(frames.settings(self.limits.stream_window))
         if self.limits.session_window > DEFAULT_WINDOW:
@@ -141,12 +140,12 @@ class Connection:
         Raises:
             LocalProtocolError: GOAWAY was said, or the ids are used up.
         """
-        if self.going_away or self._dead or self._next_stream > MAX_WINDOW:
+        if self.going_away or self._dead or self._streams.next_own > MAX_WINDOW:
             raise LocalProtocolError("the connection takes no new streams")
-        stream_id = self._next_stream
-        self._next_stream += 2
+        stream_id = self._streams.next_own
+        self._streams.next_own += 2
         state = State.SYN_SENT_FIN if fin else State.SYN_SENT
-        self._streams[stream_id] = StreamRecord(state, self._initial_send, self._initial_receive)
+        self._streams.add(stream_id, StreamRecord(state, self._initial_send, self._initial_receive))
         self._out.append(
             frames.syn_stream(stream_id, self._encoder.encode(headers), FLAG_FIN if fin else 0)
         )
@@ -154,10 +153,10 @@ class Connection:
 
     def reply(self, stream_id: int, headers: Headers | None = None, *, fin: bool = False) -> None:
         """SYN_REPLY: take a stream that the peer opened. Clients drop data that comes before it."""
-        self._act(stream_id, Action.SEND_REPLY)
+        self._streams.act(stream_id, Action.SEND_REPLY)
         self._out.append(frames.syn_reply(stream_id, self._encoder.encode(headers or {}), fin))
         if fin:
-            self._act(stream_id, Action.SEND_FIN)
+            self._streams.act(stream_id, Action.SEND_FIN)
 
     def send_capacity(self, stream_id: int) -> int:
         """Bytes that may be sent on a stream now; 0 or less means wait for :class:`WindowOpened`.
@@ -165,7 +164,7 @@ class Connection:
         Raises:
             LocalProtocolError: the stream is closed.
         """
-        stream = self._need(stream_id)
+        stream = self._streams.need(stream_id)
         return min(stream.send_window, self._send_window) if self.peer_is_paced else MAX_WINDOW
 
     def send_data(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
@@ -174,17 +173,17 @@ class Connection:
         Raises:
             LocalProtocolError: more than :meth:`send_capacity`, or the stream's state forbids it.
         """
-        stream = self._need(stream_id)
+        stream = self._streams.need(stream_id)
         if data and len(data) > min(self.send_capacity(stream_id), frames.MAX_PAYLOAD):
             raise LocalProtocolError(
                 f"{len(data)} bytes on stream {stream_id} are more than its window takes"
             )
         if data:
-            self._act(stream_id, Action.SEND_DATA)
+            self._streams.act(stream_id, Action.SEND_DATA)
             stream.send_window -= len(data)
             self._send_window -= len(data)
         if fin:
-            self._act(stream_id, Action.SEND_FIN)
+            self._streams.act(stream_id, Action.SEND_FIN)
         self._out.append(frames.data_head(stream_id, len(data), fin))
         if data:
             self._out.append(data)
@@ -206,7 +205,7 @@ class Connection:
 
     def reset(self, stream_id: int, code: ResetCode = ResetCode.CANCEL) -> None:
         """RST_STREAM; of a stream that is closed already, nothing."""
-        if self._close(stream_id):
+        if self._streams.close(stream_id):
             self._out.append(frames.rst_stream(stream_id, code))
 
     def ping(self) -> int:
@@ -227,7 +226,7 @@ class Connection:
         """GOAWAY; nothing of this side's should follow, since clients stop reading at it."""
         if not self._dead:
             self.going_away = True
-            self._out.append(frames.goaway(self._last_peer_stream, status))
+            self._out.append(frames.goaway(self._streams.last_of_peer, status))
 
     # -- what the peer does
     # --------------------------------------------------------------------------------------------
@@ -303,16 +302,20 @@ class Connection:
         stream = self._streams.get(frame.stream_id)
         if stream is None:
             self._consume_session(size)
-            if not self._known(frame.stream_id):
+            if not self._streams.was_open(frame.stream_id):
                 self._out.append(frames.rst_stream(frame.stream_id, ResetCode.INVALID_STREAM))
             return  # on a stream that was reset here it was on its way before the peer knew
         stream.receive_window -= size
         if self.peer_is_paced and stream.receive_window < 0:
             code: ResetCode | None = ResetCode.FLOW_CONTROL_ERROR
         else:
-            code = self._violation(frame.stream_id, stream, Action.RECEIVE_DATA) if size else None
+            code = (
+                self._streams.violation(frame.stream_id, stream, Action.RECEIVE_DATA)
+                if size
+                else None
+            )
         if code is None and frame.fin:
-            code = self._violation(frame.stream_id, stream, Action.RECEIVE_FIN)
+            code = self._streams.violation(frame.stream_id, stream, Action.RECEIVE_FIN)
         if code is not None:
             self._consume_session(size)
             self._fail(frame.stream_id, code, events)
@@ -321,22 +324,21 @@ class Connection:
 
     def _on_syn_stream(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         stream_id = frame.stream_id
-        headers = self._headers(
-            frame.payload[10:]
-        )  # before any refusal, to keep the compression in step
-        if stream_id == 0 or stream_id % 2 == self._parity:
+        # Before any refusal, to keep the compression in step.
+        headers = self._headers(frame.payload[10:])
+        if stream_id == 0 or self._streams.is_own(stream_id):
             raise RemoteProtocolError(
                 f"the peer opened stream {stream_id}, which is not its to open"
             )
-        if stream_id <= self._last_peer_stream:
+        if stream_id <= self._streams.last_of_peer:
             raise RemoteProtocolError(
-                f"stream {stream_id} opened after stream {self._last_peer_stream}"
+                f"stream {stream_id} opened after stream {self._streams.last_of_peer}"
             )
-        self._last_peer_stream = stream_id
+        self._streams.last_of_peer = stream_id
         if self.going_away:
             return
         code = ResetCode.PROTOCOL_ERROR if headers is None else None
-        if self._peer_streams >= self.limits.streams:
+        if self._streams.of_peer >= self.limits.streams:
             code = ResetCode.REFUSED_STREAM
         if headers is None or code is not None:
             self._out.append(frames.rst_stream(stream_id, code or ResetCode.PROTOCOL_ERROR))
@@ -351,8 +353,7 @@ class Connection:
             if frame.fin
             else State.SYN_RECEIVED
         )
-        self._streams[stream_id] = StreamRecord(state, self._initial_send, self._initial_receive)
-        self._peer_streams += 1
+        self._streams.add(stream_id, StreamRecord(state, self._initial_send, self._initial_receive))
         self._work += STREAM_UNITS
         events.append(StreamOpened(stream_id, headers, frame.fin, one_way))
 
@@ -387,18 +388,18 @@ class Connection:
             raise RemoteProtocolError("headers for stream 0")
         stream = self._streams.get(stream_id)
         if stream is None:
-            if not self._known(stream_id):
+            if not self._streams.was_open(stream_id):
                 self._out.append(frames.rst_stream(stream_id, ResetCode.INVALID_STREAM))
             return False
         code = ResetCode.PROTOCOL_ERROR if headers is None else None
         for action in (*actions, *((Action.RECEIVE_FIN,) if fin else ())):
-            code = code or self._violation(stream_id, stream, action)
+            code = code or self._streams.violation(stream_id, stream, action)
         if code is not None:
             self._fail(stream_id, code, events)
         return code is None
 
     def _on_rst_stream(self, frame: frames.ControlFrame, events: list[Event]) -> None:
-        if self._close(frame.stream_id):
+        if self._streams.close(frame.stream_id):
             events.append(StreamReset(frame.stream_id, frame.word(1), by_peer=True))
 
     def _on_settings(self, frame: frames.ControlFrame, events: list[Event]) -> None:
@@ -419,7 +420,7 @@ class Connection:
 
     def _on_ping(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         ping_id = frame.word(0)
-        if ping_id % 2 != self._parity:
+        if not self._streams.is_own(ping_id):
             self._out.append(frames.ping(ping_id))
         elif ping_id in self._pings:
             self._pings.discard(ping_id)
@@ -430,9 +431,11 @@ class Connection:
         self._work += len(self._streams)
         events.append(GoAwayReceived(frame.stream_id, frame.word(1)))
         for stream_id in [
-            one for one in self._streams if one % 2 == self._parity and one > frame.stream_id
+            one
+            for one, _ in self._streams.items()
+            if self._streams.is_own(one) and one > frame.stream_id
         ]:
-            self._close(stream_id)
+            self._streams.close(stream_id)
             events.append(StreamReset(stream_id, ResetCode.REFUSED_STREAM, by_peer=True))
 
     def _on_window_update(self, frame: frames.ControlFrame, events: list[Event]) -> None:
@@ -454,60 +457,14 @@ class Connection:
         else:
             events.append(WindowOpened(frame.stream_id))
 
-    # -- streams
-    # ----------------------------------------------------------------------------------------
-
     def _headers(self, block: bytes) -> Headers | None:
         try:
             return self._decoder.decode(block)
         except MalformedHeaders:
             return None
 
-    def _known(self, stream_id: int) -> bool:
-        """Whether a stream of that id was ever open."""
-        return (
-            0 < stream_id < self._next_stream
-            if stream_id % 2 == self._parity
-            else 0 < stream_id <= self._last_peer_stream
-        )
-
-    def _need(self, stream_id: int) -> StreamRecord:
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            raise LocalProtocolError(f"stream {stream_id} is closed")
-        return stream
-
-    def _act(self, stream_id: int, action: Action) -> None:
-        stream = self._need(stream_id)
-        state = TRANSITIONS.get((stream.state, action))
-        if state is None:
-            raise LocalProtocolError(
-                f"{action.name} on stream {stream_id} in state {stream.state.name}"
-            )
-        self._move(stream_id, stream, state)
-
-    def _violation(self, stream_id: int, stream: StreamRecord, action: Action) -> ResetCode | None:
-        """Do what the peer did, or tell the code that answers it if the state forbids it."""
-        state = TRANSITIONS.get((stream.state, action))
-        if state is None:
-            return VIOLATIONS[(stream.state, action)]
-        self._move(stream_id, stream, state)
-        return None
-
-    def _move(self, stream_id: int, stream: StreamRecord, state: State) -> None:
-        stream.state = state
-        if state is State.CLOSED:
-            self._close(stream_id)
-
-    def _close(self, stream_id: int) -> bool:
-        if self._streams.pop(stream_id, None) is None:
-            return False
-        if stream_id % 2 != self._parity:
-            self._peer_streams -= 1
-        return True
-
     def _fail(self, stream_id: int, code: ResetCode, events: list[Event]) -> None:
-        self._close(stream_id)
+        self._streams.close(stream_id)
         self._out.append(frames.rst_stream(stream_id, code))
         events.append(StreamReset(stream_id, code, by_peer=False))
 
