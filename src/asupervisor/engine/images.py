@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -154,7 +153,3 @@ class ImagesApi:
                     yield decode(bytes(buffer), "pull_image", subject)
 
             yield progress()
-
-    async def disk_usage(self) -> Any:
-        """``GET /system/df`` as far as images go (a slow call: never on a request's path)."""
-        return await self._session.json("GET", "system/df", "disk_usage", params={"type": "image"})

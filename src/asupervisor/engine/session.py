@@ -1,9 +1,9 @@
 """Connection pools to the engine, one for each lane: every request has a deadline, every failure
 becomes one of our errors here.
 
-The only importer of aiodocker. aiodocker resolves the endpoint, owns the transport (unix, tcp, TLS)
-and reports errors; its endpoint classes are not used, since they neither release a failed response
-nor take a deadline for each call."""
+aiodocker resolves the endpoint, owns the transport (unix, tcp, TLS) and reports errors. Its
+endpoint classes are not used, since they neither release a failed response nor take a deadline for
+each call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ import aiohttp
 import anyio
 import orjson
 
-from asupervisor.engine.endpoint import MINIMUM_API_VERSION, choose_api_version, diagnose
+from asupervisor.engine.endpoint import (
+    MINIMUM_API_VERSION,
+    choose_api_version,
+    diagnose,
+    socket_path,
+)
 from asupervisor.engine.health import EngineHealth
 from asupervisor.engine.lanes import Lane, lane_of
 from asupervisor.errors import (
@@ -45,8 +50,9 @@ _LIST_BYTES = 512 << 20
 _LISTS = frozenset({"list_containers", "list_images"})
 _KEPT_S = 3.0
 """Seconds that an idle connection is kept. The pool hands out the one that is idle longest, and the
-probe asks for one every 0.75 s: with
-aiohttp's 15 s it would keep twenty open for ever after a rush."""
+probe asks for one every 0.75 s: with aiohttp's 15 s it would keep twenty open for ever after a
+rush.
+"""
 _NO_DAEMON = 900
 _CHUNK_BYTES = 65536
 
@@ -113,15 +119,12 @@ class EngineSession:
             self._lanes[lane] = self._pool(lane)
 
     def _pool(self, lane: Lane) -> aiodocker.Docker:
-        connector: aiohttp.BaseConnector | None = None
-        if self.endpoint.startswith("unix://"):
-            connector = aiohttp.UnixConnector(
-                self.endpoint.removeprefix("unix://"),
-                limit=lane.value,
-                keepalive_timeout=_KEPT_S,
-            )
-        else:
+        path = socket_path(self.endpoint)
+        connector: aiohttp.BaseConnector
+        if path is None:
             connector = aiohttp.TCPConnector(limit=lane.value, keepalive_timeout=_KEPT_S)
+        else:
+            connector = aiohttp.UnixConnector(path, limit=lane.value, keepalive_timeout=_KEPT_S)
         # The connector is ours, so aiodocker's close() leaves it to us: its own can raise half-way
         # and leak the session.
         session = aiohttp.ClientSession(
@@ -130,15 +133,14 @@ class EngineSession:
             auto_decompress=False,
             read_bufsize=_CHUNK_BYTES,
         )
-        unix = self.endpoint.startswith("unix://")
         self._sessions.append(session)
         docker = aiodocker.Docker(
-            "unix://localhost" if unix else self.endpoint,
+            self.endpoint if path is None else "unix://localhost",
             session=session,
             connector=connector,
             api_version=self._version_text,
         )
-        if unix:
+        if path is not None:
             docker.docker_host = "http://engine"
         return docker
 
@@ -279,13 +281,17 @@ class EngineSession:
                 response.release() if not stream else response.close()
             self.observer.engine_operation(operation, time.monotonic() - started, failure)
 
+    def absent(self, operation: str, subject: str) -> ServiceError:
+        """Nobody could be reached at the endpoint: why not, and what to do."""
+        reason, hint = self._diagnose(self.endpoint)
+        if reason == "EnginePermissionDenied":
+            return PermissionDenied(hint, operation=operation, subject=subject)
+        return EngineAbsent(hint, reason=reason, operation=operation, subject=subject)
+
     def _convert(self, error: aiodocker.DockerError, operation: str, subject: str) -> ServiceError:
         """By the HTTP status of the engine API; never by the words."""
         if error.status == _NO_DAEMON:
-            reason, hint = self._diagnose(self.endpoint)
-            if reason == "EnginePermissionDenied":
-                return PermissionDenied(hint, operation=operation, subject=subject)
-            return EngineAbsent(hint, reason=reason, operation=operation, subject=subject)
+            return self.absent(operation, subject)
         kinds: dict[int, type[ServiceError]] = {
             400: InvalidArgument,
             401: Unauthenticated,

@@ -24,7 +24,6 @@ import anyio.lowlevel
 import h11
 import orjson
 
-from asupervisor.engine.endpoint import diagnose
 from asupervisor.engine.session import Document, EngineSession
 from asupervisor.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
 from asupervisor.translate.stream_frames import STDOUT, StreamFrames, runs
@@ -282,12 +281,11 @@ class StreamsApi:
                     f"Docker Engine did not answer {what} within {timeout_s:g} s", **where
                 ) from error
             if isinstance(error, OSError | anyio.BrokenResourceError | anyio.EndOfStream):
-                message = (
-                    diagnose(endpoint)[1]
-                    if stream is None
-                    else f"Docker Engine broke off during {operation} {subject}"
-                )
-                raise Unavailable(message, **where) from error
+                if stream is None:
+                    raise self._session.absent(operation, subject) from error
+                raise Unavailable(
+                    f"Docker Engine broke off during {operation} {subject}", **where
+                ) from error
             raise
 
     async def _upgrade(

@@ -230,3 +230,24 @@ def test_pull_progress_is_read_in_whatever_pieces_it_comes(tmp_path: Path) -> No
             ]
 
     run(tmp_path, scenario)
+
+
+async def test_who_wants_a_stream_is_told_why_nobody_listens_like_everybody_else(
+    tmp_path: Path,
+) -> None:
+    def diagnose(endpoint: str) -> tuple[str, str]:
+        return "EngineStarting", f"wait for {endpoint}"
+
+    endpoint = f"unix://{tmp_path}/docker.sock"
+    engine = EngineClient(endpoint, 5.0, None, diagnose)
+    await engine.open()
+    engine.health.set_reachable()
+    try:
+        with pytest.raises(Unavailable) as asked:
+            await engine.containers.inspect("c")
+        with pytest.raises(Unavailable) as streamed:
+            async with engine.streams.attach("c", tty=False, stdin=False, stdout=True, stderr=True):
+                pytest.fail("nobody listens")
+    finally:
+        await engine.close()
+    assert asked.value.message == streamed.value.message == f"wait for {endpoint}"
