@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from asupervisor.errors import ConfigError, FailedPrecondition, Internal
-from asupervisor.host.peers import listener_holders
+from asupervisor.host.peers import listener_holders, listener_process
 
 DEFAULT_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 MINIMUM_API_VERSION = (1, 41)
@@ -160,18 +159,11 @@ def daemon_process(endpoint: str) -> int | None:
     path = socket_path(endpoint)
     if path is None:
         return None
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.5)
-        try:
-            probe.connect(path)
-            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        except OSError:
-            return None
-    peer = int.from_bytes(credentials[:4], "little")
+    peer = listener_process(path)
+    if peer is None or peer == os.getpid():
+        return None
     if is_daemon(peer):
         return peer
-    if peer == os.getpid():
-        return None
     daemons = [pid for pid in listener_holders(path) if is_daemon(pid)]
     return daemons[0] if len(daemons) == 1 else None
 

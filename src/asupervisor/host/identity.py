@@ -1,12 +1,10 @@
-"""As whom a process of a container runs, by the kernel's books."""
+"""User and groups of a container's process, as the kernel has them."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-_LONGEST = 1 << 20
-"""Bytes: a process may be in 65 536 groups, each a number of up to ten digits."""
+from asupervisor.host.processes import ContainerProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +22,20 @@ class ProcessIdentity:
 
 
 def process_identity(pid: int, container_id: str) -> ProcessIdentity | None:
-    """As whom a container's process runs; None where it has ended, or is none of that container.
-
-    ``/proc/<pid>`` is held meanwhile, so that another process that is given the same number is not
-    taken for it; that it is the container's is told from its cgroup, whose path has the id.
+    """User and groups of a container's process; None where it has ended or is another's.
 
     Args:
         pid: in our pid namespace.
         container_id: the engine's full id.
     """
     try:
-        held = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        if not container_id or container_id not in _read(held, "cgroup"):
-            return None
-        facts = dict(
-            line.split(":", 1) for line in _read(held, "status").splitlines() if ":" in line
-        )
-        users, groups = _ranges(_read(held, "uid_map")), _ranges(_read(held, "gid_map"))
+        with ContainerProcess(pid, container_id) as process:
+            status, uid_map, gid_map = (
+                process.read(name).decode(errors="replace")
+                for name in ("status", "uid_map", "gid_map")
+            )
+        facts = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        users, groups = _ranges(uid_map), _ranges(gid_map)
         ids = (
             _within(users, int(facts["Uid"].split()[0])),
             _within(groups, int(facts["Gid"].split()[0])),
@@ -51,15 +43,7 @@ def process_identity(pid: int, container_id: str) -> ProcessIdentity | None:
         )
     except (OSError, KeyError, ValueError, IndexError):
         return None
-    finally:
-        os.close(held)
     return ProcessIdentity(ids[0], ids[1], tuple(sorted(set(ids[2:]))))
-
-
-def _read(held: int, name: str) -> str:
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=held)
-    with open(descriptor, "rb") as file:
-        return file.read(_LONGEST).decode(errors="replace")
 
 
 def _ranges(text: str) -> list[tuple[int, int, int]]:

@@ -1,10 +1,34 @@
-"""Who is at the other end of a unix socket: which processes have a listening one open."""
+"""Who is at the other end of a unix socket: who made it listen, and who has it open."""
 
 from __future__ import annotations
 
 import os
 import socket
+from struct import Struct
 from typing import Any
+
+_PATIENCE_S = 0.5
+_CREDENTIALS = Struct("iII")  # pid, uid and gid: unix(7), SO_PEERCRED
+_INODE_BITS = 32
+"""Of an inode's number that the kernel tells of a socket's file."""
+
+
+def listener_process(path: str) -> int | None:
+    """The process that made the socket at a path listen: 0 for one outside of our pid namespace,
+    None where nobody can be connected to. Blocks for half a second at most.
+
+    Args:
+        path: of the socket; links are followed.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PATIENCE_S)
+        try:
+            probe.connect(path)
+            told = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        except OSError:
+            return None
+    pid: int = _CREDENTIALS.unpack(told)[0]
+    return pid
 
 
 def listener_holders(path: str) -> list[int]:
@@ -23,7 +47,8 @@ def listener_holders(path: str) -> list[int]:
         status = os.stat(path)
     except OSError:
         return []
-    file = (status.st_ino, os.major(status.st_dev) << 20 | os.minor(status.st_dev))
+    inode = status.st_ino & (1 << _INODE_BITS) - 1
+    file = (inode, os.major(status.st_dev) << 20 | os.minor(status.st_dev))
     with DiagSocket() as diag:
         diag.bind()
         sockets: Any = diag.get_sock_stats(

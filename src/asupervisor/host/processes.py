@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 _WORD = re.compile(r"[0-9a-f]{64}")
 _PROC = "/proc"
+_LONGEST = 1 << 20
+"""Bytes of a file in /proc: a process may be in 65 536 groups, each of up to ten digits."""
 
 
 class Stat(NamedTuple):
@@ -31,9 +33,14 @@ def process_stat(pid: int, proc: str = _PROC) -> Stat | None:
     """Out of ``/proc/<pid>/stat``; None when it is gone."""
     try:
         with open(f"{proc}/{pid}/stat", "rb") as file:
-            fields = file.read().rsplit(b") ", 1)[1].split()
+            return _parse_stat(file.read())
     except (OSError, IndexError):
         return None
+
+
+def _parse_stat(content: bytes) -> Stat:
+    # A program may have called itself anything, brackets and spaces included.
+    fields = content.rsplit(b") ", 1)[1].split()
     return Stat(fields[0], int(fields[1]), int(fields[3]))
 
 
@@ -70,14 +77,14 @@ class ContainerProcess:
             ) from error
 
     def read(self, name: str) -> bytes:
-        """A file of its directory in /proc.
+        """A file of its directory in /proc, a mebibyte of it at most.
 
         Raises:
             OSError: it has ended.
         """
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
         with open(descriptor, "rb") as file:
-            return file.read()
+            return file.read(_LONGEST)
 
     def parent(self) -> int:
         """The pid of its parent; of a container's first process that is the engine's shim.
@@ -85,7 +92,7 @@ class ContainerProcess:
         Raises:
             OSError: it has ended.
         """
-        return int(self.read("stat").rsplit(b") ", 1)[1].split()[1])
+        return _parse_stat(self.read("stat")).parent
 
     def engine_mounts(self) -> str:
         """The mount table of its parent: for a container's first process the engine's, which the

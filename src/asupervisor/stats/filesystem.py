@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from asupervisor.host.peers import listener_process
 from asupervisor.stats.subjects import ImageFilesystem
 from asupervisor.translate.images import SNAPSHOTTER, uses_containerd_store
 
 _CONTENT = "io.containerd.content.v1.content"
 _DATABASE = "/io.containerd.metadata.v1.bolt/meta.db"
-_PEER_DEADLINE_S = 0.5
 _SYSTEM_CONTAINERD = "/var/lib/containerd"
 
 
@@ -54,12 +53,7 @@ def _root_of_containerd(address: str) -> str:
     seen.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(_PEER_DEADLINE_S)
-            probe.connect(address)
-            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        files = Path(f"/proc/{int.from_bytes(credentials[:4], 'little')}/fd")
-        entries = list(files.iterdir())
+        entries = list(Path(f"/proc/{listener_process(address) or 0}/fd").iterdir())
     except OSError:
         return ""
     for entry in entries:
