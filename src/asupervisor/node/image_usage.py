@@ -8,11 +8,11 @@ import logging
 import time
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from asupervisor.engine.client import EngineClient
 from asupervisor.errors import ServiceError
+from asupervisor.host.lanes import Lane
 from asupervisor.node.store import NodeStore
 from asupervisor.stats.filesystem import image_root, measure
 from asupervisor.stats.service import Stats
@@ -20,6 +20,7 @@ from asupervisor.stats.subjects import ImageFilesystem
 
 _logger = logging.getLogger("asupervisor.node.image_usage")
 _DEADLINE_S = 600.0
+_LOOK_S = 10.0
 _SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 5.0, 3600.0
 
 
@@ -53,6 +54,7 @@ class ImageUsage:
         self._interval_s = interval_s
         self._share = share
         self._measure_interval_s = measure_interval_s
+        self._lane = Lane("measure the image file system", width=1, deadline_s=_LOOK_S)
         self._image_bytes: int | None = None
         self._failed = False
 
@@ -92,7 +94,7 @@ class ImageUsage:
     async def _try_to_measure(self) -> None:
         try:
             await self.measure()
-        except OSError as error:
+        except (OSError, ServiceError) as error:
             if not self._failed:
                 _logger.info("the image file system cannot be measured: %s", error)
             self._failed = True
@@ -104,6 +106,7 @@ class ImageUsage:
 
         Raises:
             OSError: the directory is not there.
+            DeadlineExceeded: its file system hangs.
         """
         info, layers = self._engine.info, self._stats.layers.directories()
         used = self._image_bytes
@@ -112,7 +115,7 @@ class ImageUsage:
             root = image_root(info, layers)
             return measure(root, used) if root else None
 
-        figures = await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+        figures = await self._lane.run(str(info.get("DockerRootDir") or "/"), look)
         if figures is None:
             return None
         self._stats.set_image_filesystem(figures)

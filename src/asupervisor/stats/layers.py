@@ -9,6 +9,7 @@ share of one core."""
 from __future__ import annotations
 
 import logging
+import math
 import os
 import stat
 import threading
@@ -18,10 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import anyio
-import anyio.to_thread
 
 from asupervisor.host.beneath import HeldDirectory
 from asupervisor.host.cgroups import unescape
+from asupervisor.host.lanes import Lane
 from asupervisor.stats.subjects import LayerUsage
 
 _logger = logging.getLogger("asupervisor.stats.layers")
@@ -147,6 +148,8 @@ class WritableLayers:
         self._layers: dict[str, _Layer] = {}
         self._changed = anyio.Event()
         self._stop = threading.Event()
+        # In a lane for its daemon thread: a disk that hangs must not keep the process from ending.
+        self._lane = Lane("walk this layer", width=1, deadline_s=math.inf)
 
     def watch(self, container_id: str, directory: str) -> None:
         """Keep the size of a container's layer from now on; an empty directory means that it is not
@@ -187,8 +190,8 @@ class WritableLayers:
             self._stop = threading.Event()
             usage, worked_s = None, 0.0
             try:
-                usage, worked_s = await anyio.to_thread.run_sync(
-                    self._walk, layer.directory, self._stop, abandon_on_cancel=True
+                usage, worked_s = await self._lane.run(
+                    layer.directory, self._walk, layer.directory, self._stop
                 )
             except Exception:  # one layer must end neither the walk of the others nor the service
                 _logger.exception("the size of %s could not be found", layer.directory)

@@ -30,8 +30,8 @@ def test_a_file_whose_inode_has_more_than_32_bits_is_known(
     path = str(tmp_path / "s")
     stat = os.stat
 
-    def far_on_a_disk(name: Any) -> os.stat_result:
-        status = list(stat(name))
+    def far_on_a_disk(name: Any, **options: Any) -> os.stat_result:
+        status = list(stat(name, **options))
         status[1] += 1 << 32
         return os.stat_result(status)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import pytest
 
+from asupervisor.node import image_usage
 from asupervisor.node.image_usage import ImageUsage
 from asupervisor.node.store import NodeStore
+from asupervisor.stats.filesystem import measure
 from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ImageFilesystem
 
@@ -61,3 +66,33 @@ async def test_a_file_system_that_comes_and_goes_is_measured_when_it_is_there(
             await stats.image_filesystem_known.wait()
         tasks.cancel_scope.cancel()
     assert stats.image_filesystem.mountpoint == str(root)
+
+
+async def test_a_file_system_that_hangs_takes_no_thread_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    back, stats = threading.Event(), Stats()
+
+    def hang(root: str, image_bytes: int | None) -> ImageFilesystem:
+        back.wait()
+        return measure(root, image_bytes)
+
+    monkeypatch.setattr(image_usage, "_LOOK_S", 0.05)
+    monkeypatch.setattr(image_usage, "measure", hang)
+    engine: Any = _Engine(tmp_path)
+    try:
+        with caplog.at_level(logging.INFO):
+            async with anyio.create_task_group() as tasks:
+                usage = ImageUsage(engine, NodeStore(), stats, measure_interval_s=0.001)
+                await tasks.start(usage.run)
+                with anyio.fail_after(10):
+                    while "cannot be measured" not in caplog.text:  # noqa: ASYNC110 - logging sets no event
+                        await anyio.sleep(0.001)
+                assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+                back.set()
+                with anyio.fail_after(10):
+                    await stats.image_filesystem_known.wait()
+                tasks.cancel_scope.cancel()
+    finally:
+        back.set()
+    assert caplog.text.count("cannot be measured") == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -171,6 +173,33 @@ def test_a_cancelled_walk_ends_soon(tmp_path: Path) -> None:
 
 def _mount(point: str, options: str, kind: str = "overlay") -> str:
     return f"600 500 0:70 / {point} rw,relatime - {kind} overlay rw,{options}\n"
+
+
+def test_a_walk_that_hangs_does_not_keep_the_process() -> None:
+    program = """
+import threading
+from unittest import mock
+import anyio
+from asupervisor.stats import layers
+walking = threading.Event()
+def hang(directory, rest):
+    walking.set()
+    threading.Event().wait()
+async def main():
+    kept = layers.WritableLayers()
+    kept.watch("c", "/")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(kept.run)
+        await anyio.to_thread.run_sync(walking.wait)
+        tasks.cancel_scope.cancel()
+    print("ended", flush=True)
+with mock.patch.object(layers, "walk", hang):
+    anyio.run(main)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout == "ended\n" and run.stderr == ""
 
 
 def test_the_writable_layer_is_where_the_engine_mounted_it() -> None:
