@@ -18,7 +18,9 @@ from asupervisor.words import json_safe, one_line
 
 _FIELDS = ("rpc", "pod", "sandbox", "container", "image", "code", "subject", "duration_s")
 _LONGEST = 16 * 1024
-"""Characters of a message: whoever answers with megabytes does not write them into the log."""
+"""Characters of a message, a field, a traceback: whoever answers with megabytes does not write them
+into the log.
+"""
 _call: ContextVar[tuple[str, float] | None] = ContextVar("asupervisor_call", default=None)
 
 
@@ -38,11 +40,11 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback only for a defect."""
         fields = "".join(f" {name}={_short(value)}" for name, value in _fields(record).items())
-        line = f"{_time(record)} {record.levelname} {_bounded(record.getMessage())}{fields}"
+        line = f"{_time(record)} {record.levelname} {one_line(_cut(record.getMessage()))}{fields}"
         if not record.exc_info:
             return line
         # The words of an error may hold line breaks: none of its lines looks like one of the log.
-        trace = self.formatException(record.exc_info).split("\n")
+        trace = _cut(self.formatException(record.exc_info)).split("\n")
         return "\n".join((line, *(f"  {one_line(one)}" for one in trace)))
 
 
@@ -55,15 +57,15 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage()[:_LONGEST],
+            "message": _cut(record.getMessage()),
         }
         entry.update(_fields(record))
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
+            entry["exception"] = _cut(self.formatException(record.exc_info))
         try:
-            return json_safe(orjson.dumps(entry, default=str).decode())
+            return json_safe(orjson.dumps(entry).decode())
         except TypeError:  # half a character of UTF-16, which orjson does not take
-            return json_safe(json.dumps(entry, default=str, ensure_ascii=False))
+            return json_safe(json.dumps(entry, ensure_ascii=False))
 
 
 def configure_logging(level: str, log_format: str) -> None:
@@ -86,8 +88,10 @@ def configure_logging(level: str, log_format: str) -> None:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    found = {
-        name: value for name in _FIELDS if (value := getattr(record, name, None)) not in (None, "")
+    found: dict[str, object] = {
+        name: value if isinstance(value, int | float) else _cut(str(value))
+        for name in _FIELDS
+        if (value := getattr(record, name, None)) not in (None, "")
     }
     call = _call.get()
     if call is None or found.get("rpc", call[0]) != call[0]:
@@ -106,12 +110,12 @@ def _time(record: logging.LogRecord) -> str:
     )
 
 
-def _bounded(text: str) -> str:
-    return one_line(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def _short(value: object) -> str:
-    text = f"{value:.3f}" if isinstance(value, float) else _bounded(str(value))
+    text = f"{value:.3f}" if isinstance(value, float) else one_line(str(value))
     if any(mark in text for mark in ' "='):  # what looks like a field is part of this one
         return '"' + text.replace('"', '\\"') + '"'
     return text

@@ -85,6 +85,20 @@ def test_nothing_that_is_logged_begins_a_line_of_its_own() -> None:
     assert "\n" not in JsonFormatter().format(record("%s", "evil\nline"))
 
 
+def test_megabytes_are_cut_wherever_they_stand() -> None:
+    long = "x" * (4 << 20)
+    made = record("%s", long, image=long)
+    try:
+        raise ValueError(long)
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    entry = json.loads(JsonFormatter().format(made))
+    for name in ("message", "image", "exception"):
+        assert len(entry[name]) <= 16_385 and entry[name].endswith("…"), name
+    assert entry["exception"].startswith("Traceback ")
+    assert len(TextFormatter().format(made)) < 50_000
+
+
 def test_the_whole_process_logs_in_one_format() -> None:
     program = (
         "import logging, warnings; from asupervisor.log import configure_logging;"
