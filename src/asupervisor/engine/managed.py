@@ -23,6 +23,7 @@ from asupervisor.child_process import ChildProcess
 from asupervisor.engine.bridge import ensure_bridge
 from asupervisor.engine.endpoint import find_daemon
 from asupervisor.errors import FailedPrecondition
+from asupervisor.host.atomic import write_file
 
 _logger = logging.getLogger("asupervisor.engine.managed")
 _output = logging.getLogger("asupervisor.engine.dockerd")
@@ -153,7 +154,7 @@ class ManagedEngine:
             self.exec_root.mkdir(parents=True, exist_ok=True, mode=0o711)
             if not settings.exists():
                 # Else dockerd reads the configuration of the system's engine.
-                settings.write_text("{}\n")
+                write_file(settings, b"{}\n", mode=0o644)
         except OSError as error:
             raise FailedPrecondition(
                 f"{error.filename} cannot be made for the managed engine: {error.strerror}"

@@ -4,12 +4,15 @@ words.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
+from asupervisor.engine import managed
 from asupervisor.engine.bridge import free_subnet
 from asupervisor.engine.managed import ManagedEngine, log_line
 from asupervisor.errors import FailedPrecondition
@@ -99,3 +102,26 @@ def test_while_its_own_engine_starts_nobody_is_told_to_start_one(tmp_path: Path)
         reason, message = engine.diagnose(engine.endpoint)
         assert reason == "EngineStarting"
         assert "own dockerd" in message and "systemctl" not in message
+
+
+def test_its_configuration_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = ManagedEngine(tmp_path)
+    engine.exec_root = tmp_path / "run"
+    monkeypatch.setattr(managed, "find_daemon", lambda: "/usr/bin/dockerd")
+    monkeypatch.setattr(managed, "ensure_bridge", lambda name: None)
+    settings = engine.directory / "daemon.json"
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(FailedPrecondition, match="No space left"):
+            engine._prepare()
+    assert not settings.exists(), "an empty one would be read as the configuration"
+    assert str(settings) in engine._prepare() and settings.read_text() == "{}\n"
+    settings.write_text('{"debug": true}')
+    engine._prepare()
+    assert settings.read_text() == '{"debug": true}', "it is the operator's"
