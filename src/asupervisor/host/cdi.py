@@ -17,6 +17,7 @@ _logger = logging.getLogger("asupervisor.host.cdi")
 _FILE_BYTES = 4 << 20
 _FILES = 1000
 _Stamp = tuple[int, int, int, int]
+_NOT_OPENED: _Stamp = (0, 0, 0, 0)
 
 
 class CdiFiles:
@@ -28,39 +29,35 @@ class CdiFiles:
         self._parsed: dict[str, tuple[_Stamp, Any]] = {}
 
     def read(self, directories: Sequence[str]) -> list[list[Any]]:
-        """The documents in each directory; called in a thread. A file that cannot be read is
-        passed over and told once, a directory that is not there is empty.
+        """The documents in each directory; called in a thread. A file that cannot be read is None
+        and told once, a directory that is not there is empty.
         """
         before, self._parsed = self._parsed, {}
         return [
-            [document for path in _files(directory) for document in self._document(path, before)]
+            [self._document(path, before) for path in _files(directory)]
             for directory in directories
         ]
 
-    def _document(self, path: str, before: dict[str, tuple[_Stamp, Any]]) -> list[Any]:
+    def _document(self, path: str, before: dict[str, tuple[_Stamp, Any]]) -> Any:
+        known, stamp = before.get(path), _NOT_OPENED
         try:
             # Never waits for a writer, where it is a FIFO.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            _logger.warning("the CDI specification %s cannot be read: %s", path, error)
-            return []
-        try:
-            status = os.fstat(descriptor)
-            stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-            known = before.get(path)
-            if known is None or known[0] != stamp:
-                document = None
-                try:
+            try:
+                status = os.fstat(descriptor)
+                stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+                if known is None or known[0] != stamp:
                     if not stat.S_ISREG(status.st_mode):
                         raise ValueError("not a regular file")
-                    document = _parse(path, read_all(descriptor, _FILE_BYTES, path))
-                except (OSError, ValueError, RecursionError) as error:
-                    _logger.warning("the CDI specification %s cannot be read: %s", path, error)
-                known = (stamp, document)
-            self._parsed[path] = known
-            return [known[1]]
-        finally:
-            os.close(descriptor)
+                    known = stamp, _parse(path, read_all(descriptor, _FILE_BYTES, path))
+            finally:
+                os.close(descriptor)
+        except (OSError, ValueError, RecursionError) as error:
+            if known is None or known[0] != stamp:
+                _logger.warning("the CDI specification %s cannot be read: %s", path, error)
+                known = stamp, None
+        self._parsed[path] = known
+        return known[1]
 
 
 def _files(directory: str) -> list[str]:

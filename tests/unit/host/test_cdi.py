@@ -67,3 +67,15 @@ def test_what_is_no_specification_is_told_once_and_harms_no_other(
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.json")
     assert CdiFiles().read([str(tmp_path)]) == [[None]]
+
+
+def test_a_link_that_leads_nowhere_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.json").symlink_to(tmp_path / "none")
+    (tmp_path / "b.json").write_text('{"kind": "v.com/a"}')
+    files = CdiFiles()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert files.read([str(tmp_path)]) == [[None, {"kind": "v.com/a"}]]
+    assert len(caplog.records) == 1
