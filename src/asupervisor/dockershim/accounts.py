@@ -39,6 +39,8 @@ _THREADS = 2
 _NAME = "asupervisor-accounts-"
 """Beginning of the names of the containers made for readings."""
 _LABEL = "io.asupervisor.temporary"
+_NEVER_RAN = ("created", "removing", "dead")
+"""States of such a container: whoever clears it away may be at it already."""
 _CLEANUP_DEADLINE_S = 30.0
 
 Result = TypeVar("Result")
@@ -51,7 +53,7 @@ def is_leftover(summary: Document) -> bool:
     return (
         any(name.startswith(f"/{_NAME}") for name in texts(summary, "Names"))
         and _LABEL in mapping(summary, "Labels")
-        and summary.get("State") == "created"
+        and summary.get("State") in _NEVER_RAN
     )
 
 
