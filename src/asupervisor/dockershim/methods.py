@@ -135,8 +135,10 @@ gives the stream up for good after a few refusals.
 """
 NEEDS_IMAGES = frozenset({"ListImages", "StreamImages", "ImageStatus", "PullImage", "RemoveImage"})
 """What needs the node's images and not its containers."""
-NEEDS_BOTH = frozenset({"RunPodSandbox", "CreateContainer", "ImageFsInfo"})
-"""Every other RPC needs the node's containers."""
+NEEDS_BOTH = frozenset({"RunPodSandbox", "CreateContainer"})
+"""Every other RPC needs the node's containers; so does ImageFsInfo, whose figures are of writable
+layers and of the file system: kubelet asks for it as it starts, and ends where it is refused.
+"""
 
 
 @dataclass(frozen=True, slots=True)

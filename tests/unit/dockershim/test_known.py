@@ -13,6 +13,9 @@ from asupervisor.dockershim.methods import all_methods
 from asupervisor.engine.health import EngineHealth
 from asupervisor.metrics import Metrics
 from asupervisor.node.store import NodeStore
+from asupervisor.proto import cri
+from asupervisor.stats.service import Stats
+from asupervisor.stats.subjects import ImageFilesystem
 
 ANSWERED = {
     "Status",
@@ -38,8 +41,13 @@ class Context:
 def shim(store: NodeStore) -> Any:
     health = EngineHealth()
     health.set_unreachable("EngineNotRunning", "nobody listens at the engine's socket")
+    stats = Stats()
+    stats.set_image_filesystem(ImageFilesystem(1, "/var/lib/docker", 2, 3))
     return SimpleNamespace(
-        store=store, engine=SimpleNamespace(health=health, version={}, info={}), containers={}
+        store=store,
+        engine=SimpleNamespace(health=health, version={}, info={}),
+        containers={},
+        stats=stats,
     )
 
 
@@ -77,3 +85,11 @@ async def test_one_kind_that_is_known_does_not_stand_for_the_other(method: Any) 
     with pytest.raises(Refusal) as refused:
         await ask(store, method.service, method.name)
     assert refused.value.args[0] == "UNAVAILABLE"
+
+
+async def test_the_image_file_system_is_told_before_the_images_were_listed() -> None:
+    """kubelet asks for it as it starts, and ends where it is refused; images can take seconds."""
+    store = NodeStore()
+    store.containers_known.set()
+    answer = cri.ImageFsInfoResponse.FromString(await ask(store, "ImageService", "ImageFsInfo"))
+    assert answer.image_filesystems[0].fs_id.mountpoint == "/var/lib/docker"
