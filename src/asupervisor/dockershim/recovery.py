@@ -55,11 +55,11 @@ async def recover(shim: Shim) -> None:
         record = _half_built(shim, sandbox_id)
         if record is not None and not _under_way(shim, record):
             await _roll_back(shim, record)
-    await _sweep_checkpoints(shim)
     for sandbox_id in list(shim.store.sandboxes):
         await _find_addresses(shim, sandbox_id)
     await shim.orphans.note()
     orphans = await shim.orphans.living(_only_kept(shim))
+    await _sweep_checkpoints(shim, orphans)
     try:
         await shim.network.reconcile(_living(shim, orphans), partial(_gone, shim, orphans))
     except ServiceError as error:
@@ -161,13 +161,16 @@ async def _roll_back(shim: Shim, found: SandboxRecord) -> None:
         )
 
 
-async def _sweep_checkpoints(shim: Shim) -> None:
+async def _sweep_checkpoints(shim: Shim, orphans: Collection[str]) -> None:
     """A checkpoint that cannot be read, of a sandbox that the engine does not have, tells nobody
-    anything: no stop would ever clear it.
+    anything: no stop would ever clear it. Of one that runs nevertheless it tells the id.
+
+    Args:
+        orphans: those that run.
     """
     for sandbox_id, reason in list(shim.checkpoints.corrupt.items()):
         absent = shim.store.containers_known.complete and shim.store.absent(sandbox_id)
-        if not absent or not is_container_id(sandbox_id):
+        if not absent or sandbox_id in orphans or not is_container_id(sandbox_id):
             continue
         try:
             removed = await shim.checkpoints.remove_corrupt(sandbox_id)

@@ -146,3 +146,26 @@ async def test_the_network_of_one_that_runs_behind_the_engines_back_is_not_taken
     await recover(ground)
     assert gone == [not runs]
     assert ground.done == [f"living: {[ID] if runs else []}"]
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_neither_is_it_of_one_whose_checkpoint_cannot_be_read(runs: bool) -> None:
+    ground: Any = Slow(KEY)
+    ground.store = NodeStore()
+    ground.store.containers_known.set()
+    ground.checkpoints = SimpleNamespace(get=lambda sandbox_id: None, corrupt={ID: "cut"})
+    ground.run_on = {ID} if runs else set()
+    gone: list[bool] = []
+
+    async def remove_corrupt(sandbox_id: str) -> bool:
+        del ground.checkpoints.corrupt[sandbox_id]
+        return True
+
+    async def reconcile(living: list[Any], is_gone: Any) -> None:
+        gone.append(is_gone(ID))
+
+    ground.checkpoints.remove_corrupt = remove_corrupt
+    ground.network.reconcile = reconcile
+    await recover(ground)
+    assert gone == [not runs]
+    assert (ID in ground.checkpoints.corrupt) == runs, "it is what tells of it after a restart"
