@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
+from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.sandbox.teardown import release_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
-from asupervisor.errors import AlreadyExists, NotFound
+from asupervisor.errors import AlreadyExists, NotFound, ServiceError
+from asupervisor.node.records import SandboxId
+
+_logger = logging.getLogger("asupervisor.dockershim.sandbox")
 
 
 async def create_named(shim: Shim, name: str, body: Document) -> str:
@@ -45,14 +50,25 @@ async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
             f"the name {name} is held by container {holder_id[:12]}, which is not a pod's",
             subject=name,
         ) from conflict
-    record = shim.store.sandboxes.get(holder_id)  # type: ignore[call-overload]
+    record = shim.store.sandboxes.get(SandboxId(holder_id))
     if holder["State"].get("Running") and (record is None or record.ready):
         raise AlreadyExists(
             f"the name {name} is held by container {holder_id[:12]}, which runs", subject=name
         ) from conflict
     if record is not None:
-        await release_network(shim, holder_id)
-        await shim.checkpoints.remove(holder_id)
+        try:
+            await release_network(shim, holder_id)
+        except ServiceError as error:
+            # The plugin goes on trying, and with its checkpoint the sandbox stays visible as not
+            # ready, so that whoever asks for pods has it stopped and removed.
+            _logger.warning(
+                "sandbox %s makes way for a new one before its network is released: %s",
+                holder_id[:12],
+                error,
+                extra=sandbox_fields(record),
+            )
+        else:
+            await shim.checkpoints.remove(holder_id)
     await shim.engine.containers.remove(holder_id, force=record is not None)
     shim.feed.forget(holder_id)
     return True

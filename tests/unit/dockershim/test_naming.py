@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from asupervisor.dockershim.naming import create_named
-from asupervisor.errors import AlreadyExists, NotFound
+from asupervisor.errors import AlreadyExists, NotFound, Unavailable
+from asupervisor.node.build import sandbox_record
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.ownership import Ownership
 from asupervisor.node.store import NodeStore
+from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.labels import container_labels
 from asupervisor.translate.provenance import Seal
 from tests.harness.fake_engine import container_document
@@ -29,14 +31,15 @@ class Shim:
     def __init__(self, checkpoints: CheckpointStore, holder: dict[str, Any] | None) -> None:
         self.store = NodeStore()
         self.ownership = Ownership(Seal(b"k" * 32), self.store, checkpoints)
-        self.holder, self.taken = holder, True
+        self.holder, self.taken, self.name = holder, True, NAME
         self.made: list[tuple[str, dict[str, str]]] = []
         self.removed: list[str] = []
         self.engine = SimpleNamespace(containers=self)
         self.feed = SimpleNamespace(ownership=self.ownership, forget=lambda any_id: None)
+        self.checkpoints = checkpoints
 
     async def create(self, name: str, body: dict[str, Any]) -> str:
-        if self.taken and name == NAME:
+        if self.taken and name == self.name:
             raise AlreadyExists("taken")
         self.made.append((name, body["Labels"]))
         return "b" * 64
@@ -88,3 +91,25 @@ async def test_a_holder_that_is_somebody_elses_is_left_alone(
     with pytest.raises(AlreadyExists, match=f"{HOLDER[:12]}, which is not a pod's"):
         await create_named(shim, NAME, BODY)
     assert shim.removed == shim.made == []
+
+
+@pytest.mark.parametrize("released", [True, False])
+async def test_a_dead_sandbox_makes_way_and_is_known_until_its_network_is_released(
+    checkpoints: CheckpointStore, released: bool
+) -> None:
+    name = "k8s_POD_web_default_uid-web_0"
+    holder = container_document(HOLDER, name, sandbox=True, state={"Running": False})
+    shim: Any = Shim(checkpoints, holder)
+    kept = Checkpoint(name="web", namespace="default")
+    shim.store.put_sandbox(sandbox_record(holder, kept, ()))
+    await checkpoints.write(HOLDER, kept)
+
+    async def tear_down(pod: Any) -> None:
+        if not released:
+            raise Unavailable("the plugin hangs")
+
+    shim.network = SimpleNamespace(tear_down=tear_down)
+    shim.name = name
+    await create_named(shim, name, BODY)
+    assert shim.removed == [HOLDER]
+    assert (checkpoints.get(HOLDER) is None) == released, "kubelet has it torn down by its id"
