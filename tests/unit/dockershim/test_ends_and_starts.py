@@ -4,7 +4,9 @@ answered OK is so.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -30,6 +32,7 @@ from asupervisor.errors import (
     ServiceError,
     Unavailable,
 )
+from asupervisor.node import checkpoints
 from asupervisor.proto import cri
 from tests.harness.fake_engine import Answer, FakeEngine
 from tests.harness.ground import CONTAINER, SANDBOX, Ground
@@ -256,6 +259,22 @@ async def test_a_network_that_cannot_be_released_keeps_nothing_from_stopping(
         assert len(ground.network.torn_down) == 2, "tried again"
         assert await Call(callers, lambda: stop_sandbox(ground)).outcome() is None
         assert len(ground.network.torn_down) == 2, "and not once it was released"
+
+
+async def test_a_full_disk_keeps_nothing_from_being_stopped_and_removed(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with ground.up():
+        await start(ground)
+        monkeypatch.setattr(checkpoints, "write_file", full)
+        await stop_sandbox(ground)
+        assert not ground.runs(SANDBOX) and not ground.runs(CONTAINER)
+        assert "No space left on device" in caplog.text
+        await remove_sandbox(ground)
+        assert ground.fake.containers == {} and ground.shim.checkpoints.all == {}
 
 
 async def test_a_network_that_cannot_be_released_keeps_no_container_from_being_removed(

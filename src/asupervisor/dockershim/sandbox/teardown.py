@@ -6,6 +6,7 @@ end and tried again with the next call. All of it runs under the sandbox's own l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -16,11 +17,13 @@ from asupervisor.dockershim.container.remove import remove_engine_container
 from asupervisor.dockershim.container.stop import end_container, may_run, wait_for
 from asupervisor.dockershim.network import recorded_network
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import NotFound, ServiceError, Unavailable, together
+from asupervisor.errors import FailedPrecondition, NotFound, ServiceError, Unavailable, together
 from asupervisor.node.networks import RELEASED
 from asupervisor.node.records import ContainerRecord, SandboxId, SandboxRecord
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.sandbox import STOP_GRACE_S
+
+_logger = logging.getLogger("asupervisor.dockershim.sandbox")
 
 
 def is_stopped(shim: Shim, record: SandboxRecord) -> bool:
@@ -70,7 +73,7 @@ async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
         async with anyio.create_task_group() as tasks:
             if not (released or network):
                 # Meanwhile, since a checkpoint can take the disk tens of milliseconds.
-                tasks.start_soon(_try, failures, partial(_remember, shim, sandbox_id))
+                tasks.start_soon(_remember, shim, sandbox_id)
             # Last of all: its network is released in order only while its namespace is there.
             await _try(failures, partial(_end_sandbox, shim, sandbox_id))
     if network or failures:
@@ -103,11 +106,11 @@ async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
 
 
 async def release_network(shim: Shim, sandbox_id: str) -> None:
-    """Tear the pod's network down, once, and remember it. A kill in between has it done once more.
+    """Tear the pod's network down, once, and remember it. A kill in between, and a disk that
+    refuses the checkpoint, have it done once more.
 
     Raises:
-        ServiceError: the network plugin could not, and goes on trying; or the checkpoint cannot be
-            written.
+        ServiceError: the network plugin could not, and goes on trying.
     """
     if not _released(shim, sandbox_id):
         await _tear_down_network(shim, sandbox_id)
@@ -129,7 +132,13 @@ async def _tear_down_network(shim: Shim, sandbox_id: str) -> None:
 
 
 async def _remember(shim: Shim, sandbox_id: str) -> None:
-    await shim.checkpoints.amend(sandbox_id, _as_released)
+    """Keep that the network was torn down. A disk that refuses it, which may be full, keeps nothing
+    from being stopped or removed, since that may be what makes room.
+    """
+    try:
+        await shim.checkpoints.amend(sandbox_id, _as_released)
+    except FailedPrecondition as error:
+        _logger.warning("%s; its network may be torn down once more", error)
 
 
 def _released(shim: Shim, sandbox_id: str) -> bool:
