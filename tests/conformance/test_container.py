@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 
 from asupervisor.errors import (
+    AlreadyExists,
     DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
@@ -51,6 +52,25 @@ async def test_labels_of_the_image_are_not_the_containers(node: Node, pod: Pod) 
     image = await node.have(node.names.labelled)
     container_id = await pod.create(image=image, labels={"own": "1", "shared": "mine"})
     assert dict((await pod.status(container_id)).labels) == {"own": "1", "shared": "mine"}
+
+
+async def test_whose_container_it_is_says_its_sandbox(node: Node, pod: Pod) -> None:
+    # crictl draws a new uid each time that it reads a pod's config without one.
+    other = cri.PodSandboxConfig()
+    other.CopyFrom(pod.config)
+    other.metadata.uid = unique("uid")
+    config = pod.container_config()
+    await node.have(config.image.image)
+    container_id = await node.runtime.create_container(pod.id, config, other)
+    await node.runtime.start_container(container_id)
+    assert (await pod.status(container_id)).state == cri.CONTAINER_RUNNING
+    (listed,) = await node.runtime.list_containers(cri.ContainerFilter(pod_sandbox_id=pod.id))
+    assert listed.id == container_id
+    if node.is_docker:
+        name = (await pod.status(container_id)).metadata.name
+        again = pod.container_config(name=name)
+        with node.refused(AlreadyExists, pod.config.metadata.uid):
+            await node.runtime.create_container(pod.id, again, pod.config)
 
 
 async def test_a_running_container_has_no_time_of_its_end(pod: Pod) -> None:

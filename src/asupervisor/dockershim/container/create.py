@@ -62,7 +62,12 @@ async def create_container(
     check_container_config(config, sandbox_config)
     subject = container_subject(config, sandbox_config)
     shim.engine.health.require("create a container", subject)
-    sandbox_id = _ready(shim, request.pod_sandbox_id, subject).id
+    sandbox = _ready(shim, request.pod_sandbox_id, subject)
+    # Whose container it is says the sandbox: crictl draws a uid each time that it reads a config
+    # without one, and a container that carries another pod's name would count as somebody else's.
+    sandbox_config.metadata.CopyFrom(sandbox.status.metadata)
+    subject = container_subject(config, sandbox_config)
+    sandbox_id = sandbox.id
     name = engine_container_name(config, sandbox_config)
 
     async def work(ticket: Ticket) -> str:
