@@ -19,7 +19,7 @@ SECONDS ?= 60
 FIRST ?= 1
 ENDPOINT ?= unix:///var/run/asupervisor.sock
 
-.PHONY: help run demo test unit integration simulate lint types format proto bench conformance clean
+.PHONY: help run demo test unit integration simulate lint types docs format proto bench conformance clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -49,7 +49,7 @@ simulate: ## the service's life from seeds, on a virtual clock, for so many seco
 	@.ci/setup lint
 	$(BIN)/python -m tests.simulate --wall $(SECONDS) --first $(FIRST)
 
-lint: ## style, the house's floors, and whether generated code is up to date
+lint: ## style, the layers of imports, and whether generated code is up to date
 	@.ci/setup lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,6 +59,10 @@ lint: ## style, the house's floors, and whether generated code is up to date
 types: ## strict type checks
 	@.ci/setup lint
 	$(BIN)/mypy
+
+docs: ## build the documentation site into build/site; a broken link or anchor is an error
+	@.ci/setup docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 format: ## put the code into its form
 	@.ci/setup lint

@@ -10,9 +10,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from asupervisor.config import Config, NetworkConfig
+from asupervisor import Config, Supervisor
+from asupervisor.config import NetworkConfig
 from asupervisor.proto import cri
-from asupervisor.supervisor import Supervisor
 
 
 async def main(engine: str, directory: Path, image: str) -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
-from asupervisor.config import Config, NetworkConfig, StreamingConfig
-from asupervisor.supervisor import Supervisor
+from asupervisor import Config, Supervisor
+from asupervisor.config import NetworkConfig, StreamingConfig
 
 HEAD_BYTES = 4096
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from asupervisor.errors import ConfigError
 
+__all__ = ["EMBEDDED_PAUSE_IMAGE", "MANAGED_ENGINE", "Config", "NetworkConfig", "StreamingConfig"]
+
 EMBEDDED_PAUSE_IMAGE = "embedded"
 """Value of ``pod_infra_container_image`` that chooses the pause image which the package brings."""
 

@@ -8,6 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+__all__ = [
+    "AlreadyExists",
+    "ConfigError",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "Internal",
+    "InvalidArgument",
+    "NotFound",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "RollbackFailed",
+    "ServiceError",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+]
+
 MOST_WORDS = 8192
 """Characters of somebody else's words that an error takes over: a registry may answer with
 megabytes.

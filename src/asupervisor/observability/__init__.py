@@ -1,3 +1,6 @@
-"""How an operator sees the service from outside: metrics, health, readiness and a dump of its
-tasks, over HTTP.
-"""
+"""What an operator sees from outside over HTTP: metrics, health, readiness and a dump of all tasks;
+and traces by OpenTelemetry.
+
+A page is answered from memory and does not ask the engine. Connections are bounded in number and in
+time. The libraries for metrics and traces are imported only where these are wanted. The dump of
+tasks and the spans hold no value out of a request."""

@@ -1,7 +1,8 @@
 """The CRI's messages: ``from asupervisor.proto import cri`` gives the generated module.
 
 Everything below ``runtime/`` is generated from ``proto/runtime/v1/api.proto`` by ``python
-proto/generate.py``; never edit it."""
+proto/generate.py``; it is never edited by hand. The messages of ``runtime.v1`` serve
+``runtime.v1alpha2`` too, since they are the same on the wire."""
 
 from asupervisor.proto.runtime.v1 import api_pb2 as cri
 

@@ -30,6 +30,15 @@ from asupervisor.streaming.status import MAX_STATUS_BYTES, ExitStatus, decode_st
 from asupervisor.streaming.terminal import encode_size
 from asupervisor.streaming.websocket import WebSocket, WebSocketByteStream
 
+__all__ = [
+    "Forwarded",
+    "PortForwarder",
+    "RemoteCommand",
+    "open_command",
+    "open_port_channels",
+    "open_port_forward",
+]
+
 _FAREWELL_S = 2.0
 _LIMITS = spdy.Limits(streams=16)  # a server opens no streams
 

@@ -1,0 +1,1 @@
+"""The RPCs about the runtime itself: Version, Status, RuntimeConfig and UpdateRuntimeConfig."""

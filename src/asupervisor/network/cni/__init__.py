@@ -1,1 +1,1 @@
-"""The Container Network Interface, specification 1.1 and back to 0.3.1, as a runtime speaks it."""
+"""The Container Network Interface, specification 0.1.0 to 1.1.0, as a runtime speaks it."""

@@ -1,1 +1,1 @@
-"""Ports of the host that lead to pods."""
+"""Host ports of kubenet's pods: who has which, the sockets that hold them, iptables rules."""
