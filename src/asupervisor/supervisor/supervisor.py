@@ -68,7 +68,6 @@ from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from asupervisor.stats.layers import WritableLayers
 from asupervisor.stats.service import Stats
 from asupervisor.streaming.handler import StreamHandler
-from asupervisor.streaming.netns import NamespaceDialer
 from asupervisor.streaming.server import StreamingService
 from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
 from asupervisor.translate.images import parse_reference
@@ -286,10 +285,9 @@ class Supervisor:
             )
         network = network_plugin(config.network, root / "network")
         await tasks.start(network.run, name="pod network")
-        dialer = await stack.enter_async_context(NamespaceDialer())
         self.conditions.follow(RUNTIME, lambda: engine.health.condition)
         self.conditions.follow(NETWORK, lambda: network.status().condition)
-        self.shim = shim = self._shim(tasks, engine, network, checkpoints, dialer, seal)
+        self.shim = shim = self._shim(tasks, engine, network, checkpoints, seal)
         await tasks.start(shim.streaming.run, name="streaming")
         health = HealthService(lambda: self.ready, lambda: self.conditions.is_stopping)
         server = CriServer(
@@ -330,7 +328,6 @@ class Supervisor:
         engine: EngineClient,
         network: NetworkPlugin,
         checkpoints: CheckpointStore,
-        dialer: NamespaceDialer,
         seal: Seal,
     ) -> Shim:
         store, metrics = NodeStore(), self.metrics
@@ -389,7 +386,7 @@ class Supervisor:
             pulls=pulls,
             streaming=StreamingService(
                 self.config.streaming,
-                EngineBackend(engine, store, dialer),
+                EngineBackend(engine, store),
                 observe=metrics.streaming_session,
             ),
             on_step=self._on_step,

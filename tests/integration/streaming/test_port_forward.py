@@ -15,8 +15,8 @@ import anyio.abc
 import pytest
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound
+from asupervisor.host.netns import in_namespace
 from asupervisor.streaming.client import Forwarded, open_port_channels, open_port_forward
-from asupervisor.streaming.netns import _socket_in
 from tests.harness.client import read_all, read_until
 from tests.harness.engine import Engine
 from tests.harness.service import Service
@@ -57,7 +57,7 @@ async def listening(
 ) -> AsyncIterator[int]:
     """A server on the loopback of the pod's network; gives its port."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = await anyio.to_thread.run_sync(_socket_in, netns(pod), family)
+    sock = in_namespace(netns(pod), lambda: socket.socket(family, socket.SOCK_STREAM))
     sock.bind((address, 0))
     sock.listen(256)
     async with (

@@ -15,7 +15,6 @@ from asupervisor.dockershim.streaming.starts import Starts
 from asupervisor.engine.client import EngineClient
 from asupervisor.errors import NotFound
 from asupervisor.node.store import NodeStore
-from asupervisor.streaming.netns import NamespaceDialer
 from asupervisor.streaming.requests import ExecRequest
 
 RECORD = SimpleNamespace(id="c", running=True)
@@ -56,9 +55,7 @@ class _Store:
 
 async def test_the_next_command_starts_when_one_runs_or_has_failed() -> None:
     engine = _Engine()
-    backend = EngineBackend(
-        cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None)
-    )
+    backend = EngineBackend(cast(EngineClient, engine), cast(NodeStore, _Store()))
     backend._starts = Starts(at_once=1, longest_s=3600.0)
     failed = anyio.Event()
 
@@ -90,9 +87,7 @@ async def test_the_next_command_starts_when_one_runs_or_has_failed() -> None:
 
 async def test_a_client_that_goes_away_while_it_waits_starts_nothing() -> None:
     engine = _Engine()
-    backend = EngineBackend(
-        cast(EngineClient, engine), cast(NodeStore, _Store()), cast(NamespaceDialer, None)
-    )
+    backend = EngineBackend(cast(EngineClient, engine), cast(NodeStore, _Store()))
     backend._starts = Starts(at_once=1, longest_s=3600.0)
     place = await backend._starts.take()
     with anyio.move_on_after(0.01) as scope:

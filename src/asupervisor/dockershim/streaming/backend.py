@@ -20,7 +20,7 @@ from asupervisor.node.records import ContainerId, ContainerRecord
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.streaming.backend import Output
 from asupervisor.streaming.companions import Companions
-from asupervisor.streaming.netns import NamespaceDialer
+from asupervisor.streaming.loopback import connect_loopback
 from asupervisor.streaming.requests import AttachRequest, ExecRequest
 from asupervisor.translate.stream_frames import STDERR
 
@@ -143,13 +143,11 @@ class EngineBackend:
     Args:
         engine: runs it.
         store: says what runs, and where a sandbox's network is.
-        dialer: connects inside that network.
     """
 
-    def __init__(self, engine: EngineClient, store: NodeStore, dialer: NamespaceDialer) -> None:
+    def __init__(self, engine: EngineClient, store: NodeStore) -> None:
         self._engine = engine
         self._store = store
-        self._dialer = dialer
         self._starts = Starts()
 
     @asynccontextmanager
@@ -235,4 +233,4 @@ class EngineBackend:
                 operation="portforward",
                 subject=record.id,
             )
-        return await self._dialer.connect_loopback(netns, port)
+        return await connect_loopback(netns, port)

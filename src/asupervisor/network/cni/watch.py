@@ -5,29 +5,26 @@ to time in any case.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import os
-import struct
 from collections.abc import Iterator, Sequence
 
 import anyio
 
+from asupervisor.host import inotify
+from asupervisor.host.inotify import Inotify
+
 log = logging.getLogger(__name__)
 
-_IN_CLOEXEC, _IN_NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
-_IN_CLOSE_WRITE, _IN_MOVED, _IN_CREATE, _IN_DELETE, _IN_ATTRIB = 0x8, 0xC0, 0x100, 0x200, 0x4
-_IN_DELETE_SELF, _IN_MOVE_SELF, _IN_IGNORED, _IN_ONLYDIR = 0x400, 0x800, 0x8000, 0x1000000
 _MASK = (
-    _IN_CLOSE_WRITE
-    | _IN_MOVED
-    | _IN_CREATE
-    | _IN_DELETE
-    | _IN_ATTRIB
-    | _IN_DELETE_SELF
-    | _IN_MOVE_SELF
+    inotify.CLOSE_WRITE
+    | inotify.MOVED
+    | inotify.CREATE
+    | inotify.DELETE
+    | inotify.ATTRIB
+    | inotify.DELETE_SELF
+    | inotify.MOVE_SELF
+    | inotify.ONLYDIR
 )
-_EVENT = struct.Struct("iIII")
 
 
 class DirectoryWatch:
@@ -43,62 +40,48 @@ class DirectoryWatch:
     def __init__(self, directories: Sequence[str], poll_interval_s: float) -> None:
         self._directories = tuple(directories)
         self._poll_interval_s = poll_interval_s
-        self._descriptor = -1
+        self._inotify: Inotify | None = None
         self._watched: dict[int, str] = {}
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[DirectoryWatch]:
         """Hold the inotify instance; without one, only polling is left."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._descriptor = libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK)
-        if self._descriptor < 0:
+        try:
+            self._inotify = Inotify()
+        except OSError as error:
             log.warning(
                 "no inotify (%s); looking at %s every %g s instead",
-                os.strerror(ctypes.get_errno()),
+                error.strerror,
                 ", ".join(self._directories),
                 self._poll_interval_s,
             )
         try:
             yield self
         finally:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-            self._descriptor = -1
+            if self._inotify is not None:
+                self._inotify.close()
+            self._inotify = None
             self._watched = {}
 
     async def changed(self) -> None:
         """Return when something may have changed, at the latest after the poll interval."""
-        self._add_missing()
         with anyio.move_on_after(self._poll_interval_s):
-            if self._descriptor < 0:
+            if self._inotify is None:
                 await anyio.sleep_forever()
-            await anyio.wait_readable(self._descriptor)
-            self._drain()
+            else:
+                self._add_missing(self._inotify)
+                await anyio.wait_readable(self._inotify.fd)
+                self._drain(self._inotify)
 
-    def _add_missing(self) -> None:
-        if self._descriptor < 0:
-            return
-        libc = ctypes.CDLL(None, use_errno=True)
-        present = set(self._watched.values())
-        for directory in self._directories:
-            if directory not in present:
-                number = libc.inotify_add_watch(
-                    self._descriptor, os.fsencode(directory), _MASK | _IN_ONLYDIR
-                )
-                if number >= 0:
-                    self._watched[number] = directory
+    def _add_missing(self, held: Inotify) -> None:
+        for directory in set(self._directories).difference(self._watched.values()):
+            number = held.add(directory, _MASK)
+            if number is not None:
+                self._watched[number] = directory
 
-    def _drain(self) -> None:
-        while True:
-            try:
-                data = os.read(self._descriptor, 65536)
-            except BlockingIOError:
-                return
-            position = 0
-            while position < len(data):
-                number, mask, _cookie, length = _EVENT.unpack_from(data, position)
-                position += _EVENT.size + length
-                if mask & _IN_MOVE_SELF:
-                    ctypes.CDLL(None).inotify_rm_watch(self._descriptor, number)
-                if mask & (_IN_IGNORED | _IN_MOVE_SELF):
-                    self._watched.pop(number, None)
+    def _drain(self, held: Inotify) -> None:
+        for number, mask in held.read():
+            if mask & inotify.MOVE_SELF:
+                held.remove(number)
+            if mask & (inotify.IGNORED | inotify.MOVE_SELF):
+                self._watched.pop(number, None)

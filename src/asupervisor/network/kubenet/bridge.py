@@ -5,21 +5,18 @@ and nowhere else."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 from asupervisor.errors import Internal
+from asupervisor.host.netns import in_namespace
 from asupervisor.network.pod_cidr import Subnet
 
 FALLBACK_MTU = 1460
 _IFF_UP, _IFF_LOOPBACK, _IFF_PROMISC = 0x1, 0x8, 0x100
 _IFA_F_NODAD = 0x02
 _SCOPE_UNIVERSE = 0
-_CLONE_NEWNET = 0x40000000
 _LARGEST_RATE_BYTES_PER_S = 2**32 - 1
 
 _T = TypeVar("_T")
@@ -100,44 +97,11 @@ def limit_sending(interface: str, bits_per_s: int, netns: str = "") -> None:
             burst=max(rate // 100, 9000),
         )
 
-    in_namespace(netns, lambda: _netlink(limit, f"limit {interface}"))
-
-
-def in_namespace(netns: str, action: Callable[[], _T]) -> _T:
-    """Call ``action`` in a thread of its own that entered a network namespace, which ends with the
-    call.
-
-    Args:
-        netns: path; empty calls it here.
-        action: blocks as long as it likes.
-
-    Raises:
-        Internal: the namespace cannot be entered.
-    """
-    if not netns:
-        return action()
-    outcome: Future[_T] = Future()
-
-    def enter() -> None:
-        try:
-            descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), "setns")
-            finally:
-                os.close(descriptor)
-            outcome.set_result(action())
-        except OSError as error:
-            failure = Internal(f"cannot enter network namespace {netns}: {error}")
-            failure.__cause__ = error
-            outcome.set_exception(failure)
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    thread = threading.Thread(target=enter, name="netns", daemon=True)
-    thread.start()
-    thread.join()
-    return outcome.result()
+    work = partial(_netlink, limit, f"limit {interface}")
+    if netns:
+        in_namespace(netns, work)
+    else:
+        work()
 
 
 def _netlink(action: Callable[[Any], _T], what: str) -> _T:

@@ -1,0 +1,73 @@
+"""Connections to a port on the loopback of another network namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from functools import partial
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from asupervisor.errors import Unavailable
+from asupervisor.host.netns import in_namespace
+
+_LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+
+
+async def connect_loopback(
+    netns_path: str, port: int, *, timeout_s: float = 10.0
+) -> anyio.abc.SocketStream:
+    """Connect to a port on a namespace's loopback, IPv4 first and then IPv6.
+
+    Args:
+        netns_path: e.g. ``/proc/<pid>/ns/net``.
+        port: TCP port.
+        timeout_s: seconds for one address to answer.
+
+    Raises:
+        NotFound: the namespace is gone.
+        Unavailable: nothing listens there on either address, or does not answer in time.
+        FailedPrecondition: the kernel does not let this process in.
+    """
+    first: Unavailable | None = None
+    for family, address in _LOOPBACKS:
+        try:
+            return await _connect(netns_path, family, address, port, timeout_s)
+        except Unavailable as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+async def _connect(
+    netns_path: str, family: int, address: str, port: int, timeout_s: float
+) -> anyio.abc.SocketStream:
+    made = partial(socket.socket, family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        # Shielded: a socket that was made has an owner.
+        with anyio.CancelScope(shield=True):
+            sock = await anyio.to_thread.run_sync(in_namespace, netns_path, made)
+    except OSError as error:
+        raise _refused(address, port, str(error.strerror)) from error
+    try:
+        with anyio.fail_after(timeout_s):
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        return await anyio.abc.SocketStream.from_socket(sock)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, TimeoutError):
+            raise _refused(address, port, "it does not answer") from error
+        if isinstance(error, OSError):
+            what = os.strerror(error.errno) if error.errno else str(error)
+            raise _refused(address, port, what) from error
+        raise
+
+
+def _refused(address: str, port: int, why: str) -> Unavailable:
+    host = f"[{address}]" if ":" in address else address
+    return Unavailable(
+        f"connect to {host}:{port}: {why}", operation="portforward", subject=str(port)
+    )
