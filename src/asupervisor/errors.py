@@ -137,6 +137,15 @@ def together(failures: Sequence[ServiceError]) -> ServiceError:
     return error
 
 
+def lone(error: BaseException) -> BaseException:
+    """What is left of an error without the task groups that it came through, one inside the other;
+    a group of several stays one.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 class RollbackFailed(Internal):
     """A step failed and undoing the earlier steps failed too; the object stays visible as not
     ready.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import posixpath
 import tarfile
-from typing import Any
 
 import anyio
 import orjson
@@ -239,32 +238,3 @@ class ContainersApi:
                 return True
         except NotFound:
             return False
-
-    async def create_exec(self, container: str, body: Document) -> str:
-        """``POST /containers/{id}/exec``; returns the exec's id.
-
-        Raises:
-            FailedPrecondition: the container is not running.
-        """
-        answer = await self._session.json(
-            "POST", f"containers/{container}/exec", "create_exec", container, body=body
-        )
-        return str(answer["Id"])
-
-    async def inspect_exec(self, exec_id: str) -> Document:
-        """``GET /exec/{id}/json``: ``Running``, ``ExitCode``, ``Pid`` (in the host's pid
-        namespace).
-        """
-        answer: Document = await self._session.json(
-            "GET", f"exec/{exec_id}/json", "inspect_exec", exec_id
-        )
-        return answer
-
-    def start_exec(self, exec_id: str, tty: bool = False) -> Any:
-        """``POST /exec/{id}/start`` with its output as the response's body: a context manager that
-        gives the response.
-        """
-        body = {"Detach": False, "Tty": tty}
-        return self._session.response(
-            "POST", f"exec/{exec_id}/start", "start_exec", exec_id, body=body, stream=True
-        )

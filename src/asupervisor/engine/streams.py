@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import aiodocker
@@ -123,10 +124,10 @@ class StreamsApi:
         container: str,
         command: list[str],
         *,
-        tty: bool,
-        stdin: bool,
-        stdout: bool,
-        stderr: bool,
+        tty: bool = False,
+        stdin: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
     ) -> str:
         """``POST /containers/{id}/exec``. Returns the exec's id.
 
@@ -163,6 +164,27 @@ class StreamsApi:
             framed=not tty,
         ) as stream:
             yield stream
+
+    def exec_output(self, exec_id: str) -> Any:
+        """``POST /exec/{id}/start`` of a command that reads nothing and has no terminal, without
+        hijacking: a context manager that gives a response, whose body is its output in frames.
+
+        Raises:
+            NotFound, FailedPrecondition: as :meth:`start_exec`.
+        """
+        body = {"Detach": False, "Tty": False}
+        return self._session.response(
+            "POST", f"exec/{exec_id}/start", "start_exec", exec_id, body=body, stream=True
+        )
+
+    async def inspect_exec(self, exec_id: str) -> Document:
+        """``GET /exec/{id}/json``: ``Running``, ``ExitCode``, ``Pid`` (in the host's pid
+        namespace).
+        """
+        answer: Document = await self._session.json(
+            "GET", f"exec/{exec_id}/json", "inspect_exec", exec_id
+        )
+        return answer
 
     async def resize_exec(self, exec_id: str, width: int, height: int, timeout_s: float) -> None:
         """``POST /exec/{id}/resize``, in characters.

@@ -8,6 +8,8 @@ from typing import Any, TypeVarTuple
 
 import anyio
 
+from asupervisor.errors import lone
+
 Args = TypeVarTuple("Args")
 
 
@@ -47,6 +49,7 @@ class Companions:
             )  # what it returns is about its own cancellation, not about ``error``
             return None
         except BaseExceptionGroup as group:
-            if len(group.exceptions) == 1:
-                raise group.exceptions[0] from group.exceptions[0].__cause__
-            raise
+            sole = lone(group)
+            if sole is group:
+                raise
+            raise sole from sole.__cause__

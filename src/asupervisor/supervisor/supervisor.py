@@ -45,7 +45,13 @@ from asupervisor.engine.endpoint import diagnose, resolve_endpoint
 from asupervisor.engine.managed import managed_engine
 from asupervisor.engine.probe import Probe
 from asupervisor.engine.runtime_cgroups import keep_in_cgroup
-from asupervisor.errors import ConfigError, FailedPrecondition, InvalidArgument, ServiceError
+from asupervisor.errors import (
+    ConfigError,
+    FailedPrecondition,
+    InvalidArgument,
+    ServiceError,
+    lone,
+)
 from asupervisor.host.owned import owned
 from asupervisor.logs.service import LogService
 from asupervisor.metrics import Metrics
@@ -453,9 +459,7 @@ def _bare_errors() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
+        error = lone(group)
         if error is group:
             raise
         raise error from error.__cause__

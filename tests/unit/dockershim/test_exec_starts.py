@@ -24,7 +24,7 @@ class _Engine:
     """Creates execs at once; each runs from when the test says so."""
 
     def __init__(self) -> None:
-        self.streams = self.containers = self
+        self.streams = self
         self.created: list[str] = []
         self.running: set[str] = set()
 

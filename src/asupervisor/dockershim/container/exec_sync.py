@@ -43,8 +43,7 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> bytes:
             f"container {record.id[:12]} is in state {state}; a command runs only in a running one",
             subject=record.id,
         )
-    body = {"Cmd": list(request.cmd), "AttachStdout": True, "AttachStderr": True, "Tty": False}
-    exec_id = await shim.engine.containers.create_exec(record.id, body)
+    exec_id = await shim.engine.streams.create_exec(record.id, list(request.cmd))
     with Output(shim.outputs) as output:
         code = await _run(shim, request, record.id, exec_id, output)
         return output.answer(code)
@@ -57,7 +56,7 @@ async def _run(
     finished = killed = False
     try:
         with anyio.move_on_after(request.timeout or None) as scope:
-            async with shim.engine.containers.start_exec(exec_id) as response:
+            async with shim.engine.streams.exec_output(exec_id) as response:
                 async for chunk in response.content.iter_any():
                     await output.feed(chunk)
             code = await exit_code(shim.engine, exec_id)

@@ -26,7 +26,7 @@ async def exit_code(engine: EngineClient, exec_id: str) -> int:
     with anyio.move_on_after(_EXIT_DEADLINE_S):
         pause_s = 0.002
         while True:
-            document = await engine.containers.inspect_exec(exec_id)
+            document = await engine.streams.inspect_exec(exec_id)
             if not document.get("Running") and document.get("ExitCode") is not None:
                 return int(document["ExitCode"])
             await anyio.sleep(pause_s)
@@ -49,7 +49,7 @@ async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
         with anyio.move_on_after(_START_DEADLINE_S):
             pause_s = 0.005
             while True:
-                document = await engine.containers.inspect_exec(exec_id)
+                document = await engine.streams.inspect_exec(exec_id)
                 if not document.get("Running"):
                     return True
                 if document.get("Pid"):

@@ -88,7 +88,7 @@ class _Exec(_Streams):
                         self._exec_id, width, height, _RESIZE_TIMEOUT_S
                     )
                 except ServiceError:
-                    document = await self._engine.containers.inspect_exec(self._exec_id)
+                    document = await self._engine.streams.inspect_exec(self._exec_id)
                     if document.get("ExitCode") is not None or document.get("Pid"):
                         raise
                 await anyio.sleep(_RESIZE_RETRY_S)
@@ -108,7 +108,7 @@ class _Exec(_Streams):
     async def has_started(self) -> bool:
         """Whether the engine has done its part: the command runs, has run, or never will."""
         try:
-            document = await self._engine.containers.inspect_exec(self._exec_id)
+            document = await self._engine.streams.inspect_exec(self._exec_id)
         except ServiceError:
             return True
         return bool(document.get("Pid")) or document.get("ExitCode") is not None
