@@ -15,6 +15,7 @@ from asupervisor.engine.images import ImagesApi
 from asupervisor.engine.session import Document, EngineObserver, EngineSession
 from asupervisor.engine.streams import StreamsApi
 from asupervisor.engine.system import SystemApi
+from asupervisor.translate.documents import text
 from asupervisor.translate.images import uses_containerd_store
 
 
@@ -93,3 +94,10 @@ class EngineClient:
     def cgroup_driver(self) -> str:
         """``cgroupfs`` or ``systemd``; empty before the engine was asked."""
         return str(self.info.get("CgroupDriver", ""))
+
+    @property
+    def firewall(self) -> str:
+        """What the engine makes its rules with: ``iptables``, ``nftables``, either with
+        ``+firewalld``; empty before the engine was asked, and before API 1.49.
+        """
+        return text(self.info, "FirewallBackend", "Driver")

@@ -55,5 +55,9 @@ class NoOpNetwork:
     async def update_pod_cidr(self, pod_cidr: str) -> None:
         """Ignored: the engine chose its subnet."""
 
+    def iptables_users(self) -> tuple[str, ...]:
+        """None: the engine makes the rules."""
+        return ()
+
     async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
         """Nothing to do; the engine keeps its own books."""

@@ -138,6 +138,9 @@ class NetworkPlugin(Protocol):
         ignored.
         """
 
+    def iptables_users(self) -> tuple[str, ...]:
+        """What of it makes rules with iptables, by name; none as long as that is not known."""
+
     async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
         """After start-up and after the engine came back: release what belongs to no living pod,
         rebuild what does.

@@ -76,6 +76,7 @@ from asupervisor.stats.service import Stats
 from asupervisor.streaming.handler import StreamHandler
 from asupervisor.streaming.server import StreamingService
 from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
+from asupervisor.supervisor.suitability import Suitability
 from asupervisor.translate.images import parse_reference
 from asupervisor.translate.provenance import Seal
 
@@ -312,7 +313,7 @@ class Supervisor:
             config.engine_probe_interval_s,
             config.engine_probe_deadline_s,
             config.engine_connect_deadline_s,
-            self._check_engine,
+            Suitability(config, network).check,
         )
         await tasks.start(shim.stats.run, name="stats")
         await tasks.start(ImageUsage(engine, shim.store, shim.stats).run, name="image usage")
@@ -398,20 +399,6 @@ class Supervisor:
             on_step=self._on_step,
             conditions=self.conditions,
         )
-
-    def _check_engine(self, engine: EngineClient) -> None:
-        wanted, has = self.config.cgroup_driver, engine.cgroup_driver
-        if wanted and has and wanted != has:
-            raise ConfigError(
-                f'--cgroup-driver is "{wanted}" but Docker Engine at {engine.endpoint} uses'
-                f' "{has}"; make them the same'
-            )
-        if engine.oom_floor is not None:
-            _logger.warning(
-                "Docker Engine may not lower oom_score_adj on this host (no CAP_SYS_RESOURCE):"
-                " scores below %d are raised to it",
-                engine.oom_floor,
-            )
 
     async def _connect(self) -> None:
         config = self.config

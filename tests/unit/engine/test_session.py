@@ -251,3 +251,14 @@ async def test_who_wants_a_stream_is_told_why_nobody_listens_like_everybody_else
     finally:
         await engine.close()
     assert asked.value.message == streamed.value.message == f"wait for {endpoint}"
+
+
+@pytest.mark.parametrize(
+    ("told", "firewall"),
+    [({"Driver": "nftables", "Info": []}, "nftables"), (None, ""), ({"Driver": 7}, ""), ([], "")],
+)
+def test_what_the_engine_makes_its_rules_with(told: Any, firewall: str) -> None:
+    engine = EngineClient("unix:///none")
+    assert engine.firewall == ""
+    engine.info = {"FirewallBackend": told}
+    assert engine.firewall == firewall

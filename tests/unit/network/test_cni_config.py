@@ -8,6 +8,7 @@ import pytest
 
 from asupervisor.network.cni.config import (
     InvalidNetworkConfig,
+    PluginConfig,
     config_files,
     load_bytes,
     load_file,
@@ -156,3 +157,21 @@ def test_only_capabilities_that_are_wanted_count(tmp_path: Path) -> None:
         )
     )
     assert network.capabilities == {"portMappings", "dns"}
+
+
+@pytest.mark.parametrize(
+    ("plugin", "uses"),
+    [
+        ({"type": "bridge"}, False),
+        ({"type": "bridge", "ipMasq": True}, True),
+        ({"type": "bridge", "ipMasq": True, "ipMasqBackend": "nftables"}, False),
+        ({"type": "ptp", "ipMasq": True}, True),
+        ({"type": "portmap"}, True),
+        ({"type": "portmap", "backend": "nftables"}, False),
+        ({"type": "firewall"}, True),
+        ({"type": "firewall", "backend": "firewalld"}, False),
+        ({"type": "cilium-cni", "ipMasq": True}, False),
+    ],
+)
+def test_which_plugins_use_iptables(plugin: dict[str, Any], uses: bool) -> None:
+    assert PluginConfig(plugin["type"], plugin).uses_iptables is uses

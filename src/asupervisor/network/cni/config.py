@@ -55,6 +55,19 @@ class PluginConfig:
             else frozenset()
         )
 
+    @property
+    def uses_iptables(self) -> bool:
+        """Whether it is one of the CNI project's plugins and makes rules with iptables, which is
+        what they do unless their configuration says otherwise (their documentation: ``ipMasq`` and
+        ``ipMasqBackend``, ``backend``). Of other plugins that is not known.
+        """
+        if self.type in ("bridge", "ptp"):
+            masquerades = self.document.get("ipMasq") is True
+            return masquerades and self.document.get("ipMasqBackend") != "nftables"
+        if self.type in ("portmap", "firewall"):
+            return self.document.get("backend") in (None, "", "iptables")
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkList:

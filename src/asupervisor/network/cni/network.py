@@ -162,6 +162,13 @@ class CniNetwork:
         """Take the pod CIDR for the ``ipRanges`` capability; the first one wins."""
         self._pod_cidr.update(pod_cidr)
 
+    def iptables_users(self) -> tuple[str, ...]:
+        """The plugins of the list that use it; see
+        :attr:`~asupervisor.network.cni.config.PluginConfig.uses_iptables`.
+        """
+        plugins = self._network.plugins if self._network is not None else ()
+        return tuple(plugin.type for plugin in plugins if plugin.uses_iptables)
+
     async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
         """DEL what is cached or begun for sandboxes that live no more, claim the living pods' host
         ports; then GC and CHECK behind it.

@@ -186,6 +186,10 @@ class KubenetNetwork:
         if self._pod_cidr.update(pod_cidr):
             await self._prepare()
 
+    def iptables_users(self) -> tuple[str, ...]:
+        """Itself: host ports and masquerade."""
+        return ("kubenet",)
+
     async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
         """Release what belongs to pods that live no more; hold and publish the host ports of those
         that do.
