@@ -5,7 +5,9 @@ of theirs meet nobody else's.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck
@@ -13,6 +15,10 @@ from hypothesis import settings as hypothesis_settings
 
 from tests.harness.engine import ENGINE, Engine, busybox_archive
 from tests.harness.namespace import leave_the_network
+from tests.harness.session import Before
+
+_before = pytest.StashKey[Before]()
+_left = pytest.StashKey[list[str]]()
 
 # How long an example takes is the machine's business, not the tests'.
 hypothesis_settings.register_profile(
@@ -44,6 +50,42 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         return
     leave_the_network()
+    config.stash[_before] = Before()
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures were taken down, also of a run that was cut
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that leaves something of itself on the machine, and remove that."""
+    before = session.config.stash.get(_before, None)
+    left = before.left() if before is not None else []
+    session.config.stash[_left] = left
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left behind, and how long each part of the suite took."""
+    if left := terminalreporter.config.stash.get(_left, []):
+        terminalreporter.section("left on the machine, and removed now")
+        for line in left:
+            terminalreporter.line(line)
+    seconds: Counter[str] = Counter()
+    tests: Counter[str] = Counter()
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if isinstance(report, pytest.TestReport):
+            part = _part(report.nodeid)
+            seconds[part] += report.duration  # type: ignore[assignment]
+            tests[part] += report.when == "call"
+    if len(seconds) > 1:
+        terminalreporter.section("time by part")
+        for part, taken in seconds.most_common():
+            terminalreporter.line(f"{taken:8.1f} s {tests[part]:6} tests  {part}")
+
+
+def _part(nodeid: str) -> str:
+    """The folder below ``tests`` that a test is in; of the integration tests the one below that."""
+    folders = Path(nodeid.partition("::")[0]).parts[:-1]
+    return "/".join(folders[1 : 3 if folders[1:2] == ("integration",) else 2]) or "tests"
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Unimplemented
 from asupervisor.proto import cri
 from tests.conformance.node import Node, Pod, unique
+from tests.harness.session import CONFORMANCE_SLICE
 
 
 async def test_a_sandbox_that_runs_is_ready_and_told_as_it_was_asked_for(node: Node) -> None:
@@ -272,9 +273,10 @@ async def test_each_handler_that_status_lists_runs_a_pod_and_is_told_back(node: 
 
 async def test_the_cgroup_parent_holds_the_sandbox_and_its_containers(node: Node) -> None:
     if (await node.runtime.runtime_config()).linux.cgroup_driver == cri.SYSTEMD:
-        parent = f"/conformance.slice/conformance-{unique('p').replace('-', '_')}.slice"
+        name = f"{CONFORMANCE_SLICE}-{unique('p').replace('-', '_')}"
+        parent = f"/{CONFORMANCE_SLICE}.slice/{name}.slice"
     else:
-        parent = f"/conformance/{unique('parent')}"
+        parent = f"/{CONFORMANCE_SLICE}/{unique('parent')}"
     async with (
         node.pod(linux=cri.LinuxPodSandboxConfig(cgroup_parent=parent)) as pod,
         pod.container() as container_id,

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.harness.session import remember_containers
+
 ENGINE = os.environ.get("ASUPERVISOR_ENGINE", "")
 """Path of another ``dockerd`` to test with; what it needs is looked for beside it first."""
 STORE = os.environ.get("ASUPERVISOR_STORE", "")
@@ -263,6 +265,8 @@ class Engine:
 
     def destroy(self) -> None:
         """Stop it and remove every file of it."""
+        with contextlib.suppress(FileNotFoundError):
+            remember_containers(os.listdir(self.root / "data" / "containers"))
         if self.process is not None:
             with contextlib.suppress(OSError, AssertionError):
                 self.remove_all()

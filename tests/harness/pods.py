@@ -12,6 +12,7 @@ import anyio
 
 from asupervisor.proto import cri
 from tests.harness.engine import BUSYBOX_IMAGE
+from tests.harness.session import POD_SLICE
 
 SLEEPER = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
 """Runs until it is told to end, and ends with 0 then."""
@@ -21,7 +22,7 @@ def pod_cgroup(uid: str) -> str:
     """A cgroup parent as kubelet gives it: a path that the cgroupfs driver takes as it is, and the
     systemd driver by its last element.
     """
-    return f"/asupervisor.slice/asupervisor-test.slice/asupervisor-test-pod{uid}.slice"
+    return f"/{POD_SLICE}.slice/{POD_SLICE}-test.slice/{POD_SLICE}-test-pod{uid}.slice"
 
 
 def pod_config(
