@@ -21,8 +21,18 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600, aside: Path | N
         aside: where it is written first, on the same file system; ``.<name>`` beside it by default.
 
     Raises:
-        OSError: the file system refuses; the file is as it was.
+        OSError: the file system refuses, with the file's name; the file is as it was.
     """
+    try:
+        _write_file(path, content, mode, aside)
+    except OSError as error:
+        # What a descriptor refuses, as on a full disk, names no file by itself.
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _write_file(path: Path, content: bytes, mode: int, aside: Path | None) -> None:
     aside = aside or path.with_name(f".{path.name}")
     # What an earlier process left of a write that was cut off.
     with contextlib.suppress(FileNotFoundError):

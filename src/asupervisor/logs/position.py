@@ -69,6 +69,7 @@ class PositionFile:
     """
 
     def __init__(self, path: str, boot: bytes) -> None:
+        self._path = path
         self._boot = boot
         self._sequence = 0
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -109,7 +110,7 @@ class PositionFile:
         """Replace the older record.
 
         Raises:
-            OSError: it could not be written; the newer record still stands.
+            OSError: it could not be written, with the file's name; the newer record still stands.
         """
         self._sequence += 1
         body = _RECORD.pack(
@@ -124,8 +125,13 @@ class PositionFile:
             position.tail,
         )
         record = body + zlib.crc32(body).to_bytes(4, "little")
-        if os.pwrite(self._fd, record, (self._sequence % 2) * _SLOT_BYTES) != len(record):
-            raise OSError("short write of a log position")
+        try:
+            written = os.pwrite(self._fd, record, (self._sequence % 2) * _SLOT_BYTES)
+        except OSError as error:
+            error.filename = self._path
+            raise
+        if written != len(record):
+            raise OSError(f"short write of the log position {self._path}")
 
     def close(self) -> None:
         """Close the file."""

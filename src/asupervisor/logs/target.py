@@ -107,15 +107,19 @@ class Target:
         """Write all of ``data`` at the end; on a line of its own after what somebody else left.
 
         Raises:
-            OSError: not all of it was written; how much, the size tells.
+            OSError: not all of it was written, with the file's name; how much, the size tells.
         """
         if self.kept and self.kept == self.size() and self.read(1, self.kept - 1) != b"\n":
             data = b"\n" + data
-        written = os.write(self._fd, data)
-        if written < len(data):
-            view = memoryview(data)
-            while written < len(data):
-                written += os.write(self._fd, view[written:])
+        try:
+            written = os.write(self._fd, data)
+            if written < len(data):
+                view = memoryview(data)
+                while written < len(data):
+                    written += os.write(self._fd, view[written:])
+        except OSError as error:
+            error.filename = self.path
+            raise
 
     def replaced(self) -> bool:
         """Whether this file has no name any more and the path names another one."""
