@@ -21,7 +21,7 @@ from asupervisor.stats.encode import (
 from asupervisor.stats.files import Budget, Gone
 from asupervisor.stats.metrics import CgroupMetrics, MetricEncoder
 from asupervisor.stats.process import Process
-from asupervisor.stats.rate import CpuRate
+from asupervisor.stats.rate import CpuRate, monotonic_ns
 from asupervisor.stats.subjects import ContainerSubject, LayerUsage, SandboxSubject
 
 
@@ -36,7 +36,7 @@ class CgroupTarget:
 
     def __init__(self, reader: CgroupReader | None, started_at_ns: int) -> None:
         self.reader = reader
-        self.rate = CpuRate(started_at_ns)
+        self.rate = CpuRate(monotonic_ns(started_at_ns))
         self.fields = UsageFields()
         self.usage: Usage | None = None
         self.nano_cores: int | None = None
@@ -51,14 +51,15 @@ class CgroupTarget:
         if self.reader is None:
             self.usage = None
             return None
+        now = time.monotonic_ns()
         try:
             usage = self.reader.read()
         except Gone:
             self.end()
             return None
         self.usage, self.last_cpu_ns = usage, usage.cpu_ns
-        self.nano_cores = self.rate.at(usage.time_ns, usage.cpu_ns)
-        self.rate.sample(usage.time_ns, usage.cpu_ns)
+        self.nano_cores = self.rate.at(now, usage.cpu_ns)
+        self.rate.sample(now, usage.cpu_ns)
         return usage
 
     def read_fields(self) -> Usage | None:
@@ -87,7 +88,7 @@ class CgroupTarget:
 
     def sample(self, older_than_s: float) -> None:
         """Take a CPU sample if the last one is older."""
-        now = time.time_ns()
+        now = time.monotonic_ns()
         if self.reader is None or now - self.rate.last_sample_ns() < older_than_s * 1e9:
             return
         try:

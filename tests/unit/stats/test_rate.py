@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from asupervisor.stats.rate import CpuRate
+import time
+
+import pytest
+
+from asupervisor.stats.rate import CpuRate, monotonic_ns
 
 S = 1_000_000_000
 
@@ -54,3 +58,19 @@ def test_samples_in_quick_succession_do_not_push_out_the_useful_one() -> None:
     for step in range(100):
         rate.sample(101 * S + step * 1000, 0)
     assert rate.at(101 * S + S // 10, S) == S * 10 // 11
+
+
+def test_a_start_that_makes_more_than_every_core_of_it_is_no_start() -> None:
+    rate = CpuRate(100 * S)
+    assert rate.at(101 * S, 10_000 * S) is None
+    rate.sample(101 * S, 10_000 * S)
+    assert rate.at(103 * S, 10_001 * S) == S // 2
+
+
+def test_the_clock_that_is_set_changes_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic_ns", lambda: 500 * S)
+    monkeypatch.setattr(time, "time_ns", lambda: 2_000 * S)
+    assert monotonic_ns(0) == 0
+    assert monotonic_ns(1_900 * S) == 400 * S
+    assert monotonic_ns(1_000 * S) == 0, "before the node started"
+    assert CpuRate(monotonic_ns(2_100 * S)).at(501 * S, S) is None, "a start in the future"
