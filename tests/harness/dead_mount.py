@@ -19,10 +19,10 @@ def dead_mount(where: Path) -> Iterator[Path]:
     block ends.
 
     Args:
-        where: the mount point, made here.
+        where: the mount point, made here where it is not there.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    where.mkdir(parents=True)
+    where.mkdir(parents=True, exist_ok=True)
     try:
         server = os.open("/dev/fuse", os.O_RDWR)
     except OSError:
