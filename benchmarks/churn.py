@@ -3,8 +3,8 @@ files, addresses.
 
 ``python -m benchmarks.churn --pods 10000`` (as root, from the repository's root) runs an engine and
 a service of its own, with the CNI plugins ``bridge`` and ``host-local``. Each pod has a container
-with a log, and goes through the whole of its life. Ten times in all, with nothing running, the
-figures are read; the first counts for warming up."""
+with a log, and goes through the whole of its life. Ten times in all, or as often as ``--readings``
+says, the figures are read with nothing running; the first counts for warming up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from tests.harness.namespace import leave_the_network
 from tests.harness.pods import container_config, pod_config, until
 from tests.harness.service import Service
 
-_SAMPLES = 10
 _TIMEOUT_S = 120.0
 _MIB = 1024 * 1024
 
@@ -93,6 +92,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=3600.0, help="no more are begun after that (3600)"
     )
+    parser.add_argument("--readings", type=int, default=10, help="of the figures, in all (10)")
     options = parser.parse_args()
     leave_the_network()
     engine = Engine(arguments=("--bridge=none", "--iptables=false"))
@@ -102,7 +102,7 @@ def main() -> None:
         engine.load(busybox_archive())
         _use_cni(service)
         service.start()
-        anyio.run(_churn, engine, service, options.pods, options.at_a_time, options.seconds)
+        anyio.run(_churn, engine, service, options)
     finally:
         if service.process is not None:
             service.stop()
@@ -141,19 +141,17 @@ def _use_cni(service: Service) -> None:
     )
 
 
-async def _churn(
-    engine: Engine, service: Service, pods: int, at_a_time: int, seconds: float
-) -> None:
+async def _churn(engine: Engine, service: Service, options: argparse.Namespace) -> None:
     began = time.monotonic()
-    end = began + seconds
+    end = began + options.seconds
     done = 0
     print(
         "   pods  pods/s  service MiB  pump MiB  descriptors  threads  tasks  files  addresses"
         "  namespaces  containers"
     )
     async with RemoteRuntimeService.connect(service.endpoint, _TIMEOUT_S) as runtime:
-        for sample in range(_SAMPLES):
-            numbers = iter(range(done, pods * (sample + 1) // _SAMPLES))
+        for reading in range(options.readings):
+            numbers = iter(range(done, options.pods * (reading + 1) // options.readings))
 
             async def live(numbers: Iterator[int] = numbers) -> None:
                 nonlocal done
@@ -164,7 +162,7 @@ async def _churn(
                     done += 1
 
             async with anyio.create_task_group() as tasks:
-                for _ in range(at_a_time):
+                for _ in range(options.at_a_time):
                     tasks.start_soon(live)
             assert await runtime.list_pod_sandbox() == []
             # What a second's tick takes away is gone by then; not a wait for a condition.
