@@ -93,6 +93,8 @@ def test_of_the_root_directory_or_of_the_networks_results(
     async def fill_up(node: BridgedNode, disk: SmallDisk, pods: list[Pod]) -> None:
         async with RemoteRuntimeService.connect(node.endpoint) as runtime:
             pods += [await run_pod(runtime, name, node.logs) for name in ("stays", "b", "c")]
+            for pod in pods:
+                await counts_on(pod)
             stays, stopped, removed = pods
             disk.fill()
             for _ in range(2):
