@@ -19,7 +19,7 @@ SECONDS ?= 60
 FIRST ?= 1
 ENDPOINT ?= unix:///var/run/asupervisor.sock
 
-.PHONY: help run demo test unit integration simulate lint types docs format proto bench conformance clean
+.PHONY: help run image demo test unit integration simulate lint types docs format proto bench conformance clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -27,6 +27,10 @@ help: ## this list
 run: ## set up and run the service in the foreground, ready for crictl
 	@.ci/setup run
 	exec examples/run.sh $(FLAGS)
+
+image: ## make the image of examples/pod.yaml, from this machine's busybox, for the service that runs here
+	@.ci/setup demo
+	@$(BIN)/python examples/busybox_image.py asupervisor.example/busybox:1
 
 demo: ## run a pod with the service, look at it, take everything down
 	@.ci/setup demo

@@ -1,6 +1,8 @@
-"""Makes an image of the distribution's static busybox and loads it into an engine:
-``busybox_image.py SOCKET REFERENCE``.
-"""
+"""Makes an image of this machine's busybox and loads it into the engine of the service that runs
+here: ``busybox_image.py REFERENCE``.
+
+The service is found as by ``asupervisor`` itself: at ``$ASUPERVISOR_ENDPOINT``, else at the usual
+socket."""
 
 from __future__ import annotations
 
@@ -9,18 +11,19 @@ import http.client
 import io
 import json
 import platform
+import re
+import shutil
 import socket
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
-BUSYBOX = "/bin/busybox"
 
 
-def archive(reference: str) -> bytes:
-    """What ``docker load`` takes: one layer that holds busybox and a link for each of its
-    commands.
+def archive(reference: str, busybox: str) -> bytes:
+    """What ``docker load`` takes: one layer that holds busybox, the libraries that it wants (a
+    static one wants none) and a link for each of its commands.
     """
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
@@ -28,10 +31,12 @@ def archive(reference: str) -> bytes:
             info = tarfile.TarInfo(directory)
             info.type, info.mode = tarfile.DIRTYPE, 0o1777 if directory == "tmp" else 0o755
             tar.addfile(info)
-        _add(tar, "bin/busybox", Path(BUSYBOX).read_bytes(), 0o755)
+        for library in libraries(busybox):
+            _add(tar, library.lstrip("/"), Path(library).read_bytes(), 0o755)
+        _add(tar, "bin/busybox", Path(busybox).read_bytes(), 0o755)
         _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n", 0o644)
         for command in subprocess.run(
-            [BUSYBOX, "--list"], check=True, capture_output=True, text=True
+            [busybox, "--list"], check=True, capture_output=True, text=True
         ).stdout.split():
             if command != "busybox":
                 info = tarfile.TarInfo(f"bin/{command}")
@@ -61,6 +66,27 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
     tar.addfile(info, io.BytesIO(content))
 
 
+def libraries(program: str) -> list[str]:
+    """The paths of the shared libraries of a program, its loader among them."""
+    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
+    return re.findall(r"(/\S+) \(0x", told.stdout) if told.returncode == 0 else []
+
+
+def engine_socket() -> str:
+    """The socket of the engine that the running service uses."""
+    command = [sys.executable, "-m", "asupervisor", "info", "-o", "json"]
+    told = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout
+    if not told:  # the client has said why
+        sys.exit(1)
+    document = json.loads(told)
+    if reasons := [c["message"] for c in document["status"]["conditions"] if not c["status"]]:
+        sys.exit(f"the node is not ready: {'; '.join(reasons)}")
+    endpoint = str(document["info"]["info"]["engine"]["endpoint"])
+    if not endpoint.startswith("unix://"):
+        sys.exit(f"the engine at {endpoint} is not on this machine; docker load the image there")
+    return endpoint.removeprefix("unix://")
+
+
 def load(engine_socket: str, image: bytes) -> None:
     """``POST /images/load`` on the engine's socket."""
     connection = http.client.HTTPConnection("engine", timeout=60)
@@ -75,6 +101,10 @@ def load(engine_socket: str, image: bytes) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: busybox_image.py ENGINE-SOCKET IMAGE:TAG")
-    load(sys.argv[1], archive(sys.argv[2]))
+    if len(sys.argv) != 2:
+        sys.exit("usage: busybox_image.py IMAGE:TAG")
+    found = shutil.which("busybox")
+    if found is None:
+        sys.exit("there is no busybox on this machine; install busybox-static")
+    load(engine_socket(), archive(sys.argv[1], found))
+    print(f"{sys.argv[1]} is there")

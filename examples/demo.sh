@@ -45,8 +45,7 @@ done
 printf '\n'
 grep 'ready: serving' "$directory/service.log" || exit 1
 
-engine=$(sed -n 's/.*Docker Engine [^ ]* at unix:\/\/\([^ ;]*\);.*/\1/p' "$directory/service.log" | tail -n 1)
-"$here/.venv/bin/python" "$here/examples/busybox_image.py" "$engine" asupervisor.example/busybox:1
+"$here/.venv/bin/python" "$here/examples/busybox_image.py" asupervisor.example/busybox:1
 
 show info
 show run "$here/examples/pod.yaml" --log-directory "$directory/logs"

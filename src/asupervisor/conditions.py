@@ -8,12 +8,39 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
 
 import anyio
 
 SERVICE, RUNTIME, NETWORK = "ServiceReady", "RuntimeReady", "NetworkReady"
 """The service itself, and the two conditions of the CRI."""
 _LOOK_S = 0.5
+
+
+class Reason(StrEnum):
+    """Every reason for which a condition does not hold; operators and ``asupervisor doctor`` go by
+    them.
+    """
+
+    SERVICE_STARTING = "ServiceStarting"
+    SERVICE_STOPPING = "ServiceStopping"
+    ENGINE_NOT_PROBED = "EngineNotProbed"
+    ENGINE_NOT_INSTALLED = "EngineNotInstalled"
+    ENGINE_NOT_RUNNING = "EngineNotRunning"
+    ENGINE_STARTING = "EngineStarting"
+    ENGINE_PERMISSION_DENIED = "EnginePermissionDenied"
+    ENGINE_UNREACHABLE = "EngineUnreachable"
+    ENGINE_NOT_ANSWERING = "EngineNotAnswering"
+    ENGINE_UNSUITABLE = "EngineUnsuitable"
+    ENGINE_FAILING = "EngineNotReachable"
+    ENGINE_EVENTS_LOST = "EngineEventsLost"
+    NODE_STATE_NOT_SYNCED = "NodeStateNotSynced"
+    NETWORK_NOT_READY = "NetworkPluginNotReady"
+
+
+Holds = Literal[""]
+"""In place of a reason: the condition holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +50,19 @@ class Condition:
     Args:
         kind: its name.
         ready: whether it holds.
-        reason: one CamelCase word; empty where it holds.
+        reason: empty where it holds.
         message: what is wrong and what to do; empty where it holds.
         since: Unix time in seconds from which on it holds, or does not.
     """
 
     kind: str
     ready: bool
-    reason: str
+    reason: Reason | Holds
     message: str
     since: float
 
 
-Source = Callable[[], tuple[str, str]]
+Source = Callable[[], tuple[Reason | Holds, str]]
 """Reason and message of a condition now; an empty reason where it holds. It must not wait."""
 
 
@@ -47,7 +74,10 @@ class Conditions:
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
         self._last: dict[str, Condition] = {}
-        self._phase = ("ServiceStarting", "the service is starting")
+        self._phase: tuple[Reason | Holds, str] = (
+            Reason.SERVICE_STARTING,
+            "the service is starting",
+        )
         self._changed = anyio.Event()
         self.follow(SERVICE, lambda: self._phase)
 
@@ -62,13 +92,13 @@ class Conditions:
 
     def stopping(self) -> None:
         """The service begins to stop; it never is up again."""
-        self._phase = ("ServiceStopping", "the service is stopping")
+        self._phase = (Reason.SERVICE_STOPPING, "the service is stopping")
         self.look()
 
     @property
     def is_stopping(self) -> bool:
         """Whether the service stops."""
-        return self._phase[0] == "ServiceStopping"
+        return self._phase[0] == Reason.SERVICE_STOPPING
 
     def get(self, kind: str) -> Condition:
         """One condition as it is now.

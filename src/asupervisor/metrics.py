@@ -226,6 +226,21 @@ class Metrics:
             figures = self._rpc[method] = RpcFigures()
         return figures
 
+    def answered(self, method: str) -> int:
+        """How many calls of one method were answered with OK."""
+        figures = self._rpc.get(method)
+        return figures.codes["OK"] if figures else 0
+
+    def calls(self) -> tuple[int, int]:
+        """How many calls were answered, and how many of them not with OK."""
+        every = [figures.codes for figures in self._rpc.values()]
+        total = sum(sum(codes.values()) for codes in every)
+        return total, total - sum(codes["OK"] for codes in every)
+
+    def engine_errors(self) -> int:
+        """How many engine operations failed."""
+        return sum(figures.errors for figures in self._engine.values())
+
     def engine(self, operation: str) -> EngineFigures:
         """The figures of one engine operation, by dockershim's name for it (``inspect_container``,
         ``pull_image`` …).

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import anyio.to_thread
 
+from asupervisor.conditions import Reason
 from asupervisor.engine.containers import ContainersApi
 from asupervisor.engine.endpoint import diagnose, oom_score_floor
 from asupervisor.engine.health import EngineHealth
@@ -34,7 +35,7 @@ class EngineClient:
         endpoint: str,
         timeout_s: float = 120.0,
         observer: EngineObserver | None = None,
-        diagnose: Callable[[str], tuple[str, str]] = diagnose,
+        diagnose: Callable[[str], tuple[Reason, str]] = diagnose,
     ) -> None:
         self.endpoint = endpoint
         self.health = EngineHealth()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from asupervisor.conditions import Reason
 from asupervisor.errors import ConfigError, FailedPrecondition, Internal
 from asupervisor.host.peers import listener_holders, listener_process
 
@@ -96,18 +97,18 @@ def socket_path(endpoint: str) -> str | None:
     return endpoint.removeprefix("unix://") if endpoint.startswith("unix://") else None
 
 
-def diagnose(endpoint: str) -> tuple[str, str]:
+def diagnose(endpoint: str) -> tuple[Reason, str]:
     """Why nothing answers at an endpoint, told apart by looking at the node, not at an error's
     text.
 
     Returns:
-        A CamelCase reason (``EngineNotInstalled``, ``EngineNotRunning``,
-        ``EnginePermissionDenied``, ``EngineUnreachable``) and one sentence that says what to do.
+        A reason (not installed, not running, no permission, unreachable) and one sentence that says
+        what to do.
     """
     path = socket_path(endpoint)
     if path is None:
         return (
-            "EngineUnreachable",
+            Reason.ENGINE_UNREACHABLE,
             (
                 f"no Docker Engine answers at {endpoint}; check that it runs and that the address"
                 " is right"
@@ -117,31 +118,31 @@ def diagnose(endpoint: str) -> tuple[str, str]:
         mode = os.stat(path).st_mode
     except PermissionError:
         return (
-            "EnginePermissionDenied",
+            Reason.ENGINE_PERMISSION_DENIED,
             f"no permission to look at {path}; run as root or as a member of the socket's group",
         )
     except OSError:
         mode = 0
     if mode and not stat.S_ISSOCK(mode):
         return (
-            "EngineUnreachable",
+            Reason.ENGINE_UNREACHABLE,
             f"{path} is not a socket; set --docker-endpoint to the engine's socket",
         )
     if mode and not os.access(path, os.R_OK | os.W_OK):
         return (
-            "EnginePermissionDenied",
+            Reason.ENGINE_PERMISSION_DENIED,
             f"no permission to use {path}; run as root or as a member of the socket's group",
         )
     if find_daemon() is None:
         return (
-            "EngineNotInstalled",
+            Reason.ENGINE_NOT_INSTALLED,
             (
                 f"no Docker Engine is installed and none listens on {path}; install Docker Engine"
                 " 20.10 or later"
             ),
         )
     return (
-        "EngineNotRunning",
+        Reason.ENGINE_NOT_RUNNING,
         (
             f"Docker Engine is installed but does not answer on {path}; start it (systemctl start"
             " docker)"

@@ -8,6 +8,7 @@ import time
 
 import anyio
 
+from asupervisor.conditions import Holds, Reason
 from asupervisor.errors import Unavailable
 
 
@@ -17,7 +18,7 @@ class EngineHealth:
     Attributes:
         reachable: the engine answers pings.
         synced: the node state was taken from this engine and events have flowed since.
-        reason: CamelCase word for the RuntimeReady condition; empty when ready.
+        reason: of the RuntimeReady condition; empty when ready.
         message: what is wrong and what to do; empty when ready.
         changes: how often readiness changed, for logs and tests.
     """
@@ -25,7 +26,7 @@ class EngineHealth:
     def __init__(self) -> None:
         self.reachable = False
         self.synced = False
-        self.reason = "EngineNotProbed"
+        self.reason: Reason | Holds = Reason.ENGINE_NOT_PROBED
         self.message = "Docker Engine has not been probed yet"
         self.changes = 0
         self.since = time.time()
@@ -35,7 +36,7 @@ class EngineHealth:
         self._down_event.set()
 
     @property
-    def condition(self) -> tuple[str, str]:
+    def condition(self) -> tuple[Reason | Holds, str]:
         """Reason and message of the RuntimeReady condition; empty when ready."""
         return ("", "") if self.ready else (self.reason, self.message)
 
@@ -50,7 +51,7 @@ class EngineHealth:
         self._reachable_event.set()
         if not self.synced:
             self.reason, self.message = (
-                "NodeStateNotSynced",
+                Reason.NODE_STATE_NOT_SYNCED,
                 "Docker Engine answers; its containers and images are being read",
             )
 
@@ -60,12 +61,12 @@ class EngineHealth:
             return
         self.synced = True
         if self.reachable:
-            self.reason = self.message = ""
+            self.reason, self.message = "", ""
             self._changed()
             self._ready_event.set()
             self._down_event = anyio.Event()
 
-    def set_stale(self, reason: str, message: str) -> None:
+    def set_stale(self, reason: Reason, message: str) -> None:
         """Events may have been lost: the engine must be probed and the node state read again before
         ready is claimed.
         """
@@ -74,7 +75,7 @@ class EngineHealth:
         self._lost()
         self._fell(was_ready, reason, message)
 
-    def set_unreachable(self, reason: str, message: str) -> None:
+    def set_unreachable(self, reason: Reason, message: str) -> None:
         """The engine does not answer."""
         was_ready = self.ready
         self._lost()
@@ -86,7 +87,7 @@ class EngineHealth:
             self.reachable = False
             self._reachable_event = anyio.Event()
 
-    def _fell(self, was_ready: bool, reason: str, message: str) -> None:
+    def _fell(self, was_ready: bool, reason: Reason, message: str) -> None:
         self.reason, self.message = reason, message
         if was_ready:
             self._changed()
@@ -97,7 +98,7 @@ class EngineHealth:
         """The engine answers again and no event was lost meanwhile (it only was slow)."""
         self.set_reachable()
         if self.synced:
-            self.reason = self.message = ""
+            self.reason, self.message = "", ""
             self._changed()
             self._ready_event.set()
             self._down_event = anyio.Event()

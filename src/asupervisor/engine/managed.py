@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -20,13 +19,14 @@ import anyio
 import anyio.abc
 
 from asupervisor.child_process import ChildProcess
+from asupervisor.conditions import Reason
 from asupervisor.engine.bridge import ensure_bridge
+from asupervisor.engine.daemon_log import log_output
 from asupervisor.engine.endpoint import find_daemon
 from asupervisor.errors import FailedPrecondition
 from asupervisor.host.atomic import write_file
 
 _logger = logging.getLogger("asupervisor.engine.managed")
-_output = logging.getLogger("asupervisor.engine.dockerd")
 
 STOP_DEADLINE_S = 30.0
 """dockerd gets this long after SIGTERM."""
@@ -36,15 +36,6 @@ _STABLE_S = 60.0
 """An engine that ran this long did not fail at its start: the next restart is prompt again."""
 _LAST_WORDS_S = 1.0
 _POLL_S = 0.05
-_LONGEST_LINE_BYTES = 65536
-_LOGFMT = re.compile(r'^time="[^"]*" level=(\w+) ')
-_LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "fatal": logging.CRITICAL,
-}
 
 
 class ManagedEngine:
@@ -75,18 +66,28 @@ class ManagedEngine:
         self.endpoint = f"unix://{self.socket}"
         self.pid: int | None = None
         self.restarts = 0
+        self._answered = False
 
-    def diagnose(self, endpoint: str) -> tuple[str, str]:
+    @property
+    def starting(self) -> tuple[Reason, str] | None:
+        """What to say of it while it has not answered since it was started; None once it has."""
+        return None if self._answered else self.diagnose(self.endpoint)
+
+    def answered(self) -> None:
+        """The process that runs now is up: it answers."""
+        self._answered = True
+
+    def diagnose(self, endpoint: str) -> tuple[Reason, str]:
         """Why nobody listens yet: a reason, and what to do, which is to wait."""
         if self.pid is None:
             return (
-                "EngineStarting",
+                Reason.ENGINE_STARTING,
                 f"the service's own dockerd ended and is started again ({self.restarts} times so"
                 " far); its words are in this service's log",
             )
         return (
-            "EngineStarting",
-            f"the service's own dockerd (process {self.pid}) was started and does not listen on"
+            Reason.ENGINE_STARTING,
+            f"the service's own dockerd (process {self.pid}) was started and does not answer on"
             f" {self.socket} yet",
         )
 
@@ -122,13 +123,14 @@ class ManagedEngine:
         # A session of its own: Ctrl-C on our terminal is for us, and dockerd is stopped last.
         process = ChildProcess(command, stderr=True)
         self.pid = process.pid
+        self._answered = False
         _logger.info(
             "dockerd runs as process %d with its data in %s", process.pid, self.directory / "data"
         )
         try:
             async with anyio.create_task_group() as tasks:
                 assert process.stderr is not None
-                tasks.start_soon(_log_lines, process.stderr)
+                tasks.start_soon(log_output, process.stderr)
                 task_status.started()
                 code = await process.wait()
                 # Its last words are still to come, but children that outlive it may hold the pipe
@@ -245,33 +247,6 @@ async def _end(process: ChildProcess) -> None:
         process.kill()
         await process.wait()
     await process.aclose()
-
-
-async def _log_lines(stream: anyio.abc.ByteReceiveStream) -> None:
-    """Each line of dockerd's in our log, at its own level and without its time."""
-    rest = b""
-    async for chunk in stream:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            log_line(line.decode(errors="replace"))
-        if len(rest) > _LONGEST_LINE_BYTES:
-            log_line(rest.decode(errors="replace"))
-            rest = b""
-    if rest:
-        log_line(rest.decode(errors="replace"))
-
-
-def log_line(line: str) -> None:
-    """Log one line of logfmt as dockerd writes it; anything else as a warning, since then it is a
-    panic or a library's complaint.
-    """
-    found = _LOGFMT.match(line)
-    if found is None:
-        if line.strip():
-            _output.warning("dockerd: %s", line)
-        return
-    level = _LEVELS.get(found.group(1), logging.INFO)
-    _output.log(level, "dockerd: %s", line[found.end() :])
 
 
 def _ending(code: int) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import anyio
 from anyio.abc import TaskStatus
 
+from asupervisor.conditions import Reason
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.session import EngineAbsent
 from asupervisor.errors import (
@@ -27,6 +28,23 @@ _HARD_DEADLINE_S = 60.0
 """Of a ping by the clock, however little of the time this process ran."""
 
 
+def explain(error: ServiceError) -> tuple[Reason, str]:
+    """Why the engine cannot be used, from what a question to it raised: the reason, and one
+    sentence.
+    """
+    if isinstance(error, EngineAbsent):
+        reason = error.reason
+    elif isinstance(error, DeadlineExceeded):
+        reason = Reason.ENGINE_NOT_ANSWERING
+    elif isinstance(error, PermissionDenied):
+        reason = Reason.ENGINE_PERMISSION_DENIED
+    elif isinstance(error, FailedPrecondition):
+        reason = Reason.ENGINE_UNSUITABLE
+    else:
+        reason = Reason.ENGINE_FAILING
+    return reason, str(error)
+
+
 class Probe:
     """Writes whether the engine is reachable.
 
@@ -39,6 +57,7 @@ class Probe:
         identify_deadline_s: seconds that the questions on (re)appearance may take.
         check: raises ConfigError for an engine that contradicts the settings, which ends the
             service.
+        explain: gives reason and message of an engine that cannot be used.
     """
 
     def __init__(
@@ -48,12 +67,14 @@ class Probe:
         deadline_s: float,
         identify_deadline_s: float = 10.0,
         check: Callable[[EngineClient], None] = lambda engine: None,
+        explain: Callable[[ServiceError], tuple[Reason, str]] = explain,
     ) -> None:
         self._engine = engine
         self._interval_s = interval_s
         self._deadline_s = deadline_s
         self._identify_deadline_s = identify_deadline_s
         self._check = check
+        self._explain = explain
         self.first_answer = anyio.Event()
         """Set once the first probe has an outcome, good or bad."""
 
@@ -83,13 +104,12 @@ class Probe:
         except ConfigError:
             raise
         except ServiceError as error:
-            health.set_unreachable(_reason(error), str(error))
-            if was_reachable or not self.first_answer.is_set():
-                _logger.warning("Docker Engine cannot be used: %s", error)
+            # Whoever follows the conditions tells the operator of it.
+            health.set_unreachable(*self._explain(error))
             return
         if not was_reachable:
             version = self._engine.version.get("Version", "?")
-            _logger.info(
+            _logger.debug(
                 "Docker Engine %s answers at %s (API %d.%d)",
                 version,
                 self._engine.endpoint,
@@ -133,15 +153,3 @@ class Probe:
             raise DeadlineExceeded(
                 f"Docker Engine did not answer ping within {self._deadline_s:g} s", operation="ping"
             )
-
-
-def _reason(error: ServiceError) -> str:
-    if isinstance(error, EngineAbsent):
-        return error.reason
-    if isinstance(error, DeadlineExceeded):
-        return "EngineNotAnswering"
-    if isinstance(error, PermissionDenied):
-        return "EnginePermissionDenied"
-    if isinstance(error, FailedPrecondition):
-        return "EngineUnsuitable"
-    return "EngineNotReachable"

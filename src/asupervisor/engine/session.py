@@ -18,6 +18,7 @@ import aiohttp
 import anyio
 import orjson
 
+from asupervisor.conditions import Reason
 from asupervisor.engine.endpoint import (
     MINIMUM_API_VERSION,
     choose_api_version,
@@ -62,11 +63,11 @@ class EngineAbsent(Unavailable):
 
     Args:
         message: what is the matter and what to do.
-        reason: CamelCase word for the RuntimeReady condition.
+        reason: for the RuntimeReady condition.
     """
 
     def __init__(
-        self, message: str, *, reason: str, operation: str = "", subject: str = ""
+        self, message: str, *, reason: Reason, operation: str = "", subject: str = ""
     ) -> None:
         super().__init__(message, operation=operation, subject=subject)
         self.reason = reason
@@ -101,7 +102,7 @@ class EngineSession:
         health: EngineHealth,
         timeout_s: float = 120.0,
         observer: EngineObserver | None = None,
-        diagnose: Callable[[str], tuple[str, str]] = diagnose,
+        diagnose: Callable[[str], tuple[Reason, str]] = diagnose,
     ) -> None:
         self.endpoint = endpoint
         self.health = health
@@ -284,7 +285,7 @@ class EngineSession:
     def absent(self, operation: str, subject: str) -> ServiceError:
         """Nobody could be reached at the endpoint: why not, and what to do."""
         reason, hint = self._diagnose(self.endpoint)
-        if reason == "EnginePermissionDenied":
+        if reason is Reason.ENGINE_PERMISSION_DENIED:
             return PermissionDenied(hint, operation=operation, subject=subject)
         return EngineAbsent(hint, reason=reason, operation=operation, subject=subject)
 

@@ -12,6 +12,8 @@ from typing import Protocol
 
 from anyio.abc import TaskStatus
 
+from asupervisor.conditions import Holds, Reason
+
 Gone = Callable[[str], bool]
 """Whether a sandbox, by its id, is known to live no more."""
 
@@ -67,18 +69,16 @@ class NetworkStatus:
 
     Args:
         ready: whether pods can be set up now.
-        reason: one CamelCase word; empty when ready.
         message: what is missing and what the operator may do; empty when ready.
     """
 
     ready: bool
-    reason: str = ""
     message: str = ""
 
     @property
-    def condition(self) -> tuple[str, str]:
+    def condition(self) -> tuple[Reason | Holds, str]:
         """Reason and message; empty when ready."""
-        return ("", "") if self.ready else (self.reason or "NetworkPluginNotReady", self.message)
+        return ("", "") if self.ready else (Reason.NETWORK_NOT_READY, self.message)
 
 
 class NetworkPlugin(Protocol):

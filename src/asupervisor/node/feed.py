@@ -19,6 +19,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
+from asupervisor.conditions import Reason
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import socket_path
 from asupervisor.engine.session import Document
@@ -140,10 +141,10 @@ class Feed:
                 error = _first(group)
                 failures = 0 if self._engine.health.synced else failures
                 self._engine.health.set_stale(
-                    "EngineEventsLost",
+                    Reason.ENGINE_EVENTS_LOST,
                     f"{error}; the node state is read again when the engine answers",
                 )
-                _logger.warning("following Docker Engine's events ended: %s", error)
+                _logger.debug("following Docker Engine's events ended: %s", error)
             await anyio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
             failures += 1
 

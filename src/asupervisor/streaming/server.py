@@ -177,7 +177,7 @@ class StreamingService:
         )
         scheme = "https" if self._certificate is not None else "http"
         self._base_url = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{bound[1]}"
-        _log.info("streaming on %s", self._base_url)
+        _log.debug("streaming on %s", self._base_url)
         return await anyio.abc.SocketListener.from_socket(sock)
 
     async def _accept(self, listener: anyio.abc.SocketListener, tasks: anyio.abc.TaskGroup) -> None:

@@ -42,8 +42,8 @@ from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
 from asupervisor.dockershim.streaming.backend import EngineBackend
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import diagnose, resolve_endpoint
-from asupervisor.engine.managed import managed_engine
-from asupervisor.engine.probe import Probe
+from asupervisor.engine.managed import ManagedEngine, managed_engine
+from asupervisor.engine.probe import Probe, explain
 from asupervisor.engine.runtime_cgroups import keep_in_cgroup
 from asupervisor.errors import (
     ConfigError,
@@ -76,6 +76,7 @@ from asupervisor.stats.service import Stats
 from asupervisor.streaming.handler import StreamHandler
 from asupervisor.streaming.server import StreamingService
 from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
+from asupervisor.supervisor.hourly import report_hourly
 from asupervisor.supervisor.suitability import Suitability
 from asupervisor.translate.images import parse_reference
 from asupervisor.translate.provenance import Seal
@@ -274,7 +275,8 @@ class Supervisor:
             managed = await stack.enter_async_context(managed_engine(root))
             endpoint, why_absent = managed.endpoint, managed.diagnose
         else:
-            endpoint, why_absent = resolve_endpoint(config.docker_endpoint), diagnose
+            managed, why_absent = None, diagnose
+            endpoint = resolve_endpoint(config.docker_endpoint)
         engine = EngineClient(
             endpoint,
             config.runtime_request_timeout_s,
@@ -313,7 +315,8 @@ class Supervisor:
             config.engine_probe_interval_s,
             config.engine_probe_deadline_s,
             config.engine_connect_deadline_s,
-            Suitability(config, network).check,
+            partial(_check_engine, managed, Suitability(config, network)),
+            lambda error: (managed and managed.starting) or explain(error),
         )
         await tasks.start(shim.stats.run, name="stats")
         await tasks.start(ImageUsage(engine, shim.store, shim.stats).run, name="image usage")
@@ -321,6 +324,7 @@ class Supervisor:
         await tasks.start(shim.feed.run, name="node state")
         await tasks.start(partial(run_recovery, shim), name="recovery")
         await tasks.start(probe.run, name="engine probe")
+        tasks.start_soon(report_hourly, self.metrics, name="hourly report")
         # A node boots in any order: an engine that is not there yet is waited for with the server
         # up, not here.
         await probe.first_answer.wait()
@@ -436,6 +440,14 @@ class Supervisor:
                 tasks.cancel_scope.cancel()
             await server.stop()
             await shim.streaming.drain(0)
+
+
+def _check_engine(
+    managed: ManagedEngine | None, suitability: Suitability, engine: EngineClient
+) -> None:
+    if managed is not None:
+        managed.answered()
+    suitability.check(engine)
 
 
 @contextmanager

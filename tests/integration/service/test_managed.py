@@ -124,7 +124,34 @@ def test_containers_live_through_the_engine_and_the_service(service: Service) ->
     # Nobody's child any more: its entry stays where no init reaps it, but without a command line.
     assert not runs(orphan)
     assert process_of(service, container_id) == process
-    assert "dockerd: msg=" in service.output
+
+
+async def reasons_until_ready(endpoint: str) -> set[str]:
+    """Every reason that Status gives from now on, until the runtime is ready."""
+    seen: set[str] = set()
+    async with RemoteRuntimeService.connect(endpoint) as runtime:
+        with anyio.fail_after(60):
+            while True:
+                for condition in (await runtime.status()).status.conditions:
+                    if condition.type == "RuntimeReady" and condition.status:
+                        return seen
+                    if condition.type == "RuntimeReady":
+                        seen.add(condition.reason)
+
+
+def test_its_start_is_told_in_few_lines_and_never_as_somebody_elses_business(
+    service: Service,
+) -> None:
+    service.start(ready=False)
+    seen = anyio.run(reasons_until_ready, service.endpoint)
+    assert "EngineStarting" in seen
+    assert seen <= {"EngineStarting", "EngineNotProbed", "NodeStateNotSynced"}
+    eventually(lambda: "ready: serving" in service.output, "it says so")
+    before = service.output.partition("ready: serving")[0].splitlines()
+    ours = [line for line in before if "dockerd: " not in line]
+    assert len(ours) <= 6, service.output
+    assert not [line for line in before if " INFO dockerd: " in line]
+    assert not [line for line in before if "did not answer ping" in line]
 
 
 def test_no_dockerd_is_told_in_one_line(tmp_path: Path) -> None:

@@ -1,12 +1,9 @@
-"""What a managed engine needs to know before it is started, and what it makes of dockerd's
-words.
-"""
+"""What a managed engine needs to know before it is started, and what is said of it meanwhile."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import logging
 import os
 from pathlib import Path
 
@@ -14,7 +11,7 @@ import pytest
 
 from asupervisor.engine import managed
 from asupervisor.engine.bridge import free_subnet
-from asupervisor.engine.managed import ManagedEngine, log_line
+from asupervisor.engine.managed import ManagedEngine
 from asupervisor.errors import FailedPrecondition
 
 HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
@@ -59,42 +56,6 @@ def test_two_roots_share_nothing() -> None:
     assert len(one.bridge) < 16
 
 
-@pytest.mark.parametrize(
-    ("line", "level", "message"),
-    [
-        (
-            'time="2026-01-02T03:04:05.6Z" level=info msg="API listen on /x"',
-            logging.INFO,
-            'dockerd: msg="API listen on /x"',
-        ),
-        (
-            'time="2026-01-02T03:04:05.6Z" level=warning msg=no error=e',
-            logging.WARNING,
-            "dockerd: msg=no error=e",
-        ),
-        (
-            'time="2026-01-02T03:04:05.6Z" level=error msg="100% bad"',
-            logging.ERROR,
-            'dockerd: msg="100% bad"',
-        ),
-        ("panic: runtime error", logging.WARNING, "dockerd: panic: runtime error"),
-    ],
-)
-def test_lines_keep_their_level_and_lose_their_time(
-    line: str, level: int, message: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.DEBUG, "asupervisor.engine.dockerd"):
-        log_line(line)
-    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (level, message)
-    ]
-
-
-def test_empty_lines_say_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    log_line("  ")
-    assert caplog.records == []
-
-
 def test_while_its_own_engine_starts_nobody_is_told_to_start_one(tmp_path: Path) -> None:
     engine = ManagedEngine(tmp_path)
     for pid in (None, 7):
@@ -102,6 +63,9 @@ def test_while_its_own_engine_starts_nobody_is_told_to_start_one(tmp_path: Path)
         reason, message = engine.diagnose(engine.endpoint)
         assert reason == "EngineStarting"
         assert "own dockerd" in message and "systemctl" not in message
+        assert engine.starting == (reason, message)
+    engine.answered()
+    assert engine.starting is None, "from now on the probe says what it finds"
 
 
 def test_its_configuration_is_whole_or_not_there(

@@ -112,11 +112,7 @@ class CniNetwork:
         STATUS is good.
         """
         message = self._missing()
-        return (
-            NetworkStatus(ready=True)
-            if not message
-            else NetworkStatus(False, "NetworkPluginNotReady", message)
-        )
+        return NetworkStatus(not message, message)
 
     def check(self, pod: PodNetwork) -> None:
         """Refuse a pod when the network is not ready, its bandwidth annotations are wrong, or its
@@ -228,7 +224,8 @@ class CniNetwork:
 
     async def _reload(self) -> None:
         loaded = await self._loader.load()
-        if loaded.problems != self._problems:
+        # With no network at all they are the reason of not ready, and told as that.
+        if loaded.problems != self._problems and (loaded.network or self._network):
             for problem in loaded.problems:
                 log.warning("CNI configuration: %s", problem)
         self._problems = loaded.problems
@@ -255,8 +252,6 @@ class CniNetwork:
         try:
             await Chain(network, self._bin_dirs).status(_STATUS_DEADLINE_S)
         except ServiceError as error:
-            if error.message != self._unhealthy:
-                log.warning("%s", error)
             self._unhealthy = error.message
         else:
             self._unhealthy = ""

@@ -125,7 +125,7 @@ class KubenetNetwork:
         """Ready once the pod CIDR is known and the bridge and the rules stand."""
         if self._network is not None and not self._problem:
             return NetworkStatus(ready=True)
-        return NetworkStatus(False, "NetworkPluginNotReady", self._problem)
+        return NetworkStatus(False, self._problem)
 
     def check(self, pod: PodNetwork) -> None:
         """Refuse a pod when the network is not ready, its bandwidth annotations are wrong, or its
