@@ -20,7 +20,6 @@ import tarfile
 from pathlib import Path
 
 
-
 def archive(reference: str, busybox: str) -> bytes:
     """What ``docker load`` takes: one layer that holds busybox, the libraries that it wants (a
     static one wants none) and a link for each of its commands.
