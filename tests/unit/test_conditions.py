@@ -5,15 +5,18 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from asupervisor.conditions import NETWORK, RUNTIME, SERVICE, Condition, Conditions
+from asupervisor.conditions import NETWORK, RUNTIME, SERVICE, Condition, Conditions, Holds, Reason
 
 
 class Node:
     """Two sources that a test changes."""
 
     def __init__(self) -> None:
-        self.runtime = ("EngineNotRunning", "the engine does not run")
-        self.network = ("", "")
+        self.runtime: tuple[Reason | Holds, str] = (
+            Reason.ENGINE_NOT_RUNNING,
+            "the engine does not run",
+        )
+        self.network: tuple[Reason | Holds, str] = ("", "")
         self.conditions = Conditions()
         self.conditions.follow(RUNTIME, lambda: self.runtime)
         self.conditions.follow(NETWORK, lambda: self.network)
@@ -37,9 +40,9 @@ def test_since_counts_from_the_turn_and_not_from_another_reason(
     monkeypatch.setattr("asupervisor.conditions.time.time", lambda: clock[0])
     node = Node()
     assert node.conditions.get(RUNTIME).since == 100.0
-    clock[0], node.runtime = 200.0, ("EngineNotAnswering", "frozen")
+    clock[0], node.runtime = 200.0, (Reason.ENGINE_NOT_ANSWERING, "frozen")
     found = node.conditions.get(RUNTIME)
-    assert found == Condition(RUNTIME, False, "EngineNotAnswering", "frozen", 100.0)
+    assert found == Condition(RUNTIME, False, Reason.ENGINE_NOT_ANSWERING, "frozen", 100.0)
     clock[0], node.runtime = 300.0, ("", "")
     assert node.conditions.get(RUNTIME) == Condition(RUNTIME, True, "", "", 300.0)
 
@@ -47,7 +50,7 @@ def test_since_counts_from_the_turn_and_not_from_another_reason(
 async def test_a_network_that_comes_later_than_the_engine_is_told() -> None:
     node = Node()
     node.conditions.started()
-    node.runtime, node.network = ("", ""), ("NetworkPluginNotReady", "cni config uninitialized")
+    node.runtime, node.network = ("", ""), (Reason.NETWORK_NOT_READY, "cni config uninitialized")
     seen = node.conditions.look()
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:

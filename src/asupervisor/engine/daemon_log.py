@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import AsyncIterator
-
-import anyio.abc
+from collections.abc import AsyncIterable, AsyncIterator
 
 _logger = logging.getLogger("asupervisor.engine.dockerd")
 
@@ -35,7 +33,7 @@ _CHATTER = (
 every end of a container. One that is worded otherwise some day is a line more, no harm."""
 
 
-async def log_output(stream: anyio.abc.ByteReceiveStream) -> None:
+async def log_output(stream: AsyncIterable[bytes]) -> None:
     """Log what a ``dockerd`` writes until its end: each line at its level and without its time,
     what it tells of its ordinary work at debug; of a line that is too long, the beginning.
     """
@@ -45,7 +43,7 @@ async def log_output(stream: anyio.abc.ByteReceiveStream) -> None:
             _logger.log(level, "dockerd: %s", message)
 
 
-async def _lines(stream: anyio.abc.ByteReceiveStream) -> AsyncIterator[bytes]:
+async def _lines(stream: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     rest, skipping = b"", False
     async for chunk in stream:
         *lines, rest = (rest + chunk).split(b"\n")

@@ -285,7 +285,7 @@ class EngineSession:
     def absent(self, operation: str, subject: str) -> ServiceError:
         """Nobody could be reached at the endpoint: why not, and what to do."""
         reason, hint = self._diagnose(self.endpoint)
-        if reason is Reason.ENGINE_PERMISSION_DENIED:
+        if reason == Reason.ENGINE_PERMISSION_DENIED:
             return PermissionDenied(hint, operation=operation, subject=subject)
         return EngineAbsent(hint, reason=reason, operation=operation, subject=subject)
 

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from asupervisor.conditions import Reason
 from asupervisor.dockershim.boundary import Boundary
 from asupervisor.dockershim.methods import all_methods
 from asupervisor.engine.health import EngineHealth
@@ -40,7 +41,7 @@ class Context:
 
 def shim(store: NodeStore) -> Any:
     health = EngineHealth()
-    health.set_unreachable("EngineNotRunning", "nobody listens at the engine's socket")
+    health.set_unreachable(Reason.ENGINE_NOT_RUNNING, "nobody listens at the engine's socket")
     stats = Stats()
     stats.set_image_filesystem(ImageFilesystem(1, "/var/lib/docker", 2, 3))
     return SimpleNamespace(

@@ -44,8 +44,12 @@ def test_what_is_no_line_of_its_log_is_a_warning() -> None:
 
 async def said(*chunks: bytes) -> list[tuple[int, str]]:
     records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    handler = Keeper()
     logger = logging.getLogger("asupervisor.engine.dockerd")
     before = logger.level
     logger.addHandler(handler)
@@ -55,7 +59,7 @@ async def said(*chunks: bytes) -> list[tuple[int, str]]:
         for chunk in chunks:
             await send.send(chunk)
         send.close()
-        await log_output(receive)  # type: ignore[arg-type]
+        await log_output(receive)
     finally:
         receive.close()
         logger.removeHandler(handler)

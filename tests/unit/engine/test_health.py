@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from asupervisor.conditions import Reason
 from asupervisor.engine.health import EngineHealth
 from asupervisor.errors import Unavailable
 
@@ -26,8 +27,8 @@ def test_a_waiter_from_before_the_first_failed_probe_is_woken() -> None:
     health = EngineHealth()
 
     def comes_late() -> None:
-        health.set_unreachable("EngineNotReachable", "not there yet")
-        health.set_unreachable("EngineNotReachable", "not there yet")
+        health.set_unreachable(Reason.ENGINE_FAILING, "not there yet")
+        health.set_unreachable(Reason.ENGINE_FAILING, "not there yet")
         health.set_reachable()
 
     assert anyio.run(woken, health.wait_reachable, comes_late)
@@ -36,11 +37,11 @@ def test_a_waiter_from_before_the_first_failed_probe_is_woken() -> None:
 def test_a_waiter_from_before_a_lost_event_stream_is_woken() -> None:
     health = EngineHealth()
     health.set_reachable()
-    health.set_unreachable("EngineNotAnswering", "frozen")
+    health.set_unreachable(Reason.ENGINE_NOT_ANSWERING, "frozen")
 
     def comes_back() -> None:
-        health.set_stale("EngineEventsLost", "restarted")
-        health.set_unreachable("EngineNotReachable", "restarting")
+        health.set_stale(Reason.ENGINE_EVENTS_LOST, "restarted")
+        health.set_unreachable(Reason.ENGINE_FAILING, "restarting")
         health.set_reachable()
 
     assert anyio.run(woken, health.wait_reachable, comes_back)
@@ -50,7 +51,7 @@ def test_ready_waits_for_both() -> None:
     health = EngineHealth()
 
     def in_step() -> None:
-        health.set_unreachable("EngineNotReachable", "not there yet")
+        health.set_unreachable(Reason.ENGINE_FAILING, "not there yet")
         health.set_reachable()
         assert not health.ready
         health.set_synced()
@@ -66,7 +67,9 @@ def test_down_is_told_and_gates() -> None:
     health.set_synced()
     health.require("list containers")
     assert anyio.run(
-        woken, health.wait_down, lambda: health.set_unreachable("EngineNotAnswering", "frozen")
+        woken,
+        health.wait_down,
+        lambda: health.set_unreachable(Reason.ENGINE_NOT_ANSWERING, "frozen"),
     )
     with pytest.raises(Unavailable, match="cannot stop container: frozen"):
         health.require("stop container")
@@ -76,6 +79,6 @@ def test_a_slow_engine_that_lost_no_event_is_ready_at_once() -> None:
     health = EngineHealth()
     health.set_reachable()
     health.set_synced()
-    health.set_unreachable("EngineNotAnswering", "frozen")
+    health.set_unreachable(Reason.ENGINE_NOT_ANSWERING, "frozen")
     assert anyio.run(woken, health.wait_ready, health.recovered)
     assert health.changes == 3

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
+from asupervisor.conditions import Reason
 from asupervisor.engine.client import EngineClient
 from asupervisor.errors import (
     AlreadyExists,
@@ -125,7 +126,7 @@ def test_an_engine_that_does_not_answer_in_time(tmp_path: Path) -> None:
 
 def test_a_closed_gate_lets_only_the_probe_through(tmp_path: Path) -> None:
     async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
-        engine.health.set_unreachable("EngineNotAnswering", "it does not answer")
+        engine.health.set_unreachable(Reason.ENGINE_NOT_ANSWERING, "it does not answer")
         with pytest.raises(Unavailable, match="cannot inspect container: it does not answer"):
             await engine.containers.inspect("abc")
         assert fake.requests == []
@@ -235,8 +236,8 @@ def test_pull_progress_is_read_in_whatever_pieces_it_comes(tmp_path: Path) -> No
 async def test_who_wants_a_stream_is_told_why_nobody_listens_like_everybody_else(
     tmp_path: Path,
 ) -> None:
-    def diagnose(endpoint: str) -> tuple[str, str]:
-        return "EngineStarting", f"wait for {endpoint}"
+    def diagnose(endpoint: str) -> tuple[Reason, str]:
+        return Reason.ENGINE_STARTING, f"wait for {endpoint}"
 
     endpoint = f"unix://{tmp_path}/docker.sock"
     engine = EngineClient(endpoint, 5.0, None, diagnose)
