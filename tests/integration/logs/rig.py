@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -64,3 +65,8 @@ def pump_of(service: Service) -> int:
         except FileNotFoundError:
             continue
     return 0
+
+
+def breaks(numbers: list[int]) -> list[tuple[int, int]]:
+    """Where numbers that count up from 0 do not: each pair that does not follow."""
+    return [(a, b) for a, b in itertools.pairwise([-1, *numbers]) if b != a + 1]
