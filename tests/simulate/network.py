@@ -66,9 +66,6 @@ class Plugin:
         plugin = self.bin_dir / "simulated"
         plugin.write_text("")
         plugin.chmod(0o755)
-        loopback = self.bin_dir / "loopback"
-        loopback.write_text("")
-        loopback.chmod(0o755)
         document = {"cniVersion": version, "name": "sim", "plugins": [{"type": "simulated"}]}
         (self.conf_dir / "10-sim.conflist").write_text(json.dumps(document))
 
@@ -106,8 +103,6 @@ class Plugin:
             return Finished(1, b'{"code": 100, "msg": "no luck"}', b"", seconds)
         if fault == "11":
             return Finished(1, b'{"code": 11, "msg": "try again"}', b"", seconds)
-        if Path(command[0]).name == "loopback":
-            return Finished(0, json.dumps({"cniVersion": "0.4.0", "ips": []}).encode(), b"", 0.0)
         answer = self._effect(verb, pod, environment, json.loads(stdin or b"{}"))
         if fault == "after":
             return Finished(1, b"", b"killed", seconds)

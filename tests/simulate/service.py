@@ -286,6 +286,7 @@ def stand_ins(
     import asupervisor.dockershim.container.start as start
     import asupervisor.dockershim.network as pod_networks
     import asupervisor.dockershim.sandbox.run as run
+    import asupervisor.network.cni.attachments as attachments
     import asupervisor.network.cni.execute as execute
     import asupervisor.node.networks as node_networks
     import asupervisor.node.users as users
@@ -311,6 +312,7 @@ def stand_ins(
         (pod_networks, "network_namespace", namespace),
         (run, "network_namespace", namespace),
         (execute, "run_program", network.run),
+        (attachments, "bring_loopback_up", lambda path: None),
         (node_networks, "_is_bare", bare),
         (users, "process_identity", lambda pid, container_id: None),
         (execs, "kill_process_tree", lambda pid, container_id: 0),

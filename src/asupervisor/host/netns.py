@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from struct import Struct
 from typing import TypeVar
 
 from asupervisor.errors import FailedPrecondition, NotFound
 
 T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
+_FLAGS = Struct("16sH22x")  # struct ifreq: netdevice(7)
 
 
 def in_namespace(path: str, action: Callable[[], T]) -> T:
@@ -46,6 +51,32 @@ def in_namespace(path: str, action: Callable[[], T]) -> T:
     thread.start()
     thread.join()
     return outcome.result()
+
+
+def bring_loopback_up(path: str) -> None:
+    """Set ``lo`` up in a network namespace, where it is not; the kernel gives it its addresses.
+    What the CNI plugin ``loopback`` does, without a process.
+
+    Args:
+        path: of the namespace.
+
+    Raises:
+        NotFound: the namespace is gone.
+        FailedPrecondition: the kernel refuses.
+    """
+    try:
+        in_namespace(path, _set_lo_up)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"lo cannot be brought up in {path}: {error.strerror}", subject=path
+        ) from error
+
+
+def _set_lo_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        name, flags = _FLAGS.unpack(fcntl.ioctl(any_socket, _SIOCGIFFLAGS, _FLAGS.pack(b"lo", 0)))
+        if not flags & _IFF_UP:
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _FLAGS.pack(name, flags | _IFF_UP))
 
 
 def _enter(path: str) -> None:

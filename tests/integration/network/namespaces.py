@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import re
 import shutil
 import signal
@@ -12,17 +10,17 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import anyio
 
+from asupervisor.host.netns import in_namespace
 from asupervisor.network.plugin import PodNetwork, PortMapping
 
 CNI_BINARIES = "/usr/lib/cni"
 
-_CLONE_NEWNET = 0x40000000
+T = TypeVar("T")
 
 
 class Namespace:
@@ -50,28 +48,11 @@ class Namespace:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def run(self, action: Callable[[], Any]) -> Any:
+    def run(self, action: Callable[[], T]) -> T:
         """Call ``action`` in a thread that entered the namespace. A socket made there stays
         there.
         """
-        outcome: Future[Any] = Future()
-
-        def enter() -> None:
-            try:
-                descriptor = os.open(self.path, os.O_RDONLY)
-                try:
-                    if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET) != 0:
-                        raise OSError(ctypes.get_errno(), "setns")
-                finally:
-                    os.close(descriptor)
-                outcome.set_result(action())
-            except BaseException as error:
-                outcome.set_exception(error)
-
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join()
-        return outcome.result()
+        return in_namespace(self.path, action)
 
 
 class Echo:

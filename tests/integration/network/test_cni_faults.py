@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -380,15 +381,25 @@ def test_a_directory_that_appears_late_is_found_by_looking_again(faulty: Faulty)
     faulty.node.run(scenario, poll_interval_s=0.05)
 
 
-def test_no_loopback_plugin_is_needed_where_the_engine_brought_lo_up(
+def test_lo_is_brought_up_without_a_plugin(
     faulty: Faulty, namespaces: Callable[[], Namespace]
 ) -> None:
-    async def scenario(plugin: CniNetwork) -> None:
-        await plugin.set_up(web)
-        await plugin.tear_down(web)
+    namespace = namespaces()
 
-    web = pod(namespaces())
+    def is_up() -> bool:
+        shown = subprocess.run(["ip", "link", "show", "lo"], check=True, capture_output=True)
+        return b",UP" in shown.stdout
+
+    async def scenario(plugin: CniNetwork) -> None:
+        for _ in range(2):  # also where it is up already
+            await plugin.set_up(web)
+            assert namespace.run(is_up)
+            await plugin.tear_down(web)
+
     (faulty.bin / "loopback").unlink()
+    namespace.run(lambda: subprocess.run(["ip", "link", "set", "lo", "down"], check=True))
+    assert not namespace.run(is_up)
+    web = pod(namespace)
     faulty.node.run(scenario)
 
 

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from asupervisor.errors import FailedPrecondition, Internal, ServiceError
+from asupervisor.host.netns import bring_loopback_up
 from asupervisor.network.addresses import is_own_namespace, namespace_addresses, namespace_identity
 from asupervisor.network.cni.cache import Cached, ResultCache
 from asupervisor.network.cni.chain import Chain
 from asupervisor.network.cni.config import (
-    LOOPBACK,
     InvalidNetworkConfig,
     NetworkList,
-    find_binary,
     load_bytes,
 )
 from asupervisor.network.cni.execute import Attachment
@@ -59,7 +59,6 @@ class Attachments:
         self._bin_dirs = tuple(bin_dirs)
         self._pod_deadline_s = pod_deadline_s
         self._own_network = own_network
-        self._loopback = Chain(LOOPBACK, self._bin_dirs)
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._namespaces: dict[str, tuple[str, tuple[int, int]]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
@@ -67,8 +66,8 @@ class Attachments:
     async def add(
         self, pod: PodNetwork, network: NetworkList, attachment: Attachment
     ) -> Mapping[str, Any]:
-        """Bring ``lo`` up, ADD the pod to a network and cache the result. What fails has to be
-        undone by :meth:`delete`.
+        """Bring ``lo`` up where it is not, ADD the pod to a network and cache the result. What
+        fails has to be undone by :meth:`delete`.
 
         Args:
             pod: the pod; it needs a namespace of its own.
@@ -94,8 +93,7 @@ class Attachments:
         self._namespaces[pod.sandbox_id] = (pod.netns, namespace_identity(pod.netns))
         await self._begun.write(Cached(network.name, attachment, network.source, None))
         end = anyio.current_time() + self._pod_deadline_s
-        if find_binary("loopback", self._bin_dirs) is not None or not _loopback_is_up(pod.netns):
-            await self._loopback.add(attachment, self._pod_deadline_s)
+        await anyio.to_thread.run_sync(bring_loopback_up, pod.netns)
         result = await Chain(network, self._bin_dirs).add(
             attachment, max(0.0, end - anyio.current_time())
         )
@@ -258,15 +256,7 @@ class Attachments:
 
 
 def _is_loopback(cached: Cached) -> bool:
-    """Whether an attachment is that of ``lo``, which peers cache too and which ends with its
-    namespace.
+    """Whether an attachment is that of ``lo``, which peers have a plugin for and cache (the name is
+    cri-dockerd's), and which ends with its namespace.
     """
-    return cached.network == LOOPBACK.name or cached.attachment.interface == "lo"
-
-
-def _loopback_is_up(netns: str) -> bool:
-    """Whether ``lo`` has its address; the engine brings it up itself."""
-    try:
-        return "127.0.0.1" in Path(netns).parents[1].joinpath("net/fib_trie").read_text()
-    except (OSError, IndexError):
-        return False
+    return cached.network == "cni-loopback" or cached.attachment.interface == "lo"

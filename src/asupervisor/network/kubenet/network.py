@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 BRIDGE = "cbr0"
 NETWORK = "kubenet"
 _START_PATIENCE_S = 5.0
-_BINARIES = ("bridge", "host-local", "loopback")
+_BINARIES = ("bridge", "host-local")
 
 
 class KubenetNetwork:
