@@ -23,12 +23,12 @@ from asupervisor.translate.documents import (
 )
 
 _DEFAULT_REGISTRY = "docker.io"
-_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}$")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PATH = re.compile(
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$"
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
 )
-_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}$")
+_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _NONE = "<none>"
 SNAPSHOTTER = "io.containerd.snapshotter.v1"
 """What the engine's storage driver calls itself where images are kept in containerd, and the
@@ -74,7 +74,7 @@ def parse_reference(text: str) -> Reference:
         InvalidArgument: it is none; the text is named.
     """
     rest, at, digest = text.partition("@")
-    if at and not _DIGEST.match(digest):
+    if at and not _DIGEST.fullmatch(digest):
         raise InvalidArgument(f'"{text}" is no image reference: "{digest}" is no digest')
     head, slash, tail = rest.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost" or head != head.lower()):
@@ -82,11 +82,11 @@ def parse_reference(text: str) -> Reference:
     else:
         registry, path = _DEFAULT_REGISTRY, rest
     path, colon, tag = path.partition(":")
-    if colon and not _TAG.match(tag):
+    if colon and not _TAG.fullmatch(tag):
         raise InvalidArgument(f'"{text}" is no image reference: "{tag}" is no tag')
     if registry == "index.docker.io":
         registry = _DEFAULT_REGISTRY
-    if not _PATH.match(path):
+    if not _PATH.fullmatch(path):
         raise InvalidArgument(
             f'"{text}" is no image reference: "{path}" is no repository name (lower case letters,'
             ' digits, "._-/")'
@@ -110,7 +110,7 @@ def without_scheme(reference: str) -> str:
 
 def is_image_id(text: str) -> bool:
     """Whether a text is an image's full id, with or without ``sha256:``."""
-    return _ID.match(text) is not None
+    return _ID.fullmatch(text) is not None
 
 
 def uses_containerd_store(info: Mapping[str, Any]) -> bool:

@@ -81,11 +81,7 @@ def _apparmor(profile: cri.SecurityProfile | None, deprecated: str, subject: str
         if profile.profile_type == _PROFILE.Unconfined:
             return ["apparmor=unconfined"]
         if profile.profile_type == _PROFILE.Localhost:
-            if not profile.localhost_ref:
-                raise InvalidArgument(
-                    f"{subject}: AppArmor profile type Localhost needs a localhost_ref"
-                )
-            return ["apparmor=" + profile.localhost_ref.removeprefix("localhost/")]
+            return [_localhost_apparmor(profile.localhost_ref, subject)]
         return []
     if not deprecated or deprecated == "runtime/default":
         return []
@@ -96,7 +92,19 @@ def _apparmor(profile: cri.SecurityProfile | None, deprecated: str, subject: str
             f'{subject}: AppArmor profile "{deprecated}" is none of runtime/default, unconfined,'
             " localhost/<name>"
         )
-    return ["apparmor=" + deprecated.removeprefix("localhost/")]
+    return [_localhost_apparmor(deprecated, subject)]
+
+
+def _localhost_apparmor(reference: str, subject: str) -> str:
+    name = reference.removeprefix("localhost/")
+    if name in ("", "unconfined"):
+        # To the engine these are no profiles but its default, and none at all: who may choose among
+        # the profiles of the node may not therefore go without one.
+        raise InvalidArgument(
+            f'{subject}: AppArmor profile type Localhost with the localhost_ref "{reference}"'
+            " names no profile of the node"
+        )
+    return f"apparmor={name}"
 
 
 def seccomp_options(
@@ -152,7 +160,7 @@ def _localhost_seccomp(path: str, read_profile: ReadProfile, subject: str) -> st
     content = read_profile(path)
     try:
         profile = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgument(
             f"{subject}: the seccomp profile {path} is no valid JSON: {error}"
         ) from error

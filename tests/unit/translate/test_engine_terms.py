@@ -20,7 +20,7 @@ from asupervisor.translate.labels import container_labels, sandbox_labels, split
 from asupervisor.translate.names import ContainerName, container_name, parse_container_name
 from asupervisor.translate.namespaces import container_modes, sandbox_modes, sandbox_namespaces
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score, engine_resources
-from asupervisor.translate.security import seccomp_options
+from asupervisor.translate.security import apparmor_options, seccomp_options
 from asupervisor.translate.signals import cri_signal, engine_signal
 from asupervisor.translate.states import container_facts
 from asupervisor.translate.times import unix_nanoseconds
@@ -339,6 +339,8 @@ def test_a_seccomp_profile_that_is_missing_or_none_is_an_error_and_never_nothing
         seccomp_options(localhost, "", False, _missing, "c")
     with pytest.raises(InvalidArgument, match="no valid JSON"):
         seccomp_options(localhost, "", False, lambda path: b"{", "c")
+    with pytest.raises(InvalidArgument, match="no valid JSON"):
+        seccomp_options(localhost, "", False, lambda path: b"[" * 100_000, "c")
     for content in (b"null", b"[]", b'"unconfined"'):
         with pytest.raises(InvalidArgument, match="no JSON object"):
             seccomp_options(
@@ -346,6 +348,28 @@ def test_a_seccomp_profile_that_is_missing_or_none_is_an_error_and_never_nothing
             )
     with pytest.raises(InvalidArgument, match="absolute"):
         seccomp_options(PROFILE(profile_type=PROFILE.Localhost), "", False, _missing, "c")
+
+
+@pytest.mark.parametrize("reference", ["unconfined", "localhost/unconfined", "localhost/", ""])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_name_of_an_apparmor_profile_never_means_none(reference: str, enabled: bool) -> None:
+    """Who may name a profile of the node may not therefore go without one."""
+    localhost = PROFILE(profile_type=PROFILE.Localhost, localhost_ref=reference)
+    with pytest.raises(InvalidArgument, match="names no profile"):
+        apparmor_options(localhost, "", enabled, "c")
+    if reference.startswith("localhost/"):
+        with pytest.raises(InvalidArgument, match="names no profile"):
+            apparmor_options(None, reference, enabled, "c")
+
+
+def test_apparmor() -> None:
+    localhost = PROFILE(profile_type=PROFILE.Localhost, localhost_ref="localhost/web")
+    assert apparmor_options(localhost, "unconfined", True, "c") == ["apparmor=web"]
+    assert apparmor_options(None, "localhost/web", True, "c") == ["apparmor=web"]
+    unconfined = PROFILE(profile_type=PROFILE.Unconfined)
+    assert apparmor_options(unconfined, "", True, "c") == ["apparmor=unconfined"]
+    assert apparmor_options(None, "unconfined", True, "c") == ["apparmor=unconfined"]
+    assert apparmor_options(PROFILE(), "unconfined", True, "c") == []
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from asupervisor.errors import Internal
+from asupervisor.errors import Internal, InvalidArgument
 from asupervisor.proto import cri
-from asupervisor.translate.images import cri_image, has_content, image_summary
+from asupervisor.translate.images import (
+    cri_image,
+    has_content,
+    image_summary,
+    is_image_id,
+    parse_reference,
+)
 from tests.harness.documents import anything, damaged
 
 ID = f"sha256:{'a' * 64}"
@@ -196,3 +202,12 @@ def test_what_of_an_index_makes_it_usable(
 )
 def test_an_engine_that_tells_no_manifests(document: dict[str, Any], usable: bool) -> None:
     assert has_content(document, "x86_64") is usable
+
+
+@pytest.mark.parametrize(
+    "text", ["app\n", "app:1\n", f"app@{ID}\n", "app:1\n@" + ID, "a\nb", "app:", "app@", "\n"]
+)
+def test_a_line_break_ends_no_reference(text: str) -> None:
+    with pytest.raises(InvalidArgument):
+        parse_reference(text)
+    assert not is_image_id(f"{ID}\n")
