@@ -30,12 +30,13 @@ from asupervisor.errors import (
 )
 from asupervisor.log import enter_call
 from asupervisor.metrics import Metrics
+from asupervisor.node.fitting import MESSAGE_BYTES
 from asupervisor.node.known import Known
 from asupervisor.observability.tracing import Tracing
 from asupervisor.words import bounded_line
 
 _logger = logging.getLogger("asupervisor.dockershim.rpc")
-MAXIMUM_MESSAGE_BYTES = 16 << 20
+MAXIMUM_MESSAGE_BYTES = MESSAGE_BYTES
 STATUS_BYTES = 4096
 """Most bytes of a status text on the wire: a client refuses more than 8 KiB of metadata, and then
 sees RESOURCE_EXHAUSTED instead of the status.

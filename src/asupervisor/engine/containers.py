@@ -10,7 +10,7 @@ import anyio
 import orjson
 
 from asupervisor.engine.session import Document, EngineSession
-from asupervisor.errors import DeadlineExceeded, FailedPrecondition, NotFound, ResourceExhausted
+from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, NotFound
 
 OWNED_LABEL = "io.kubernetes.docker.type"
 """Every container of a pod carries this label, so lists ask the engine for nothing else. It proves
@@ -19,6 +19,8 @@ nothing: an image can have it too.
 
 _LINKS = 8
 """Symbolic links that are followed to a file."""
+_HEADER_BYTES = 256 << 10
+"""Of an archive before the content of its first entry: names, and attributes up to 64 KiB each."""
 
 
 class ContainersApi:
@@ -187,49 +189,63 @@ class ContainersApi:
 
         Args:
             path: absolute, in the container.
-            limit_bytes: of the archive; what is beyond is an error.
+            limit_bytes: of the file; no more is read than shows that it is longer.
 
         Raises:
             NotFound: no such file in the container.
-            ResourceExhausted: it is longer than the limit.
+            FailedPrecondition: it is longer than the limit, or the engine cannot make it out.
         """
         for _ in range(_LINKS):
-            async with self._session.response(
-                "GET",
-                f"containers/{container}/archive",
-                "read_file",
-                container,
-                params={"path": path},
-                stream=True,
-            ) as response:
-                content = bytearray()
-                async for chunk in response.content.iter_any():
-                    content += chunk
-                    if len(content) > limit_bytes:
-                        raise ResourceExhausted(
-                            f"{path} of container {container[:12]} is longer than {limit_bytes}"
-                            " bytes"
-                        )
-            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                member = archive.next()
-                if member is not None and member.issym():
-                    path = posixpath.normpath(
-                        posixpath.join(posixpath.dirname(path), member.linkname)
-                    )
-                    continue
-                file = archive.extractfile(member) if member is not None else None
-                if file is None:
-                    break
-                return file.read()
+            member, content = await self._first_member(container, path, limit_bytes)
+            if member.issym():
+                path = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
+            elif not member.isreg():
+                break
+            elif member.size > limit_bytes:
+                raise FailedPrecondition(f"{path} is longer than {limit_bytes} bytes")
+            else:
+                return content[member.offset_data : member.offset_data + member.size]
         raise NotFound(
             f"{path} of container {container[:12]} is no file",
             operation="read_file",
             subject=container,
         )
 
+    async def _first_member(
+        self, container: str, path: str, limit_bytes: int
+    ) -> tuple[tarfile.TarInfo, bytes]:
+        """The first entry of a path's archive, and the archive as far as it was read: a directory,
+        or a file that is too long, is not read to its end.
+        """
+        request = ("GET", f"containers/{container}/archive", "read_file", container)
+        content = bytearray()
+        try:
+            async with self._session.response(
+                *request, params={"path": path}, stream=True
+            ) as response:
+                async for chunk in response.content.iter_any():
+                    content += chunk
+                    if len(content) > limit_bytes + _HEADER_BYTES:
+                        break
+            # Not whatever tarfile finds it packed with: some bytes would make gigabytes.
+            with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+                member = archive.next()
+        except (Internal, tarfile.TarError) as error:
+            raise FailedPrecondition(
+                f"Docker Engine cannot read {path}: {error}",
+                operation="read_file",
+                subject=container,
+            ) from error
+        if member is None:
+            raise FailedPrecondition(f"Docker Engine has an empty archive of {path}")
+        return member, bytes(content)
+
     async def has_path(self, container: str, path: str) -> bool:
         """``GET /containers/{id}/archive``, hung up on once it begins: whether a container, running
         or not, has that path.
+
+        Raises:
+            FailedPrecondition: the engine cannot make it out.
         """
         request = ("GET", f"containers/{container}/archive", "look_for_path", container)
         try:
@@ -238,3 +254,9 @@ class ContainersApi:
                 return True
         except NotFound:
             return False
+        except Internal as error:  # such as links that lead in circles
+            raise FailedPrecondition(
+                f"Docker Engine cannot make out {path}: {error.message}",
+                operation="look_for_path",
+                subject=container,
+            ) from error

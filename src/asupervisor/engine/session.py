@@ -7,6 +7,7 @@ each call."""
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -132,6 +133,8 @@ class EngineSession:
             connector=connector,
             timeout=aiohttp.ClientTimeout(),
             auto_decompress=False,
+            # What is packed has no bound that its bytes tell: nothing is asked for in that form.
+            headers={"Accept-Encoding": "identity"},
             read_bufsize=_CHUNK_BYTES,
         )
         self._sessions.append(session)
@@ -241,7 +244,8 @@ class EngineSession:
         if params:
             path = f"{path}?{urlencode(params)}"
         if body is not None:
-            data = orjson.dumps(body)
+            # As a file: aiohttp warns of longer bytes than 1 MiB, which a pod's labels may have.
+            data = io.BytesIO(orjson.dumps(body))
         deadline = self.timeout_s if timeout_s is None else timeout_s
         started = time.monotonic()
         self._long += lane is Lane.LONG

@@ -23,6 +23,7 @@ from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.documents import document_id, text, whole
 from asupervisor.translate.images import (
     ImageSummary,
+    bounded_document,
     cri_image,
     has_content,
     image_ref,
@@ -371,14 +372,15 @@ def image_record(
     Args:
         document: ``GET /images/{name}/json``.
         pinned: whether kubelet must never collect it.
-        summary: of the engine's list; None where the image was read alone.
+        summary: of the engine's list; None where it was read alone.
         machine: ``Architecture`` of the engine's ``/info``.
     """
-    image = cri_image(document, pinned, summary)
+    image, (kept, config_bytes) = cri_image(document, pinned, summary), bounded_document(document)
     return ImageRecord(
         id=ImageId(image.id),
         image=image,
-        document=document,
+        document=kept,
+        config_bytes=config_bytes,
         item_bytes=encode_field(1, image),
         summary=summary,
         usable=has_content(document, machine),

@@ -148,6 +148,7 @@ class ImageRecord:
             alone since.
         usable: the engine has its content for this node's platform; one without it counts as absent
             but is listed, so that it can be collected.
+        config_bytes: of its configuration, which is not kept where it is too long to be run.
     """
 
     id: ImageId
@@ -160,3 +161,4 @@ class ImageRecord:
     """
     summary: ImageSummary | None = None
     usable: bool = True
+    config_bytes: int = 0

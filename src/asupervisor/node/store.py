@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from asupervisor.errors import InvalidArgument, NotFound, Unavailable
 from asupervisor.node.build import with_image, without_names
+from asupervisor.node.fitting import Fitting
 from asupervisor.node.known import Known
 from asupervisor.node.records import (
     ContainerId,
@@ -18,6 +19,7 @@ from asupervisor.node.records import (
     SandboxId,
     SandboxRecord,
 )
+from asupervisor.proto import cri
 from asupervisor.translate.images import is_image_id, parse_reference, without_scheme
 
 Record = TypeVar("Record", SandboxRecord, ContainerRecord)
@@ -43,11 +45,13 @@ class NodeStore:
             yet, and nothing is done to it.
         containers_known: whether sandboxes and containers were listed once.
         images_known: whether images were.
+        lists: joins lists to messages that a client takes.
     """
 
     def __init__(self) -> None:
         self.containers_known = Known("containers")
         self.images_known = Known("images")
+        self.lists = Fitting()
         self.unread: dict[str, SandboxRecord | ContainerRecord] = {}
         self.sandboxes: dict[SandboxId, SandboxRecord] = {}
         self.containers: dict[ContainerId, ContainerRecord] = {}
@@ -262,15 +266,15 @@ class NodeStore:
     def list_sandboxes(self) -> bytes:
         """A whole ListPodSandboxResponse."""
         if self._sandbox_bytes is None:
-            self._sandbox_bytes = b"".join([record.item_bytes for record in self._all_sandboxes()])
+            items = [record.item_bytes for record in self._all_sandboxes()]
+            self._sandbox_bytes = self.lists.join(items, cri.PodSandbox)
         return self._sandbox_bytes
 
     def list_containers(self) -> bytes:
         """A whole ListContainersResponse."""
         if self._container_bytes is None:
-            self._container_bytes = b"".join(
-                [record.item_bytes for record in self._all_containers()]
-            )
+            items = [record.item_bytes for record in self._all_containers()]
+            self._container_bytes = self.lists.join(items, cri.Container)
         return self._container_bytes
 
     def list_images(self) -> bytes:

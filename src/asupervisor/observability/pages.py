@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 import anyio.to_thread
@@ -16,6 +17,35 @@ from asupervisor.observability.http import Answer, HttpServer
 from asupervisor.observability.tasks import dump_tasks
 
 _LAG_INTERVAL_S = 1.0
+_SHARE = 0.1
+"""Of the time, that making one page may take however often it is asked for."""
+
+
+class _Paced:
+    """A page that takes a while to make. Whoever reaches the port can ask without end, a pod on the
+    host's network too: who asks while it rests waits, and gets what is made next with all others.
+
+    Args:
+        make: the page.
+    """
+
+    def __init__(self, make: Callable[[], Awaitable[Answer]]) -> None:
+        self._make = make
+        self._turn = anyio.Lock()
+        self._began = self._rests_until = -math.inf
+        self._answer = Answer(503, b"")
+
+    async def answer(self) -> Answer:
+        """The page, never older than the request."""
+        asked = time.monotonic()
+        async with self._turn:
+            if self._began <= asked:
+                await anyio.sleep(max(0.0, self._rests_until - time.monotonic()))
+                began = time.monotonic()
+                self._answer = await self._make()
+                self._began, now = began, time.monotonic()
+                self._rests_until = now + (now - began) * (1 / _SHARE - 1)
+            return self._answer
 
 
 class Observability:
@@ -41,6 +71,7 @@ class Observability:
         self._metrics = metrics
         self._not_ready_reasons = not_ready_reasons
         self._figures = figures
+        self._slow = {"/metrics": _Paced(self._scrape), "/debug/tasks": _Paced(self._tasks)}
         self._server = HttpServer(
             *parse_bind_address(bind_address, "--metrics-bind-addr"), self.answer
         )
@@ -61,22 +92,26 @@ class Observability:
 
     async def answer(self, path: str) -> Answer:
         """One page."""
-        if path == "/metrics":
-            families = list(self._metrics.collect())
-            return Answer(
-                200,
-                await anyio.to_thread.run_sync(self._metrics.exposition, families),
-                SCRAPE_CONTENT_TYPE,
-            )
+        if path in self._slow:
+            return await self._slow[path].answer()
         if path == "/healthz":
             return Answer(200, b"ok\n")
         if path == "/readyz":
             reasons = self._not_ready_reasons()
             text = "".join(f"not ready: {reason}\n" for reason in reasons) or "ready\n"
             return Answer(503 if reasons else 200, text.encode())
-        if path == "/debug/tasks":
-            return Answer(200, dump_tasks(self._figures()).encode("utf-8", "replace"))
         return Answer(404, b"/metrics, /healthz, /readyz and /debug/tasks are here\n")
+
+    async def _scrape(self) -> Answer:
+        families = list(self._metrics.collect())
+        return Answer(
+            200,
+            await anyio.to_thread.run_sync(self._metrics.exposition, families),
+            SCRAPE_CONTENT_TYPE,
+        )
+
+    async def _tasks(self) -> Answer:
+        return Answer(200, dump_tasks(self._figures()).encode("utf-8", "replace"))
 
     async def _watch_loop(self) -> None:
         """Note how late the event loop wakes up: what blocks it delays every call."""

@@ -346,6 +346,7 @@ class Supervisor:
         feed_stats(store, stats)
         metrics.sandboxes.follow(lambda: len(store.sandboxes))
         metrics.containers.follow(lambda: len(store.containers))
+        metrics.shortened.follow(lambda: sum(store.lists.shortened.values()))
         events = EventHub(
             store,
             on_subscribers=metrics.event_subscribers.set,

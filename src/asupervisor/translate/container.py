@@ -82,6 +82,8 @@ def check_container_config(
             f'{subject}: log_path "{config.log_path}" must be relative to the sandbox\'s'
             " log_directory"
         )
+    if config.log_path and posixpath.normpath(config.log_path) == ".":
+        raise InvalidArgument(f'{subject}: log_path "{config.log_path}" names no file')
     if ".." in config.log_path.split("/"):
         raise InvalidArgument(
             f'{subject}: log_path "{config.log_path}" leads out of the sandbox\'s log_directory'

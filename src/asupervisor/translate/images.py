@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asupervisor.errors import InvalidArgument
+import orjson
+
+from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import engine_id
 from asupervisor.translate.documents import (
@@ -30,6 +32,9 @@ _PATH = re.compile(
 )
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _NONE = "<none>"
+_LONGEST_USER = 256
+CONFIG_BYTES = 1 << 20
+"""Of an image's configuration that is run. The longest in use have some hundred KiB of labels."""
 SNAPSHOTTER = "io.containerd.snapshotter.v1"
 """What the engine's storage driver calls itself where images are kept in containerd, and the
 beginning of the directory's name there.
@@ -240,6 +245,39 @@ def _bytes(document: Any, *path: str) -> int:
     return whole(document, *path, low=0, high=UINT64_MAX)
 
 
+def bounded_document(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    """An inspect document as it may be kept, and the bytes of its configuration.
+
+    What an image's maker wrote has no bound of the engine's: what is longer than
+    :data:`CONFIG_BYTES` is left out.
+
+    Args:
+        document: ``GET /images/{name}/json``, whatever it holds.
+    """
+    sizes = {key: len(orjson.dumps(value)) for key, value in document.items()}
+    kept = {key: value for key, value in document.items() if sizes[key] <= CONFIG_BYTES}
+    return kept, sizes.get("Config", 0)
+
+
+def check_runnable(config_bytes: int, image_id: str, subject: str) -> None:
+    """Refuse to run an image whose configuration the engine would carry in every list and event of
+    its containers.
+
+    Args:
+        config_bytes: as :func:`bounded_document` gave it.
+        image_id, subject: the image, and the container in errors.
+
+    Raises:
+        FailedPrecondition: it is too long.
+    """
+    if config_bytes > CONFIG_BYTES:
+        raise FailedPrecondition(
+            f"{subject}: the configuration of image {image_id} (labels, environment, command …) has"
+            f" {config_bytes} bytes; one with more than {CONFIG_BYTES} is not run",
+            subject=image_id,
+        )
+
+
 def cri_image(
     document: dict[str, Any], pinned: bool, summary: ImageSummary | None = None
 ) -> cri.Image:
@@ -269,7 +307,8 @@ def cri_image(
     )
     uid = engine_id(user or "0")
     if uid is None:
-        image.username = user
+        # No kernel, engine or client knows a longer one; every list carries it.
+        image.username = user[:_LONGEST_USER]
     else:
         image.uid.value = uid
     return image

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from asupervisor.errors import InvalidArgument
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.documents import text, text_map
 from asupervisor.translate.labels import (
@@ -50,8 +51,8 @@ KEY_BYTES = 32
 _POD_LOGS = "/var/log/pods"
 """Where kubelet keeps logs unless it is told otherwise."""
 _LONGEST_PATH = 4096
-_LONGEST_SEAL = 1 << 20
-"""A seal has the keys of the labels in it, of which a Pod can have a quarter of that."""
+_LONGEST_SEAL = 4 << 20
+"""A seal has the keys of the labels in it; a Pod, of 1.5 MiB at most, may consist of them."""
 _CODE_DIGITS = 2 * hashlib.sha256().digest_size
 
 
@@ -114,12 +115,20 @@ class Seal:
         Args:
             labels: every label that the container is going to be given.
             name: under which the engine is going to have it.
+
+        Raises:
+            InvalidArgument: the labels have too long keys.
         """
         keys = sorted(key for key in labels if key != SEAL_LABEL)
         told = json.dumps(keys, separators=(",", ":"))
         contents = _digest(labels, keys)
-        code = self._code(name, contents, told)
-        return {**labels, SEAL_LABEL: f"{code} {contents} {told}"}
+        seal = f"{self._code(name, contents, told)} {contents} {told}"
+        if len(seal) > _LONGEST_SEAL:
+            raise InvalidArgument(
+                f"{name}: the keys of its labels and annotations have {len(told)} bytes, which is"
+                " more than can be proved to be its own"
+            )
+        return {**labels, SEAL_LABEL: seal}
 
     def origin(self, document: Any) -> Origin | None:
         """Whose a container is, out of its inspect document; None for everybody else's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from asupervisor.errors import MOST_WORDS
 from asupervisor.proto import cri
 from asupervisor.translate.times import unix_nanoseconds
 
@@ -32,7 +33,8 @@ def container_facts(document: dict[str, Any]) -> ContainerFacts:
     started_at = unix_nanoseconds(state.get("StartedAt"))
     finished_at = unix_nanoseconds(state.get("FinishedAt"))
     exit_code = int(state.get("ExitCode") or 0)
-    error = str(state.get("Error") or "")
+    # It may quote an image's command line, and every status and event carries it.
+    error = str(state.get("Error") or "")[:MOST_WORDS]
     if state.get("Running") or state.get("Paused"):
         return ContainerFacts(cri.CONTAINER_RUNNING, created_at, started_at, 0, 0, "", error)
     if started_at:

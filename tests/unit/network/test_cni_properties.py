@@ -113,6 +113,14 @@ def test_what_only_looks_like_an_address_is_none(address: Any) -> None:
     assert result_addresses({"ips": [{"address": address}]}) == ()
 
 
+@pytest.mark.parametrize("depth", [260, 900, 100_000])
+def test_an_answer_that_nobody_can_be_handed_is_none(depth: int) -> None:
+    """It would be handed on: to the next plugin, to the cache, and back from there."""
+    assert _object(b'{"dns": ' + b"[" * depth + b"]" * depth + b"}") is None
+    assert _object(b'{"name": "\\ud800"}') is None
+    assert _object(b'{"dns": ' + b"[" * 100 + b"]" * 100 + b"}") is not None
+
+
 @given(RESULT | st.none(), st.integers(-64, 255), st.binary(max_size=50))
 def test_any_failure_is_an_error_of_ours(answer: Any, code: int, stderr: bytes) -> None:
     error = _failure("plugin", Finished(code, b"", stderr, 0.0), answer, "ADD", "x")

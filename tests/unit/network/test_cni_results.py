@@ -113,6 +113,7 @@ def test_a_file_of_libcni_without_the_fields_it_leaves_out_is_read_and_a_broken_
         '{"kind":"cniCacheV1","containerId":"abc","config":"e30=","ifName":"eth0","networkName":"net","result":{"cniVersion":"0.2.0"}}'
     )
     (tmp_path / "net-abcd-eth0").write_text("{half")
+    (tmp_path / "net-abce-eth0").write_text("[" * 100_000)
     (tmp_path / "net-x-abc-y").write_text('{"kind":"other"}')
     found = ResultCache(tmp_path).everything()
     assert [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import pytest
 
 from asupervisor.metrics import Metrics
 from asupervisor.observability.pages import Observability
@@ -49,3 +50,37 @@ async def test_pages_without_a_socket() -> None:
     assert (await page.answer("/readyz")).status == 200
     assert (await page.answer("/nowhere")).status == 404
     assert b"# TYPE asupervisor_tasks gauge" in (await page.answer("/metrics")).body
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/debug/tasks"])
+async def test_who_asks_without_end_gets_one_page_with_all_others(path: str) -> None:
+    """And never one from before the request."""
+    made: list[int] = []
+
+    def figures() -> dict[str, object]:
+        made.append(state)
+        return {"state": state}
+
+    metrics = Metrics()
+    metrics.sandboxes.follow(lambda: figures()["state"])  # type: ignore[arg-type,return-value]
+    page = Observability("127.0.0.1:0", metrics, list, figures)
+    answers: list[bytes] = []
+
+    async def ask() -> None:
+        answers.append((await page.answer(path)).body)
+
+    for state in range(1, 4):
+        answers.clear()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(ask)
+            # One that does not wait for its turn keeps no other from it.
+            tasks.start_soon(lambda: _given_up(page, path))
+        assert len(answers) == 200 and made.count(state) <= 2
+        told = f"sandboxes {state}.0" if path == "/metrics" else f"state: {state}"
+        assert all(told in answer.decode() for answer in answers)
+
+
+async def _given_up(page: Observability, path: str) -> None:
+    with anyio.move_on_after(0):
+        await page.answer(path)

@@ -15,6 +15,7 @@ from asupervisor.errors import (
     NotFound,
 )
 from asupervisor.proto import cri
+from asupervisor.translate.container import check_container_config
 from asupervisor.translate.images import cri_image, parse_reference
 from asupervisor.translate.labels import container_labels, sandbox_labels, split_labels
 from asupervisor.translate.names import ContainerName, container_name, parse_container_name
@@ -154,6 +155,13 @@ def test_states(state: dict[str, Any], expected: int, reason: str, exit_code: in
     assert (facts.started_at > 0) == (expected != cri.CONTAINER_CREATED)
     if reason == "ContainerCannotRun":
         assert facts.message == "no such file"
+
+
+def test_words_about_a_failed_start_are_cut() -> None:
+    state = {"Error": "exec: " + "x" * 20_000_000, "ExitCode": 127}
+    facts = container_facts({"Created": "2026-01-02T03:04:04Z", "State": state})
+    assert (facts.state, facts.reason) == (cri.CONTAINER_EXITED, "ContainerCannotRun")
+    assert facts.message.startswith("exec: x") and len(facts.message) < 10_000
 
 
 @pytest.mark.parametrize(
@@ -437,3 +445,15 @@ def test_an_image_without_config_fields() -> None:
     """Engine 29 leaves out what is empty."""
     image = cri_image({"Id": "sha256:1"}, pinned=False)
     assert image.id == "sha256:1" and image.uid.value == 0
+
+
+@pytest.mark.parametrize("path", [".", "./", "a/..", "..", "../x", "/x", "a/b/c"])
+def test_a_log_path_that_names_no_file_of_the_pods_own(path: str) -> None:
+    config = cri.ContainerConfig(
+        metadata=cri.ContainerMetadata(name="main"),
+        image=cri.ImageSpec(image="app"),
+        log_path=path,
+    )
+    pod = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="web"), log_directory="/l")
+    with pytest.raises(InvalidArgument, match="log_path"):
+        check_container_config(config, pod)

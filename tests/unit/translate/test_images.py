@@ -211,3 +211,10 @@ def test_a_line_break_ends_no_reference(text: str) -> None:
     with pytest.raises(InvalidArgument):
         parse_reference(text)
     assert not is_image_id(f"{ID}\n")
+
+
+def test_a_user_of_any_length_makes_no_list_too_long() -> None:
+    for user in ("u" * 20_000_000, "9" * 20_000_000, "ü" * 1000, "u:" + "g" * 20_000_000):
+        image = cri_image({"Id": ID, "Config": {"User": user}}, pinned=False)
+        assert image.ByteSize() < 1024 and not image.HasField("uid")
+        assert user.startswith(image.username)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asupervisor.errors import InvalidArgument
 from asupervisor.translate.cgroup_files import CgroupSettings
 from asupervisor.translate.labels import (
     CGROUP_LABEL,
@@ -107,6 +108,14 @@ def test_a_sealed_label_that_was_changed_or_taken_away_breaks_the_seal(key: str)
 def test_a_seal_does_not_fit_another_name(name: str) -> None:
     found = origin(sealed(), name)
     assert not found.sealed and not found.cgroup and found.user_image == found.log_target == ""
+
+
+def test_a_pod_of_as_many_labels_as_there_can_be_is_still_ours() -> None:
+    labels = {f"tenant/{number:x}": "" for number in range(150_000)}
+    found = origin(sealed(labels=labels))
+    assert found.sealed and found.labels == labels
+    with pytest.raises(InvalidArgument, match="keys of its labels"):
+        sealed(labels={f"{number:>{100}}": "" for number in range(50_000)})
 
 
 def test_a_seal_of_another_node_or_without_a_key_proves_nothing() -> None:

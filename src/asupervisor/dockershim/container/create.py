@@ -40,7 +40,7 @@ from asupervisor.translate.container import (
     log_path,
 )
 from asupervisor.translate.documents import text
-from asupervisor.translate.images import image_ref, is_image_id, without_scheme
+from asupervisor.translate.images import check_runnable, image_ref, is_image_id, without_scheme
 from asupervisor.translate.labels import IMAGE_REF_LABEL
 from asupervisor.translate.logs import engine_log_config
 from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
@@ -101,6 +101,7 @@ async def _create(
         raise NotFound(
             f"{subject}: image {config.image.image} is not on this node", subject=config.image.image
         )
+    check_runnable(image.config_bytes, image.id, subject)
     if not (config.image.user_specified_image or is_image_id(config.image.image)):
         config.image.user_specified_image = without_scheme(config.image.image)
     # By its id from here on: a tag may move meanwhile, and kubelet may name it by an image_ref.

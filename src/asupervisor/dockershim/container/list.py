@@ -14,7 +14,9 @@ async def list_containers(shim: Shim, request: cri.ListContainersRequest) -> byt
     """A whole ListContainersResponse."""
     if not request.HasField("filter"):
         return shim.store.list_containers()
-    return b"".join([record.item_bytes for record in _selected(shim, request.filter)])
+    return shim.store.lists.join(
+        [record.item_bytes for record in _selected(shim, request.filter)], cri.Container
+    )
 
 
 async def stream_containers(

@@ -26,7 +26,7 @@ async def list_container_stats(shim: Shim, request: cri.ListContainerStatsReques
     """A whole ListContainerStatsResponse; containers that do not run have attributes and a writable
     layer only.
     """
-    return b"".join(await _entries(shim, request))
+    return shim.store.lists.join(await _entries(shim, request), cri.ContainerStats)
 
 
 async def stream_container_stats(

@@ -14,7 +14,9 @@ async def list_pod_sandbox(shim: Shim, request: cri.ListPodSandboxRequest) -> by
     """A whole ListPodSandboxResponse."""
     if not request.HasField("filter"):
         return shim.store.list_sandboxes()
-    return b"".join([record.item_bytes for record in _selected(shim, request.filter)])
+    return shim.store.lists.join(
+        [record.item_bytes for record in _selected(shim, request.filter)], cri.PodSandbox
+    )
 
 
 async def stream_pod_sandboxes(

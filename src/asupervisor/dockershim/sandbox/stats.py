@@ -22,7 +22,7 @@ async def pod_sandbox_stats(shim: Shim, request: cri.PodSandboxStatsRequest) -> 
 
 async def list_pod_sandbox_stats(shim: Shim, request: cri.ListPodSandboxStatsRequest) -> bytes:
     """A whole ListPodSandboxStatsResponse, of the sandboxes that are ready."""
-    return b"".join(await _entries(shim, request))
+    return shim.store.lists.join(await _entries(shim, request), cri.PodSandboxStats)
 
 
 async def stream_pod_sandbox_stats(

@@ -136,7 +136,7 @@ class ResultCache:
                 cached = _parse(json.loads(path.read_bytes()))
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, TypeError, KeyError) as error:
+            except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
                 log.warning("the CNI result %s is not readable: %s", path, error)
                 continue
             if container_id is None or cached.attachment.container_id == container_id:

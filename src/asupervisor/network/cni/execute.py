@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from asupervisor.errors import FailedPrecondition, Internal, NotFound, ServiceError, Unavailable
 from asupervisor.network.cni.config import find_binary
 from asupervisor.network.process import Finished, run_program
@@ -160,7 +162,10 @@ def _failure(
 def _object(output: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(output)
-    except (ValueError, RecursionError):
+        # What is nested deeper than this takes is no answer: the next plugin, the next call and the
+        # cache are handed it on, by whoever calls from whatever depth.
+        orjson.dumps(document)
+    except (ValueError, TypeError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 

@@ -1,0 +1,134 @@
+"""Lists that a client takes in one message, whatever tenants wrote into their pods.
+
+kubelet takes 16 MiB, and a node whose pods it cannot list is not ready. A tenant may write 256 KiB
+of annotations and more of labels into each of its pods. So where a list would be longer, its
+largest elements tell only some of their labels and annotations; their status tells them all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from asupervisor.errors import ResourceExhausted
+from asupervisor.node.records import encode_field
+
+_logger = logging.getLogger("asupervisor.node.fitting")
+
+MESSAGE_BYTES = 16 << 20
+"""That kubelet takes, and that this service sends."""
+KEPT_BYTES = 4 << 10
+"""Of the labels of a shortened element, and of its annotations: the shortest of each."""
+_ALWAYS = frozenset(
+    {
+        "io.kubernetes.pod.name",
+        "io.kubernetes.pod.namespace",
+        "io.kubernetes.pod.uid",
+        "io.kubernetes.container.name",
+    }
+)
+"""Labels by which kubelet finds out whose a container is."""
+_PLACES = ("", "attributes", "linux.containers.attributes")
+"""Where an element of a list, or of a list of stats, has labels and annotations."""
+
+
+class Fitting:
+    """Joins lists, shortening them where they must be, and tells of it.
+
+    Args:
+        limit: bytes of a message.
+
+    Attributes:
+        shortened: how many elements of the last list of each kind were shortened.
+    """
+
+    def __init__(self, limit: int = MESSAGE_BYTES) -> None:
+        self._limit = limit
+        self.shortened: dict[str, int] = {}
+
+    def join(self, entries: Sequence[bytes], kind: type[Message]) -> bytes:
+        """A list as one message.
+
+        Args:
+            entries: each an encoded field 1, which is the repeated field of every List* response.
+            kind: of the elements.
+
+        Raises:
+            ResourceExhausted: it is longer even with its elements shortened.
+        """
+        limit = self._limit
+        whole = size = sum(map(len, entries))
+        joined, count = list(entries), 0
+        # Sorted only where it must be: lists are asked for all the time.
+        order = sorted(range(len(joined)), key=lambda at: -len(joined[at])) if size > limit else []
+        for at in order:
+            if size <= limit:
+                break
+            short = _shortened(joined[at], kind)
+            size -= len(joined[at]) - len(short)
+            joined[at], count = short, count + 1
+        self._tell(kind.DESCRIPTOR.name, count, whole)
+        if size > limit:
+            raise ResourceExhausted(
+                f"the list of {len(joined)} {kind.DESCRIPTOR.name} has {size} bytes, even without"
+                f" its long labels and annotations; a message has {limit}. Its Stream form"
+                " has no limit"
+            )
+        return b"".join(joined)
+
+    def _tell(self, name: str, count: int, whole: int) -> None:
+        before = self.shortened.get(name, 0)
+        self.shortened[name] = count
+        if count and not before:
+            _logger.warning(
+                "the list of %s has %d bytes, more than the %d of a message: labels and annotations"
+                " of its %d largest are told in part; their status has them all",
+                name,
+                whole,
+                self._limit,
+                count,
+            )
+        elif before and not count:
+            _logger.info("the list of %s fits into one message again", name)
+
+
+def _shortened(entry: bytes, kind: type[Message]) -> bytes:
+    message = kind.FromString(_payload(entry))
+    for place in _PLACES:
+        for holder in _at(message, [name for name in place.split(".") if name]):
+            for name in ("labels", "annotations"):
+                if name in holder.DESCRIPTOR.fields_by_name:
+                    _keep_shortest(getattr(holder, name))
+    return encode_field(1, message)
+
+
+def _at(message: Any, path: list[str]) -> list[Any]:
+    """The messages under a path of fields, those of a repeated field one by one."""
+    if not path:
+        return [message]
+    if path[0] not in message.DESCRIPTOR.fields_by_name:
+        return []
+    value = getattr(message, path[0])
+    return [
+        found
+        for one in (value if hasattr(value, "append") else (value,))
+        for found in _at(one, path[1:])
+    ]
+
+
+def _keep_shortest(words: MutableMapping[str, str]) -> None:
+    left = KEPT_BYTES
+    for key in sorted(words, key=lambda key: (key not in _ALWAYS, len(key) + len(words[key]))):
+        left -= len(key.encode()) + len(words[key].encode())
+        if left < 0 and key not in _ALWAYS:
+            del words[key]
+
+
+def _payload(entry: bytes) -> bytes:
+    """An encoded field 1 without its tag and length."""
+    start = 1
+    while entry[start] & 0x80:
+        start += 1
+    return entry[start + 1 :]
