@@ -9,7 +9,6 @@ decide where the source goes on."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from asupervisor.logs.lines import LineEncoder
 from asupervisor.logs.position import TAIL_BYTES, Position, PositionFile
@@ -17,51 +16,6 @@ from asupervisor.logs.source import Generation, Source, generations_after, last_
 from asupervisor.logs.target import Target, find_renamed, newest_renamed
 
 Warn = Callable[[str], None]
-
-
-class LogFollower(Protocol):
-    """What the pump turns round by round, whatever the log comes from."""
-
-    @property
-    def drained(self) -> bool:
-        """Whether the last turn found nothing."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether all is written that the source has so far; for a stream, that it has ended."""
-
-    @property
-    def read_bytes(self) -> int:
-        """Of the source, so far."""
-
-    @property
-    def written_bytes(self) -> int:
-        """To the target, so far."""
-
-    @property
-    def malformed(self) -> int:
-        """Lines that were left out because they were none."""
-
-    def turn(self, limit: int) -> int:
-        """Move at most about ``limit`` bytes of the source; returns how many. Never waits."""
-
-    def ready(self) -> bool:
-        """Whether a turn would move something."""
-
-    def reopen(self) -> None:
-        """From now on write to a new file at the path."""
-
-    def end(self) -> None:
-        """The container has ended and all is written: end its open lines. Repeatable."""
-
-    def recover(self) -> None:
-        """After a turn that raised: find what of it reached the target."""
-
-    def lag(self) -> int:
-        """Bytes of the source that are not in the target yet."""
-
-    def close(self) -> None:
-        """Let go of every file."""
 
 
 class FileFollower:
@@ -115,7 +69,7 @@ class FileFollower:
 
     @property
     def complete(self) -> bool:
-        """See :class:`LogFollower`."""
+        """See :class:`asupervisor.logs.turns.LogFollower`."""
         return self.drained
 
     @property
@@ -124,7 +78,7 @@ class FileFollower:
         return self._encoder.malformed
 
     def turn(self, limit: int) -> int:
-        """See :class:`LogFollower`.
+        """See :class:`asupervisor.logs.turns.LogFollower`.
 
         Raises:
             OSError: the target takes nothing more now; :meth:`recover` before the next turn.
@@ -154,14 +108,15 @@ class FileFollower:
             self._source.next()
 
     def ready(self) -> bool:
-        """See :class:`LogFollower`."""
+        """See :class:`asupervisor.logs.turns.LogFollower`."""
         generation = self._source.current
         return self._source.rotated() or (
             generation is not None and generation.size() != self._seen_size
         )
 
     def reopen(self) -> None:
-        """See :class:`LogFollower`. Everything that was read is in the old file already.
+        """See :class:`asupervisor.logs.turns.LogFollower`. Everything that was read is in the old
+        file already.
 
         Raises:
             OSError: the new file cannot be opened; the old one stays in use.
@@ -173,7 +128,7 @@ class FileFollower:
             self._change_target()
 
     def end(self) -> None:
-        """See :class:`LogFollower`.
+        """See :class:`asupervisor.logs.turns.LogFollower`.
 
         Raises:
             OSError: the target takes nothing more now.
@@ -191,11 +146,11 @@ class FileFollower:
         self._held = max(0, self._target.size() - self._base)
 
     def lag(self) -> int:
-        """See :class:`LogFollower`."""
+        """See :class:`asupervisor.logs.turns.LogFollower`."""
         return self._source.pending()
 
     def close(self) -> None:
-        """See :class:`LogFollower`."""
+        """See :class:`asupervisor.logs.turns.LogFollower`."""
         self._source.close()
         self._target.close()
         self._position.close()
@@ -210,8 +165,9 @@ class FileFollower:
             self._store()
         if self._switch:
             self._change_target()
-        elif self._target.replaced():
-            self._follow_replacement()
+        elif self._target.replaced() and self._follow_replacement():
+            self._seen_size = -1
+            return 0
         self.drained = True
         return 0
 
@@ -273,20 +229,35 @@ class FileFollower:
             self._made_inode = target.inode
         return target
 
-    def _follow_replacement(self) -> None:
+    def _follow_replacement(self) -> bool:
         """Somebody renamed another file over ours, as kubelet does when a rotation failed while
-        nobody served it.
+        nobody served it: go on behind what that file holds, which is of before ours.
+
+        Returns:
+            Whether the source is read again from there.
         """
         lost = (
             self._target.read(self._target.size(), 0)
             if self._target.inode == self._made_inode
             else b""
         )
-        self._change_target()
+        target = self._open(self._target.path)
+        self._target.close()
+        self._target = target
+        before, self._source = self._source, Source(self._source.path, [])
+        generations, _ = generations_after(before.path, None)
+        if self._aligned(generations):
+            before.close()
+            return True
+        for generation in generations:
+            generation.close()
+        # It is not of this log, or the engine has dropped what was written then.
+        self._source = before
         if lost:
             self._target.append(lost)
-            self._base = self._target.size()
-            self._store()
+        self._base = self._target.size()
+        self._store()
+        return False
 
     def _resume(self, position: Position | None) -> None:
         generations, _ = generations_after(self._source.path, None)
@@ -320,6 +291,12 @@ class FileFollower:
         self._target.path, self._switch = path, True
 
     def _resume_recorded(self, position: Position, generations: list[Generation]) -> None:
+        former = None
+        if position.target_inode not in (0, self._target.inode):
+            former = find_renamed(self._target.path, position.target_inode)
+            # Where that file is gone, kubelet may have renamed the one of before it over it.
+            if former is None and self._aligned(generations):
+                return
         index = _holder(generations, position)
         self._done = (position.source_inode, position.source_offset, position.tail)
         if index is not None:
@@ -331,31 +308,40 @@ class FileFollower:
         else:
             self._adopt(generations, 0)
         if self._target.inode != position.target_inode:
-            name = find_renamed(self._target.path, position.target_inode)
-            if name is None:
+            if former is None:
                 self._base = self._target.size()
                 return
-            self._use_former(name)
+            self._use_former(former)
             self._target.own()
         size = self._target.size()
         self._base = min(position.target_offset, size)
         self._held = size - self._base
 
-    def _resume_aligned(self, generations: list[Generation]) -> None:
+    def _aligned(self, generations: list[Generation]) -> bool:
+        """Go on behind the target's last lines, where the source has them still."""
         time, offset = self._target.last_lines()
         if not time:
-            self._target.truncate(0)
-            self._base = self._target.size()
-            self._adopt(generations, 0)
-            return
+            return False
         needle = b'"time":"' + time + b'"}\n'
         for index, generation in enumerate(generations):
             found = generation.find(needle)
             if found >= 0:
                 generation.offset = generation.line_start(found)
                 self._adopt(generations, index)
+                self._target.own()
                 self._base, self._held = offset, self._target.size() - offset
-                return
+                return True
+        return False
+
+    def _resume_aligned(self, generations: list[Generation]) -> None:
+        if self._aligned(generations):
+            return
+        time, _ = self._target.last_lines()
+        if not time:
+            self._target.truncate(0)
+            self._base = self._target.size()
+            self._adopt(generations, 0)
+            return
         self._target.truncate(self._target.whole_lines())
         self._base = self._target.size()
         self._adopt_after(generations, time_key(time))

@@ -12,9 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from asupervisor.logs.disk import Disk
-from asupervisor.logs.follower import LogFollower
 from asupervisor.logs.stream import StreamFollower
 from asupervisor.logs.watch import DirectoryWatch
 
@@ -25,6 +25,51 @@ _COALESCE_S = 0.01
 _SAFETY_POLL_S = 2.0
 _FAST_POLL_S = 0.1
 _RETRY_S = 1.0
+
+
+class LogFollower(Protocol):
+    """What the pump turns round by round, whatever the log comes from."""
+
+    @property
+    def drained(self) -> bool:
+        """Whether the last turn found nothing."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is written that the source has so far; for a stream, that it has ended."""
+
+    @property
+    def read_bytes(self) -> int:
+        """Of the source, so far."""
+
+    @property
+    def written_bytes(self) -> int:
+        """To the target, so far."""
+
+    @property
+    def malformed(self) -> int:
+        """Lines that were left out because they were none."""
+
+    def turn(self, limit: int) -> int:
+        """Move at most about ``limit`` bytes of the source; returns how many. Never waits."""
+
+    def ready(self) -> bool:
+        """Whether a turn would move something."""
+
+    def reopen(self) -> None:
+        """From now on write to a new file at the path."""
+
+    def end(self) -> None:
+        """The container has ended and all is written: end its open lines. Repeatable."""
+
+    def recover(self) -> None:
+        """After a turn that raised: find what of it reached the target."""
+
+    def lag(self) -> int:
+        """Bytes of the source that are not in the target yet."""
+
+    def close(self) -> None:
+        """Let go of every file."""
 
 
 class Entry:

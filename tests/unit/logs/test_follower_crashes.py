@@ -81,6 +81,51 @@ def test_killed_before_the_new_file_is_recorded(
     assert rig.numbers() == all_of(rig)
 
 
+@pytest.mark.parametrize("compressed", [False, True], ids=["", "engine-compressed"])
+@pytest.mark.parametrize("more", [0, 60], ids=["", "engine-rotated"])
+@pytest.mark.parametrize("by", ["killed", "started again", "alive"])
+def test_kubelet_takes_a_rotation_back_over_the_new_file(
+    rigs: Rigs, monkeypatch: pytest.MonkeyPatch, by: str, more: int, compressed: bool
+) -> None:
+    """The service dies before its answer, so kubelet renames the old file over the new one."""
+    rig = rigs(2000, 6, compress=compressed)
+    rig.write(5)
+    rig.drain()
+    renamed = rig.rotate_target(1)
+    rig.write(4)
+    rig.drain()
+    if by == "killed":
+        rig.stop()
+    elif by == "started again":
+        rig.start()
+    renamed.rename(rig.target)
+    rig.drain()
+    assert rig.numbers() == all_of(rig)
+    rig.write(more + 3)
+    # From here on the old file is ours again, and a kill within an append does not matter.
+    with monkeypatch.context() as patch:
+        killed_append(patch, 30)
+        with pytest.raises(Killed):
+            rig.drain()
+    rig.start()
+    rig.drain()
+    assert rig.numbers() == all_of(rig)
+    assert rig.warnings == []
+
+
+def test_the_new_file_is_taken_away_and_not_made_up_for(rig: Rig) -> None:
+    rig.write(5)
+    rig.drain()
+    rig.rotate_target(1).unlink()
+    rig.write(4)
+    rig.drain()
+    rig.stop()
+    rig.target.unlink()
+    rig.write(3)
+    rig.drain()
+    assert rig.numbers() == [9, 10, 11]
+
+
 def test_the_position_is_lost(rig: Rig) -> None:
     rig.write(6)
     rig.drain()
