@@ -2,8 +2,8 @@
 
 A call that answers from memory takes about 100 µs in all, so its figures are plain integers that
 only the event loop's thread changes; nothing here takes a lock. They become Prometheus samples when
-somebody scrapes: see :meth:`Metrics.render`. Each supervisor owns one :class:`Metrics` with a
-registry of its own, so that two can live in one process.
+they are scraped: see :meth:`Metrics.exposition`. Each supervisor owns one :class:`Metrics`, so that
+two can live in one process.
 
 Names: the engine's operations keep the names that dockershim gave them (``docker_operations_…``);
 everything else is ``asupervisor_…``, apart from the ``process_…`` figures that every Prometheus
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from asupervisor.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, ProcessCollector
+    from prometheus_client import ProcessCollector
     from prometheus_client.core import Metric
 
 ENGINE_BOUNDS_S = (
@@ -35,7 +35,7 @@ RPC_BOUNDS_S = (0.0001, 0.00025, 0.0005, *ENGINE_BOUNDS_S)
 """
 
 SCRAPE_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""The Content-Type of :meth:`Metrics.render`."""
+"""The Content-Type of :meth:`Metrics.exposition`."""
 
 
 class Counter:
@@ -179,7 +179,6 @@ class Metrics:
     def __init__(self) -> None:
         self._rpc: dict[str, RpcFigures] = {}
         self._engine: dict[str, EngineFigures] = {}
-        self._registry: CollectorRegistry | None = None
         self._process: ProcessCollector | None = None
         self.events_applied: dict[str, Counter] = {}
         """Engine events that changed the node's state, by the engine's action (``start``, ``die``
@@ -284,25 +283,6 @@ class Metrics:
             yield
         finally:
             gauge.add(-1)
-
-    @property
-    def registry(self) -> CollectorRegistry:
-        """This supervisor's Prometheus registry, made when first asked for.
-
-        The client library is imported here, not with this module: it costs a start-up that nobody
-        scrapes nothing."""
-        if self._registry is None:
-            from prometheus_client import CollectorRegistry, ProcessCollector
-
-            registry = CollectorRegistry(auto_describe=False)
-            ProcessCollector(registry=registry)
-            registry.register(self)
-            self._registry = registry
-        return self._registry
-
-    def render(self) -> bytes:
-        """All metrics in Prometheus' text format (:data:`SCRAPE_CONTENT_TYPE`)."""
-        return self.exposition(list(self.collect()))
 
     def exposition(self, families: list[Metric]) -> bytes:
         """What :meth:`collect` gave, and the process' figures, as text; any thread may do this,

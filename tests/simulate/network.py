@@ -100,15 +100,15 @@ class Plugin:
             raise DeadlineExceeded(f"{command[0]} did not end within {deadline_s:g} s")
         await anyio.sleep(seconds)
         if fault == "before":
-            return Finished(1, b'{"code": 100, "msg": "no luck"}', b"", seconds)
+            return Finished(1, b'{"code": 100, "msg": "no luck"}', b"")
         if fault == "11":
-            return Finished(1, b'{"code": 11, "msg": "try again"}', b"", seconds)
+            return Finished(1, b'{"code": 11, "msg": "try again"}', b"")
         answer = self._effect(verb, pod, environment, json.loads(stdin or b"{}"))
         if fault == "after":
-            return Finished(1, b"", b"killed", seconds)
+            return Finished(1, b"", b"killed")
         if fault == "garbage":
-            return Finished(0, b"garbage", b"", seconds)
-        return Finished(0, json.dumps(answer).encode() if answer else b"", b"", seconds)
+            return Finished(0, b"garbage", b"")
+        return Finished(0, json.dumps(answer).encode() if answer else b"", b"")
 
     def _effect(
         self, verb: str, pod: str, environment: Mapping[str, str], document: Any

@@ -32,8 +32,6 @@ class EngineHealth:
         self.since = time.time()
         self._reachable_event = anyio.Event()
         self._ready_event = anyio.Event()
-        self._down_event = anyio.Event()
-        self._down_event.set()
 
     @property
     def condition(self) -> tuple[Reason | Holds, str]:
@@ -64,7 +62,6 @@ class EngineHealth:
             self.reason, self.message = "", ""
             self._changed()
             self._ready_event.set()
-            self._down_event = anyio.Event()
 
     def set_stale(self, reason: Reason, message: str) -> None:
         """Events may have been lost: the engine must be probed and the node state read again before
@@ -92,7 +89,6 @@ class EngineHealth:
         if was_ready:
             self._changed()
             self._ready_event = anyio.Event()
-            self._down_event.set()
 
     def recovered(self) -> None:
         """The engine answers again and no event was lost meanwhile (it only was slow)."""
@@ -101,7 +97,6 @@ class EngineHealth:
             self.reason, self.message = "", ""
             self._changed()
             self._ready_event.set()
-            self._down_event = anyio.Event()
 
     def _changed(self) -> None:
         self.changes += 1
@@ -127,8 +122,3 @@ class EngineHealth:
         """Return once the engine is ready."""
         while not self.ready:
             await self._ready_event.wait()
-
-    async def wait_down(self) -> None:
-        """Return once the engine is not ready."""
-        while self.ready:
-            await self._down_event.wait()

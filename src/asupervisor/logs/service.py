@@ -33,8 +33,6 @@ _REOPEN_DEADLINE_S = 20.0
 _MAX_REPLY_BYTES = 8 << 20
 _MAX_OUTBOX = 20_000
 
-FORMATS = ("cri", "docker")
-
 
 @dataclass(frozen=True, slots=True)
 class LogSource:
@@ -166,10 +164,6 @@ class LogService:
         if self._followed.get(log.container_id) != log and log.container_id not in self._finished:
             self._followed[log.container_id] = log
             self._tell(self._follow_command(log))
-
-    def follows(self, container_id: str) -> bool:
-        """Whether :meth:`follow` was called for it, and it is not finished or forgotten."""
-        return container_id in self._followed
 
     async def reopen(self, container_id: str) -> None:
         """Write to a new file at the same path from now on (CRI ReopenContainerLog); returns when

@@ -51,10 +51,6 @@ class Generation:
         """Bytes in it now."""
         return os.fstat(self.fd).st_size
 
-    def linked(self) -> bool:
-        """Whether it still has a name."""
-        return os.fstat(self.fd).st_nlink > 0
-
     def read(self, limit: int) -> bytes:
         """Whole lines from the offset on, at most about ``limit`` bytes; empty when there is none
         yet. Moves nothing.

@@ -12,7 +12,6 @@ import errno
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,13 +35,11 @@ class Finished:
         returncode: its exit status; negative is the number of the signal that ended it.
         stdout: what it wrote there, at most :data:`OUTPUT_LIMIT_BYTES`.
         stderr: likewise.
-        duration_s: seconds from its start to its end.
     """
 
     returncode: int
     stdout: bytes
     stderr: bytes
-    duration_s: float
 
 
 async def run_program(
@@ -81,7 +78,6 @@ async def run_program(
                 operation="execute program",
                 subject=command[0],
             ) from error
-        started = time.monotonic()
         try:
             process = subprocess.Popen(  # noqa: ASYNC220 (half a millisecond, see above)
                 command,
@@ -110,7 +106,6 @@ async def run_program(
             ) from error
         finally:
             await _reap(process)
-        ended = time.monotonic()
         for output in outputs:
             output.drain()
         if any(output.overflowed for output in outputs):
@@ -119,9 +114,7 @@ async def run_program(
                 operation="execute program",
                 subject=command[0],
             )
-        return Finished(
-            process.returncode, bytes(outputs[0].data), bytes(outputs[1].data), ended - started
-        )
+        return Finished(process.returncode, bytes(outputs[0].data), bytes(outputs[1].data))
     finally:
         if source >= 0:
             os.close(source)

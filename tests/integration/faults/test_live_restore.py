@@ -50,8 +50,7 @@ def test_pods_outlive_the_engine(restoring_engine: Engine, directory: Path) -> N
                 (await runtime.container_status(container_id)).status,
             ]
             engine.signal(signal.SIGKILL)
-            with anyio.fail_after(10):
-                await health.wait_down()
+            await until(lambda: not health.ready, "the engine is down", 10)
             assert [item.id for item in await runtime.list_containers()] == [container_id]
             await anyio.to_thread.run_sync(engine.start)
             with anyio.fail_after(30):

@@ -65,7 +65,6 @@ async def test_finish_returns_when_all_is_written(tmp_path: Path) -> None:
             log.write(b"%d\n" % number)
         assert await service.finish("c", 30)
         assert lines_of(target) == [b"%d" % number for number in range(20_000)]
-        assert not service.follows("c")
         with pytest.raises(FailedPrecondition):
             await service.reopen("c")
     log.close()
