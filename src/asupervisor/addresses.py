@@ -22,7 +22,7 @@ def parse_bind_address(text: str, setting: str, default_port: int | None = None)
         Host without brackets, and port; 0 lets the system choose.
 
     Raises:
-        ConfigError: it is none of these; it names the setting and the text.
+        ConfigError: it is not one of these; it names the setting and the text.
     """
     host, colon, port = text.rpartition(":")
     if default_port is not None:

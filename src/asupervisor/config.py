@@ -122,7 +122,7 @@ class Config:
             ("unix://", "fd://", "/")
         ):
             raise ConfigError(
-                f'--container-runtime-endpoint: "{self.runtime_endpoint}" is no unix:// or fd://'
+                f'--container-runtime-endpoint: "{self.runtime_endpoint}" is not a unix:// or fd://'
                 " address"
             )
         if self.network.mtu < 0 or self.network.mtu > 65535:
@@ -171,11 +171,11 @@ def uses_legacy_cadvisor_stats(
 def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         names = ", ".join(f'"{name}"' for name in allowed)
-        raise ConfigError(f'{flag}: "{value}" is none of {names}')
+        raise ConfigError(f'{flag}: "{value}" is not one of {names}')
 
 
 def _cidr(flag: str, text: str) -> None:
     try:
         ipaddress.ip_network(text.strip(), strict=False)
     except ValueError as error:
-        raise ConfigError(f'{flag}: "{text}" is no CIDR ({error})') from error
+        raise ConfigError(f'{flag}: "{text}" is not a CIDR ({error})') from error

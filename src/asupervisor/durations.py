@@ -33,7 +33,7 @@ def parse_duration(text: str, name: str = "duration") -> float:
         Seconds.
 
     Raises:
-        ConfigError: the text is no duration; it names the setting and the text.
+        ConfigError: the text is not a duration; it names the setting and the text.
     """
     text = text.strip()
     if text == "0":

@@ -31,7 +31,7 @@ class Faults:
 
     Args:
         slow: an answer takes up to seconds.
-        broken: 500, 503, an answer that is no JSON, or half of one.
+        broken: 500, 503, an answer that is not JSON, or half of one.
         cut: the connection breaks, before or after the effect.
         hang: a request is not answered before the engine is restarted or the faults end.
         stuck: a container keeps its lock for up to a minute and a half.

@@ -104,7 +104,7 @@ def test_names_of_the_package_in_the_documents_exist(page: Path) -> None:
 def _missing(module: str) -> bool:
     try:
         return find_spec(module) is None
-    except ModuleNotFoundError:  # what stands before the last dot is no package
+    except ModuleNotFoundError:  # what stands before the last dot is not a package
         return True
 
 

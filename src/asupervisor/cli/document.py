@@ -24,7 +24,7 @@ class Fields:
         where: its place, ``spec.containers[0]``; empty at the top.
 
     Raises:
-        ConfigError: it is no mapping.
+        ConfigError: it is not a mapping.
     """
 
     def __init__(self, value: Any, where: str = "") -> None:

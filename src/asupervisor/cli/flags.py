@@ -359,9 +359,11 @@ def _from_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"--config: {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config: {path} is no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"--config: {path} is not YAML: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(document, dict) or document.get("kind") != "KubeletConfiguration":
-        raise ConfigError(f"--config: {path} is no KubeletConfiguration")
+        raise ConfigError(f"--config: {path} is not a KubeletConfiguration")
     found: dict[str, Any] = {}
     for flag in FLAGS:
         if flag.kubelet_field and document.get(flag.kubelet_field) not in (None, ""):

@@ -61,7 +61,7 @@ def read_manifest(text: str, source: str, log_root: Path) -> PodPlan:
             kubelet has it.
 
     Raises:
-        ConfigError: it is no YAML or no such Pod; the field is named.
+        ConfigError: it is not YAML or not such a Pod; the field is named.
     """
     import yaml
 
@@ -83,12 +83,12 @@ def _pod(top: Fields, log_root: Path) -> PodPlan:
     name = meta.text("name")
     if not _POD_NAME.match(name):
         raise ConfigError(
-            f'metadata.name: "{name}" is no DNS name of lower case letters, digits, "-" and "."'
+            f'metadata.name: "{name}" is not a DNS name of lower case letters, digits, "-" and "."'
         )
     namespace = meta.text("namespace", "default")
     if not _NAME.match(namespace):
         raise ConfigError(
-            f'metadata.namespace: "{namespace}" is no DNS label of lower case letters, digits'
+            f'metadata.namespace: "{namespace}" is not a DNS label of lower case letters, digits'
             ' and "-"'
         )
     uid = meta.text("uid", "") or str(uuid.uuid4())
@@ -190,7 +190,7 @@ def _container(
     name, image = fields.text("name"), fields.text("image")
     if not _NAME.match(name):
         raise ConfigError(
-            f'{fields.place("name")}: "{name}" is no DNS label of lower case letters, digits'
+            f'{fields.place("name")}: "{name}" is not a DNS label of lower case letters, digits'
             ' and "-"'
         )
     latest = "@" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest"))

@@ -31,9 +31,9 @@ def parse_quantity(text: str, where: str) -> Decimal:
         where: the field, for the error.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is malformed.
     """
     found = _QUANTITY.match(text)
     if found is None:
-        raise ConfigError(f'{where}: "{text}" is no quantity; write it like 500m, 2, 64Mi or 1G')
+        raise ConfigError(f'{where}: "{text}" is not a quantity; write it like 500m, 2, 64Mi or 1G')
     return Decimal(found.group(1)) * _FACTORS.get(found.group(2) or "", Decimal(1))

@@ -24,9 +24,7 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 @contextlib.contextmanager
 def raw_terminal(descriptor: int = _STDIN) -> Iterator[None]:
-    """Hand every key through as it is for as long as the block lasts; what is no terminal is left
-    alone.
-    """
+    """Pass every key on unchanged while the block runs; what is not a terminal is not changed."""
     if not os.isatty(descriptor):
         yield
         return

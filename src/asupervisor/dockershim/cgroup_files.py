@@ -20,7 +20,7 @@ def cgroup_features(endpoint: str) -> CgroupFeatures:
     containers run.
 
     Args:
-        endpoint: the engine's address; one that is no unix socket may be on another machine.
+        endpoint: the engine's address; one that is not a unix socket may be on another machine.
     """
     mounted = Hierarchies.parse(Path("/proc/self/mountinfo").read_text())
     local = socket_path(endpoint) is not None

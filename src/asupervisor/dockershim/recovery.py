@@ -1,4 +1,4 @@
-"""Putting right, after a start and after each gap, what happened while nobody looked.
+"""Repairs, after a start and after each gap in the events, what changed without this service.
 
 Sandboxes that an earlier process left half-built are rolled back; addresses of living pods are
 found again; the network plugin releases what belongs to no living pod.

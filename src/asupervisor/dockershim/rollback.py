@@ -1,5 +1,5 @@
-"""Undoing the steps of a change that failed half-way: in reverse order, shielded, with a deadline,
-and honest about what is left.
+"""Undoing the steps of a change that failed half-way: in reverse order, shielded, with a deadline.
+What could not be undone is reported.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Rollback:
 
         Args:
             what: in words, for errors and logs.
-            step: the undo; it must bear being run when its step was not taken.
+            step: the undo; it may be called although its step was not taken.
             only_if_clean: skip it when an undo before it failed: what keeps an object visible goes
                 last, and only then.
         """
@@ -70,7 +70,7 @@ class Rollback:
                 except ServiceError as failure:
                     leftovers.append(f"{what}: {failure}")
                 except Exception as failure:
-                    # A defect in one undo step is no reason to leave out the others.
+                    # A defect in one undo step is not a reason to leave out the others.
                     _logger.exception(
                         "%s of %s: a defect of this service in the undo step: %s",
                         self._operation,

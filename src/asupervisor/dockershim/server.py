@@ -1,5 +1,5 @@
-"""The CRI server on its unix socket: one owner of the path, nobody's socket stolen, none left
-behind.
+"""The CRI server on its unix socket: one owner of the path, no other process' socket
+replaced, none left behind.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def endpoint_path(endpoint: str) -> Path:
     """The file of a ``unix://`` endpoint or plain path.
 
     Raises:
-        ConfigError: it is none, it is relative, or the kernel has no room for it.
+        ConfigError: it is malformed, relative, or too long for the kernel.
     """
     path = endpoint.removeprefix("unix://").removeprefix("unix:")
     if not path.startswith("/"):
         raise ConfigError(
-            f'--container-runtime-endpoint: "{endpoint}" is no unix:// address with an absolute'
+            f'--container-runtime-endpoint: "{endpoint}" is not a unix:// address with an absolute'
             " path"
         )
     if len(path.encode()) > _LONGEST_PATH:

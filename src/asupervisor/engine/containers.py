@@ -206,7 +206,7 @@ class ContainersApi:
             else:
                 return content[member.offset_data : member.offset_data + member.size]
         raise NotFound(
-            f"{path} of container {container[:12]} is no file",
+            f"{path} of container {container[:12]} is not a file",
             operation="read_file",
             subject=container,
         )

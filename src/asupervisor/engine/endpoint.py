@@ -36,7 +36,7 @@ def resolve_endpoint(configured: str) -> str:
     if endpoint.startswith("/"):
         endpoint = f"unix://{endpoint}"
     if not endpoint.startswith(("unix://", "tcp://", "http://", "https://")):
-        raise ConfigError(f'--docker-endpoint: "{endpoint}" is no unix:// or tcp:// address')
+        raise ConfigError(f'--docker-endpoint: "{endpoint}" is not a unix:// or tcp:// address')
     return endpoint
 
 
@@ -49,7 +49,7 @@ def choose_api_version(version: Mapping[str, Any]) -> tuple[int, int]:
 
     Raises:
         FailedPrecondition: there is none; the versions of both sides are named.
-        Internal: the engine gave something that is no version.
+        Internal: the engine gave something that is not a version.
     """
     newest = _parse_version(version.get("ApiVersion"))
     oldest = _parse_version(version.get("MinAPIVersion") or "0.0")

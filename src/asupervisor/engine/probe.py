@@ -117,7 +117,7 @@ class Probe:
             )
 
     async def _ping(self, tries: int) -> None:
-        """Ping until one is answered; one that is late or lost is no outage."""
+        """Ping until one is answered; one that is late or lost is not an outage."""
         for left in reversed(range(tries)):
             try:
                 await self._ping_once()

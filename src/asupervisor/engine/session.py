@@ -75,7 +75,7 @@ class EngineAbsent(Unavailable):
 
 
 class EngineObserver(Protocol):
-    """Who wants to know how long engine operations take (metrics)."""
+    """Told how long engine operations take (metrics)."""
 
     def engine_operation(self, operation: str, seconds: float, error: ServiceError | None) -> None:
         """Called once after each engine request."""
@@ -340,7 +340,7 @@ def decode(content: bytes, operation: str, subject: str = "") -> Any:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Internal(
-            f"Docker Engine answered {_words(operation, subject)} with something that is no JSON:"
+            f"Docker Engine answered {_words(operation, subject)} with something that is not JSON:"
             f" {error}",
             operation=operation,
             subject=subject,

@@ -337,7 +337,7 @@ class StreamsApi:
                 event = http.next_event()
             except h11.RemoteProtocolError as error:
                 raise Internal(
-                    f"Docker Engine answers {operation} with what is no HTTP",
+                    f"Docker Engine answers {operation} with what is not HTTP",
                     operation=operation,
                     subject=subject,
                 ) from error

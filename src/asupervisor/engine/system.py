@@ -153,7 +153,7 @@ def _event(line: bytes, whole: bool) -> Document | None:
 def _document(answer: Any, operation: str) -> Document:
     if not isinstance(answer, dict):
         raise Internal(
-            f"Docker Engine answered {operation} with something that is no JSON object",
+            f"Docker Engine answered {operation} with something that is not a JSON object",
             operation=operation,
         )
     return answer

@@ -47,7 +47,7 @@ def components(path: str) -> list[str]:
         path: relative; one component or several.
 
     Raises:
-        UnsafePath: it is absolute or empty, or has a component that is none (``..``, ``.``, a NUL).
+        UnsafePath: it is absolute or empty, or a component is not a name (``..``, ``.``, a NUL).
     """
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):

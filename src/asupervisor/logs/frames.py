@@ -50,7 +50,7 @@ class HttpBody:
         """Take bytes off the wire, give bytes of the body.
 
         Raises:
-            ValueError: this is no HTTP response.
+            ValueError: this is not an HTTP response.
         """
         self._buffer += data
         if not self.status:

@@ -245,7 +245,7 @@ def _encode_row(row: Any) -> bytes:
     """One decoded json-file line, split where its content is too long.
 
     Raises:
-        KeyError, TypeError, AttributeError, ValueError: it is none.
+        KeyError, TypeError, AttributeError, ValueError: it is not such a line.
     """
     content = row.get("log", "").encode()
     return encode_message(f"{row['time']} {row['stream']} ".encode(), content)

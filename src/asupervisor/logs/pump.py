@@ -323,7 +323,7 @@ class Pump:
                 os.unlink(self._path(container, kind))
 
     def _retain(self, command: dict[str, Any]) -> None:
-        """Forget every container but those named: what was removed while nobody looked."""
+        """Forget every container but those named: what was removed while no pump ran."""
         named = set(command["containers"])
         for name in os.listdir(self._state_directory):
             container, _, kind = name.rpartition(".")

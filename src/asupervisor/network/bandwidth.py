@@ -40,7 +40,7 @@ _FACTOR = {
 
 @dataclass(frozen=True, slots=True)
 class Bandwidth:
-    """Limits in bits per second, seen from the pod; 0 is no limit.
+    """Limits in bits per second, seen from the pod; 0 means no limit.
 
     Args:
         ingress: of what the pod receives.
@@ -62,7 +62,7 @@ def pod_bandwidth(annotations: Mapping[str, str]) -> Bandwidth:
         annotations: the pod's.
 
     Raises:
-        InvalidArgument: a value is no quantity or out of range; the message names the annotation.
+        InvalidArgument: a value is not a quantity, or out of range; the message names it.
     """
     return Bandwidth(_limit(annotations, INGRESS), _limit(annotations, EGRESS))
 
@@ -74,7 +74,9 @@ def _limit(annotations: Mapping[str, str], key: str) -> int:
     text = text.strip()
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise InvalidArgument(f'annotation {key}: "{text[:_LONGEST]}" is no quantity such as "10M"')
+        raise InvalidArgument(
+            f'annotation {key}: "{text[:_LONGEST]}" is not a quantity such as "10M"'
+        )
     number, exponent, unit = match.groups()
     value = Fraction(number + (exponent or "")) * _FACTOR[unit or ""]
     bits_per_s = -(-value.numerator // value.denominator)

@@ -60,4 +60,4 @@ class NoOpNetwork:
         return ()
 
     async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
-        """Nothing to do; the engine keeps its own books."""
+        """Nothing to do: the engine knows its pods' networks itself."""

@@ -53,7 +53,7 @@ class PodCidr:
             Whether the pod CIDR is another one now.
 
         Raises:
-            InvalidArgument: it is no CIDR, or two of one family.
+            InvalidArgument: it is not a CIDR, or two of one family.
         """
         subnets = parse_pod_cidr(text)
         if not subnets:
@@ -86,7 +86,7 @@ def parse_pod_cidr(text: str) -> tuple[Subnet, ...]:
         text: one CIDR for each family, separated by a comma.
 
     Raises:
-        InvalidArgument: it is no CIDR, or two of one family.
+        InvalidArgument: it is not a CIDR, or two of one family.
     """
     subnets: list[Subnet] = []
     for part in filter(None, (part.strip() for part in text.split(","))):

@@ -21,7 +21,7 @@ import anyio.to_thread
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, ResourceExhausted
 
 OUTPUT_LIMIT_BYTES = 4 << 20
-"""More than this on stdout or stderr is no answer; the program is killed."""
+"""More than this on stdout or stderr is not an answer; the program is killed."""
 
 _CHUNK_BYTES = 65536
 _REAP_DEADLINE_S = 5.0

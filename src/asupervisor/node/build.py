@@ -158,8 +158,8 @@ def summary_record(
 
 
 def checkpoint_only_record(sandbox_id: str, checkpoint: Checkpoint) -> SandboxRecord:
-    """A sandbox that vanished from the engine while nobody looked; NOTREADY, so that kubelet tears
-    its network down.
+    """A sandbox that was removed from the engine without this service; NOTREADY, so that kubelet
+    tears its network down.
     """
     status = cri.PodSandboxStatus(
         id=sandbox_id,
@@ -259,7 +259,7 @@ def container_record(
         image_of: finds its image, whose names go into the status.
         note: what its status' message says beside what the engine says.
         changed: limits that were changed beside the engine since the creation.
-        user: as whom it runs, as its process tells; None where nobody saw it.
+        user: the user that it runs as, read from its process; None where it was not read.
         origin: what is believed of its labels; a peer's where not given.
 
     Raises:

@@ -1,5 +1,5 @@
-"""As whom containers run, read from their first processes: the engine resolves users, and what came
-of it the process tells.
+"""The users that containers run as, read from their first processes: the engine resolves users, and
+the process shows the result.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ContainerUsers:
         )
 
     def of(self, container_id: str) -> cri.ContainerUser | None:
-        """As whom a container runs or ran last; None where nobody could see it."""
+        """The user that a container runs as or ran as last; None where it could not be read."""
         known = self._known.get(container_id)
         return known[1] if known else None
 

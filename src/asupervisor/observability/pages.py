@@ -58,7 +58,7 @@ class Observability:
         figures: gives what a dump of the tasks begins with.
 
     Raises:
-        ConfigError: the address is none.
+        ConfigError: the address is malformed.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ def parse_endpoint(text: str) -> Endpoint:
             encryption: loopback and tests).
 
     Raises:
-        ConfigError: it is none of these; the message names it and says what is accepted.
+        ConfigError: it is not one of these; the message names it and says what is accepted.
     """
     if text.startswith("/"):
         return _unix(text, text)

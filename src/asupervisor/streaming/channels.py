@@ -127,7 +127,7 @@ class ChannelDecoder:
         self._kept.clear()
         channel = message[0] - ord("0")
         if not 0 <= channel <= 9:
-            raise ChannelError(f"channel {message[:1]!r} is no digit")
+            raise ChannelError(f"channel {message[:1]!r} is not a digit")
         try:
             return [ChannelData(channel, base64.b64decode(message[1:], validate=True))]
         except binascii.Error as error:

@@ -74,14 +74,14 @@ async def upgrade(
     Raises:
         NotFound: the URL is used up or expired.
         FailedPrecondition: the server knows none of ``protocols``.
-        InvalidArgument: the URL is none, or the server cannot make sense of the request.
+        InvalidArgument: the URL is malformed, or the server does not understand the request.
         Unavailable: there is no connection, or the server takes no sessions now.
         DeadlineExceeded: no answer in time.
     """
     # cri-dockerd's URLs have no scheme; what it serves is plain.
     parts = urlsplit(f"http:{url}" if url.startswith("//") else url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidArgument(f'"{url}" is no http:// or https:// URL', operation="stream")
+        raise InvalidArgument(f'"{url}" is not an http:// or https:// URL', operation="stream")
     stream: anyio.abc.ByteStream | None = None
     try:
         with anyio.fail_after(timeout_s):

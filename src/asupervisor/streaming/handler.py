@@ -310,7 +310,7 @@ def _negotiate(request: HttpRequest, wanted: Request) -> tuple[Choice, list[tupl
     """Choose the protocol. Returns it with the headers of the answer.
 
     Raises:
-        Refused: there is none in common, or the request is no upgrade.
+        Refused: there is none in common, or the request is not an upgrade.
     """
     port_forward = isinstance(wanted, PortForwardRequest)
     if request.upgrades_to("websocket"):

@@ -79,7 +79,7 @@ class HttpConnection:
         """The request, its body read and dropped; None if the peer closes without one.
 
         Raises:
-            Refused: what came is no HTTP, or too long.
+            Refused: what came is not HTTP, or too long.
         """
         request: HttpRequest | None = None
         body = pieces = 0
@@ -110,7 +110,7 @@ class HttpConnection:
                 else:
                     return request
         except h11.RemoteProtocolError as error:
-            raise Refused(error.error_status_hint, "that is no HTTP/1.1 request") from error
+            raise Refused(error.error_status_hint, "that is not an HTTP/1.1 request") from error
 
     async def _read(self, *, in_head: bool) -> None:
         try:

@@ -120,7 +120,7 @@ async def _pump_sizes(stream: PeerStream, process: Process) -> None:
             if sizes:
                 with contextlib.suppress(
                     ServiceError
-                ):  # a size that is not taken is no reason to end a session
+                ):  # a size that is not taken is not a reason to end a session
                     await process.resize(*sizes[-1])
 
 

@@ -73,7 +73,7 @@ class PortForwardRequest:
         """Refuse what no client may ask for.
 
         Raises:
-            InvalidArgument: no sandbox, or a port that is none.
+            InvalidArgument: no sandbox, or a port out of range.
         """
         if not self.pod_sandbox_id:
             raise InvalidArgument("a pod sandbox id is needed", operation="portforward")

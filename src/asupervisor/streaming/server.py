@@ -84,7 +84,7 @@ class StreamingService:
         """A URL under which ``request`` can be served once, within a minute.
 
         Raises:
-            InvalidArgument: the request is none that can be served.
+            InvalidArgument: the request cannot be served.
             ResourceExhausted: too many URLs wait for their client.
             FailedPrecondition: the service does not listen yet.
         """

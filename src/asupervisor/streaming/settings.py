@@ -1,4 +1,4 @@
-"""Bounds and times of the streaming service that are no flags."""
+"""Bounds and times of the streaming service that are not flags."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _MAX_SIDE = 0xFFFF  # the kernel's winsize has 16 bits
 
 
 class SizeDecoder:
-    """Cuts a byte stream into terminal sizes; what is none is skipped.
+    """Cuts a byte stream into terminal sizes; anything else is skipped.
 
     A size is an object without objects in it, so the work is linear whatever comes: an object
     reaches from a brace to the next one that closes.

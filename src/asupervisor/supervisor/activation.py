@@ -64,8 +64,8 @@ def inherited_listener(
         )
     if not _listens(wanted):
         raise ConfigError(
-            f'--container-runtime-endpoint: "{endpoint}": descriptor {wanted} is no listening unix'
-            " stream socket"
+            f'--container-runtime-endpoint: "{endpoint}": descriptor {wanted} is not a listening'
+            " unix stream socket"
         )
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)

@@ -36,8 +36,8 @@ class Notifier:
         return cls(os.environ.get("NOTIFY_SOCKET", ""), int(usec) if mine and usec.isdigit() else 0)
 
     def send(self, **fields: str) -> None:
-        """Send ``NAME=value`` lines, such as ``send(READY="1", STATUS="…")``; a deaf systemd is
-        logged, nothing more.
+        """Send ``NAME=value`` lines, such as ``send(READY="1", STATUS="…")``; if systemd does
+        not listen, that is only logged.
         """
         if not self._address:
             return

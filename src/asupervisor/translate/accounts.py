@@ -1,4 +1,4 @@
-"""As whom a container's first process runs.
+"""The user and groups that a container's first process runs as.
 
 Docker Engine resolves a user by itself at the start, by the image's own /etc/passwd and /etc/group,
 and goes on doing so here: it is told what was asked for, and what came of it is read from the
@@ -38,7 +38,7 @@ _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
 
 def engine_id(word: str) -> int | None:
     """The id that a word is to the engine, which takes every decimal number for one, signed or with
-    zeros before it; None where it takes the word for a name, or the number is no id.
+    zeros before it; None where it takes the word for a name, or the number is not an id.
     """
     match = _NUMBER.fullmatch(word)
     if match is None:
@@ -83,7 +83,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """As whom a process runs, as the engine is told.
+    """The user and groups of a process, as the engine is told.
 
     Args:
         user: the engine's ``User``; empty for the image's own.
@@ -96,7 +96,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """As whom a container was asked to run.
+    """The user and groups that a container was asked to run with.
 
     Args:
         user: the request's user, else the image's; ``0`` where neither has one.
@@ -126,7 +126,7 @@ class Asked:
 def asked_identity(
     context: cri.LinuxContainerSecurityContext, image_user: str, at_hand: bool, subject: str
 ) -> Asked:
-    """As whom a container is asked to run.
+    """The user and groups that a container is asked to run with.
 
     Args:
         context: its security context.
@@ -136,7 +136,7 @@ def asked_identity(
         subject: names the container in errors.
 
     Raises:
-        InvalidArgument: a group without a user, a user by number and by name, an id that is none, a
+        InvalidArgument: a group without a user, a user by number and by name, a malformed id, a
             name that cannot be one.
     """
     by_number, by_group = context.HasField("run_as_user"), context.HasField("run_as_group")
@@ -189,7 +189,7 @@ def _check(context: cri.LinuxContainerSecurityContext, subject: str) -> None:
 
 def look_up(question: Question, passwd: bytes, group: bytes) -> Answer:
     """Answer a question by the two files, read as the engine reads them: the first line that fits
-    counts, a field that is no number counts as 0, a number is never a name.
+    counts, a field that is not a number counts as 0, a number is never a name.
 
     Takes time and memory in proportion to the files at most; not for the event loop.
 
@@ -198,7 +198,7 @@ def look_up(question: Question, passwd: bytes, group: bytes) -> Answer:
         passwd, group: the files; empty where the image has none.
 
     Raises:
-        FailedPrecondition: a line that no engine reads, an id that is none, or a number that the
+        FailedPrecondition: a line that no engine reads, a malformed id, or a number that the
             engine would take for another group.
         InvalidArgument: the image does not know the user, and must.
     """
@@ -207,7 +207,8 @@ def look_up(question: Question, passwd: bytes, group: bytes) -> Answer:
         raise InvalidArgument(f'the image has no user "{question.user}" in its /etc/passwd')
     if question.primary_group and not 0 <= gid <= LARGEST_ID:
         raise FailedPrecondition(
-            f"the image's /etc/passwd gives user {question.user} the group {gid}, which is none"
+            f"the image's /etc/passwd gives user {question.user} the group {gid}, which is not a"
+            " valid id"
         )
     wanted = set(question.numbers)
     if question.member_groups and name:
@@ -235,7 +236,7 @@ def _member_groups(name: bytes, group: bytes) -> set[int]:
             if not 0 <= gid <= LARGEST_ID:
                 raise FailedPrecondition(
                     f"the image's /etc/group gives user {name.decode(errors='replace')} the group"
-                    f" {gid}, which is none"
+                    f" {gid}, which is not a valid id"
                 )
             found.add(gid)
     return found

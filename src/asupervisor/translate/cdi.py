@@ -57,7 +57,7 @@ def cdi_environment(
         have.
 
     Raises:
-        InvalidArgument: a name is none of a device.
+        InvalidArgument: a name is not the name of a device.
     """
     environment: list[str] = []
     unknown: list[str] = []
@@ -66,7 +66,8 @@ def cdi_environment(
         found = _NAME.fullmatch(name)
         if found is None:
             raise InvalidArgument(
-                f'{subject}: "{name}" is no name of a CDI device, such as vendor.com/class=device'
+                f'{subject}: "{name}" is not the name of a CDI device, such as'
+                " vendor.com/class=device"
             )
         spec = _holder(found[1], found[2], directories)
         if spec is None:

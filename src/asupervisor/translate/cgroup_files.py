@@ -110,14 +110,14 @@ def cgroup_settings(
     for every size of the node.
 
     Raises:
-        InvalidArgument: a page size or key that is none.
+        InvalidArgument: a malformed page size or key.
         FailedPrecondition: this node cannot limit that.
     """
     hugepages: dict[str, int] = {}
     for entry in resources.hugepage_limits:
         if not _PAGE_SIZE.fullmatch(entry.page_size):
             raise InvalidArgument(
-                f'{subject}: "{entry.page_size}" is no huge page size such as 2MB'
+                f'{subject}: "{entry.page_size}" is not a huge page size such as 2MB'
             )
         if features.hugetlb and features.local:
             hugepages[entry.page_size] = entry.limit

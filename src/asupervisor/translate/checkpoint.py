@@ -143,7 +143,7 @@ def decode_checkpoint(content: bytes, where: str) -> Checkpoint:
         where: its path, for the error.
 
     Raises:
-        Internal: it is no checkpoint, or its checksum is none that a known writer computes.
+        Internal: it is not a checkpoint, or its checksum is not one that a known writer computes.
     """
     try:
         document = json.loads(content)

@@ -60,7 +60,9 @@ def check_container_config(
             )
     for entry in config.envs:
         if not entry.key or "=" in entry.key:
-            raise InvalidArgument(f'{subject}: "{entry.key}" is no name of an environment variable')
+            raise InvalidArgument(
+                f'{subject}: "{entry.key}" is not the name of an environment variable'
+            )
         if b"\0" in entry.value:
             raise InvalidArgument(
                 f"{subject}: the value of the environment variable {entry.key} holds a zero byte"
@@ -161,7 +163,7 @@ def container_body(
         on_host_network: whether the sandbox is.
         host_users: whether it has the host's users although the engine maps users.
         target_id: full id of the container whose pid namespace it joins (TARGET); empty for none.
-        identity: as whom it runs.
+        identity: the user and groups that it runs as.
         cgroup: what is written to its cgroup files once it runs.
         cgroup_driver: the engine's.
         api_version: the engine's.

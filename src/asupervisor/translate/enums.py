@@ -1,4 +1,4 @@
-"""Enum values that the CRI does not have: proto3 carries them through, and what nobody knows must
+"""Enum values that the CRI does not have: proto3 carries them through, and an unknown value must
 not pass for something.
 """
 

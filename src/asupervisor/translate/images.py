@@ -76,11 +76,11 @@ def parse_reference(text: str) -> Reference:
     """Read a reference by the distribution project's grammar.
 
     Raises:
-        InvalidArgument: it is none; the text is named.
+        InvalidArgument: it is malformed; the text is named.
     """
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
-        raise InvalidArgument(f'"{text}" is no image reference: "{digest}" is no digest')
+        raise InvalidArgument(f'"{text}" is not an image reference: "{digest}" is not a digest')
     head, slash, tail = rest.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost" or head != head.lower()):
         registry, path = head, tail
@@ -88,13 +88,13 @@ def parse_reference(text: str) -> Reference:
         registry, path = _DEFAULT_REGISTRY, rest
     path, colon, tag = path.partition(":")
     if colon and not _TAG.fullmatch(tag):
-        raise InvalidArgument(f'"{text}" is no image reference: "{tag}" is no tag')
+        raise InvalidArgument(f'"{text}" is not an image reference: "{tag}" is not a tag')
     if registry == "index.docker.io":
         registry = _DEFAULT_REGISTRY
     if not _PATH.fullmatch(path):
         raise InvalidArgument(
-            f'"{text}" is no image reference: "{path}" is no repository name (lower case letters,'
-            ' digits, "._-/")'
+            f'"{text}" is not an image reference: "{path}" is not a repository name (lower case'
+            ' letters, digits, "._-/")'
         )
     if registry == _DEFAULT_REGISTRY and "/" not in path:
         path = f"library/{path}"

@@ -36,7 +36,7 @@ def _object(**fields: Reader) -> Reader:
 
 
 def _objects(element: Reader) -> Reader:
-    """A list of objects; what is none is left out."""
+    """A list of objects; anything else is left out."""
 
     def read(document: Any, *path: str) -> list[Any]:
         entries = sequence(document, *path)

@@ -25,7 +25,7 @@ def engine_resources(
     Memory otherwise.
 
     Raises:
-        InvalidArgument: a score that is none.
+        InvalidArgument: a score out of range.
     """
     check_oom_score(resources.oom_score_adj, subject)
     settings = _limits(resources)

@@ -75,11 +75,11 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
             )
         if port.host_ip and not is_address(port.host_ip):
             raise InvalidArgument(
-                f'{subject}: host_ip "{port.host_ip}" of a port mapping is no IP address'
+                f'{subject}: host_ip "{port.host_ip}" of a port mapping is not an IP address'
             )
     for server in config.dns_config.servers:
         if not is_address(server):
-            raise InvalidArgument(f'{subject}: DNS server "{server}" is no IP address')
+            raise InvalidArgument(f'{subject}: DNS server "{server}" is not an IP address')
     for what, words in (
         ("DNS search domain", config.dns_config.searches),
         ("DNS option", config.dns_config.options),
@@ -131,7 +131,7 @@ def check_sysctls(linux: cri.LinuxPodSandboxConfig, subject: str) -> None:
     options = linux.security_context.namespace_options
     for name in linux.sysctls:
         if "/" in name and not {"", ".", ".."}.isdisjoint(name.split("/")):
-            raise InvalidArgument(f'{subject}: sysctl "{name}" is no name of a kernel setting')
+            raise InvalidArgument(f'{subject}: sysctl "{name}" is not the name of a kernel setting')
         if name.startswith("net."):
             shared = options.network == cri.NODE and "network"
         elif name.startswith(_IPC_SYSCTLS):

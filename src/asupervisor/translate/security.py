@@ -21,7 +21,7 @@ def sandbox_user(context: cri.LinuxSandboxSecurityContext, subject: str) -> str:
 
     Raises:
         InvalidArgument: a group without a user (CRI: run_as_group needs run_as_user), or a number
-            that is no id.
+            that is not an id.
     """
     by_group = context.HasField("run_as_group")
     if by_group and not context.HasField("run_as_user"):
@@ -89,7 +89,7 @@ def _apparmor(profile: cri.SecurityProfile | None, deprecated: str, subject: str
         return ["apparmor=unconfined"]
     if not deprecated.startswith("localhost/"):
         raise InvalidArgument(
-            f'{subject}: AppArmor profile "{deprecated}" is none of runtime/default, unconfined,'
+            f'{subject}: AppArmor profile "{deprecated}" is not one of runtime/default, unconfined,'
             " localhost/<name>"
         )
     return [_localhost_apparmor(deprecated, subject)]
@@ -125,7 +125,7 @@ def seccomp_options(
         subject: names the container in errors.
 
     Raises:
-        InvalidArgument: a Localhost profile without a file name, or a file that is no JSON.
+        InvalidArgument: a Localhost profile without a file name, or a file that is not JSON.
         NotFound: the file is not there.
     """
     if privileged:
@@ -139,8 +139,8 @@ def seccomp_options(
             ]
         if deprecated not in ("", "unconfined"):
             raise InvalidArgument(
-                f'{subject}: seccomp profile "{deprecated}" is none of runtime/default, unconfined,'
-                " localhost/<path>"
+                f'{subject}: seccomp profile "{deprecated}" is not one of runtime/default,'
+                " unconfined, localhost/<path>"
             )
         return ["seccomp=unconfined"]
     if profile.profile_type == _PROFILE.RuntimeDefault:
@@ -162,11 +162,11 @@ def _localhost_seccomp(path: str, read_profile: ReadProfile, subject: str) -> st
         profile = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(
-            f"{subject}: the seccomp profile {path} is no valid JSON: {error}"
+            f"{subject}: the seccomp profile {path} is not valid JSON: {error}"
         ) from error
     if not isinstance(profile, dict):
         # "null" would even leave the container unconfined.
-        raise InvalidArgument(f"{subject}: the seccomp profile {path} is no JSON object")
+        raise InvalidArgument(f"{subject}: the seccomp profile {path} is not a JSON object")
     return "seccomp=" + json.dumps(profile, separators=(",", ":"))
 
 

@@ -16,8 +16,8 @@ _TIME = re.compile(
 def unix_nanoseconds(text: str | None) -> int:
     """Nanoseconds since 1970 of a time such as ``2026-01-02T03:04:05.678901234Z``.
 
-    The engine writes the year 1 for "never": that, an empty text and one that is no time are 0, as
-    the CRI wants it."""
+    The engine writes the year 1 for "never": that, an empty text and one that is not a time are 0,
+    as the CRI requires."""
     match = _TIME.fullmatch(text or "")
     if match is None or match.group(1) < "1970":
         return 0

@@ -334,7 +334,7 @@ def test_death_at_any_step_leaves_nothing_that_stop_and_remove_cannot_clear(
 def test_a_container_that_was_made_to_read_an_image_does_not_outlive_the_next_start(
     engine: Engine, directory: Path
 ) -> None:
-    """It is no pod's, so nobody would ever clear it, and as long as it is there its image cannot be
+    """It is not a pod's, so kubelet does not remove it, and while it exists its image cannot be
     removed.
     """
 

@@ -113,7 +113,7 @@ def test_what_is_handed_over_is_checked(listener: socket.socket) -> None:
         inherited_listener(f"fd://{number + 1}", environment(), number)
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf,
-        pytest.raises(ConfigError, match="no listening unix stream socket"),
+        pytest.raises(ConfigError, match="not a listening unix stream socket"),
     ):
         inherited_listener("fd://", environment(), deaf.fileno())
     os.set_inheritable(number, True)

@@ -1,4 +1,4 @@
-"""The RPC boundary, spoken to in raw bytes: what is no request, what is not there, what is not
+"""The RPC boundary, spoken to in raw bytes: what is not a request, what is not there, what is not
 done, in both versions of the API.
 """
 

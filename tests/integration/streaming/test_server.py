@@ -315,7 +315,7 @@ async def test_an_embedding_program_serves_the_streams_in_its_own_listener() -> 
     async with served(StreamingConfig(redirect=True)) as (service, _):
         path = service.exec_url(CAT)
         assert path.startswith("/cri/exec/")
-        with pytest.raises(Exception, match="no http"):
+        with pytest.raises(Exception, match="not an http"):
             await run_command(path)
 
         async def accept(stream: anyio.abc.SocketStream) -> None:

@@ -140,8 +140,8 @@ def test_flags_win_over_the_environment_and_that_over_the_file(kubelet_file: str
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("kind: Pod", "is no KubeletConfiguration"),
-        ("a: [", "is no YAML"),
+        ("kind: Pod", "is not a KubeletConfiguration"),
+        ("a: [", "is not YAML"),
         (
             "kind: KubeletConfiguration\nruntimeRequestTimeout: soon",
             'runtimeRequestTimeout: "soon" is not a duration',

@@ -189,7 +189,7 @@ def test_the_nodes_network_has_the_nodes_name() -> None:
     [
         ("kind: Pod", "kind: Deployment", 'kind: "Deployment" is not supported, only "Pod"'),
         ("v1", "v2", 'apiVersion: "v2" is not supported'),
-        ("{name: web}", "{name: Web}", 'metadata.name: "Web" is no DNS name'),
+        ("{name: web}", "{name: Web}", 'metadata.name: "Web" is not a DNS name'),
         ("{name: web}", "{}", "metadata.name is missing"),
         (
             "{name: web}",
@@ -227,7 +227,7 @@ def test_the_nodes_network_has_the_nodes_name() -> None:
         (
             "image:",
             "resources: {limits: {cpu: lots}}\n      image:",
-            'limits.cpu: "lots" is no quantity',
+            'limits.cpu: "lots" is not a quantity',
         ),
         (
             "image:",

@@ -41,7 +41,7 @@ def test_an_old_container_seen_for_the_first_time() -> None:
 
 def test_nothing_to_compare_with() -> None:
     assert CpuRate(0).at(100 * S, S) is None
-    assert CpuRate(200 * S).at(100 * S, S) is None, "a start in the future is no start"
+    assert CpuRate(200 * S).at(100 * S, S) is None, "a start in the future is not a start"
 
 
 def test_a_counter_that_fell_starts_anew() -> None:

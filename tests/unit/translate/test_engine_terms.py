@@ -345,12 +345,12 @@ def test_a_seccomp_profile_that_is_missing_or_none_is_an_error_and_never_nothing
     localhost = PROFILE(profile_type=PROFILE.Localhost, localhost_ref="/p.json")
     with pytest.raises(NotFound):
         seccomp_options(localhost, "", False, _missing, "c")
-    with pytest.raises(InvalidArgument, match="no valid JSON"):
+    with pytest.raises(InvalidArgument, match="not valid JSON"):
         seccomp_options(localhost, "", False, lambda path: b"{", "c")
-    with pytest.raises(InvalidArgument, match="no valid JSON"):
+    with pytest.raises(InvalidArgument, match="not valid JSON"):
         seccomp_options(localhost, "", False, lambda path: b"[" * 100_000, "c")
     for content in (b"null", b"[]", b'"unconfined"'):
-        with pytest.raises(InvalidArgument, match="no JSON object"):
+        with pytest.raises(InvalidArgument, match="not a JSON object"):
             seccomp_options(
                 localhost, "", False, dict.fromkeys(["/p.json"], content).__getitem__, "c"
             )
@@ -419,7 +419,7 @@ def test_references(text: str, name: str) -> None:
     ],
 )
 def test_what_is_no_reference(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="no image reference"):
+    with pytest.raises(InvalidArgument, match="not an image reference"):
         parse_reference(text)
 
 

@@ -161,7 +161,7 @@ def test_resolv_conf(dns: cri.DNSConfig, text: str) -> None:
         ),
         (
             {"linux": cri.LinuxPodSandboxConfig(sysctls={"net/../kernel/panic": "1"})},
-            "no name of a kernel setting",
+            "not the name of a kernel setting",
         ),
         ({"linux": cri.LinuxPodSandboxConfig(sysctls={"net.a\nb": "1"})}, "sysctl"),
         (

@@ -48,7 +48,7 @@ async def run(client: Client) -> int:
     if not options.command:
         raise ConfigError("no command; write it after --")
     if not options.limit.isdigit():
-        raise ConfigError(f'--limit: "{options.limit}" is no whole number of seconds')
+        raise ConfigError(f'--limit: "{options.limit}" is not a whole number of seconds')
     stdin, tty = options.stdin or options.interactive, options.tty or options.interactive
     container = await find_container(client.runtime, options.container)
     if not (options.sync or int(options.limit) or options.output == "json"):

@@ -39,7 +39,7 @@ async def run(client: Client) -> int:
     """What the container wrote to stdout goes to stdout, and the same for stderr."""
     options = client.options
     if options.tail and not options.tail.isdigit():
-        raise ConfigError(f'--tail: "{options.tail}" is no whole number of lines')
+        raise ConfigError(f'--tail: "{options.tail}" is not a whole number of lines')
     container = await find_container(client.runtime, options.container)
     path = (await client.runtime.container_status(container.id)).status.log_path
     if not path:

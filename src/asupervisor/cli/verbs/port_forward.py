@@ -70,7 +70,7 @@ def parse_ports(text: str) -> tuple[int, int]:
     empty.
 
     Raises:
-        ConfigError: a port is none.
+        ConfigError: a port is malformed.
     """
     local, colon, remote = text.rpartition(":")
     try:

@@ -72,7 +72,7 @@ def _read(file: str) -> str:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is no text in UTF-8") from error
+        raise ConfigError(f"{file} is not text in UTF-8") from error
 
 
 def _absolute(directory: str) -> Path:

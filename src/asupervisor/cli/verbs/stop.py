@@ -51,7 +51,7 @@ def _seconds(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isdigit():
-        raise ConfigError(f'--grace: "{text}" is no whole number of seconds')
+        raise ConfigError(f'--grace: "{text}" is not a whole number of seconds')
     return int(text)
 
 

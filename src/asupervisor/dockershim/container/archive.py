@@ -76,8 +76,8 @@ def find_source(record: ContainerRecord) -> Source:
         ) from error
     if not upper or not os.path.isdir(upper):
         raise FailedPrecondition(
-            f"{subject}: its writable layer cannot be found for a checkpoint; it is no directory of"
-            " an overlay"
+            f"{subject}: its writable layer cannot be found for a checkpoint; it is not"
+            " a directory of an overlay"
         )
     return Source(record, spec, Path(upper))
 

@@ -16,7 +16,7 @@ async def device_environment(shim: Shim, config: cri.ContainerConfig, subject: s
     """The environment that a container's CDI devices bring.
 
     Raises:
-        InvalidArgument: a name is none of a device.
+        InvalidArgument: a name is not the name of a device.
         NotFound: neither a specification nor the engine has a device; the start would fail on it.
     """
     names = [device.name for device in config.CDI_devices]

@@ -48,7 +48,7 @@ async def _asked(shim: Shim, reference: str) -> ImageRecord | None:
     """An image that the node does not know may have been made without a word: some engines tell
     nothing of a commit.
     """
-    with contextlib.suppress(InvalidArgument):  # what is no reference names no image
+    with contextlib.suppress(InvalidArgument):  # what is not a reference names no image
         await shim.feed.images.refresh(without_scheme(reference))
     return shim.store.image(reference)
 

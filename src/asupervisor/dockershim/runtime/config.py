@@ -33,7 +33,7 @@ async def update_runtime_config(
     """Hand the pod CIDR to the network plugin.
 
     Raises:
-        InvalidArgument: it is no CIDR.
+        InvalidArgument: it is not a CIDR.
     """
     pod_cidr = request.runtime_config.network_config.pod_cidr
     if pod_cidr:
@@ -42,7 +42,7 @@ async def update_runtime_config(
                 ipaddress.ip_network(cidr.strip(), strict=False)
             except ValueError as error:
                 raise InvalidArgument(
-                    f'UpdateRuntimeConfig: pod_cidr "{cidr}" is no CIDR'
+                    f'UpdateRuntimeConfig: pod_cidr "{cidr}" is not a CIDR'
                 ) from error
         await shim.network.update_pod_cidr(pod_cidr)
     return cri.UpdateRuntimeConfigResponse()

@@ -52,7 +52,7 @@ async def run_pod_sandbox(
     if handler not in _DEFAULT_HANDLERS and handler not in shim.engine.runtimes:
         known = ", ".join(shim.engine.runtimes)
         raise InvalidArgument(
-            f'{pod_subject(request.config.metadata)}: runtime handler "{handler}" is none of the'
+            f'{pod_subject(request.config.metadata)}: runtime handler "{handler}" is not one of the'
             f" engine's runtimes ({known})"
         )
     name = sandbox_name(request.config.metadata)

@@ -12,7 +12,7 @@ async def port_forward(shim: Shim, request: cri.PortForwardRequest) -> cri.PortF
     """A URL under which connections to the sandbox can be made once, within a minute.
 
     Raises:
-        InvalidArgument: a port that is none.
+        InvalidArgument: a port is out of range.
         NotFound: no such sandbox.
         FailedPrecondition: it is not ready.
         ResourceExhausted: too many URLs wait for their clients.

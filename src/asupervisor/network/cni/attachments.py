@@ -193,7 +193,7 @@ class Attachments:
         for cached in (*self._results.everything(), *self._begun.everything()):
             arguments = dict(cached.attachment.arguments)
             container_id = cached.attachment.container_id
-            # Other programs may cache what is no pod sandbox in the same directory.
+            # Other programs may cache what is not a pod sandbox in the same directory.
             is_pod = (
                 arguments.get("K8S_POD_INFRA_CONTAINER_ID") == container_id
                 or cached.network == self._own_network

@@ -201,10 +201,10 @@ def parse_list(document: Mapping[str, Any], source: bytes, path: str) -> Network
     plugins: list[PluginConfig] = []
     listed = document.get("plugins", [])
     if not isinstance(listed, list):
-        raise InvalidNetworkConfig(f'{path}: "plugins" is no list')
+        raise InvalidNetworkConfig(f'{path}: "plugins" is not a list')
     for index, entry in enumerate(listed):
         if not isinstance(entry, dict):
-            raise InvalidNetworkConfig(f'{path}: "plugins[{index}]" is no object')
+            raise InvalidNetworkConfig(f'{path}: "plugins[{index}]" is not an object')
         plugins.append(_plugin(entry, path, f"plugins[{index}]."))
     if "plugins" not in document and _flag(document, "loadOnlyInlinedPlugins", path):
         raise InvalidNetworkConfig(
@@ -267,9 +267,9 @@ def _plugin(document: Mapping[str, Any], path: str, prefix: str) -> PluginConfig
     if not isinstance(kind, str) or not kind:
         raise InvalidNetworkConfig(f'{path}: "{prefix}type" is missing or no text')
     if "/" in kind or "\\" in kind or kind in (".", ".."):
-        raise InvalidNetworkConfig(f'{path}: "{prefix}type": "{kind}" is no file name')
+        raise InvalidNetworkConfig(f'{path}: "{prefix}type": "{kind}" is not a file name')
     if not isinstance(document.get("capabilities", {}), dict):
-        raise InvalidNetworkConfig(f'{path}: "{prefix}capabilities" is no object')
+        raise InvalidNetworkConfig(f'{path}: "{prefix}capabilities" is not an object')
     return PluginConfig(kind, document)
 
 
@@ -309,9 +309,9 @@ def _version(document: Mapping[str, Any], path: str) -> str:
     single = document.get("cniVersion", "")
     several = document.get("cniVersions", [])
     if not isinstance(single, str):
-        raise InvalidNetworkConfig(f'{path}: "cniVersion" is no text')
+        raise InvalidNetworkConfig(f'{path}: "cniVersion" is not text')
     if not isinstance(several, list) or not all(isinstance(version, str) for version in several):
-        raise InvalidNetworkConfig(f'{path}: "cniVersions" is no list of texts')
+        raise InvalidNetworkConfig(f'{path}: "cniVersions" is not a list of texts')
     offered = [*several, single] if single else list(several)
     if not offered:
         return SUPPORTED_VERSIONS[0]

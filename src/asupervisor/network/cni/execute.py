@@ -84,7 +84,7 @@ async def call_plugin(
     Raises:
         ServiceError: by the specification's error code (3: NotFound; 11, 50 and 51: Unavailable; 1,
             2, 4, 6 and 7: FailedPrecondition; others: Internal), DeadlineExceeded, or Internal for
-            an answer that is no JSON object. The message names plugin, network and command and
+            an answer that is not a JSON object. The message names plugin, network and command and
             carries what the plugin wrote to stderr.
     """
     network = str(document.get("name", ""))
@@ -122,7 +122,8 @@ async def call_plugin(
         raise _failure(what, finished, answer, command, subject)
     if answer is None and finished.stdout.strip():
         raise Internal(
-            f"{what}: its answer is no JSON object: {_excerpt(finished.stdout)}{_stderr(finished)}",
+            f"{what}: its answer is not a JSON object: {_excerpt(finished.stdout)}"
+            f"{_stderr(finished)}",
             operation=f"CNI {command}",
             subject=subject,
         )
@@ -162,7 +163,7 @@ def _failure(
 def _object(output: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(output)
-        # What is nested deeper than this takes is no answer: the next plugin, the next call and the
+        # What is nested deeper than this takes is refused: the next plugin, the next call and the
         # cache are handed it on, by whoever calls from whatever depth.
         orjson.dumps(document)
     except (ValueError, TypeError, RecursionError):

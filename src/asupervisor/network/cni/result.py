@@ -13,8 +13,8 @@ _MOST = 64
 def result_addresses(result: Mapping[str, Any]) -> tuple[str, ...]:
     """The pod's addresses in a result, in its order, without prefix length.
 
-    Addresses of interfaces on the host's side are left out; what is no address is left out too, and
-    what comes behind the first 64.
+    Addresses of interfaces on the host's side are left out; so is what is not an address, and
+    what comes after the first 64.
 
     Args:
         result: 0.1 and 0.2 (``ip4``, ``ip6``), 0.3 and later (``ips``, with or without

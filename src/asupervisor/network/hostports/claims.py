@@ -33,7 +33,7 @@ class HostPortClaims:
             unless_same_pod: let another sandbox of the same pod (same uid) pass.
 
         Raises:
-            InvalidArgument: a host IP is no address.
+            InvalidArgument: a host IP is not an address.
             FailedPrecondition: the message names the port and both pods.
         """
         for mapping in pod.port_mappings:
@@ -42,7 +42,7 @@ class HostPortClaims:
             except ValueError as error:
                 raise InvalidArgument(
                     f'pod {_named(pod)}: host IP "{mapping.host_ip}" of port'
-                    f" {mapping.protocol}/{mapping.host_port} is no IP address",
+                    f" {mapping.protocol}/{mapping.host_port} is not an IP address",
                     subject=pod.sandbox_id,
                 ) from error
         for index, mapping in enumerate(pod.port_mappings):

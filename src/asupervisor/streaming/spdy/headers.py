@@ -60,7 +60,7 @@ class HeaderDecoder:
         """Decompress one block.
 
         Raises:
-            MalformedHeaders: what it holds is no list of headers, or too long a one.
+            MalformedHeaders: what it holds is not a list of headers, or too long a one.
             RemoteProtocolError: it does not inflate, or to more than the limit.
         """
         try:
