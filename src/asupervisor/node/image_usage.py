@@ -72,8 +72,11 @@ class ImageUsage:
     async def _ask(self) -> None:
         while True:
             await self._engine.health.wait_ready()
-            started, seen = time.monotonic(), self._store.images
             await self._try_to_measure()  # at once: the engine's answer can take long
+            # Of 150 images on the containerd store it costs the engine as much CPU time as their
+            # list and all of their inspects, which kubelet waits for after a start.
+            await self._store.images_known.wait()
+            started, seen = time.monotonic(), self._store.images
             try:
                 self._image_bytes = await self._engine.system.image_bytes(_DEADLINE_S)
             except ServiceError as error:

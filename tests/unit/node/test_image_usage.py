@@ -26,8 +26,10 @@ class _Engine:
         self.info = {"DockerRootDir": str(root)}
         self.health = SimpleNamespace(wait_ready=anyio.lowlevel.checkpoint)
         self.system = SimpleNamespace(image_bytes=self._image_bytes)
+        self.asked = anyio.Event()
 
     async def _image_bytes(self, deadline_s: float) -> int:
+        self.asked.set()
         await anyio.sleep_forever()
         raise AssertionError("never answers")
 
@@ -51,6 +53,21 @@ async def test_the_time_goes_on_while_the_engine_takes_its_own(tmp_path: Path) -
         tasks.cancel_scope.cancel()
     assert [figures.mountpoint for figures in seen[:3]] == [str(tmp_path)] * 3
     assert seen[0].time_ns < seen[1].time_ns < seen[2].time_ns
+
+
+async def test_the_engine_is_asked_once_its_images_are_known(tmp_path: Path) -> None:
+    """Its answer costs it as much as the list of them, which comes first."""
+    engine: Any = _Engine(tmp_path)
+    store, stats = NodeStore(), Stats()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(ImageUsage(engine, store, stats, measure_interval_s=0.001).run)
+        with anyio.fail_after(10):
+            await stats.image_filesystem_known.wait()
+            await anyio.wait_all_tasks_blocked()
+            assert not engine.asked.is_set()
+            store.images_known.set()
+            await engine.asked.wait()
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_file_system_that_comes_and_goes_is_measured_when_it_is_there(
