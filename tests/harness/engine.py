@@ -32,7 +32,7 @@ BUSYBOX_IMAGE = "asupervisor.test/busybox:1"
 
 
 def eventually(
-    condition: Callable[[], Any], what: str, timeout_s: float = 20.0, every_s: float = 0.02
+    condition: Callable[[], Any], what: str, timeout_s: float = 60.0, every_s: float = 0.02
 ) -> Any:
     """Wait until ``condition()`` is true and return what it gave; fail by name after ``timeout_s``
     seconds.

@@ -103,12 +103,11 @@ class Service:
         seen = len(self.output)
         self.spawn()
         try:
-            eventually(self.listens, f"the service listens on {self.socket}", timeout_s=60)
+            eventually(self.listens, f"the service listens on {self.socket}")
             if ready:
                 eventually(
                     lambda: "ready: serving" in self.output[seen:],
                     "the service is ready",
-                    timeout_s=60,
                 )
         except AssertionError as error:
             self.kill()

@@ -24,7 +24,7 @@ async def running(directory: Path, **options: str) -> AsyncIterator[LogService]:
         tasks.cancel_scope.cancel()
 
 
-async def until(condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+async def until(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
     """Wait for a condition; fail by name."""
     with anyio.move_on_after(timeout_s):
         while not condition():  # noqa: ASYNC110 (files and processes tell nobody)

@@ -174,14 +174,18 @@ def test_the_remote_process_connects_and_ends(engine: Engine, directory: Path) -
     )
     remote.docker_endpoint = "unix:///nowhere"
     remote.spawn()
-    remote.socket = service.socket
-    eventually(
-        lambda: f"connected to the CRI at {service.endpoint}" in remote.output,
-        f"it says that it is connected: {remote.log}",
-    )
-    assert remote.stop() == 0
-    assert service.socket.exists()
-    assert service.stop() == 0
+    try:
+        eventually(
+            lambda: f"connected to the CRI at {service.endpoint}" in remote.output,
+            f"it says that it is connected: {remote.log}",
+        )
+        assert remote.stop() == 0
+        assert service.socket.exists()
+        assert service.stop() == 0
+    finally:
+        for left in (remote, service):
+            if left.process is not None:
+                left.kill()
 
 
 def test_any_other_runtime_is_refused_with_exit_code_2() -> None:
