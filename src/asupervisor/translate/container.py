@@ -9,7 +9,6 @@ from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import Identity
 from asupervisor.translate.cgroup_files import CgroupSettings
-from asupervisor.translate.enums import check_enums
 from asupervisor.translate.labels import check_labels, container_labels
 from asupervisor.translate.mounts import engine_mounts
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
@@ -17,8 +16,11 @@ from asupervisor.translate.namespaces import HOST, container_modes
 from asupervisor.translate.resources import cgroup_parent, engine_resources
 from asupervisor.translate.security import ReadProfile, container_security
 from asupervisor.translate.signals import engine_signal
+from asupervisor.translate.values import check_values
 
 _SHM_BYTES = 64 << 20
+_PATH_BYTES = 4096
+"""Linux' PATH_MAX."""
 CDI_SINCE = (1, 50)
 """The API by which an engine tells its CDI devices."""
 
@@ -46,18 +48,10 @@ def check_container_config(
         )
     if not 0 < len(config.metadata.name) <= 255:
         raise InvalidArgument(f"{subject}: a container name has at most 255 bytes")
-    check_enums(config, subject)
+    check_values(config, subject)
     check_labels(config.labels, subject)
-    for what, words in (
-        ("command", config.command),
-        ("args", config.args),
-        ("working_dir", (config.working_dir,)),
-        ("envs", (entry.key for entry in config.envs)),
-    ):
-        if any("\0" in word for word in words):
-            raise InvalidArgument(
-                f"{subject}: {what} hold a zero byte, at which the kernel would cut them off"
-            )
+    if len(config.working_dir.encode()) >= _PATH_BYTES:
+        raise InvalidArgument(f"{subject}: the working_dir is longer than a path can be")
     for entry in config.envs:
         if not entry.key or "=" in entry.key:
             raise InvalidArgument(

@@ -10,12 +10,12 @@ from google.protobuf.json_format import MessageToDict
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint, CheckpointPort
-from asupervisor.translate.enums import check_enums
 from asupervisor.translate.labels import check_labels, sandbox_labels
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
 from asupervisor.translate.namespaces import HOST, needs_host_users, sandbox_modes
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score
 from asupervisor.translate.security import ReadProfile, sandbox_security
+from asupervisor.translate.values import check_values
 
 STOP_GRACE_S = 10
 """Seconds between SIGTERM and SIGKILL for a sandbox's own process."""
@@ -53,7 +53,7 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
         raise InvalidArgument(
             f"{subject}: this node runs Linux; the windows config cannot be applied"
         )
-    check_enums(config, subject)
+    check_values(config, subject)
     check_labels(config.labels, subject, of_sandbox=True)
     check_sysctls(config.linux, subject)
     if config.log_directory and not config.log_directory.startswith("/"):

@@ -1,5 +1,6 @@
-"""Enum values that the CRI does not have: proto3 carries them through, and an unknown value must
-not pass for something.
+"""Values that no request may have, in whatever field: enum values that the CRI does not have, which
+proto3 carries through and which must not pass for something; and text with a zero byte, at which
+the kernel would cut it off.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from google.protobuf.message import Message
 from asupervisor.errors import InvalidArgument
 
 
-def check_enums(message: Message, subject: str) -> None:
-    """Refuse unknown enum values anywhere in a message.
+def check_values(message: Message, subject: str) -> None:
+    """Refuse such values anywhere in a message but in labels, annotations and other maps, which are
+    the caller's.
 
     Raises:
         InvalidArgument: it names the field and the value.
@@ -21,9 +23,14 @@ def check_enums(message: Message, subject: str) -> None:
             continue
         for one in value if field.is_repeated else (value,):
             if field.type == FieldDescriptor.TYPE_MESSAGE:
-                check_enums(one, subject)
+                check_values(one, subject)
             elif field.enum_type is not None and one not in field.enum_type.values_by_number:
                 raise InvalidArgument(
                     f"{subject}: {field.name} {one} is no {field.enum_type.name} that this service"
                     " knows"
+                )
+            elif field.type == FieldDescriptor.TYPE_STRING and "\0" in one:
+                raise InvalidArgument(
+                    f"{subject}: {field.name} holds a zero byte, at which the kernel would cut it"
+                    " off"
                 )
