@@ -207,7 +207,7 @@ class Metrics:
         """Containers that the node state holds, sandboxes not among them."""
         self.sandboxes: Gauge = Gauge()
         """Sandboxes that the node state holds."""
-        self.shortened: Gauge = Gauge()
+        self.shortened = Counter()
         """Elements of lists that were shortened, so that a client takes the list."""
         self.ready = Gauge()
         """1 while the node can run pods."""
@@ -396,6 +396,11 @@ class Metrics:
                 self.event_subscribers_dropped,
             ),
             (
+                "asupervisor_shortened_list_elements",
+                "Elements of lists without their long labels and annotations.",
+                self.shortened,
+            ),
+            (
                 "asupervisor_log_bytes",
                 "Bytes of container output written to CRI log files.",
                 self.log_bytes,
@@ -430,11 +435,6 @@ class Metrics:
             ),
             ("asupervisor_containers", "Containers in the node state.", self.containers),
             ("asupervisor_sandboxes", "Sandboxes in the node state.", self.sandboxes),
-            (
-                "asupervisor_shortened_list_elements",
-                "Elements whose long labels and annotations the last lists left out.",
-                self.shortened,
-            ),
             ("asupervisor_ready", "1 while the node can run pods, else 0.", self.ready),
             ("asupervisor_tasks", "Tasks of the event loop.", self.tasks),
             (

@@ -7,7 +7,8 @@ largest elements tell only some of their labels and annotations; their status te
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping, Sequence
+import time
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -30,6 +31,7 @@ _ALWAYS = frozenset(
     }
 )
 """Labels by which kubelet finds out whose a container is."""
+_SILENT_S = 600.0
 _PLACES = ("", "attributes", "linux.containers.attributes")
 """Where an element of a list, or of a list of stats, has labels and annotations."""
 
@@ -39,14 +41,15 @@ class Fitting:
 
     Args:
         limit: bytes of a message.
-
-    Attributes:
-        shortened: how many elements of the last list of each kind were shortened.
+        shortened: told how many elements of a list were shortened (metrics).
     """
 
-    def __init__(self, limit: int = MESSAGE_BYTES) -> None:
+    def __init__(
+        self, limit: int = MESSAGE_BYTES, shortened: Callable[[int], None] = lambda count: None
+    ) -> None:
         self._limit = limit
-        self.shortened: dict[str, int] = {}
+        self._shortened = shortened
+        self._silent_until: dict[str, float] = {}
 
     def join(self, entries: Sequence[bytes], kind: type[Message]) -> bytes:
         """A list as one message.
@@ -69,7 +72,8 @@ class Fitting:
             short = _shortened(joined[at], kind)
             size -= len(joined[at]) - len(short)
             joined[at], count = short, count + 1
-        self._tell(kind.DESCRIPTOR.name, count, whole)
+        if count:
+            self._tell(kind.DESCRIPTOR.name, count, whole)
         if size > limit:
             raise ResourceExhausted(
                 f"the list of {len(joined)} {kind.DESCRIPTOR.name} has {size} bytes, even without"
@@ -79,19 +83,20 @@ class Fitting:
         return b"".join(joined)
 
     def _tell(self, name: str, count: int, whole: int) -> None:
-        before = self.shortened.get(name, 0)
-        self.shortened[name] = count
-        if count and not before:
-            _logger.warning(
-                "the list of %s has %d bytes, more than the %d of a message: labels and annotations"
-                " of its %d largest are told in part; their status has them all",
-                name,
-                whole,
-                self._limit,
-                count,
-            )
-        elif before and not count:
-            _logger.info("the list of %s fits into one message again", name)
+        self._shortened(count)
+        now = time.monotonic()
+        # Lists are asked for all the time, by filters that make them long and short in turn.
+        if now < self._silent_until.get(name, now):
+            return
+        self._silent_until[name] = now + _SILENT_S
+        _logger.warning(
+            "the list of %s has %d bytes, more than the %d of a message: labels and annotations"
+            " of its %d largest are told in part; their status has them all",
+            name,
+            whole,
+            self._limit,
+            count,
+        )
 
 
 def _shortened(entry: bytes, kind: type[Message]) -> bytes:

@@ -48,10 +48,10 @@ class NodeStore:
         lists: joins lists to messages that a client takes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lists: Fitting | None = None) -> None:
         self.containers_known = Known("containers")
         self.images_known = Known("images")
-        self.lists = Fitting()
+        self.lists = lists or Fitting()
         self.unread: dict[str, SandboxRecord | ContainerRecord] = {}
         self.sandboxes: dict[SandboxId, SandboxRecord] = {}
         self.containers: dict[ContainerId, ContainerRecord] = {}

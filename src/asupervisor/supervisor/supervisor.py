@@ -60,6 +60,7 @@ from asupervisor.network.select import network_plugin
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.events import EventHub
 from asupervisor.node.feed import Feed
+from asupervisor.node.fitting import Fitting
 from asupervisor.node.image_usage import ImageUsage
 from asupervisor.node.images import ImageFeed, pinned_matcher
 from asupervisor.node.key import load_key
@@ -341,12 +342,12 @@ class Supervisor:
         checkpoints: CheckpointStore,
         seal: Seal,
     ) -> Shim:
-        store, metrics = NodeStore(), self.metrics
+        metrics = self.metrics
+        store = NodeStore(Fitting(shortened=metrics.shortened.add))
         stats = Stats(WritableLayers(walked=metrics.writable_layer_walks.add))
         feed_stats(store, stats)
         metrics.sandboxes.follow(lambda: len(store.sandboxes))
         metrics.containers.follow(lambda: len(store.containers))
-        metrics.shortened.follow(lambda: sum(store.lists.shortened.values()))
         events = EventHub(
             store,
             on_subscribers=metrics.event_subscribers.set,
