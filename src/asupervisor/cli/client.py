@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "info": "what the runtime says of itself: conditions, features, engine",
+    "doctor": "what is wrong with this node, and what to do about it",
     "version": "names and versions of the runtime",
     "pods": "list pods",
     "ps": "list containers",
@@ -43,6 +44,10 @@ VERBS = {
     "rmi": "remove an image",
 }
 """Every verb with one line about it; ``help`` comes on top."""
+
+ON_THE_NODE = {"doctor": "5s"}
+"""Verbs that look at this node themselves, with ``run_here(options) -> int``, and need no server;
+with the default of their deadline, which is each check's."""
 
 ENDPOINT_VARIABLES = ("ASUPERVISOR_ENDPOINT", "CONTAINER_RUNTIME_ENDPOINT")
 """Environment variables that name the endpoint, the first one that is set wins; the second is
@@ -76,6 +81,13 @@ class Verb(Protocol):
         """Do it, and return the exit code."""
 
 
+class NodeVerb(Protocol):
+    """The shape of the module of one that needs no server."""
+
+    async def run_here(self, options: argparse.Namespace) -> int:
+        """Do it, and return the exit code."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see {self.prog} --help")
@@ -106,6 +118,8 @@ def run_client(arguments: list[str]) -> int:
     import anyio
 
     try:
+        if name in ON_THE_NODE:
+            return anyio.run(cast(NodeVerb, verb).run_here, options)
         return anyio.run(_run, verb, options)
     except BaseExceptionGroup as group:
         failure = sole_failure(group)
@@ -170,11 +184,12 @@ def _parser(name: str) -> argparse.ArgumentParser:
             f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})})"
         ),
     )
+    deadline = ON_THE_NODE.get(name, "2m")
     parser.add_argument(
         "--timeout",
-        default="2m",
+        default=deadline,
         metavar="DURATION",
-        help="deadline of each request, such as 10s or 2m (default: 2m)",
+        help=f"deadline of each request or check, such as 10s or 2m (default: {deadline})",
     )
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="default: text"

@@ -10,7 +10,6 @@ import argparse
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from asupervisor import __version__
@@ -28,6 +27,7 @@ from asupervisor.config import (
 )
 from asupervisor.durations import format_duration, parse_duration
 from asupervisor.errors import ConfigError
+from asupervisor.kubelet_config import read_kubelet_configuration
 
 _ENVIRONMENT_PREFIX = "ASUPERVISOR_"
 
@@ -321,7 +321,7 @@ def parse_arguments(arguments: list[str], environment: Mapping[str, str] | None 
     given = vars(_parser().parse_args(arguments))
     values: dict[str, Any] = {}
     if given["config"]:
-        values.update(_from_file(Path(given["config"])))
+        values.update(_from_file(given["config"]))
     for flag in FLAGS:
         variable = _ENVIRONMENT_PREFIX + flag.name.replace("-", "_").upper()
         if variable in environment:
@@ -351,19 +351,13 @@ def _bind_address(value: str) -> dict[str, Any]:
     return {"bind_host": host, "bind_port": port}
 
 
-def _from_file(path: Path) -> dict[str, Any]:
-    import yaml
-
+def _from_file(path: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text())
+        document = read_kubelet_configuration(path)
     except OSError as error:
         raise ConfigError(f"--config: {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"--config: {path} is not YAML: {' '.join(str(error).split())}"
-        ) from error
-    if not isinstance(document, dict) or document.get("kind") != "KubeletConfiguration":
-        raise ConfigError(f"--config: {path} is not a KubeletConfiguration")
+    except ConfigError as error:
+        raise ConfigError(f"--config: {error}") from error
     found: dict[str, Any] = {}
     for flag in FLAGS:
         if flag.kubelet_field and document.get(flag.kubelet_field) not in (None, ""):

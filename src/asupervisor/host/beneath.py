@@ -252,6 +252,27 @@ def read_regular(path: str, limit: int) -> bytes:
         return held.read(name, limit)
 
 
+def read_followed(path: str, limit: int) -> bytes:
+    """The content of a regular file of the operator's: links to it are followed.
+
+    Args:
+        path: absolute.
+        limit: bytes; a longer file is refused.
+
+    Raises:
+        OSError: it cannot be read; :class:`UnsafePath` for what is not a regular file or too long.
+            It never waits for another process.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise UnsafePath(path, f"{_kind(mode)}, not a regular file")
+        return read_all(descriptor, limit, path)
+    finally:
+        os.close(descriptor)
+
+
 def read_all(descriptor: int, limit: int, path: str) -> bytes:
     """What is left to read of a file.
 

@@ -17,6 +17,7 @@ import anyio.to_thread
 from asupervisor.engine.client import EngineClient
 from asupervisor.errors import FailedPrecondition, NotFound
 from asupervisor.host.atomic import write_file
+from asupervisor.host.beneath import read_followed
 from asupervisor.host.processes import container_processes
 from asupervisor.translate.documents import text
 from asupervisor.translate.names import is_container_id
@@ -131,13 +132,24 @@ class Orphans:
         return f"{where}, or end the processes of the pod's cgroup yourself"
 
 
+def last_store(root: str) -> str:
+    """Where the engine kept its containers when the service saw it last; empty where nobody knows.
+
+    Args:
+        root: the service's root directory.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return _read(Path(root) / "engine-store")[0]
+
+
 def _read(path: Path) -> tuple[str, str]:
     """Where the engine keeps containers and where it kept them before; empty for what is not
     known.
     """
     try:
-        with path.open("rb") as file:
-            document = json.loads(file.read(_LONGEST_BYTES))
+        document = json.loads(read_followed(str(path), _LONGEST_BYTES))
     except (FileNotFoundError, ValueError, RecursionError):
         return "", ""
     return text(document, "now"), text(document, "before")

@@ -12,10 +12,10 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from asupervisor.errors import FailedPrecondition
+from asupervisor.host.beneath import read_followed
 
 SUPPORTED_VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 """Of the specification, oldest first. A configuration without a version is one of 0.1.0, as it is
@@ -24,6 +24,7 @@ for libcni.
 
 EXTENSIONS = (".conf", ".conflist", ".json")
 
+_LONGEST_BYTES = 1 << 20
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 
 
@@ -102,6 +103,15 @@ class NetworkList:
         return SUPPORTED_VERSIONS.index(self.version) >= SUPPORTED_VERSIONS.index(version)
 
 
+LOOPBACK = NetworkList(
+    name="cni-loopback",
+    version="0.3.1",
+    plugins=(PluginConfig("loopback", {"type": "loopback"}),),
+    source=b'{"cniVersion":"0.3.1","name":"cni-loopback","plugins":[{"type":"loopback"}]}',
+)
+"""Brings up ``lo`` in a pod, before its network; the name is cri-dockerd's."""
+
+
 def config_files(directory: str) -> list[str]:
     """The paths of the configuration files in a directory, in the order in which they count.
 
@@ -129,10 +139,7 @@ def load_file(path: str) -> NetworkList:
     Raises:
         InvalidNetworkConfig: it cannot be read or used.
     """
-    try:
-        source = Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidNetworkConfig(f"{path}: {error.strerror}") from error
+    source = _read(path)
     document = _decode(source, path)
     if path.endswith(".conflist"):
         extra = _folder_plugins(document, path)
@@ -248,6 +255,13 @@ def missing_binaries(network: NetworkList, directories: Sequence[str]) -> list[s
     return missing
 
 
+def _read(path: str) -> bytes:
+    try:
+        return read_followed(path, _LONGEST_BYTES)
+    except OSError as error:
+        raise InvalidNetworkConfig(f"{path}: {error.strerror}") from error
+
+
 def _decode(source: bytes, path: str) -> dict[str, Any]:
     try:
         document = json.loads(source)
@@ -287,11 +301,7 @@ def _folder_plugins(document: Mapping[str, Any], path: str) -> list[PluginConfig
     plugins = []
     for file in config_files(os.path.join(os.path.dirname(path), name)):
         if file.endswith(".conf"):
-            try:
-                source = Path(file).read_bytes()
-            except OSError as error:
-                raise InvalidNetworkConfig(f"{file}: {error.strerror}") from error
-            plugins.append(_plugin(_decode(source, file), file, ""))
+            plugins.append(_plugin(_decode(_read(file), file), file, ""))
     return plugins
 
 

@@ -1,0 +1,70 @@
+"""``doctor``: what is wrong with this node, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from asupervisor.cli.client import default_endpoint
+from asupervisor.cli.output import print_json
+from asupervisor.cli.running import settings
+from asupervisor.doctor.examine import Line, examine, worst
+from asupervisor.doctor.finding import Level
+from asupervisor.doctor.node import KUBELET_CONFIGURATION, Node
+
+_WIDTH = max(len(level.name) for level in Level)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Where kubelet's configuration is, and the service's flags."""
+    parser.add_argument(
+        "--kubelet-config",
+        default=KUBELET_CONFIGURATION,
+        metavar="FILE",
+        help=f"kubelet's configuration (default: {KUBELET_CONFIGURATION})",
+    )
+    parser.add_argument(
+        "command",
+        nargs="*",
+        metavar="-- FLAGS",
+        help="flags of the service, where it does not run and will be started with them",
+    )
+
+
+async def run_here(options: argparse.Namespace) -> int:
+    """Every check; exit code 0 where all is well, 1 with warnings, 2 with errors."""
+    named = "" if options.endpoint == default_endpoint({}) else options.endpoint
+    node = Node(
+        settings(named, list(options.command), os.environ),
+        deadline_s=options.timeout_s,
+        kubelet_path=options.kubelet_config,
+    )
+    lines = await examine(node)
+    if options.output == "json":
+        checks = [_document(line) for line in lines]
+        print_json({"level": worst(lines).name.lower(), "checks": checks})
+    else:
+        _print(lines)
+    return int(worst(lines))
+
+
+def _document(line: Line) -> dict[str, str]:
+    found = line.finding
+    return {
+        "check": line.check,
+        "level": found.level.name.lower(),
+        "message": found.message,
+        "remedy": found.remedy,
+    }
+
+
+def _print(lines: list[Line]) -> None:
+    names = max(len(line.check) for line in lines)
+    for line in lines:
+        found = line.finding
+        print(f"{found.level.name.lower():{_WIDTH}}  {line.check:{names}}  {found.message}")
+        if found.remedy:
+            print(f"{'':{_WIDTH}}  {'':{names}}  -> {found.remedy}")
+    levels = [line.finding.level for line in lines]
+    errors, warnings = levels.count(Level.ERROR), levels.count(Level.WARNING)
+    print(f"\n{errors} errors, {warnings} warnings")

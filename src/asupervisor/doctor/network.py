@@ -1,0 +1,179 @@
+"""The pod network: its configuration, its plugins, and the machine's packet filter."""
+
+from __future__ import annotations
+
+import os
+
+from asupervisor.conditions import Reason
+from asupervisor.config import NetworkConfig
+from asupervisor.doctor.finding import Finding, Found, error, ok, warning
+from asupervisor.doctor.node import Node
+from asupervisor.doctor.reasons import remedy
+from asupervisor.errors import FailedPrecondition, ServiceError
+from asupervisor.network.cni.chain import Chain, supported_versions
+from asupervisor.network.cni.config import LOOPBACK, NetworkList, find_binary
+from asupervisor.network.cni.load import Loader
+from asupervisor.network.hostports.iptables import Iptables
+
+_INTERFACES = {
+    "cni0": "bridge",
+    "flannel.1": "flannel",
+    "cilium_host": "cilium-cni",
+    "weave": "weave-net",
+    "kube-bridge": "kube-router",
+    "vxlan.calico": "calico",
+    "cbr0": "kubenet",
+}
+"""Interfaces that pod networks leave behind, and whose they are."""
+_FORWARDERS = ("KUBE-FORWARD", "CNI-FORWARD", "FLANNEL-FWD", "cali-FORWARD", "CILIUM_FORWARD")
+
+
+async def cni(node: Node) -> Found:
+    """A configuration that can be used, as the service itself reads it."""
+    if node.config.network.plugin != "cni":
+        return []
+    loaded = await _loader(node.config.network).load()
+    if loaded.network is None:
+        problems = "; ".join(loaded.problems)
+        why = "install the cluster's network, or give --cni-conf-dir and --cni-bin-dir"
+        return error(f"{Reason.NETWORK_NOT_READY}: {problems}", why)
+    network, found = loaded.network, list[Finding]()
+    for problem in loaded.problems:
+        found.append(warning(problem, "mend or remove that file: the next one is used instead"))
+    if "ipRanges" in network.capabilities and not node.config.network.pod_cidr:
+        found.append(
+            warning(
+                f"{network.path} wants a pod CIDR, and --pod-cidr gives none",
+                "give it, or let the controller manager allocate node CIDRs",
+            )
+        )
+    try:
+        await Chain(network, node.config.network.cni_bin_dirs).status(node.deadline_s)
+    except ServiceError as failure:
+        found.append(error(f"{Reason.NETWORK_NOT_READY}: {failure}", remedy("")))
+    return found or ok(f'network "{network.name}" from {network.path}')
+
+
+async def plugins(node: Node) -> Found:
+    """They are there and speak the configuration's version."""
+    if node.config.network.plugin != "cni":
+        return []
+    settings = node.config.network
+    if find_binary("loopback", settings.cni_bin_dirs) is None:
+        return error(
+            f"there is no plugin loopback in {', '.join(settings.cni_bin_dirs)}",
+            "install the CNI plugins (containernetworking-plugins), or give --cni-bin-dir",
+        )
+    network = (await _loader(settings).load()).network
+    if network is None:
+        return []
+    found, speak = list[Finding](), list[str]()
+    for plugin in (*LOOPBACK.plugins, *network.plugins):
+        try:
+            versions = await supported_versions(
+                plugin.type, settings.cni_bin_dirs, network.version, node.deadline_s
+            )
+            speak.append(f"{plugin.type} up to {versions[-1] if versions else '?'}")
+        except ServiceError as failure:
+            found.append(warning(str(failure), "install the plugin anew"))
+    return found or ok(f"configuration {network.version}; {', '.join(speak)}")
+
+
+def _loader(settings: NetworkConfig) -> Loader:
+    return Loader(settings.cni_conf_dir, settings.cni_bin_dirs)
+
+
+def kubenet(node: Node) -> Found:
+    """It knows the addresses of its pods."""
+    if node.config.network.plugin != "kubenet":
+        return []
+    if node.config.network.pod_cidr:
+        return ok(f"pod CIDR {node.config.network.pod_cidr}")
+    return warning(
+        "no --pod-cidr: the network is not ready before kubelet hands one on",
+        "give it, or let the controller manager allocate node CIDRs",
+    )
+
+
+async def iptables(node: Node) -> Found:
+    """One backend, and pods' packets are let through."""
+    if node.engine is not None and node.engine.firewall.startswith("nftables"):
+        users = await _iptables_users(node)
+        if users:
+            return warning(
+                f"the engine makes its rules with nftables, {', '.join(users)} with iptables: a"
+                " packet has to be accepted by both",
+                "give the engine --firewall-backend=iptables, or the plugins that of nftables",
+            )
+    rules: dict[str, dict[str, list[str]]] = {}
+    for backend in ("nft", "legacy"):
+        tables = Iptables(backend)
+        try:
+            await tables.detect((4,))
+            rules[backend] = await tables.save(4)
+        except FailedPrecondition:
+            continue
+        except ServiceError as failure:
+            if os.geteuid() != 0:
+                return warning(f"cannot look at iptables: {failure}", "run this as root")
+            return error(f"iptables cannot be read: {failure}", "look at dmesg")
+    return judge_rules(node.config.network.plugin, rules)
+
+
+async def _iptables_users(node: Node) -> list[str]:
+    settings = node.config.network
+    if settings.plugin != "cni":
+        return [settings.plugin] if settings.plugin == "kubenet" else []
+    network = (await _loader(settings).load()).network
+    return [plugin.type for plugin in network.plugins if plugin.uses_iptables] if network else []
+
+
+def judge_rules(plugin: str, rules: dict[str, dict[str, list[str]]]) -> Found:
+    """The same, of given rules.
+
+    Args:
+        plugin: the network plugin.
+        rules: for each backend that is installed and each table, the lines of ``iptables-save``.
+    """
+    if not rules:
+        return error("there is no iptables on this machine", "install the package iptables")
+    used = [backend for backend, tables in rules.items() if _has_rules(tables)]
+    if len(used) > 1:
+        return warning(
+            "both backends of iptables, nft and legacy, have rules: each hides the other's",
+            "let kube-proxy, the engine and the network use one (update-alternatives --config"
+            " iptables), then boot",
+        )
+    backend = used[0] if used else next(iter(rules))
+    filters = rules[backend].get("filter", [])
+    drops = any(line.startswith(":FORWARD DROP") for line in filters)
+    lets = any(line.startswith("-A FORWARD") and line.endswith(_FORWARDERS) for line in filters)
+    if drops and plugin in ("cni", "kubenet") and not lets:
+        return warning(
+            "the policy of FORWARD is DROP, as the engine sets it, and no rule of a pod network"
+            " passes it: pods reach nobody",
+            'iptables -P FORWARD ACCEPT, or "iptables": false in the engine\'s daemon.json',
+        )
+    return ok(f"iptables, backend {backend}")
+
+
+def _has_rules(tables: dict[str, list[str]]) -> bool:
+    return any(line.startswith("-A ") for lines in tables.values() for line in lines)
+
+
+async def other_networks(node: Node) -> Found:
+    """Nothing is left of a network that was here before."""
+    present = set(os.listdir(node.path("/sys/class/net")))
+    network: NetworkList | None = None
+    if node.config.network.plugin == "cni":
+        network = (await _loader(node.config.network).load()).network
+    text = network.source.decode(errors="replace") if network else node.config.network.plugin
+    found: list[Finding] = [
+        warning(
+            f"interface {name} is left of {owner}, which the configuration does not use",
+            f"ip link delete {name}, once no pod is on it",
+        )
+        for name, owner in _INTERFACES.items()
+        if name in present and owner not in text and name not in text
+    ]
+    return found or ok("no interface is left of another pod network")

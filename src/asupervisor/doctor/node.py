@@ -1,0 +1,74 @@
+"""The node that is looked at: settings, the kernel's files, what engine and service answered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from asupervisor.conditions import Reason
+from asupervisor.config import Config
+from asupervisor.engine.client import EngineClient
+from asupervisor.host.beneath import read_followed
+
+KUBELET_CONFIGURATION = "/var/lib/kubelet/config.yaml"
+"""Where kubeadm puts it."""
+_LONGEST_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Node:
+    """All that checks know.
+
+    Args:
+        config: the settings of the service, of the running one where one runs.
+        root: where the paths of kernel and system begin; another one in tests.
+        deadline_s: seconds for each check.
+        kubelet: kubelet's configuration; empty where it was not found.
+        kubelet_path: where that was looked for.
+        kubelet_failure: why it cannot be read; None where it can, or is not there.
+        engine: it answered, and said what it is; None where it did not.
+        engine_problem: reason and message, where it did not.
+        service_pid: the process that answers the CRI; None where none does.
+        service_conditions: ``(type, reason, message)`` of what is not ready, as that says itself.
+        service_problem: why it could not be asked, where somebody listens.
+    """
+
+    config: Config
+    root: str = "/"
+    deadline_s: float = 5.0
+    kubelet: Mapping[str, Any] = field(default_factory=dict)
+    kubelet_path: str = KUBELET_CONFIGURATION
+    kubelet_failure: Exception | None = None
+    engine: EngineClient | None = None
+    engine_problem: tuple[Reason, str] | None = None
+    service_pid: int | None = None
+    service_conditions: list[tuple[str, str, str]] = field(default_factory=list)
+    service_problem: str = ""
+
+    def path(self, path: str) -> str:
+        """A path of the system, such as ``/proc/mounts``."""
+        return os.path.join(self.root, path.lstrip("/"))
+
+    def text(self, path: str) -> str:
+        """The content of a file of the system.
+
+        Raises:
+            OSError: it is not there, is no regular file, or is larger than 1 MiB.
+        """
+        return read_followed(self.path(path), _LONGEST_BYTES).decode(errors="replace")
+
+    def switch(self, name: str) -> str | None:
+        """A sysctl by its path below ``/proc/sys``; None where the kernel does not have it."""
+        try:
+            return self.text(f"/proc/sys/{name}").strip()
+        except FileNotFoundError:
+            return None
+
+    def number(self, name: str) -> int | None:
+        """A sysctl that is a number; None where it is absent or none."""
+        try:
+            return int(self.switch(name) or "")
+        except ValueError:
+            return None
