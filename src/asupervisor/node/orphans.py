@@ -17,7 +17,7 @@ import anyio.to_thread
 from asupervisor.engine.client import EngineClient
 from asupervisor.errors import FailedPrecondition, NotFound
 from asupervisor.host.atomic import write_file
-from asupervisor.host.beneath import read_followed
+from asupervisor.host.beneath import UnsafePath, read_followed
 from asupervisor.host.processes import container_processes
 from asupervisor.translate.documents import text
 from asupervisor.translate.names import is_container_id
@@ -150,6 +150,6 @@ def _read(path: Path) -> tuple[str, str]:
     """
     try:
         document = json.loads(read_followed(str(path), _LONGEST_BYTES))
-    except (FileNotFoundError, ValueError, RecursionError):
+    except (FileNotFoundError, UnsafePath, ValueError, RecursionError):
         return "", ""
     return text(document, "now"), text(document, "before")
