@@ -74,7 +74,8 @@ def cgroup_driver(node: Node) -> Found:
             "the engine uses cgroupfs under systemd with cgroup v2: two write the same tree",
             'set "exec-opts": ["native.cgroupdriver=systemd"] in its daemon.json',
         )
-    return ok(f"{has}, for engine and kubelet alike")
+    told = [name for name, wanted in others.items() if wanted]
+    return ok(f"the engine uses {has}" + "".join(f", as {name} says" for name in told))
 
 
 def _is_systemd(node: Node) -> bool:

@@ -14,6 +14,7 @@ from asupervisor.conditions import Reason
 from asupervisor.config import MANAGED_ENGINE
 from asupervisor.doctor.checks import CHECKS
 from asupervisor.doctor.finding import Check, Finding, Found, Level, error, warning
+from asupervisor.doctor.kubelet import configuration_path
 from asupervisor.doctor.node import Node
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import resolve_endpoint, socket_path
@@ -129,8 +130,10 @@ def _engine(node: Node) -> EngineClient:
 
 
 async def _read_kubelet(node: Node, lane: Lane) -> None:
-    path = node.path(node.kubelet_path)
     try:
+        if not node.kubelet_path:
+            node.kubelet_path = await lane.run("kubelet", configuration_path, node)
+        path = node.path(node.kubelet_path)
         node.kubelet = await lane.run(path, read_kubelet_configuration, path)
     except FileNotFoundError:
         pass

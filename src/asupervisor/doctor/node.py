@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from asupervisor.conditions import Reason
@@ -13,8 +14,9 @@ from asupervisor.engine.client import EngineClient
 from asupervisor.host.beneath import read_followed
 
 KUBELET_CONFIGURATION = "/var/lib/kubelet/config.yaml"
-"""Where kubeadm puts it."""
+"""Where kubeadm puts kubelet's."""
 _LONGEST_BYTES = 1 << 20
+_MOST_PROCESSES = 65536
 
 
 @dataclass(slots=True)
@@ -26,7 +28,7 @@ class Node:
         root: where the paths of kernel and system begin; another one in tests.
         deadline_s: seconds for each check.
         kubelet: kubelet's configuration; empty where it was not found.
-        kubelet_path: where that was looked for.
+        kubelet_path: where that is; empty: where the running kubelet has it, else the usual place.
         kubelet_failure: why it cannot be read; None where it can, or is not there.
         engine: it answered, and said what it is; None where it did not.
         engine_problem: reason and message, where it did not.
@@ -39,7 +41,7 @@ class Node:
     root: str = "/"
     deadline_s: float = 5.0
     kubelet: Mapping[str, Any] = field(default_factory=dict)
-    kubelet_path: str = KUBELET_CONFIGURATION
+    kubelet_path: str = ""
     kubelet_failure: Exception | None = None
     engine: EngineClient | None = None
     engine_problem: tuple[Reason, str] | None = None
@@ -65,6 +67,17 @@ class Node:
             return self.text(f"/proc/sys/{name}").strip()
         except FileNotFoundError:
             return None
+
+    def processes(self, name: str) -> list[int]:
+        """The processes of a program, by the kernel's name for it."""
+        found = []
+        for pid in islice(filter(str.isdigit, os.listdir(self.path("/proc"))), _MOST_PROCESSES):
+            try:
+                if self.text(f"/proc/{pid}/comm").strip() == name:
+                    found.append(int(pid))
+            except OSError:
+                continue  # it has ended
+        return found
 
     def number(self, name: str) -> int | None:
         """A sysctl that is a number; None where it is absent or none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from itertools import islice
 
 from asupervisor.doctor.finding import Finding, Found, error, ok, warning
 from asupervisor.doctor.node import Node
@@ -17,25 +16,18 @@ _UNITS = (
     "/etc/systemd/system/multi-user.target.wants/cri-docker.service",
     "/etc/systemd/system/sockets.target.wants/cri-docker.socket",
 )
-_MOST_PROCESSES = 65536
 
 
 def running(node: Node) -> Found:
     """No second shim drives the engine, now or after the next boot."""
     found: list[Finding] = []
-    names = os.listdir(node.path("/proc"))
-    for pid in islice(filter(str.isdigit, names), _MOST_PROCESSES):
-        try:
-            name = node.text(f"/proc/{pid}/comm").strip()
-        except OSError:
-            continue  # it has ended
-        if name == "cri-dockerd":
-            found.append(
-                error(
-                    f"cri-dockerd runs too (process {pid}): both make and remove the same pods",
-                    "systemctl disable --now cri-docker.socket cri-docker.service",
-                )
+    for pid in node.processes("cri-dockerd"):
+        found.append(
+            error(
+                f"cri-dockerd runs too (process {pid}): both make and remove the same pods",
+                "systemctl disable --now cri-docker.socket cri-docker.service",
             )
+        )
     for unit in _UNITS:
         if os.path.lexists(node.path(unit)):
             found.append(

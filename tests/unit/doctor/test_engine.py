@@ -69,6 +69,7 @@ def test_an_engine_of_the_services_own_is_started_with_it(made: MadeNode) -> Non
 
 
 def test_another_cgroup_driver_than_kubelets(made: MadeNode) -> None:
+    assert only(engine.cgroup_driver(made.node)).message == "the engine uses systemd"
     made.kubelet["cgroupDriver"] = "cgroupfs"
     found = only(engine.cgroup_driver(made.node))
     assert_finds(

@@ -121,6 +121,17 @@ async def test_a_kubelet_configuration_that_is_a_pipe_holds_nobody_up(made: Made
     assert line.finding.level is Level.ERROR and "a FIFO" in line.finding.message
 
 
+@pytest.mark.parametrize("flag", ["--config\0{}\0-v=2\0", "--config-dir=/x\0--config={}\0"])
+async def test_the_configuration_of_the_kubelet_that_runs(made: MadeNode, flag: str) -> None:
+    made.write("proc/77/comm", "kubelet\n")
+    made.write("proc/77/cmdline", "/usr/bin/kubelet\0" + flag.format("/srv/kubelet.yaml"))
+    made.write("srv/kubelet.yaml", "kind: KubeletConfiguration\n")
+    node = made.node
+    node.engine = None
+    (line,) = [line for line in await examine(node) if line.check == "kubelet"]
+    assert line.finding == ok("/srv/kubelet.yaml is read")
+
+
 def test_names_are_told_apart() -> None:
     assert len({check.name for check in CHECKS}) == len(CHECKS) > 30
     assert worst([]) is Level.OK

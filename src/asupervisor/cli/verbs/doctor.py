@@ -19,9 +19,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Where kubelet's configuration is, and the service's flags."""
     parser.add_argument(
         "--kubelet-config",
-        default=KUBELET_CONFIGURATION,
+        default="",
         metavar="FILE",
-        help=f"kubelet's configuration (default: {KUBELET_CONFIGURATION})",
+        help=(
+            "kubelet's configuration (default: that of the running kubelet, else"
+            f" {KUBELET_CONFIGURATION})"
+        ),
     )
     parser.add_argument(
         "command",
