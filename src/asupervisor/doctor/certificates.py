@@ -53,12 +53,12 @@ def validity(certificate: bytes) -> tuple[float, float]:
         certificate: DER.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     kind, outer, _ = _element(certificate, 0)
     kind_inner, body, _ = _element(outer, 0)
     if (kind, kind_inner) != (_SEQUENCE, _SEQUENCE):
-        raise ValueError("it is no certificate")
+        raise ValueError("it is not a certificate")
     place = 0
     kind, _, after = _element(body, place)
     if kind == _VERSION:

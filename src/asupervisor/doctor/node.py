@@ -57,7 +57,7 @@ class Node:
         """The content of a file of the system.
 
         Raises:
-            OSError: it is not there, is no regular file, or is larger than 1 MiB.
+            OSError: it is not there, is not a regular file, or is larger than 1 MiB.
         """
         return read_followed(self.path(path), _LONGEST_BYTES).decode(errors="replace")
 

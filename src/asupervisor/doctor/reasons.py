@@ -17,7 +17,7 @@ REMEDIES: dict[Reason, str] = {
         "the engine hangs: look at journalctl -u docker and at its disk; systemctl restart docker"
     ),
     Reason.ENGINE_UNSUITABLE: "install an engine and a version of this service that go together",
-    Reason.ENGINE_FAILING: "what answers there is no healthy engine: journalctl -u docker",
+    Reason.ENGINE_FAILING: "what answers there is not a healthy engine: journalctl -u docker",
     Reason.ENGINE_EVENTS_LOST: "wait: everything is read again; if it lasts, restart the engine",
     Reason.NODE_STATE_NOT_SYNCED: (
         "wait; if it lasts, the engine is slow to list: look at its disk and its load"

@@ -109,7 +109,7 @@ async def test_a_kubelet_configuration_that_is_none(made: MadeNode) -> None:
     node = made.node
     node.engine = None
     (line,) = [line for line in await examine(node) if line.check == "kubelet"]
-    assert line.finding.level is Level.ERROR and "is no YAML" in line.finding.message
+    assert line.finding.level is Level.ERROR and "is not YAML" in line.finding.message
 
 
 async def test_a_kubelet_configuration_that_is_a_pipe_holds_nobody_up(made: MadeNode) -> None:
