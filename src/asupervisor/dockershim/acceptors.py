@@ -20,7 +20,7 @@ import grpc
 import grpc.aio
 from grpc._cython import cygrpc
 
-_logger = logging.getLogger("asupervisor.dockershim.server")
+_logger = logging.getLogger(__name__)
 _OUTSTANDING = 15
 """Beside the one of grpc.aio itself; more gained nothing at 64 callers."""
 _END_S = 1.0

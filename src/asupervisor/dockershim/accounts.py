@@ -30,7 +30,7 @@ from asupervisor.node.records import ImageRecord
 from asupervisor.translate.accounts import Answer, Question, look_up
 from asupervisor.translate.documents import mapping, text, texts
 
-_logger = logging.getLogger("asupervisor.dockershim.container")
+_logger = logging.getLogger(__name__)
 _REMEMBERED = 256
 _FILE_BYTES = 8 << 20
 """Of an account file: some 200 000 users. What is longer is an error that names it."""

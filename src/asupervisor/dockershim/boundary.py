@@ -35,7 +35,7 @@ from asupervisor.node.known import Known
 from asupervisor.observability.tracing import Tracing
 from asupervisor.words import bounded_line
 
-_logger = logging.getLogger("asupervisor.dockershim.rpc")
+_logger = logging.getLogger(__name__)
 MAXIMUM_MESSAGE_BYTES = MESSAGE_BYTES
 STATUS_BYTES = 4096
 """Most bytes of a status text on the wire: a client refuses more than 8 KiB of metadata, and then

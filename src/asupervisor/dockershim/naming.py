@@ -12,7 +12,7 @@ from asupervisor.engine.session import Document
 from asupervisor.errors import AlreadyExists, NotFound, ServiceError
 from asupervisor.node.records import SandboxId
 
-_logger = logging.getLogger("asupervisor.dockershim.sandbox")
+_logger = logging.getLogger(__name__)
 
 
 async def create_named(shim: Shim, name: str, body: Document) -> str:

@@ -31,7 +31,7 @@ from asupervisor.locks import KeyedLock
 from asupervisor.node.records import ContainerRecord, SandboxRecord
 from asupervisor.translate.names import parse_container_name
 
-_logger = logging.getLogger("asupervisor.dockershim.operations")
+_logger = logging.getLogger(__name__)
 
 _DOUBTS = 1024
 

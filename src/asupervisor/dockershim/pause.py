@@ -17,7 +17,7 @@ from asupervisor.node.images import ImageFeed
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.images import parse_reference
 
-_logger = logging.getLogger("asupervisor.dockershim.pause")
+_logger = logging.getLogger(__name__)
 _PULL_DEADLINE_S = 15.0
 """A node with no registry must not hold up its first pod for longer."""
 _RETRY_NAMED_S = 300.0

@@ -31,7 +31,7 @@ from asupervisor.node.store import NodeStore
 from asupervisor.translate.images import Reference
 from asupervisor.translate.pull_errors import PullProgress, pull_error, refused_pull
 
-_logger = logging.getLogger("asupervisor.dockershim.pulls")
+_logger = logging.getLogger(__name__)
 
 
 class _Pull:

@@ -26,7 +26,7 @@ from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.translate.names import is_container_id
 from asupervisor.translate.sandbox import pod_subject
 
-_logger = logging.getLogger("asupervisor.dockershim.recovery")
+_logger = logging.getLogger(__name__)
 
 
 async def run_recovery(

@@ -12,7 +12,7 @@ import anyio
 
 from asupervisor.errors import RollbackFailed, ServiceError
 
-_logger = logging.getLogger("asupervisor.dockershim.rollback")
+_logger = logging.getLogger(__name__)
 _DEADLINE_S = 30.0
 """For each undo step."""
 

@@ -21,7 +21,7 @@ from asupervisor.dockershim.boundary import MAXIMUM_MESSAGE_BYTES, Boundary
 from asupervisor.errors import AlreadyExists, ConfigError, FailedPrecondition
 from asupervisor.host.owned import owned
 
-_logger = logging.getLogger("asupervisor.dockershim.server")
+_logger = logging.getLogger(__name__)
 _SOCKET_UMASK = 0o117
 _LONGEST_PATH = 107
 _LAST_WORDS_S = 8.0

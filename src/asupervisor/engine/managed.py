@@ -26,7 +26,7 @@ from asupervisor.engine.endpoint import find_daemon
 from asupervisor.errors import FailedPrecondition
 from asupervisor.host.atomic import write_file
 
-_logger = logging.getLogger("asupervisor.engine.managed")
+_logger = logging.getLogger(__name__)
 
 STOP_DEADLINE_S = 30.0
 """dockerd gets this long after SIGTERM."""

@@ -21,7 +21,7 @@ from asupervisor.errors import (
     ServiceError,
 )
 
-_logger = logging.getLogger("asupervisor.engine.probe")
+_logger = logging.getLogger(__name__)
 _PINGS = 2
 _SLICES = 10
 _HARD_DEADLINE_S = 60.0

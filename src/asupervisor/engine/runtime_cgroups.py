@@ -18,7 +18,7 @@ from anyio.abc import TaskStatus
 from asupervisor.engine.endpoint import daemon_process
 from asupervisor.errors import ConfigError
 
-_logger = logging.getLogger("asupervisor.engine.runtime_cgroups")
+_logger = logging.getLogger(__name__)
 _EVERY_S = 60.0
 _MOUNTS = Path("/sys/fs/cgroup")
 

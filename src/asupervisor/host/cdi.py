@@ -13,7 +13,7 @@ import orjson
 
 from asupervisor.host.beneath import read_all
 
-_logger = logging.getLogger("asupervisor.host.cdi")
+_logger = logging.getLogger(__name__)
 _FILE_BYTES = 4 << 20
 _FILES = 1000
 _Stamp = tuple[int, int, int, int]

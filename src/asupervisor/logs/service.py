@@ -24,7 +24,7 @@ from anyio.abc import AnyByteReceiveStream, AnyByteSendStream, TaskStatus
 from asupervisor.child_process import ChildProcess
 from asupervisor.errors import FailedPrecondition, Unavailable
 
-_logger = logging.getLogger("asupervisor.logs")
+_logger = logging.getLogger(__name__)
 _BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 _STEADY_S = 10.0
 _END_S = 5.0

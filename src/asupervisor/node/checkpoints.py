@@ -14,7 +14,7 @@ from asupervisor.host.atomic import write_file
 from asupervisor.locks import KeyedLock
 from asupervisor.translate.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
 
-_logger = logging.getLogger("asupervisor.node.checkpoints")
+_logger = logging.getLogger(__name__)
 
 
 _LONGEST_BYTES = 4 << 20

@@ -46,7 +46,7 @@ from asupervisor.translate.labels import TYPE_CONTAINER, TYPE_SANDBOX
 from asupervisor.translate.limits import changed_limits
 from asupervisor.translate.provenance import Origin, Seal, may_be_a_pods
 
-_logger = logging.getLogger("asupervisor.node.feed")
+_logger = logging.getLogger(__name__)
 _AUDIT_S = 300.0
 _RETRY_S = (0.1, 0.2, 0.5, 1.0)
 _SNAPSHOT_DEADLINE_S = 60.0

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from asupervisor.errors import ResourceExhausted
 from asupervisor.node.records import encode_field
 
-_logger = logging.getLogger("asupervisor.node.fitting")
+_logger = logging.getLogger(__name__)
 
 MESSAGE_BYTES = 16 << 20
 """That kubelet takes, and that this service sends."""

@@ -18,7 +18,7 @@ from asupervisor.stats.filesystem import image_root, measure
 from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ImageFilesystem
 
-_logger = logging.getLogger("asupervisor.node.image_usage")
+_logger = logging.getLogger(__name__)
 _DEADLINE_S = 600.0
 _LOOK_S = 10.0
 _SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 5.0, 3600.0

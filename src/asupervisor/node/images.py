@@ -33,7 +33,7 @@ from asupervisor.translate.images import (
     parse_reference,
 )
 
-_logger = logging.getLogger("asupervisor.node.images")
+_logger = logging.getLogger(__name__)
 _LIST_DEADLINE_S = 60.0
 _INSPECT_DEADLINE_S = 20.0
 _AT_ONCE = 4

@@ -12,7 +12,7 @@ from asupervisor.errors import FailedPrecondition
 from asupervisor.host.atomic import write_file
 from asupervisor.translate.provenance import KEY_BYTES
 
-_logger = logging.getLogger("asupervisor.node.key")
+_logger = logging.getLogger(__name__)
 
 
 def load_key(root: Path) -> bytes:

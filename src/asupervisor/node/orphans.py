@@ -22,7 +22,7 @@ from asupervisor.host.processes import container_processes
 from asupervisor.translate.documents import text
 from asupervisor.translate.names import is_container_id
 
-_logger = logging.getLogger("asupervisor.node.orphans")
+_logger = logging.getLogger(__name__)
 _LONGEST_BYTES = 64 << 10
 
 

@@ -21,7 +21,7 @@ from asupervisor.translate.names import (
 )
 from asupervisor.translate.provenance import Origin, Seal, may_be_a_pods
 
-_logger = logging.getLogger("asupervisor.node.ownership")
+_logger = logging.getLogger(__name__)
 _REMEMBERED = 1024
 
 

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from asupervisor.errors import Internal, ServiceError
 
-_logger = logging.getLogger("asupervisor.node.refresh")
+_logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 2.0
 """Seconds for which a reading keeps others from their turn."""

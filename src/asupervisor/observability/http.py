@@ -16,7 +16,7 @@ from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, 
 from asupervisor.admission import Admission, Guest, HeadLines, peer_address
 from asupervisor.errors import FailedPrecondition
 
-_logger = logging.getLogger("asupervisor.observability.http")
+_logger = logging.getLogger(__name__)
 _HEAD_BYTES = 8192
 _REQUEST_DEADLINE_S = 10.0
 _IDLE_S = 120.0

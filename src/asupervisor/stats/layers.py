@@ -25,7 +25,7 @@ from asupervisor.host.cgroups import unescape
 from asupervisor.host.lanes import Lane
 from asupervisor.stats.subjects import LayerUsage
 
-_logger = logging.getLogger("asupervisor.stats.layers")
+_logger = logging.getLogger(__name__)
 _SLICE_S = 0.005
 """Seconds of work between two rests."""
 _STRING_BYTES = 64

@@ -32,7 +32,7 @@ _METRICS_PODS = 10
 """Pods whose metrics are read at once: some milliseconds."""
 
 T = TypeVar("T")
-_logger = logging.getLogger("asupervisor.stats")
+_logger = logging.getLogger(__name__)
 
 
 def mounted_hierarchies() -> Hierarchies:

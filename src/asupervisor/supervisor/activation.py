@@ -21,7 +21,7 @@ from anyio.abc import TaskStatus
 
 from asupervisor.errors import ConfigError
 
-_logger = logging.getLogger("asupervisor.supervisor.activation")
+_logger = logging.getLogger(__name__)
 
 SCHEME = "fd://"
 _FIRST_DESCRIPTOR = 3

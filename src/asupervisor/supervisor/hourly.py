@@ -9,7 +9,7 @@ import anyio
 
 from asupervisor.metrics import Metrics
 
-_logger = logging.getLogger("asupervisor.supervisor.hourly")
+_logger = logging.getLogger(__name__)
 _HOUR_S = 3600.0
 _CHANGES = {
     "RunPodSandbox": "pods started",

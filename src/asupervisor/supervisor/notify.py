@@ -12,7 +12,7 @@ import anyio
 
 from asupervisor.words import bounded_line
 
-_logger = logging.getLogger("asupervisor.supervisor.notify")
+_logger = logging.getLogger(__name__)
 _VALUE_BYTES = 1024
 
 

@@ -9,7 +9,7 @@ from asupervisor.engine.client import EngineClient
 from asupervisor.errors import ConfigError
 from asupervisor.network.plugin import NetworkPlugin
 
-_logger = logging.getLogger("asupervisor.supervisor.suitability")
+_logger = logging.getLogger(__name__)
 
 
 class Suitability:

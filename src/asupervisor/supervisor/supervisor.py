@@ -82,7 +82,7 @@ from asupervisor.supervisor.suitability import Suitability
 from asupervisor.translate.images import parse_reference
 from asupervisor.translate.provenance import Seal
 
-_logger = logging.getLogger("asupervisor.supervisor")
+_logger = logging.getLogger(__name__)
 _CLEANUP_DEADLINE_S = 10.0
 _FIRST_SYNC_S = 5.0
 

@@ -31,7 +31,7 @@ from asupervisor.errors import (
 )
 from asupervisor.proto import cri
 
-_logger = logging.getLogger("asupervisor.dockershim.container")
+_logger = logging.getLogger(__name__)
 _LATE_S = 600.0
 """How long a checkpoint that came too late is waited for, so that what it leaves can be removed."""
 

@@ -46,7 +46,7 @@ from asupervisor.translate.logs import engine_log_config
 from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
 from asupervisor.translate.namespaces import needs_host_users
 
-_logger = logging.getLogger("asupervisor.dockershim.container")
+_logger = logging.getLogger(__name__)
 
 
 async def create_container(

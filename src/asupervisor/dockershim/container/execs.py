@@ -10,7 +10,7 @@ from asupervisor.engine.client import EngineClient
 from asupervisor.errors import Internal, NotFound, ServiceError
 from asupervisor.host.processes import kill_process_tree
 
-_logger = logging.getLogger("asupervisor.dockershim.container")
+_logger = logging.getLogger(__name__)
 _EXIT_DEADLINE_S = 10.0
 _START_DEADLINE_S = 2.0
 

@@ -14,7 +14,7 @@ from asupervisor.logs.target import hold_log_directory
 from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
 
-_logger = logging.getLogger("asupervisor.dockershim.container")
+_logger = logging.getLogger(__name__)
 
 
 async def remove_container(

@@ -16,7 +16,7 @@ from asupervisor.logs.target import Target
 from asupervisor.proto import cri
 from asupervisor.translate.limits import Limits, changed_limits
 
-_logger = logging.getLogger("asupervisor.dockershim.container")
+_logger = logging.getLogger(__name__)
 _CLEANUP_DEADLINE_S = 30.0
 
 

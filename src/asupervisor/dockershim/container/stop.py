@@ -17,7 +17,7 @@ from asupervisor.errors import (
 from asupervisor.node.records import ContainerId, ContainerRecord
 from asupervisor.proto import cri
 
-_logger = logging.getLogger("asupervisor.dockershim.container")
+_logger = logging.getLogger(__name__)
 _LONGEST_GRACE_S = 1 << 30
 """Years; the engine turns seconds into nanoseconds of 64 bits."""
 _AFTER_ENGINE_S = 30.0

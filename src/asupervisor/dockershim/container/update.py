@@ -22,7 +22,7 @@ from asupervisor.translate.cgroup_files import CgroupSettings, cgroup_settings
 from asupervisor.translate.limits import Limits, with_changed_limits
 from asupervisor.translate.resources import check_oom_score, clamp_oom_score, update_body
 
-_logger = logging.getLogger("asupervisor.dockershim.container")
+_logger = logging.getLogger(__name__)
 
 
 async def update_container_resources(

@@ -13,7 +13,7 @@ from asupervisor.node.records import ImageRecord
 from asupervisor.proto import cri
 from asupervisor.translate.images import parse_reference, without_scheme
 
-_logger = logging.getLogger("asupervisor.dockershim.image")
+_logger = logging.getLogger(__name__)
 
 
 async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.RemoveImageResponse:

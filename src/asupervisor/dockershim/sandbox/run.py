@@ -37,7 +37,7 @@ from asupervisor.translate.sandbox import (
     sandbox_name,
 )
 
-_logger = logging.getLogger("asupervisor.dockershim.sandbox")
+_logger = logging.getLogger(__name__)
 _DEFAULT_HANDLERS = ("", "docker")
 """Runtime handlers that mean the engine's default runtime."""
 

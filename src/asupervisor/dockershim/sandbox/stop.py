@@ -14,7 +14,7 @@ from asupervisor.errors import NotFound
 from asupervisor.proto import cri
 from asupervisor.translate.sandbox import pod_subject
 
-_logger = logging.getLogger("asupervisor.dockershim.sandbox")
+_logger = logging.getLogger(__name__)
 
 
 async def stop_pod_sandbox(

@@ -23,7 +23,7 @@ from asupervisor.node.records import ContainerRecord, SandboxId, SandboxRecord
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.sandbox import STOP_GRACE_S
 
-_logger = logging.getLogger("asupervisor.dockershim.sandbox")
+_logger = logging.getLogger(__name__)
 
 
 def is_stopped(shim: Shim, record: SandboxRecord) -> bool:

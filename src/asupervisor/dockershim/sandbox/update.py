@@ -16,7 +16,7 @@ from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
 from asupervisor.translate.sandbox import pod_subject, resources_document
 
-_logger = logging.getLogger("asupervisor.dockershim.sandbox")
+_logger = logging.getLogger(__name__)
 
 
 async def update_pod_sandbox_resources(
