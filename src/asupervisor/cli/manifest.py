@@ -68,7 +68,7 @@ def read_manifest(text: str, source: str, log_root: Path) -> PodPlan:
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
     try:
         return _pod(Fields(document), log_root)
     except ConfigError as error:

@@ -140,7 +140,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 message = parse(request)
             except DecodeError as error:
                 raise InvalidArgument(
-                    f"{name}: the request is no {method.request_type.DESCRIPTOR.name}"
+                    f"{name}: the request is not a {method.request_type.DESCRIPTOR.name}"
                 ) from error
             return verb(shim, message)
 
@@ -220,7 +220,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                     message = method.request_type.FromString(request)
                 except DecodeError as error:
                     raise InvalidArgument(
-                        f"{name}: the request is no {method.request_type.DESCRIPTOR.name}"
+                        f"{name}: the request is not a {method.request_type.DESCRIPTOR.name}"
                     ) from error
                 async for answer in verb(self._shim, message):
                     yield answer.SerializeToString() if isinstance(answer, Message) else answer

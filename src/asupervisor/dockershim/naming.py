@@ -62,7 +62,7 @@ async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
             # The plugin goes on trying, and with its checkpoint the sandbox stays visible as not
             # ready, so that whoever asks for pods has it stopped and removed.
             _logger.warning(
-                "sandbox %s makes way for a new one before its network is released: %s",
+                "sandbox %s is replaced by a new one before its network is released: %s",
                 holder_id[:12],
                 error,
                 extra=sandbox_fields(record),

@@ -94,7 +94,7 @@ class PauseImage:
         except ServiceError as error:
             self._named_failed_at = now
             _logger.warning(
-                "the pause image %s cannot be had, so the embedded one is used: %s",
+                "the pause image %s cannot be pulled; the embedded one is used: %s",
                 self.reference,
                 error,
             )

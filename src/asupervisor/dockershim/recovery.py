@@ -63,7 +63,7 @@ async def recover(shim: Shim) -> None:
     try:
         await shim.network.reconcile(_living(shim, orphans), partial(_gone, shim, orphans))
     except ServiceError as error:
-        _logger.error("the pod network could not be put in order: %s", error)
+        _logger.error("the pod network could not be cleaned up: %s", error)
 
 
 def _half_built(shim: Shim, sandbox_id: str) -> SandboxRecord | None:
@@ -153,11 +153,11 @@ async def _roll_back(shim: Shim, found: SandboxRecord) -> None:
     try:
         rolled_back = await shim.operations.run(operation_key(found), "roll back", work)
     except ServiceError as error:
-        _logger.error("%s was left half-built and could not be rolled back: %s", subject, error)
+        _logger.error("%s was left incomplete and could not be rolled back: %s", subject, error)
         return
     if rolled_back:
         _logger.warning(
-            "rolled back %s (%s), which an earlier process left half-built", subject, found.id[:12]
+            "rolled back %s (%s), which an earlier process left incomplete", subject, found.id[:12]
         )
 
 

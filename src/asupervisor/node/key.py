@@ -34,16 +34,16 @@ def load_key(root: Path) -> bytes:
         key, flaw = _read(path)
         if flaw:
             _logger.warning(
-                "the node's key %s %s; a new one is made, and containers from before are read as a"
-                " peer's",
+                "the node's key %s %s; a new one is made, and earlier containers count as another"
+                " shim's",
                 path,
                 flaw,
             )
         return key or _make(path)
     except OSError as error:
         raise FailedPrecondition(
-            f"the node's key {path} cannot be read or made: {error}; see to it, or remove it:"
-            " containers from before are then read as a peer's",
+            f"the node's key {path} cannot be read or made: {error}; repair or remove it:"
+            " containers from before then count as another shim's",
             subject=str(path),
         ) from error
 

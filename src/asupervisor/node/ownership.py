@@ -137,7 +137,7 @@ class Ownership:
             self._told.clear()
         self._told.add(any_id)
         _logger.warning(
-            "container %s (%s) is left alone as somebody else's: its name and labels %s",
+            "container %s (%s) is not used, since it is not a pod's: its name and labels %s",
             any_id[:12],
             name,
             reason,

@@ -26,8 +26,8 @@ def check_values(message: Message, subject: str) -> None:
                 check_values(one, subject)
             elif field.enum_type is not None and one not in field.enum_type.values_by_number:
                 raise InvalidArgument(
-                    f"{subject}: {field.name} {one} is no {field.enum_type.name} that this service"
-                    " knows"
+                    f"{subject}: {field.name} {one} is not a {field.enum_type.name} that this"
+                    " service knows"
                 )
             elif field.type == FieldDescriptor.TYPE_STRING and "\0" in one:
                 raise InvalidArgument(
