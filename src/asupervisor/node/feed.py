@@ -368,7 +368,8 @@ class Feed:
             default_runtime = str(self._engine.info.get("DefaultRuntime") or "")
             lost = self._networks.lost(document, checkpoint)
             known = self._store.sandboxes.get(SandboxId(any_id))
-            if lost and (known is None or not known.network_lost):
+            ending = self._networks.is_ending(document, checkpoint)
+            if lost and not ending and (known is None or not known.network_lost):
                 _logger.warning(
                     "sandbox %s is not ready: its process was started again, without the network"
                     " that was made for it; it is made anew when kubelet stops it",

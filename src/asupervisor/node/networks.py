@@ -72,6 +72,17 @@ class SandboxNetworks:
             self._first_seen[any_id] = "" if bare else started
         return self._first_seen[any_id] != started
 
+    def is_ending(self, document: dict[str, Any], checkpoint: Checkpoint | None) -> bool:
+        """Whether a sandbox has lost its network to StopPodSandbox, which ends its process next.
+
+        Args:
+            document: its inspect document.
+            checkpoint: what was kept of it.
+        """
+        extra = checkpoint.extra if checkpoint is not None else {}
+        started = str(document["State"].get("StartedAt") or "")
+        return bool(extra.get(RELEASED)) and extra.get(MADE_FOR) == started
+
     def forget(self, sandbox_id: str) -> None:
         """A sandbox is gone."""
         self._first_seen.pop(sandbox_id, None)

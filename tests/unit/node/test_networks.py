@@ -94,3 +94,19 @@ def test_one_in_the_making_has_nothing_to_lose() -> None:
 
 def test_what_cannot_be_seen_is_not_held_against_it() -> None:
     assert not networks._is_bare(2**31 - 1, ID)
+
+
+@pytest.mark.parametrize(
+    ("found", "checkpoint", "ending"),
+    [
+        (document(FIRST), kept(**{MADE_FOR: FIRST, RELEASED: True}), True),
+        (document(SECOND), kept(**{MADE_FOR: FIRST, RELEASED: True}), False),
+        (document(FIRST), kept(**{MADE_FOR: FIRST}), False),
+        (document(FIRST), None, False),
+    ],
+    ids=["being stopped", "started after its stop", "living", "no checkpoint"],
+)
+def test_a_process_that_a_stop_ends_next_was_not_started_again(
+    found: dict[str, Any], checkpoint: Checkpoint | None, ending: bool
+) -> None:
+    assert SandboxNetworks(local=True).is_ending(found, checkpoint) is ending
