@@ -37,10 +37,20 @@ huge:x:99999999999999999999:0::/:
 +:x:50:50::/:
 # comment:x:60:60
 nul\0:x:70:70
+\ufeffbom:x:27:28::/:
+\ttab:x:29:31::/:
+007:x:0:0::/:
+0x10:x:0:0::/:
+1_0:x:0:0::/:
+\uff12:x:0:0::/:
+--5:x:0:0::/:
+neg:x:-1:-1::/:
+plus:x:+33:+34::/:
+spaced:x: 35 : 36 ::/:
 short
 :x:90:90
 last:x:80:81""".encode()
-_GROUP = b"""root:x:0:
+_GROUP = """root:x:0:
 wheel:x:10:root,app
 staff:x:50:app,other
 1234:x:0:other
@@ -49,15 +59,25 @@ cr:x:51:app\r
 odd:x:52: app,apple,xapp
 empty:x:53:
 nogid:x::nouid
+007:x:0:
+0x10:x:0:
+\uff12:x:0:
+\ufeffmark:x:57:app
+\ttabbed:x:58:app\t
+neg:x:-1:other
+dup:x:59:app,app,,app
 +:x:55:app
 staff:x:56:app
-last:x:57:last"""
+last:x:57:last""".encode()
 _OF_IMAGES = (
     *("", "0", "app", "1000", "01000", "+1000", "-0", "1234", "1234:1234", "app:staff", "app:1234"),
     *("1000:1000", "1000:staff", "app:", ":5", ":staff", "\u0663", "\u0661\u0662", "cr", "lead"),
     *("empty", "nouid", "garbage", "big", "huge", "4294967296", "-1", "99999999999999999999"),
     *("2147483647", "2147483648", "nobody", "app:nogroup", "# comment", "+", "+5", "+:+", "last"),
     *("1000:-1", "1000:4294967296", "app:staff:more", "short", " app", "app ", "last:last"),
+    *("bom", "\ufeffbom", "tab", "007", "+007", "0x10", "1_0", "\uff12", "--5", "neg", "plus"),
+    *("spaced", "7:007", "7:0x10", "7:\uff12", "7: 50", "7:50 ", "7:neg", "7:+50", "::", "app::"),
+    *("0:", "+0", "-0:-0", "00000000000000000000", "2147483647:2147483647", "1\n", "app\n:staff"),
 )
 _OF_REQUESTS = ("app", "1000", "1234", "0", "4321", "cr", "lead", "nobody", "last", "+5", "garbage")
 
@@ -191,7 +211,7 @@ class _More:
         object.__setattr__(self, "context", context)
 
 
-_OF_APP = {10, 50, 51, 55, 56}
+_OF_APP = {10, 50, 51, 55, 56, 57, 58, 59}
 _MORE = (
     _More((1000, 7, {7} | _OF_APP), 1000, 7),
     _More((1000, 7, {7} | _OF_APP), "app", 7),
