@@ -8,6 +8,7 @@ from asupervisor.dockershim.container.execs import exit_code, kill_exec
 from asupervisor.dockershim.container.outputs import Output
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from asupervisor.node.records import ContainerId
 from asupervisor.proto import cri
 
 _KILL_DEADLINE_S = 10.0
@@ -65,6 +66,9 @@ async def _run(
         if not finished:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _KILL_DEADLINE_S):
                 killed = await kill_exec(shim.engine, exec_id)
+            # What ran in a container ended with it.
+            now = shim.store.containers.get(ContainerId(container))
+            killed = killed or now is None or not now.running
     if scope.cancelled_caught:
         if not killed:
             # kubelet counts a timeout against the container; while the engine hangs nobody knows
@@ -72,9 +76,10 @@ async def _run(
             shim.engine.health.require(
                 f"tell how {request.cmd[0]} in container {container[:12]} ended", container
             )
+        end = "was killed" if killed else "could not be killed"
         raise DeadlineExceeded(
             f"the command {request.cmd[0]} in container {container[:12]} did not end within"
-            f" {request.timeout} s and was killed",
+            f" {request.timeout} s and {end}",
             operation="ExecSync",
             subject=container,
         )

@@ -43,7 +43,7 @@ async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
     and sets its deadline.
 
     Returns:
-        Whether none of it runs any more.
+        Whether it is known that none of it runs any more.
     """
     try:
         with anyio.move_on_after(_START_DEADLINE_S):
@@ -66,7 +66,8 @@ async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
             exec_id[:12],
         )
     except NotFound:
-        return True
+        # With its container, or an engine that was restarted forgot it and it runs on.
+        return False
     except ServiceError as error:
         _logger.warning("the processes of exec %s could not be killed: %s", exec_id[:12], error)
     return False

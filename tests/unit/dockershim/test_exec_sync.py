@@ -1,0 +1,48 @@
+"""What ExecSync says of a command that did not end in time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asupervisor.dockershim.container.exec_sync import exec_sync
+from asupervisor.errors import DeadlineExceeded
+from asupervisor.proto import cri
+from tests.harness.fake_engine import Answer, FakeEngine
+from tests.harness.ground import CONTAINER, Ground
+
+ENDED = (200, {"Running": False, "ExitCode": 137, "Pid": 0, "ContainerID": CONTAINER})
+UNKNOWN = (404, {"message": "No such exec instance"})
+ILL = (500, {"message": "not well"})
+
+
+def endless() -> Answer:
+    def chunks() -> Any:
+        yield b"\x01\0\0\0\0\0\0\x02a\n"
+        time.sleep(3)  # longer than the timeout; nobody waits for the rest
+
+    return 200, chunks()
+
+
+@pytest.mark.parametrize(
+    ("answer", "killed"),
+    [(ENDED, True), (ILL, False), (UNKNOWN, False)],
+    ids=["it ended", "an error", "the engine does not know it any more"],
+)
+async def test_only_what_is_known_to_be_killed_is_said_to_be(
+    tmp_path: Path, answer: Answer, killed: bool
+) -> None:
+    with FakeEngine(tmp_path / "engine.sock") as fake:
+        ground = Ground(fake, tmp_path / "root")
+        ground._start(CONTAINER)
+        fake.answers[f"POST /containers/{CONTAINER}/exec"] = lambda: (201, {"Id": "e"})
+        fake.answers["POST /exec/e/start"] = endless
+        fake.answers["GET /exec/e/json"] = lambda: answer
+        async with ground.up():
+            request = cri.ExecSyncRequest(container_id=CONTAINER, cmd=["true"], timeout=1)
+            with pytest.raises(DeadlineExceeded) as late:
+                await exec_sync(ground.shim, request)
+        assert ("was killed" in late.value.message) is killed, late.value.message
