@@ -115,6 +115,7 @@ class LogService:
         self._on_unreadable = on_unreadable
         self._finished: set[str] = set()
         self._followed: dict[str, LogSource] = {}
+        self._there: set[str] | None = None
         self._finishing: dict[str, _Request] = {}
         self._requests: dict[int, _Request] = {}
         self._numbers = itertools.count(1)
@@ -161,6 +162,8 @@ class LogService:
         """
         if log.running:
             self._finished.discard(log.container_id)
+        if self._there is not None:
+            self._there.add(log.container_id)
         if self._followed.get(log.container_id) != log and log.container_id not in self._finished:
             self._followed[log.container_id] = log
             self._tell(self._follow_command(log))
@@ -223,6 +226,8 @@ class LogService:
         self._finishing.pop(container_id, None)
         self._unreadable.pop(container_id, None)
         self.figures.pop(container_id, None)
+        if self._there is not None:
+            self._there.discard(container_id)
         self._tell({"op": "forget", "container": container_id})
 
     def retain(self, container_ids: Collection[str]) -> None:
@@ -286,6 +291,10 @@ class LogService:
             async with anyio.create_task_group() as tasks:
                 self.pid = process.pid
                 self._outbox.clear()
+                # What was forgotten while there was no pump, or was told one that did not come to
+                # it. Before everything was listed once nobody knows what is there.
+                if self._there is not None:
+                    self._tell({"op": "retain", "containers": list(self._there)})
                 for log in self._followed.values():
                     self._tell(self._follow_command(log))
                 for request in self._requests.values():

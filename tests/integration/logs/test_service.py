@@ -177,6 +177,27 @@ async def test_forgotten_containers_leave_nothing_behind(tmp_path: Path) -> None
         log.close()
 
 
+async def test_what_was_forgotten_while_there_was_no_pump_leaves_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    logs = {name: source_of(tmp_path, name) for name in ("a", "b", "c")}
+    kept = {name: tmp_path / f"state/{name}.position" for name in logs}
+    async with running(tmp_path) as service:
+        service.retain(["a"])
+        for name, log in logs.items():
+            log.write(b"one\n")
+            service.follow(followed(tmp_path, log, name))
+        await until(lambda: all(path.exists() for path in kept.values()), "the positions")
+        os.kill(service.pid, signal.SIGKILL)
+        service.forget("a")
+        service.forget("b")
+        await until(lambda: not (kept["a"].exists() or kept["b"].exists()), "a and b are forgotten")
+        assert service.starts == 2
+        assert kept["c"].exists()
+    for log in logs.values():
+        log.close()
+
+
 async def test_what_a_removed_container_had_written_is_still_written(tmp_path: Path) -> None:
     """kubelet may remove a container that wrote more at its end than the pump has moved: its files
     are open still.
