@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from asupervisor.host.processes import network_namespace
 from asupervisor.network.plugin import PodNetwork, PortMapping
+from asupervisor.node.networks import MADE_FOR
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint
@@ -48,7 +49,7 @@ def recorded_network(
         name=metadata.name or (checkpoint.name if checkpoint is not None else ""),
         namespace=metadata.namespace or (checkpoint.namespace if checkpoint is not None else ""),
         uid=metadata.uid or (checkpoint.uid if checkpoint is not None else ""),
-        netns=_netns(record),
+        netns=_netns(record, checkpoint),
         port_mappings=tuple(
             PortMapping(
                 (port.protocol or "tcp").lower(),
@@ -63,8 +64,12 @@ def recorded_network(
     )
 
 
-def _netns(record: SandboxRecord | None) -> str:
+def _netns(record: SandboxRecord | None, checkpoint: Checkpoint | None) -> str:
     """The namespace that the pod's network was made in; empty where that is gone."""
-    if record is None or not record.pid or record.network_lost:
+    if record is None or not record.pid:
+        return ""
+    made_for = checkpoint.extra.get(MADE_FOR) if checkpoint is not None else None
+    # A release that was cut short left the namespace.
+    if record.network_lost and made_for != record.started:
         return ""
     return network_namespace(record.pid, record.id)

@@ -371,8 +371,9 @@ class Feed:
             ending = self._networks.is_ending(document, checkpoint)
             if lost and not ending and (known is None or not known.network_lost):
                 _logger.warning(
-                    "sandbox %s is not ready: its process was started again, without the network"
-                    " that was made for it; it is made anew when kubelet stops it",
+                    "sandbox %s is not ready: its process was started again without the network"
+                    " that was made for it, or its stop was cut short; it is made anew when"
+                    " kubelet stops it",
                     any_id[:12],
                 )
             record = sandbox_record(document, checkpoint, addresses, default_runtime, lost, origin)

@@ -14,6 +14,8 @@ from asupervisor.translate.checkpoint import Checkpoint
 
 MADE_FOR = "network_made_for"
 """In the checkpoint's own part: when, in the engine's words, the process of the network started."""
+RELEASING = "network_releasing"
+"""In the checkpoint's own part: its release has begun, and nobody knows what is left of it."""
 RELEASED = "network_released"
 """In the checkpoint's own part: the network was torn down."""
 _IN_EVERY_NAMESPACE = frozenset(
@@ -61,7 +63,7 @@ class SandboxNetworks:
             return False
         started = str(state.get("StartedAt") or "")
         if checkpoint is not None:
-            if checkpoint.extra.get(RELEASED):
+            if checkpoint.extra.get(RELEASED) or checkpoint.extra.get(RELEASING):
                 return True
             if not checkpoint.complete:
                 return False

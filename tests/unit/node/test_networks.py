@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+import asupervisor.dockershim.network as pod_networks
 from asupervisor.dockershim.network import recorded_network
 from asupervisor.node import networks
 from asupervisor.node.build import sandbox_record
-from asupervisor.node.networks import MADE_FOR, RELEASED, SandboxNetworks
+from asupervisor.node.networks import MADE_FOR, RELEASED, RELEASING, SandboxNetworks
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint
 from tests.harness.fake_engine import container_document
@@ -43,9 +44,19 @@ def kept(**extra: Any) -> Checkpoint:
         (document(SECOND, mode="host"), kept(**{MADE_FOR: FIRST}), False),
         (document(SECOND, mode="default"), kept(**{MADE_FOR: FIRST}), False),
         (document(SECOND), kept(**{RELEASED: True}), True),
-        (document(FIRST), kept(**{MADE_FOR: FIRST, RELEASED: True}), True),
+        (document(SECOND), kept(**{MADE_FOR: FIRST, RELEASED: True}), True),
+        (document(SECOND), kept(**{MADE_FOR: FIRST, RELEASING: True}), True),
     ],
-    ids=["same", "restarted", "ended", "host", "no-op", "stopped, then started", "released"],
+    ids=[
+        "same",
+        "restarted",
+        "ended",
+        "host",
+        "no-op",
+        "stopped, then started",
+        "released, then started",
+        "a release cut short, then started",
+    ],
 )
 def test_the_start_that_was_written_down_decides(
     found: dict[str, Any], checkpoint: Checkpoint, lost: bool
@@ -58,6 +69,20 @@ def test_the_start_that_was_written_down_decides(
         assert recorded_network(ID, record, checkpoint).netns == "", (
             "the one it was made in is gone"
         )
+
+
+@pytest.mark.parametrize("mark", [RELEASING, RELEASED])
+def test_a_stop_that_was_cut_short_leaves_no_ready_sandbox(
+    monkeypatch: pytest.MonkeyPatch, mark: str
+) -> None:
+    namespace = f"/proc/{os.getpid()}/ns/net"
+    monkeypatch.setattr(pod_networks, "network_namespace", lambda pid, any_id: namespace)
+    checkpoint = kept(**{MADE_FOR: FIRST, mark: True})
+    lost = SandboxNetworks(local=True).lost(document(), checkpoint)
+    record = sandbox_record(document(), checkpoint, ("10.0.0.2",), network_lost=lost)
+    assert record.status.state == cri.SANDBOX_NOTREADY and not record.status.network.ip
+    # What is left of its network is in there.
+    assert recorded_network(ID, record, checkpoint).netns == namespace
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +19,7 @@ from asupervisor.dockershim.container.stop import end_container, may_run, wait_f
 from asupervisor.dockershim.network import recorded_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, NotFound, ServiceError, Unavailable, together
-from asupervisor.node.networks import RELEASED
+from asupervisor.node.networks import RELEASED, RELEASING
 from asupervisor.node.records import ContainerRecord, SandboxId, SandboxRecord
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.sandbox import STOP_GRACE_S
@@ -126,6 +127,11 @@ def _containers(shim: Shim, sandbox_id: str) -> list[ContainerRecord]:
 
 async def _tear_down_network(shim: Shim, sandbox_id: str) -> None:
     record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    if record is not None and record.ready:
+        # Of one that runs: a kill of this process in between must not leave it ready without its
+        # network. A disk that refuses it does not hold up the release.
+        with suppress(FailedPrecondition):
+            await shim.checkpoints.amend(sandbox_id, partial(_marked, RELEASING))
     await shim.network.tear_down(
         recorded_network(sandbox_id, record, shim.checkpoints.get(sandbox_id))
     )
@@ -136,7 +142,7 @@ async def _remember(shim: Shim, sandbox_id: str) -> None:
     from being stopped or removed, since that may be what makes room.
     """
     try:
-        await shim.checkpoints.amend(sandbox_id, _as_released)
+        await shim.checkpoints.amend(sandbox_id, partial(_marked, RELEASED))
     except FailedPrecondition as error:
         _logger.warning("%s; its network may be torn down once more", error)
 
@@ -151,8 +157,8 @@ def _released(shim: Shim, sandbox_id: str) -> bool:
     )
 
 
-def _as_released(kept: Checkpoint) -> Checkpoint:
-    return replace(kept, extra={**kept.extra, RELEASED: True})
+def _marked(mark: str, kept: Checkpoint) -> Checkpoint:
+    return replace(kept, extra={**kept.extra, mark: True})
 
 
 async def _try(failures: list[ServiceError], step: Callable[[], Awaitable[object]]) -> None:

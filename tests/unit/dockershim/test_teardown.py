@@ -1,0 +1,54 @@
+"""The release of a pod's network, cut short by the end of this process or refused by the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asupervisor.dockershim.sandbox.stop import stop_pod_sandbox
+from asupervisor.errors import FailedPrecondition
+from asupervisor.network.plugin import PodNetwork
+from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.networks import RELEASED, RELEASING
+from asupervisor.proto import cri
+from tests.harness.fake_engine import FakeEngine
+from tests.harness.ground import SANDBOX, Ground
+
+REQUEST = cri.StopPodSandboxRequest(pod_sandbox_id=SANDBOX)
+
+
+async def test_that_it_began_is_on_the_disk_before_the_plugin_is_called(tmp_path: Path) -> None:
+    seen: list[dict[str, object]] = []
+
+    async def tear_down(pod: PodNetwork) -> None:
+        disk = CheckpointStore(tmp_path / "root")
+        await disk.load()
+        seen.append(disk.all[SANDBOX].extra)
+
+    with FakeEngine(tmp_path / "engine.sock") as fake:
+        ground = Ground(fake, tmp_path / "root")
+        ground.network.tear_down = tear_down  # type: ignore[method-assign]
+        async with ground.up():
+            await stop_pod_sandbox(ground.shim, REQUEST)
+            await stop_pod_sandbox(ground.shim, REQUEST)
+            (kept,) = ground.shim.checkpoints.all.values()
+    assert [RELEASING in extra and RELEASED not in extra for extra in seen] == [True]
+    assert kept.extra[RELEASED]
+
+
+async def test_a_disk_that_refuses_it_does_not_hold_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise FailedPrecondition("No space left on device")
+
+    with FakeEngine(tmp_path / "engine.sock") as fake:
+        ground = Ground(fake, tmp_path / "root")
+        async with ground.up():
+            with monkeypatch.context() as context:
+                context.setattr(CheckpointStore, "_write", full)
+                with pytest.raises(FailedPrecondition, match="No space left"):
+                    await stop_pod_sandbox(ground.shim, REQUEST)
+            assert len(ground.network.torn_down) == 1
+            assert not ground.runs(SANDBOX)
