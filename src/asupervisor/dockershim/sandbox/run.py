@@ -144,6 +144,14 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
             "mark the sandbox as incomplete", lambda: shim.checkpoints.write(sandbox_id, checkpoint)
         )
         await shim.on_step("RunPodSandbox.completed")
+        now = shim.store.sandboxes.get(SandboxId(sandbox_id))
+        if now is None or not now.pid or now.started != record.started:
+            raise FailedPrecondition(
+                f"{subject}: the process of sandbox {sandbox_id[:12]} ended, or was started again,"
+                " while the sandbox was made",
+                operation="RunPodSandbox",
+                subject=sandbox_id,
+            )
         shim.feed.complete(sandbox_id)
     return sandbox_id
 
