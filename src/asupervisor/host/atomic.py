@@ -21,7 +21,8 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600, aside: Path | N
         aside: where it is written first, on the same file system; ``.<name>`` beside it by default.
 
     Raises:
-        OSError: the file system refuses, with the file's name; the file is as it was.
+        OSError: the file system refuses, with the file's name; the file is as it was, or, where
+            only its directory could not be synced, as it is to be.
     """
     try:
         _write_file(path, content, mode, aside)

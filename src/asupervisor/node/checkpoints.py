@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio.to_thread
@@ -96,6 +97,10 @@ class CheckpointStore:
             self._directory.mkdir(parents=True, exist_ok=True)
             write_file(self._directory / sandbox_id, content)
         except OSError as error:
+            if sandbox_id not in self._known:
+                # Where only its name could not be synced it is there, and nobody would remove it.
+                with suppress(OSError):
+                    (self._directory / sandbox_id).unlink()
             raise FailedPrecondition(
                 f"the checkpoint of sandbox {sandbox_id} cannot be written: {error}",
                 operation="write checkpoint",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import replace
@@ -11,6 +12,7 @@ import anyio
 import pytest
 
 from asupervisor.errors import FailedPrecondition
+from asupervisor.host import atomic
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.translate.checkpoint import Checkpoint
 
@@ -103,3 +105,21 @@ async def test_a_disk_that_refuses_is_an_error_that_names_the_sandbox(tmp_path: 
     with pytest.raises(FailedPrecondition, match=A):
         await store.write(A, POD)
     assert store.get(A) is None
+
+
+async def test_one_that_was_told_to_be_refused_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of a file can be there when the sync of its directory fails."""
+
+    def refuse(directory: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = CheckpointStore(tmp_path)
+    await store.load()
+    await store.write("b" * 64, POD)
+    monkeypatch.setattr(atomic, "sync_directory", refuse)
+    for sandbox_id in (A, "b" * 64):
+        with pytest.raises(FailedPrecondition, match="No space left"):
+            await store.write(sandbox_id, POD)
+    assert os.listdir(tmp_path / "sandbox") == ["b" * 64], "what was known is kept"
