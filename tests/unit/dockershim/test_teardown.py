@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from asupervisor.dockershim.sandbox.stop import stop_pod_sandbox
@@ -13,7 +14,7 @@ from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.networks import RELEASED, RELEASING
 from asupervisor.proto import cri
 from tests.harness.fake_engine import FakeEngine
-from tests.harness.ground import SANDBOX, Ground
+from tests.harness.ground import CONTAINER, SANDBOX, Ground
 
 REQUEST = cri.StopPodSandboxRequest(pod_sandbox_id=SANDBOX)
 
@@ -46,9 +47,25 @@ async def test_a_disk_that_refuses_it_does_not_hold_it_up(
     with FakeEngine(tmp_path / "engine.sock") as fake:
         ground = Ground(fake, tmp_path / "root")
         async with ground.up():
-            with monkeypatch.context() as context:
-                context.setattr(CheckpointStore, "_write", full)
-                with pytest.raises(FailedPrecondition, match="No space left"):
-                    await stop_pod_sandbox(ground.shim, REQUEST)
+            monkeypatch.setattr(CheckpointStore, "_write", full)
+            await stop_pod_sandbox(ground.shim, REQUEST)
             assert len(ground.network.torn_down) == 1
             assert not ground.runs(SANDBOX)
+
+
+async def test_a_start_that_comes_through_while_the_sandbox_ends_is_ended_too(
+    tmp_path: Path,
+) -> None:
+    with FakeEngine(tmp_path / "engine.sock") as fake:
+        ground = Ground(fake, tmp_path / "root")
+        async with ground.up() as callers:
+            request = f"POST /containers/{SANDBOX}/stop"
+            go = ground.hold(request)
+            callers.start_soon(stop_pod_sandbox, ground.shim, REQUEST)
+            await ground.until_asked(request)
+            ground._start(CONTAINER)
+            with anyio.fail_after(10):
+                while not ground.shim.store.containers[CONTAINER].running:  # noqa: ASYNC110
+                    await anyio.sleep(0.005)
+            go.set()
+        assert not ground.runs(SANDBOX) and not ground.runs(CONTAINER)

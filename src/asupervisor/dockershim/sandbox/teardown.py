@@ -77,6 +77,10 @@ async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
                 tasks.start_soon(_remember, shim, sandbox_id)
             # Last of all: its network is released in order only while its namespace is there.
             await _try(failures, partial(_end_sandbox, shim, sandbox_id))
+        # A start that was given up may have come through after its container's turn.
+        for container in [] if failures else _containers(shim, sandbox_id):
+            if container.running:
+                await _try(failures, partial(end_container, shim, container.id, 0))
     if network or failures:
         raise together((*network, *failures))
 
