@@ -230,6 +230,7 @@ def substitutes(loop: Loop, rng: random.Random, threads: Threads) -> Iterator[No
         put(time, "time_ns", lambda: int((EPOCH_S + loop.now) * 1e9))
         put(aiohttp.connector, "monotonic", loop.time)
         put(os, "urandom", rng.randbytes)
+        put(random, "_urandom", rng.randbytes)  # what secrets draws from
         put(os, "fsync", threads.fsync)
         put(anyio.to_thread, "run_sync", threads.run_sync)
         put(backend, "CancelScope", Scope)

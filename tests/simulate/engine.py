@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulate.clock import EPOCH_S, Life
+from tests.simulate.execs import Execs
 
 OWN_LABEL = "io.kubernetes.docker.type"
 SANDBOX_LABEL = "io.kubernetes.sandbox.id"
@@ -118,7 +119,7 @@ class Engine:
         self.images: dict[str, Image] = {}
         self.registry: dict[str, Image] = {}
         self.streams: list[asyncio.Queue[dict[str, Any] | None]] = []
-        self.execs: dict[str, Box] = {}
+        self.execs: Execs
         self.short_lived = 0.3
         """How many containers end by themselves."""
         self.broken_starts = 0.0
@@ -270,6 +271,7 @@ class Engine:
         if box.netns:
             Path(box.netns).unlink(missing_ok=True)
             box.netns = ""
+        self.execs.box_ended(box)
         self._did("die", box, by)
 
     def _there(self, box: Box) -> None:

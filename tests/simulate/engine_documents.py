@@ -56,12 +56,12 @@ def inspected(box: Box, root: Path) -> dict[str, Any]:
             "FinishedAt": stamp(box.finished_at),
         },
         "ResolvConfPath": str(root / f"{box.id}.resolv.conf"),
-        "LogPath": "",
+        "LogPath": "" if box.is_sandbox or not box.starts else f"{root}/{box.id}-json.log",
         "Config": {**config, "Labels": box.labels},
         "HostConfig": {"Runtime": "runc", **host},
         "Mounts": [],
         "NetworkSettings": {"Networks": {}},
-        "GraphDriver": {"Name": "overlay2", "Data": {}},
+        "GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": f"{root}/layers/{box.id}"}},
     }
 
 

@@ -21,6 +21,7 @@ from tests.simulate.engine_documents import (
     inspected,
     summary,
 )
+from tests.simulate.execs import Exec, Execs
 
 _HEAD = {"Content-Type": "application/json"}
 
@@ -68,17 +69,18 @@ class EngineServer:
         self.listening = True
         self.thawed = asyncio.Event()
         self.thawed.set()
-        self._released = asyncio.Event()
-        self._transports: list[Any] = []
+        self.released = asyncio.Event()
+        self.transports: list[Any] = []
         self.server: Any = None
         self._sticking: Any = None
+        engine.execs = Execs(rng, self.throw, lambda: self.released)
 
     def accept(self) -> asyncio.Protocol:
         """See :class:`tests.simulate.wire.Listener`."""
         if not self.listening:
             raise ConnectionRefusedError(111, "Connection refused")
         if self.server is None:
-            self.server = web.Server(self._handle, access_log=None)
+            self.server = web.Server(self._serve, access_log=None)
         protocol: asyncio.Protocol = self.server()
         return protocol
 
@@ -93,40 +95,38 @@ class EngineServer:
 
     def cut_all(self) -> None:
         """Break every connection off, and let go what hangs."""
-        self._released.set()
-        self._released = asyncio.Event()
-        transports, self._transports = self._transports, []
+        self.released.set()
+        self.released = asyncio.Event()
+        transports, self.transports = self.transports, []
         for transport in transports:
             transport.cut()
 
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._handle(request)
+        except ConnectionError:  # who asked is gone
+            return web.Response()
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         transport: Any = request.transport
-        if transport not in self._transports:
-            self._transports = [one for one in self._transports if not one.is_closing()]
-            self._transports.append(transport)
-        parts = [unquote(part) for part in request.path.strip("/").split("/")]
-        if parts[0].startswith("v1."):
-            parts = parts[1:]
+        if transport not in self.transports:
+            self.transports = [one for one in self.transports if not one.is_closing()]
+            self.transports.append(transport)
+        parts = path_parts(request.path)
         await self.thawed.wait()
         # A whole request was read: what it asks for is done even if nobody waits for it.
         content = await request.read()
-        words = f"{request.method} /{'/'.join(parts)}"[:60]
-        fault = self._draw(parts)
-        if fault:
-            self.throw(f"{fault} {words}")
-        if fault == "hang":
-            await self._released.wait()
+        fault = await self.meet(transport, f"{request.method} /{'/'.join(parts)}"[:60])
         if fault == "cut before":
-            transport.cut()
             return web.Response()
-        if fault == "slow":
-            await asyncio.sleep(self.rng.uniform(0.2, 12.0))
         if fault in ("500", "503"):
             return self._json(int(fault), {"message": "the engine is not well"})
         if parts == ["events"]:
             return await self._events(request)
         try:
             body = json.loads(content) if content and parts[-1] != "load" else None
+            if parts[0] == "exec" and parts[-1] == "start":
+                return await self._raw(transport, self.command(parts[1]))
             status, answer = await self._answer(request, parts, body)
         except Refused as refused:
             status, answer = refused.status, {"message": refused.message}
@@ -143,7 +143,41 @@ class EngineServer:
             return web.Response(status=status, body=answer)
         return self._json(status, answer)
 
-    def _draw(self, parts: list[str]) -> str:
+    async def meet(self, transport: Any, words: str) -> str:
+        """The fault that befalls a request, after the part of it that comes before any effect."""
+        fault = self._draw()
+        if fault:
+            self.throw(f"{fault} {words}")
+        if fault == "hang":
+            await self.released.wait()
+        if fault == "cut before":
+            transport.cut()
+        if fault == "slow":
+            await asyncio.sleep(self.rng.uniform(0.2, 12.0))
+        return fault
+
+    async def _raw(self, transport: Any, command: Exec) -> web.Response:
+        """A command whose output is the body, up to the connection's end."""
+        head = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n"
+        transport.write(head.encode())
+        self.engine.execs.start(command, transport, None)
+        await command.over.wait()
+        return web.Response()
+
+    def command(self, exec_id: str) -> Exec:
+        """An exec that can be started.
+
+        Raises:
+            Refused: 404, 409 where its container does not run.
+        """
+        command = self.engine.execs.known.get(exec_id)
+        if command is None:
+            raise Refused(404, f"No such exec instance: {exec_id}")
+        if not command.box.running:
+            raise Refused(409, f"Container {command.box.id} is not running")
+        return command
+
+    def _draw(self) -> str:
         faults, rng = self.faults, self.rng
         roll = rng.random()
         choices: tuple[tuple[float, tuple[str, ...]], ...] = (
@@ -257,11 +291,8 @@ class EngineServer:
                 return 201, None
             case ("DELETE", "images", *name):
                 return 200, engine.remove_image("/".join(name), "force" in query)
-            case ("GET", "exec", exec_id, "json") if exec_id in engine.execs:
-                box = engine.execs[exec_id]
-                return 200, {"Running": False, "ExitCode": 0, "Pid": 0, "ContainerID": box.id}
-            case ("POST", "exec", exec_id, "start") if exec_id in engine.execs:
-                return 200, b"\x01\0\0\0\0\0\0\x03ok\n"
+            case ("GET", "exec", exec_id, "json") if exec_id in engine.execs.known:
+                return 200, engine.execs.known[exec_id].document()
             case (_, "containers", any_id, *rest):
                 return await self._container(request, engine.find(any_id), "/".join(rest), body)
         raise Refused(404, "page not found")
@@ -294,9 +325,7 @@ class EngineServer:
             case ("POST", "exec"):
                 if not box.running:
                     raise Refused(409, f"Container {box.id} is not running")
-                exec_id = f"{self.rng.getrandbits(256):064x}"
-                engine.execs[exec_id] = box
-                return 201, {"Id": exec_id}
+                return 201, {"Id": engine.execs.create(box, body).id}
             case ("POST", "update"):
                 return 200, {"Warnings": []}
         raise Refused(404, "page not found")
@@ -305,7 +334,7 @@ class EngineServer:
         async with box.lock:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._released.wait()
+                    await self.released.wait()
 
     async def _pull(self, repository: str, tag: str) -> bytes:
         name = f"{repository.removeprefix('docker.io/library/')}:{tag}"
@@ -318,6 +347,12 @@ class EngineServer:
         image = Image(template.id, list(dict.fromkeys(tags)), template.digest, template.labels)
         self.engine.add_image(image, "pull", name)
         return json.dumps({"status": f"Status: Downloaded newer image for {name}"}).encode()
+
+
+def path_parts(path: str) -> list[str]:
+    """Of a request's path, without the version."""
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    return parts[1:] if parts[0].startswith("v1.") else parts
 
 
 def _labelled(box: Box, label: str) -> bool:

@@ -8,16 +8,30 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from asupervisor.proto import cri
-from tests.simulate.service import CallFailed, Service
+from tests.simulate.errors import CallFailed
+from tests.simulate.service import Service
 from tests.simulate.truth import Truth
 
 IMAGES = ("app:1", "app:2", "tool:1")
 _READ_S = 10.0
 """Within which a read is answered, whatever the engine does."""
-_READS = ("ListPodSandbox", "ListContainers", "PodSandboxStatus", "ContainerStatus", "Status")
+_READS = (
+    "ListPodSandbox",
+    "ListContainers",
+    "PodSandboxStatus",
+    "ContainerStatus",
+    "Status",
+    "ListContainerStats",
+    "ContainerStats",
+    "ListPodSandboxStats",
+    "PodSandboxStats",
+    "ListPodSandboxMetrics",
+)
+_STREAMS = ("Exec", "Attach", "PortForward", "ReopenContainerLog")
 
 
 class Client:
@@ -52,7 +66,7 @@ class Client:
         began, number = loop.time(), self.calls
         if not reads:
             self._say(f"call {number}: {method} {subject[:12] or _named(request)}")
-        life = self._service.lives[-1]
+        life, unread = self._service.lives[-1], self._service.unread
         try:
             content, _ = await self._service.call(
                 "ImageService" if in_images else "RuntimeService",
@@ -71,12 +85,14 @@ class Client:
                 self._truth.found("defect", f"{method}: {error}", subject[:12])
             if error.code == "NOT_FOUND" and method in ("ContainerStatus", "PodSandboxStatus"):
                 self._truth.not_found(method, subject, began)
+            if method in _STREAMS and not life.dead:
+                self._truth.refused(method, request, error, began)
             raise
         if not reads:
             self._say(f"call {number}: OK")
         answer = response_type.FromString(content)
         if not life.dead:
-            self._truth.answer(method, request, answer, began)
+            self._truth.answer(method, request, answer, began, unread)
         return answer
 
 
@@ -114,9 +130,11 @@ class Kubelet:
         rng: draws.
         client: calls the service.
         truth: told of what it takes for answered.
+        logs: the directory of the pods' logs.
     """
 
-    def __init__(self, rng: random.Random, client: Client, truth: Truth) -> None:
+    def __init__(self, rng: random.Random, client: Client, truth: Truth, logs: Path) -> None:
+        self.logs = logs
         self.rng = rng
         self.client = client
         self.truth = truth
@@ -201,6 +219,7 @@ class Kubelet:
             metadata=cri.PodSandboxMetadata(
                 name=pod.uid, namespace="default", uid=pod.uid, attempt=attempt
             ),
+            log_directory=f"{self.logs}/{pod.uid}",
             labels={"io.kubernetes.pod.uid": pod.uid},
         )
         if len(pod.uid) % 2:
@@ -214,9 +233,6 @@ class Kubelet:
             if self.rng.random() < 0.3:
                 request = cri.ContainerStatusRequest(container_id=latest.id)
                 await self.client("ContainerStatus", request)
-            if self.rng.random() < 0.1:
-                probe = cri.ExecSyncRequest(container_id=latest.id, cmd=["true"], timeout=5)
-                await self.client("ExecSync", probe, 20.0)
             if self.rng.random() < 0.03:  # a liveness probe that failed
                 await self._stop_container(pod, latest.id)
             return
@@ -234,6 +250,7 @@ class Kubelet:
                 metadata=cri.ContainerMetadata(name=name, attempt=attempt),
                 image=cri.ImageSpec(image=image),
                 command=["run"],
+                log_path=f"{name}/{attempt}.log",
             ),
             sandbox_config=self._config(pod, sandbox.metadata.attempt),
         )

@@ -1,10 +1,11 @@
-"""The service in the simulator: all of it but gRPC's transport, streaming's listener, the log pump
-and the processes of containers, which are other programs' or the kernel's.
+"""The service in the simulator: all of it but gRPC's transport, sockets, the log pump and the
+processes of containers, which are other programs' or the kernel's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -18,32 +19,24 @@ import grpc
 
 from asupervisor.config import Config, NetworkConfig
 from asupervisor.dockershim.boundary import Boundary
+from asupervisor.errors import NotFound
 from asupervisor.logs.service import LogService
-from asupervisor.stats.service import Stats
+from asupervisor.streaming.memory import Heap
 from asupervisor.streaming.server import StreamingService
+from asupervisor.streaming.tokens import TokenCache
 from asupervisor.supervisor import supervisor as supervisor_module
 from asupervisor.supervisor.supervisor import Supervisor
-from tests.simulate.clock import Life
+from tests.simulate.clock import LIFE, Life
 from tests.simulate.engine import Engine
 from tests.simulate.engine_http import EngineServer
+from tests.simulate.engine_streams import Echo, StreamSide
+from tests.simulate.errors import CallFailed
+from tests.simulate.logpump import Pumps
 from tests.simulate.network import Plugin
-from tests.simulate.wire import MemoryTransport, connector_class
+from tests.simulate.wire import Door, MemoryStream, MemoryTransport, connect, connector_class
 
 REQUEST_TIMEOUT_S = 30.0
 """The service's deadline for a request to the engine."""
-
-
-class CallFailed(Exception):
-    """An RPC that was not answered OK.
-
-    Args:
-        code: name of the gRPC status.
-        words: its message.
-    """
-
-    def __init__(self, code: str, words: str) -> None:
-        super().__init__(f"{code}: {words}")
-        self.code = code
 
 
 class _Context:
@@ -86,9 +79,17 @@ class _Supervisor(Supervisor):
         """No clients of its own."""
 
 
-async def _idle(self: Any, *, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
-    task_status.started()
-    await anyio.sleep_forever()
+class _ByLife(dict[Any, Any]):
+    """What one process shares on a loop."""
+
+    def get(self, loop: Any, default: Any = None) -> Any:
+        return super().get(LIFE.get(), default)
+
+    def __setitem__(self, loop: Any, value: Any) -> None:
+        super().__setitem__(LIFE.get(), value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
 
 
 class Service:
@@ -97,6 +98,7 @@ class Service:
     Args:
         root: its directory.
         network: the node's CNI plugin.
+        pumps: starts its log pumps.
         say: writes a line of the trace.
         crashed: told the error that ended it.
         probe_interval_s: between two pings.
@@ -106,6 +108,7 @@ class Service:
         self,
         root: Path,
         network: Plugin,
+        pumps: Pumps,
         say: Callable[[str], int],
         crashed: Callable[[BaseException], None],
         probe_interval_s: float,
@@ -131,6 +134,9 @@ class Service:
         self._boundary: Boundary | None = None
         self._calls: dict[asyncio.Future[Any], None] = {}
         self._connections: list[MemoryTransport] = []
+        self.pumps = pumps
+        self.door: Door | None = None
+        """Where streaming clients come in."""
         self._stopping: asyncio.Event | None = None
         self._runs: asyncio.Task[None] | None = None
         self.starts = self.kills = 0
@@ -152,6 +158,12 @@ class Service:
         """The running service's collaborators."""
         assert self.supervisor is not None
         return self.supervisor.shim
+
+    @property
+    def unread(self) -> list[str]:
+        """What it could not read yet."""
+        running = self.supervisor is not None and self.supervisor.shim is not None
+        return list(self.shim.store.unread) if running else []
 
     @property
     def life(self) -> Life:
@@ -186,7 +198,8 @@ class Service:
         self._boundary = None if life.dead else _Server.current
 
     async def _run(self, stopping: asyncio.Event) -> None:
-        async with _Supervisor(self.config) as self.supervisor:
+        self.supervisor = _Supervisor(self.config)  # which takes calls before its start is over
+        async with self.supervisor:
             await stopping.wait()
 
     def _ended(self, run: asyncio.Task[None]) -> None:
@@ -207,6 +220,8 @@ class Service:
         for transport in self._connections:
             transport.cut()
         self._connections.clear()
+        self.pumps.service_died()
+        self.door = None
         self._fail_calls()
 
     async def stop(self) -> list[str]:
@@ -219,6 +234,11 @@ class Service:
         self._fail_calls()
         await asyncio.sleep(1.0)
         return self.life.running
+
+    def open_door(self, latency: Callable[[], float]) -> Door:
+        """Listen for streaming clients."""
+        self.door = Door(self.life.context, self._connections, latency)
+        return self.door
 
     def _fail_calls(self) -> None:
         for call in list(self._calls):
@@ -286,10 +306,13 @@ def stand_ins(
     import asupervisor.dockershim.container.start as start
     import asupervisor.dockershim.network as pod_networks
     import asupervisor.dockershim.sandbox.run as run
+    import asupervisor.dockershim.streaming.backend as backend
+    import asupervisor.engine.streams as streams
     import asupervisor.network.cni.attachments as attachments
     import asupervisor.network.cni.execute as execute
     import asupervisor.node.networks as node_networks
     import asupervisor.node.users as users
+    import asupervisor.streaming.turns as turns
 
     def namespace(pid: int, container_id: str) -> str:
         box = engine.boxes.get(container_id)
@@ -299,6 +322,23 @@ def stand_ins(
         netns = namespace(pid, sandbox_id)
         return bool(netns) and all(entry.netns != netns for entry in network.book.values())
 
+    async def listen(streaming: Any) -> Any:
+        streaming._base_url = "http://node:1"
+        door = service.open_door(server.latency)
+        return SimpleNamespace(accept=door.arrived.get, aclose=door.close)
+
+    async def dialled(host: str, port: int) -> MemoryStream:
+        if service.door is None:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return await connect(service.door, [])
+
+    async def port(netns: str, number: int) -> MemoryStream:
+        if not any(box.netns == netns for box in engine.boxes.values()):
+            raise NotFound(f"the network namespace {netns} is gone")
+        pod = SimpleNamespace(context=engine.context, accept=Echo, latency=server.latency)
+        return await connect(pod, service.connections)
+
+    side = StreamSide(server)
     replaced: tuple[tuple[Any, str, Any], ...] = (
         (aiohttp, "UnixConnector", connector_class(server, service.connections)),
         (supervisor_module, "CriServer", _Server),
@@ -306,19 +346,27 @@ def stand_ins(
         # The kernel lets go of a killed process' locks; here the process lives on.
         (supervisor_module, "owned", lambda path, subject: nullcontext()),
         (supervisor_module, "gc", SimpleNamespace(collect=lambda: 0, freeze=lambda: None)),
-        (LogService, "run", _idle),
-        (StreamingService, "run", _idle),
-        (Stats, "run", _idle),
+        (LogService, "_spawn", lambda logs: service.pumps.spawn(logs)),
+        (StreamingService, "_listen", listen),
+        (streams, "_connect", lambda endpoint: connect(side, service.connections)),
+        (anyio, "connect_tcp", dialled),
+        (turns, "_turns", _ByLife()),
+        (Heap, "has_grown", False),
+        (backend, "connect_loopback", port),
+        (backend, "network_namespace", namespace),
         (pod_networks, "network_namespace", namespace),
         (run, "network_namespace", namespace),
         (execute, "run_program", network.run),
         (attachments, "bring_loopback_up", lambda path: None),
         (node_networks, "_is_bare", bare),
         (users, "process_identity", lambda pid, container_id: None),
-        (execs, "kill_process_tree", lambda pid, container_id: 0),
+        (execs, "kill_process_tree", lambda pid, container_id: engine.execs.kill(pid)),
         (start, "apply_limits", lambda limits, pid, container_id: None),
     )
+    # Taken when the class was made, before there was this clock.
+    clock = {"clock": time.monotonic}
     with ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(TokenCache.__init__.__kwdefaults__, clock))
         for target, name, value in replaced:
             stack.enter_context(mock.patch.object(target, name, value))
         yield

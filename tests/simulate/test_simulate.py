@@ -1,4 +1,4 @@
-"""A hundred seeds without a finding, and that the simulator sees what it is for."""
+"""Two hundred seeds without a finding, and that the simulator sees what it is for."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.store import NodeStore
 from tests.simulate.world import simulate
 
-_SEEDS = 100
+_SEEDS = 200
 _SECONDS = 6.0
 
 # What a killed process leaves is collected when its run is over, with all that it never awaited.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def test_nothing_is_found_in_a_hundred_seeds() -> None:
-    command = [sys.executable, "-m", "tests.simulate"]
+def test_nothing_is_found_in_two_hundred_seeds() -> None:
+    command = [sys.executable, "-m", "tests.simulate", "--jobs", str(os.cpu_count() or 1)]
+    arguments = ["--seeds", str(_SEEDS), "--seconds", str(_SECONDS)]
     done = subprocess.run(
-        [*command, "--seeds", str(_SEEDS), "--seconds", str(_SECONDS)],
+        [*command, *arguments],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONHASHSEED": "0"},
         capture_output=True,

@@ -4,7 +4,7 @@ end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from asupervisor.proto import cri
 from tests.simulate.engine import Box, Engine
 from tests.simulate.engine_http import foreign
+from tests.simulate.errors import CallFailed
+from tests.simulate.logpump import Pumps
 from tests.simulate.network import Plugin
 
 
@@ -44,8 +46,10 @@ class Truth:
     def __init__(self, say: Callable[[str], int], now: Callable[[], float]) -> None:
         self.engine: Engine
         self.network: Plugin
+        self.pumps: Pumps
         self.tells_since: Callable[[], float] = lambda: 0.0
         """Since when the service hears at once of everything that others do."""
+        self._unread: Collection[str] = ()
         self._say = say
         self._now = now
         self.findings: list[Finding] = []
@@ -55,6 +59,10 @@ class Truth:
         """Containers whose start was, and running sandboxes."""
         self.ending: set[str] = set()
         """What somebody asked the service to stop or remove."""
+        self.stopped: dict[str, float] = {}
+        """What was answered to be stopped, and when."""
+        self.removed: dict[str, float] = {}
+        """What was answered to be removed, and when."""
 
     def found(self, invariant: str, words: str, subject: str = "") -> None:
         """Note a finding."""
@@ -88,8 +96,15 @@ class Truth:
         self.ending.add(any_id)
         self.ending.update(box.id for box in self.engine.boxes.values() if box.sandbox == any_id)
 
-    def answer(self, method: str, request: Any, answer: Any, began: float) -> None:
-        """An RPC was answered OK."""
+    def answer(
+        self, method: str, request: Any, answer: Any, began: float, unread: Collection[str]
+    ) -> None:
+        """An RPC was answered OK.
+
+        Args:
+            unread: what the service could not read yet when it was asked.
+        """
+        self._unread = unread
         check = getattr(self, f"_{method}", None)
         if check is not None:
             check(request, answer, began)
@@ -145,6 +160,7 @@ class Truth:
             self.found("untrue", "StopPodSandbox: OK and its address is held", sandbox_id[:12])
 
     def _stopped(self, method: str, any_id: str, began: float) -> None:
+        self.stopped[any_id] = self._now()
         box = self.engine.boxes.get(any_id)
         if box is not None and box.running and not self._unheard(box, began):
             self.found("untrue", f"{method}: OK while {box.name} runs", any_id[:12])
@@ -156,11 +172,13 @@ class Truth:
         return box.touched_at > began - 0.05 or not self.tells_since() < box.touched_at
 
     def _RemoveContainer(self, request: Any, answer: Any, began: float) -> None:
+        self.removed[request.container_id] = self._now()
         if request.container_id in self.engine.boxes:
             self.found("untrue", "RemoveContainer: OK and it exists", request.container_id[:12])
 
     def _RemovePodSandbox(self, request: Any, answer: Any, began: float) -> None:
         sandbox_id = request.pod_sandbox_id
+        self.removed[sandbox_id] = self._now()
         for box in self.engine.boxes.values():
             if sandbox_id in (box.id, box.sandbox):
                 self.found("untrue", f"RemovePodSandbox: OK and {box.name} exists", box.id[:12])
@@ -191,6 +209,9 @@ class Truth:
         self._shown("ContainerStatus", request.container_id, running, began)
 
     def _listed(self, method: str, shown: dict[str, bool], sandboxes: bool, began: float) -> None:
+        for any_id in shown:
+            if self.removed.get(any_id, began) < began:
+                self.found("untrue", f"{method} shows what was removed", any_id[:12])
         for box in self.engine.boxes.values():
             if foreign(box) or box.is_sandbox != sandboxes:
                 continue
@@ -211,6 +232,113 @@ class Truth:
             and any_id not in self.ending
         ):
             self.found("untrue", f"{method} shows {box.name} as ended; it runs", any_id[:12])
+
+    # Streams, logs, stats.
+
+    def refused(self, method: str, request: Any, error: CallFailed, began: float) -> None:
+        """A stream, or a new log, was refused."""
+        any_id = getattr(request, "container_id", "") or getattr(request, "pod_sandbox_id", "")
+        if error.code in ("NOT_FOUND", "FAILED_PRECONDITION") and self._undisturbed(any_id, began):
+            self.found("untrue", f"{method} of what runs: {error}", any_id[:12])
+
+    def _undisturbed(self, any_id: str, began: float) -> bool:
+        box = self.engine.boxes.get(any_id)
+        return (
+            box is not None
+            and box.running
+            and box.starts == 1
+            and self.started.get(any_id, began) < began
+            and any_id not in self.ending
+        )
+
+    def _Exec(self, request: Any, answer: Any, began: float) -> None:
+        self._streamed("Exec", request.container_id, began)
+
+    def _Attach(self, request: Any, answer: Any, began: float) -> None:
+        self._streamed("Attach", request.container_id, began)
+
+    def _PortForward(self, request: Any, answer: Any, began: float) -> None:
+        self._streamed("PortForward", request.pod_sandbox_id, began)
+
+    def _streamed(self, method: str, any_id: str, began: float) -> None:
+        """What was answered to be stopped or removed can only run if somebody started it again."""
+        box = self.engine.boxes.get(any_id)
+        ended_at = self.removed.get(any_id, self.stopped.get(any_id, began))
+        if ended_at < began and (box is None or box.touched_at < ended_at):
+            self.found("untrue", f"{method}: a URL of what was ended", any_id[:12])
+
+    def _ExecSync(self, request: Any, answer: Any, began: float) -> None:
+        self._ran(request.cmd[1], answer.stdout, answer.exit_code)
+
+    def session(self, word: str, said: bytes, code: int | None) -> None:
+        """A streamed command ended with a code, or with none that is known."""
+        if code is not None:
+            self._ran(word, said, code)
+
+    def _ran(self, word: str, said: bytes, code: int) -> None:
+        command = self.engine.execs.said.get(word)
+        if command is None or command.running or command.exit_code != code:
+            is_code = command and command.exit_code
+            self.found("untrue", f"{word[:9]}: exit code {code}; it is {is_code}", word[:9])
+        elif said != command.wrote and not command.withheld:
+            self.found("untrue", f"{word[:9]}: {len(said)} bytes of {len(command.wrote)}", word[:9])
+
+    def exec_failed(self, word: str, error: CallFailed, has_timeout: bool) -> None:
+        """ExecSync was answered with an error."""
+        command = self.engine.execs.said.get(word)
+        if command is None:
+            return
+        if "was killed" in str(error) and command.running:
+            self.found("untrue", f"{word[:9]} runs on: {error}", word[:9])
+        gone_at = command.box.finished_at
+        may_wait = command.box.running or gone_at > self._now() - 60
+        if "DEADLINE_EXCEEDED: not within" in str(error) and (has_timeout or not may_wait):
+            self.found("hung", f"ExecSync {word[:9]}: {error}", word[:9])
+
+    def _ReopenContainerLog(self, request: Any, answer: Any, began: float) -> None:
+        if self.pumps.reopened.get(request.container_id, 0.0) < began:
+            container_id = request.container_id
+            self.found("untrue", "ReopenContainerLog: OK and no new file", container_id[:12])
+
+    def _ListContainerStats(self, request: Any, answer: Any, began: float) -> None:
+        self._counted("ListContainerStats", answer)
+        # What could not be read yet has no stats.
+        shown = dict.fromkeys((one.attributes.id for one in answer.stats), True)
+        self._listed("ListContainerStats", shown | dict.fromkeys(self._unread, True), False, began)
+
+    def _ListPodSandboxStats(self, request: Any, answer: Any, began: float) -> None:
+        self._counted("ListPodSandboxStats", answer)
+        self._ready_ones("ListPodSandboxStats", {one.attributes.id for one in answer.stats}, began)
+
+    def _ListPodSandboxMetrics(self, request: Any, answer: Any, began: float) -> None:
+        self._counted("ListPodSandboxMetrics", answer)
+        shown = {one.pod_sandbox_id for one in answer.pod_metrics}
+        self._ready_ones("ListPodSandboxMetrics", shown, began)
+
+    def _ready_ones(self, method: str, shown: set[str], began: float) -> None:
+        """Sandboxes that are not ready are left out."""
+        for box in self.engine.boxes.values():
+            missing = box.is_sandbox and box.id not in shown and box.id not in self._unread
+            if missing and self._undisturbed(box.id, began):
+                self.found("untrue", f"{method} omits {box.name}", box.id[:12])
+        for any_id in shown:
+            if self.removed.get(any_id, began) < began:
+                self.found("untrue", f"{method} shows what was removed", any_id[:12])
+
+    def _ContainerStats(self, request: Any, answer: Any, began: float) -> None:
+        self._counted("ContainerStats", answer)
+
+    def _PodSandboxStats(self, request: Any, answer: Any, began: float) -> None:
+        self._counted("PodSandboxStats", answer)
+
+    def _counted(self, method: str, message: Any) -> None:
+        """No figure is below nothing, nor what becomes of that without a sign."""
+        for descriptor, value in message.ListFields():
+            for one in value if hasattr(value, "__len__") else (value,):
+                if hasattr(one, "ListFields"):
+                    self._counted(method, one)
+                elif isinstance(one, int) and not 0 <= one < 1 << 62:
+                    self.found("untrue", f"{method}: {descriptor.name} is {one}")
 
     # In the end.
 
@@ -242,6 +370,13 @@ class Truth:
         if there != told:
             self.found("differs", f"images: {_difference(there, told)}")
 
+    def all_followed(self) -> None:
+        """The log of everything that runs is being written."""
+        for box in self.engine.boxes.values():
+            runs = box.running and not box.is_sandbox and not foreign(box)
+            if runs and box.id not in self.pumps.followed:
+                self.found("differs", f"the log of {box.name} is not written", box.id[:12])
+
     def nothing_left(self, state: Path, cache: Path, under_way: Any) -> None:
         """Everything was taken down: nothing is kept of it."""
         for box in self.engine.boxes.values():
@@ -257,6 +392,14 @@ class Truth:
                     self.found("left", f"file {path.relative_to(state.parent)}", path.name[:12])
         for key, action, _ in under_way:
             self.found("left", f"operation {action} of {key}")
+        for container_id in {**self.pumps.followed, **self.pumps.kept}:
+            self.found("left", f"log follower of {container_id[:12]}", container_id[:12])
+        for one in self.engine.execs.said.values():
+            if one.running:
+                self.found("left", f"command {one.word[:9]}", one.word[:9])
+        streams = [one for one in self.engine.execs.streams if not one.peer.is_closing()]
+        if streams:
+            self.found("left", f"{len(streams)} streams of the engine")
 
 
 def _difference(there: dict[str, Any], told: dict[str, Any]) -> str:

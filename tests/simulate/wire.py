@@ -6,11 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import aiohttp
 from aiohttp.client_exceptions import UnixClientConnectorError
 from aiohttp.client_proto import ResponseHandler
+from anyio._backends._asyncio import SocketStream, StreamProtocol
+from anyio.abc import SocketAttribute
 
 
 class Listener(Protocol):
@@ -45,7 +48,7 @@ class MemoryTransport(asyncio.Transport):
         self.context = context
         self.latency = latency
         self.peer: MemoryTransport | None = None
-        self._closing = self._paused = self._lost = False
+        self._closing = self._paused = self._lost = self._ended = False
         self._arriving: deque[bytes | None] = deque()
         self._last_at = 0.0
 
@@ -80,8 +83,9 @@ class MemoryTransport(asyncio.Transport):
             self._loop.call_soon(self._lose, None, context=self.context)
 
     def abort(self) -> None:
-        """Break off: what is on its way is lost."""
-        self.cut()
+        """Close at once: what was sent arrives, what came is dropped."""
+        self._arriving.clear()
+        self.close()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Nothing is known."""
@@ -133,14 +137,19 @@ class MemoryTransport(asyncio.Transport):
     def _send(self, data: bytes | None) -> None:
         peer = self.peer
         assert peer is not None
-        # In order, though each piece takes its own time.
-        self._last_at = max(self._last_at, self._loop.time() + self.latency())
+        if self._ended:
+            return
+        self._ended = data is None
+        # In order, though each piece takes its own time: timers of one moment have no order.
+        self._last_at = max(self._last_at + 1e-9, self._loop.time() + self.latency())
         self._loop.call_at(self._last_at, peer._arrive, data, context=peer.context)
 
     def _arrive(self, data: bytes | None) -> None:
         if not self._lost:
             self._arriving.append(data)
             self._deliver()
+        elif data is not None:  # nobody is there any more
+            self.cut()
 
     def _deliver(self) -> None:
         while self._arriving and not self._paused and not self._lost:
@@ -172,20 +181,90 @@ def connector_class(listener: Listener, own: list[MemoryTransport]) -> type[aioh
             self._path = path
 
         async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
-            loop = asyncio.get_running_loop()
             await asyncio.sleep(listener.latency())
+            asking = self._factory()
             try:
-                answering = listener.context.run(listener.accept)
+                join(listener, asking, own)
             except OSError as error:
                 raise UnixClientConnectorError(self._path, req.connection_key, error) from error
-            asking = self._factory()
-            near = MemoryTransport(loop, asking, copy_context(), listener.latency)
-            far = MemoryTransport(loop, answering, listener.context, listener.latency)
-            near.peer, far.peer = far, near
-            own[:] = [one for one in own if not one._lost]
-            own.append(near)
-            far.begin()
-            near.begin()
             return asking
 
     return MemoryConnector
+
+
+def join(
+    listener: Listener, asking: asyncio.Protocol, own: list[MemoryTransport]
+) -> MemoryTransport:
+    """Connect.
+
+    Args:
+        listener: whom.
+        asking: the protocol of this end.
+        own: gets this end, which is returned too.
+
+    Raises:
+        ConnectionRefusedError: nobody listens.
+    """
+    loop = asyncio.get_running_loop()
+    answering = listener.context.run(listener.accept)
+    near = MemoryTransport(loop, asking, copy_context(), listener.latency)
+    far = MemoryTransport(loop, answering, listener.context, listener.latency)
+    near.peer, far.peer = far, near
+    own[:] = [one for one in own if not one._lost]
+    own.append(near)
+    far.begin()
+    near.begin()
+    return near
+
+
+class MemoryStream(SocketStream):
+    """anyio's own stream on such a transport."""
+
+    @property
+    def extra_attributes(self) -> Any:
+        """A socket that takes any option."""
+        return {SocketAttribute.raw_socket: lambda: SimpleNamespace(setsockopt=lambda *_: None)}
+
+
+async def connect(listener: Listener, own: list[MemoryTransport]) -> MemoryStream:
+    """A stream to a listener; see :func:`join`."""
+    await asyncio.sleep(listener.latency())
+    protocol = StreamProtocol()
+    return MemoryStream(join(listener, protocol, own), protocol)
+
+
+class Door:
+    """A listener whose streams are taken from a queue.
+
+    Args:
+        context: of who takes them.
+        own: gets the taken ends.
+        latency: see :class:`Listener`.
+    """
+
+    def __init__(
+        self, context: Context, own: list[MemoryTransport], latency: Callable[[], float]
+    ) -> None:
+        self.context = context
+        self.latency = latency
+        self._own = own
+        self.arrived: asyncio.Queue[MemoryStream] = asyncio.Queue()
+        self._open = True
+
+    def accept(self) -> asyncio.Protocol:
+        """See :class:`Listener`."""
+        if not self._open:
+            raise ConnectionRefusedError(111, "Connection refused")
+        door = self
+
+        class Guest(StreamProtocol):
+            def connection_made(self, transport: Any) -> None:
+                super().connection_made(transport)
+                door._own.append(transport)
+                door.arrived.put_nowait(MemoryStream(transport, self))
+
+        return Guest()
+
+    async def close(self) -> None:
+        """No more of them."""
+        self._open = False

@@ -23,10 +23,13 @@ from asupervisor.proto import cri
 from tests.simulate.clock import EPOCH_S, Loop, Threads, substitutes
 from tests.simulate.engine import Box, Engine, Image, Refused
 from tests.simulate.engine_http import EngineServer, Faults, foreign
+from tests.simulate.errors import CallFailed
 from tests.simulate.kubelet import Client, Kubelet
+from tests.simulate.logpump import Pumps
 from tests.simulate.network import Plugin
-from tests.simulate.service import CallFailed, Service, stand_ins
+from tests.simulate.service import Service, stand_ins
 from tests.simulate.truth import Finding, Truth
+from tests.simulate.visitors import Visitors
 
 _SETTLE_S = 90.0
 """Virtual seconds without faults after which everything must be in step: the longest pause between
@@ -118,7 +121,8 @@ class World:
 
     async def run(self) -> None:
         """Live, then be quiet, then take everything down, and look each time."""
-        (self.root / "engine" / "netns").mkdir(parents=True)
+        for name in ("netns", "layers"):
+            (self.root / "engine" / name).mkdir(parents=True)
         truth = self.truth
         self.engine = Engine(self._draws(), self.root / "engine", self.say, truth.effect)
         self.server = EngineServer(self.engine, self.faults, self._draws())
@@ -130,26 +134,34 @@ class World:
             self.rng.choice(("0.4.0", "1.0.0", "1.1.0")),
             truth.deleting,
         )
-        truth.engine, truth.network = self.engine, self.network
+        self.pumps = Pumps(self._draws(), self.say)
+        truth.engine, truth.network, truth.pumps = self.engine, self.network, self.pumps
         truth.tells_since = self._tells_since
         self.service = Service(
-            self.root, self.network, self.say, self._crashed, self.rng.choice((0.75, 3.0, 3.0))
+            self.root,
+            self.network,
+            self.pumps,
+            self.say,
+            self._crashed,
+            self.rng.choice((0.75, 3.0, 3.0)),
         )
         self.client = Client(self.service, truth, self.say)
         self._furnish()
         self._set_faults()
         with stand_ins(self.engine, self.server, self.network, self.service):
             await self.service.start()
-            kubelet = Kubelet(self._draws(), self.client, truth)
+            kubelet = Kubelet(self._draws(), self.client, truth, self.root / "pods")
+            self.visitors = Visitors(self._draws(), self.client, truth)
             until = self.loop.now + self.seconds
             trouble = asyncio.gather(
                 self._kills(until), self._outages(until), self._operators(until)
             )
             # Goes on when the trouble is over, and is awaited then.
             pods = asyncio.ensure_future(kubelet.run(self.rng.choice((1, 2, 4)), until))
+            visits = asyncio.ensure_future(self.visitors.run(self.visit_every_s, until))
             await trouble
             await self._calm()
-            await pods
+            await asyncio.gather(pods, visits)
             await self._settled(kubelet)
             await self._take_down(kubelet)
 
@@ -183,6 +195,9 @@ class World:
         faults.hang = self._sometimes(0.03)
         faults.stuck = self._sometimes(0.04)
         faults.events = self._sometimes(0.2)
+        pumps, execs = self.pumps, self.engine.execs
+        pumps.dies, pumps.hangs, pumps.slow = (self._sometimes(most) for most in (0.02, 0.02, 0.1))
+        execs.faults = self._sometimes(0.4)
         network.fails = self._sometimes(0.15)
         network.slow = self._sometimes(0.1)
         network.hangs = self._sometimes(0.01, 0.2)
@@ -192,6 +207,7 @@ class World:
         self.kill_every_s = self.rng.choice((0, 0, 5, 20))
         self.outage_every_s = self.rng.choice((0, 0, 15, 45))
         self.operate_every_s = self.rng.choice((0, 0, 3, 10))
+        self.visit_every_s = self.rng.choice((1, 3, 10))
         self.say(f"faults: {faults} kill {self.kill_every_s} outage {self.outage_every_s}")
 
     def _tells_since(self) -> float:
@@ -243,6 +259,7 @@ class World:
             server.throw(f"the engine restarts in {lasts_s:.1f} s, live restore {live_restore}")
             server.listening = False
             server.cut_all()
+            self.engine.execs.forget()
             for box in [] if live_restore else list(self.engine.boxes.values()):
                 if not foreign(box):
                     self.engine.end(box, 137, "the engine's end")
@@ -289,10 +306,11 @@ class World:
         self.faults.none()
         self.network.fails = self.network.slow = self.network.hangs = 0.0
         self.threads.slow = self.threads.full = 0.0
+        self.pumps.dies = self.pumps.hangs = self.pumps.slow = self.engine.execs.faults = 0.0
         self.engine.broken_starts = self.engine.short_lived = 0.0
         self.server.thawed.set()
         self.server.listening = True
-        released, self.server._released = self.server._released, asyncio.Event()
+        released, self.server.released = self.server.released, asyncio.Event()
         released.set()
         if not self.service.up:
             await self.service.start()
@@ -319,6 +337,11 @@ class World:
             if not condition.status:
                 words = f"{condition.type}: {condition.reason}: {condition.message}"
                 self.truth.found("not well", words)
+        self.truth.all_followed()
+        try:
+            await self.visitors.check()
+        except CallFailed as error:
+            self.truth.found("not well", f"a visit without faults: {error}")
 
     async def _take_down(self, kubelet: Kubelet) -> None:
         end = self.loop.now + _TAKE_DOWN_S
@@ -338,6 +361,12 @@ class World:
         self.truth.nothing_left(
             self.root / "state", self.root / "cni-cache", shim.operations.under_way
         )
+        logs = shim.logs
+        for kept in (logs._followed, logs._finishing, logs._finished, logs._requests, logs.figures):
+            if kept:
+                self.truth.found("left", f"of logs: {kept}")
+        if shim.streaming.handler.active:
+            self.truth.found("left", f"{shim.streaming.handler.active} streaming sessions")
         began = self.loop.now
         left = await self.service.stop()
         if left:
@@ -346,12 +375,13 @@ class World:
             self.truth.found("hung", f"the stop took {self.loop.now - began:.1f} s")
 
 
-def simulate(seed: int, seconds: float) -> Report:
+def simulate(seed: int, seconds: float, *, collect: bool = True) -> Report:
     """Run one seed to its end.
 
     Args:
         seed: decides everything.
         seconds: of virtual time in which things go wrong.
+        collect: what is left of it; without, the process has to end soon.
     """
     hook, drawn = sys.unraisablehook, random.getstate()
     gc.disable()
@@ -361,8 +391,9 @@ def simulate(seed: int, seconds: float) -> Report:
     finally:
         # What is left of killed processes is never run again; once collected, it is closed.
         sys.unraisablehook = lambda _: None
-        gc.collect()
-        gc.enable()
+        if collect:
+            gc.collect()
+            gc.enable()
         sys.unraisablehook = hook
         random.setstate(drawn)
 
@@ -383,6 +414,8 @@ def _run(seed: int, seconds: float) -> Report:
             with substitutes(loop, world._draws(), world.threads):
                 asyncio.set_event_loop(loop)
                 loop.run_until_complete(world.run())
+        except Exception:  # one seed must not end a run of many
+            world.truth.found("simulator", traceback.format_exc())
         finally:
             loop.set_exception_handler(lambda *_: None)
             for task in asyncio.all_tasks(loop):
@@ -398,7 +431,7 @@ def _run(seed: int, seconds: float) -> Report:
         world.truth.findings,
         trace.lines,
         world.client.calls,
-        world.faults.thrown + world.network.thrown + world.operated,
+        world.faults.thrown + world.network.thrown + world.pumps.thrown + world.operated,
         world.service.kills,
         loop.now - 1000.0,
     )
