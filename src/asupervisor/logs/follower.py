@@ -121,6 +121,10 @@ class FileFollower:
         Raises:
             OSError: the new file cannot be opened; the old one stays in use.
         """
+        if self._target.unlinked() and (former := newest_renamed(self._target.path)) is not None:
+            # Replaced by that one, which was renamed again before anybody noticed.
+            self._use_former(former)
+            self._read_again()
         if self._held:
             # What an earlier process left in the old file is not compared yet: switch when it is.
             self._switch = True
@@ -244,6 +248,17 @@ class FileFollower:
         target = self._open(self._target.path)
         self._target.close()
         self._target = target
+        if self._read_again():
+            return True
+        # It is not of this log, or the engine has dropped what was written then.
+        if lost:
+            self._target.append(lost)
+        self._base = self._target.size()
+        self._store()
+        return False
+
+    def _read_again(self) -> bool:
+        """Go back in the source to behind the target's last lines, where it has them still."""
         before, self._source = self._source, Source(self._source.path, [])
         generations, _ = generations_after(before.path, None)
         if self._aligned(generations):
@@ -251,12 +266,7 @@ class FileFollower:
             return True
         for generation in generations:
             generation.close()
-        # It is not of this log, or the engine has dropped what was written then.
         self._source = before
-        if lost:
-            self._target.append(lost)
-        self._base = self._target.size()
-        self._store()
         return False
 
     def _resume(self, position: Position | None) -> None:
@@ -291,14 +301,25 @@ class FileFollower:
         self._target.path, self._switch = path, True
 
     def _resume_recorded(self, position: Position, generations: list[Generation]) -> None:
-        former = None
-        if position.target_inode not in (0, self._target.inode):
-            former = find_renamed(self._target.path, position.target_inode)
-            # Where that file is gone, kubelet may have renamed the one of before it over it.
-            if former is None and self._aligned(generations):
-                return
-        index = _holder(generations, position)
         self._done = (position.source_inode, position.source_offset, position.tail)
+        former = None
+        # One that was made just now may have been given the same inode.
+        other = self._target.created or self._target.inode != position.target_inode
+        if other and position.target_inode:
+            former = find_renamed(self._target.path, position.target_inode)
+            if former == self._target.path:
+                former = None
+            # Where that file is gone, kubelet may have renamed the one of before it over it, and
+            # that one again since.
+            if former is None:
+                newest = newest_renamed(self._target.path) if not self._target.size() else None
+                if newest is not None:
+                    self._use_former(newest)
+                if self._aligned(generations):
+                    return
+                if newest is not None:
+                    self._change_target()
+        index = _holder(generations, position)
         if index is not None:
             generations[index].offset = position.source_offset
             self._adopt(generations, index)
@@ -307,7 +328,7 @@ class FileFollower:
             self._adopt_after(generations, last_time(position.tail))
         else:
             self._adopt(generations, 0)
-        if self._target.inode != position.target_inode:
+        if other:
             if former is None:
                 self._base = self._target.size()
                 return

@@ -121,9 +121,13 @@ class Target:
             error.filename = self.path
             raise
 
+    def unlinked(self) -> bool:
+        """Whether this file has no name any more."""
+        return not os.fstat(self._fd).st_nlink
+
     def replaced(self) -> bool:
         """Whether this file has no name any more and the path names another one."""
-        if os.fstat(self._fd).st_nlink:
+        if not self.unlinked():
             return False
         try:
             directory, name = hold_log_directory(self.path)

@@ -113,6 +113,33 @@ def test_kubelet_takes_a_rotation_back_over_the_new_file(
     assert rig.warnings == []
 
 
+@pytest.mark.parametrize("by", ["killed", "started again", "alive"])
+def test_kubelet_takes_a_rotation_back_and_rotates_again_before_that_is_noticed(
+    rig: Rig, by: str
+) -> None:
+    rig.write(5)
+    rig.drain()
+    renamed = rig.rotate_target(1)
+    rig.write(4)
+    rig.drain()
+    if by == "killed":
+        rig.stop()
+    elif by == "started again":
+        rig.start()
+    renamed.rename(rig.target)
+    rig.write(2)
+    rig.target.rename(renamed)
+    if by == "killed":
+        rig.start()
+    assert rig.follower is not None
+    rig.follower.reopen()
+    rig.write(3)
+    rig.drain()
+    assert rig.target.exists()
+    assert rig.numbers() == all_of(rig)
+    assert rig.warnings == []
+
+
 def test_the_new_file_is_taken_away_and_not_made_up_for(rig: Rig) -> None:
     rig.write(5)
     rig.drain()
