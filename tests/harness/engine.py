@@ -271,12 +271,17 @@ class Engine:
             with contextlib.suppress(OSError, AssertionError):
                 self.remove_all()
         self.stop()
-        subprocess.run(
-            [
-                "sh",
-                "-c",
-                f"mount | awk '{{print $3}}' | grep '^{self.root}/' | sort -r | xargs -r umount -l",
-            ],
-            check=False,
-        )
-        shutil.rmtree(self.root, ignore_errors=True)
+        remove_tree(self.root)
+
+
+def remove_tree(root: Path) -> None:
+    """Remove an engine's directory; it leaves mounts below (its data root, where it was shared)."""
+    subprocess.run(
+        [
+            "sh",
+            "-c",
+            f"mount | awk '{{print $3}}' | grep '^{root}/' | sort -r | xargs -r umount -l",
+        ],
+        check=False,
+    )
+    shutil.rmtree(root, ignore_errors=True)

@@ -174,7 +174,7 @@ def test_a_later_process_knows_the_addresses_and_takes_down_without_the_namespac
     async def after(plugin: CniNetwork) -> None:
         assert await plugin.addresses(living) == given["living"]
         await plugin.reconcile([living])
-        assert "8083" not in rules()
+        assert "--dport 8083 " not in rules()
         assert len(leases(node.leases)) == 2
         await plugin.tear_down(living)
 

@@ -16,7 +16,13 @@ import pytest
 from asupervisor.engine.managed import ManagedEngine
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
-from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive, eventually
+from tests.harness.engine import (
+    BUSYBOX_IMAGE,
+    Engine,
+    busybox_archive,
+    eventually,
+    remove_tree,
+)
 from tests.harness.service import Service
 
 
@@ -36,7 +42,7 @@ def service() -> Iterator[Service]:
         assert running.stop() == 0
         subprocess.run(["ip", "link", "del", managed.bridge], check=True)
         shutil.rmtree(managed.exec_root, ignore_errors=True)
-        shutil.rmtree(running.directory, ignore_errors=True)
+        remove_tree(running.directory)
 
 
 def engine_of(service: Service) -> Engine:
