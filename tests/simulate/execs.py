@@ -156,9 +156,9 @@ class Execs:
                 command.over.set()
 
     async def _say(self, command: Exec, transport: Any, data: bytes, fault: str) -> None:
-        command.wrote += data
         if fault == "late":
             await asyncio.sleep(self._rng.uniform(0.1, 8.0))
+        command.wrote += data
         if fault != "hung":
             whole = frame(1, data)
             at = self._rng.randrange(1, len(whole))
