@@ -165,17 +165,29 @@ class StreamsApi:
         ) as stream:
             yield stream
 
-    def exec_output(self, exec_id: str) -> Any:
+    @asynccontextmanager
+    async def exec_output(self, exec_id: str) -> AsyncIterator[Any]:
         """``POST /exec/{id}/start`` of a command that reads nothing and has no terminal, without
         hijacking: a context manager that gives a response, whose body is its output in frames.
 
         Raises:
             NotFound, FailedPrecondition: as :meth:`start_exec`.
+            Unavailable: the engine broke off, also where that is known only once the body was read.
         """
         body = {"Detach": False, "Tty": False}
-        return self._session.response(
+        async with self._session.response(
             "POST", f"exec/{exec_id}/start", "start_exec", exec_id, body=body, stream=True
-        )
+        ) as response:
+            protocol = response.connection.protocol if response.connection is not None else None
+            yield response
+            # The body ends with the connection, and the client library takes one that broke for
+            # one that was closed.
+            if protocol is not None and isinstance(protocol.exception(), OSError):
+                raise Unavailable(
+                    f"Docker Engine broke off the output of exec {exec_id[:12]}",
+                    operation="start_exec",
+                    subject=exec_id,
+                )
 
     async def inspect_exec(self, exec_id: str) -> Document:
         """``GET /exec/{id}/json``: ``Running``, ``ExitCode``, ``Pid`` (in the host's pid
