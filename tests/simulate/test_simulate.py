@@ -12,10 +12,13 @@ from unittest import mock
 
 import pytest
 
-from asupervisor.dockershim.container import stop
+from asupervisor.dockershim.container import exec_sync, stop
 from asupervisor.dockershim.sandbox import teardown
+from asupervisor.logs.service import LogService
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.store import NodeStore
+from asupervisor.stats.service import Stats
+from asupervisor.streaming.tokens import TokenCache
 from tests.simulate.world import simulate
 
 _SEEDS = 200
@@ -50,6 +53,10 @@ async def _nothing(*_: Any) -> None:
     """In the place of a step that is left out."""
 
 
+async def _true(*_: Any) -> bool:
+    return True
+
+
 @pytest.mark.parametrize(
     ("target", "name", "value", "invariant"),
     [
@@ -59,6 +66,11 @@ async def _nothing(*_: Any) -> None:
         (CheckpointStore, "remove", _nothing, "left"),
         (NodeStore, "list_containers", lambda self: b"", "untrue"),
         (NodeStore, "list_sandboxes", lambda self: b"", "untrue"),
+        (LogService, "forget", lambda self, container_id: None, "left"),
+        (LogService, "reopen", _nothing, "untrue"),
+        (Stats, "forget_container", lambda self, container_id: None, "untrue"),
+        (exec_sync, "kill_exec", _true, "untrue"),
+        (TokenCache, "_expire", lambda self: None, "untrue"),
     ],
 )
 def test_a_step_that_is_left_out_is_found(

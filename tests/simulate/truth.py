@@ -59,6 +59,8 @@ class Truth:
         """Containers whose start was, and running sandboxes."""
         self.ending: set[str] = set()
         """What somebody asked the service to stop or remove."""
+        self.gone: dict[str, Box] = {}
+        """What the engine has no more."""
         self.stopped: dict[str, float] = {}
         """What was answered to be stopped, and when."""
         self.removed: dict[str, float] = {}
@@ -73,6 +75,8 @@ class Truth:
 
     def effect(self, action: str, box: Box, by: str) -> None:
         """The engine changed a container."""
+        if action == "destroy":
+            self.gone[box.id] = box
         if by != "service" or box.id in self.ending:
             return
         if foreign(box) and action in ("die", "destroy"):
@@ -120,7 +124,9 @@ class Truth:
         box = self.engine.boxes.get(sandbox_id)
         self.answered[sandbox_id] = self._now()
         if box is None or not box.running:
-            if box is None or box.touched_at < began:
+            was = box or self.gone[sandbox_id]
+            heard = self.tells_since() < was.touched_at < self._now() - 0.1
+            if was.touched_at < began or (box is None and heard):
                 self.found("untrue", "RunPodSandbox: OK and it does not run", sandbox_id[:12])
         elif sandbox_id not in self.network.book and box.touched_at < began:
             self.found("untrue", "RunPodSandbox: OK without an address", sandbox_id[:12])

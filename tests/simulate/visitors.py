@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -92,7 +93,7 @@ class Visitors:
             self.truth.exec_failed(command[1], error, bool(timeout))
             raise
 
-    async def exec(self, container: Any) -> None:
+    async def exec(self, container: Any, late: bool | None = None) -> None:
         """A session of ``kubectl exec``; sometimes its URL is used too late, or twice."""
         if container is None:
             return
@@ -101,7 +102,7 @@ class Visitors:
             container_id=container.id, cmd=command, stdin=stdin, stdout=True, stderr=True
         )
         url = (await self.client("Exec", request)).url
-        late = self.rng.random() < 0.1
+        late = self.rng.random() < 0.1 if late is None else late
         await asyncio.sleep(_EXPIRED_S if late else self.rng.choice((0, 0.5)))
         said, code = b"", None
         with anyio.move_on_after(self.rng.choice((0.05, 2, 60))):
@@ -185,7 +186,11 @@ class Visitors:
         """Without faults everything is to be had of what runs."""
         listed = await self.client("ListPodSandbox", cri.ListPodSandboxRequest())
         ready = {one.id for one in listed.items if one.state == cri.SANDBOX_READY}
-        for container in (await self.running())[:2]:
+        running = await self.running()
+        if running and self.rng.random() < 0.5:
+            with suppress(NotFound):
+                await self.exec(running[0], late=True)
+        for container in running[:2]:
             command = self._command(0.05)
             request = cri.ExecSyncRequest(container_id=container.id, cmd=command, timeout=5)
             await self.client("ExecSync", request)

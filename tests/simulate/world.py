@@ -271,7 +271,7 @@ class World:
         while self.operate_every_s and self.loop.now < until:
             await asyncio.sleep(rng.expovariate(1 / self.operate_every_s))
             boxes = [box for box in engine.boxes.values() if not foreign(box)]
-            if not boxes:
+            if not (boxes and self.server.listening and self.server.thawed.is_set()):
                 continue
             box = rng.choice(boxes)
             self.operated += 1
@@ -357,6 +357,7 @@ class World:
             self.truth.found("not taken down", f"within {_TAKE_DOWN_S:g} s: {error}")
         await asyncio.sleep(5.0)
         self.say("taken down")
+        await self.visitors.stats(None)
         shim = self.service.shim
         self.truth.nothing_left(
             self.root / "state", self.root / "cni-cache", shim.operations.under_way
