@@ -232,6 +232,7 @@ class LogService:
 
     def retain(self, container_ids: Collection[str]) -> None:
         """Forget every container but these."""
+        self._there = set(container_ids)
         for container_id in [known for known in self._followed if known not in container_ids]:
             self.forget(container_id)
         self._tell({"op": "retain", "containers": list(container_ids)})
