@@ -49,10 +49,13 @@ def target_of(directory: Path, name: str = "c") -> Path:
 
 
 def lines_of(path: Path) -> list[bytes]:
-    """The contents of a CRI log file's lines; none for a file that is not there."""
+    """The contents of a CRI log file's lines; none for a file that is not there. One that is being
+    written is not counted before its end is there.
+    """
     if not path.exists():
         return []
-    return [line.split(b" ", 3)[3] for line in path.read_bytes().splitlines()]
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    return [line.split(b" ", 3)[3] for line in whole.splitlines()]
 
 
 def pump_of(service: Service) -> int:
