@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from tests.simulate.report import excerpt, summary_line
-from tests.simulate.world import Report, simulate
+from tests.simulate.run import Report, simulate
 
 _A_CHILD = 10
 """Seeds that one child runs: what they leave is never collected, and goes with it."""

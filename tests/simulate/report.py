@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulate.world import Report
+from tests.simulate.run import Report
 
 _BEFORE = 25
 _ABOUT = 40

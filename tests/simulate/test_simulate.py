@@ -19,7 +19,7 @@ from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.store import NodeStore
 from asupervisor.stats.service import Stats
 from asupervisor.streaming.tokens import TokenCache
-from tests.simulate.world import simulate
+from tests.simulate.run import simulate
 
 _SEEDS = 200
 _SECONDS = 6.0

@@ -6,21 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import hashlib
-import logging
-import os
 import random
-import sys
-import tempfile
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
-from tests.simulate.clock import EPOCH_S, Loop, Threads, substitutes
+from tests.simulate.aftermath import all_followed, nothing_left, same
+from tests.simulate.clock import EPOCH_S, Loop, Threads
 from tests.simulate.engine import Box, Engine, Image, Refused
 from tests.simulate.engine_http import EngineServer, Faults, foreign
 from tests.simulate.errors import CallFailed
@@ -28,7 +21,8 @@ from tests.simulate.kubelet import Client, Kubelet
 from tests.simulate.logpump import Pumps
 from tests.simulate.network import Plugin
 from tests.simulate.service import Service, stand_ins
-from tests.simulate.truth import Finding, Truth
+from tests.simulate.trace import Trace
+from tests.simulate.truth import Truth
 from tests.simulate.visitors import Visitors
 
 _SETTLE_S = 90.0
@@ -36,56 +30,6 @@ _SETTLE_S = 90.0
 two tries is within it, and no audit. After a short run pauses are shorter.
 """
 _TAKE_DOWN_S = 300.0
-
-
-@dataclass(frozen=True)
-class Report:
-    """What came of a run.
-
-    Args:
-        seed: of it.
-        digest: of its trace; the same for the same seed.
-        findings: what must not be.
-        trace: what happened, one line each.
-        calls, faults, kills: how many.
-        seconds: of virtual time.
-    """
-
-    seed: int
-    digest: str
-    findings: list[Finding]
-    trace: list[str]
-    calls: int
-    faults: int
-    kills: int
-    seconds: float
-
-
-class _Trace(logging.Handler):
-    """Lines with the time, and what the service logs, which does not count for the digest."""
-
-    def __init__(self, loop: Loop, root: str) -> None:
-        super().__init__(logging.INFO)
-        self._root = root
-        self._loop = loop
-        self._digest = hashlib.sha256()
-        self.lines: list[str] = []
-
-    @property
-    def digest(self) -> str:
-        return self._digest.hexdigest()[:16]
-
-    def say(self, words: str) -> int:
-        line = f"{self._loop.now - 1000:10.4f} {words.replace(self._root, '')}"
-        self._digest.update(line.encode() + b"\n")
-        self.lines.append(line)
-        return len(self.lines)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        words = record.getMessage()
-        if record.exc_info and record.exc_info[1] is not None:
-            words += f" [{record.exc_info[1]!r}]"
-        self.lines.append(f"{self._loop.now - 1000:10.4f}   log {record.levelname}: {words}")
 
 
 class World:
@@ -99,7 +43,7 @@ class World:
         trace: gets every line.
     """
 
-    def __init__(self, seed: int, seconds: float, root: Path, loop: Loop, trace: _Trace) -> None:
+    def __init__(self, seed: int, seconds: float, root: Path, loop: Loop, trace: Trace) -> None:
         self.rng = random.Random(seed)
         self.seconds = seconds
         self.root = root
@@ -331,13 +275,13 @@ class World:
         except CallFailed as error:
             self.truth.found("not well", f"without faults: {error}")
             return
-        self.truth.same(sandboxes.items, containers.containers, images.images)
+        same(self.truth, sandboxes.items, containers.containers, images.images)
         status = await self.client("Status", cri.StatusRequest())
         for condition in status.status.conditions:
             if not condition.status:
                 words = f"{condition.type}: {condition.reason}: {condition.message}"
                 self.truth.found("not well", words)
-        self.truth.all_followed()
+        all_followed(self.truth)
         try:
             await self.visitors.check()
         except CallFailed as error:
@@ -359,8 +303,8 @@ class World:
         self.say("taken down")
         await self.visitors.stats(None)
         shim = self.service.shim
-        self.truth.nothing_left(
-            self.root / "state", self.root / "cni-cache", shim.operations.under_way
+        nothing_left(
+            self.truth, self.root / "state", self.root / "cni-cache", shim.operations.under_way
         )
         logs = shim.logs
         for kept in (logs._followed, logs._finishing, logs._finished, logs._requests, logs.figures):
@@ -374,69 +318,3 @@ class World:
             self.truth.found("left", f"tasks after the stop: {', '.join(left)}")
         if self.loop.now - began > 40:
             self.truth.found("hung", f"the stop took {self.loop.now - began:.1f} s")
-
-
-def simulate(seed: int, seconds: float, *, collect: bool = True) -> Report:
-    """Run one seed to its end.
-
-    Args:
-        seed: decides everything.
-        seconds: of virtual time in which things go wrong.
-        collect: what is left of it; without, the process has to end soon.
-    """
-    hook, drawn = sys.unraisablehook, random.getstate()
-    gc.disable()
-    try:
-        random.seed(seed)
-        return _run(seed, seconds)
-    finally:
-        # What is left of killed processes is never run again; once collected, it is closed.
-        sys.unraisablehook = lambda _: None
-        if collect:
-            gc.collect()
-            gc.enable()
-        sys.unraisablehook = hook
-        random.setstate(drawn)
-
-
-def _run(seed: int, seconds: float) -> Report:
-    loop = Loop()
-    logger = logging.getLogger("asupervisor")
-    before = (logger.level, logger.propagate)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="simulate-", dir=base) as root:
-        trace = _Trace(loop, root)
-        logger.addHandler(trace)
-        loop.set_exception_handler(lambda _, context: _unheard(trace, context))
-        world = World(seed, seconds, Path(root), loop, trace)
-        try:
-            with substitutes(loop, world._draws(), world.threads):
-                asyncio.set_event_loop(loop)
-                loop.run_until_complete(world.run())
-        except Exception:  # one seed must not end a run of many
-            world.truth.found("simulator", traceback.format_exc())
-        finally:
-            loop.set_exception_handler(lambda *_: None)
-            for task in asyncio.all_tasks(loop):
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-            loop.close()
-            asyncio.set_event_loop(None)
-            logger.removeHandler(trace)
-            logger.setLevel(before[0])
-            logger.propagate = before[1]
-    return Report(
-        seed,
-        trace.digest,
-        world.truth.findings,
-        trace.lines,
-        world.client.calls,
-        world.faults.thrown + world.network.thrown + world.pumps.thrown + world.operated,
-        world.service.kills,
-        loop.now - 1000.0,
-    )
-
-
-def _unheard(trace: _Trace, context: dict[str, Any]) -> None:
-    trace.lines.append(f"{'':10} loop: {context.get('message')} {context.get('exception')!r}")
