@@ -21,8 +21,10 @@ from tests.harness.pods import container_config, pod_config, until
 from tests.harness.service import Service
 
 CNI_BINARIES = "/usr/lib/cni"
-ENGINE_ARGUMENTS = ("--bridge=none", "--iptables=false")
-"""Of an engine whose pods are on this bridge alone."""
+ENGINE_ARGUMENTS = ("--iptables=false",)
+"""Of an engine whose pods are on this bridge alone. Not ``--bridge=none``: such an engine deletes
+docker0, which those of other tests use.
+"""
 COUNTER = (
     "sh",
     "-c",

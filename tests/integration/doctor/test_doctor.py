@@ -109,7 +109,7 @@ def test_without_a_service_and_against_kubelets_configuration(
 
 @contextmanager
 def an_engine(*arguments: str) -> Iterator[Engine]:
-    running = Engine(arguments=("--bridge=none", "--iptables=false", *arguments))
+    running = Engine(arguments=("--iptables=false", *arguments))
     running.start()
     try:
         yield running
