@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -79,37 +78,6 @@ def test_every_step_of_run_pod_sandbox_is_undone_when_a_later_one_fails(
             )
             await supervisor.runtime.stop_pod_sandbox(sandbox_id)
             await supervisor.runtime.remove_pod_sandbox(sandbox_id)
-
-    run(scenario)
-
-
-@pytest.mark.parametrize("what", ["DELETE {}?force=1", "POST {}/kill", "POST {}/restart?t=0"])
-def test_a_sandbox_that_somebody_ends_while_it_is_made_is_not_answered_ok(
-    engine: Engine, directory: Path, what: str
-) -> None:
-    async def scenario() -> None:
-        async def interfere(step: str) -> None:
-            if step != "RunPodSandbox.networked" or seen:
-                return
-            (found,) = engine.containers()
-            seen.append(found["Id"])
-            before = supervisor.shim.store.sandboxes[found["Id"]]
-            method, path = what.format(f"/containers/{found['Id']}").split()
-            assert engine.request(method, path)[0] == 204
-
-            def is_known() -> bool:
-                now = supervisor.shim.store.sandboxes.get(found["Id"])
-                return now is None or not now.pid or now.started != before.started
-
-            await until(is_known, "it is known")
-
-        seen: list[str] = []
-        supervisor: Any
-        async with Supervisor(service_config(engine, directory), on_step=interfere) as supervisor:
-            with pytest.raises(FailedPrecondition, match="while the sandbox was made"):
-                await supervisor.runtime.run_pod_sandbox(pod_config("ended"))
-            assert engine.containers() == [] and checkpoints(directory / "root") == []
-            assert await supervisor.runtime.list_pod_sandbox() == []
 
     run(scenario)
 

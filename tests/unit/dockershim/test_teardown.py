@@ -1,4 +1,6 @@
-"""The release of a pod's network, cut short by the end of this process or refused by the disk."""
+"""What the end of a sandbox must not miss: a release that is cut short, a start or a creation that
+nobody saw end.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from asupervisor.dockershim.sandbox.remove import remove_pod_sandbox
 from asupervisor.dockershim.sandbox.stop import stop_pod_sandbox
 from asupervisor.errors import FailedPrecondition
 from asupervisor.network.plugin import PodNetwork
@@ -69,3 +72,16 @@ async def test_a_start_that_comes_through_while_the_sandbox_ends_is_ended_too(
                     await anyio.sleep(0.005)
             go.set()
         assert not ground.runs(SANDBOX) and not ground.runs(CONTAINER)
+
+
+async def test_a_container_whose_creation_nobody_saw_end_is_removed_with_its_sandbox(
+    tmp_path: Path,
+) -> None:
+    unseen = "d" * 64
+    with FakeEngine(tmp_path / "engine.sock") as fake:
+        ground = Ground(fake, tmp_path / "root")
+        async with ground.up():
+            ground.add(unseen, "k8s_late_web_default_u1_0")
+            request = cri.RemovePodSandboxRequest(pod_sandbox_id=SANDBOX)
+            await remove_pod_sandbox(ground.shim, request)
+        assert fake.containers == {}

@@ -167,6 +167,12 @@ async def _create(
             await shim.lanes.log_files.run(path, _make_log_directory, path, subject)
         await shim.on_step("CreateContainer.logged")
         await shim.feed.refresh(container_id, after="create")
+        if shim.store.absent(container_id):
+            raise FailedPrecondition(
+                f"{subject}: container {container_id[:12]} was removed while it was made",
+                operation="CreateContainer",
+                subject=container_id,
+            )
     _logger.info(
         "created %s as %s",
         subject,

@@ -22,6 +22,8 @@ from asupervisor.errors import FailedPrecondition, NotFound, ServiceError, Unava
 from asupervisor.node.networks import RELEASED, RELEASING
 from asupervisor.node.records import ContainerRecord, SandboxId, SandboxRecord
 from asupervisor.translate.checkpoint import Checkpoint
+from asupervisor.translate.documents import text
+from asupervisor.translate.labels import SANDBOX_ID_LABEL
 from asupervisor.translate.sandbox import STOP_GRACE_S
 
 _logger = logging.getLogger(__name__)
@@ -97,6 +99,7 @@ async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
     reason = f"sandbox {sandbox_id[:12]} is being removed"
     with shim.operations.closing(sandbox_id, reason) as closing:
         await _try(failures, partial(wait_for, shim, closing, sandbox_id))
+        await _try(failures, partial(_find_containers, shim, sandbox_id))
         for container in _containers(shim, sandbox_id):
             await _try(failures, partial(remove_engine_container, shim, container))
         await _try(failures, partial(release_network, shim, sandbox_id))
@@ -127,6 +130,15 @@ def _containers(shim: Shim, sandbox_id: str) -> list[ContainerRecord]:
     enough.
     """
     return [*shim.store.containers_of(sandbox_id), *shim.store.unread_of(sandbox_id)]
+
+
+async def _find_containers(shim: Shim, sandbox_id: str) -> None:
+    """Read what the engine has of a sandbox and nobody here knows: of a creation whose answer was
+    lost the event may not have been followed up yet.
+    """
+    for summary in await shim.engine.containers.list_labelled(f"{SANDBOX_ID_LABEL}={sandbox_id}"):
+        if shim.store.absent(any_id := text(summary, "Id")):
+            await shim.feed.refresh(any_id)
 
 
 async def _tear_down_network(shim: Shim, sandbox_id: str) -> None:
