@@ -69,6 +69,7 @@ class BridgedNode:
             ),
         )
         self._namespaces = network_namespaces()
+        self._links = _veths()
 
     @property
     def endpoint(self) -> str:
@@ -105,9 +106,13 @@ class BridgedNode:
             if path.is_file() and path.name != "lock"
         ]
         containers = [container["Id"] for container in self.engine.containers()]
-        links = [name for name in os.listdir("/sys/class/net") if name.startswith("veth")]
+        links = sorted(_veths() - self._links)
         namespaces = sorted(network_namespaces() - self._namespaces)
         return [*containers, *self.leases(), *map(str, files), *namespaces, *links]
+
+
+def _veths() -> set[str]:
+    return {name for name in os.listdir("/sys/class/net") if name.startswith("veth")}
 
 
 @contextmanager

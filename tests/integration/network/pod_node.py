@@ -48,9 +48,7 @@ class Node:
     def __init__(self, engine: Engine, root: Path, plugin: str, pod_cidr: str) -> None:
         self.engine = engine
         self.plugin = plugin
-        # A machine with another runtime has namespaces of that one's, which our mount namespace
-        # shows too.
-        self.others = set(namespaces(engine))
+        self.others: set[str] = set()
         self.cache = root / "cache"
         self.conf = root / "conf"
         self.conf.mkdir()
@@ -72,6 +70,9 @@ class Node:
                 "hairpin-veth",
             ),
         )
+        # Of another runtime on the machine, whose namespaces our mount namespace shows too, or of a
+        # test that failed.
+        self.others.update(self.remains())
 
     def end_with_a_faulty_plugin(self, directory: Path) -> None:
         """Let the network end with a plugin that misbehaves as the files beside it, in
@@ -90,7 +91,7 @@ class Node:
     def remains(self) -> list[str]:
         """What is there of pods: leases, cached results, notes, namespaces, interfaces, rules."""
         found = leases(LEASES)
-        found += [mount for mount in namespaces(self.engine) if mount not in self.others]
+        found += namespaces(self.engine)
         for directory in (
             self.cache,
             self.service.root / "network" / "cni",
@@ -103,7 +104,7 @@ class Node:
             for line in rules().splitlines()
             if "--dport 3" in line or "KUBE-HP-" in line or "CNI-DN-" in line
         ]
-        return found
+        return [name for name in found if name not in self.others]
 
     def namespace(self, sandbox_id: str) -> Namespace:
         return Namespace.of(int(self.engine.inspect(sandbox_id)["State"]["Pid"]))

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import anyio
 
-from asupervisor.dockershim.container.execs import exit_code, kill_exec
+from asupervisor.dockershim.container.execs import (
+    container_ended,
+    exit_code,
+    kill_exec,
+    told_of_end,
+)
 from asupervisor.dockershim.container.outputs import Output
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
@@ -12,6 +17,8 @@ from asupervisor.node.records import ContainerId
 from asupervisor.proto import cri
 
 _KILL_DEADLINE_S = 10.0
+_LAST_OUTPUT_S = 10.0
+"""How long a command whose container has ended is read on."""
 
 
 async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> bytes:
@@ -25,7 +32,7 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> bytes:
 
     Raises:
         NotFound: no such container.
-        FailedPrecondition: it does not run.
+        FailedPrecondition: it does not run, or it ended while the command ran in it.
         DeadlineExceeded: past the timeout.
         Unavailable: the engine went away or hangs, so that how the command ended is not known.
     """
@@ -51,12 +58,19 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> bytes:
 
 
 async def _run(
-    shim: Shim, request: cri.ExecSyncRequest, container: str, exec_id: str, output: Output
+    shim: Shim, request: cri.ExecSyncRequest, container: ContainerId, exec_id: str, output: Output
 ) -> int:
     """Start the exec and read it to its end, or kill it. Returns its exit code."""
-    finished = killed = False
+    finished = killed = ended = False
+    scope = anyio.move_on_after(request.timeout or None)
+
+    def container_has_ended() -> None:
+        nonlocal ended
+        ended = True
+        scope.deadline = min(scope.deadline, anyio.current_time() + _LAST_OUTPUT_S)
+
     try:
-        with anyio.move_on_after(request.timeout or None) as scope:
+        with scope, told_of_end(shim.store, container, container_has_ended):
             async with shim.engine.streams.exec_output(exec_id) as response:
                 async for chunk in response.content.iter_any():
                     await output.feed(chunk)
@@ -66,10 +80,9 @@ async def _run(
         if not finished:
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _KILL_DEADLINE_S):
                 killed = await kill_exec(shim.engine, exec_id)
-            # What ran in a container ended with it.
-            now = shim.store.containers.get(ContainerId(container))
-            killed = killed or now is None or not now.running
     if scope.cancelled_caught:
+        if ended:  # and what ran in it
+            raise container_ended(container)
         if not killed:
             # kubelet counts a timeout against the container; while the engine hangs nobody knows
             # how the command fares.

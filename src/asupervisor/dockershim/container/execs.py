@@ -3,16 +3,59 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 
 from asupervisor.engine.client import EngineClient
-from asupervisor.errors import Internal, NotFound, ServiceError
+from asupervisor.errors import FailedPrecondition, Internal, NotFound, ServiceError
 from asupervisor.host.processes import kill_process_tree
+from asupervisor.node.records import ContainerId, ContainerRecord
+from asupervisor.node.store import Change, NodeStore
 
 _logger = logging.getLogger(__name__)
 _EXIT_DEADLINE_S = 10.0
 _START_DEADLINE_S = 2.0
+
+
+@contextmanager
+def told_of_end(
+    store: NodeStore, container: ContainerId, tell: Callable[[], None]
+) -> Iterator[None]:
+    """Have it told when a container ends, or has ended already: the engine does not always end the
+    streams of a command with the container that it ran in.
+
+    Args:
+        store: what is known of it.
+        container: its id.
+        tell: called once or more often; it must not wait.
+    """
+
+    def listener(change: Change) -> None:
+        record = change.after or change.before
+        if record is None or record.id != container:
+            return
+        if not (isinstance(change.after, ContainerRecord) and change.after.running):
+            tell()
+
+    forget = store.listen(listener)
+    try:
+        record = store.containers.get(container)
+        if record is None or not record.running:
+            tell()
+        yield
+    finally:
+        forget()
+
+
+def container_ended(container: str) -> FailedPrecondition:
+    """What is said of a command of which nothing is known but that its container ended."""
+    return FailedPrecondition(
+        f"container {container[:12]} ended while the command ran in it",
+        operation="exec",
+        subject=container,
+    )
 
 
 async def exit_code(engine: EngineClient, exec_id: str) -> int:

@@ -9,15 +9,20 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from asupervisor.dockershim.container.execs import exit_code, kill_exec
+from asupervisor.dockershim.container.execs import (
+    container_ended,
+    exit_code,
+    kill_exec,
+    told_of_end,
+)
 from asupervisor.dockershim.streaming.preconditions import ready_sandbox, running_container
 from asupervisor.dockershim.streaming.starts import Starts
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.streams import Hijacked
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
 from asupervisor.host.processes import network_namespace
-from asupervisor.node.records import ContainerId, ContainerRecord
-from asupervisor.node.store import Change, NodeStore
+from asupervisor.node.records import ContainerId
+from asupervisor.node.store import NodeStore
 from asupervisor.streaming.backend import Output
 from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.loopback import connect_loopback
@@ -95,11 +100,7 @@ class _Exec(_Streams):
 
     async def wait(self) -> int:
         if self.is_cut:
-            raise FailedPrecondition(
-                f"container {self._container[:12]} ended while the command ran in it",
-                operation="exec",
-                subject=self._container,
-            )
+            raise container_ended(self._container)
         return await exit_code(self._engine, self._exec_id)
 
     async def kill(self) -> None:
@@ -202,26 +203,10 @@ class EngineBackend:
         them.
         """
         ended = anyio.Event()
-
-        def listener(change: Change) -> None:
-            record = change.after or change.before
-            if (
-                record is not None
-                and record.id == container
-                and not (isinstance(change.after, ContainerRecord) and change.after.running)
-            ):
-                ended.set()
-
-        forget = self._store.listen(listener)
-        try:
-            record = self._store.containers.get(container)
-            if record is None or not record.running:
-                ended.set()
+        with told_of_end(self._store, container, ended.set):
             async with Companions() as companions:
                 companions.start_soon(process.cut_after, ended)
                 yield companions
-        finally:
-            forget()
 
     async def port_forward(self, pod_sandbox_id: str, port: int) -> anyio.abc.ByteStream:
         """Connect to a sandbox's loopback; see the protocol."""
