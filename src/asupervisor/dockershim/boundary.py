@@ -33,6 +33,7 @@ from asupervisor.metrics import Metrics
 from asupervisor.node.fitting import MESSAGE_BYTES
 from asupervisor.node.known import Known
 from asupervisor.observability.tracing import Tracing
+from asupervisor.translate.values import check_values
 from asupervisor.words import bounded_line
 
 _logger = logging.getLogger(__name__)
@@ -130,19 +131,12 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         return lambda request: None if request else ready(shim)
 
     def _unary(self, method: Method) -> Callable[[bytes], Awaitable[Message | bytes]]:
-        shim, verb, name = self._shim, method.unary, method.name
-        parse = method.request_type.FromString
+        shim, verb = self._shim, method.unary
 
         def call(request: bytes) -> Awaitable[Message | bytes]:
             if verb is None:
-                raise Unimplemented(f"{name} is not implemented by this runtime service")
-            try:
-                message = parse(request)
-            except DecodeError as error:
-                raise InvalidArgument(
-                    f"{name}: the request is not a {method.request_type.DESCRIPTOR.name}"
-                ) from error
-            return verb(shim, message)
+                raise Unimplemented(f"{method.name} is not implemented by this runtime service")
+            return verb(shim, _parsed(method, request))
 
         return call
 
@@ -216,13 +210,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                         await self._become_known(name, known)
                 if verb is None:
                     raise Unimplemented(f"{name} is not implemented by this runtime service")
-                try:
-                    message = method.request_type.FromString(request)
-                except DecodeError as error:
-                    raise InvalidArgument(
-                        f"{name}: the request is not a {method.request_type.DESCRIPTOR.name}"
-                    ) from error
-                async for answer in verb(self._shim, message):
+                async for answer in verb(self._shim, _parsed(method, request)):
                     yield answer.SerializeToString() if isinstance(answer, Message) else answer
             except (Exception, asyncio.CancelledError) as error:
                 code, words = self._failure(name, error)
@@ -283,6 +271,22 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         self.in_flight -= 1
         if self._drained is not None and self.in_flight == 0:
             self._drained.set()
+
+
+def _parsed(method: Method, request: bytes) -> Message:
+    """A request, without the values that none may have.
+
+    Raises:
+        InvalidArgument: it has one, or is of another type.
+    """
+    try:
+        message: Message = method.request_type.FromString(request)
+    except DecodeError as error:
+        raise InvalidArgument(
+            f"{method.name}: the request is not a {method.request_type.DESCRIPTOR.name}"
+        ) from error
+    check_values(message, method.name)
+    return message
 
 
 def _traced(tracing: Tracing, method: Method, handler: Handler) -> Handler:

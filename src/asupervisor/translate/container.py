@@ -16,7 +16,6 @@ from asupervisor.translate.namespaces import HOST, container_modes
 from asupervisor.translate.resources import cgroup_parent, engine_resources
 from asupervisor.translate.security import ReadProfile, container_security
 from asupervisor.translate.signals import engine_signal
-from asupervisor.translate.values import check_values
 
 _SHM_BYTES = 64 << 20
 _PATH_BYTES = 4096
@@ -48,7 +47,6 @@ def check_container_config(
         )
     if not 0 < len(config.metadata.name) <= 255:
         raise InvalidArgument(f"{subject}: a container name has at most 255 bytes")
-    check_values(config, subject)
     check_labels(config.labels, subject)
     if len(config.working_dir.encode()) >= _PATH_BYTES:
         raise InvalidArgument(f"{subject}: the working_dir is longer than a path can be")

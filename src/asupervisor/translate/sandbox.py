@@ -15,7 +15,6 @@ from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
 from asupervisor.translate.namespaces import HOST, needs_host_users, sandbox_modes
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score
 from asupervisor.translate.security import ReadProfile, sandbox_security
-from asupervisor.translate.values import check_values
 
 STOP_GRACE_S = 10
 """Seconds between SIGTERM and SIGKILL for a sandbox's own process."""
@@ -53,7 +52,6 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
         raise InvalidArgument(
             f"{subject}: this node runs Linux; the windows config cannot be applied"
         )
-    check_values(config, subject)
     check_labels(config.labels, subject, of_sandbox=True)
     check_sysctls(config.linux, subject)
     if config.log_directory and not config.log_directory.startswith("/"):

@@ -21,7 +21,6 @@ from asupervisor.translate.labels import container_labels, sandbox_labels, split
 from asupervisor.translate.names import ContainerName, container_name, parse_container_name
 from asupervisor.translate.namespaces import container_modes, sandbox_modes, sandbox_namespaces
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score, engine_resources
-from asupervisor.translate.sandbox import check_sandbox_config
 from asupervisor.translate.security import apparmor_options, seccomp_options
 from asupervisor.translate.signals import cri_signal, engine_signal
 from asupervisor.translate.states import container_facts
@@ -460,39 +459,12 @@ def test_a_log_path_that_names_no_file_of_the_pods_own(path: str) -> None:
         check_container_config(config, pod)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"working_dir": "/a\0b"},
-        {"command": ["a\0b"]},
-        {"log_path": "a\0b"},
-        {"mounts": [cri.Mount(host_path="/a\0b", container_path="/m")]},
-        {"mounts": [cri.Mount(host_path="/a", container_path="/m\0x")]},
-        {"devices": [cri.Device(host_path="/dev/null\0")]},
-        {"envs": [cri.KeyValue(key="a\0b")]},
-        {
-            "linux": cri.LinuxContainerConfig(
-                security_context=cri.LinuxContainerSecurityContext(
-                    seccomp=PROFILE(profile_type=PROFILE.Localhost, localhost_ref="/a\0b")
-                )
-            )
-        },
-        {"working_dir": "/" + "x/" * 3000},
-    ],
-)
-def test_what_the_kernel_would_cut_off_is_refused_wherever_it_stands(fields: Any) -> None:
+def test_a_working_dir_that_is_longer_than_a_path_can_be() -> None:
     config = cri.ContainerConfig(
-        metadata=cri.ContainerMetadata(name="main"), image=cri.ImageSpec(image="app"), **fields
+        metadata=cri.ContainerMetadata(name="main"),
+        image=cri.ImageSpec(image="app"),
+        working_dir="/" + "x/" * 3000,
     )
     pod = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name="web"))
-    with pytest.raises(InvalidArgument, match=r"zero byte|longer than a path"):
+    with pytest.raises(InvalidArgument, match="longer than a path"):
         check_container_config(config, pod)
-
-
-def test_so_it_is_in_a_sandbox_and_labels_are_the_callers() -> None:
-    metadata = cri.PodSandboxMetadata(name="web", namespace="default", uid="u")
-    config = cri.PodSandboxConfig(metadata=metadata, labels={"a\0": "b\0"})
-    check_sandbox_config(config)
-    config.log_directory = "/l\0"
-    with pytest.raises(InvalidArgument, match="log_directory holds a zero byte"):
-        check_sandbox_config(config)
