@@ -4,6 +4,7 @@ and the engine take it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import anyio
 import orjson
 import pytest
 
-from asupervisor.errors import FailedPrecondition
+from asupervisor.errors import FailedPrecondition, ServiceError
 from asupervisor.node.fitting import Fitting
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
 from tests.harness.pods import container_config, pod_config
+from tests.harness.registry import BuiltImage, Registry
 from tests.harness.service import service_config
 from tests.hostile.conftest import MakeImage
 from tests.hostile.tenants import run_pod
@@ -96,3 +98,26 @@ async def test_a_configuration_of_megabytes_is_listed_and_not_run(
             await supervisor.runtime.create_container(pod.sandbox_id, refused, pod.config)
         assert (await pod.status()).state == cri.CONTAINER_RUNNING
         await pod.remove()
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    running = Registry()
+    running.start()
+    yield running
+    running.destroy()
+
+
+@pytest.mark.parametrize("size", [2_000_000, 40_000_000])
+async def test_a_pulled_image_with_such_a_configuration_is_not_kept(
+    engine: Engine, directory: Path, registry: Registry, size: int
+) -> None:
+    """A few of them would make the engine's list of images longer than anybody reads."""
+    name = registry.push("hostile", ("1",), BuiltImage({"Labels": {"note": "x" * size}}))
+    async with Supervisor(service_config(engine, directory)) as supervisor:
+        with pytest.raises(ServiceError, match=r"is not run|with more than"):
+            await supervisor.images.pull_image(name)
+        assert engine.request("GET", f"/images/{name}/json")[0] == 404
+        assert name not in {
+            tag for one in await supervisor.images.list_images() for tag in one.repo_tags
+        }

@@ -21,6 +21,7 @@ from asupervisor.errors import (
     Internal,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
     ServiceError,
     Unauthenticated,
     Unavailable,
@@ -28,7 +29,7 @@ from asupervisor.errors import (
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.store import NodeStore
-from asupervisor.translate.images import Reference
+from asupervisor.translate.images import Reference, check_runnable
 from asupervisor.translate.pull_errors import PullProgress, pull_error, refused_pull
 
 _logger = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ class Pulls:
 
         Raises:
             ServiceError: by its cause: NotFound, Unauthenticated, PermissionDenied, Unavailable,
-                DeadlineExceeded.
+                DeadlineExceeded; FailedPrecondition and ResourceExhausted of an image that is not
+                run, which is not kept.
         """
         secret = hashlib.sha256(repr(sorted((auth or {}).items())).encode()).hexdigest()
         pull = self._running.get((reference.name, secret))
@@ -103,16 +105,16 @@ class Pulls:
         started = time.monotonic()
         try:
             with pull.scope:
-                async with self._images.changing(reference.name):
-                    await self._follow(reference, auth)
-                pull.record = self._store.usable_image(reference.name)
-                if pull.record is None:
-                    pull.error = NotFound(
-                        f"Docker Engine reported a pull of {reference.name} and then had no"
-                        " content of it for this node's platform",
-                        operation="pull image",
-                        subject=reference.name,
-                    )
+                before = self._store.image(reference.name)
+                try:
+                    async with self._images.changing(reference.name):
+                        await self._follow(reference, auth)
+                    record = self._usable(reference)
+                except (FailedPrecondition, ResourceExhausted):
+                    if before is None:
+                        await self._drop(reference)
+                    raise
+                pull.record = record
             if pull.scope.cancelled_caught:
                 pull.error = Unavailable(
                     f"the pull of {reference.name} was given up: nobody waited for it any more"
@@ -132,6 +134,38 @@ class Pulls:
                 reference.name,
                 time.monotonic() - started,
                 extra={"image": reference.name},
+            )
+
+    def _usable(self, reference: Reference) -> ImageRecord:
+        """An image that was pulled.
+
+        Raises:
+            NotFound: it has nothing for this platform.
+            FailedPrecondition: its configuration is too long for it to be run.
+        """
+        record = self._store.usable_image(reference.name)
+        if record is None:
+            raise NotFound(
+                f"Docker Engine reported a pull of {reference.name} and then had no content of it"
+                " for this node's platform",
+                operation="pull image",
+                subject=reference.name,
+            )
+        check_runnable(record.config_bytes, record.id, reference.name)
+        return record
+
+    async def _drop(self, reference: Reference) -> None:
+        """Remove what a pull brought and this service does not run, by the name that it has now:
+        the engine would carry the configurations of all of them in every list of images.
+        """
+        try:
+            async with self._images.changing(reference.name):
+                await self._engine.images.remove(reference.name)
+        except NotFound:
+            return
+        except ServiceError as error:
+            _logger.warning(
+                "image %s is not run, and could not be removed: %s", reference.name, error
             )
 
     async def _follow(self, reference: Reference, auth: Document | None) -> None:
