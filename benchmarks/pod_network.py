@@ -24,8 +24,8 @@ import uvloop
 
 import asupervisor.network.cni.execute
 import asupervisor.network.hostports.iptables
+from asupervisor.host.program import Finished, run_program
 from asupervisor.network.plugin import NetworkPlugin, PortMapping
-from asupervisor.network.process import Finished, run_program
 from tests.integration.network import test_cni, test_kubenet
 from tests.integration.network.namespaces import Namespace, pod
 

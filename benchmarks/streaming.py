@@ -23,7 +23,7 @@ import anyio.abc
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.streaming.client import PortForwarder, open_command, open_port_forward
-from asupervisor.streaming.endpoint import PeerStream
+from asupervisor.streaming.peer import PeerStream
 from benchmarks import own
 from benchmarks.http2 import Connection
 from benchmarks.process import Memory, cpu_s, family, listener

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import anyio
 
 from asupervisor.streaming.client import RemoteCommand, open_command
-from asupervisor.streaming.endpoint import PeerStream
+from asupervisor.streaming.peer import PeerStream
 from asupervisor.streaming.status import ExitStatus
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asupervisor.dockershim import accounts
+from asupervisor.dockershim.image import accounts
 from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor

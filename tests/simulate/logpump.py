@@ -69,7 +69,7 @@ class Pumps:
 
 
 class Pump:
-    """One pump, as :class:`asupervisor.child_process.ChildProcess` shows it.
+    """One pump, as :class:`asupervisor.host.child_process.ChildProcess` shows it.
 
     Args:
         pumps: of its node.

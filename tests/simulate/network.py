@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from asupervisor.errors import DeadlineExceeded
-from asupervisor.network.process import Finished
+from asupervisor.host.program import Finished
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Plugin:
         environment: Mapping[str, str] | None = None,
         deadline_s: float,
     ) -> Finished:
-        """See :func:`asupervisor.network.process.run_program`."""
+        """See :func:`asupervisor.host.program.run_program`."""
         assert environment is not None
         verb, pod = environment["CNI_COMMAND"], environment.get("CNI_CONTAINERID", "")
         seconds, rng = self.rng.uniform(0.005, 0.08), self.rng

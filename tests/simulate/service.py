@@ -18,7 +18,7 @@ import anyio
 import grpc
 
 from asupervisor.config import Config, NetworkConfig
-from asupervisor.dockershim.boundary import Boundary
+from asupervisor.dockershim.rpc.boundary import Boundary
 from asupervisor.errors import NotFound
 from asupervisor.logs.service import LogService
 from asupervisor.streaming.memory import Heap
@@ -304,7 +304,7 @@ def stand_ins(
     """Put the engine, the plugin and the containers' processes in the place of the real ones."""
     import asupervisor.dockershim.container.execs as execs
     import asupervisor.dockershim.container.start as start
-    import asupervisor.dockershim.network as pod_networks
+    import asupervisor.dockershim.sandbox.network as pod_networks
     import asupervisor.dockershim.sandbox.run as run
     import asupervisor.dockershim.streaming.backend as backend
     import asupervisor.engine.streams as streams

@@ -122,7 +122,7 @@ class World:
 
         engine = self.engine
         engine.registry = {name: image(name) for name in ("app:1", "app:2", "tool:1")}
-        from asupervisor.engine.pause import EMBEDDED_PAUSE_REFERENCE
+        from asupervisor.dockershim.image.embedded_pause import EMBEDDED_PAUSE_REFERENCE
 
         pause = image(EMBEDDED_PAUSE_REFERENCE.removeprefix("docker.io/library/"))
         engine.registry["pause"] = Image(pause.id, pause.tags, "", {})

@@ -16,7 +16,7 @@ import anyio
 from asupervisor.errors import Internal
 from asupervisor.streaming.client import RemoteCommand
 from asupervisor.streaming.companions import Companions
-from asupervisor.streaming.endpoint import PeerStream
+from asupervisor.streaming.peer import PeerStream
 
 READ_BYTES = 64 * 1024
 _STDIN, _STDOUT, _STDERR = 0, 1, 2

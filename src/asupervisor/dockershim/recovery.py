@@ -15,8 +15,8 @@ from functools import partial
 import anyio
 from anyio.abc import TaskStatus
 
-from asupervisor.dockershim.network import recorded_network
 from asupervisor.dockershim.operations import operation_key
+from asupervisor.dockershim.sandbox.network import recorded_network
 from asupervisor.dockershim.sandbox.teardown import remove_sandbox
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import ServiceError

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from asupervisor.conditions import Conditions
 from asupervisor.config import Config
-from asupervisor.dockershim.accounts import ImageAccounts
 from asupervisor.dockershim.container.outputs import OutputBudget
+from asupervisor.dockershim.image.accounts import ImageAccounts
+from asupervisor.dockershim.image.pause import PauseImage
+from asupervisor.dockershim.image.pulls import Pulls
 from asupervisor.dockershim.operations import Operations
-from asupervisor.dockershim.pause import PauseImage
-from asupervisor.dockershim.pulls import Pulls
 from asupervisor.engine.client import EngineClient
 from asupervisor.host.cdi import CdiFiles
 from asupervisor.host.lanes import Lane

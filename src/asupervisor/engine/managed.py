@@ -18,13 +18,13 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
-from asupervisor.child_process import ChildProcess
 from asupervisor.conditions import Reason
 from asupervisor.engine.bridge import ensure_bridge
 from asupervisor.engine.daemon_log import log_output
 from asupervisor.engine.endpoint import find_daemon
 from asupervisor.errors import FailedPrecondition
 from asupervisor.host.atomic import write_file
+from asupervisor.host.child_process import ChildProcess
 
 _logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ import anyio
 import orjson
 from anyio.abc import AnyByteReceiveStream, AnyByteSendStream, TaskStatus
 
-from asupervisor.child_process import ChildProcess
 from asupervisor.errors import FailedPrecondition, Unavailable
+from asupervisor.host.child_process import ChildProcess
 
 _logger = logging.getLogger(__name__)
 _BACKOFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)

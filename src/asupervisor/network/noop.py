@@ -9,7 +9,7 @@ from collections.abc import Collection
 import anyio
 from anyio.abc import TaskStatus
 
-from asupervisor.network.kernel import pass_bridge_traffic_to_iptables
+from asupervisor.host.sysctl import pass_bridge_traffic_to_iptables
 from asupervisor.network.plugin import Gone, NetworkStatus, PodNetwork
 
 

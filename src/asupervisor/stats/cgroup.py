@@ -9,7 +9,7 @@ import time
 from typing import NamedTuple, Protocol
 
 from asupervisor.host.cgroups import Location
-from asupervisor.stats.files import Budget, KernelFile, figures, number, table
+from asupervisor.stats.kernel_files import Budget, KernelFile, figures, number, table
 
 UNLIMITED = 1 << 62
 """cgroup v1 reports "no limit" as a number near 2^63, rounded down to a page."""
@@ -62,12 +62,14 @@ class CgroupReader(Protocol):
     """
 
     def read(self) -> Usage:
-        """Everything about it. Raises :class:`~asupervisor.stats.files.Gone` when it was
+        """Everything about it. Raises :class:`~asupervisor.stats.kernel_files.Gone` when it was
         removed.
         """
 
     def read_cpu_ns(self) -> int:
-        """The CPU time alone, for a sample. Raises :class:`~asupervisor.stats.files.Gone`."""
+        """The CPU time alone, for a sample; raises
+        :class:`~asupervisor.stats.kernel_files.Gone`.
+        """
 
     def read_processes(self) -> int:
         """The number of processes and threads (pids.current); -1 where the kernel does not count.

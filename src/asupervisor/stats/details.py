@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from asupervisor.host.cgroups import Location
 from asupervisor.stats.cgroup import UNLIMITED, CgroupReader
-from asupervisor.stats.files import Budget, KernelFile, content_of, number, table
+from asupervisor.stats.kernel_files import Budget, KernelFile, content_of, number, table
 
 
 class Figure(NamedTuple):

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from asupervisor.stats.cgroup import Usage, parse_pressure
-from asupervisor.stats.descriptors import METRICS, Kind
 from asupervisor.stats.details import Details, Figure
 from asupervisor.stats.encode import field, varint
-from asupervisor.stats.files import Gone
+from asupervisor.stats.kernel_files import Gone
+from asupervisor.stats.metric_descriptors import METRICS, Kind
 
 _SECOND_NS = 1_000_000_000
 
@@ -20,7 +20,7 @@ class MetricEncoder:
 
     Args:
         labels: values of the base labels, in the order of
-            :data:`~asupervisor.stats.descriptors.BASE`.
+            :data:`~asupervisor.stats.metric_descriptors.BASE`.
     """
 
     def __init__(self, labels: tuple[str, ...]) -> None:

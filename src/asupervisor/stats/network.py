@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from asupervisor.stats.files import content_of
+from asupervisor.stats.kernel_files import content_of
 
 
 class InterfaceCounters(NamedTuple):

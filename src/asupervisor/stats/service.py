@@ -16,9 +16,9 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from asupervisor.host.cgroups import Hierarchies
-from asupervisor.stats.files import Budget
+from asupervisor.stats.kernel_files import Budget
 from asupervisor.stats.layers import WritableLayers
-from asupervisor.stats.podmetrics import Filesystem, pod_metrics
+from asupervisor.stats.pod_metrics import Filesystem, pod_metrics
 from asupervisor.stats.subjects import ContainerSubject, ImageFilesystem, SandboxSubject
 from asupervisor.stats.targets import ContainerTarget, SandboxTarget
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from asupervisor.host.cgroups import Hierarchies, Location
 from asupervisor.proto import cri
 from asupervisor.stats.cgroup import CgroupReader, Usage, open_cgroup
+from asupervisor.stats.container_process import Process
 from asupervisor.stats.details import Details
 from asupervisor.stats.encode import (
     UsageFields,
@@ -18,9 +19,8 @@ from asupervisor.stats.encode import (
     network_usage,
     stopped_container_stats,
 )
-from asupervisor.stats.files import Budget, Gone
+from asupervisor.stats.kernel_files import Budget, Gone
 from asupervisor.stats.metrics import CgroupMetrics, MetricEncoder
-from asupervisor.stats.process import Process
 from asupervisor.stats.rate import CpuRate, monotonic_ns
 from asupervisor.stats.subjects import ContainerSubject, LayerUsage, SandboxSubject
 

@@ -15,10 +15,8 @@ import anyio.abc
 
 from asupervisor.errors import DeadlineExceeded, Unavailable
 from asupervisor.streaming import channels, spdy
-from asupervisor.streaming.channelsession import ChannelSession, ChannelStream
+from asupervisor.streaming.channel_session import ChannelSession, ChannelStream
 from asupervisor.streaming.dial import UPGRADE_TIMEOUT_S, Upgraded, upgrade
-from asupervisor.streaming.endpoint import PeerStream
-from asupervisor.streaming.multiplex import SpdySession, SpdyStream
 from asupervisor.streaming.negotiation import (
     COMMAND_CHANNELS,
     COMMAND_VERSIONS,
@@ -26,6 +24,8 @@ from asupervisor.streaming.negotiation import (
     PORT_FORWARD,
     TUNNEL,
 )
+from asupervisor.streaming.peer import PeerStream
+from asupervisor.streaming.spdy_session import SpdySession, SpdyStream
 from asupervisor.streaming.status import MAX_STATUS_BYTES, ExitStatus, decode_status
 from asupervisor.streaming.terminal import encode_size
 from asupervisor.streaming.websocket import WebSocket, WebSocketByteStream

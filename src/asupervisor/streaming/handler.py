@@ -19,10 +19,8 @@ from asupervisor.admission import Admission, Guest, peer_address
 from asupervisor.errors import NotFound
 from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
-from asupervisor.streaming.endpoint import half_close
 from asupervisor.streaming.http import HttpConnection, HttpRequest, websocket_answer
 from asupervisor.streaming.memory import Heap
-from asupervisor.streaming.multiplex import SpdySession
 from asupervisor.streaming.negotiation import (
     PROTOCOL_HEADER,
     Choice,
@@ -30,9 +28,11 @@ from asupervisor.streaming.negotiation import (
     choose_spdy,
     choose_websocket,
 )
+from asupervisor.streaming.peer import half_close
 from asupervisor.streaming.requests import PortForwardRequest, Request
 from asupervisor.streaming.session import check_ports, serve_channels, serve_spdy
 from asupervisor.streaming.settings import Settings
+from asupervisor.streaming.spdy_session import SpdySession
 from asupervisor.streaming.tokens import TokenCache
 from asupervisor.streaming.turns import turns
 from asupervisor.streaming.websocket import WebSocket, WebSocketByteStream

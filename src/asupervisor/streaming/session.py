@@ -10,14 +10,14 @@ import anyio
 
 from asupervisor.streaming import channels, spdy
 from asupervisor.streaming.backend import Backend
-from asupervisor.streaming.channelsession import ChannelSession
+from asupervisor.streaming.channel_session import ChannelSession
 from asupervisor.streaming.companions import Companions
-from asupervisor.streaming.multiplex import SpdySession, SpdyStream
 from asupervisor.streaming.negotiation import Choice, Refused
-from asupervisor.streaming.portforward import Pair, SpdyForwards, forward
-from asupervisor.streaming.remotecommand import CommandStreams, serve_command
+from asupervisor.streaming.port_forward import Pair, SpdyForwards, forward
+from asupervisor.streaming.remote_command import CommandStreams, serve_command
 from asupervisor.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request
 from asupervisor.streaming.settings import Settings
+from asupervisor.streaming.spdy_session import SpdySession, SpdyStream
 from asupervisor.streaming.status import ExitStatus
 from asupervisor.streaming.websocket import WebSocket
 

@@ -28,23 +28,22 @@ from asupervisor.config import (
     Config,
     uses_legacy_cadvisor_stats,
 )
-from asupervisor.dockershim.accounts import ImageAccounts
-from asupervisor.dockershim.boundary import Boundary
 from asupervisor.dockershim.container.archive import clear_workplaces
-from asupervisor.dockershim.health import HealthService
+from asupervisor.dockershim.image.accounts import ImageAccounts
+from asupervisor.dockershim.image.pause import PauseImage, pinned_references
+from asupervisor.dockershim.image.pulls import Pulls
 from asupervisor.dockershim.operations import Operations
-from asupervisor.dockershim.pause import PauseImage, pinned_references
-from asupervisor.dockershim.pulls import Pulls
 from asupervisor.dockershim.recovery import run_recovery
-from asupervisor.dockershim.reflection import ReflectionService
-from asupervisor.dockershim.server import CriServer, endpoint_path, owned_socket_path
+from asupervisor.dockershim.rpc.boundary import Boundary
+from asupervisor.dockershim.rpc.health import HealthService
+from asupervisor.dockershim.rpc.reflection import ReflectionService
+from asupervisor.dockershim.rpc.server import CriServer, endpoint_path, owned_socket_path
 from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
 from asupervisor.dockershim.streaming.backend import EngineBackend
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import diagnose, resolve_endpoint
 from asupervisor.engine.managed import ManagedEngine, managed_engine
 from asupervisor.engine.probe import Probe, explain
-from asupervisor.engine.runtime_cgroups import keep_in_cgroup
 from asupervisor.errors import (
     ConfigError,
     FailedPrecondition,
@@ -78,6 +77,7 @@ from asupervisor.streaming.handler import StreamHandler
 from asupervisor.streaming.server import StreamingService
 from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
 from asupervisor.supervisor.hourly import report_hourly
+from asupervisor.supervisor.runtime_cgroups import keep_in_cgroup
 from asupervisor.supervisor.suitability import Suitability
 from asupervisor.translate.images import parse_reference
 from asupervisor.translate.provenance import Seal

@@ -16,7 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.engine.pause import EMBEDDED_PAUSE_REFERENCE, pause_archive, pause_binary
+from asupervisor.dockershim.image.embedded_pause import (
+    EMBEDDED_PAUSE_REFERENCE,
+    pause_archive,
+    pause_binary,
+)
 from tests.harness.engine import Engine, eventually
 
 QEMU = "qemu-aarch64-static"

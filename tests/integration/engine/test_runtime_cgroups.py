@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.engine.runtime_cgroups import enter_cgroup, hierarchies
 from asupervisor.errors import ConfigError
+from asupervisor.supervisor.runtime_cgroups import enter_cgroup, hierarchies
 from tests.harness.engine import eventually
 
 _NAME = "/asupervisor-test-runtime"

@@ -17,7 +17,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from prometheus_client.parser import text_string_to_metric_families
 
-from asupervisor.dockershim.reflection import ReflectionService
+from asupervisor.dockershim.rpc.reflection import ReflectionService
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import Engine, eventually

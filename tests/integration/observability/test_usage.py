@@ -9,7 +9,7 @@ import pytest
 from asupervisor.errors import NotFound
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
-from asupervisor.stats.descriptors import METRICS
+from asupervisor.stats.metric_descriptors import METRICS
 from tests.harness.engine import Engine
 from tests.harness.service import Service
 from tests.integration.observability.conftest import Scenario, pod_config, run_container

@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from asupervisor import errors
-from asupervisor.engine.pause import EMBEDDED_PAUSE_REFERENCE, pause_archive
+from asupervisor.dockershim.image.embedded_pause import EMBEDDED_PAUSE_REFERENCE, pause_archive
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from tests.harness.engine import eventually

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from asupervisor.dockershim.methods import Method, all_methods
+from asupervisor.dockershim.rpc.methods import Method, all_methods
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine

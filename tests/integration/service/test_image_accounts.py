@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.dockershim import accounts
+from asupervisor.dockershim.image import accounts
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine, busybox_archive

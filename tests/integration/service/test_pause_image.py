@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.engine.pause import EMBEDDED_PAUSE_REFERENCE
+from asupervisor.dockershim.image.embedded_pause import EMBEDDED_PAUSE_REFERENCE
 from asupervisor.errors import ConfigError
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor

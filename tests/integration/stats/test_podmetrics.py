@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from asupervisor.proto import cri
-from asupervisor.stats.descriptors import METRICS
+from asupervisor.stats.metric_descriptors import METRICS
 from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ImageFilesystem
 from tests.harness.engine import eventually

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asupervisor.child_process import ChildProcess
+from asupervisor.host.child_process import ChildProcess
 
 BACKENDS = pytest.mark.parametrize("use_uvloop", [True, False], ids=["uvloop", "asyncio"])
 
@@ -23,7 +23,7 @@ import sys
 from os import register_at_fork
 from pathlib import Path
 import anyio
-from asupervisor.child_process import ChildProcess
+from asupervisor.host.child_process import ChildProcess
 from asupervisor.logs.service import LogService
 
 directory = Path(sys.argv[1])

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from asupervisor.dockershim.methods import SERVICES, all_methods
+from asupervisor.dockershim.rpc.methods import SERVICES, all_methods
 from asupervisor.proto import cri
 
 _PAGE = Path(__file__).parents[3] / "docs" / "cri.md"

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from asupervisor.conditions import Reason
-from asupervisor.dockershim.boundary import Boundary
-from asupervisor.dockershim.methods import all_methods
+from asupervisor.dockershim.rpc.boundary import Boundary
+from asupervisor.dockershim.rpc.methods import all_methods
 from asupervisor.engine.health import EngineHealth
 from asupervisor.metrics import Metrics
 from asupervisor.node.store import NodeStore

@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 import pytest
 
-from asupervisor.dockershim import boundary, methods
-from asupervisor.dockershim.boundary import STATUS_BYTES, Boundary
+from asupervisor.dockershim.rpc import boundary, methods
+from asupervisor.dockershim.rpc.boundary import STATUS_BYTES, Boundary
 from asupervisor.errors import NotFound
 from asupervisor.metrics import Metrics
 from asupervisor.node.store import NodeStore

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asupervisor.errors import ServiceError
+from asupervisor.host.program import Finished
 from asupervisor.network.cni.config import InvalidNetworkConfig, load_bytes
 from asupervisor.network.cni.execute import _failure, _object
 from asupervisor.network.cni.result import host_interfaces, in_version, result_addresses
-from asupervisor.network.process import Finished
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

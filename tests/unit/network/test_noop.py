@@ -7,7 +7,7 @@ import pytest
 
 from asupervisor.config import NetworkConfig
 from asupervisor.errors import ConfigError
-from asupervisor.network.kernel import set_sysctl
+from asupervisor.host.sysctl import set_sysctl
 from asupervisor.network.plugin import PodNetwork
 from asupervisor.network.select import network_plugin
 

@@ -12,8 +12,8 @@ import pytest
 
 from asupervisor.errors import Internal, RollbackFailed, Unavailable
 from asupervisor.locks import KeyedLock
+from asupervisor.network.gate import Gate
 from asupervisor.network.plugin import PodNetwork
-from asupervisor.network.serial import Gate
 from asupervisor.network.teardown import TearDowns
 
 POD = PodNetwork("abc", "web", "default", "u1", netns="/proc/7/ns/net")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import asupervisor.dockershim.network as pod_networks
-from asupervisor.dockershim.network import recorded_network
+import asupervisor.dockershim.sandbox.network as pod_networks
+from asupervisor.dockershim.sandbox.network import recorded_network
 from asupervisor.node import networks
 from asupervisor.node.build import sandbox_record
 from asupervisor.node.networks import MADE_FOR, RELEASED, RELEASING, SandboxNetworks

@@ -9,7 +9,7 @@ import pytest
 
 from asupervisor.host.cgroups import Location
 from asupervisor.stats.cgroup import PressureLine, open_cgroup, parse_pressure
-from asupervisor.stats.files import Budget, Gone, KernelFile, number
+from asupervisor.stats.kernel_files import Budget, Gone, KernelFile, number
 
 PRESSURE = (
     "some avg10=1.50 avg60=0.25 avg300=0.00 total=2500\nfull avg10=0.10 avg60=0.00 avg300=0.00"

@@ -8,7 +8,7 @@ from asupervisor.host.cgroups import Location
 from asupervisor.proto import cri
 from asupervisor.stats.cgroup import open_cgroup
 from asupervisor.stats.details import Details
-from asupervisor.stats.files import Budget
+from asupervisor.stats.kernel_files import Budget
 from asupervisor.stats.metrics import CgroupMetrics
 
 Values = dict[tuple[str, ...], int]

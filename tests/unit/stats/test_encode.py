@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from asupervisor.proto import cri
 from asupervisor.stats.cgroup import Usage
-from asupervisor.stats.descriptors import METRICS, descriptors_response
 from asupervisor.stats.details import Figure
 from asupervisor.stats.encode import (
     UsageFields,
@@ -16,6 +15,7 @@ from asupervisor.stats.encode import (
     network_usage,
     stopped_container_stats,
 )
+from asupervisor.stats.metric_descriptors import METRICS, descriptors_response
 from asupervisor.stats.metrics import MetricEncoder
 from asupervisor.stats.network import InterfaceCounters, parse_net_dev
 from asupervisor.stats.subjects import LayerUsage

@@ -16,17 +16,17 @@ import pytest
 from anyio.streams.stapled import StapledByteStream
 
 from asupervisor.streaming import spdy
+from asupervisor.streaming.channel_session import ChannelSession
 from asupervisor.streaming.channels import ChannelProtocol
-from asupervisor.streaming.channelsession import ChannelSession
 from asupervisor.streaming.inbox import CHUNK_BYTES, Inbox
-from asupervisor.streaming.multiplex import SpdySession
 from asupervisor.streaming.spdy import frames
 from asupervisor.streaming.spdy.connection import UNITS_PER_STEP
 from asupervisor.streaming.spdy.headers import HeaderEncoder
+from asupervisor.streaming.spdy_session import SpdySession
 from asupervisor.streaming.terminal import NEWEST, SizeDecoder, encode_size
 from asupervisor.streaming.turns import Patience
 from asupervisor.streaming.websocket import FRAMES_PER_TURN, WebSocket, WebSocketByteStream
-from tests.unit.streaming.test_multiplex import _Pipe
+from tests.unit.streaming.test_spdy_session import _Pipe
 
 FLOOD_BYTES = 64 * 1024
 MOST = UNITS_PER_STEP // 6 + 1

@@ -14,7 +14,7 @@ from asupervisor.cli.find import find_pod
 from asupervisor.errors import ConfigError, ServiceError, Unavailable
 from asupervisor.streaming.client import PortForwarder, open_port_forward
 from asupervisor.streaming.companions import Companions
-from asupervisor.streaming.portforward import join
+from asupervisor.streaming.port_forward import join
 
 _FAILURE_S = 2.0
 

@@ -7,8 +7,8 @@ import logging
 
 import anyio.to_thread
 
-from asupervisor.dockershim.cgroup_files import cgroup_features
 from asupervisor.dockershim.container.cdi import device_environment
+from asupervisor.dockershim.container.cgroup_files import cgroup_features
 from asupervisor.dockershim.container.host_paths import (
     check_device,
     make_mount_source,

@@ -4,7 +4,7 @@ cgroup, beside the engine.
 
 from __future__ import annotations
 
-from asupervisor.dockershim.cgroup_files import write_cgroup_files
+from asupervisor.dockershim.container.cgroup_files import write_cgroup_files
 from asupervisor.errors import FailedPrecondition
 from asupervisor.host.processes import ContainerProcess, process_stat
 from asupervisor.proto import cri

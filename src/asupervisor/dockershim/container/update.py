@@ -9,7 +9,7 @@ import logging
 
 import anyio.to_thread
 
-from asupervisor.dockershim.cgroup_files import cgroup_features
+from asupervisor.dockershim.container.cgroup_files import cgroup_features
 from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.operations import operation_key

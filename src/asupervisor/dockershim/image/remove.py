@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from asupervisor.dockershim.accounts import is_leftover
+from asupervisor.dockershim.image.accounts import is_leftover
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, ServiceError

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from asupervisor.dockershim.batches import batches
 from asupervisor.dockershim.shim import Shim
 from asupervisor.proto import cri
-from asupervisor.stats.descriptors import descriptors_response
+from asupervisor.stats.metric_descriptors import descriptors_response
 
 
 async def list_metric_descriptors(shim: Shim, request: cri.ListMetricDescriptorsRequest) -> bytes:

@@ -13,10 +13,10 @@ import anyio.to_thread
 
 from asupervisor.dockershim.fields import pod_fields
 from asupervisor.dockershim.naming import create_named
-from asupervisor.dockershim.network import pod_network
 from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.runtime_annotations import tell_runtime
+from asupervisor.dockershim.sandbox.network import pod_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
 from asupervisor.host.beneath import HeldDirectory

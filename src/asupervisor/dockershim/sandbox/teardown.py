@@ -16,7 +16,7 @@ import anyio
 
 from asupervisor.dockershim.container.remove import remove_engine_container
 from asupervisor.dockershim.container.stop import end_container, may_run, wait_for
-from asupervisor.dockershim.network import recorded_network
+from asupervisor.dockershim.sandbox.network import recorded_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, NotFound, ServiceError, Unavailable, together
 from asupervisor.node.networks import RELEASED, RELEASING

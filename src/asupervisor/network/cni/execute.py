@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from asupervisor.errors import FailedPrecondition, Internal, NotFound, ServiceError, Unavailable
+from asupervisor.host.program import Finished, run_program
 from asupervisor.network.cni.config import find_binary
-from asupervisor.network.process import Finished, run_program
 
 _EXCERPT_CHARACTERS = 600
 _OURS_ALONE = (

@@ -20,10 +20,10 @@ from asupervisor.network.cni.chain import Chain
 from asupervisor.network.cni.config import NetworkList
 from asupervisor.network.cni.load import Loader
 from asupervisor.network.cni.watch import DirectoryWatch
+from asupervisor.network.gate import Gate
 from asupervisor.network.hostports.claims import HostPortClaims
 from asupervisor.network.plugin import Gone, NetworkStatus, PodNetwork
 from asupervisor.network.pod_cidr import PodCidr
-from asupervisor.network.serial import Gate
 from asupervisor.network.teardown import TearDowns
 
 log = logging.getLogger(__name__)

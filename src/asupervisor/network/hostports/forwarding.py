@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 import anyio
 
 from asupervisor.errors import FailedPrecondition, ServiceError
+from asupervisor.host.program import run_program
 from asupervisor.network.hostports.claims import HostPortClaims
 from asupervisor.network.hostports.iptables import Iptables
 from asupervisor.network.hostports.rules import (
@@ -21,7 +22,6 @@ from asupervisor.network.hostports.rules import (
 )
 from asupervisor.network.hostports.sockets import HostPortSockets
 from asupervisor.network.plugin import PodNetwork
-from asupervisor.network.process import run_program
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from asupervisor.errors import FailedPrecondition, Internal
-from asupervisor.network.process import run_program
+from asupervisor.host.program import run_program
 
 log = logging.getLogger(__name__)
 

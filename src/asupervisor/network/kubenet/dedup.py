@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Sequence
 
 from asupervisor.errors import ServiceError
+from asupervisor.host.program import run_program
 from asupervisor.network.kubenet.bridge import gateways, hardware_address
 from asupervisor.network.pod_cidr import Subnet
-from asupervisor.network.process import run_program
 
 log = logging.getLogger(__name__)
 

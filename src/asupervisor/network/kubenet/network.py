@@ -17,6 +17,7 @@ from anyio.abc import TaskStatus
 
 from asupervisor.config import NetworkConfig
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
+from asupervisor.host.sysctl import pass_bridge_traffic_to_iptables, set_sysctl
 from asupervisor.locks import KeyedLock
 from asupervisor.network.bandwidth import pod_bandwidth
 from asupervisor.network.cni.arguments import INTERFACE, attachment_of
@@ -27,7 +28,6 @@ from asupervisor.network.cni.result import host_interfaces
 from asupervisor.network.hostports.forwarding import HostPortForwarding
 from asupervisor.network.hostports.iptables import Iptables
 from asupervisor.network.hostports.rules import Layout, Published
-from asupervisor.network.kernel import pass_bridge_traffic_to_iptables, set_sysctl
 from asupervisor.network.kubenet.bridge import ensure_bridge, limit_sending
 from asupervisor.network.kubenet.dedup import write_dedup_rules
 from asupervisor.network.plugin import Gone, NetworkStatus, PodNetwork

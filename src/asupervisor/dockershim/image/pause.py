@@ -9,9 +9,9 @@ import logging
 import anyio
 
 from asupervisor.config import EMBEDDED_PAUSE_IMAGE
-from asupervisor.dockershim.pulls import Pulls
+from asupervisor.dockershim.image.embedded_pause import EMBEDDED_PAUSE_REFERENCE, pause_archive
+from asupervisor.dockershim.image.pulls import Pulls
 from asupervisor.engine.client import EngineClient
-from asupervisor.engine.pause import EMBEDDED_PAUSE_REFERENCE, pause_archive
 from asupervisor.errors import DeadlineExceeded, ServiceError
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.store import NodeStore

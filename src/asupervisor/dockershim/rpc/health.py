@@ -12,7 +12,7 @@ import anyio
 import grpc
 from google.protobuf import descriptor_pb2
 
-from asupervisor.dockershim.methods import API_VERSIONS, SERVICES
+from asupervisor.dockershim.rpc.methods import API_VERSIONS, SERVICES
 
 UNKNOWN, SERVING, NOT_SERVING, SERVICE_UNKNOWN = 0, 1, 2, 3
 _POLL_S = 0.5

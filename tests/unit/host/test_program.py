@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, ResourceExhausted
-from asupervisor.network.process import OUTPUT_LIMIT_BYTES, Finished, run_program
+from asupervisor.host.program import OUTPUT_LIMIT_BYTES, Finished, run_program
 
 SHELL = shutil.which("sh") or "/bin/sh"
 

@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from asupervisor.dockershim import boundary, methods
-from asupervisor.dockershim.boundary import Boundary
+from asupervisor.dockershim.rpc import boundary, methods
+from asupervisor.dockershim.rpc.boundary import Boundary
 from asupervisor.metrics import Metrics
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri

@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from asupervisor.dockershim.fields import subject_fields
-from asupervisor.dockershim.methods import API_VERSIONS, READY_BYTES, Method, all_methods
+from asupervisor.dockershim.rpc.methods import API_VERSIONS, READY_BYTES, Method, all_methods
 from asupervisor.dockershim.runtime.version import version_bytes
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import (

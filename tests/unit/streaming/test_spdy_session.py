@@ -6,10 +6,10 @@ import anyio
 from anyio.streams.stapled import StapledByteStream
 
 from asupervisor.streaming import spdy
-from asupervisor.streaming.multiplex import SpdySession
 from asupervisor.streaming.spdy import frames
 from asupervisor.streaming.spdy.codes import FLAG_UNIDIRECTIONAL
 from asupervisor.streaming.spdy.headers import HeaderEncoder
+from asupervisor.streaming.spdy_session import SpdySession
 
 
 class _Pipe:

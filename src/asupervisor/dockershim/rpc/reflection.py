@@ -13,7 +13,7 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
-from asupervisor.dockershim.health import health_file
+from asupervisor.dockershim.rpc.health import health_file
 from asupervisor.proto import cri
 
 _PROTOCOLS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")

@@ -16,8 +16,8 @@ import anyio
 import grpc
 import grpc.aio
 
-from asupervisor.dockershim.acceptors import Acceptors
-from asupervisor.dockershim.boundary import MAXIMUM_MESSAGE_BYTES, Boundary
+from asupervisor.dockershim.rpc.acceptors import Acceptors
+from asupervisor.dockershim.rpc.boundary import MAXIMUM_MESSAGE_BYTES, Boundary
 from asupervisor.errors import AlreadyExists, ConfigError, FailedPrecondition
 from asupervisor.host.owned import owned
 

@@ -14,7 +14,7 @@ import anyio
 from asupervisor.errors import ServiceError
 from asupervisor.streaming.backend import Backend, Output, Process
 from asupervisor.streaming.companions import Companions
-from asupervisor.streaming.endpoint import PeerStream
+from asupervisor.streaming.peer import PeerStream
 from asupervisor.streaming.requests import AttachRequest, ExecRequest
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.status import ExitStatus, encode_status

@@ -11,9 +11,9 @@ import anyio.lowlevel
 
 from asupervisor.streaming import spdy
 from asupervisor.streaming.companions import Companions
-from asupervisor.streaming.endpoint import Gate
 from asupervisor.streaming.inbox import Inbox
 from asupervisor.streaming.outbox import Outbox
+from asupervisor.streaming.peer import Gate
 from asupervisor.streaming.spdy.headers import Headers
 from asupervisor.streaming.turns import UNITS_PER_TURN, Patience, turns
 
@@ -26,7 +26,7 @@ CONTROL_BACKLOG_BYTES = 64 * 1024
 
 
 class SpdyStream:
-    """One stream; see :class:`asupervisor.streaming.endpoint.PeerStream` for its methods."""
+    """One stream; see :class:`asupervisor.streaming.peer.PeerStream` for its methods."""
 
     def __init__(self, session: SpdySession, stream_id: int, headers: Headers) -> None:
         self._session = session

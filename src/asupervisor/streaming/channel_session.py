@@ -11,8 +11,8 @@ from wsproto.frame_protocol import CloseReason
 
 from asupervisor.streaming import channels
 from asupervisor.streaming.companions import Companions
-from asupervisor.streaming.endpoint import Gate
 from asupervisor.streaming.inbox import Inbox
+from asupervisor.streaming.peer import Gate
 from asupervisor.streaming.websocket import WebSocket
 
 SEND_CHUNK_BYTES = 32 * 1024
@@ -20,7 +20,7 @@ SEND_CHUNK_BYTES = 32 * 1024
 
 
 class ChannelStream:
-    """One channel; see :class:`asupervisor.streaming.endpoint.PeerStream` for its methods."""
+    """One channel; see :class:`asupervisor.streaming.peer.PeerStream` for its methods."""
 
     def __init__(self, session: ChannelSession, channel: int) -> None:
         self._session = session

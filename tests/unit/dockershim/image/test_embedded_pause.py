@@ -12,7 +12,11 @@ import tarfile
 
 import pytest
 
-from asupervisor.engine.pause import EMBEDDED_PAUSE_REFERENCE, pause_archive, pause_binary
+from asupervisor.dockershim.image.embedded_pause import (
+    EMBEDDED_PAUSE_REFERENCE,
+    pause_archive,
+    pause_binary,
+)
 from asupervisor.errors import FailedPrecondition
 
 MACHINES = ("x86_64", "aarch64")

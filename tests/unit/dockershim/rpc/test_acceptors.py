@@ -13,8 +13,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from asupervisor.dockershim import acceptors
-from asupervisor.dockershim.acceptors import Acceptors, supported
+from asupervisor.dockershim.rpc import acceptors
+from asupervisor.dockershim.rpc.acceptors import Acceptors, supported
 
 _CALLS = 200
 
