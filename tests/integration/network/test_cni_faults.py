@@ -92,7 +92,7 @@ def faulty(tmp_path: Path) -> Faulty:
         (
             "echo 'no json at all'; echo 'on fire' >&2; exit 0",
             Internal,
-            "no JSON object: no json at all; stderr: on fire",
+            "not a JSON object: no json at all; stderr: on fire",
         ),
         ("echo half; exit 3", Internal, "exited with status 3; stdout: half"),
         ("exit 0", Internal, "printed no result"),
