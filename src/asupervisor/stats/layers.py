@@ -2,9 +2,11 @@
 
 cri-dockerd asks the engine for a size with every stats call, which walks every overlay while
 kubelet waits. Here no call ever waits for a walk: calls read what the last walk found, with its
-time. One walk runs at a time, it rests after every few milliseconds of work, and a layer's next
-walk waits the longer the more work its last one was, so that all walks together take at most a set
-share of one core."""
+time. A walk rests after every few milliseconds of work, and a layer's next walk waits the longer
+the more work its last one was, so that all walks together take at most a set share of one core.
+
+Layers with many files have a walker of their own, so that the sizes of others do not wait for a
+container that made millions."""
 
 from __future__ import annotations
 
@@ -28,6 +30,10 @@ from asupervisor.stats.subjects import LayerUsage
 _logger = logging.getLogger(__name__)
 _SLICE_S = 0.005
 """Seconds of work between two rests."""
+_SHORT_WALK_S = 0.1
+"""Seconds of work, about 20 000 files. A walk that takes more is ended, and done from its beginning
+by the walker of long ones.
+"""
 _STRING_BYTES = 64
 _PATH_BYTES = 4096
 _PENDING_BYTES = 16 << 20
@@ -118,11 +124,13 @@ def _entries(top: HeldDirectory, directory: str) -> Iterator[tuple[os.stat_resul
 
 
 class _Layer:
-    __slots__ = ("directory", "due_at", "usage")
+    __slots__ = ("directory", "due_at", "long", "usage")
 
     def __init__(self, directory: str, due_at: float) -> None:
         self.directory = directory
         self.due_at = due_at
+        self.long = False
+        """Whether its last walk was a long one."""
         self.usage: LayerUsage | None = None
 
 
@@ -143,13 +151,12 @@ class WritableLayers:
         walked: Callable[[], None] = lambda: None,
     ) -> None:
         self._interval_s = interval_s
-        self._share = share
+        self._share = share / 2  # of each walker
         self._walked = walked
         self._layers: dict[str, _Layer] = {}
-        self._changed = anyio.Event()
-        self._stop = threading.Event()
-        # In a lane for its daemon thread: a disk that hangs must not keep the process from ending.
-        self._lane = Lane("walk this layer", width=1, deadline_s=math.inf)
+        self._changed = {long: anyio.Event() for long in (False, True)}
+        # In a lane for its daemon threads: a disk that hangs must not keep the process from ending.
+        self._lane = Lane("walk this layer", width=2, deadline_s=math.inf)
 
     def watch(self, container_id: str, directory: str) -> None:
         """Keep the size of a container's layer from now on; an empty directory means that it is not
@@ -159,7 +166,7 @@ class WritableLayers:
         if not directory or (layer is not None and layer.directory == directory):
             return
         self._layers[container_id] = _Layer(directory, time.monotonic())
-        self._changed.set()
+        self._changed[False].set()
 
     def forget(self, container_id: str) -> None:
         """The container was removed."""
@@ -180,28 +187,42 @@ class WritableLayers:
 
     async def run(self) -> None:
         """Walk whatever is due, until cancelled; a cancelled walk ends at its next entry."""
+        async with anyio.create_task_group() as tasks:
+            for long in (False, True):
+                tasks.start_soon(self._walk_due, long)
+
+    async def _walk_due(self, long: bool) -> None:
+        """One of the two walkers."""
         while True:
-            self._changed = anyio.Event()
-            layer = min(self._layers.values(), key=lambda layer: layer.due_at, default=None)
+            changed = self._changed[long] = anyio.Event()
+            mine = (layer for layer in self._layers.values() if layer.long is long)
+            layer = min(mine, key=lambda layer: layer.due_at, default=None)
             if layer is None or layer.due_at > time.monotonic():
                 with anyio.move_on_after(layer.due_at - time.monotonic() if layer else None):
-                    await self._changed.wait()
+                    await changed.wait()
                 continue
-            self._stop = threading.Event()
+            stop = threading.Event()
             usage, worked_s = None, 0.0
             try:
                 usage, worked_s = await self._lane.run(
-                    layer.directory, self._walk, layer.directory, self._stop
+                    layer.directory, self._walk, layer.directory, stop, long
                 )
             except Exception:  # one layer must end neither the walk of the others nor the service
                 _logger.exception("the size of %s could not be found", layer.directory)
             finally:
-                self._stop.set()
+                stop.set()
+            layer.long = worked_s > _SHORT_WALK_S
+            if layer.long is not long:
+                self._changed[layer.long].set()
+                if usage is None:
+                    continue  # it was ended
             layer.usage = usage or layer.usage
             layer.due_at = time.monotonic() + max(self._interval_s, worked_s / self._share)
             self._walked()
 
-    def _walk(self, directory: str, stop: threading.Event) -> tuple[LayerUsage | None, float]:
+    def _walk(
+        self, directory: str, stop: threading.Event, long: bool
+    ) -> tuple[LayerUsage | None, float]:
         """Runs in a thread: walks, rests, and says how many seconds of work it was."""
         worked_s, slice_start = 0.0, time.monotonic()
 
@@ -211,14 +232,16 @@ class WritableLayers:
             if now - slice_start < _SLICE_S:
                 return
             worked_s += now - slice_start
-            if stop.wait((now - slice_start) / self._share):
+            if (worked_s > _SHORT_WALK_S and not long) or stop.wait(
+                (now - slice_start) / self._share
+            ):
                 raise WalkStopped
             slice_start = time.monotonic()
 
         try:
             usage = walk(directory, rest)
         except WalkStopped:
-            usage = None
+            return None, worked_s
         return usage, worked_s + time.monotonic() - slice_start
 
 

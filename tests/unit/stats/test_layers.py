@@ -219,3 +219,37 @@ def test_the_writable_layer_is_where_the_engine_mounted_it() -> None:
         relative = _mount(point, "lowerdir=l/A,upperdir=abc/diff")
         assert upper_directory(relative, own) == "", "relative to a directory unknown"
     assert upper_directory(f"{own} - overlay\n\n - \n", own) == ""
+
+
+async def test_a_layer_full_of_files_delays_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its walk hangs, and those of the layers that come after it are done."""
+    monkeypatch.setattr(layers_module, "_SHORT_WALK_S", 0.0)
+    monkeypatch.setattr(layers_module, "_SLICE_S", 0.0)
+    go = threading.Event()
+    huge, small = tmp_path / "huge", tmp_path / "small"
+    fill(huge)
+    small.mkdir()
+    real = layers_module.walk
+    walked: list[str] = []
+
+    def slow(directory: str, rest: Callable[[], None]) -> object:
+        walked.append(directory)
+        if directory == str(huge) and walked.count(directory) == 2:
+            go.wait(20)
+        return real(directory, rest)
+
+    monkeypatch.setattr(layers_module, "walk", slow)
+    layers = WritableLayers(interval_s=0.01, share=1e6)
+    layers.watch("huge", str(huge))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(layers.run)
+        await until(lambda: walked.count(str(huge)) == 2)
+        layers.watch("small", str(small))
+        await until(lambda: layers.usage("small") is not None)
+        assert layers.usage("huge") is None
+        go.set()
+        await until(lambda: layers.usage("huge") is not None)
+        assert walked[:2] == [str(huge)] * 2
+        tasks.cancel_scope.cancel()
