@@ -20,6 +20,7 @@ from contextvars import Context, ContextVar
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
@@ -234,6 +235,10 @@ def substitutes(loop: Loop, rng: random.Random, threads: Threads) -> Iterator[No
         put(os, "fsync", threads.fsync)
         put(anyio.to_thread, "run_sync", threads.run_sync)
         put(backend, "CancelScope", Scope)
+        # Their values hold their keys, a task or a loop, as long as a task has not ended: those of
+        # a killed service never end.
+        put(backend, "_task_states", WeakKeyDictionary())
+        put(anyio.lowlevel, "_run_vars", WeakKeyDictionary())
         import asupervisor.host.lanes as lanes
 
         put(lanes, "threading", SimpleNamespace(**{**vars(threading), "Thread": threads.thread}))

@@ -57,11 +57,15 @@ def simulate(seed: int, seconds: float, *, collect: bool = True) -> Report:
         random.seed(seed)
         return _run(seed, seconds)
     finally:
-        # What is left of killed processes is never run again; once collected, it is closed.
+        # What is left of killed processes is never run again. Once collected, it is closed, which
+        # can use it once more: nobody listens to that, and the second time collects the rest.
         sys.unraisablehook = lambda _: None
+        logging.disable()
         if collect:
             gc.collect()
+            gc.collect()
             gc.enable()
+        logging.disable(logging.NOTSET)
         sys.unraisablehook = hook
         random.setstate(drawn)
 

@@ -5,6 +5,8 @@ processes of containers, which are other programs' or the kernel's.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -297,6 +299,11 @@ class Service:
             self._calls.pop(outcome, None)
 
 
+def _no_inotify() -> None:
+    """A kernel's object, which would outlive a service that was killed, and never be readable."""
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 @contextmanager
 def stand_ins(
     engine: Engine, server: EngineServer, network: Plugin, service: Service
@@ -310,6 +317,7 @@ def stand_ins(
     import asupervisor.engine.streams as streams
     import asupervisor.network.cni.attachments as attachments
     import asupervisor.network.cni.execute as execute
+    import asupervisor.network.cni.watch as watch
     import asupervisor.node.networks as node_networks
     import asupervisor.node.users as users
     import asupervisor.streaming.turns as turns
@@ -348,6 +356,7 @@ def stand_ins(
         (supervisor_module, "gc", SimpleNamespace(collect=lambda: 0, freeze=lambda: None)),
         (LogService, "_spawn", lambda logs: service.pumps.spawn(logs)),
         (StreamingService, "_listen", listen),
+        (_Server, "current", None),
         (streams, "_connect", lambda endpoint: connect(side, service.connections)),
         (anyio, "connect_tcp", dialled),
         (turns, "_turns", _ByLife()),
@@ -358,6 +367,7 @@ def stand_ins(
         (run, "network_namespace", namespace),
         (execute, "run_program", network.run),
         (attachments, "bring_loopback_up", lambda path: None),
+        (watch, "Inotify", _no_inotify),
         (node_networks, "_is_bare", bare),
         (users, "process_identity", lambda pid, container_id: None),
         (execs, "kill_process_tree", lambda pid, container_id: engine.execs.kill(pid)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -47,6 +48,18 @@ def test_a_seed_replays_exactly() -> None:
     assert first.calls > 20
     assert first.digest == again.digest
     assert first.digest != other.digest
+
+
+def test_a_run_keeps_nothing_of_killed_services() -> None:
+    simulate(1, 6.0)  # what is made once, and collects what other tests left
+
+    def kept() -> tuple[int, int]:
+        stores = sum(isinstance(one, NodeStore) for one in gc.get_objects())
+        return stores, len(os.listdir("/proc/self/fd"))
+
+    before = kept()
+    assert simulate(2, 30.0).kills
+    assert kept() == before
 
 
 async def _nothing(*_: Any) -> None:
