@@ -16,22 +16,20 @@ end."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from asupervisor.errors import FailedPrecondition, Internal, ServiceError, Unavailable
+from asupervisor.errors import FailedPrecondition, Unavailable
 from asupervisor.locks import KeyedLock
 from asupervisor.node.records import ContainerRecord, SandboxRecord
+from asupervisor.single_flight import Flight
 from asupervisor.translate.names import parse_container_name
-
-_logger = logging.getLogger(__name__)
 
 _DOUBTS = 1024
 
@@ -102,15 +100,12 @@ class Closing:
         return not self.under_way
 
 
-class _Operation(Generic[T]):
-    __slots__ = ("done", "error", "name", "result", "started_at", "ticket")
+class _Operation(Flight[T]):
+    __slots__ = ("started_at", "ticket")
 
-    def __init__(self, name: str, ticket: Ticket | None) -> None:
-        self.name = name
+    def __init__(self, key: str, action: str, ticket: Ticket | None) -> None:
+        super().__init__(f"{action} of {key}", key)
         self.ticket = ticket
-        self.done = anyio.Event()
-        self.result: T | None = None
-        self.error: BaseException | None = None
         self.started_at = time.monotonic()
 
 
@@ -154,8 +149,9 @@ class Operations:
             ServiceError: what the work raised, in each of the callers.
             Unavailable: the service is stopping.
         """
+        operation: _Operation[T]
         operation = self._running.get((key, action)) or self._begin(key, action, work, None)
-        return await _outcome(operation)
+        return await operation.wait()
 
     async def run_within(
         self,
@@ -173,14 +169,14 @@ class Operations:
         Raises:
             FailedPrecondition: something of it is being ended.
         """
-        operation = self._running.get((key, action))
+        operation: _Operation[T] | None = self._running.get((key, action))
         if operation is None:
             for any_id, reason in self._closed:
                 if any_id in within:
                     raise FailedPrecondition(reason, operation=action, subject=any_id)
             ticket = Ticket(within)
             operation = self._begin(key, action, partial(work, ticket), ticket)
-        return await _outcome(operation)
+        return await operation.wait()
 
     @contextmanager
     def closing(self, any_id: str, reason: str) -> Iterator[Closing]:
@@ -239,7 +235,7 @@ class Operations:
                 operation=action,
                 subject=key,
             )
-        operation = self._running[key, action] = _Operation[T](action, ticket)
+        operation = self._running[key, action] = _Operation[T](key, action, ticket)
         if ticket is not None:
             self._tickets.add(ticket)
         self._idle = anyio.Event()
@@ -249,28 +245,17 @@ class Operations:
     async def _run(
         self, key: str, action: str, operation: _Operation[T], work: Callable[[], Awaitable[T]]
     ) -> None:
-        try:
+        async def locked() -> T:
             async with self._locks.hold(key):
-                operation.result = await work()
-        except ServiceError as error:
-            operation.error = error
-        except Exception as error:
-            _logger.exception("%s of %s failed by a defect of this service", action, key)
-            operation.error = Internal(
-                f"{action} of {key} failed by a defect of this service: {type(error).__name__}",
-                subject=key,
-            )
-        except BaseException:
-            operation.error = Unavailable(
-                f"the service stopped during {action} of {key}", operation=action, subject=key
-            )
-            raise
+                return await work()
+
+        try:
+            await operation.run(locked)
         finally:
             del self._running[key, action]
             if operation.ticket is not None:
                 self._tickets.discard(operation.ticket)
                 operation.ticket.ended.set()
-            operation.done.set()
             if not self._running:
                 self._idle.set()
 
@@ -279,10 +264,3 @@ class Operations:
         self._accepting = False
         if self._running:
             await self._idle.wait()
-
-
-async def _outcome(operation: _Operation[T]) -> T:
-    await operation.done.wait()
-    if operation.error is not None:
-        raise operation.error
-    return operation.result  # type: ignore[return-value]

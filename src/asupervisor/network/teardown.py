@@ -13,9 +13,10 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from asupervisor.errors import Internal, RollbackFailed, ServiceError, Unavailable
+from asupervisor.errors import RollbackFailed, ServiceError, Unavailable
 from asupervisor.network.addresses import namespace_identity
 from asupervisor.network.plugin import Gone, PodNetwork
+from asupervisor.single_flight import Flight
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,10 @@ def _always() -> bool:
     return True
 
 
-class _Attempt:
-    def __init__(self, wanted: Wanted) -> None:
+class _Attempt(Flight[None]):
+    def __init__(self, sandbox_id: str, wanted: Wanted) -> None:
+        super().__init__(f"tearing down the network of sandbox {sandbox_id}", sandbox_id)
         self.wanted = wanted
-        self.done = anyio.Event()
-        self.error: ServiceError | None = None
 
 
 @dataclass(slots=True)
@@ -108,14 +108,15 @@ class TearDowns:
         if attempt is not None and wanted is _always:
             attempt.wanted = _always
         if attempt is None:
-            attempt = _Attempt(wanted)
+            attempt = _Attempt(pod.sandbox_id, wanted)
             if self._group is None:
-                attempt.error = Unavailable(
-                    "the network plugin is not running",
-                    operation="tear down pod network",
-                    subject=pod.sandbox_id,
+                attempt.fail(
+                    Unavailable(
+                        "the network plugin is not running",
+                        operation="tear down pod network",
+                        subject=pod.sandbox_id,
+                    )
                 )
-                attempt.done.set()
                 return attempt
             self._attempts[pod.sandbox_id] = attempt
             self._group.start_soon(
@@ -129,10 +130,7 @@ class TearDowns:
         Raises:
             ServiceError: it failed; it will be repeated without being asked.
         """
-        attempt = self.begin(pod)
-        await attempt.done.wait()
-        if attempt.error is not None:
-            raise attempt.error
+        await self.begin(pod).wait()
 
     @asynccontextmanager
     async def unless_complete(self, pod: PodNetwork, wait_s: float) -> AsyncIterator[None]:
@@ -191,26 +189,9 @@ class TearDowns:
         self, pod: PodNetwork, namespace: tuple[int, int], attempt: _Attempt
     ) -> None:
         try:
-            await self._delete(pod)
-        except ServiceError as error:
-            attempt.error = error
-        except Exception as error:
-            log.exception(
-                "tearing down the network of sandbox %s failed unexpectedly", pod.sandbox_id
-            )
-            attempt.error = Internal(
-                f"tearing down the network of sandbox {pod.sandbox_id}: {error!r}",
-                subject=pod.sandbox_id,
-            )
-        except BaseException:
-            attempt.error = Unavailable(
-                f"the service stopped while it tore down the network of sandbox {pod.sandbox_id}",
-                subject=pod.sandbox_id,
-            )
-            raise
+            await attempt.run(partial(self._delete, pod))
         finally:
             del self._attempts[pod.sandbox_id]
-            attempt.done.set()
         if attempt.error is None:
             self._failed.pop(pod.sandbox_id, None)
         elif pod.sandbox_id in self._failed:

@@ -37,10 +37,11 @@ from asupervisor.node.logs import ContainerLogs, NoLogs
 from asupervisor.node.networks import MADE_FOR, SandboxNetworks
 from asupervisor.node.ownership import Ownership
 from asupervisor.node.records import ContainerRecord, SandboxId
-from asupervisor.node.refresh import Apply, Outcome, Refresher, Settled
+from asupervisor.node.refresh import Apply, Refresher, Settled
 from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
 from asupervisor.node.users import ContainerUsers
+from asupervisor.single_flight import Flight
 from asupervisor.translate.documents import mapping, text
 from asupervisor.translate.labels import TYPE_CONTAINER, TYPE_SANDBOX
 from asupervisor.translate.limits import changed_limits
@@ -106,7 +107,7 @@ class Feed:
         self._missed = anyio.Event()
         self._destroyed: set[str] = set()
         """What was told to be gone since the list that is being read was asked for."""
-        self._told: dict[str, tuple[str, Outcome]] = {}
+        self._told: dict[str, tuple[str, Flight[None]]] = {}
         """The last event of each container that no verb has counted on yet, and the reading that it
         began.
         """
@@ -233,7 +234,7 @@ class Feed:
             done, self.resynced = self.resynced, anyio.Event()
             done.set()
 
-    async def _list(self) -> dict[str, Outcome]:
+    async def _list(self) -> dict[str, Flight[None]]:
         """Show what the engine lists and have all of it read."""
         self._destroyed.clear()
         listed = await self._engine.containers.list_owned(

@@ -21,9 +21,10 @@ from asupervisor.engine.session import Document
 from asupervisor.errors import NotFound, PermissionDenied, ServiceError, Unavailable
 from asupervisor.node.build import image_record
 from asupervisor.node.records import ImageRecord
-from asupervisor.node.refresh import Apply, Outcome, Refresher
+from asupervisor.node.refresh import Apply, Refresher
 from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
+from asupervisor.single_flight import Flight
 from asupervisor.translate.documents import text
 from asupervisor.translate.images import (
     ImageSummary,
@@ -78,7 +79,7 @@ class ImageFeed:
         elif subject not in self._held:
             self._refresher.mark(subject)
 
-    def read_all(self) -> Outcome:
+    def read_all(self) -> Flight[None]:
         """Have every image read, in the background."""
         return self._refresher.mark(_ALL)
 
@@ -118,7 +119,7 @@ class ImageFeed:
             raise
         await self._release(references).wait()
 
-    def _release(self, references: tuple[str, ...]) -> Outcome:
+    def _release(self, references: tuple[str, ...]) -> Flight[None]:
         self._held.subtract(references)
         self._held = +self._held
         return self._refresher.mark(references[0])

@@ -8,11 +8,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
-from asupervisor.errors import Internal, ServiceError
+from asupervisor.errors import ServiceError
+from asupervisor.single_flight import Flight
 
 _logger = logging.getLogger(__name__)
 
@@ -48,33 +50,17 @@ class _Reading:
 
     __slots__ = ("again", "current", "following", "lane", "overdue", "void")
 
-    def __init__(self) -> None:
+    def __init__(self, any_id: str) -> None:
         self.again = False
         self.void = False
         self.lane: anyio.CapacityLimiter | None = None
         self.overdue = False
-        self.current = Outcome()
-        self.following = Outcome()
+        self.current = _flight(any_id)
+        self.following = _flight(any_id)
 
 
-class Outcome:
-    """How one reading ended."""
-
-    __slots__ = ("done", "error")
-
-    def __init__(self) -> None:
-        self.done = anyio.Event()
-        self.error: ServiceError | None = None
-
-    async def wait(self) -> None:
-        """Return once the store has what was read.
-
-        Raises:
-            ServiceError: the engine could not be asked.
-        """
-        await self.done.wait()
-        if self.error is not None:
-            raise self.error
+def _flight(any_id: str) -> Flight[None]:
+    return Flight(f"reading {any_id}", any_id)
 
 
 class Refresher:
@@ -109,13 +95,16 @@ class Refresher:
         self._on_failure = on_failure
         self._readings: dict[str, _Reading] = {}
 
-    def mark(self, any_id: str) -> Outcome:
+    def mark(self, any_id: str) -> Flight[None]:
         """Have a container read; the reading begins after this call, so it sees everything that
         happened before.
+
+        Returns:
+            What ends once the store has what was read.
         """
         reading = self._readings.get(any_id)
         if reading is None:
-            reading = self._readings[any_id] = _Reading()
+            reading = self._readings[any_id] = _Reading(any_id)
             self._tasks.start_soon(self._run, any_id, reading, name=f"read {any_id[:12]}")
             return reading.current
         reading.again = True
@@ -136,34 +125,24 @@ class Refresher:
     async def _run(self, any_id: str, reading: _Reading) -> None:
         while True:
             try:
-                apply = await self._in_turn(any_id, reading)
-                if isinstance(apply, Settled) and not reading.void:
-                    await _settle(any_id, apply)
-                if not reading.void:
-                    apply()
-            except ServiceError as error:
-                self._fail(any_id, reading, error)
-            except Exception as error:
-                # One document that makes no sense must not end the service of all the others.
-                _logger.exception("reading %s failed by a defect of this service", any_id)
-                failure = Internal(
-                    f"reading {any_id} failed by a defect of this service: {error!r}",
-                    subject=any_id,
-                )
-                self._fail(any_id, reading, failure)
+                await reading.current.run(partial(self._once, any_id, reading))
             finally:
-                reading.current.done.set()
                 if not reading.again:
                     del self._readings[any_id]
+            if (error := reading.current.error) is not None:
+                self._offenders.add(any_id)
+                self._on_failure(any_id, error)
             if not reading.again:
                 return
             reading.again = False
-            reading.current, reading.following = reading.following, Outcome()
+            reading.current, reading.following = reading.following, _flight(any_id)
 
-    def _fail(self, any_id: str, reading: _Reading, error: ServiceError) -> None:
-        reading.current.error = error
-        self._offenders.add(any_id)
-        self._on_failure(any_id, error)
+    async def _once(self, any_id: str, reading: _Reading) -> None:
+        apply = await self._in_turn(any_id, reading)
+        if isinstance(apply, Settled) and not reading.void:
+            await _settle(any_id, apply)
+        if not reading.void:
+            apply()
 
     async def _in_turn(self, any_id: str, reading: _Reading) -> Apply:
         lane = self._offenders_limit if any_id in self._offenders else self._limit

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,21 +31,20 @@ from asupervisor.errors import (
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.store import NodeStore
+from asupervisor.single_flight import Flight
 from asupervisor.translate.images import Reference, check_runnable
 from asupervisor.translate.pull_errors import PullProgress, pull_error, refused_pull
 
 _logger = logging.getLogger(__name__)
 
 
-class _Pull:
-    __slots__ = ("done", "error", "record", "scope", "waiters")
+class _Pull(Flight[ImageRecord]):
+    __slots__ = ("scope", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the pull of {name}", name)
         self.waiters = 0
         self.scope = anyio.CancelScope()
-        self.done = anyio.Event()
-        self.error: ServiceError | None = None
-        self.record: ImageRecord | None = None
 
 
 class Pulls:
@@ -82,59 +83,52 @@ class Pulls:
         secret = hashlib.sha256(repr(sorted((auth or {}).items())).encode()).hexdigest()
         pull = self._running.get((reference.name, secret))
         if pull is None:
-            pull = self._running[reference.name, secret] = _Pull()
+            pull = self._running[reference.name, secret] = _Pull(reference.name)
             self._tasks.start_soon(
-                self._run, reference, auth, secret, pull, name=f"pull {reference.name}"
+                self._run,
+                (reference.name, secret),
+                partial(self._pull, reference, auth, pull.scope),
+                name=f"pull {reference.name}",
             )
         pull.waiters += 1
         try:
-            await pull.done.wait()
+            return await pull.wait()
         finally:
             pull.waiters -= 1
             if pull.waiters == 0:
                 pull.scope.cancel()
-        if pull.error is not None:
-            raise pull.error
-        if pull.record is None:
-            raise Internal(f"the pull of {reference.name} ended without an image")
-        return pull.record
 
-    async def _run(
-        self, reference: Reference, auth: Document | None, secret: str, pull: _Pull
-    ) -> None:
-        started = time.monotonic()
+    async def _run(self, key: tuple[str, str], work: Callable[[], Awaitable[ImageRecord]]) -> None:
         try:
-            with pull.scope:
-                before = self._store.image(reference.name)
-                try:
-                    async with self._images.changing(reference.name):
-                        await self._follow(reference, auth)
-                    record = self._usable(reference)
-                except (FailedPrecondition, ResourceExhausted):
-                    if before is None:
-                        await self._drop(reference)
-                    raise
-                pull.record = record
-            if pull.scope.cancelled_caught:
-                pull.error = Unavailable(
-                    f"the pull of {reference.name} was given up: nobody waited for it any more"
-                )
-                _logger.info("pull of %s was given up by its callers", reference.name)
-        except ServiceError as error:
-            pull.error = error
-        except BaseException:
-            pull.error = Unavailable(f"the service stopped during the pull of {reference.name}")
-            raise
+            await self._running[key].run(work)
         finally:
-            del self._running[reference.name, secret]
-            pull.done.set()
-        if pull.record is not None:
+            del self._running[key]
+
+    async def _pull(
+        self, reference: Reference, auth: Document | None, scope: anyio.CancelScope
+    ) -> ImageRecord:
+        started = time.monotonic()
+        with scope:
+            before = self._store.image(reference.name)
+            try:
+                async with self._images.changing(reference.name):
+                    await self._follow(reference, auth)
+                record = self._usable(reference)
+            except (FailedPrecondition, ResourceExhausted):
+                if before is None:
+                    await self._drop(reference)
+                raise
             _logger.info(
                 "pulled %s in %.1f s",
                 reference.name,
                 time.monotonic() - started,
                 extra={"image": reference.name},
             )
+            return record
+        _logger.info("pull of %s was given up by its callers", reference.name)
+        raise Unavailable(
+            f"the pull of {reference.name} was given up: nobody waited for it any more"
+        )
 
     def _usable(self, reference: Reference) -> ImageRecord:
         """An image that was pulled.
