@@ -58,11 +58,7 @@ class Tracing:
 
     @contextmanager
     def call(
-        self,
-        service: str,
-        method: str,
-        metadata: Iterable[tuple[str, str | bytes]],
-        streams: bool = False,
+        self, service: str, method: str, metadata: Iterable[tuple[str, str | bytes]]
     ) -> Iterator[Any]:
         """A CRI call, below the caller's span where it sends one (``traceparent``, as kubelet
         does).
@@ -71,8 +67,6 @@ class Tracing:
             service: ``RuntimeService`` or ``ImageService``.
             method: the RPC.
             metadata: of the call.
-            streams: it is answered with a stream, which may end in another context than it began
-                in.
 
         Yields:
             What to hand to :meth:`end` with the status.
@@ -91,13 +85,8 @@ class Tracing:
             attributes=attributes,
         )
         try:
-            if streams:
+            with self._trace.use_span(span, record_exception=False, set_status_on_exception=False):
                 yield span
-            else:
-                with self._trace.use_span(
-                    span, record_exception=False, set_status_on_exception=False
-                ):
-                    yield span
         finally:
             span.end()
 

@@ -35,6 +35,12 @@ class Refusal(Exception):
 
 
 class Context:
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    async def write(self, answer: bytes) -> None:
+        self.written.append(answer)
+
     async def abort(self, code: grpc.StatusCode, words: str) -> None:
         raise Refusal(code.name, words)
 
@@ -57,7 +63,9 @@ async def ask(store: NodeStore, service: str, name: str, request: bytes = b"") -
     found = served.service(SimpleNamespace(method=f"/runtime.v1.{service}/{name}"))
     assert found is not None
     if found.response_streaming:
-        return [answer async for answer in found.unary_stream(request, Context())]
+        context = Context()
+        await found.unary_stream(request, context)
+        return context.written
     return await found.unary_unary(request, Context())
 
 

@@ -46,6 +46,8 @@ _IMAGES_PATIENCE_S = 2.0
 """How long a call waits for the images, which are read right behind the containers."""
 _CODES = {code.name: code for code in grpc.StatusCode}
 
+Call = Callable[[bytes, Any], Awaitable[Message | bytes]]
+"""Takes a request and gRPC's context; answers, or has written its answers to the context."""
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
 
@@ -99,15 +101,13 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 task.cancel()
 
     def _handler(self, method: Method, api_version: str) -> grpc.RpcMethodHandler:
+        call = self._stream(method) if method.streams else self._unary(method)
+        handler = self._guarded(method, self._instant(method, api_version), call)
+        if self._tracing is not None:
+            handler = _traced(self._tracing, method, handler)
         if method.streams:
-            stream = self._streaming(method)
-            return grpc.unary_stream_rpc_method_handler(
-                stream if self._tracing is None else _traced_stream(self._tracing, method, stream)
-            )
-        unary = self._guarded(method, self._instant(method, api_version), self._unary(method))
-        return grpc.unary_unary_rpc_method_handler(
-            unary if self._tracing is None else _traced(self._tracing, method, unary)
-        )
+            return grpc.unary_stream_rpc_method_handler(handler)
+        return grpc.unary_unary_rpc_method_handler(handler)
 
     def _instant(self, method: Method, api_version: str) -> Callable[[bytes], bytes | None]:
         """What answers without a verb: bytes that are ready, or None where this request takes
@@ -130,13 +130,26 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             return lambda request: None
         return lambda request: None if request else ready(shim)
 
-    def _unary(self, method: Method) -> Callable[[bytes], Awaitable[Message | bytes]]:
+    def _unary(self, method: Method) -> Call:
         shim, verb = self._shim, method.unary
 
-        def call(request: bytes) -> Awaitable[Message | bytes]:
+        def call(request: bytes, context: Any) -> Awaitable[Message | bytes]:
             if verb is None:
                 raise Unimplemented(f"{method.name} is not implemented by this runtime service")
             return verb(shim, _parsed(method, request))
+
+        return call
+
+    def _stream(self, method: Method) -> Call:
+        """What writes its answers itself, by gRPC's reader and writer API."""
+        shim, verb = self._shim, method.streaming
+
+        async def call(request: bytes, context: Any) -> bytes:
+            if verb is None:
+                raise Unimplemented(f"{method.name} is not implemented by this runtime service")
+            async for answer in verb(shim, _parsed(method, request)):
+                await context.write(_encoded(answer))
+            return b""
 
         return call
 
@@ -144,7 +157,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         self,
         method: Method,
         instant: Callable[[bytes], bytes | None],
-        call: Callable[[bytes], Awaitable[Message | bytes]],
+        call: Call,
     ) -> Handler:
         figures = self._metrics.rpc(method.name)
         name, now, needs = method.name, time.monotonic, method.needs(self._shim.store)
@@ -168,10 +181,9 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                     task = asyncio.current_task()
                     self._waiting.add(task)
                     try:
-                        message = await call(request)
+                        answer = _encoded(await call(request, context))
                     finally:
                         self._waiting.discard(task)
-                    answer = message if isinstance(message, bytes) else message.SerializeToString()
                 if len(answer) > MAXIMUM_MESSAGE_BYTES:
                     raise ResourceExhausted(
                         f"the answer of {name} has {len(answer)} bytes, more than"
@@ -187,40 +199,6 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 figures.end(now() - started, code)
                 self._leave()
             raise AssertionError("abort raises")
-
-        return handler
-
-    def _streaming(self, method: Method) -> Callable[[bytes, Any], Any]:
-        figures = self._metrics.rpc(method.name)
-        name, verb, needs = method.name, method.streaming, method.needs(self._shim.store)
-
-        async def handler(request: bytes, context: Any) -> Any:
-            started = time.monotonic()
-            code = "OK"
-            enter_call(name, started)
-            self.in_flight += 1
-            task = asyncio.current_task()
-            self._waiting.add(task)
-            figures.begin()
-            try:
-                if self._stopping:
-                    raise Unavailable("the service is stopping")
-                for known in needs:
-                    if not known.complete:
-                        await self._become_known(name, known)
-                if verb is None:
-                    raise Unimplemented(f"{name} is not implemented by this runtime service")
-                async for answer in verb(self._shim, _parsed(method, request)):
-                    yield answer.SerializeToString() if isinstance(answer, Message) else answer
-            except (Exception, asyncio.CancelledError) as error:
-                code, words = self._failure(name, error)
-                if words is None:
-                    raise
-                await context.abort(_CODES[code], bounded_line(words, STATUS_BYTES))
-            finally:
-                figures.end(time.monotonic() - started, code)
-                self._waiting.discard(task)
-                self._leave()
 
         return handler
 
@@ -273,6 +251,10 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             self._drained.set()
 
 
+def _encoded(answer: Message | bytes) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
+
+
 def _parsed(method: Method, request: bytes) -> Message:
     """A request, without the values that none may have.
 
@@ -294,22 +276,6 @@ def _traced(tracing: Tracing, method: Method, handler: Handler) -> Handler:
         with tracing.call(method.service, method.name, context.invocation_metadata() or ()) as span:
             try:
                 return await handler(request, context)
-            finally:
-                tracing.end(span, *_status(context))
-
-    return traced
-
-
-def _traced_stream(
-    tracing: Tracing, method: Method, handler: Callable[[bytes, Any], Any]
-) -> Callable[[bytes, Any], Any]:
-    async def traced(request: bytes, context: Any) -> Any:
-        with tracing.call(
-            method.service, method.name, context.invocation_metadata() or (), streams=True
-        ) as span:
-            try:
-                async for answer in handler(request, context):
-                    yield answer
             finally:
                 tracing.end(span, *_status(context))
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import grpc
 import pytest
 
 from asupervisor.dockershim.rpc import boundary, methods
 from asupervisor.dockershim.rpc.boundary import Boundary
+from asupervisor.errors import NotFound
 from asupervisor.metrics import Metrics
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
@@ -74,3 +78,75 @@ async def test_drain_waits_for_the_last_call_and_only_for_it(
         assert drained.is_set() and served.in_flight == 0
         await served.drain()
     assert cri.StatusResponse.FromString(answers[0]).info == {"a": "b"}
+
+
+class _Stream:
+    """What a handler of a stream is given of a call; its first write waits for the client."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.reads = anyio.Event()
+        self.aborted: tuple[str, str] | None = None
+
+    async def write(self, answer: bytes) -> None:
+        self.written.append(answer)
+        await self.reads.wait()
+
+    async def abort(self, code: grpc.StatusCode, words: str) -> None:
+        self.aborted = (code.name, words)
+        raise RuntimeError("aborted")
+
+
+def _streaming_boundary(monkeypatch: pytest.MonkeyPatch, verb: Any) -> tuple[Boundary, Any]:
+    changed = [
+        dataclasses.replace(one, streaming=verb) if one.name == "StreamContainers" else one
+        for one in methods.all_methods()
+    ]
+    monkeypatch.setattr(boundary, "all_methods", lambda: changed)
+    store = NodeStore()
+    store.containers_known.set()
+    shim: Any = SimpleNamespace(
+        store=store, engine=SimpleNamespace(version={}), containers={}, sandboxes={}
+    )
+    served = Boundary(shim, Metrics())
+    found = served.service(SimpleNamespace(method="/runtime.v1.RuntimeService/StreamContainers"))
+    assert found is not None
+    return served, found.unary_stream
+
+
+async def test_a_stream_whose_client_does_not_read_is_in_flight_until_it_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def verb(shim: Any, request: Any) -> AsyncIterator[bytes]:
+        yield b"first"
+        yield b"second"
+
+    served, handler = _streaming_boundary(monkeypatch, verb)
+    context = _Stream()
+    call = asyncio.ensure_future(handler(b"", context))
+    await anyio.wait_all_tasks_blocked()
+    assert (served.in_flight, context.written) == (1, [b"first"])
+    served.cut_off()
+    with pytest.raises(RuntimeError, match="aborted"):
+        await call
+    assert context.aborted == (
+        "UNAVAILABLE",
+        "the service stopped before StreamContainers ended",
+    )
+    assert (served.in_flight, context.written) == (0, [b"first"])
+
+
+async def test_a_stream_that_fails_half_way_keeps_what_it_said_and_tells_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def verb(shim: Any, request: Any) -> AsyncIterator[bytes]:
+        yield b"first"
+        raise NotFound("it went")
+
+    served, handler = _streaming_boundary(monkeypatch, verb)
+    context = _Stream()
+    context.reads.set()
+    with pytest.raises(RuntimeError, match="aborted"):
+        await handler(b"", context)
+    assert (context.written, context.aborted) == ([b"first"], ("NOT_FOUND", "it went"))
+    assert served.in_flight == 0
