@@ -19,7 +19,7 @@ SECONDS ?= 60
 FIRST ?= 1
 ENDPOINT ?= unix:///var/run/asupervisor.sock
 
-.PHONY: help run image demo test unit integration simulate lint types docs format proto bench conformance clean
+.PHONY: help run image demo test unit integration simulate lint types docs format proto release deb bench conformance clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -76,6 +76,14 @@ format: ## put the code into its form
 proto: ## generate the CRI's code from proto/
 	@.ci/setup lint
 	$(BIN)/python proto/generate.py
+
+release: ## build the wheel into dist/, without a compiler
+	@.ci/setup run
+	$(BIN)/python -m pip wheel -q --no-deps --wheel-dir dist .
+
+deb: ## build the package of this release of Debian into dist/, without a compiler; lintian finds no error in it
+	@.ci/setup deb
+	packaging/deb
 
 bench: ## throughput of CRI sockets side by side: make bench BENCH="--endpoint name=unix:///…"
 	@.ci/setup test

@@ -42,12 +42,16 @@ VERBS = {
     "stop": "stop a pod, or one container of it",
     "rm": "remove a stopped pod, or one container of it",
     "rmi": "remove an image",
+    "install": "make this node's systemd run the service (a distribution's package does it itself)",
+    "uninstall": "take away what install laid down; pods keep running",
 }
 """Every verb with one line about it; ``help`` comes on top."""
 
-ON_THE_NODE = {"doctor": "5s"}
+ON_THE_NODE = {"doctor": "5s", "install": "3m", "uninstall": "3m"}
 """Verbs that look at this node themselves, with ``run_here(options) -> int``, and need no server;
-with the default of their deadline, which is each check's."""
+with the default of their deadline, which is each check's or each command's."""
+WITHOUT_ENDPOINT = ("install", "uninstall")
+"""Those for which it does not matter where a server is, and which print lines only."""
 
 ENDPOINT_VARIABLES = ("ASUPERVISOR_ENDPOINT", "CONTAINER_RUNTIME_ENDPOINT")
 """Environment variables that name the endpoint, the first one that is set wins; the second is
@@ -144,8 +148,7 @@ def parse_options(
         ConfigError: a usage error.
         SystemExit: after ``--help``, code 0.
     """
-    parser = _parser(name)
-    verb.arguments(parser)
+    parser = _parser(name, verb)
     command: list[str] = []
     if "--" in arguments:
         position = arguments.index("--")
@@ -155,9 +158,10 @@ def parse_options(
         raise ConfigError(f"{parser.prog} takes nothing after --")
     if command:
         options.command = [*options.command, *command]
-    options.endpoint = options.endpoint or default_endpoint(
-        os.environ if environment is None else environment
-    )
+    if name not in WITHOUT_ENDPOINT:
+        options.endpoint = options.endpoint or default_endpoint(
+            os.environ if environment is None else environment
+        )
     options.timeout_s = parse_duration(options.timeout, "--timeout")
     if options.timeout_s <= 0:
         raise ConfigError("--timeout must be longer than 0")
@@ -172,8 +176,33 @@ def default_endpoint(environment: Mapping[str, str]) -> str:
     return found or str(Config.__dataclass_fields__["runtime_endpoint"].default)
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def verb_parser(name: str) -> argparse.ArgumentParser:
+    """What takes the arguments of one verb.
+
+    Args:
+        name: one of :data:`VERBS`.
+    """
+    return _parser(name, _verb(name))
+
+
+def _parser(name: str, verb: Verb) -> argparse.ArgumentParser:
     parser = _Parser(prog=f"asupervisor {name}", description=VERBS[name], allow_abbrev=False)
+    if name not in WITHOUT_ENDPOINT:
+        _add_endpoint(parser)
+    deadline = ON_THE_NODE.get(name, "2m")
+    parser.add_argument(
+        "--timeout",
+        default=deadline,
+        metavar="DURATION",
+        help=(
+            f"deadline of each request, check or command, such as 10s or 2m (default: {deadline})"
+        ),
+    )
+    verb.arguments(parser)
+    return parser
+
+
+def _add_endpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-r",
         "--endpoint",
@@ -184,17 +213,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
             f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})})"
         ),
     )
-    deadline = ON_THE_NODE.get(name, "2m")
-    parser.add_argument(
-        "--timeout",
-        default=deadline,
-        metavar="DURATION",
-        help=f"deadline of each request or check, such as 10s or 2m (default: {deadline})",
-    )
     parser.add_argument(
         "-o", "--output", choices=("text", "json"), default="text", help="default: text"
     )
-    return parser
 
 
 def _verb(name: str) -> Verb:
@@ -203,9 +224,7 @@ def _verb(name: str) -> Verb:
 
 def _help(rest: list[str]) -> int:
     if rest and rest[0] in VERBS:
-        parser = _parser(rest[0])
-        _verb(rest[0]).arguments(parser)
-        parser.print_help()
+        verb_parser(rest[0]).print_help()
         return 0
     if rest:
         raise ConfigError(f'unknown verb "{rest[0]}"; asupervisor help lists them')

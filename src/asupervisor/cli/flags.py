@@ -252,7 +252,8 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see --help")
 
 
-def _parser() -> argparse.ArgumentParser:
+def service_parser() -> argparse.ArgumentParser:
+    """What takes the service's flags."""
     parser = _Parser(
         prog="asupervisor",
         allow_abbrev=False,
@@ -318,7 +319,7 @@ def parse_arguments(arguments: list[str], environment: Mapping[str, str] | None 
         SystemExit: after ``--help`` and ``--version``, code 0.
     """
     environment = os.environ if environment is None else environment
-    given = vars(_parser().parse_args(arguments))
+    given = vars(service_parser().parse_args(arguments))
     values: dict[str, Any] = {}
     if given["config"]:
         values.update(_from_file(given["config"]))

@@ -15,7 +15,7 @@ from asupervisor.host.beneath import read_followed
 from asupervisor.host.peers import listener_process
 
 ENVIRONMENT_FILE = "/etc/default/asupervisor"
-"""Of examples/systemd/asupervisor.service."""
+"""Of the unit asupervisor.service."""
 _PREFIX = "ASUPERVISOR_"
 _LONGEST_BYTES = 1 << 20
 

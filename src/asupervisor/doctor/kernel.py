@@ -122,7 +122,7 @@ def descriptors(node: Node) -> Found:
     if limit is not None and limit < _LEAST_DESCRIPTORS:
         return warning(
             f"the service may open {limit} files: about two for each container and call",
-            "start it with LimitNOFILE=1048576, as examples/systemd/asupervisor.service does",
+            "start it with LimitNOFILE=1048576, as the unit asupervisor.service does",
         )
     return ok(f"{used} of {most} files are open")
 

@@ -65,6 +65,7 @@ def test_flags_of_the_operators_page_exist() -> None:
         "ipv6-dual-stack",
         "cni-",
         "config",
+        "root",
     }  # systemctl, dockerd, the client, cri-dockerd
     assert ours - SERVICE_FLAGS - elsewhere == set()
     for variable in re.findall(r"ASUPERVISOR_([A-Z_]+)=", text):
@@ -72,6 +73,8 @@ def test_flags_of_the_operators_page_exist() -> None:
 
 
 def test_the_units_name_flags_that_exist() -> None:
-    unit = (ROOT / "examples" / "systemd" / "asupervisor.service").read_text()
+    unit = (
+        ROOT / "src" / "asupervisor" / "installation" / "systemd" / "asupervisor.service"
+    ).read_text()
     (command,) = re.findall(r"^ExecStart=(.*)$", unit, re.M)
     assert set(re.findall(r"--([a-z-]+)", command)) <= SERVICE_FLAGS

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-UNIT = ROOT / "examples" / "systemd" / "asupervisor.service"
-DROP_IN = ROOT / "examples" / "systemd" / "managed-engine.conf"
+UNIT = ROOT / "src" / "asupervisor" / "installation" / "systemd" / "asupervisor.service"
+DROP_IN = ROOT / "src" / "asupervisor" / "installation" / "systemd" / "managed-engine.conf"
 PAGE = ROOT / "docs" / "security.md"
 NOT_OF_THE_SANDBOX = {
     *("Type", "NotifyAccess", "ExecStart", "EnvironmentFile", "Restart", "RestartSec"),
