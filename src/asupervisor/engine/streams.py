@@ -27,10 +27,10 @@ import orjson
 
 from asupervisor.engine.session import Document, EngineSession
 from asupervisor.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
+from asupervisor.http_upgrade import request_upgrade
 from asupervisor.translate.stream_frames import STDOUT, StreamFrames, runs
 
 _READ_BYTES = 64 * 1024
-_ERROR_BYTES = 64 * 1024
 _DETACH_KEYS = "ctrl-@,ctrl-^,ctrl-_,ctrl-@"
 """A sequence that nobody types. The engine's own (ctrl-p, ctrl-q) would hold every ctrl-p back
 until the next key.
@@ -332,7 +332,6 @@ class StreamsApi:
     ) -> bytes:
         """Ask for the stream. Returns the bytes of it that came with the answer."""
         content = orjson.dumps(body) if body is not None else b""
-        http = h11.Connection(h11.CLIENT)
         headers = [
             ("Host", "engine"),
             ("Connection", "Upgrade"),
@@ -340,34 +339,20 @@ class StreamsApi:
             ("Content-Length", str(len(content))),
         ]
         headers += [("Content-Type", "application/json")] if content else []
-        request = http.send(h11.Request(method="POST", target=target, headers=headers)) or b""
-        request += http.send(h11.Data(data=content)) or b""
-        await stream.send(request + (http.send(h11.EndOfMessage()) or b""))
-        status, answer = 0, b""
-        while True:
-            try:
-                event = http.next_event()
-            except h11.RemoteProtocolError as error:
-                raise Internal(
-                    f"Docker Engine answers {operation} with what is not HTTP",
-                    operation=operation,
-                    subject=subject,
-                ) from error
-            if event is h11.NEED_DATA:
-                http.receive_data(await stream.receive(_READ_BYTES))
-            elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
-                return http.trailing_data[0]
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                answer += event.data
-                if len(answer) > _ERROR_BYTES:
-                    break
-            elif isinstance(event, h11.EndOfMessage):
-                break
-        raise self._session._convert(
-            aiodocker.DockerError(status, _message(answer)), operation, subject
-        )
+        request = h11.Request(method="POST", target=target, headers=headers)
+        try:
+            answer = await request_upgrade(stream, request, content)
+        except h11.RemoteProtocolError as error:
+            raise Internal(
+                f"Docker Engine answers {operation} with what is not HTTP",
+                operation=operation,
+                subject=subject,
+            ) from error
+        if answer.status != 101:
+            raise self._session._convert(
+                aiodocker.DockerError(answer.status, _message(answer.data)), operation, subject
+            )
+        return answer.data
 
 
 async def _connect(endpoint: str) -> anyio.abc.ByteStream:

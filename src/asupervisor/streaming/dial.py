@@ -24,12 +24,13 @@ from asupervisor.errors import (
     ServiceError,
     Unavailable,
 )
+from asupervisor.http_upgrade import request_upgrade
 from asupervisor.streaming.negotiation import PROTOCOL_HEADER
 
 UPGRADE_TIMEOUT_S = 30.0
 """Seconds to connect and to be answered: the server may still be starting what is asked for."""
-_BODY_BYTES = 4096
-_READ_BYTES = 16 * 1024
+_TEXT_BYTES = 4096
+"""Most of a refusal that is shown."""
 
 _ERRORS: dict[int, type[ServiceError]] = {
     400: InvalidArgument,
@@ -125,46 +126,26 @@ async def _upgrade(
         headers += [("Sec-WebSocket-Protocol", ", ".join(protocols))] if protocols else []
     else:
         headers += [("Upgrade", "SPDY/3.1"), *((PROTOCOL_HEADER, name) for name in protocols)]
-    connection = h11.Connection(h11.CLIENT)
-    method = "GET" if websocket else "POST"
-    request = connection.send(h11.Request(method=method, target=target, headers=headers)) or b""
-    await stream.send(request + (connection.send(h11.EndOfMessage()) or b""))
-    answer: h11.InformationalResponse | h11.Response | None = None
-    body = b""
-    while True:
-        try:
-            event = connection.next_event()
-        except h11.RemoteProtocolError as error:
-            raise Internal(f"{host} does not answer in HTTP", operation="stream") from error
-        if event is h11.NEED_DATA:
-            try:
-                connection.receive_data(await stream.receive(_READ_BYTES))
-            except anyio.EndOfStream:
-                connection.receive_data(b"")
-        elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
-            answer = event
-            break
-        elif isinstance(event, h11.Response):
-            answer = event
-        elif isinstance(event, h11.Data):
-            body += event.data
-            if len(body) > _BODY_BYTES:
-                break
-        elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
-            break
-    if answer is None:
-        raise Unavailable(f"{host} closed the connection", operation="stream")
-    if answer.status_code != 101:
-        text = body.decode(errors="replace").strip()
-        raise _ERRORS.get(answer.status_code, Internal)(
-            f"{host} answers {answer.status_code}: {text}", operation="stream"
+    request = h11.Request(method="GET" if websocket else "POST", target=target, headers=headers)
+    try:
+        answer = await request_upgrade(stream, request)
+    except h11.RemoteProtocolError as error:
+        raise Internal(f"{host} does not answer in HTTP", operation="stream") from error
+    except anyio.EndOfStream as error:
+        raise Unavailable(f"{host} closed the connection", operation="stream") from error
+    if answer.status != 101:
+        text = answer.data[:_TEXT_BYTES].decode(errors="replace").strip()
+        raise _ERRORS.get(answer.status, Internal)(
+            f"{host} answers {answer.status}: {text}", operation="stream"
         )
-    found = {
-        name.decode("ascii").lower(): value.decode("latin-1") for name, value in answer.headers
-    }
-    if websocket and found.get("sec-websocket-accept") != generate_accept_token(key).decode():
+    if (
+        websocket
+        and answer.headers.get("sec-websocket-accept") != generate_accept_token(key).decode()
+    ):
         raise Internal(f"{host} did not accept the WebSocket key", operation="stream")
-    chosen = found.get("sec-websocket-protocol" if websocket else PROTOCOL_HEADER.lower(), "")
+    chosen = answer.headers.get(
+        "sec-websocket-protocol" if websocket else PROTOCOL_HEADER.lower(), ""
+    )
     if chosen and chosen not in protocols:
         raise Internal(f'{host} chose "{chosen}", which was not offered', operation="stream")
-    return Upgraded(stream, chosen, connection.trailing_data[0])
+    return Upgraded(stream, chosen, answer.data)
