@@ -19,7 +19,7 @@ SECONDS ?= 60
 FIRST ?= 1
 ENDPOINT ?= unix:///var/run/asupervisor.sock
 
-.PHONY: help run image demo test unit integration simulate lint types docs format proto release deb bench conformance clean
+.PHONY: help run image demo test unit integration simulate lint types docs screenshots format proto release deb bench conformance clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
@@ -67,6 +67,10 @@ types: ## strict type checks
 docs: ## build the documentation site into build/site; a broken link or anchor is an error
 	@.ci/setup docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+screenshots: ## make the pictures of the status page in docs/images anew (as root, with chromium)
+	@.ci/setup test
+	$(BIN)/python -m tests.harness.screenshots
 
 format: ## put the code into its form
 	@.ci/setup lint

@@ -238,6 +238,14 @@ class Metrics:
         total = sum(sum(codes.values()) for codes in every)
         return total, total - sum(codes["OK"] for codes in every)
 
+    def methods(self) -> list[tuple[str, RpcFigures]]:
+        """Every method that the server has, by name."""
+        return sorted(self._rpc.items())
+
+    def operations(self) -> list[tuple[str, EngineFigures]]:
+        """Every engine operation that was done, by name."""
+        return sorted(self._engine.items())
+
     def engine_errors(self) -> int:
         """How many engine operations failed."""
         return sum(figures.errors for figures in self._engine.values())
@@ -328,7 +336,7 @@ class Metrics:
         latency = HistogramMetricFamily(
             "asupervisor_rpc_duration_seconds", "Time to answer a CRI call.", labels=("method",)
         )
-        for method, figures in sorted(self._rpc.items()):
+        for method, figures in self.methods():
             if not (figures.in_flight or figures.latency.sum_s):
                 # A node asks for a third of the methods; the others would be most of a scrape.
                 continue
@@ -356,7 +364,7 @@ class Metrics:
         timeouts = CounterMetricFamily(
             "docker_operations_timeout", "Docker operations whose deadline passed.", labels=label
         )
-        for operation, figures in sorted(self._engine.items()):
+        for operation, figures in self.operations():
             total.add_metric((operation,), figures.total)
             latency.add_metric((operation,), figures.latency.buckets(), figures.latency.sum_s)
             errors.add_metric((operation,), figures.errors)

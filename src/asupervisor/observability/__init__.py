@@ -1,5 +1,5 @@
-"""What an operator sees from outside over HTTP: metrics, health, readiness and a dump of all tasks;
-and traces by OpenTelemetry.
+"""What an operator sees from outside over HTTP: a status page, metrics, health, readiness and a
+dump of all tasks; and traces by OpenTelemetry.
 
 A page is answered from memory and does not ask the engine. Connections are bounded in number and in
 time. The libraries for metrics and traces are imported only where these are wanted. The dump of

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
@@ -27,11 +28,18 @@ _ACCEPT_PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response."""
+    """One response.
+
+    Args:
+        headers: further ones.
+        parts: follow the body until they end; then the connection ends.
+    """
 
     status: int
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+    parts: AsyncGenerator[bytes, None] | None = None
 
 
 Handler = Callable[[str], Awaitable[Answer]]
@@ -120,6 +128,9 @@ class HttpServer:
             with anyio.fail_after(_REQUEST_DEADLINE_S):
                 answer = await self._answer(request)
                 await stream.send(_encode(connection, request, answer))
+            if answer.parts is not None:
+                await _send_parts(stream, connection, guest, answer.parts)
+                return
             if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
                 return
             connection.start_next_cycle()
@@ -133,6 +144,19 @@ class HttpServer:
         except Exception:  # whoever asks is owed an answer, and the other pages go on
             _logger.exception("answering %s failed", path)
             return Answer(500, b"failed by a defect of this service; see its log\n")
+
+
+async def _send_parts(
+    stream: SocketStream,
+    connection: h11.Connection,
+    guest: Guest,
+    parts: AsyncGenerator[bytes, None],
+) -> None:
+    async with aclosing(parts):
+        async for part in parts:
+            guest.renew()
+            with anyio.fail_after(_REQUEST_DEADLINE_S):
+                await stream.send(connection.send(h11.Data(data=part)) or b"")
 
 
 class _RequestReader:
@@ -177,9 +201,14 @@ class _RequestReader:
 def _encode(connection: h11.Connection, request: h11.Request, answer: Answer) -> bytes:
     headers = [
         ("Content-Type", answer.content_type),
-        ("Content-Length", str(len(answer.body))),
         ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        *answer.headers,
     ]
+    if answer.parts is None:
+        headers.append(("Content-Length", str(len(answer.body))))
     head = connection.send(h11.Response(status_code=answer.status, headers=headers)) or b""
     body = b"" if request.method == b"HEAD" else connection.send(h11.Data(data=answer.body)) or b""
+    if answer.parts is not None:
+        return head + body
     return head + body + (connection.send(h11.EndOfMessage()) or b"")

@@ -1,4 +1,6 @@
-"""What is answered over HTTP: ``/metrics``, ``/healthz``, ``/readyz``, ``/debug/tasks``."""
+"""What is answered over HTTP: the status page, ``/metrics``, ``/healthz``, ``/readyz``,
+``/debug/tasks``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -14,11 +17,41 @@ from anyio.abc import TaskStatus
 from asupervisor.addresses import parse_bind_address
 from asupervisor.metrics import SCRAPE_CONTENT_TYPE, Metrics
 from asupervisor.observability.http import Answer, HttpServer
+from asupervisor.observability.page.live import LivePage
+from asupervisor.observability.page.render import CONTENT_SECURITY_POLICY, asset
 from asupervisor.observability.tasks import dump_tasks
 
 _LAG_INTERVAL_S = 1.0
 _SHARE = 0.1
 """Of the time, that making one page may take however often it is asked for."""
+
+
+_GUARDS = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+
+
+async def _document(status: LivePage) -> Answer:
+    return Answer(200, await status.document(), "text/html; charset=utf-8", _GUARDS)
+
+
+async def _style(status: LivePage) -> Answer:
+    return Answer(200, asset("page.css"), "text/css; charset=utf-8", _GUARDS)
+
+
+async def _script(status: LivePage) -> Answer:
+    return Answer(200, asset("page.js"), "text/javascript; charset=utf-8", _GUARDS)
+
+
+async def _stream(status: LivePage) -> Answer:
+    if status.is_full:
+        return Answer(503, b"as many watch as may\n")
+    return Answer(200, b"", "text/event-stream", _GUARDS, status.stream())
+
+
+_PAGE = {"/page.css": _style, "/page.js": _script, "/stream": _stream}
 
 
 class _Paced:
@@ -56,6 +89,7 @@ class Observability:
         metrics: scraped.
         not_ready_reasons: gives why the service is not ready, one sentence each; empty when it is.
         figures: gives what a dump of the tasks begins with.
+        status: the page for people, at ``/``; None: there is none.
 
     Raises:
         ConfigError: the address is malformed.
@@ -67,11 +101,15 @@ class Observability:
         metrics: Metrics,
         not_ready_reasons: Callable[[], list[str]],
         figures: Callable[[], Mapping[str, object]] = dict,
+        status: LivePage | None = None,
     ) -> None:
         self._metrics = metrics
         self._not_ready_reasons = not_ready_reasons
         self._figures = figures
         self._slow = {"/metrics": _Paced(self._scrape), "/debug/tasks": _Paced(self._tasks)}
+        self._status = status
+        if status is not None:
+            self._slow["/"] = _Paced(partial(_document, status))
         self._server = HttpServer(
             *parse_bind_address(bind_address, "--metrics-bind-addr"), self.answer
         )
@@ -88,6 +126,8 @@ class Observability:
         await anyio.to_thread.run_sync(self._metrics.exposition, [])
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_loop, name="event loop lag")
+            if self._status is not None:
+                tasks.start_soon(self._status.run, name="status page")
             await self._server.run(task_status=task_status)
 
     async def answer(self, path: str) -> Answer:
@@ -100,7 +140,9 @@ class Observability:
             reasons = self._not_ready_reasons()
             text = "".join(f"not ready: {reason}\n" for reason in reasons) or "ready\n"
             return Answer(503 if reasons else 200, text.encode())
-        return Answer(404, b"/metrics, /healthz, /readyz and /debug/tasks are here\n")
+        if self._status is not None and path in _PAGE:
+            return await _PAGE[path](self._status)
+        return Answer(404, b"/, /metrics, /healthz, /readyz and /debug/tasks are here\n")
 
     async def _scrape(self) -> Answer:
         families = list(self._metrics.collect())

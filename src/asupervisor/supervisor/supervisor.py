@@ -68,6 +68,7 @@ from asupervisor.node.orphans import Orphans
 from asupervisor.node.ownership import Ownership
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import feed_stats
+from asupervisor.observability.page.live import LivePage
 from asupervisor.observability.pages import Observability
 from asupervisor.observability.tracing import Tracing
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
@@ -77,7 +78,9 @@ from asupervisor.streaming.handler import StreamHandler
 from asupervisor.streaming.server import StreamingService
 from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
 from asupervisor.supervisor.hourly import report_hourly
+from asupervisor.supervisor.journal import Journal
 from asupervisor.supervisor.runtime_cgroups import keep_in_cgroup
+from asupervisor.supervisor.status import findings, view
 from asupervisor.supervisor.suitability import Suitability
 from asupervisor.translate.images import parse_reference
 from asupervisor.translate.provenance import Seal
@@ -144,6 +147,7 @@ class Supervisor:
         self._stack = AsyncExitStack()
         self.conditions = Conditions()
         self._skip_grace = anyio.Event()
+        self._journal = Journal()
         self._started_at = time.monotonic()
 
     async def __aenter__(self) -> Supervisor:
@@ -226,11 +230,19 @@ class Supervisor:
             )
         if not self.config.metrics_bind_address:
             return
+        service_log = logging.getLogger("asupervisor")
+        service_log.addHandler(self._journal)
+        self._stack.callback(service_log.removeHandler, self._journal)
+        started = time.time()
         page = Observability(
             self.config.metrics_bind_address,
             self.metrics,
             lambda: self.not_ready_reasons,
             self._dump_figures,
+            LivePage(
+                lambda: view(self, self._journal, started),
+                lambda: findings(self.config, self.endpoint),
+            ),
         )
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
@@ -344,6 +356,8 @@ class Supervisor:
     ) -> Shim:
         metrics = self.metrics
         store = NodeStore(Fitting(shortened=metrics.shortened.add))
+        if self.config.metrics_bind_address:
+            store.listen(self._journal.changed)
         stats = Stats(WritableLayers(walked=metrics.writable_layer_walks.add))
         feed_stats(store, stats)
         metrics.sandboxes.follow(lambda: len(store.sandboxes))

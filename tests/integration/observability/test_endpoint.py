@@ -83,7 +83,7 @@ def test_health_readiness_and_pages(service: Service) -> None:
     assert get(service, "/healthz") == (200, "ok\n")
     assert get(service, "/readyz") == (200, "ready\n")
     assert get(service, "/readyz?verbose")[0] == 200
-    assert get(service, "/")[0] == 404
+    assert get(service, "/nowhere")[0] == 404
     assert get(service, "/healthz", "POST")[0] == 405
     assert get(service, "/healthz", "HEAD") == (200, "")
 

@@ -1,0 +1,85 @@
+"""Pictures of the status page for docs/: ``python -m tests.harness.screenshots`` (as root, with an
+engine and a browser).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import anyio
+
+from asupervisor.proto import cri
+from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+from tests.harness.browser import look_at
+from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
+from tests.harness.namespace import leave_the_network
+from tests.harness.service import Service
+
+PLACE = Path(__file__).parents[2] / "docs" / "images"
+_KINDS = {
+    "status-light": ("--window-size=1200,2400", "--blink-settings=preferredColorScheme=1"),
+    "status-dark": ("--window-size=1200,1700", "--blink-settings=preferredColorScheme=0"),
+    "status-phone": ("--window-size=500,1400", "--blink-settings=preferredColorScheme=1"),
+}
+_PODS = {"web": ("nginx", "sidecar"), "database": ("postgres",), "queue": ("worker",)}
+
+
+def main() -> None:
+    """Run an engine, the service and some pods, and look at the page."""
+    leave_the_network()
+    PLACE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        engine = Engine()
+        engine.start()
+        try:
+            engine.load(busybox_archive())
+            service = Service(engine, flags=("--metrics-bind-addr", "127.0.0.1:0"))
+            service.start()
+            try:
+                anyio.run(_fill, service.endpoint)
+                found = re.search(r"tasks at (http://\S+)", service.output)
+                assert found is not None
+                for name, flags in _KINDS.items():
+                    picture = f"--screenshot={PLACE / f'{name}.png'}"
+                    look_at(f"{found[1]}/", Path(directory) / name, picture, *flags)
+                    print(PLACE / f"{name}.png")
+            finally:
+                service.stop()
+        finally:
+            engine.remove_all()
+            engine.destroy()
+
+
+async def _fill(endpoint: str) -> None:
+    """Three pods, a container that failed, and a call that did."""
+    async with (
+        RemoteRuntimeService.connect(endpoint) as runtime,
+        RemoteImageService.connect(endpoint, sharing=runtime) as images,
+    ):
+        for name, containers in _PODS.items():
+            pod = cri.PodSandboxConfig(
+                metadata=cri.PodSandboxMetadata(name=name, namespace="shop", uid=f"uid-{name}"),
+                labels={"app": name, "tier": "backend"},
+                linux=cri.LinuxPodSandboxConfig(),
+            )
+            sandbox = await runtime.run_pod_sandbox(pod)
+            for container in containers:
+                config = cri.ContainerConfig(
+                    metadata=cri.ContainerMetadata(name=container),
+                    image=cri.ImageSpec(image=BUSYBOX_IMAGE),
+                    command=["sh", "-c", "exit 3" if name == "queue" else "sleep 3600"],
+                )
+                created = await runtime.create_container(sandbox, config, pod)
+                await runtime.start_container(created)
+        try:
+            await images.pull_image(cri.ImageSpec(image="127.0.0.1:1/shop/web:2"))
+        except Exception as error:
+            print(f"as it should: {error}")
+        for _ in range(200):
+            await runtime.list_containers()
+
+
+if __name__ == "__main__":
+    main()
