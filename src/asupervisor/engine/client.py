@@ -17,6 +17,7 @@ from asupervisor.engine.session import Document, EngineObserver, EngineSession
 from asupervisor.engine.streams import StreamsApi
 from asupervisor.engine.system import SystemApi
 from asupervisor.translate.documents import text
+from asupervisor.translate.engine_facts import EngineFacts
 from asupervisor.translate.images import uses_containerd_store
 
 
@@ -78,11 +79,29 @@ class EngineClient:
         return tuple(sorted(self.info.get("Runtimes") or {}))
 
     def has_security(self, name: str) -> bool:
-        """Whether the engine confines containers by ``selinux``, ``apparmor``, ``seccomp``, …
-        (``/info`` SecurityOptions).
+        """Whether the engine confines containers by ``selinux``, ``apparmor``, ``seccomp``, …."""
+        return name in self._security
+
+    def facts(self, runtime_annotations: tuple[str, ...] = ()) -> EngineFacts:
+        """What plans depend on.
+
+        Args:
+            runtime_annotations: keys of annotations that the operator lets through.
         """
-        return any(
-            option.split(",")[0] == f"name={name}"
+        return EngineFacts(
+            api_version=self.api_version,
+            cgroup_driver=self.cgroup_driver,
+            default_runtime=text(self.info, "DefaultRuntime"),
+            security=self._security,
+            oom_floor=self.oom_floor,
+            runtime_annotations=runtime_annotations,
+        )
+
+    @property
+    def _security(self) -> frozenset[str]:
+        """The names of ``/info`` SecurityOptions."""
+        return frozenset(
+            option.split(",")[0].removeprefix("name=")
             for option in self.info.get("SecurityOptions") or []
         )
 

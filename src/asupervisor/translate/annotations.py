@@ -8,11 +8,35 @@ with the peers too."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from asupervisor.proto import cri
+from asupervisor.translate.engine_facts import EngineFacts
 
 ANNOTATIONS_SINCE = (1, 43)
 _PREFIX = "io.kubernetes.cri."
+
+
+def runtime_annotations(
+    facts: EngineFacts, runtime: str, kind: Mapping[str, str], *given: Mapping[str, str]
+) -> dict[str, Any]:
+    """``Annotations`` of a ``HostConfig``, where there are any and the engine can hand them on.
+
+    Args:
+        facts: of the engine, and what the operator lets through.
+        runtime: the OCI runtime; empty for the engine's default one.
+        kind: what the container is; told only to a runtime that was chosen for the pod, since the
+            engine's default one keeps no pods together.
+        given: annotations of the pod, then of the container; the later go before.
+    """
+    if facts.api_version < ANNOTATIONS_SINCE:
+        return {}
+    chosen = runtime not in ("", facts.default_runtime)
+    annotations = {
+        **allowed_annotations(facts.runtime_annotations, *given),
+        **(kind if chosen else {}),
+    }
+    return {"Annotations": annotations} if annotations else {}
 
 
 def allowed_annotations(patterns: Sequence[str], *given: Mapping[str, str]) -> dict[str, str]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import dataclass
 from typing import Any
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import Identity
+from asupervisor.translate.annotations import container_annotations, runtime_annotations
+from asupervisor.translate.cdi import with_environment
 from asupervisor.translate.cgroup_files import CgroupSettings
-from asupervisor.translate.labels import check_labels, container_labels
+from asupervisor.translate.engine_facts import EngineFacts
+from asupervisor.translate.images import is_image_id, without_scheme
+from asupervisor.translate.labels import IMAGE_REF_LABEL, check_labels, container_labels
 from asupervisor.translate.mounts import engine_mounts
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
 from asupervisor.translate.namespaces import HOST, container_modes
@@ -38,7 +43,7 @@ def check_container_config(
         raise InvalidArgument(
             f"container {config.metadata.name}: the request has no sandbox_config with metadata"
         )
-    subject = container_subject(config, sandbox_config)
+    subject = container_subject(config, sandbox_config.metadata)
     if not config.image.image:
         raise InvalidArgument(f"{subject}: no image is named")
     if config.HasField("windows"):
@@ -95,10 +100,9 @@ def check_container_config(
             )
 
 
-def container_subject(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
+def container_subject(config: cri.ContainerConfig, pod: cri.PodSandboxMetadata) -> str:
     """A container in the words of errors and logs: ``container name of pod namespace/name``."""
-    metadata = sandbox_config.metadata
-    return f"container {config.metadata.name} of pod {metadata.namespace}/{metadata.name}"
+    return f"container {config.metadata.name} of pod {pod.namespace}/{pod.name}"
 
 
 def log_path(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
@@ -109,16 +113,15 @@ def log_path(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) 
     return f"/{path.lstrip('/')}"
 
 
-def engine_container_name(config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig) -> str:
+def engine_container_name(config: cri.ContainerConfig, pod: cri.PodSandboxMetadata) -> str:
     """The engine container's name.
 
     Raises:
         InvalidArgument: it could not be read back, or is a sandbox's.
     """
-    pod = sandbox_config.metadata
     if config.metadata.name == SANDBOX_CONTAINER_NAME:
         raise InvalidArgument(
-            f'{container_subject(config, sandbox_config)}: the name "{SANDBOX_CONTAINER_NAME}" is'
+            f'{container_subject(config, pod)}: the name "{SANDBOX_CONTAINER_NAME}" is'
             " that of the sandbox itself"
         )
     return container_name(
@@ -126,69 +129,113 @@ def engine_container_name(config: cri.ContainerConfig, sandbox_config: cri.PodSa
     )
 
 
-def container_body(
-    config: cri.ContainerConfig,
-    sandbox_config: cri.PodSandboxConfig,
-    *,
-    sandbox_id: str,
-    runtime: str,
-    on_host_network: bool,
-    host_users: bool = False,
-    target_id: str,
-    identity: Identity,
-    cgroup: CgroupSettings,
-    cgroup_driver: str,
-    api_version: tuple[int, int],
-    oom_floor: int | None,
-    selinux_enabled: bool,
-    apparmor_enabled: bool,
-    read_profile: ReadProfile,
-    log_config: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """The body of ``POST /containers/create`` for a container of a sandbox.
+@dataclass(frozen=True, slots=True)
+class OfSandbox:
+    """What a container has of its sandbox.
 
     Args:
-        config: its host paths resolved and checked.
-        sandbox_config: of its sandbox.
-        sandbox_id: the sandbox's full id.
-        runtime: the sandbox's OCI runtime.
-        on_host_network: whether the sandbox is.
+        sandbox_id: the full id.
+        pod: whose it is.
+        runtime: the OCI runtime.
+        on_host_network: whether it is.
         host_users: whether it has the host's users although the engine maps users.
-        target_id: full id of the container whose pid namespace it joins (TARGET); empty for none.
+        log_config: how much the engine keeps of a log; None for the engine's default.
+    """
+
+    sandbox_id: str
+    pod: cri.PodSandboxMetadata
+    runtime: str
+    on_host_network: bool
+    host_users: bool
+    log_config: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What the names in a request stand for on this node.
+
+    Args:
+        image_id: of the image; a tag may move meanwhile.
+        image_ref: how kubelet is told of it.
+        mounts: with host paths resolved and checked, and images named by their ids.
+        target_id: full id of the container whose pid namespace is joined (TARGET); empty for none.
         identity: the user and groups that it runs as.
         cgroup: what is written to its cgroup files once it runs.
-        cgroup_driver: the engine's.
-        api_version: the engine's.
-        oom_floor: the lowest oom_score_adj that it can give; None for no limit.
-        selinux_enabled, apparmor_enabled: what the engine's host has.
+        environment: what its CDI devices bring.
+    """
+
+    image_id: str
+    image_ref: str
+    mounts: list[cri.Mount]
+    target_id: str
+    identity: Identity
+    cgroup: CgroupSettings
+    environment: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPlan:
+    """What is made of a request for a container.
+
+    Args:
+        subject: names it in errors.
+        name: the engine container's.
+        body: of ``POST /containers/create``.
+        log_path: of its CRI log; empty for none.
+    """
+
+    subject: str
+    name: str
+    body: dict[str, Any]
+    log_path: str
+
+
+def plan_container(
+    request: cri.CreateContainerRequest,
+    sandbox: OfSandbox,
+    found: Resolved,
+    facts: EngineFacts,
+    read_profile: ReadProfile,
+) -> ContainerPlan:
+    """Plan a container of a sandbox.
+
+    Args:
+        request: checked by :func:`check_container_config`; it is not changed.
+        sandbox: what it has of its sandbox.
+        found: what the request's names stand for.
+        facts: of the engine.
         read_profile: reads localhost seccomp profiles.
-        log_config: how much the engine keeps of its log; None for the engine's default.
 
     Raises:
         ServiceError: a setting that cannot be applied.
     """
-    subject = container_subject(config, sandbox_config)
+    config, pod = request.config, request.sandbox_config
+    subject = container_subject(config, sandbox.pod)
     context = config.linux.security_context
-    security = container_security(context, identity.groups, read_profile, apparmor_enabled, subject)
+    apparmor = "apparmor" in facts.security
+    security = container_security(context, found.identity.groups, read_profile, apparmor, subject)
     if not config.linux.HasField("security_context") and not context.privileged:
         # Nobody said which paths to mask, which is not the same as saying that none are.
         del security["MaskedPaths"], security["ReadonlyPaths"]
-    mounts, binds = engine_mounts(list(config.mounts), api_version, selinux_enabled, subject)
+    relabels = "selinux" in facts.security
+    mounts, binds = engine_mounts(found.mounts, facts.api_version, relabels, subject)
+    path = log_path(config, pod)
     labels = container_labels(
         config.labels,
         config.annotations,
-        sandbox_id,
-        log_path(config, sandbox_config),
-        config.image.user_specified_image,
-        cgroup.label() if cgroup else "",
+        sandbox.sandbox_id,
+        path,
+        _user_image(config.image),
+        found.cgroup.label() if found.cgroup else "",
     )
+    labels[IMAGE_REF_LABEL] = found.image_ref
     body: dict[str, Any] = {
-        "Image": config.image.image,
+        "Image": found.image_id,
         "Entrypoint": list(config.command) or None,
         "Cmd": list(config.args) or None,
-        "Env": _environment(config, subject),
+        "Env": _environment(config, found.environment, subject),
         "WorkingDir": config.working_dir,
-        "User": identity.user,
+        "User": found.identity.user,
         "Labels": labels,
         "OpenStdin": config.stdin,
         "StdinOnce": config.stdin_once,
@@ -196,11 +243,15 @@ def container_body(
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
             **container_modes(
-                context.namespace_options, sandbox_id, on_host_network, target_id, subject
+                context.namespace_options,
+                sandbox.sandbox_id,
+                sandbox.on_host_network,
+                found.target_id,
+                subject,
             ),
             **security,
-            **engine_resources(config.linux.resources, oom_floor, subject),
-            "CgroupParent": cgroup_parent(sandbox_config.linux.cgroup_parent, cgroup_driver),
+            **engine_resources(config.linux.resources, facts.oom_floor, subject),
+            "CgroupParent": cgroup_parent(pod.linux.cgroup_parent, facts.cgroup_driver),
             "Mounts": mounts,
             "Binds": binds,
             "Devices": [
@@ -213,28 +264,42 @@ def container_body(
             ],
             "RestartPolicy": {"Name": "no"},
             "ShmSize": _SHM_BYTES,
-            "Runtime": runtime,
+            "Runtime": sandbox.runtime,
+            **runtime_annotations(
+                facts,
+                sandbox.runtime,
+                container_annotations(config.metadata.name, sandbox.sandbox_id, sandbox.pod),
+                pod.annotations,
+                config.annotations,
+            ),
         },
     }
-    if host_users:
+    if sandbox.host_users:
         body["HostConfig"]["UsernsMode"] = HOST
-    if log_config is not None:
-        body["HostConfig"]["LogConfig"] = log_config
+    if sandbox.log_config is not None:
+        body["HostConfig"]["LogConfig"] = sandbox.log_config
     if config.CDI_devices:
-        if api_version < CDI_SINCE:
+        if facts.api_version < CDI_SINCE:
             raise FailedPrecondition(
                 f"{subject}: CDI devices need Docker Engine API {CDI_SINCE[0]}.{CDI_SINCE[1]}"
-                f" (Docker 28.3); this engine speaks {api_version[0]}.{api_version[1]}"
+                f" (Docker 28.3); this engine speaks {facts.api_version[0]}.{facts.api_version[1]}"
             )
         body["HostConfig"]["DeviceRequests"] = [
             {"Driver": "cdi", "DeviceIDs": [device.name for device in config.CDI_devices]}
         ]
     if config.stop_signal != cri.SIGNAL_RUNTIME_DEFAULT:
         body["StopSignal"] = engine_signal(config.stop_signal)
-    return body
+    return ContainerPlan(subject, engine_container_name(config, sandbox.pod), body, path)
 
 
-def _environment(config: cri.ContainerConfig, subject: str) -> list[str]:
+def _user_image(image: cri.ImageSpec) -> str:
+    """The image as the pod's manifest has it; empty where only an id is known."""
+    if image.user_specified_image or is_image_id(image.image):
+        return image.user_specified_image
+    return without_scheme(image.image)
+
+
+def _environment(config: cri.ContainerConfig, of_devices: list[str], subject: str) -> list[str]:
     entries = []
     for entry in config.envs:
         try:
@@ -244,4 +309,4 @@ def _environment(config: cri.ContainerConfig, subject: str) -> list[str]:
                 f"{subject}: the value of the environment variable {entry.key} is not UTF-8, which"
                 " Docker Engine's API cannot carry"
             ) from error
-    return entries
+    return with_environment(entries, of_devices) if of_devices else entries

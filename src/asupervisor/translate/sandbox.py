@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
+from asupervisor.translate.annotations import runtime_annotations, sandbox_annotations
 from asupervisor.translate.checkpoint import Checkpoint, CheckpointPort
+from asupervisor.translate.engine_facts import EngineFacts
 from asupervisor.translate.labels import check_labels, sandbox_labels
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
 from asupervisor.translate.namespaces import HOST, needs_host_users, sandbox_modes
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score
 from asupervisor.translate.security import ReadProfile, sandbox_security
 
+DEFAULT_HANDLERS = ("", "docker")
+"""Runtime handlers that mean the engine's default runtime."""
 STOP_GRACE_S = 10
 """Seconds between SIGTERM and SIGKILL for a sandbox's own process."""
 _CPU_SHARES = 2
@@ -156,53 +161,73 @@ def sandbox_name(metadata: cri.PodSandboxMetadata) -> str:
     )
 
 
-def sandbox_body(
-    config: cri.PodSandboxConfig,
-    *,
-    image: str,
-    runtime: str,
-    engine_network_mode: str,
-    publish_ports: bool,
-    cgroup_driver: str,
-    oom_floor: int | None,
-    apparmor_enabled: bool,
-    users_remapped: bool = False,
-    read_profile: ReadProfile,
-) -> dict[str, Any]:
-    """The body of ``POST /containers/create`` for a sandbox.
+@dataclass(frozen=True, slots=True)
+class SandboxPlan:
+    """What is made of a request for a sandbox.
 
     Args:
-        config: checked by :func:`check_sandbox_config`.
+        subject: names the pod in errors.
+        name: the engine container's.
+        body: of ``POST /containers/create``.
+        checkpoint: of the sandbox right after it was created; it tells whether the pod is on the
+            host's network.
+        resolv_conf: the content of the pod's own; None where it keeps what the engine wrote.
+    """
+
+    subject: str
+    name: str
+    body: dict[str, Any]
+    checkpoint: Checkpoint
+    resolv_conf: str | None
+
+
+def plan_sandbox(
+    request: cri.RunPodSandboxRequest,
+    *,
+    image: str,
+    engine_network_mode: str,
+    publish_ports: bool,
+    facts: EngineFacts,
+    read_profile: ReadProfile,
+) -> SandboxPlan:
+    """Plan a sandbox.
+
+    Args:
+        request: its config checked by :func:`check_sandbox_config`; it is not changed.
         image: the pause image.
-        runtime: an OCI runtime of the engine; empty takes its default.
         engine_network_mode: for a pod that is not on the host's network.
         publish_ports: whether the engine publishes the host ports itself (no-op plugin).
-        cgroup_driver: the engine's.
-        oom_floor: the lowest oom_score_adj that it can give; None for no limit.
-        apparmor_enabled: whether the engine's host has AppArmor.
-        users_remapped: whether the engine maps users (``userns-remap``).
+        facts: of the engine.
         read_profile: reads localhost seccomp profiles.
 
     Raises:
         ServiceError: a setting that cannot be applied.
     """
+    config = request.config
     subject = pod_subject(config.metadata)
     context = config.linux.security_context
-    user, security = sandbox_security(context, read_profile, apparmor_enabled, subject)
+    apparmor = "apparmor" in facts.security
+    user, security = sandbox_security(context, read_profile, apparmor, subject)
+    handler = request.runtime_handler
+    runtime = "" if handler in DEFAULT_HANDLERS else handler
     modes = sandbox_modes(context.namespace_options, engine_network_mode, subject)
     on_host_network = modes["NetworkMode"] == "host"
     host_config: dict[str, Any] = {
         **modes,
         **security,
-        "CgroupParent": cgroup_parent(config.linux.cgroup_parent, cgroup_driver),
+        "CgroupParent": cgroup_parent(config.linux.cgroup_parent, facts.cgroup_driver),
         "CpuShares": _CPU_SHARES,
         "MemorySwap": 0,
-        "OomScoreAdj": clamp_oom_score(_OOM_SCORE, oom_floor),
+        "OomScoreAdj": clamp_oom_score(_OOM_SCORE, facts.oom_floor),
         "ShmSize": _SHM_BYTES,
         "Sysctls": dict(config.linux.sysctls),
         "RestartPolicy": {"Name": "no"},
+        **runtime_annotations(
+            facts, runtime, sandbox_annotations(config.metadata), config.annotations
+        ),
     }
-    if users_remapped and needs_host_users(context.namespace_options, context.privileged):
+    needs_host = needs_host_users(context.namespace_options, context.privileged)
+    if needs_host and "userns" in facts.security:
         host_config["UsernsMode"] = HOST
     if runtime:
         host_config["Runtime"] = runtime
@@ -218,7 +243,13 @@ def sandbox_body(
         if publish_ports:
             exposed, bindings = _published(config.port_mappings)
             body["ExposedPorts"], host_config["PortBindings"] = exposed, bindings
-    return body
+    return SandboxPlan(
+        subject=subject,
+        name=sandbox_name(config.metadata),
+        body=body,
+        checkpoint=sandbox_checkpoint(config, handler),
+        resolv_conf=resolv_conf(config.dns_config) if config.HasField("dns_config") else None,
+    )
 
 
 def _published(ports: Any) -> tuple[dict[str, Any], dict[str, list[dict[str, str]]]]:

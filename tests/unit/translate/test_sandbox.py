@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,29 +10,42 @@ import pytest
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import CheckpointPort
+from asupervisor.translate.engine_facts import EngineFacts
 from asupervisor.translate.sandbox import (
+    SandboxPlan,
     check_sandbox_config,
+    plan_sandbox,
     resolv_conf,
-    sandbox_body,
     sandbox_checkpoint,
     sandbox_name,
 )
 from tests.harness.pods import pod_config
 
+FACTS = EngineFacts(api_version=(1, 41))
 
-def body(config: cri.PodSandboxConfig, **changes: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "image": "pause",
-        "runtime": "",
-        "engine_network_mode": "none",
-        "publish_ports": False,
-        "cgroup_driver": "cgroupfs",
-        "oom_floor": None,
-        "apparmor_enabled": False,
-        "read_profile": lambda path: b"{}",
-        **changes,
-    }
-    return sandbox_body(config, **settings)
+
+def plan(
+    config: cri.PodSandboxConfig,
+    handler: str = "",
+    facts: EngineFacts = FACTS,
+    publish_ports: bool = False,
+) -> SandboxPlan:
+    request = cri.RunPodSandboxRequest(config=config, runtime_handler=handler)
+    before = request.SerializeToString(deterministic=True)
+    made = plan_sandbox(
+        request,
+        image="pause",
+        engine_network_mode="none",
+        publish_ports=publish_ports,
+        facts=facts,
+        read_profile=lambda path: b"{}",
+    )
+    assert request.SerializeToString(deterministic=True) == before, "a request is not changed"
+    return made
+
+
+def body(config: cri.PodSandboxConfig, **settings: Any) -> dict[str, Any]:
+    return plan(config, **settings).body
 
 
 def test_what_every_sandbox_has() -> None:
@@ -60,8 +74,8 @@ def test_what_every_sandbox_has() -> None:
     assert {key: host[key] for key in expected} == expected
     assert "no-new-privileges" in host["SecurityOpt"]
     assert "Runtime" not in host, "the engine's default"
-    assert body(config, runtime="kata")["HostConfig"]["Runtime"] == "kata"
-    assert body(config, oom_floor=0)["HostConfig"]["OomScoreAdj"] == 0
+    assert body(config, handler="kata")["HostConfig"]["Runtime"] == "kata"
+    assert body(config, facts=replace(FACTS, oom_floor=0))["HostConfig"]["OomScoreAdj"] == 0
     assert sandbox_name(config.metadata) == "k8s_POD_web_default_uid-web_0"
 
 
@@ -82,6 +96,25 @@ def test_a_pod_on_the_host_network_has_neither_hostname_nor_ports_of_its_own() -
     } == dict.fromkeys(("NetworkMode", "IpcMode", "PidMode"), "host")
     assert "Hostname" not in made and "ExposedPorts" not in made
     assert sandbox_checkpoint(config, "").host_network
+
+
+def test_a_plan_holds_what_the_verb_needs_besides_the_body() -> None:
+    made = plan(pod_config("web"), handler="kata")
+    assert (made.subject, made.name) == (
+        "pod default/web",
+        sandbox_name(pod_config("web").metadata),
+    )
+    assert made.checkpoint == sandbox_checkpoint(pod_config("web"), "kata")
+    assert made.resolv_conf is None, "the engine's own is kept"
+    dns = cri.DNSConfig(servers=["192.0.2.1"])
+    assert plan(pod_config("web", dns_config=dns)).resolv_conf == "nameserver 192.0.2.1\n"
+
+
+def test_the_default_handlers_leave_the_runtime_to_the_engine() -> None:
+    for handler in ("", "docker"):
+        made = plan(pod_config("web"), handler=handler)
+        assert "Runtime" not in made.body["HostConfig"]
+        assert made.checkpoint.runtime_handler == handler
 
 
 def test_the_engine_publishes_ports_only_where_the_network_plugin_leaves_them_to_it() -> None:
@@ -229,5 +262,10 @@ def test_what_mapped_users_cannot_have_runs_with_the_hosts_users(
 ) -> None:
     config = pod_config("web")
     config.linux.security_context.CopyFrom(cri.LinuxSandboxSecurityContext(**context))
-    assert body(config, users_remapped=True)["HostConfig"].get("UsernsMode") == mode
+    assert (
+        body(config, facts=replace(FACTS, security=frozenset({"userns"})))["HostConfig"].get(
+            "UsernsMode"
+        )
+        == mode
+    )
     assert "UsernsMode" not in body(config)["HostConfig"], "an engine that maps nobody"

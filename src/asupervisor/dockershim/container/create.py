@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from functools import partial
 
 import anyio.to_thread
 
@@ -19,29 +20,24 @@ from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.operations import Ticket
 from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
-from asupervisor.dockershim.runtime_annotations import tell_runtime
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from asupervisor.logs.target import hold_log_directory
 from asupervisor.node.records import ImageRecord, SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import Answer, Identity, asked_identity
-from asupervisor.translate.annotations import (
-    allowed_annotations,
-    container_annotations,
-)
-from asupervisor.translate.cdi import with_environment
 from asupervisor.translate.cgroup_files import cgroup_settings
 from asupervisor.translate.container import (
+    ContainerPlan,
+    OfSandbox,
+    Resolved,
     check_container_config,
-    container_body,
     container_subject,
     engine_container_name,
-    log_path,
+    plan_container,
 )
 from asupervisor.translate.documents import text
-from asupervisor.translate.images import check_runnable, image_ref, is_image_id, without_scheme
-from asupervisor.translate.labels import IMAGE_REF_LABEL
+from asupervisor.translate.images import check_runnable, image_ref
 from asupervisor.translate.logs import engine_log_config
 from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
 from asupervisor.translate.namespaces import needs_host_users
@@ -58,23 +54,17 @@ async def create_container(
     Raises:
         InvalidArgument, NotFound, FailedPrecondition: what the config asks for and cannot be.
     """
-    config, sandbox_config = request.config, request.sandbox_config
-    check_container_config(config, sandbox_config)
-    subject = container_subject(config, sandbox_config)
+    check_container_config(request.config, request.sandbox_config)
+    subject = container_subject(request.config, request.sandbox_config.metadata)
     shim.engine.health.require("create a container", subject)
     sandbox = _ready(shim, request.pod_sandbox_id, subject)
     # Whose container it is says the sandbox: crictl draws a uid each time that it reads a config
     # without one, and a container that carries another pod's name would count as somebody else's.
-    sandbox_config.metadata.CopyFrom(sandbox.status.metadata)
-    subject = container_subject(config, sandbox_config)
-    sandbox_id = sandbox.id
-    name = engine_container_name(config, sandbox_config)
-
-    async def work(ticket: Ticket) -> str:
-        return await _create(shim, request, sandbox_id, name, subject, ticket)
-
+    name = engine_container_name(request.config, sandbox.status.metadata)
+    subject = container_subject(request.config, sandbox.status.metadata)
+    work = partial(_create, shim, request, sandbox.id, subject)
     return cri.CreateContainerResponse(
-        container_id=await shim.operations.run_within((sandbox_id,), name, "CreateContainer", work)
+        container_id=await shim.operations.run_within((sandbox.id,), name, "CreateContainer", work)
     )
 
 
@@ -91,88 +81,35 @@ async def _create(
     shim: Shim,
     request: cri.CreateContainerRequest,
     sandbox_id: str,
-    name: str,
     subject: str,
     ticket: Ticket,
 ) -> str:
-    config, sandbox = request.config, _ready(shim, sandbox_id, subject)
-    image = shim.store.usable_image(config.image.image)
-    if image is None:
-        raise NotFound(
-            f"{subject}: image {config.image.image} is not on this node", subject=config.image.image
-        )
-    check_runnable(image.config_bytes, image.id, subject)
-    if not (config.image.user_specified_image or is_image_id(config.image.image)):
-        config.image.user_specified_image = without_scheme(config.image.image)
-    # By its id from here on: a tag may move meanwhile, and kubelet may name it by an image_ref.
-    config.image.image = image.id
-    security = config.linux.security_context
-    if security.privileged and not request.sandbox_config.linux.security_context.privileged:
-        # As the request has it: the sandbox may be older than the pod's first privileged container.
-        raise InvalidArgument(
-            f"{subject}: a privileged container needs a sandbox_config that is privileged"
-        )
-    _resolve_images(shim, config, subject)
-    await _check_image_paths(shim, config, subject)
-    missing = await _resolve_host_paths(shim, config, subject)
-    features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
-    identity = await _identity(shim, security, image, subject)
-    body = container_body(
-        config,
-        request.sandbox_config,
+    sandbox = _ready(shim, sandbox_id, subject)
+    found, missing = await _resolve(shim, request, sandbox, subject)
+    security = request.config.linux.security_context
+    remapped = shim.engine.has_security("userns")
+    of_sandbox = OfSandbox(
         sandbox_id=sandbox.id,
+        pod=sandbox.status.metadata,
         runtime=sandbox.runtime,
         on_host_network=sandbox.host_network,
-        host_users=shim.engine.has_security("userns")
+        host_users=remapped
         and (
             sandbox.host_users or needs_host_users(security.namespace_options, security.privileged)
         ),
-        target_id=_target(shim, sandbox, security.namespace_options, subject),
-        identity=identity,
-        cgroup=cgroup_settings(config.linux.resources, features, subject),
-        cgroup_driver=shim.engine.cgroup_driver,
-        api_version=shim.engine.api_version,
-        oom_floor=shim.engine.oom_floor,
-        selinux_enabled=shim.engine.has_security("selinux"),
-        apparmor_enabled=shim.engine.has_security("apparmor"),
-        read_profile=read_profile,
         log_config=engine_log_config(sandbox.log_config, shim.config.container_log_format),
     )
+    facts = shim.engine.facts(shim.config.runtime_annotations)
+    plan = plan_container(request, of_sandbox, found, facts, read_profile)
     await anyio.to_thread.run_sync(
-        check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
+        check_apparmor, plan.body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
     )
-    pod = request.sandbox_config
-    tell_runtime(
-        shim,
-        body["HostConfig"],
-        allowed_annotations(shim.config.runtime_annotations, pod.annotations, config.annotations),
-        container_annotations(config.metadata.name, sandbox.id, pod.metadata),
-    )
-    if environment := await device_environment(shim, config, subject):
-        body["Env"] = with_environment(body["Env"], environment)
-    body["Labels"][IMAGE_REF_LABEL] = image_ref(image.id, image.image.repo_digests)
     # Last, so that a request that is refused leaves no directory behind.
     for path in missing:
         await shim.lanes.host_paths.run(path, make_mount_source, path, subject)
     _ready(shim, sandbox_id, subject)
     ticket.commit()
-    async with Rollback("CreateContainer", subject) as undo:
-        container_id = await create_named(shim, name, body)
-        undo.push("show the container as it is", lambda: _show(shim, container_id))
-        undo.push(
-            "remove the container", lambda: shim.engine.containers.remove(container_id, force=True)
-        )
-        await shim.on_step("CreateContainer.created")
-        if path := log_path(config, request.sandbox_config):
-            await shim.lanes.log_files.run(path, _make_log_directory, path, subject)
-        await shim.on_step("CreateContainer.logged")
-        await shim.feed.refresh(container_id, after="create")
-        if shim.store.absent(container_id):
-            raise FailedPrecondition(
-                f"{subject}: container {container_id[:12]} was removed while it was made",
-                operation="CreateContainer",
-                subject=container_id,
-            )
+    container_id = await _make(shim, plan)
     _logger.info(
         "created %s as %s",
         subject,
@@ -180,6 +117,59 @@ async def _create(
         extra={**sandbox_fields(sandbox), "container": container_id},
     )
     return container_id
+
+
+async def _make(shim: Shim, plan: ContainerPlan) -> str:
+    async with Rollback("CreateContainer", plan.subject) as undo:
+        container_id = await create_named(shim, plan.name, plan.body)
+        undo.push("show the container as it is", lambda: _show(shim, container_id))
+        undo.push(
+            "remove the container", lambda: shim.engine.containers.remove(container_id, force=True)
+        )
+        await shim.on_step("CreateContainer.created")
+        if path := plan.log_path:
+            await shim.lanes.log_files.run(path, _make_log_directory, path, plan.subject)
+        await shim.on_step("CreateContainer.logged")
+        await shim.feed.refresh(container_id, after="create")
+        if shim.store.absent(container_id):
+            raise FailedPrecondition(
+                f"{plan.subject}: container {container_id[:12]} was removed while it was made",
+                operation="CreateContainer",
+                subject=container_id,
+            )
+    return container_id
+
+
+async def _resolve(
+    shim: Shim, request: cri.CreateContainerRequest, sandbox: SandboxRecord, subject: str
+) -> tuple[Resolved, list[str]]:
+    """What the request's names stand for, and the host paths that are still to be made."""
+    config = request.config
+    image = shim.store.usable_image(config.image.image)
+    if image is None:
+        raise NotFound(
+            f"{subject}: image {config.image.image} is not on this node", subject=config.image.image
+        )
+    check_runnable(image.config_bytes, image.id, subject)
+    security = config.linux.security_context
+    if security.privileged and not request.sandbox_config.linux.security_context.privileged:
+        # As the request has it: the sandbox may be older than the pod's first privileged container.
+        raise InvalidArgument(
+            f"{subject}: a privileged container needs a sandbox_config that is privileged"
+        )
+    mounts, missing = await _resolve_mounts(shim, config, subject)
+    features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
+    identity = await _identity(shim, security, image, subject)
+    found = Resolved(
+        image_id=image.id,
+        image_ref=image_ref(image.id, image.image.repo_digests),
+        mounts=mounts,
+        target_id=_target(shim, sandbox, security.namespace_options, subject),
+        identity=identity,
+        cgroup=cgroup_settings(config.linux.resources, features, subject),
+        environment=await device_environment(shim, config, subject),
+    )
+    return found, missing
 
 
 async def _identity(
@@ -227,54 +217,49 @@ def _target(shim: Shim, sandbox: SandboxRecord, options: cri.NamespaceOption, su
     return target.id
 
 
-def _resolve_images(shim: Shim, config: cri.ContainerConfig, subject: str) -> None:
-    """An image that is mounted is named by its id from here on: its tag may move before the
-    start.
-    """
-    for mount in config.mounts:
-        if not mount.image.image:
-            continue
-        image = shim.store.usable_image(mount.image.image)
-        if image is None:
-            where = f"{subject}: mount {mount.container_path}"
-            raise NotFound(
-                f"{where}: image {mount.image.image} is not on this node", subject=mount.image.image
-            )
-        mount.image.image = image.id
-
-
-async def _check_image_paths(shim: Shim, config: cri.ContainerConfig, subject: str) -> None:
-    """A path that an image does not have would come to light only at the start."""
-    if shim.engine.api_version < IMAGE_MOUNTS_SINCE:
-        return
-    for mount in config.mounts:
-        path = mount.image_sub_path
-        # One that leads out of the image the engine refuses itself.
-        if not mount.image.image or not path or path.startswith("/") or ".." in path.split("/"):
-            continue
-        image = shim.store.image(mount.image.image)
-        if image is not None and not await shim.accounts.has_path(image, f"/{path}"):
-            where = f"{subject}: mount {mount.container_path}"
-            raise NotFound(f'{where}: the image has no path "{path}"', subject=mount.image.image)
-
-
-async def _resolve_host_paths(shim: Shim, config: cri.ContainerConfig, subject: str) -> list[str]:
-    """Make the host's paths what the engine is to be given; any of them may be on a file system
-    that hangs.
-
-    Returns:
-        Those that are missing.
+async def _resolve_mounts(
+    shim: Shim, config: cri.ContainerConfig, subject: str
+) -> tuple[list[cri.Mount], list[str]]:
+    """The mounts with what the engine is to be given, and the host paths that are missing. Any of
+    the host's paths, those of devices too, may be on a file system that hangs.
     """
     look = shim.lanes.host_paths
-    missing = []
-    for mount in config.mounts:
-        if path := mount.host_path:
-            mount.host_path, there = await look.run(path, mount_source, path, subject)
+    mounts, missing = [], []
+    for asked in config.mounts:
+        mount = cri.Mount()
+        mount.CopyFrom(asked)
+        mounts.append(mount)
+        if mount.image.image:
+            # By its id from here on: its tag may move before the start.
+            image = shim.store.usable_image(mount.image.image)
+            where = f"{subject}: mount {mount.container_path}"
+            if image is None:
+                raise NotFound(
+                    f"{where}: image {mount.image.image} is not on this node",
+                    subject=mount.image.image,
+                )
+            mount.image.image = image.id
+            await _check_image_path(shim, image, mount.image_sub_path, where)
+        if mount.host_path:
+            mount.host_path, there = await look.run(
+                mount.host_path, mount_source, mount.host_path, subject
+            )
             if not there:
                 missing.append(mount.host_path)
     for device in config.devices:
         await look.run(device.host_path, check_device, device.host_path, subject)
-    return missing
+    return mounts, missing
+
+
+async def _check_image_path(shim: Shim, image: ImageRecord, path: str, where: str) -> None:
+    """A path that an image does not have would come to light only at the start."""
+    if shim.engine.api_version < IMAGE_MOUNTS_SINCE:
+        return
+    # One that leads out of the image the engine refuses itself.
+    if not path or path.startswith("/") or ".." in path.split("/"):
+        return
+    if not await shim.accounts.has_path(image, f"/{path}"):
+        raise NotFound(f'{where}: the image has no path "{path}"', subject=image.id)
 
 
 def _make_log_directory(path: str, subject: str) -> None:

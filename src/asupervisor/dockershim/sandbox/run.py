@@ -15,7 +15,6 @@ from asupervisor.dockershim.fields import pod_fields
 from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
-from asupervisor.dockershim.runtime_annotations import tell_runtime
 from asupervisor.dockershim.sandbox.network import pod_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
@@ -24,22 +23,15 @@ from asupervisor.host.processes import network_namespace
 from asupervisor.node.networks import MADE_FOR
 from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.proto import cri
-from asupervisor.translate.annotations import (
-    allowed_annotations,
-    sandbox_annotations,
-)
 from asupervisor.translate.sandbox import (
+    DEFAULT_HANDLERS,
     check_sandbox_config,
+    plan_sandbox,
     pod_subject,
-    resolv_conf,
-    sandbox_body,
-    sandbox_checkpoint,
     sandbox_name,
 )
 
 _logger = logging.getLogger(__name__)
-_DEFAULT_HANDLERS = ("", "docker")
-"""Runtime handlers that mean the engine's default runtime."""
 
 
 async def run_pod_sandbox(
@@ -49,7 +41,7 @@ async def run_pod_sandbox(
     check_sandbox_config(request.config)
     handler = request.runtime_handler
     shim.engine.health.require("run a pod sandbox", pod_subject(request.config.metadata))
-    if handler not in _DEFAULT_HANDLERS and handler not in shim.engine.runtimes:
+    if handler not in DEFAULT_HANDLERS and handler not in shim.engine.runtimes:
         known = ", ".join(shim.engine.runtimes)
         raise InvalidArgument(
             f'{pod_subject(request.config.metadata)}: runtime handler "{handler}" is not one of the'
@@ -58,7 +50,7 @@ async def run_pod_sandbox(
     name = sandbox_name(request.config.metadata)
 
     async def work() -> str:
-        sandbox_id = await _run(shim, request.config, handler, name)
+        sandbox_id = await _run(shim, request)
         metadata = request.config.metadata
         _logger.info(
             "%s runs as sandbox %s",
@@ -73,36 +65,24 @@ async def run_pod_sandbox(
     )
 
 
-async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str) -> str:
-    subject = pod_subject(config.metadata)
-    on_host_network = config.linux.security_context.namespace_options.network == cri.NODE
-    image = await shim.pause.ensure()
-    body = sandbox_body(
-        config,
-        image=image,
-        runtime="" if handler in _DEFAULT_HANDLERS else handler,
+async def _run(shim: Shim, request: cri.RunPodSandboxRequest) -> str:
+    config = request.config
+    plan = plan_sandbox(
+        request,
+        image=await shim.pause.ensure(),
         engine_network_mode=shim.network.engine_network_mode,
         publish_ports=shim.network.engine_publishes_ports,
-        cgroup_driver=shim.engine.cgroup_driver,
-        oom_floor=shim.engine.oom_floor,
-        apparmor_enabled=shim.engine.has_security("apparmor"),
-        users_remapped=shim.engine.has_security("userns"),
+        facts=shim.engine.facts(shim.config.runtime_annotations),
         read_profile=read_profile,
     )
-    tell_runtime(
-        shim,
-        body["HostConfig"],
-        allowed_annotations(shim.config.runtime_annotations, config.annotations),
-        sandbox_annotations(config.metadata),
-    )
+    subject, checkpoint = plan.subject, plan.checkpoint
     await anyio.to_thread.run_sync(
-        check_apparmor, body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
+        check_apparmor, plan.body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
     )
-    if not on_host_network:
+    if not checkpoint.host_network:
         shim.network.check(pod_network("", config, netns=""))
-    checkpoint = sandbox_checkpoint(config, handler)
     async with Rollback("RunPodSandbox", subject) as undo:
-        sandbox_id = await create_named(shim, name, body)
+        sandbox_id = await create_named(shim, plan.name, plan.body)
         # Pushed first, so undone last: as long as it is there, what could not be undone stays
         # visible and can be stopped again.
         undo.push("remove the checkpoint", lambda: _forget(shim, sandbox_id), only_if_clean=True)
@@ -124,12 +104,12 @@ async def _run(shim: Shim, config: cri.PodSandboxConfig, handler: str, name: str
             ) from error
         await shim.on_step("RunPodSandbox.started")
         record = await _running(shim, sandbox_id, subject)
-        if config.HasField("dns_config"):
+        if plan.resolv_conf is not None:
             await anyio.to_thread.run_sync(
-                _write_resolv_conf, record.resolv_conf_path, resolv_conf(config.dns_config), subject
+                _write_resolv_conf, record.resolv_conf_path, plan.resolv_conf, subject
             )
             await shim.on_step("RunPodSandbox.resolved")
-        if not on_host_network:
+        if not checkpoint.host_network:
             network = pod_network(
                 sandbox_id, config, netns=network_namespace(record.pid, record.id)
             )
