@@ -273,6 +273,11 @@ def service_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a KubeletConfiguration in YAML, for the fields that it shares with these flags",
     )
+    parser.add_argument(
+        "--config-dir",
+        metavar="DIRECTORY",
+        help="kubelet's drop-in configuration, *.conf, which is laid over that of --config",
+    )
     for flag in FLAGS:
         options: dict[str, Any] = {"nargs": "?", "const": "true"} if flag.switch else {}
         parser.add_argument(
@@ -321,8 +326,8 @@ def parse_arguments(arguments: list[str], environment: Mapping[str, str] | None 
     environment = os.environ if environment is None else environment
     given = vars(service_parser().parse_args(arguments))
     values: dict[str, Any] = {}
-    if given["config"]:
-        values.update(_from_file(given["config"]))
+    if given["config"] or given["config_dir"]:
+        values.update(_from_kubelet(given["config"] or "", given["config_dir"] or ""))
     for flag in FLAGS:
         variable = _ENVIRONMENT_PREFIX + flag.name.replace("-", "_").upper()
         if variable in environment:
@@ -352,18 +357,20 @@ def _bind_address(value: str) -> dict[str, Any]:
     return {"bind_host": host, "bind_port": port}
 
 
-def _from_file(path: str) -> dict[str, Any]:
+def _from_kubelet(path: str, directory: str) -> dict[str, Any]:
+    flag = "--config-dir" if directory and not path else "--config"
     try:
-        document = read_kubelet_configuration(path)
+        document = read_kubelet_configuration(path, directory)
     except OSError as error:
-        raise ConfigError(f"--config: {path} cannot be read: {error.strerror}") from error
+        place = error.filename or path or directory
+        raise ConfigError(f"{flag}: {place} cannot be read: {error.strerror}") from error
     except ConfigError as error:
-        raise ConfigError(f"--config: {error}") from error
+        raise ConfigError(f"{flag}: {error}") from error
     found: dict[str, Any] = {}
-    for flag in FLAGS:
-        if flag.kubelet_field and document.get(flag.kubelet_field) not in (None, ""):
-            where = f"--config: {path}: {flag.kubelet_field}"
-            found[flag.field] = flag.parse(str(document[flag.kubelet_field]), where)
+    for one in FLAGS:
+        if one.kubelet_field and document.get(one.kubelet_field) not in (None, ""):
+            where = f"{flag}: {path or directory}: {one.kubelet_field}"
+            found[one.field] = one.parse(str(document[one.kubelet_field]), where)
     if document.get("cgroupDriver"):
         found["cgroup_driver"] = str(document["cgroupDriver"])
     return found

@@ -63,7 +63,7 @@ def cgroup_driver(node: Node) -> Found:
     )
     others = {
         "--cgroup-driver": node.config.cgroup_driver,
-        f"cgroupDriver in {node.kubelet_path}": text(node.kubelet, "cgroupDriver"),
+        f"cgroupDriver in {node.kubelet_place}": text(node.kubelet, "cgroupDriver"),
     }
     for name, wanted in others.items():
         if wanted and wanted != has:

@@ -14,7 +14,7 @@ from asupervisor.conditions import Reason
 from asupervisor.config import MANAGED_ENGINE
 from asupervisor.doctor.checks import CHECKS
 from asupervisor.doctor.finding import Check, Finding, Found, Level, error, warning
-from asupervisor.doctor.kubelet import configuration_path
+from asupervisor.doctor.kubelet import configuration_places
 from asupervisor.doctor.node import Node
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import resolve_endpoint, socket_path
@@ -131,12 +131,18 @@ def _engine(node: Node) -> EngineClient:
 
 async def _read_kubelet(node: Node, lane: Lane) -> None:
     try:
-        if not node.kubelet_path:
-            node.kubelet_path = await lane.run("kubelet", configuration_path, node)
-        path = node.path(node.kubelet_path)
-        node.kubelet = await lane.run(path, read_kubelet_configuration, path)
-    except FileNotFoundError:
-        pass
+        if not (node.kubelet_path or node.kubelet_directory):
+            places = await lane.run("kubelet", configuration_places, node)
+            node.kubelet_path, node.kubelet_directory = places
+        path, directory = (
+            place and node.path(place) for place in (node.kubelet_path, node.kubelet_directory)
+        )
+        node.kubelet = await lane.run(
+            path or directory, read_kubelet_configuration, path, directory
+        )
+    except FileNotFoundError as failure:
+        if node.kubelet_directory:  # kubelet was told of it
+            node.kubelet_failure = failure
     except (OSError, ServiceError) as failure:
         node.kubelet_failure = failure
 

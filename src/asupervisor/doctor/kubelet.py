@@ -11,16 +11,27 @@ def configuration(node: Node) -> Found:
     if node.kubelet_failure is not None:
         raise node.kubelet_failure
     if not node.kubelet:
-        return ok(f"there is no {node.kubelet_path}; --kubelet-config names another")
-    return ok(f"{node.kubelet_path} is read")
+        return ok(f"there is no {node.kubelet_place}; --kubelet-config names another")
+    return ok(f"{node.kubelet_place} is read")
 
 
-def configuration_path(node: Node) -> str:
-    """Where the running kubelet has it by its flag ``--config``; else the usual place."""
+def configuration_places(node: Node) -> tuple[str, str]:
+    """Where the running kubelet has it, by its flags ``--config`` and ``--config-dir``; else the
+    usual place, and no drop-ins.
+    """
     for pid in node.processes("kubelet"):
         words = node.text(f"/proc/{pid}/cmdline").split("\0")
-        for word, following in zip(words, [*words[1:], ""], strict=True):
-            path = following if word == "--config" else word.removeprefix("--config=")
-            if word.startswith("--config") and path.startswith("/"):
-                return path
-    return KUBELET_CONFIGURATION
+        path, directory = (_path_of(flag, words) for flag in ("--config", "--config-dir"))
+        if path or directory:
+            return path, directory
+    return KUBELET_CONFIGURATION, ""
+
+
+def _path_of(flag: str, words: list[str]) -> str:
+    """The value of a flag, written in either way; empty where it is none or no absolute path."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, joined, value = word.partition("=")
+        if name == flag:
+            path = value if joined else following
+            return path if path.startswith("/") else ""
+    return ""

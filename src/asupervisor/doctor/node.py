@@ -29,6 +29,7 @@ class Node:
         deadline_s: seconds for each check.
         kubelet: kubelet's configuration; empty where it was not found.
         kubelet_path: where that is; empty: where the running kubelet has it, else the usual place.
+        kubelet_directory: of kubelet's drop-in configuration; empty: that of the running kubelet.
         kubelet_failure: why it cannot be read; None where it can, or is not there.
         engine: it answered, and said what it is; None where it did not.
         engine_problem: reason and message, where it did not.
@@ -42,12 +43,18 @@ class Node:
     deadline_s: float = 5.0
     kubelet: Mapping[str, Any] = field(default_factory=dict)
     kubelet_path: str = ""
+    kubelet_directory: str = ""
     kubelet_failure: Exception | None = None
     engine: EngineClient | None = None
     engine_problem: tuple[Reason, str] | None = None
     service_pid: int | None = None
     service_conditions: list[tuple[str, str, str]] = field(default_factory=list)
     service_problem: str = ""
+
+    @property
+    def kubelet_place(self) -> str:
+        """Where kubelet's configuration is, in words."""
+        return " and ".join(filter(None, (self.kubelet_path, self.kubelet_directory)))
 
     def path(self, path: str) -> str:
         """A path of the system, such as ``/proc/mounts``."""

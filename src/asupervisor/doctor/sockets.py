@@ -54,7 +54,7 @@ def cri_socket(node: Node) -> Found:
     if kubelets and os.path.realpath(_plain(kubelets)) != os.path.realpath(path):
         return error(
             f"kubelet speaks to {kubelets}, the service listens on {endpoint}",
-            f"make containerRuntimeEndpoint in {node.kubelet_path} the same",
+            f"make containerRuntimeEndpoint in {node.kubelet_place} the same",
         )
     return _at(node, path)
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
 SERVICE_FLAGS = {name for flag in FLAGS for name in (flag.name, *flag.aliases)} | {
     "config",
+    "config-dir",
     "help",
     "version",
 }

@@ -121,7 +121,7 @@ async def test_a_kubelet_configuration_that_is_a_pipe_holds_nobody_up(made: Made
     assert line.finding.level is Level.ERROR and "a FIFO" in line.finding.message
 
 
-@pytest.mark.parametrize("flag", ["--config\0{}\0-v=2\0", "--config-dir=/x\0--config={}\0"])
+@pytest.mark.parametrize("flag", ["--config\0{}\0-v=2\0", "--v=2\0--config={}\0"])
 async def test_the_configuration_of_the_kubelet_that_runs(made: MadeNode, flag: str) -> None:
     made.write("proc/77/comm", "kubelet\n")
     made.write("proc/77/cmdline", "/usr/bin/kubelet\0" + flag.format("/srv/kubelet.yaml"))
@@ -130,6 +130,30 @@ async def test_the_configuration_of_the_kubelet_that_runs(made: MadeNode, flag: 
     node.engine = None
     (line,) = [line for line in await examine(node) if line.check == "kubelet"]
     assert line.finding == ok("/srv/kubelet.yaml is read")
+
+
+@pytest.mark.parametrize(
+    "flags", ["--config=/srv/k.yaml\0--config-dir\0/srv/k.d\0", "--config-dir=/srv/k.d\0"]
+)
+async def test_the_drop_ins_of_the_kubelet_that_runs(made: MadeNode, flags: str) -> None:
+    made.write("proc/77/comm", "kubelet\n")
+    made.write("proc/77/cmdline", f"/usr/bin/kubelet\0{flags}")
+    made.write("srv/k.yaml", "kind: KubeletConfiguration\ncgroupDriver: systemd\n")
+    made.write("srv/k.d/10.conf", "kind: KubeletConfiguration\ncgroupDriver: cgroupfs\n")
+    node = made.node
+    node.engine = None
+    (line,) = [line for line in await examine(node) if line.check == "kubelet"]
+    assert line.finding.level is Level.OK and "/srv/k.d is read" in line.finding.message
+    assert node.kubelet["cgroupDriver"] == "cgroupfs"
+
+
+async def test_drop_ins_that_are_not_there(made: MadeNode) -> None:
+    made.write("proc/77/comm", "kubelet\n")
+    made.write("proc/77/cmdline", "/usr/bin/kubelet\0--config-dir=/srv/none\0")
+    node = made.node
+    node.engine = None
+    (line,) = [line for line in await examine(node) if line.check == "kubelet"]
+    assert line.finding.level is Level.ERROR and "srv/none" in line.finding.message
 
 
 def test_names_are_told_apart() -> None:

@@ -98,9 +98,8 @@ def test_a_command_that_systemd_would_read_otherwise_is_refused(executable: str)
         unit("asupervisor.service", executable)
 
 
-def test_the_settings_name_flags_that_exist_and_set_none() -> None:
-    lines = [line for line in defaults().splitlines() if line]
-    assert lines and all(line.startswith("#") for line in lines)
-    named = re.findall(r"^#ASUPERVISOR_([A-Z_]+)=", defaults(), re.M)
-    assert named
-    assert {name.lower().replace("_", "-") for name in named} <= {flag.name for flag in FLAGS}
+def test_the_settings_name_flags_that_exist_and_set_where_plugins_are() -> None:
+    named = re.findall(r"^(#?)ASUPERVISOR_([A-Z_]+)=", defaults(), re.M)
+    names = {name.lower().replace("_", "-") for _, name in named}
+    assert names <= {flag.name for flag in FLAGS}
+    assert [name for mark, name in named if not mark] == ["CNI_BIN_DIR"]

@@ -27,6 +27,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         ),
     )
     parser.add_argument(
+        "--kubelet-config-dir",
+        default="",
+        metavar="DIRECTORY",
+        help="kubelet's drop-in configuration, *.conf (default: that of the running kubelet)",
+    )
+    parser.add_argument(
         "command",
         nargs="*",
         metavar="-- FLAGS",
@@ -41,6 +47,7 @@ async def run_here(options: argparse.Namespace) -> int:
         settings(named, list(options.command), os.environ),
         deadline_s=options.timeout_s,
         kubelet_path=options.kubelet_config,
+        kubelet_directory=options.kubelet_config_dir,
     )
     lines = await examine(node)
     if options.output == "json":
