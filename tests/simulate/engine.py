@@ -59,6 +59,7 @@ class Box:
     touched_at: float = 0.0
     """When somebody beside the service last changed it."""
     ends: asyncio.TimerHandle | None = None
+    first_pid: int = 0
     netns: str = ""
 
     @property
@@ -182,20 +183,27 @@ class Engine:
                         raise Refused(409, "cannot join network of a non running container")
                 if mode.removeprefix("container:") not in self.boxes:
                     raise Refused(409, "No such container: cannot join its network")
-            await self._take_time()
-            self._there(box)
-            if self.rng.random() < self.broken_starts:
-                box.error, box.exit_code = "OCI runtime create failed", 127
-                raise Refused(500, box.error)
+            takes_s = self.rng.uniform(*_MOVES_S)
+            await asyncio.sleep(takes_s / 2)
             self._pid += 1
-            box.running, box.pid, box.exit_code, box.error = True, self._pid, 0, ""
-            box.started_at, box.finished_at = self.loop.time(), 0.0
-            box.starts += 1
+            box.first_pid = self._pid
             if box.is_sandbox:
-                path = self.root / "netns" / str(box.pid)
+                path = self.root / "netns" / str(box.first_pid)
                 path.write_text("")
                 box.netns = str(path)
-            elif self.rng.random() < self.short_lived:
+            try:
+                await asyncio.sleep(takes_s / 2)
+                self._there(box)
+                if self.rng.random() < self.broken_starts:
+                    box.error, box.exit_code = "OCI runtime create failed", 127
+                    raise Refused(500, box.error)
+            except BaseException:
+                self._first_process_ends(box)
+                raise
+            box.running, box.pid, box.exit_code, box.error = True, box.first_pid, 0, ""
+            box.started_at, box.finished_at = self.loop.time(), 0.0
+            box.starts += 1
+            if not box.is_sandbox and self.rng.random() < self.short_lived:
                 self._ends_in(box, self.rng.expovariate(1 / 40))
             self._did("start", box, by)
 
@@ -268,11 +276,16 @@ class Engine:
         if box.ends is not None:
             box.ends.cancel()
             box.ends = None
+        self._first_process_ends(box)
+        self.execs.box_ended(box)
+        self._did("die", box, by)
+
+    def _first_process_ends(self, box: Box) -> None:
+        """Its first process is gone, and the namespace with it."""
+        box.first_pid = 0
         if box.netns:
             Path(box.netns).unlink(missing_ok=True)
             box.netns = ""
-        self.execs.box_ended(box)
-        self._did("die", box, by)
 
     def _there(self, box: Box) -> None:
         if box.id not in self.boxes:

@@ -22,6 +22,8 @@ import grpc
 from asupervisor.config import Config, NetworkConfig
 from asupervisor.dockershim.rpc.boundary import Boundary
 from asupervisor.errors import NotFound
+from asupervisor.host.first_process import FirstProcess
+from asupervisor.host.netns import HeldNamespace
 from asupervisor.logs.service import LogService
 from asupervisor.streaming.memory import Heap
 from asupervisor.streaming.server import StreamingService
@@ -312,7 +314,7 @@ def stand_ins(
     import asupervisor.dockershim.container.execs as execs
     import asupervisor.dockershim.container.start as start
     import asupervisor.dockershim.sandbox.network as pod_networks
-    import asupervisor.dockershim.sandbox.run as run
+    import asupervisor.dockershim.sandbox.start as sandbox_start
     import asupervisor.dockershim.streaming.backend as backend
     import asupervisor.engine.streams as streams
     import asupervisor.network.cni.attachments as attachments
@@ -325,6 +327,22 @@ def stand_ins(
     def namespace(pid: int, container_id: str) -> str:
         box = engine.boxes.get(container_id)
         return box.netns if box is not None and pid and box.pid == pid else ""
+
+    def hold(pid: int, container_id: str) -> HeldNamespace | None:
+        path = namespace(pid, container_id)
+        return HeldNamespace(os.open(path, os.O_RDONLY)) if path else None
+
+    async def first_process(
+        container_id: str, cgroup: str, wait_for_ipv6_off: bool
+    ) -> FirstProcess | None:
+        for _ in range(200):
+            box = engine.boxes.get(container_id)
+            if box is not None and box.netns:
+                return FirstProcess(
+                    box.first_pid, HeldNamespace(os.open(box.netns, os.O_RDONLY)), box.netns
+                )
+            await asyncio.sleep(0.01)
+        return None
 
     def bare(pid: int, sandbox_id: str) -> bool:
         netns = namespace(pid, sandbox_id)
@@ -364,7 +382,10 @@ def stand_ins(
         (backend, "connect_loopback", port),
         (backend, "network_namespace", namespace),
         (pod_networks, "network_namespace", namespace),
-        (run, "network_namespace", namespace),
+        (pod_networks, "hold_namespace", hold),
+        (sandbox_start, "network_namespace", namespace),
+        (sandbox_start, "hold_namespace", hold),
+        (sandbox_start, "find_first_process", first_process),
         (execute, "run_program", network.run),
         (attachments, "bring_loopback_up", lambda path: None),
         (watch, "Inotify", _no_inotify),

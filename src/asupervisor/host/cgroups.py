@@ -6,7 +6,7 @@ Sources: cgroups(7) for ``/proc/<pid>/cgroup``, proc_pid_mountinfo(5) for the mo
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -42,6 +42,17 @@ class Hierarchies:
                 for option in after[2].split(","):
                     v1.setdefault(option, (mount_point, root))
         return cls(v1, v2)
+
+    def container_directory(self, path: str, controllers: Iterable[str]) -> str:
+        """Where a cgroup is that is made for a container; empty where that is not to be seen.
+
+        Args:
+            path: within its hierarchy.
+            controllers: of v1; the first that is mounted counts, and without any of them v2.
+        """
+        mounts = (*(self.v1.get(controller) for controller in controllers), self.v2)
+        mounted = next((mount for mount in mounts if mount is not None), None)
+        return _directory(mounted, path) if mounted is not None else ""
 
     def locate(self, proc_cgroup: str, container_id: str = "") -> tuple[Location, Location]:
         """Find the cgroup of a container and the one above it.

@@ -3,6 +3,8 @@
 A thread enters the namespace, does the work and ends: nothing has to find its way back, and nothing
 of ours can be left inside. A socket belongs to the namespace of the thread that made it, whoever
 uses it later.
+
+A namespace ends with the last process that is in it, unless somebody holds it by a descriptor.
 """
 
 from __future__ import annotations
@@ -19,11 +21,84 @@ from struct import Struct
 from typing import TypeVar
 
 from asupervisor.errors import FailedPrecondition, NotFound
+from asupervisor.host.processes import ContainerProcess
 
 T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _FLAGS = Struct("16sH22x")  # struct ifreq: netdevice(7)
+_IPV6_OFF = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
+
+
+class HeldNamespace:
+    """A network namespace that is there as long as this is not closed, whichever of its processes
+    end. A context manager.
+
+    Args:
+        descriptor: of the namespace; closed with this.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @property
+    def path(self) -> str:
+        """Where every process of this machine that may look into ours finds it, until this is
+        closed.
+        """
+        return f"/proc/{os.getpid()}/fd/{self._descriptor}"
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode, which tell it from others that live at the same time."""
+        status = os.fstat(self._descriptor)
+        return (status.st_dev, status.st_ino)
+
+    def again(self) -> HeldNamespace:
+        """The same, to be closed by somebody else.
+
+        Raises:
+            OSError: we have no file descriptors left.
+        """
+        return HeldNamespace(os.dup(self._descriptor))
+
+    def close(self) -> None:
+        """Let go of it; repeatable."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> HeldNamespace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def hold_namespace(pid: int, container_id: str) -> HeldNamespace | None:
+    """Hold the network namespace of a container's process; None where that has ended.
+
+    Args:
+        pid: in our pid namespace.
+        container_id: whose process it has to be.
+    """
+    try:
+        with ContainerProcess(pid, container_id) as process:
+            return HeldNamespace(process.open("ns/net"))
+    except OSError:
+        return None
+
+
+def ipv6_is_off(path: str) -> bool:
+    """Whether IPv6 is switched off for all interfaces of a network namespace, or is not there.
+
+    Args:
+        path: of the namespace.
+
+    Raises:
+        NotFound, FailedPrecondition: as :func:`in_namespace`.
+    """
+    return in_namespace(path, _ipv6_off)
 
 
 def in_namespace(path: str, action: Callable[[], T]) -> T:
@@ -77,6 +152,15 @@ def _set_lo_up() -> None:
         name, flags = _FLAGS.unpack(fcntl.ioctl(any_socket, _SIOCGIFFLAGS, _FLAGS.pack(b"lo", 0)))
         if not flags & _IFF_UP:
             fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _FLAGS.pack(name, flags | _IFF_UP))
+
+
+def _ipv6_off() -> bool:
+    # Of sysctls the kernel shows those of the thread's own namespace.
+    try:
+        with open(_IPV6_OFF, "rb") as file:
+            return file.read().strip() == b"1"
+    except FileNotFoundError:
+        return True
 
 
 def _enter(path: str) -> None:

@@ -82,9 +82,28 @@ class ContainerProcess:
         Raises:
             OSError: it has ended.
         """
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
-        with open(descriptor, "rb") as file:
+        with open(self.open(name), "rb") as file:
             return file.read(_LONGEST)
+
+    def open(self, name: str) -> int:
+        """A descriptor of a file of its directory in /proc, for reading; the caller closes it.
+
+        Raises:
+            OSError: it has ended.
+        """
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
+
+    def is_first(self) -> bool:
+        """Whether it is process 1 of a pid namespace of its own.
+
+        Raises:
+            OSError: it has ended.
+        """
+        for line in self.read("status").splitlines():
+            if line.startswith(b"NSpid:"):
+                numbers = line.split()[1:]
+                return len(numbers) > 1 and numbers[-1] == b"1"
+        return False
 
     def parent(self) -> int:
         """The pid of its parent; of a container's first process that is the engine's shim.

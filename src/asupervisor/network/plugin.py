@@ -13,6 +13,7 @@ from typing import Protocol
 from anyio.abc import TaskStatus
 
 from asupervisor.conditions import Holds, Reason
+from asupervisor.host.netns import HeldNamespace
 
 Gone = Callable[[str], bool]
 """Whether a sandbox, by its id, is known to live no more."""
@@ -46,6 +47,8 @@ class PodNetwork:
         uid: the pod's uid.
         netns: path of its network namespace (``/proc/<pid>/ns/net``); empty when it is gone, as it
             may be on tear-down.
+        held: the same, by a descriptor that its owner keeps open as long as somebody waits for what
+            is done; for a tear-down beside the end of the namespace's processes.
         port_mappings: the host ports that it asked for.
         annotations: the pod's annotations, exactly as CRI gave them.
         dns_servers, dns_searches, dns_options: the pod's CRI DNSConfig.
@@ -56,6 +59,7 @@ class PodNetwork:
     namespace: str
     uid: str
     netns: str = ""
+    held: HeldNamespace | None = None
     port_mappings: tuple[PortMapping, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     dns_servers: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from asupervisor.errors import RollbackFailed, ServiceError, Unavailable
+from asupervisor.host.netns import HeldNamespace
 from asupervisor.network.addresses import namespace_identity
 from asupervisor.network.plugin import Gone, PodNetwork
 from asupervisor.single_flight import Flight
@@ -119,9 +120,9 @@ class TearDowns:
                 )
                 return attempt
             self._attempts[pod.sandbox_id] = attempt
-            self._group.start_soon(
-                self._attempt, pod, namespace_identity(pod.netns) if pod.netns else _GONE, attempt
-            )
+            # The caller's may be closed, and its number another file's, before this has ended.
+            held = _again(pod.held)
+            self._group.start_soon(self._attempt, replace(pod, held=None), held, attempt)
         return attempt
 
     async def finish(self, pod: PodNetwork) -> None:
@@ -186,11 +187,15 @@ class TearDowns:
                 group.start_soon(one, pod)
 
     async def _attempt(
-        self, pod: PodNetwork, namespace: tuple[int, int], attempt: _Attempt
+        self, pod: PodNetwork, held: HeldNamespace | None, attempt: _Attempt
     ) -> None:
+        namespace = namespace_identity(pod.netns) if pod.netns else _GONE
         try:
-            await attempt.run(partial(self._delete, pod))
+            told = pod if held is None else replace(pod, netns=held.path)
+            await attempt.run(partial(self._delete, told))
         finally:
+            if held is not None:
+                held.close()
             del self._attempts[pod.sandbox_id]
         if attempt.error is None:
             self._failed.pop(pod.sandbox_id, None)
@@ -220,3 +225,10 @@ class TearDowns:
             if attempt.error is None:
                 log.info("the network of sandbox %s is taken down at last", sandbox_id)
                 return
+
+
+def _again(held: HeldNamespace | None) -> HeldNamespace | None:
+    try:
+        return held.again() if held is not None else None
+    except OSError:  # too many open files; the path of the process may do
+        return None

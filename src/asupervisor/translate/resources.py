@@ -109,6 +109,27 @@ def cri_resources(host_config: dict[str, Any], beside: Limits) -> cri.LinuxConta
     )
 
 
+def container_cgroup(parent: str, driver: str, container_id: str) -> str:
+    """Where the engine puts a container among the cgroups, as a path within the hierarchy; empty
+    where that depends on where the engine itself is.
+
+    Args:
+        parent: the engine's CgroupParent; empty for its default.
+        driver: the engine's, ``cgroupfs`` or ``systemd``.
+        container_id: of the container.
+
+    Source: Docker Engine's documentation of ``--cgroup-parent``, systemd.slice(5) for the path of a
+    slice.
+    """
+    if driver == "systemd":
+        name = (parent or "system.slice").removesuffix(".slice")
+        parts = name.split("-") if name != "-" else []
+        slices = ("-".join(parts[: count + 1]) + ".slice" for count in range(len(parts)))
+        return "/" + "/".join((*slices, f"docker-{container_id}.scope"))
+    parent = parent or "/docker"
+    return f"{parent.rstrip('/')}/{container_id}" if parent.startswith("/") else ""
+
+
 def cgroup_parent(parent: str, driver: str) -> str:
     """The engine's CgroupParent: the path as given under cgroupfs, its last element under
     systemd.

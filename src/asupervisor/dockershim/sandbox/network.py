@@ -4,6 +4,11 @@ it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from asupervisor.host.netns import hold_namespace
 from asupervisor.host.processes import network_namespace
 from asupervisor.network.plugin import PodNetwork, PortMapping
 from asupervisor.node.networks import MADE_FOR
@@ -62,6 +67,22 @@ def recorded_network(
         ),
         annotations=dict(record.status.annotations) if record is not None else {},
     )
+
+
+@contextmanager
+def held_network(
+    sandbox_id: str, record: SandboxRecord | None, checkpoint: Checkpoint | None
+) -> Iterator[PodNetwork]:
+    """As :func:`recorded_network`; the namespace is there as long as the block lasts, whether or
+    not the sandbox's process ends in it.
+    """
+    network = recorded_network(sandbox_id, record, checkpoint)
+    held = hold_namespace(record.pid, record.id) if record is not None and network.netns else None
+    try:
+        yield replace(network, held=held)
+    finally:
+        if held is not None:
+            held.close()
 
 
 def _netns(record: SandboxRecord | None, checkpoint: Checkpoint | None) -> str:

@@ -1,12 +1,12 @@
-"""RunPodSandbox: create → checkpoint → start → resolv.conf → network → checkpoint complete; every
-step undone if a later one fails.
+"""RunPodSandbox: create → checkpoint → start, the network beside it → resolv.conf → checkpoint
+complete; every step undone if a later one fails.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
+from contextlib import ExitStack
 from dataclasses import replace
 
 import anyio.to_thread
@@ -16,15 +16,16 @@ from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.sandbox.network import pod_network
+from asupervisor.dockershim.sandbox.start import start_sandbox
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable
-from asupervisor.host.beneath import HeldDirectory
-from asupervisor.host.processes import network_namespace
+from asupervisor.errors import FailedPrecondition, InvalidArgument, Unavailable
+from asupervisor.network.plugin import PodNetwork
 from asupervisor.node.networks import MADE_FOR
-from asupervisor.node.records import SandboxId, SandboxRecord
+from asupervisor.node.records import SandboxId
 from asupervisor.proto import cri
 from asupervisor.translate.sandbox import (
     DEFAULT_HANDLERS,
+    SandboxPlan,
     check_sandbox_config,
     plan_sandbox,
     pod_subject,
@@ -75,12 +76,22 @@ async def _run(shim: Shim, request: cri.RunPodSandboxRequest) -> str:
         facts=shim.engine.facts(shim.config.runtime_annotations),
         read_profile=read_profile,
     )
-    subject, checkpoint = plan.subject, plan.checkpoint
     await anyio.to_thread.run_sync(
-        check_apparmor, plan.body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
+        check_apparmor,
+        plan.body["HostConfig"]["SecurityOpt"],
+        shim.engine.endpoint,
+        plan.subject,
     )
-    if not checkpoint.host_network:
-        shim.network.check(pod_network("", config, netns=""))
+    network = pod_network("", config, netns="")
+    if not plan.checkpoint.host_network:
+        shim.network.check(network)
+    # Around the rollback, which takes the network away as long as its namespace is there.
+    with ExitStack() as held:
+        return await _make(shim, plan, network, held)
+
+
+async def _make(shim: Shim, plan: SandboxPlan, network: PodNetwork, held: ExitStack) -> str:
+    subject, checkpoint = plan.subject, plan.checkpoint
     async with Rollback("RunPodSandbox", subject) as undo:
         sandbox_id = await create_named(shim, plan.name, plan.body)
         # Pushed first, so undone last: as long as it is there, what could not be undone stays
@@ -94,31 +105,11 @@ async def _run(shim: Shim, request: cri.RunPodSandboxRequest) -> str:
         await shim.on_step("RunPodSandbox.created")
         await shim.checkpoints.write(sandbox_id, checkpoint)
         await shim.on_step("RunPodSandbox.checkpointed")
-        try:
-            await shim.engine.containers.start(sandbox_id)
-        except (Internal, InvalidArgument, NotFound) as error:
-            # The sandbox is there; what the engine blames on itself or on us is that it cannot be
-            # run as the request has it.
-            raise FailedPrecondition(
-                f"{subject}: {error.message}", operation="RunPodSandbox", subject=sandbox_id
-            ) from error
-        await shim.on_step("RunPodSandbox.started")
-        record = await _running(shim, sandbox_id, subject)
-        if plan.resolv_conf is not None:
-            await anyio.to_thread.run_sync(
-                _write_resolv_conf, record.resolv_conf_path, plan.resolv_conf, subject
-            )
-            await shim.on_step("RunPodSandbox.resolved")
-        if not checkpoint.host_network:
-            network = pod_network(
-                sandbox_id, config, netns=network_namespace(record.pid, record.id)
-            )
-            undo.push("tear down the pod network", lambda: shim.network.tear_down(network))
-            addresses = await shim.network.set_up(network)
-            shim.feed.set_addresses(sandbox_id, addresses)
+        network = replace(network, sandbox_id=sandbox_id)
+        record, addresses = await start_sandbox(shim, plan, network, undo, held)
+        if addresses is not None:
             extra = {**checkpoint.extra, MADE_FOR: record.started}
             checkpoint = replace(checkpoint, addresses=addresses, extra=extra)
-            await shim.on_step("RunPodSandbox.networked")
         await shim.checkpoints.write(sandbox_id, replace(checkpoint, complete=True))
         undo.push(
             "mark the sandbox as incomplete", lambda: shim.checkpoints.write(sandbox_id, checkpoint)
@@ -136,23 +127,6 @@ async def _run(shim: Shim, request: cri.RunPodSandboxRequest) -> str:
     return sandbox_id
 
 
-async def _running(shim: Shim, sandbox_id: str, subject: str) -> SandboxRecord:
-    """The sandbox as it is after its start.
-
-    Raises:
-        Internal: its process has ended already.
-    """
-    await shim.feed.refresh(sandbox_id, after="start")
-    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
-    if record is not None and record.pid:
-        return record
-    state = (await shim.engine.containers.inspect(sandbox_id))["State"]
-    raise Internal(
-        f"{subject}: the sandbox process ended as soon as it started (exit code"
-        f" {state.get('ExitCode')})"
-    )
-
-
 async def _refresh(shim: Shim, sandbox_id: str) -> None:
     with contextlib.suppress(Unavailable):
         await shim.feed.refresh(sandbox_id)
@@ -161,19 +135,3 @@ async def _refresh(shim: Shim, sandbox_id: str) -> None:
 async def _forget(shim: Shim, sandbox_id: str) -> None:
     await shim.checkpoints.remove(sandbox_id)
     shim.feed.forget(sandbox_id)
-
-
-def _write_resolv_conf(path: str, content: str, subject: str) -> None:
-    try:
-        # In place, not by a rename: the file is bind-mounted into the containers.
-        directory, _, name = path.rpartition("/")
-        with (
-            HeldDirectory.at(directory) as held,
-            os.fdopen(held.open(name, os.O_RDWR), "r+b") as file,
-        ):
-            file.write(content.encode())
-            file.truncate()
-    except OSError as error:
-        raise FailedPrecondition(
-            f"{subject}: the pod's resolv.conf {path} cannot be written: {error}"
-        ) from error

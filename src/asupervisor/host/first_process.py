@@ -1,0 +1,119 @@
+"""The first process of a container, found in its cgroup while its engine starts it.
+
+An engine answers a start only when the container's program runs. Its process stands in its cgroup,
+in namespaces of its own, long before that: it is the OCI runtime's until it executes the program.
+The processes of the runtime that stand there before it have no pid namespace of their own, and
+vanish."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+
+from asupervisor.errors import FailedPrecondition, NotFound
+from asupervisor.host.cgroups import Hierarchies
+from asupervisor.host.netns import HeldNamespace, ipv6_is_off
+from asupervisor.host.processes import ContainerProcess
+
+_CONTROLLERS = ("pids", "memory", "cpu", "name=systemd")
+"""Of cgroup v1, those that every engine makes a cgroup of for a container; the first that is
+mounted is looked at.
+"""
+_PATIENCE_S = 30.0
+_SHORTEST_PAUSE_S = 0.002
+_PART_OF_WAIT = 16
+"""A pause is this part of the time that was waited so far, so a wait of 30 s has less than 200 of
+them, and nothing is found much later than it could be.
+"""
+_MOST_PROCESSES = 64
+"""That are looked at each time: the runtime has three at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstProcess:
+    """A container's first process as it was found.
+
+    Args:
+        pid: in our pid namespace.
+        namespace: its network namespace, to be closed by whoever asked.
+        path: of that, as plugins are told it.
+    """
+
+    pid: int
+    namespace: HeldNamespace
+    path: str
+
+
+async def find_first_process(
+    container_id: str, cgroup: str, wait_for_ipv6_off: bool
+) -> FirstProcess | None:
+    """Wait for the first process of a container that is being started.
+
+    Args:
+        container_id: of the container, 64 hex digits.
+        cgroup: its path in the hierarchy; it need not be there yet.
+        wait_for_ipv6_off: the engine switches IPv6 off in the namespace before it is done with it,
+            which would take addresses away that somebody gave before.
+
+    Returns:
+        None where it was not found within half a minute, or cgroups are not to be seen here.
+    """
+    directory = _mounted().container_directory(cgroup, _CONTROLLERS)
+    if not directory:
+        return None
+    found: FirstProcess | None = None
+    try:
+        began = anyio.current_time()
+        while (waited_s := anyio.current_time() - began) < _PATIENCE_S:
+            found = found or _look(directory, container_id)
+            if found is not None and (not wait_for_ipv6_off or await _ipv6_off(found)):
+                wanted, found = found, None
+                return wanted
+            await anyio.sleep(max(_SHORTEST_PAUSE_S, waited_s / _PART_OF_WAIT))
+        return None
+    finally:
+        if found is not None:
+            found.namespace.close()
+
+
+def _look(directory: str, container_id: str) -> FirstProcess | None:
+    try:
+        with open(f"{directory}/cgroup.procs", "rb") as file:
+            pids = file.read(16 * _MOST_PROCESSES).split()[:_MOST_PROCESSES]
+    except OSError:
+        return None
+    for pid in map(int, pids):
+        try:
+            with ContainerProcess(pid, container_id) as process:
+                if not process.is_first():
+                    continue
+                namespace = HeldNamespace(process.open("ns/net"))
+        except OSError:
+            continue
+        if namespace.identity != _own_namespace():
+            return FirstProcess(pid, namespace, f"/proc/{pid}/ns/net")
+        # The runtime has not given it one yet.
+        namespace.close()
+    return None
+
+
+async def _ipv6_off(found: FirstProcess) -> bool:
+    try:
+        return await anyio.to_thread.run_sync(ipv6_is_off, found.namespace.path)
+    except (NotFound, FailedPrecondition):
+        return False
+
+
+def _own_namespace() -> tuple[int, int]:
+    status = os.stat("/proc/self/ns/net")
+    return (status.st_dev, status.st_ino)
+
+
+@functools.cache
+def _mounted() -> Hierarchies:
+    with open("/proc/self/mountinfo") as file:
+        return Hierarchies.parse(file.read())
