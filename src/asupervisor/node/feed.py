@@ -318,6 +318,10 @@ class Feed:
         else:
             self._store.remove(any_id)
 
+    def ending(self, sandbox_id: str) -> None:
+        """A sandbox is being stopped: that its network is gone before its process is no finding."""
+        self._networks.ending(sandbox_id)
+
     def set_addresses(self, sandbox_id: str, addresses: tuple[str, ...]) -> None:
         """What the network plugin gave a sandbox; shown from its next reading on."""
         self._addresses[sandbox_id] = addresses

@@ -45,6 +45,7 @@ class SandboxNetworks:
     def __init__(self, local: bool) -> None:
         self._local = local
         self._first_seen: dict[str, str] = {}
+        self._ending: set[str] = set()
 
     def lost(self, document: dict[str, Any], checkpoint: Checkpoint | None) -> bool:
         """Whether a sandbox that runs has lost its network.
@@ -75,12 +76,14 @@ class SandboxNetworks:
         return self._first_seen[any_id] != started
 
     def is_ending(self, document: dict[str, Any], checkpoint: Checkpoint | None) -> bool:
-        """Whether a sandbox has lost its network to StopPodSandbox, which ends its process next.
+        """Whether a sandbox has lost its network to StopPodSandbox, which ends its process too.
 
         Args:
             document: its inspect document.
             checkpoint: what was kept of it.
         """
+        if document["Id"] in self._ending:
+            return True
         extra = checkpoint.extra if checkpoint is not None else {}
         started = str(document["State"].get("StartedAt") or "")
         return bool(extra.get(RELEASED)) and extra.get(MADE_FOR) == started
@@ -88,6 +91,11 @@ class SandboxNetworks:
     def forget(self, sandbox_id: str) -> None:
         """A sandbox is gone."""
         self._first_seen.pop(sandbox_id, None)
+        self._ending.discard(sandbox_id)
+
+    def ending(self, sandbox_id: str) -> None:
+        """A sandbox is being stopped: its network goes while its process may run."""
+        self._ending.add(sandbox_id)
 
 
 def _is_bare(pid: int, sandbox_id: str) -> bool:

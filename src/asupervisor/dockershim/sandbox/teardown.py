@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -16,9 +16,10 @@ import anyio
 
 from asupervisor.dockershim.container.remove import remove_engine_container
 from asupervisor.dockershim.container.stop import end_container, may_run, wait_for
-from asupervisor.dockershim.sandbox.network import recorded_network
+from asupervisor.dockershim.sandbox.network import held_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, NotFound, ServiceError, Unavailable, together
+from asupervisor.network.plugin import PodNetwork
 from asupervisor.node.networks import RELEASED, RELEASING
 from asupervisor.node.records import ContainerRecord, SandboxId, SandboxRecord
 from asupervisor.translate.checkpoint import Checkpoint
@@ -55,29 +56,21 @@ async def require_ended(shim: Shim, sandbox_id: str) -> None:
 
 
 async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
-    """Kill what runs in a sandbox (the CRI wants it forcibly terminated), release its network, then
-    end the sandbox itself in order.
+    """Kill what runs in a sandbox (the CRI wants it forcibly terminated), then end the sandbox
+    itself in order; release its network beside that, from a namespace that is held meanwhile.
 
     Raises:
         ServiceError: of what failed, all of it in one message.
     """
     network: list[ServiceError] = []
     failures: list[ServiceError] = []
-    with shim.operations.closing(sandbox_id, f"sandbox {sandbox_id[:12]} is being stopped"):
-        released = _released(shim, sandbox_id)
+    reason = f"sandbox {sandbox_id[:12]} is being stopped"
+    with shim.operations.closing(sandbox_id, reason), _network_of(shim, sandbox_id) as pod:
+        shim.feed.ending(sandbox_id)
         async with anyio.create_task_group() as tasks:
-            if not released:
-                tasks.start_soon(_try, network, partial(_tear_down_network, shim, sandbox_id))
-            for container in _containers(shim, sandbox_id):
-                if may_run(shim, container):
-                    end = partial(end_container, shim, container.id, 0)
-                    tasks.start_soon(_try, failures, end)
-        await shim.on_step("StopPodSandbox.released")
-        async with anyio.create_task_group() as tasks:
-            if not (released or network):
-                # Meanwhile, since a checkpoint can take the disk tens of milliseconds.
-                tasks.start_soon(_remember, shim, sandbox_id)
-            # Last of all: its network is released in order only while its namespace is there.
+            if not _released(shim, sandbox_id):
+                tasks.start_soon(_try, network, partial(_release_beside, shim, pod))
+            await _end_containers(shim, sandbox_id, failures)
             await _try(failures, partial(_end_sandbox, shim, sandbox_id))
         # A start that was given up may have come through after its container's turn.
         for container in [] if failures else _containers(shim, sandbox_id):
@@ -85,6 +78,19 @@ async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
                 await _try(failures, partial(end_container, shim, container.id, 0))
     if network or failures:
         raise together((*network, *failures))
+
+
+async def _release_beside(shim: Shim, pod: PodNetwork) -> None:
+    await _release(shim, pod)
+    await shim.on_step("StopPodSandbox.released")
+
+
+async def _end_containers(shim: Shim, sandbox_id: str, failures: list[ServiceError]) -> None:
+    async with anyio.create_task_group() as tasks:
+        for container in _containers(shim, sandbox_id):
+            if may_run(shim, container):
+                end = partial(end_container, shim, container.id, 0)
+                tasks.start_soon(_try, failures, end)
 
 
 async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
@@ -121,8 +127,8 @@ async def release_network(shim: Shim, sandbox_id: str) -> None:
         ServiceError: the network plugin could not, and goes on trying.
     """
     if not _released(shim, sandbox_id):
-        await _tear_down_network(shim, sandbox_id)
-        await _remember(shim, sandbox_id)
+        with _network_of(shim, sandbox_id) as pod:
+            await _release(shim, pod)
 
 
 def _containers(shim: Shim, sandbox_id: str) -> list[ContainerRecord]:
@@ -141,22 +147,22 @@ async def _find_containers(shim: Shim, sandbox_id: str) -> None:
             await shim.feed.refresh(any_id)
 
 
-async def _tear_down_network(shim: Shim, sandbox_id: str) -> None:
+def _network_of(shim: Shim, sandbox_id: str) -> AbstractContextManager[PodNetwork]:
+    record = shim.store.sandboxes.get(SandboxId(sandbox_id))
+    return held_network(sandbox_id, record, shim.checkpoints.get(sandbox_id))
+
+
+async def _release(shim: Shim, pod: PodNetwork) -> None:
+    sandbox_id = pod.sandbox_id
     record = shim.store.sandboxes.get(SandboxId(sandbox_id))
     if record is not None and record.ready:
         # Of one that runs: a kill of this process in between must not leave it ready without its
         # network. A disk that refuses it does not hold up the release.
         with suppress(FailedPrecondition):
             await shim.checkpoints.amend(sandbox_id, partial(_marked, RELEASING))
-    await shim.network.tear_down(
-        recorded_network(sandbox_id, record, shim.checkpoints.get(sandbox_id))
-    )
-
-
-async def _remember(shim: Shim, sandbox_id: str) -> None:
-    """Keep that the network was torn down. A disk that refuses it, which may be full, keeps nothing
-    from being stopped or removed, since that may be what makes room.
-    """
+    await shim.network.tear_down(pod)
+    # A disk that refuses it, which may be full, keeps nothing from being stopped or removed, since
+    # that may be what makes room.
     try:
         await shim.checkpoints.amend(sandbox_id, partial(_marked, RELEASED))
     except FailedPrecondition as error:
