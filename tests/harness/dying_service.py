@@ -1,7 +1,8 @@
 """The service in a process that dies by SIGKILL right after a step of a change: ``python -m
 tests.harness.dying_service STEP CONFIG``.
 
-``CONFIG`` is a JSON object: ``socket``, ``engine``, ``root``.
+``CONFIG`` is a JSON object: ``socket``, ``engine``, ``root``, and ``network``, the settings of the
+network where it is not the engine's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from typing import Any
 
 import anyio
 
@@ -17,7 +19,7 @@ from asupervisor.config import Config, NetworkConfig
 from asupervisor.supervisor import Supervisor
 
 
-async def main(fatal: str, settings: dict[str, str]) -> None:
+async def main(fatal: str, settings: dict[str, Any]) -> None:
     """Serve until that step."""
 
     async def on_step(step: str) -> None:
@@ -29,7 +31,7 @@ async def main(fatal: str, settings: dict[str, str]) -> None:
         docker_endpoint=settings["engine"],
         root_directory=settings["root"],
         pod_infra_container_image="embedded",
-        network=NetworkConfig(plugin="no-op"),
+        network=NetworkConfig(**(settings.get("network") or {"plugin": "no-op"})),
     )
     async with Supervisor(config, on_step=on_step) as supervisor:
         print(f"ready: {supervisor.summary}", file=sys.stderr, flush=True)

@@ -75,3 +75,13 @@ def test_mount_points_with_spaces_and_the_first_of_two_mounts() -> None:
     assert found.v1["memory"] == ("/sys/fs/cgroup/memory", "/")
     second = "".join(line + "\n" for line in HYBRID.splitlines() if "/memory " not in line)
     assert Hierarchies.parse(second).v1["memory"] == ("/mnt/a second one", "/")
+
+
+def test_a_containers_directory_before_it_is_made() -> None:
+    v1 = Hierarchies({"memory": ("/cg/memory", "/"), "pids": ("/cg/pids", "/")}, ("/cg/u", "/"))
+    assert v1.container_directory("/kubepods/x", ("pids", "memory")) == "/cg/pids/kubepods/x"
+    v2 = Hierarchies({}, ("/cg", "/node"))
+    assert v2.container_directory("/node/pod/x", ("pids",)) == "/cg/pod/x"
+    assert v2.container_directory("/pod/x", ("pids",)) == "", "not beneath what is mounted here"
+    assert v2.container_directory("", ("pids",)) == ""
+    assert Hierarchies().container_directory("/pod/x", ("pids",)) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from asupervisor.errors import Internal, RollbackFailed, Unavailable
+from asupervisor.host.netns import HeldNamespace
 from asupervisor.locks import KeyedLock
 from asupervisor.network.gate import Gate
 from asupervisor.network.plugin import PodNetwork
@@ -249,3 +251,32 @@ def test_who_joins_a_release_that_may_be_called_off_gets_his_tear_down() -> None
         raise AssertionError
 
     with_tear_downs(never, scenario)
+
+
+def test_a_tear_down_holds_the_namespace_itself_and_is_repeated_without_it(tmp_path: Path) -> None:
+    namespace, calls = tmp_path / "net", list[str]()
+    namespace.touch()
+    begun, go, succeeded = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def delete(pod: PodNetwork) -> None:
+        calls.append(pod.netns)
+        if len(calls) == 2:
+            succeeded.set()
+            return
+        begun.set()
+        await go.wait()
+        # The caller's own descriptor is closed by now.
+        assert os.path.samefile(pod.netns, namespace)  # noqa: ASYNC240
+        raise Internal("not yet")
+
+    async def scenario(tear_downs: TearDowns) -> None:
+        async with anyio.create_task_group() as group:
+            with HeldNamespace(os.open(namespace, os.O_RDONLY)) as held:
+                group.start_soon(tear_downs.finish, replace(POD, netns="/proc/0/ns/net", held=held))
+                await begun.wait()
+                group.cancel_scope.cancel()
+        go.set()
+        await succeeded.wait()
+        assert calls[0].startswith(f"/proc/{os.getpid()}/fd/") and calls[1] == ""
+
+    with_tear_downs(delete, scenario)

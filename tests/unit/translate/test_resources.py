@@ -8,7 +8,7 @@ import pytest
 
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
-from asupervisor.translate.resources import engine_resources, update_body
+from asupervisor.translate.resources import container_cgroup, engine_resources, update_body
 
 MIB = 1 << 20
 
@@ -86,3 +86,24 @@ def test_an_update_names_what_changes(
     host_config: dict[str, Any], asked: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert update_body(cri.LinuxContainerResources(**asked), host_config) == expected
+
+
+@pytest.mark.parametrize(
+    ("parent", "driver", "path"),
+    [
+        ("", "cgroupfs", "/docker/ID"),
+        ("/kubepods/besteffort/pod1", "cgroupfs", "/kubepods/besteffort/pod1/ID"),
+        ("/kubepods/", "cgroupfs", "/kubepods/ID"),
+        ("beside-the-engine", "cgroupfs", ""),
+        ("", "systemd", "/system.slice/docker-ID.scope"),
+        (
+            "kubepods-besteffort-pod1.slice",
+            "systemd",
+            "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice"
+            "/docker-ID.scope",
+        ),
+        ("-.slice", "systemd", "/docker-ID.scope"),
+    ],
+)
+def test_where_the_engine_puts_a_container(parent: str, driver: str, path: str) -> None:
+    assert container_cgroup(parent, driver, "ID") == path
