@@ -20,8 +20,10 @@ LINKED = (
     "README.md",
     "SECURITY.md",
     "docs/*.md",
+    "docs/images/*.png",
     "examples/*.py",
     "examples/*.yaml",
+    "examples/monitoring/*",
 )
 API = {
     "supervisor": ("The supervisor", "asupervisor.supervisor.supervisor.Supervisor"),
