@@ -105,18 +105,30 @@ async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
     reason = f"sandbox {sandbox_id[:12]} is being removed"
     with shim.operations.closing(sandbox_id, reason) as closing:
         await _try(failures, partial(wait_for, shim, closing, sandbox_id))
-        await _try(failures, partial(_find_containers, shim, sandbox_id))
+        known = _containers(shim, sandbox_id)
+        async with anyio.create_task_group() as tasks:
+            # Beside the rest, since mostly everything is known.
+            tasks.start_soon(_try, failures, partial(_find_containers, shim, sandbox_id))
+            await _try(failures, partial(_remove_known, shim, sandbox_id, known, failures))
         for container in _containers(shim, sandbox_id):
-            await _try(failures, partial(remove_engine_container, shim, container))
-        await _try(failures, partial(release_network, shim, sandbox_id))
-        await shim.on_step("RemovePodSandbox.released")
-        await _try(failures, partial(_remove_container, shim, sandbox_id))
+            if container.id not in {one.id for one in known}:
+                await _try(failures, partial(remove_engine_container, shim, container))
         await shim.on_step("RemovePodSandbox.removed")
         if failures:
             raise together(failures)
         # Last: as long as it is there, a crash in between leaves the sandbox visible.
         await shim.checkpoints.remove(sandbox_id)
         shim.feed.forget(sandbox_id)
+
+
+async def _remove_known(
+    shim: Shim, sandbox_id: str, containers: list[ContainerRecord], failures: list[ServiceError]
+) -> None:
+    for container in containers:
+        await _try(failures, partial(remove_engine_container, shim, container))
+    await _try(failures, partial(release_network, shim, sandbox_id))
+    await shim.on_step("RemovePodSandbox.released")
+    await _try(failures, partial(_remove_container, shim, sandbox_id))
 
 
 async def release_network(shim: Shim, sandbox_id: str) -> None:
