@@ -4,6 +4,7 @@ nobody saw end.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import anyio
@@ -16,7 +17,7 @@ from asupervisor.network.plugin import PodNetwork
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.networks import RELEASED, RELEASING
 from asupervisor.proto import cri
-from tests.harness.fake_engine import FakeEngine
+from tests.harness.fake_engine import Answer, FakeEngine
 from tests.harness.ground import CONTAINER, SANDBOX, Ground
 
 REQUEST = cri.StopPodSandboxRequest(pod_sandbox_id=SANDBOX)
@@ -85,3 +86,28 @@ async def test_a_container_whose_creation_nobody_saw_end_is_removed_with_its_san
             request = cri.RemovePodSandboxRequest(pod_sandbox_id=SANDBOX)
             await remove_pod_sandbox(ground.shim, request)
         assert fake.containers == {}
+
+
+async def test_a_removal_does_not_wait_for_the_look_for_what_nobody_knows(tmp_path: Path) -> None:
+    unseen = "d" * 64
+    with FakeEngine(tmp_path / "engine.sock") as fake:
+        ground = Ground(fake, tmp_path / "root")
+        looked, go = threading.Event(), threading.Event()
+
+        def answer() -> Answer:
+            looked.set()
+            assert go.wait(20)
+            return 200, [
+                {"Id": one, "Names": [document["Name"]], "Labels": document["Config"]["Labels"]}
+                for one, document in fake.containers.items()
+            ]
+
+        async with ground.up() as callers:
+            ground.add(unseen, "k8s_late_web_default_u1_0")
+            fake.answers["GET /containers/json"] = answer
+            request = cri.RemovePodSandboxRequest(pod_sandbox_id=SANDBOX)
+            callers.start_soon(remove_pod_sandbox, ground.shim, request)
+            await ground.until_asked(f"DELETE /containers/{SANDBOX}")
+            assert looked.is_set() and ground.shim.checkpoints.get(SANDBOX) is not None
+            go.set()
+        assert fake.containers == {} and ground.shim.checkpoints.get(SANDBOX) is None
