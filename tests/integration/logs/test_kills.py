@@ -48,9 +48,14 @@ class Writer(threading.Thread):
                     engine_time(number * 1009),
                     stream,
                 )
-                self.lines.append(line)
-                self.log.write_raw(line)
+                self._write(line)
             self.stopped.wait(0.002)
+        # The pump ends a line that the container left open, which the encoder alone does not.
+        self._write(engine_line(b"end\n", engine_time(len(self.lines) * 1009)))
+
+    def _write(self, line: bytes) -> None:
+        self.lines.append(line)
+        self.log.write_raw(line)
 
 
 def pump(root: Path) -> subprocess.Popen[bytes]:
