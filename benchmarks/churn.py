@@ -1,5 +1,5 @@
 """Pods that come and go, and what the service keeps of them: memory, descriptors, threads, tasks,
-files, addresses.
+inodes, addresses.
 
 ``python -m benchmarks.churn --pods 10000`` (as root, from the repository's root) runs an engine and
 a service of its own, with the CNI plugins ``bridge`` and ``host-local``. Each pod has a container
@@ -45,7 +45,7 @@ class Figures:
         descriptors: open files of all of them.
         threads: of all of them.
         tasks: of the service's event loop.
-        files: in the root directory.
+        inodes: files and directories of the service and of CNI: root directory, results, logs.
         addresses: that the IPAM plugin holds.
         namespaces: network namespaces that a mount holds.
         containers: of the engine.
@@ -57,7 +57,7 @@ class Figures:
     descriptors: int
     threads: int
     tasks: int
-    files: int
+    inodes: int
     addresses: int
     namespaces: int
     containers: int
@@ -73,7 +73,7 @@ class Figures:
             sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in (own, *below)),
             sum(len(os.listdir(f"/proc/{pid}/task")) for pid in (own, *below)),
             _tasks(service),
-            sum(len(files) for _, _, files in os.walk(service.root)),
+            sum(1 + len(files) for _, _, files in os.walk(service.directory)),
             len(list((service.directory / "ipam" / "churn").glob("10.*"))),
             Path("/proc/self/mountinfo").read_text().count(" - nsfs "),
             len(engine.containers()),
@@ -146,7 +146,7 @@ async def _churn(engine: Engine, service: Service, options: argparse.Namespace) 
     end = began + options.seconds
     done = 0
     print(
-        "   pods  pods/s  service MiB  pump MiB  descriptors  threads  tasks  files  addresses"
+        "   pods  pods/s  service MiB  pump MiB  descriptors  threads  tasks  inodes  addresses"
         "  namespaces  containers"
     )
     async with RemoteRuntimeService.connect(service.endpoint, _TIMEOUT_S) as runtime:
@@ -171,7 +171,7 @@ async def _churn(engine: Engine, service: Service, options: argparse.Namespace) 
             rate = done / (time.monotonic() - began)
             print(
                 f"{now.pods:7} {rate:7.2f} {now.service_mib:12.1f} {now.pump_mib:9.1f}"
-                f" {now.descriptors:12} {now.threads:8} {now.tasks:6} {now.files:6}"
+                f" {now.descriptors:12} {now.threads:8} {now.tasks:6} {now.inodes:7}"
                 f" {now.addresses:10} {now.namespaces:11} {now.containers:11}",
                 flush=True,
             )
