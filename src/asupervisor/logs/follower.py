@@ -220,6 +220,8 @@ class FileFollower:
     def _change_target(self) -> None:
         """Go on in a new file at the path; the position says so before the first line is in it."""
         target = self._open(self._target.path)
+        if target.inode == self._target.inode:
+            target.kept = self._target.kept  # asked for twice: ours as far as it was before
         self._target.close()
         self._target, self._switch = target, False
         self._base = target.size()
@@ -295,10 +297,10 @@ class FileFollower:
         """Begin in the file of before a rotation: it holds the end of what was written, and maybe
         half a line.
         """
-        path = self._target.path
+        former = Target(name)
+        former.path = self._target.path
         self._target.close()
-        self._target = Target(name)
-        self._target.path, self._switch = path, True
+        self._target, self._switch = former, True
 
     def _resume_recorded(self, position: Position, generations: list[Generation]) -> None:
         self._done = (position.source_inode, position.source_offset, position.tail)

@@ -233,3 +233,20 @@ def test_a_full_disk_is_waited_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) ->
     rig.write(10)
     rig.drain()
     assert rig.numbers() == all_of(rig)
+
+
+def test_a_file_that_was_asked_for_twice_is_made_up_for(rig: Rig) -> None:
+    """The path names the new file already when kubelet asks for it; then it takes it back."""
+    rig.write(5)
+    rig.drain()
+    renamed = rig.rotate_target(1)
+    rig.write(4)
+    rig.drain()
+    assert rig.follower is not None
+    rig.follower.reopen()
+    renamed.rename(rig.target)
+    rig.stop()
+    rig.write(3)
+    rig.drain()
+    assert rig.numbers() == all_of(rig)
+    assert rig.warnings == []
