@@ -87,6 +87,7 @@ class Pump:
         self.returncode: int | None = None
         self.works = False
         self.followed: dict[str, dict[str, Any]] = {}
+        self._finishing: dict[str, int] = {}
         self._ended = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
         life = Life("pump")
@@ -155,6 +156,9 @@ class Pump:
                     return
                 pumps.kept[container] = "position"
                 self.followed.setdefault(container, command)
+                if command["running"] and container in self._finishing:
+                    # It was started again: nothing waits for its end now.
+                    self._send({"id": self._finishing.pop(container)})
                 if pumps.rng.random() < pumps.slow:
                     news = {"container": container, "message": "the engine cannot read it"}
                     self._send({"event": "unreadable", **news})
@@ -181,7 +185,11 @@ class Pump:
         self._send({"id": request})
 
     async def _finish(self, request: int, container: str) -> None:
+        self._finishing[container] = request
         await self._time()
+        if self._finishing.get(container) != request:
+            return
+        del self._finishing[container]
         if self.followed.pop(container, None) is not None:
             self._pumps.kept[container] = "done"
         self._send({"id": request})

@@ -120,6 +120,7 @@ class Pump:
         if command["running"]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(container, "done"))
+            self._go_on(container)
         if (
             container in self._turns.entries
             or container in self._links
@@ -136,6 +137,13 @@ class Pump:
             if container not in self._opening:
                 again = partial(self._follow_again, command)
                 disk.when_back(mount, ("follow", container), again)
+
+    def _go_on(self, container: str) -> None:
+        """It was started again before its log was finished: nothing waits for its end now."""
+        self._answer(self._wanted.get(container, {}).pop("finishing", []))
+        if (entry := self._turns.entries.get(container)) is not None:
+            self._answer(entry.finishing)
+            entry.finishing = []
 
     def _open(self, command: dict[str, Any], mount: str) -> Entry | None:
         return None if self._is_link(command) else self._entry(command, mount)

@@ -161,7 +161,9 @@ class LogService:
         :meth:`forget`; repeatable.
         """
         if log.running:
+            # It was started again; an answer to what was asked for its end is no longer about it.
             self._finished.discard(log.container_id)
+            self._finishing.pop(log.container_id, None)
         if self._there is not None:
             self._there.add(log.container_id)
         if self._followed.get(log.container_id) != log and log.container_id not in self._finished:
