@@ -202,6 +202,17 @@ def completed(record: SandboxRecord, addresses: tuple[str, ...]) -> SandboxRecor
     return replace(record, status=status, complete=True, **_encoded(status))
 
 
+def without_network(record: SandboxRecord) -> SandboxRecord:
+    """The same sandbox from when its network is released: not ready, whether or not its process
+    ends.
+    """
+    status = cri.PodSandboxStatus()
+    status.CopyFrom(record.status)
+    status.state = cri.SANDBOX_NOTREADY
+    status.network.Clear()
+    return replace(record, status=status, network_lost=True, **_encoded(status))
+
+
 def _with_bytes(status: cri.PodSandboxStatus, **fields: Any) -> SandboxRecord:
     return SandboxRecord(id=SandboxId(status.id), status=status, **_encoded(status), **fields)
 

@@ -20,6 +20,7 @@ from asupervisor.dockershim.sandbox.network import held_network
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, NotFound, ServiceError, Unavailable, together
 from asupervisor.network.plugin import PodNetwork
+from asupervisor.node.build import without_network
 from asupervisor.node.networks import RELEASED, RELEASING
 from asupervisor.node.records import ContainerRecord, SandboxId, SandboxRecord
 from asupervisor.translate.checkpoint import Checkpoint
@@ -172,6 +173,9 @@ async def _release(shim: Shim, pod: PodNetwork) -> None:
         # network. A disk that refuses it does not hold up the release.
         with suppress(FailedPrecondition):
             await shim.checkpoints.amend(sandbox_id, partial(_marked, RELEASING))
+        # It may run on, where the engine cannot stop it, and nothing would have it read again.
+        if (record := shim.store.sandboxes.get(SandboxId(sandbox_id))) is not None:
+            shim.store.put_sandbox(without_network(record))
     await shim.network.tear_down(pod)
     # A disk that refuses it, which may be full, keeps nothing from being stopped or removed, since
     # that may be what makes room.
