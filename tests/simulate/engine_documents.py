@@ -26,10 +26,10 @@ VERSION = {"Version": "20.10.24", "ApiVersion": "1.41", "MinAPIVersion": "1.12"}
 
 def status_word(box: Box) -> str:
     """``State.Status``."""
-    if box.removing:
-        return "removing"
     if box.running:
         return "running"
+    if box.removing:
+        return "removing"
     return "exited" if box.starts else "created"
 
 

@@ -165,10 +165,12 @@ class Truth:
             self.found("untrue", "StopPodSandbox: OK and its address is held", sandbox_id[:12])
 
     def _stopped(self, method: str, any_id: str, began: float) -> None:
-        self.stopped[any_id] = self._now()
         box = self.engine.boxes.get(any_id)
-        if box is not None and box.running and not self._unheard(box, began):
-            self.found("untrue", f"{method}: OK while {box.name} runs", any_id[:12])
+        if box is not None and box.running:
+            if not self._unheard(box, began):
+                self.found("untrue", f"{method}: OK while {box.name} runs", any_id[:12])
+            return  # started again since, which was not heard of yet
+        self.stopped[any_id] = self._now()
 
     def _unheard(self, box: Box, began: float) -> bool:
         """Whether somebody else changed a container and the service need not know of it."""
