@@ -87,7 +87,7 @@ release: ## build the wheel into dist/, without a compiler
 
 deb: ## build the package of this release of Debian into dist/, without a compiler; lintian finds no error in it
 	@.ci/setup deb
-	packaging/deb
+	.ci/deb
 
 bench: ## throughput of CRI sockets side by side: make bench BENCH="--endpoint name=unix:///…"
 	@.ci/setup test
