@@ -316,11 +316,12 @@ async def test_what_is_known_to_be_stopped_is_asked_of_nobody_until_it_runs_agai
         await stop_sandbox(ground)
         assert (ground.asked(STOP), ground.asked(STOP_SANDBOX)) == (1, 1)
         caplog.clear()
-        asked = [request for request in ground.fake.requests if "/containers/" in request]
+        # Not its readings: the events of the first stop may still be followed up.
+        asked = [request for request in ground.fake.requests if not request.startswith("GET ")]
         for _ in range(3):
             await stop_sandbox(ground)
             await stop(ground)
-        assert [r for r in ground.fake.requests if "/containers/" in r] == asked
+        assert [r for r in ground.fake.requests if not r.startswith("GET ")] == asked
         assert not caplog.records
 
         ground._start(SANDBOX)
