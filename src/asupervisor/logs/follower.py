@@ -265,6 +265,8 @@ class FileFollower:
         generations, _ = generations_after(before.path, None)
         if self._aligned(generations):
             before.close()
+            # At once: a file that is made from here on may be given the inode of the lost one.
+            self._store()
             return True
         for generation in generations:
             generation.close()
@@ -305,8 +307,12 @@ class FileFollower:
     def _resume_recorded(self, position: Position, generations: list[Generation]) -> None:
         self._done = (position.source_inode, position.source_offset, position.tail)
         former = None
-        # One that was made just now may have been given the same inode.
-        other = self._target.created or self._target.inode != position.target_inode
+        # One that was made since, now or right before a kill, may have been given the same inode.
+        other = (
+            self._target.created
+            or self._target.inode != position.target_inode
+            or self._target.size() < position.target_offset
+        )
         if other and position.target_inode:
             former = find_renamed(self._target.path, position.target_inode)
             if former == self._target.path:
@@ -350,6 +356,7 @@ class FileFollower:
             found = generation.find(needle)
             if found >= 0:
                 generation.offset = generation.line_start(found)
+                self._done = (generation.inode, generation.offset, generation.tail())
                 self._adopt(generations, index)
                 self._target.own()
                 self._base, self._held = offset, self._target.size() - offset

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from asupervisor.logs import target as target_module
-from tests.unit.logs.rig import NEXT_BOOT, Rig, Rigs, all_of
+from asupervisor.logs.position import PositionFile
+from tests.unit.logs.rig import BOOT, NEXT_BOOT, Rig, Rigs, all_of
 
 
 class Killed(Exception):
@@ -246,6 +248,30 @@ def test_a_file_that_was_asked_for_twice_is_made_up_for(rig: Rig) -> None:
     rig.follower.reopen()
     renamed.rename(rig.target)
     rig.stop()
+    rig.write(3)
+    rig.drain()
+    assert rig.numbers() == all_of(rig)
+    assert rig.warnings == []
+
+
+def test_an_empty_file_with_the_inode_of_a_lost_one_is_another(rig: Rig) -> None:
+    """kubelet takes a rotation back over the new file and rotates again; the next file is made
+    right before a kill, and the file system gives it the lost one's inode.
+    """
+    rig.write(5)
+    rig.drain()
+    renamed = rig.rotate_target(1)
+    rig.write(4)
+    rig.drain()
+    rig.stop()
+    renamed.rename(rig.target)
+    rig.target.rename(renamed)
+    rig.target.touch()
+    file = PositionFile(str(rig.position), BOOT)
+    lost = file.load()
+    assert lost is not None and lost.target_offset > 0
+    file.store(replace(lost, target_inode=rig.target.stat().st_ino))
+    file.close()
     rig.write(3)
     rig.drain()
     assert rig.numbers() == all_of(rig)
