@@ -74,7 +74,7 @@ async def _true(*_: Any) -> bool:
     ("target", "name", "value", "invariant"),
     [
         (stop, "may_run", lambda shim, record: False, "untrue"),
-        (teardown, "_tear_down_network", _nothing, "untrue"),
+        (teardown, "_release_beside", _nothing, "untrue"),
         (teardown, "_end_sandbox", _nothing, "untrue"),
         (CheckpointStore, "remove", _nothing, "left"),
         (NodeStore, "list_containers", lambda self: b"", "untrue"),

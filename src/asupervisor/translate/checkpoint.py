@@ -166,7 +166,7 @@ def decode_checkpoint(content: bytes, where: str) -> Checkpoint:
 
 
 def _checkpoint(document: dict[str, Any]) -> Checkpoint:
-    data, own = document["data"], dict(document.get(_OWN_KEY) or {})
+    data, own = document["data"], {**(document.get(_OWN_KEY) or {})}
     handler = own.pop("runtime_handler", None)
     return Checkpoint(
         name=_text(document["name"]),

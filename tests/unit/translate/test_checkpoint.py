@@ -139,3 +139,11 @@ def test_no_bytes_break_the_reader(content: bytes) -> None:
 def test_no_depth_breaks_the_reader() -> None:
     with pytest.raises(Internal):
         decode_checkpoint(b'{"data":' + b"[" * 100_000, "here")
+
+
+def test_what_is_kept_of_ours_is_an_object() -> None:
+    """A list of pairs would pass for one."""
+    document = json.loads(encode_checkpoint(Checkpoint("web", "default")))
+    document["asupervisor"] = [[None, None]]
+    with pytest.raises(Internal, match="cannot be read"):
+        decode_checkpoint(json.dumps(document).encode(), "here")
