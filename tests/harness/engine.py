@@ -44,7 +44,7 @@ def eventually(
             return value
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout_s} s: {what}")
-        time.sleep(every_s)  # between two looks: nobody announces the change
+        time.sleep(every_s)  # the pause of this poll: engines and the kernel tell nobody
 
 
 class _UnixConnection(http.client.HTTPConnection):

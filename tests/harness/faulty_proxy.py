@@ -43,8 +43,8 @@ class FaultyProxy:
         handlers: set[asyncio.Task[None]] = set()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # The server's callback cannot wait; serving() ends what is left in handlers.
-            task = asyncio.ensure_future(self._serve(reader, writer))
+            # asyncio would make this task itself of a coroutine, and nobody could end it then.
+            task = asyncio.ensure_future(self._serve(reader, writer))  # ended by serving()
             handlers.add(task)
             task.add_done_callback(handlers.discard)
 
@@ -109,10 +109,10 @@ class FaultyProxy:
                         self.thrown["cut events"] += 1
                         return
 
-        # The first direction to end ends the other, and both are awaited before this returns.
-        answering = asyncio.ensure_future(answers())
-        # The same holds for this one.
-        asking = asyncio.ensure_future(self._requests(reader, writer, forth, state))
+        # The first direction to end ends the other: a task group waits for both.
+        answering = asyncio.ensure_future(answers())  # awaited below
+        requests = self._requests(reader, writer, forth, state)
+        asking = asyncio.ensure_future(requests)  # awaited below
         try:
             await asyncio.wait((answering, asking), return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -303,8 +303,8 @@ class EngineServer:
         engine, query = self.engine, request.query
         if self.rng.random() < self.faults.stuck and not box.lock.locked():
             self.throw(f"stuck on {box.id[:12]}")
-            # It outlives the request, as a lock that sticks does; what releases it is a restart.
-            self._sticking = asyncio.ensure_future(self._stick(box, self.rng.uniform(1, 90)))
+            stick = self._stick(box, self.rng.uniform(1, 90))
+            self._sticking = asyncio.ensure_future(stick)  # a lock that sticks outlives the request
             await asyncio.sleep(0)
         match (request.method, action):
             case ("GET", "json"):

@@ -119,7 +119,8 @@ class Execs:
         command.pid, command.running = self._pid, True
         self.streams = [one for one in self.streams if not one.is_closing()]
         self.streams.append(transport)
-        command.task = asyncio.ensure_future(self._run(command, transport, reader))
+        run = self._run(command, transport, reader)
+        command.task = asyncio.ensure_future(run)  # a command outlives the request that started it
 
     def attach(self, box: Box, transport: Any) -> None:
         """A container's own streams: it says one thing and is silent."""
@@ -148,9 +149,8 @@ class Execs:
             self._end(command, command.code)
         finally:
             if fault in ("hung", "endless"):
-                self._closing = asyncio.ensure_future(
-                    self._close_after(released, command, transport)
-                )
+                close = self._close_after(released, command, transport)
+                self._closing = asyncio.ensure_future(close)  # the stream outlives its command here
             else:
                 transport.close()
                 command.over.set()

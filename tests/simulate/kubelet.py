@@ -158,8 +158,8 @@ class Kubelet:
                     grace_s=self.rng.choice((0, 1, 5, 30)),
                 )
                 self.pods[pod.uid] = pod
-                # Each pod has a worker of its own, as in kubelet; all are awaited below.
-                tasks.add(asyncio.ensure_future(self._follow(pod)))
+                worker = self._follow(pod)
+                tasks.add(asyncio.ensure_future(worker))  # one for each pod; all are awaited below
             await asyncio.sleep(self.rng.uniform(0.5, 5.0))
         self.ending = True
         await asyncio.gather(*tasks)

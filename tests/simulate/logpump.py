@@ -144,7 +144,7 @@ class Pump:
             self._end(0)
 
     def _later(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(work)  # a pump answers later, and reads on meanwhile
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
 

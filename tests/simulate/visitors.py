@@ -61,7 +61,8 @@ class Visitors:
         tasks: list[asyncio.Task[None]] = []
         while loop.time() < until:
             await asyncio.sleep(self.rng.expovariate(1 / every_s))
-            tasks.append(asyncio.ensure_future(self._visit(self.rng.choice(self._visits))))
+            visit = self._visit(self.rng.choice(self._visits))
+            tasks.append(asyncio.ensure_future(visit))  # visits overlap; all are awaited below
         await asyncio.gather(*tasks)
 
     async def _visit(self, visit: Callable[[Any], Awaitable[None]]) -> None:

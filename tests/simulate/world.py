@@ -100,9 +100,10 @@ class World:
             trouble = asyncio.gather(
                 self._kills(until), self._outages(until), self._operators(until)
             )
-            # Goes on when the trouble is over, and is awaited then.
-            pods = asyncio.ensure_future(kubelet.run(self.rng.choice((1, 2, 4)), until))
-            visits = asyncio.ensure_future(self.visitors.run(self.visit_every_s, until))
+            syncs = kubelet.run(self.rng.choice((1, 2, 4)), until)
+            pods = asyncio.ensure_future(syncs)  # goes on after the trouble, and is awaited then
+            visitors = self.visitors.run(self.visit_every_s, until)
+            visits = asyncio.ensure_future(visitors)  # as the pods
             await trouble
             await self._calm()
             await asyncio.gather(pods, visits)

@@ -193,8 +193,7 @@ def test_an_anyio_scope_around_a_call_catches_its_own_cancellation(
             figures = supervisor.metrics.rpc("RunPodSandbox")
             await until(lambda: figures.in_flight == 0, "the first call has ended")
             call = supervisor.runtime.run_pod_sandbox(pod_config("scoped"))
-            # Not a task group's: a host without anyio cancels a bare task, not a scope.
-            task = asyncio.create_task(call)
+            task = asyncio.create_task(call)  # a host without anyio cancels a bare task, no scope
             await until(lambda: figures.in_flight == 1, "the call has arrived")
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -260,8 +260,7 @@ def test_the_hosts_own_cancellation_stops_it_cleanly(
                     entered.set()
                     await asyncio.sleep(3600)
 
-            # Not a task group's: a host cancels a bare task another way than the scope below does.
-            task = asyncio.create_task(host())
+            task = asyncio.create_task(host())  # a bare task; a scope is tested below
             await entered.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
