@@ -13,13 +13,16 @@ import anyio.abc
 import pytest
 
 from asupervisor.errors import NotFound
+from asupervisor.proto import cri
 from asupervisor.streaming.client import open_command
 from asupervisor.streaming.dial import upgrade
 from asupervisor.streaming.spdy import frames
 from asupervisor.supervisor import Supervisor
 from tests.harness.client import read_until, run_command
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
+from tests.harness.pods import until
 from tests.harness.service import service_config
+from tests.harness.silent_caller import call_and_stay_silent
 from tests.hostile.tenants import run_pod
 from tests.integration.streaming.test_silent_connections import flood
 from tests.unit.streaming.test_fair_turns import filled, masked
@@ -66,6 +69,36 @@ async def test_commands_that_write_without_end_leave_a_probe_its_answer(
             answer = await runtime.exec_sync(pod.container_id, ("echo", "alive"), 120)
             assert answer.stdout == b"alive\n"
         assert len(sizes) == 6 and max(sizes) <= 16 << 20
+        await pod.remove()
+
+
+async def test_answers_that_nobody_reads_count_until_their_calls_end(
+    engine: Engine, directory: Path
+) -> None:
+    """So all outputs together stay within their bound, whatever clients do with them."""
+    async with Supervisor(service_config(engine, directory)) as supervisor:
+        assert supervisor.shim is not None
+        pod = await run_pod(supervisor, "unread", BUSYBOX_IMAGE)
+        budget = supervisor.shim.outputs
+        whole = budget.left
+        figures = supervisor.metrics.rpc("ExecSync")
+        command = ["dd", "if=/dev/zero", "bs=1M", "count=15"]
+        request = cri.ExecSyncRequest(container_id=pod.container_id, cmd=command)
+        callers = [
+            call_and_stay_silent(
+                str(directory / "cri.sock"), "/runtime.v1.RuntimeService/ExecSync", request
+            )
+            for _ in range(8)
+        ]
+        try:
+            await until(lambda: figures.codes["OK"] == 8, "all commands have ended", 120)
+            assert budget.left == 0
+            answer = await supervisor.runtime.exec_sync(pod.container_id, ("echo", "alive"), 60)
+            assert answer.stdout == b"alive\n"
+        finally:
+            for caller in callers:
+                caller.close()
+        await until(lambda: budget.left == whole, "what they held is given back", 60)
         await pod.remove()
 
 

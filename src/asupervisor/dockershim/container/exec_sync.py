@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import anyio
 
 from asupervisor.dockershim.container.execs import (
@@ -10,7 +12,7 @@ from asupervisor.dockershim.container.execs import (
     kill_exec,
     told_of_end,
 )
-from asupervisor.dockershim.container.outputs import Output
+from asupervisor.dockershim.container.outputs import HeldAnswer, Output
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from asupervisor.node.records import ContainerId
@@ -21,14 +23,14 @@ _LAST_OUTPUT_S = 10.0
 """How long a command whose container has ended is read on."""
 
 
-async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> bytes:
+async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> HeldAnswer:
     """Run a command to its end in a running container.
 
     Of its output as much is kept as ``outputs.py`` says; all of it is read. Past ``timeout``
     seconds (0: none), or when the caller goes away, the command's whole process tree is killed.
 
     Returns:
-        The ExecSyncResponse, encoded.
+        The ExecSyncResponse, encoded, and what gives back its share of what all may keep.
 
     Raises:
         NotFound: no such container.
@@ -52,9 +54,10 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> bytes:
             subject=record.id,
         )
     exec_id = await shim.engine.streams.create_exec(record.id, list(request.cmd))
-    with Output(shim.outputs) as output:
+    with ExitStack() as held:
+        output = held.enter_context(Output(shim.outputs))
         code = await _run(shim, request, record.id, exec_id, output)
-        return output.answer(code)
+        return HeldAnswer(output.answer(code), held.pop_all().close)
 
 
 async def _run(

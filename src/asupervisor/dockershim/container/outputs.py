@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from asupervisor.proto import cri
 from asupervisor.streaming.turns import Turns
 from asupervisor.translate.stream_frames import STDERR, STDOUT, StreamFrames, runs
@@ -42,6 +45,19 @@ class OutputBudget:
     def give_back(self, count: int) -> None:
         """Return what was taken."""
         self.left += count
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAnswer:
+    """An answer that its client may leave unread.
+
+    Args:
+        content: encoded.
+        release: called once nothing holds the content any more: the call has ended.
+    """
+
+    content: bytes
+    release: Callable[[], None]
 
 
 class Output:

@@ -16,6 +16,7 @@ import anyio
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from asupervisor.dockershim.container.outputs import HeldAnswer
 from asupervisor.dockershim.fields import subject_fields
 from asupervisor.dockershim.rpc.methods import API_VERSIONS, READY_BYTES, Method, all_methods
 from asupervisor.dockershim.runtime.version import version_bytes
@@ -46,7 +47,7 @@ _IMAGES_PATIENCE_S = 2.0
 """How long a call waits for the images, which are read right behind the containers."""
 _CODES = {code.name: code for code in grpc.StatusCode}
 
-Call = Callable[[bytes, Any], Awaitable[Message | bytes]]
+Call = Callable[[bytes, Any], Awaitable[Message | bytes | HeldAnswer]]
 """Takes a request and gRPC's context; answers, or has written its answers to the context."""
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
@@ -133,7 +134,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _unary(self, method: Method) -> Call:
         shim, verb = self._shim, method.unary
 
-        def call(request: bytes, context: Any) -> Awaitable[Message | bytes]:
+        def call(request: bytes, context: Any) -> Awaitable[Message | bytes | HeldAnswer]:
             if verb is None:
                 raise Unimplemented(f"{method.name} is not implemented by this runtime service")
             return verb(shim, _parsed(method, request))
@@ -148,7 +149,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             if verb is None:
                 raise Unimplemented(f"{method.name} is not implemented by this runtime service")
             async for answer in verb(shim, _parsed(method, request)):
-                await context.write(_encoded(answer))
+                await context.write(_encoded(answer, context))
             return b""
 
         return call
@@ -181,7 +182,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                     task = asyncio.current_task()
                     self._waiting.add(task)
                     try:
-                        answer = _encoded(await call(request, context))
+                        answer = _encoded(await call(request, context), context)
                     finally:
                         self._waiting.discard(task)
                 if len(answer) > MAXIMUM_MESSAGE_BYTES:
@@ -251,8 +252,14 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             self._drained.set()
 
 
-def _encoded(answer: Message | bytes) -> bytes:
-    return answer if isinstance(answer, bytes) else answer.SerializeToString()
+def _encoded(answer: Message | bytes | HeldAnswer, context: Any) -> bytes:
+    if isinstance(answer, bytes):
+        return answer
+    if isinstance(answer, HeldAnswer):
+        # gRPC holds it until the client has read it, or is gone.
+        context.add_done_callback(lambda _: answer.release())
+        return answer.content
+    return answer.SerializeToString()
 
 
 def _parsed(method: Method, request: bytes) -> Message:

@@ -14,6 +14,7 @@ from asupervisor.dockershim.container.create import create_container
 from asupervisor.dockershim.container.events import get_container_events
 from asupervisor.dockershim.container.exec_sync import exec_sync
 from asupervisor.dockershim.container.list import list_containers, stream_containers
+from asupervisor.dockershim.container.outputs import HeldAnswer
 from asupervisor.dockershim.container.remove import remove_container
 from asupervisor.dockershim.container.reopen_log import reopen_container_log
 from asupervisor.dockershim.container.start import start_container
@@ -57,8 +58,10 @@ from asupervisor.node.known import Known
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 
-Unary = Callable[[Shim, Any], Awaitable[Message | bytes]]
-"""A verb: answers with a message, or with the bytes of one that the node state keeps ready."""
+Unary = Callable[[Shim, Any], Awaitable[Message | bytes | HeldAnswer]]
+"""A verb: answers with a message, with the bytes of one that the node state keeps ready, or with
+bytes that count for as long as the call lasts.
+"""
 Streaming = Callable[[Shim, Any], AsyncIterator[Message | bytes]]
 
 SERVICES = ("RuntimeService", "ImageService")
