@@ -152,8 +152,10 @@ class Pulls:
         """Remove what a pull brought and this service does not run, by the name that it has now:
         the engine would carry the configurations of all of them in every list of images.
         """
+        record = self._store.image(reference.name)
         try:
-            async with self._images.changing(reference.name):
+            # By its id, so that it is in no list any more when the pull is answered.
+            async with self._images.changing(record.id if record else reference.name):
                 await self._engine.images.remove(reference.name)
         except NotFound:
             return
