@@ -44,7 +44,17 @@ REQUEST_TIMEOUT_S = 30.0
 
 
 class _Context:
-    """What a handler is given of a call."""
+    """What a handler is given of a call.
+
+    Args:
+        call: done when the call has ended.
+    """
+
+    def __init__(self, call: asyncio.Future[bytes]) -> None:
+        self._call = call
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._call.add_done_callback(callback)
 
     async def abort(self, code: grpc.StatusCode, words: str = "") -> None:
         raise CallFailed(code.name, words)
@@ -270,7 +280,7 @@ class Service:
         outcome: asyncio.Future[bytes] = loop.create_future()
         self._calls[outcome] = None
         task: asyncio.Task[bytes] = loop.create_task(
-            handler.unary_unary(request, _Context()),
+            handler.unary_unary(request, _Context(outcome)),
             name=f"call {method}",
             context=self.life.context.copy(),
         )
