@@ -176,7 +176,7 @@ class Ground:
                 operations=Operations(tasks),
                 pause=nothing,
                 pulls=nothing,
-                accounts=nothing,
+                image_files=nothing,
                 streaming=nothing,
                 on_step=lambda step: self.on_step(step),
             )

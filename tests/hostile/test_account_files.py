@@ -83,7 +83,7 @@ async def test_what_stands_for_an_account_file_is_read_within_bounds(
 ) -> None:
     if not at_hand:
         monkeypatch.setattr(
-            "asupervisor.dockershim.image.accounts.layer_directories", lambda document: ()
+            "asupervisor.dockershim.image.files.layer_directories", lambda document: ()
         )
     async with Supervisor(service_config(engine, directory)) as supervisor:
         pod = await run_pod(supervisor, "tenant")
@@ -116,7 +116,7 @@ async def test_links_that_lead_nowhere_are_the_images_fault(
 ) -> None:
     if not at_hand:
         monkeypatch.setattr(
-            "asupervisor.dockershim.image.accounts.layer_directories", lambda document: ()
+            "asupervisor.dockershim.image.files.layer_directories", lambda document: ()
         )
     scripts = ("ln -sf passwd /etc/passwd", _MAZE, "rm -r /etc; ln -s etc /etc")
     async with Supervisor(service_config(engine, directory)) as supervisor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asupervisor.dockershim.image import accounts
+from asupervisor.dockershim.image import files
 from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
@@ -78,7 +78,7 @@ async def test_long_account_files_are_read_beside_the_loop_and_not_kept(
         threads.append(threading.get_ident())
         return look_up(*arguments)
 
-    monkeypatch.setattr(accounts, "look_up", noted)
+    monkeypatch.setattr(files, "look_up", noted)
     context = cri.LinuxContainerSecurityContext(
         run_as_user=cri.Int64Value(value=1000), run_as_group=cri.Int64Value(value=7)
     )
@@ -90,7 +90,7 @@ async def test_long_account_files_are_read_beside_the_loop_and_not_kept(
         assert list(user.supplemental_groups) == [7, 9000, 9001, 9002]
         assert len(threads) == 1 and threads[0] != threading.get_ident()
         assert supervisor.shim is not None
-        (kept,) = supervisor.shim.accounts._known.values()
+        (kept,) = supervisor.shim.image_files._known.values()
         assert kept == Answer(1001, (9000, 9001, 9002))
         # Without such a wish the engine reads them, and nobody else.
         other = await run_pod(supervisor, "plain", image)

@@ -243,7 +243,7 @@ async def test_what_the_cri_asks_for_beyond_the_engine(
 ) -> None:
     if not at_hand:
         monkeypatch.setattr(
-            "asupervisor.dockershim.image.accounts.layer_directories", lambda document: ()
+            "asupervisor.dockershim.image.files.layer_directories", lambda document: ()
         )
     files = {"etc/passwd": _PASSWD, "etc/group": _GROUP}
     images = {

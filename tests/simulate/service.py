@@ -332,7 +332,7 @@ def stand_ins(
     import asupervisor.network.cni.watch as watch
     import asupervisor.node.networks as node_networks
     import asupervisor.node.users as users
-    import asupervisor.streaming.turns as turns
+    import asupervisor.streaming.loop_turns as turns
 
     def namespace(pid: int, container_id: str) -> str:
         box = engine.boxes.get(container_id)

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import anyio
 
 from asupervisor.errors import Internal
+from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.client import RemoteCommand
-from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.peer import PeerStream
 
 READ_BYTES = 64 * 1024
@@ -54,12 +54,12 @@ async def run_session(command: RemoteCommand, *, has_terminal: bool) -> int:
     with contextlib.ExitStack() as stack, anyio.CancelScope() as scope:
         if has_terminal:
             stack.enter_context(raw_terminal())
-        async with Companions() as companions:
-            companions.start_soon(_end_on_signal, scope, ended_by)
+        async with BackgroundTasks() as background:
+            background.start_soon(_end_on_signal, scope, ended_by)
             if has_terminal:
-                companions.start_soon(_follow_size, command)
+                background.start_soon(_follow_size, command)
             if command.stdin is not None:
-                companions.start_soon(_carry_stdin, command.stdin)
+                background.start_soon(_carry_stdin, command.stdin)
             async with anyio.create_task_group() as outputs:
                 for stream, descriptor in ((command.stdout, _STDOUT), (command.stderr, _STDERR)):
                     if stream is not None:

@@ -46,7 +46,7 @@ async def run_recovery(
 async def recover(shim: Shim) -> None:
     """One pass; what fails is logged and tried again after the next gap."""
     try:
-        await shim.accounts.clear()
+        await shim.image_files.clear()
     except ServiceError as error:
         _logger.warning(
             "what an earlier process made to read images could not be removed: %s", error

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from asupervisor.conditions import Conditions
 from asupervisor.config import Config
 from asupervisor.dockershim.container.outputs import OutputBudget
-from asupervisor.dockershim.image.accounts import ImageAccounts
+from asupervisor.dockershim.image.files import ImageFiles
 from asupervisor.dockershim.image.pause import PauseImage
 from asupervisor.dockershim.image.pulls import Pulls
 from asupervisor.dockershim.operations import Operations
@@ -69,7 +69,7 @@ class Shim:
     operations: Operations
     pause: PauseImage
     pulls: Pulls
-    accounts: ImageAccounts
+    image_files: ImageFiles
     streaming: StreamingService
     outputs: OutputBudget = field(default_factory=OutputBudget)
     on_step: StepObserver = no_observer

@@ -65,7 +65,7 @@ class EngineClient:
         """
         self.version = await self.system.version(timeout_s)
         self.session.negotiate(self.version)
-        self.info = await self.system.info(timeout_s, through_gate=True)
+        self.info = await self.system.info(timeout_s, while_down=True)
         self.oom_floor = await anyio.to_thread.run_sync(oom_score_floor, self.endpoint)
 
     @property

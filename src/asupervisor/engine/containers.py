@@ -30,15 +30,15 @@ class ContainersApi:
         self._session = session
 
     async def list_owned(
-        self, through_gate: bool = False, timeout_s: float | None = None
+        self, while_down: bool = False, timeout_s: float | None = None
     ) -> list[Document]:
         """Every container that may be a pod's, running or not, as ``GET /containers/json``
         summarises it.
         """
-        return await self.list_labelled(OWNED_LABEL, through_gate, timeout_s)
+        return await self.list_labelled(OWNED_LABEL, while_down, timeout_s)
 
     async def list_labelled(
-        self, label: str, through_gate: bool = False, timeout_s: float | None = None
+        self, label: str, while_down: bool = False, timeout_s: float | None = None
     ) -> list[Document]:
         """Every container that carries a label, running or not."""
         params = {"all": "1", "filters": orjson.dumps({"label": [label]}).decode()}
@@ -47,7 +47,7 @@ class ContainersApi:
             "containers/json",
             "list_containers",
             params=params,
-            through_gate=through_gate,
+            while_down=while_down,
             timeout_s=timeout_s,
         )
         return answer
@@ -60,7 +60,7 @@ class ContainersApi:
         return answer
 
     async def inspect(
-        self, container: str, through_gate: bool = False, timeout_s: float | None = None
+        self, container: str, while_down: bool = False, timeout_s: float | None = None
     ) -> Document:
         """``GET /containers/{id}/json``; ``container`` may be an id or a name.
 
@@ -72,7 +72,7 @@ class ContainersApi:
             f"containers/{container}/json",
             "inspect_container",
             container,
-            through_gate=through_gate,
+            while_down=while_down,
             timeout_s=timeout_s,
         )
         return answer

@@ -25,7 +25,7 @@ class ImagesApi:
         self._session = session
 
     async def list_all(
-        self, through_gate: bool = False, timeout_s: float | None = None
+        self, while_down: bool = False, timeout_s: float | None = None
     ) -> list[Document]:
         """``GET /images/json``: every image that is not an intermediate layer, with ``Manifests``
         where the engine can tell them.
@@ -35,7 +35,7 @@ class ImagesApi:
             "images/json",
             "list_images",
             params=self._manifests_since(_LISTED_MANIFESTS_SINCE),
-            through_gate=through_gate,
+            while_down=while_down,
             timeout_s=timeout_s,
         )
         return answer
@@ -50,7 +50,7 @@ class ImagesApi:
         return [str(entry["Id"]) for entry in answer if entry.get("ParentId") == image_id]
 
     async def inspect(
-        self, reference: str, through_gate: bool = False, timeout_s: float | None = None
+        self, reference: str, while_down: bool = False, timeout_s: float | None = None
     ) -> Document:
         """``GET /images/{name}/json``, with ``Manifests`` where the engine can tell them.
 
@@ -63,7 +63,7 @@ class ImagesApi:
             "inspect_image",
             reference,
             params=self._manifests_since(_INSPECTED_MANIFESTS_SINCE),
-            through_gate=through_gate,
+            while_down=while_down,
             timeout_s=timeout_s,
         )
         return answer

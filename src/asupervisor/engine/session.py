@@ -208,7 +208,7 @@ class EngineSession:
         timeout_s: float | None = None,
         stream: bool = False,
         versioned: bool = True,
-        through_gate: bool = False,
+        while_down: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request; its response is released whatever happens in the body.
 
@@ -220,15 +220,15 @@ class EngineSession:
                 ``stream`` it covers only the time until the response's headers.
             stream: the body is read for as long as the caller likes.
             versioned: whether the path stands below ``/vX.Y``.
-            through_gate: ask even while the engine is held to be down (the probe).
+            while_down: ask although the engine counts as down, as the probe and readings do.
 
         Raises:
             ServiceError: by the HTTP status; Unavailable when nobody answers, DeadlineExceeded
                 after ``timeout_s``.
         """
-        if not through_gate:
+        if not while_down:
             self.health.require(operation.replace("_", " "), subject)
-        lane = lane_of(operation, through_gate)
+        lane = lane_of(operation, while_down)
         docker = self._lanes.get(lane)
         if docker is None:
             raise Unavailable(

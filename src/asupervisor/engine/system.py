@@ -45,7 +45,7 @@ class SystemApi:
             timeout_s: deadline in seconds.
         """
         async with self._session.response(
-            "GET", "_ping", "ping", timeout_s=timeout_s, versioned=False, through_gate=True
+            "GET", "_ping", "ping", timeout_s=timeout_s, versioned=False, while_down=True
         ) as response:
             await response.read()
 
@@ -53,16 +53,16 @@ class SystemApi:
         """``GET /version``, without a version in the path, so that any engine answers it."""
         return _document(
             await self._session.json(
-                "GET", "version", "version", timeout_s=timeout_s, versioned=False, through_gate=True
+                "GET", "version", "version", timeout_s=timeout_s, versioned=False, while_down=True
             ),
             "version",
         )
 
-    async def info(self, timeout_s: float | None = None, through_gate: bool = False) -> Document:
+    async def info(self, timeout_s: float | None = None, while_down: bool = False) -> Document:
         """``GET /info``: cgroup driver, runtimes, log driver, data root, storage driver."""
         return _document(
             await self._session.json(
-                "GET", "info", "info", timeout_s=timeout_s, through_gate=through_gate
+                "GET", "info", "info", timeout_s=timeout_s, while_down=while_down
             ),
             "info",
         )
@@ -107,7 +107,7 @@ class SystemApi:
             params={"filters": filters},
             timeout_s=timeout_s,
             stream=True,
-            through_gate=True,
+            while_down=True,
         ) as response:
 
             async def lines() -> AsyncIterator[Document | None]:

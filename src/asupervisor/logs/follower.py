@@ -69,7 +69,7 @@ class FileFollower:
 
     @property
     def complete(self) -> bool:
-        """See :class:`asupervisor.logs.turns.LogFollower`."""
+        """See :class:`asupervisor.logs.schedule.LogFollower`."""
         return self.drained
 
     @property
@@ -78,7 +78,7 @@ class FileFollower:
         return self._encoder.malformed
 
     def turn(self, limit: int) -> int:
-        """See :class:`asupervisor.logs.turns.LogFollower`.
+        """See :class:`asupervisor.logs.schedule.LogFollower`.
 
         Raises:
             OSError: the target takes nothing more now; :meth:`recover` before the next turn.
@@ -108,15 +108,15 @@ class FileFollower:
             self._source.next()
 
     def ready(self) -> bool:
-        """See :class:`asupervisor.logs.turns.LogFollower`."""
+        """See :class:`asupervisor.logs.schedule.LogFollower`."""
         generation = self._source.current
         return self._source.rotated() or (
             generation is not None and generation.size() != self._seen_size
         )
 
     def reopen(self) -> None:
-        """See :class:`asupervisor.logs.turns.LogFollower`. Everything that was read is in the old
-        file already.
+        """See :class:`asupervisor.logs.schedule.LogFollower`. Everything that was read is in the
+        old file already.
 
         Raises:
             OSError: the new file cannot be opened; the old one stays in use.
@@ -132,7 +132,7 @@ class FileFollower:
             self._change_target()
 
     def end(self) -> None:
-        """See :class:`asupervisor.logs.turns.LogFollower`.
+        """See :class:`asupervisor.logs.schedule.LogFollower`.
 
         Raises:
             OSError: the target takes nothing more now.
@@ -150,11 +150,11 @@ class FileFollower:
         self._held = max(0, self._target.size() - self._base)
 
     def lag(self) -> int:
-        """See :class:`asupervisor.logs.turns.LogFollower`."""
+        """See :class:`asupervisor.logs.schedule.LogFollower`."""
         return self._source.pending()
 
     def close(self) -> None:
-        """See :class:`asupervisor.logs.turns.LogFollower`."""
+        """See :class:`asupervisor.logs.schedule.LogFollower`."""
         self._source.close()
         self._target.close()
         self._position.close()

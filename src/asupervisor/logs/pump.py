@@ -1,7 +1,7 @@
 """The log pump: one process that moves every container's log, and nothing else.
 
 It takes commands as JSON lines on its standard input and answers on its standard output; it ends
-when its input ends. Containers take turns (:mod:`turns`), so that one that floods its log delays
+when its input ends. Containers take turns (``schedule.py``), so that one that floods its log delays
 another by one turn at most, and the commands by none. One pump works in a state directory at a
 time: the next one waits for the lock."""
 
@@ -26,9 +26,9 @@ from asupervisor.host.mounts import Mounts
 from asupervisor.logs.follower import FileFollower
 from asupervisor.logs.limits import allow_descriptors, keep_memory
 from asupervisor.logs.position import PositionFile, boot_id
+from asupervisor.logs.schedule import TURN_BYTES, Entry, Schedule, not_answering
 from asupervisor.logs.stream import StreamFollower
 from asupervisor.logs.target import hold_log_directory
-from asupervisor.logs.turns import TURN_BYTES, Entry, Turns, not_answering
 
 _RETRY_S = 1.0
 _FIGURES_S = 1.0
@@ -79,21 +79,21 @@ class Pump:
         self._boot = boot_id()
         os.set_blocking(self._commands, False)
         os.set_blocking(self._replies, False)
-        self._turns = Turns(self._warn, self._finished)
-        self._turns.register(self._commands)
+        self._schedule = Schedule(self._warn, self._finished)
+        self._schedule.register(self._commands)
         self._send({"event": "ready"})
-        self._turns.start()
-        self._turns.after(_FIGURES_S, self._figures)
+        self._schedule.start()
+        self._schedule.after(_FIGURES_S, self._figures)
         while not self._ended:
-            for fd in self._turns.wait():
+            for fd in self._schedule.wait():
                 if fd == self._commands:
                     self._receive()
                 elif fd == self._replies:
                     self._flush()
-            self._turns.run()
+            self._schedule.run()
         # Whoever is next begins where this one stops.
-        self._turns.drain(_LAST_DRAIN_S)
-        self._turns.close()
+        self._schedule.drain(_LAST_DRAIN_S)
+        self._schedule.close()
 
     # Commands.
 
@@ -122,13 +122,13 @@ class Pump:
                 os.unlink(self._path(container, "done"))
             self._go_on(container)
         if (
-            container in self._turns.entries
+            container in self._schedule.entries
             or container in self._links
             or container in self._opening
         ):
             return
         self._wanted[container] = command
-        mount, disk = self._mounts.that_may_hang(command["target"]), self._turns.disk
+        mount, disk = self._mounts.that_may_hang(command["target"]), self._schedule.disk
         if not disk.hangs(mount):
             self._opening.add(container)
             disk.run(mount, partial(self._open, command, mount), partial(self._opened, command))
@@ -156,20 +156,20 @@ class Pump:
         if self._wanted.get(container) is not command:
             # It was forgotten while its directory hung.
             if entry is not None:
-                self._turns.disk.run(entry.mount, entry.follower.close, lambda _, error: None)
+                self._schedule.disk.run(entry.mount, entry.follower.close, lambda _, error: None)
             self._drop_state(container)
         elif error is not None:
             # Whatever is wrong with one log must not end all the others.
             self._warn(
                 container, f"cannot write the log: {error or type(error).__name__}; trying again"
             )
-            self._turns.after(_RETRY_S, partial(self._follow_again, command))
+            self._schedule.after(_RETRY_S, partial(self._follow_again, command))
         elif entry is None:
             self._links.add(container)
             self._answer(command.pop("finishing", []))
         else:
             entry.finishing = command.pop("finishing", [])
-            self._turns.add(entry)
+            self._schedule.add(entry)
 
     def _follow_again(self, command: dict[str, Any]) -> None:
         if self._wanted.get(command["container"]) is command:
@@ -207,7 +207,7 @@ class Pump:
 
     def _entry(self, command: dict[str, Any], mount: str) -> Entry:
         container, target, source = command["container"], command["target"], command["source"]
-        tell = self._turns.disk.tell  # these are called in its thread
+        tell = self._schedule.disk.tell  # these are called in its thread
 
         def warn(message: str) -> None:
             tell(partial(self._warn, container, message))
@@ -240,7 +240,7 @@ class Pump:
 
     def _reopen(self, command: dict[str, Any]) -> None:
         request, container = command["id"], command["container"]
-        entry = self._turns.entries.get(container)
+        entry = self._schedule.entries.get(container)
         if entry is None:
             why = (
                 "its log is the engine's own file, which the engine rotates"
@@ -249,9 +249,9 @@ class Pump:
             )
             self._send({"id": request, "error": why})
             return
-        if self._turns.disk.hangs(entry.mount):
+        if self._schedule.disk.hangs(entry.mount):
             again = partial(self._reopen, command)
-            self._turns.disk.when_back(entry.mount, ("reopen", container), again)
+            self._schedule.disk.when_back(entry.mount, ("reopen", container), again)
             return
 
         def reopen() -> tuple[OSError | None, OSError | None]:
@@ -272,18 +272,18 @@ class Pump:
         def reopened(failures: tuple[OSError | None, OSError | None] | None, error: Any) -> None:
             failure, refusal = failures or (None, error)
             if failure is not None:
-                self._turns.break_off(entry, failure)
+                self._schedule.break_off(entry, failure)
             if refusal is not None:
                 why = f"the new log file cannot be opened: {refusal}"
                 self._send({"id": request, "error": why})
                 return
-            self._turns.wake(entry)
+            self._schedule.wake(entry)
             self._send({"id": request})
 
-        self._turns.disk.run(entry.mount, reopen, reopened)
+        self._schedule.disk.run(entry.mount, reopen, reopened)
 
     def _finish(self, command: dict[str, Any]) -> None:
-        entry = self._turns.entries.get(command["container"])
+        entry = self._schedule.entries.get(command["container"])
         if entry is None:
             wanted = self._wanted.get(command["container"])
             if wanted is not None and command["container"] not in self._links:
@@ -293,7 +293,7 @@ class Pump:
                 self._send({"id": command["id"]})
             return
         entry.finishing.append(command["id"])
-        self._turns.wake(entry)
+        self._schedule.wake(entry)
 
     def _finished(self, entry: Entry) -> None:
         """All that the container has written is in its log: nothing is to be opened for it again,
@@ -313,16 +313,16 @@ class Pump:
         container = command["container"]
         self._answer(self._wanted.pop(container, {}).pop("finishing", []))
         self._links.discard(container)
-        if (entry := self._turns.entries.get(container)) is not None:
+        if (entry := self._schedule.entries.get(container)) is not None:
             entry.forgotten = True
-            if self._turns.disk.hangs(entry.mount):
-                self._turns.wake(entry)
+            if self._schedule.disk.hangs(entry.mount):
+                self._schedule.wake(entry)
             elif entry.broken or not entry.follower.lag():
                 self._close(entry)
             else:
                 # It wrote more than was moved: its files are gone from the engine's directory, but
                 # open here.
-                self._turns.wake(entry)
+                self._schedule.wake(entry)
         self._drop_state(container)
 
     def _drop_state(self, container: str) -> None:
@@ -339,11 +339,11 @@ class Pump:
                 self._forget({"container": container})
 
     def _close(self, entry: Entry) -> None:
-        self._turns.remove(entry)
+        self._schedule.remove(entry)
         self._wanted.pop(entry.container, None)
         self._report([entry])
         self._answer(entry.finishing)
-        self._turns.disk.run(entry.mount, entry.follower.close, lambda _, error: None)
+        self._schedule.disk.run(entry.mount, entry.follower.close, lambda _, error: None)
 
     # Replies and events.
 
@@ -356,8 +356,8 @@ class Pump:
         self._send({"event": "warning", "container": container, "message": message})
 
     def _figures(self) -> None:
-        self._report(list(self._turns.entries.values()))
-        self._turns.after(_FIGURES_S, self._figures)
+        self._report(list(self._schedule.entries.values()))
+        self._schedule.after(_FIGURES_S, self._figures)
 
     def _answer(self, requests: list[int]) -> None:
         for request in requests:
@@ -366,7 +366,7 @@ class Pump:
     def _report(self, entries: list[Entry]) -> None:
         changed = {}
         for entry in entries:
-            if self._turns.disk.hangs(entry.mount):
+            if self._schedule.disk.hangs(entry.mount):
                 continue
             follower = entry.follower
             figures = (
@@ -392,11 +392,11 @@ class Pump:
             while self._output:
                 del self._output[: os.write(self._replies, self._output)]
         except BlockingIOError:
-            self._turns.register(self._replies, select.EPOLLOUT)
+            self._schedule.register(self._replies, select.EPOLLOUT)
             return
         except BrokenPipeError:
             self._ended = True
-        self._turns.unregister(self._replies)
+        self._schedule.unregister(self._replies)
 
 
 def main() -> None:

@@ -77,7 +77,7 @@ class StreamFollower:
         self._known_until = b""
 
     def turn(self, limit: int) -> int:
-        """See :class:`asupervisor.logs.turns.LogFollower`.
+        """See :class:`asupervisor.logs.schedule.LogFollower`.
 
         Raises:
             OSError: the target takes nothing more now.
@@ -114,7 +114,7 @@ class StreamFollower:
         return False
 
     def reopen(self) -> None:
-        """See :class:`asupervisor.logs.turns.LogFollower`.
+        """See :class:`asupervisor.logs.schedule.LogFollower`.
 
         Raises:
             OSError: the new file cannot be opened; the old one stays in use.
@@ -124,7 +124,7 @@ class StreamFollower:
         self._target = target
 
     def end(self) -> None:
-        """See :class:`asupervisor.logs.turns.LogFollower`.
+        """See :class:`asupervisor.logs.schedule.LogFollower`.
 
         Raises:
             OSError: the target takes nothing more now.

@@ -238,7 +238,7 @@ class Feed:
         """Show what the engine lists and have all of it read."""
         self._destroyed.clear()
         listed = await self._engine.containers.list_owned(
-            through_gate=True, timeout_s=_SNAPSHOT_DEADLINE_S
+            while_down=True, timeout_s=_SNAPSHOT_DEADLINE_S
         )
         ids = set()
         for summary, origin in self.ownership.listed(listed):
@@ -329,7 +329,7 @@ class Feed:
     async def _read(self, any_id: str) -> Apply:
         try:
             document = await self._engine.containers.inspect(
-                any_id, through_gate=True, timeout_s=_READING_DEADLINE_S
+                any_id, while_down=True, timeout_s=_READING_DEADLINE_S
             )
         except NotFound:
             return partial(self._gone, any_id)

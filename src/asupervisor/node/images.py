@@ -135,7 +135,7 @@ class ImageFeed:
 
     async def _inspect(self, reference: str, summary: ImageSummary | None = None) -> ImageRecord:
         document = await self._engine.images.inspect(
-            reference, through_gate=True, timeout_s=_INSPECT_DEADLINE_S
+            reference, while_down=True, timeout_s=_INSPECT_DEADLINE_S
         )
         names = image_names(document)
         return image_record(
@@ -166,7 +166,7 @@ class ImageFeed:
         records: list[ImageRecord] = []
         changed: list[ImageSummary] = []
         for entry in await self._engine.images.list_all(
-            through_gate=True, timeout_s=_LIST_DEADLINE_S
+            while_down=True, timeout_s=_LIST_DEADLINE_S
         ):
             summary = image_summary(entry)
             if not summary.id:

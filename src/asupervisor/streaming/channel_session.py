@@ -10,9 +10,9 @@ import anyio.lowlevel
 from wsproto.frame_protocol import CloseReason
 
 from asupervisor.streaming import channels
-from asupervisor.streaming.companions import Companions
+from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.inbox import Inbox
-from asupervisor.streaming.peer import Gate
+from asupervisor.streaming.peer import Backpressure
 from asupervisor.streaming.websocket import WebSocket
 
 SEND_CHUNK_BYTES = 32 * 1024
@@ -95,9 +95,9 @@ class ChannelSession:
         self._readable = frozenset(readable)
         self._client = client
         self._buffer_bytes = buffer_bytes
-        self._gate = Gate(websocket.stream, buffer_bytes)
+        self._backpressure = Backpressure(websocket.stream, buffer_bytes)
         self._decoder = channels.ChannelDecoder(protocol)
-        self._tasks = Companions()
+        self._tasks = BackgroundTasks()
 
     async def __aenter__(self) -> ChannelSession:
         await self._tasks.__aenter__()
@@ -127,7 +127,7 @@ class ChannelSession:
 
     def on_read(self, stream: ChannelStream, count: int) -> None:
         """Bytes left a channel's inbox."""
-        self._gate.give(stream.channel, stream.inbox, count, self._buffer_bytes)
+        self._backpressure.give(stream.channel, stream.inbox, count, self._buffer_bytes)
 
     async def goodbye(self, code: int = CloseReason.NORMAL_CLOSURE) -> None:
         """Close in order, after everything that waits."""
@@ -139,7 +139,7 @@ class ChannelSession:
     async def _read(self) -> None:
         reason = "the peer closed the connection"
         try:
-            while await self._gate.wait(self.websocket.pong):
+            while await self._backpressure.wait(self.websocket.pong):
                 piece = await self.websocket.receive()
                 for event in self._decoder.feed(
                     piece.data, text=piece.text, finished=piece.finished
@@ -165,7 +165,9 @@ class ChannelSession:
         elif event.data:
             self.last_data = anyio.current_time()
             if stream.inbox.feed(event.data):
-                self._gate.take(stream.channel, stream.inbox, len(event.data), self._buffer_bytes)
+                self._backpressure.take(
+                    stream.channel, stream.inbox, len(event.data), self._buffer_bytes
+                )
 
     def _end(self, reason: str) -> None:
         self.ended.set()

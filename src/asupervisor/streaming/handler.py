@@ -20,6 +20,7 @@ from asupervisor.errors import NotFound
 from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
 from asupervisor.streaming.http import HttpConnection, HttpRequest, websocket_answer
+from asupervisor.streaming.loop_turns import turns
 from asupervisor.streaming.memory import Heap
 from asupervisor.streaming.negotiation import (
     PROTOCOL_HEADER,
@@ -34,7 +35,6 @@ from asupervisor.streaming.session import check_ports, serve_channels, serve_spd
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.spdy_session import SpdySession
 from asupervisor.streaming.tokens import TokenCache
-from asupervisor.streaming.turns import turns
 from asupervisor.streaming.websocket import WebSocket, WebSocketByteStream
 
 _access = logging.getLogger("asupervisor.streaming.access")

@@ -81,7 +81,7 @@ async def half_close(stream: anyio.abc.ByteStream) -> None:
         await stream.send_eof()
 
 
-class Gate:
+class Backpressure:
     """Holds a connection's reader while more bytes wait in the inboxes than they may.
 
     Args:

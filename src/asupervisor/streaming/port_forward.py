@@ -15,10 +15,10 @@ import anyio.abc
 from asupervisor.errors import ServiceError
 from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
+from asupervisor.streaming.loop_turns import turns
 from asupervisor.streaming.peer import PeerStream, half_close
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.spdy_session import SpdySession, SpdyStream
-from asupervisor.streaming.turns import turns
 
 READ_BYTES = 64 * 1024
 

@@ -13,13 +13,13 @@ import anyio
 
 from asupervisor.errors import ServiceError
 from asupervisor.streaming.backend import Backend, Output, Process
-from asupervisor.streaming.companions import Companions
+from asupervisor.streaming.background_tasks import BackgroundTasks
+from asupervisor.streaming.loop_turns import turns
 from asupervisor.streaming.peer import PeerStream
 from asupervisor.streaming.requests import AttachRequest, ExecRequest
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.status import ExitStatus, encode_status
 from asupervisor.streaming.terminal import SizeDecoder
-from asupervisor.streaming.turns import turns
 
 
 @dataclass(slots=True)
@@ -58,8 +58,8 @@ async def serve_command(
     """
     status = ExitStatus(None, "client disconnected")
     with anyio.CancelScope() as scope:
-        async with Companions() as companions:
-            companions.start_soon(_cancel_when, streams.ended, scope)
+        async with BackgroundTasks() as background:
+            background.start_soon(_cancel_when, streams.ended, scope)
             try:
                 status = ExitStatus(await _run(streams, request, backend, settings))
             except ServiceError as error:
@@ -81,11 +81,11 @@ async def _run(
     async with opened as process:
         exit_code: int | None = None
         try:
-            async with Companions() as companions:
+            async with BackgroundTasks() as background:
                 if streams.stdin is not None:
-                    companions.start_soon(_pump_stdin, streams.stdin, process)
+                    background.start_soon(_pump_stdin, streams.stdin, process)
                 if streams.resize is not None:
-                    companions.start_soon(_pump_sizes, streams.resize, process)
+                    background.start_soon(_pump_sizes, streams.resize, process)
                 await _pump_output(streams, process)
                 await turn.take()
                 exit_code = await process.wait()

@@ -10,8 +10,8 @@ import anyio
 
 from asupervisor.streaming import channels, spdy
 from asupervisor.streaming.backend import Backend
+from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.channel_session import ChannelSession
-from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.negotiation import Choice, Refused
 from asupervisor.streaming.port_forward import Pair, SpdyForwards, forward
 from asupervisor.streaming.remote_command import CommandStreams, serve_command
@@ -60,8 +60,8 @@ async def serve_spdy(
                 if not session.ended.is_set()
                 else "client disconnected"
             )
-        async with Companions() as companions:
-            companions.start_soon(_refuse_more, session)
+        async with BackgroundTasks() as background:
+            background.start_soon(_refuse_more, session)
             return _outcome(await serve_command(streams, request, backend, settings))
 
     return await _until_idle(session, work, settings)
@@ -158,8 +158,8 @@ async def _forward_channels(
     session: ChannelSession, request: PortForwardRequest, backend: Backend
 ) -> str:
     with anyio.CancelScope() as scope:
-        async with Companions() as companions, anyio.create_task_group() as pairs:
-            companions.start_soon(_cancel_when, session.ended, scope)
+        async with BackgroundTasks() as background, anyio.create_task_group() as pairs:
+            background.start_soon(_cancel_when, session.ended, scope)
             for index, port in enumerate(request.ports):
                 pair = Pair(port, session.streams[2 * index], session.streams[2 * index + 1])
                 for channel in (2 * index, 2 * index + 1):
@@ -183,8 +183,8 @@ async def _until_idle(
 ) -> str:
     outcome = ""
     with anyio.CancelScope() as scope:
-        async with Companions() as companions:
-            companions.start_soon(_cancel_when_idle, session, settings.idle_timeout_s, scope)
+        async with BackgroundTasks() as background:
+            background.start_soon(_cancel_when_idle, session, settings.idle_timeout_s, scope)
             outcome = await work()
     if scope.cancelled_caught:
         outcome = "idle for too long"

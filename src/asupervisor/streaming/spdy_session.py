@@ -10,12 +10,12 @@ import anyio.abc
 import anyio.lowlevel
 
 from asupervisor.streaming import spdy
-from asupervisor.streaming.companions import Companions
+from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.inbox import Inbox
+from asupervisor.streaming.loop_turns import UNITS_PER_TURN, Patience, turns
 from asupervisor.streaming.outbox import Outbox
-from asupervisor.streaming.peer import Gate
+from asupervisor.streaming.peer import Backpressure
 from asupervisor.streaming.spdy.headers import Headers
-from asupervisor.streaming.turns import UNITS_PER_TURN, Patience, turns
 
 READ_BYTES = 64 * 1024
 SEND_CHUNK_BYTES = 64 * 1024
@@ -135,14 +135,14 @@ class SpdySession:
         """How the peer broke the protocol, if it did."""
         self._stream = stream
         self._received = received
-        self._gate = Gate(stream, self.connection.limits.session_window)
+        self._backpressure = Backpressure(stream, self.connection.limits.session_window)
         self._accept_send, self._accept_receive = anyio.create_memory_object_stream[SpdyStream](
             self.connection.limits.streams
         )
         self._answered = 0
         self._empty = 0
         self._patience = Patience()
-        self._tasks = Companions()
+        self._tasks = BackgroundTasks()
 
     async def __aenter__(self) -> SpdySession:
         await self._tasks.__aenter__()
@@ -204,7 +204,9 @@ class SpdySession:
 
     def on_read(self, stream: SpdyStream, count: int) -> None:
         """Bytes left a stream's inbox: let the peer send as many more."""
-        self._gate.give(stream.id, stream.inbox, count, self.connection.limits.stream_window)
+        self._backpressure.give(
+            stream.id, stream.inbox, count, self.connection.limits.stream_window
+        )
         self.connection.consume(stream.id, count)
         self.push()
 
@@ -233,7 +235,7 @@ class SpdySession:
                         self.connection.send_settings()
                     self._check_flood()
                     await self._answer()
-                if not await self._gate.wait():
+                if not await self._backpressure.wait():
                     return
                 data = await self._stream.receive(READ_BYTES)
         except anyio.EndOfStream:
@@ -277,7 +279,7 @@ class SpdySession:
                     self.connection.consume(event.stream_id, len(event.data))
                     return
                 if event.data:
-                    self._gate.take(
+                    self._backpressure.take(
                         stream.id,
                         stream.inbox,
                         len(event.data),

@@ -19,9 +19,9 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from asupervisor.streaming.companions import Companions
+from asupervisor.streaming.background_tasks import BackgroundTasks
+from asupervisor.streaming.loop_turns import Patience, turns
 from asupervisor.streaming.outbox import Outbox
-from asupervisor.streaming.turns import Patience, turns
 
 READ_BYTES = 64 * 1024
 CONTROL_BACKLOG_BYTES = 64 * 1024
@@ -65,7 +65,7 @@ class WebSocket:
         self._answered = 0
         self._unparsed = bool(received)
         self._patience = Patience()
-        self._tasks = Companions()
+        self._tasks = BackgroundTasks()
 
     async def __aenter__(self) -> WebSocket:
         await self._tasks.__aenter__()

@@ -29,7 +29,7 @@ from asupervisor.config import (
     uses_legacy_cadvisor_stats,
 )
 from asupervisor.dockershim.container.archive import clear_workplaces
-from asupervisor.dockershim.image.accounts import ImageAccounts
+from asupervisor.dockershim.image.files import ImageFiles
 from asupervisor.dockershim.image.pause import PauseImage, pinned_references
 from asupervisor.dockershim.image.pulls import Pulls
 from asupervisor.dockershim.operations import Operations
@@ -408,7 +408,7 @@ class Supervisor:
             orphans=Orphans(Path(self.config.root_directory), engine),
             network=network,
             operations=operations,
-            accounts=ImageAccounts(engine, operations),
+            image_files=ImageFiles(engine, operations),
             pause=PauseImage(pause_reference, engine, store, images, pulls),
             pulls=pulls,
             streaming=StreamingService(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.dockershim.image import accounts
+from asupervisor.dockershim.image import files
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine, busybox_archive
@@ -52,7 +52,7 @@ async def test_an_images_files_are_read_from(
     if at_hand and engine.containerd_store:
         pytest.skip("with the containerd image store the engine does not name the layers")
     if not at_hand:
-        monkeypatch.setattr(accounts, "layer_directories", lambda document: ())
+        monkeypatch.setattr(files, "layer_directories", lambda document: ())
     left_behind = _leave_behind(engine)
     events: list[str] = []
     async with Supervisor(service_config(engine, directory)) as supervisor:
@@ -104,7 +104,7 @@ async def test_what_only_looks_like_a_leftover_stays(engine: Engine, directory: 
     try:
         async with Supervisor(service_config(engine, directory)) as supervisor:
             assert supervisor.shim is not None
-            await supervisor.shim.accounts.clear()
+            await supervisor.shim.image_files.clear()
             assert {container["Id"] for container in engine.containers()} == set(made)
     finally:
         for container in made:

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from asupervisor.dockershim.streaming.backend import EngineBackend
-from asupervisor.dockershim.streaming.starts import Starts
+from asupervisor.dockershim.streaming.start_limiter import StartLimiter
 from asupervisor.engine.client import EngineClient
 from asupervisor.errors import NotFound
 from asupervisor.node.store import NodeStore
@@ -56,7 +56,7 @@ class _Store:
 async def test_the_next_command_starts_when_one_runs_or_has_failed() -> None:
     engine = _Engine()
     backend = EngineBackend(cast(EngineClient, engine), cast(NodeStore, _Store()))
-    backend._starts = Starts(at_once=1, longest_s=3600.0)
+    backend._starts = StartLimiter(at_once=1, longest_s=3600.0)
     failed = anyio.Event()
 
     async def session(command: str) -> None:
@@ -88,7 +88,7 @@ async def test_the_next_command_starts_when_one_runs_or_has_failed() -> None:
 async def test_a_client_that_goes_away_while_it_waits_starts_nothing() -> None:
     engine = _Engine()
     backend = EngineBackend(cast(EngineClient, engine), cast(NodeStore, _Store()))
-    backend._starts = Starts(at_once=1, longest_s=3600.0)
+    backend._starts = StartLimiter(at_once=1, longest_s=3600.0)
     place = await backend._starts.take()
     with anyio.move_on_after(0.01) as scope:
         async with backend.exec(ExecRequest(container_id="c", command=("never",))):

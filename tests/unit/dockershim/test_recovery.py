@@ -36,7 +36,7 @@ class Ground:
             under_way=[(under_way, "RunPodSandbox", 0.1)], run=self._roll_back
         )
         self.network = SimpleNamespace(reconcile=self._reconcile)
-        self.accounts = SimpleNamespace(clear=self._clear)
+        self.image_files = SimpleNamespace(clear=self._clear)
         self.orphans = SimpleNamespace(note=self._clear, living=self._orphans)
         self.run_on: set[str] = set()
 

@@ -36,7 +36,7 @@ async def test_calls_in_their_grace_keep_nobody_from_the_engine(tmp_path: Path) 
                     await anyio.sleep(0.01)
                 await engine.system.ping(20.0)
                 assert await engine.containers.inspect("abc") == {"Id": "abc"}
-                assert await engine.containers.inspect("abc", through_gate=True) == {"Id": "abc"}
+                assert await engine.containers.inspect("abc", while_down=True) == {"Id": "abc"}
                 async with engine.system.events(timeout_s=20.0):
                     pass
                 let_go.set()

@@ -14,8 +14,8 @@ import pytest
 from asupervisor.errors import Internal, RollbackFailed, Unavailable
 from asupervisor.host.netns import HeldNamespace
 from asupervisor.locks import KeyedLock
-from asupervisor.network.gate import Gate
 from asupervisor.network.plugin import PodNetwork
+from asupervisor.network.shared_lock import SharedLock
 from asupervisor.network.teardown import TearDowns
 
 POD = PodNetwork("abc", "web", "default", "u1", netns="/proc/7/ns/net")
@@ -44,7 +44,7 @@ async def test_one_pod_in_order_two_beside_each_other() -> None:
 
 
 async def test_who_wants_to_be_alone_waits_and_is_not_joined() -> None:
-    gate, order, leave, done = Gate(), [], anyio.Event(), anyio.Event()
+    gate, order, leave, done = SharedLock(), [], anyio.Event(), anyio.Event()
 
     async def share(name: str) -> None:
         async with gate.shared():
@@ -178,7 +178,7 @@ def test_a_set_up_that_fails_is_undone_and_says_when_that_fails() -> None:
 
 
 async def test_two_who_want_to_be_alone_both_get_their_turn() -> None:
-    gate, order, leave = Gate(), [], anyio.Event()
+    gate, order, leave = SharedLock(), [], anyio.Event()
 
     async def share() -> None:
         async with gate.shared():

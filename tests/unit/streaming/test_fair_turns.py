@@ -19,12 +19,12 @@ from asupervisor.streaming import spdy
 from asupervisor.streaming.channel_session import ChannelSession
 from asupervisor.streaming.channels import ChannelProtocol
 from asupervisor.streaming.inbox import CHUNK_BYTES, Inbox
+from asupervisor.streaming.loop_turns import Patience
 from asupervisor.streaming.spdy import frames
 from asupervisor.streaming.spdy.connection import UNITS_PER_STEP
 from asupervisor.streaming.spdy.headers import HeaderEncoder
 from asupervisor.streaming.spdy_session import SpdySession
 from asupervisor.streaming.terminal import NEWEST, SizeDecoder, encode_size
-from asupervisor.streaming.turns import Patience
 from asupervisor.streaming.websocket import FRAMES_PER_TURN, WebSocket, WebSocketByteStream
 from tests.unit.streaming.test_spdy_session import _Pipe
 

@@ -12,8 +12,8 @@ import anyio.abc
 from asupervisor.cli.client import Client
 from asupervisor.cli.find import find_pod
 from asupervisor.errors import ConfigError, ServiceError, Unavailable
+from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.client import PortForwarder, open_port_forward
-from asupervisor.streaming.companions import Companions
 from asupervisor.streaming.port_forward import join
 
 _FAILURE_S = 2.0
@@ -45,9 +45,9 @@ async def run(client: Client) -> int:
     with anyio.CancelScope() as scope:
         async with (
             open_port_forward(url, websocket=options.transport == "websocket") as forwarder,
-            Companions() as companions,
+            BackgroundTasks() as background,
         ):
-            companions.start_soon(_end_on_signal, scope)
+            background.start_soon(_end_on_signal, scope)
             for local, remote in pairs:
                 try:
                     listener = await anyio.create_tcp_listener(
@@ -59,7 +59,7 @@ async def run(client: Client) -> int:
                     ) from error
                 bound = listener.extra(anyio.abc.SocketAttribute.local_port)
                 print(f"Forwarding from {options.address}:{bound} -> {remote}", flush=True)
-                companions.start_soon(_serve, listener, forwarder, remote)
+                background.start_soon(_serve, listener, forwarder, remote)
             await forwarder.ended.wait()
             raise Unavailable("the server closed the port-forward")
     return 0

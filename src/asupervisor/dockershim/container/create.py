@@ -179,12 +179,12 @@ async def _identity(
     cannot be asked for that.
     """
     asked = asked_identity(
-        security, text(image.document, "Config", "User"), shim.accounts.at_hand(image), subject
+        security, text(image.document, "Config", "User"), shim.image_files.at_hand(image), subject
     )
     answer = Answer()
     if asked.question is not None:
         try:
-            answer = await shim.accounts.answer(image, asked.question)
+            answer = await shim.image_files.answer(image, asked.question)
         except (InvalidArgument, FailedPrecondition) as error:
             raise type(error)(f"{subject}: {error.message}", subject=image.id) from error
     return asked.identity(answer)
@@ -258,7 +258,7 @@ async def _check_image_path(shim: Shim, image: ImageRecord, path: str, where: st
     # One that leads out of the image the engine refuses itself.
     if not path or path.startswith("/") or ".." in path.split("/"):
         return
-    if not await shim.accounts.has_path(image, f"/{path}"):
+    if not await shim.image_files.has_path(image, f"/{path}"):
         raise NotFound(f'{where}: the image has no path "{path}"', subject=image.id)
 
 

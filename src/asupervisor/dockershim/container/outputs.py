@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asupervisor.proto import cri
-from asupervisor.streaming.turns import Turns
+from asupervisor.streaming.loop_turns import LoopTurns
 from asupervisor.translate.stream_frames import STDERR, STDOUT, StreamFrames, runs
 
 CALL_BYTES = (16 << 20) - 64
@@ -34,7 +34,7 @@ class OutputBudget:
     def __init__(self, limit_bytes: int = ALL_BYTES) -> None:
         self.left = limit_bytes
         """Bytes that no call holds."""
-        self.turns = Turns(STEPS_PER_ROUND)
+        self.turns = LoopTurns(STEPS_PER_ROUND)
 
     def take(self, count: int) -> int:
         """Take up to ``count`` bytes; returns how many there were."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from asupervisor.dockershim.image.accounts import is_leftover
+from asupervisor.dockershim.image.files import is_leftover
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, ServiceError
@@ -63,7 +63,7 @@ async def _check_unused(shim: Shim, record: ImageRecord, asked: str) -> None:
         if _uses(shim, summary, record)
     ]
     if any(map(is_leftover, users)):
-        await shim.accounts.clear()
+        await shim.image_files.clear()
         users = [user for user in users if not is_leftover(user)]
     if users:
         names = ", ".join(str(user["Id"])[:12] for user in users[:5])

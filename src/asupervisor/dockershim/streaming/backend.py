@@ -16,7 +16,7 @@ from asupervisor.dockershim.container.execs import (
     told_of_end,
 )
 from asupervisor.dockershim.streaming.preconditions import ready_sandbox, running_container
-from asupervisor.dockershim.streaming.starts import Starts
+from asupervisor.dockershim.streaming.start_limiter import StartLimiter
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.streams import Hijacked
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
@@ -24,7 +24,7 @@ from asupervisor.host.processes import network_namespace
 from asupervisor.node.records import ContainerId
 from asupervisor.node.store import NodeStore
 from asupervisor.streaming.backend import Output
-from asupervisor.streaming.companions import Companions
+from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.loopback import connect_loopback
 from asupervisor.streaming.requests import AttachRequest, ExecRequest
 from asupervisor.translate.stream_frames import STDERR
@@ -149,7 +149,7 @@ class EngineBackend:
     def __init__(self, engine: EngineClient, store: NodeStore) -> None:
         self._engine = engine
         self._store = store
-        self._starts = Starts()
+        self._starts = StartLimiter()
 
     @asynccontextmanager
     async def exec(self, request: ExecRequest) -> AsyncIterator[_Exec]:
@@ -170,8 +170,8 @@ class EngineBackend:
                 async with self._engine.streams.start_exec(exec_id, tty=request.tty) as stream:
                     started = True
                     process = _Exec(stream, self._engine, exec_id, record.id)
-                    async with self._watched(process, record.id) as companions:
-                        companions.start_soon(place.leave_once, process.has_started)
+                    async with self._watched(process, record.id) as background:
+                        background.start_soon(place.leave_once, process.has_started)
                         yield process
             finally:
                 if not started:  # the engine may have started it all the same
@@ -198,15 +198,15 @@ class EngineBackend:
     @asynccontextmanager
     async def _watched(
         self, process: _Streams, container: ContainerId
-    ) -> AsyncIterator[Companions]:
+    ) -> AsyncIterator[BackgroundTasks]:
         """End a process's streams when its container ends. Gives the group of what runs beside
         them.
         """
         ended = anyio.Event()
         with told_of_end(self._store, container, ended.set):
-            async with Companions() as companions:
-                companions.start_soon(process.cut_after, ended)
-                yield companions
+            async with BackgroundTasks() as background:
+                background.start_soon(process.cut_after, ended)
+                yield background
 
     async def port_forward(self, pod_sandbox_id: str, port: int) -> anyio.abc.ByteStream:
         """Connect to a sandbox's loopback; see the protocol."""

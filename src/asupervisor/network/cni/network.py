@@ -20,10 +20,10 @@ from asupervisor.network.cni.chain import Chain
 from asupervisor.network.cni.config import NetworkList
 from asupervisor.network.cni.load import Loader
 from asupervisor.network.cni.watch import DirectoryWatch
-from asupervisor.network.gate import Gate
 from asupervisor.network.hostports.claims import HostPortClaims
 from asupervisor.network.plugin import Gone, NetworkStatus, PodNetwork
 from asupervisor.network.pod_cidr import PodCidr
+from asupervisor.network.shared_lock import SharedLock
 from asupervisor.network.teardown import TearDowns
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class CniNetwork:
         self._claims = HostPortClaims()
         self._locks = KeyedLock()
         self._adding = (
-            Gate()
+            SharedLock()
         )  # GC releases every attachment that it is not told of, so no ADD may run beside it
         self._tear_downs = TearDowns(self._delete, retry_delay_s=retry_delay_s)
         self._group: TaskGroup | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from asupervisor.streaming.companions import Companions
+from asupervisor.streaming.background_tasks import BackgroundTasks
 
 
 def test_helpers_end_with_their_block() -> None:
@@ -19,8 +19,8 @@ def test_helpers_end_with_their_block() -> None:
             finally:
                 ended = True
 
-        async with Companions() as companions:
-            companions.start_soon(helper)
+        async with BackgroundTasks() as background:
+            background.start_soon(helper)
             await anyio.lowlevel.checkpoint()
         assert ended
 
@@ -29,8 +29,8 @@ def test_helpers_end_with_their_block() -> None:
 
 def test_the_blocks_own_error_comes_out_as_it_is() -> None:
     async def scenario() -> None:
-        async with Companions() as companions:
-            companions.start_soon(anyio.sleep_forever)
+        async with BackgroundTasks() as background:
+            background.start_soon(anyio.sleep_forever)
             raise ValueError("the block's")
 
     with pytest.raises(ValueError, match="the block's"):
@@ -42,8 +42,8 @@ def test_a_helpers_error_ends_the_block_and_comes_out() -> None:
         raise ValueError("the helper's")
 
     async def scenario() -> None:
-        async with Companions() as companions:
-            companions.start_soon(helper)
+        async with BackgroundTasks() as background:
+            background.start_soon(helper)
             await anyio.sleep_forever()
 
     with pytest.raises(ValueError, match="the helper's"):
@@ -54,8 +54,8 @@ def test_a_cancelled_block_stays_cancelled() -> None:
     async def scenario() -> None:
         went_on = False
         with anyio.CancelScope() as scope:
-            async with Companions() as companions:
-                companions.start_soon(anyio.sleep_forever)
+            async with BackgroundTasks() as background:
+                background.start_soon(anyio.sleep_forever)
                 scope.cancel()
                 await anyio.sleep_forever()
             went_on = True

@@ -19,7 +19,7 @@ _LAST_LOOK_S = 0.04
 
 
 class Place:
-    """One command's leave to start; made by :meth:`Starts.take`.
+    """One command's leave to start; made by :meth:`StartLimiter.take`.
 
     Args:
         places: where it goes back to.
@@ -66,7 +66,7 @@ class Place:
         self._places.release()
 
 
-class Starts:
+class StartLimiter:
     """Gives out places in the order in which they are asked for.
 
     Args:

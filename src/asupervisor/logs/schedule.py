@@ -104,7 +104,7 @@ class Entry:
         return self.follower.fd if isinstance(self.follower, StreamFollower) else -1
 
 
-class Turns:
+class Schedule:
     """The pump's containers and when each is looked at.
 
     Args:

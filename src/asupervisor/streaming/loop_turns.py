@@ -16,7 +16,7 @@ UNITS_PER_TURN = 400
 """Work of one step; a unit is about a µs of a slow core, as each decoder estimates its own."""
 
 
-class Turns:
+class LoopTurns:
     """Hands out a bounded number of turns for each round of the loop, in the order in which they
     are asked for.
 
@@ -79,15 +79,15 @@ class Patience:
         return self._left >= 0
 
 
-_turns: dict[asyncio.AbstractEventLoop, Turns] = {}
+_turns: dict[asyncio.AbstractEventLoop, LoopTurns] = {}
 
 
-def turns() -> Turns:
+def turns() -> LoopTurns:
     """The turns of the running loop, shared by everything that streams on it."""
     loop = asyncio.get_running_loop()
     found = _turns.get(loop)
     if found is None:
         for closed in [one for one in _turns if one.is_closed()]:
             del _turns[closed]
-        found = _turns[loop] = Turns()
+        found = _turns[loop] = LoopTurns()
     return found

@@ -13,7 +13,7 @@ from asupervisor.errors import lone
 Args = TypeVarTuple("Args")
 
 
-class Companions:
+class BackgroundTasks:
     """A task group for the helpers of a block: they are cancelled when it ends, and what it raises
     comes out as it is.
 
@@ -28,7 +28,7 @@ class Companions:
         """Start a helper."""
         self._tasks.start_soon(work, *args)
 
-    async def __aenter__(self) -> Companions:
+    async def __aenter__(self) -> BackgroundTasks:
         await self._tasks.__aenter__()
         return self
 

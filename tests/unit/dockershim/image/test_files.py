@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asupervisor.dockershim.image.accounts import is_leftover
+from asupervisor.dockershim.image.files import is_leftover
 
 SUMMARY = {
     "Id": "a" * 64,

@@ -57,7 +57,7 @@ def is_leftover(summary: Document) -> bool:
     )
 
 
-class ImageAccounts:
+class ImageFiles:
     """Answers questions about the files of images; an image never changes, so an answer stays true.
 
     Where the layers are not at hand, the engine shows the files of containers only, so a container

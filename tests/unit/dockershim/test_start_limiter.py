@@ -6,7 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from asupervisor.dockershim.streaming.starts import Starts
+from asupervisor.dockershim.streaming.start_limiter import StartLimiter
 
 NEVER_S = 3600.0
 
@@ -18,7 +18,7 @@ async def _settle() -> None:
 
 def test_no_more_hold_a_place_than_there_are_and_the_order_is_kept() -> None:
     async def scenario() -> None:
-        starts, order, now, most = Starts(at_once=2, longest_s=NEVER_S), [], 0, 0
+        starts, order, now, most = StartLimiter(at_once=2, longest_s=NEVER_S), [], 0, 0
 
         async def start(number: int) -> None:
             nonlocal now, most
@@ -42,7 +42,7 @@ def test_no_more_hold_a_place_than_there_are_and_the_order_is_kept() -> None:
 
 def test_a_start_that_hangs_gives_its_place_up() -> None:
     async def scenario() -> None:
-        starts = Starts(at_once=1, longest_s=0.01)
+        starts = StartLimiter(at_once=1, longest_s=0.01)
         with anyio.fail_after(10):
             for _ in range(3):
                 await starts.take()
@@ -52,7 +52,7 @@ def test_a_start_that_hangs_gives_its_place_up() -> None:
 
 def test_leaving_twice_makes_no_second_place() -> None:
     async def scenario() -> None:
-        starts = Starts(at_once=1, longest_s=NEVER_S)
+        starts = StartLimiter(at_once=1, longest_s=NEVER_S)
         place = await starts.take()
         place.leave()
         place.leave()
@@ -74,7 +74,7 @@ def test_leaving_twice_makes_no_second_place() -> None:
 
 def test_one_that_gives_up_waiting_takes_no_place_with_it() -> None:
     async def scenario() -> None:
-        starts = Starts(at_once=1, longest_s=NEVER_S)
+        starts = StartLimiter(at_once=1, longest_s=NEVER_S)
         place = await starts.take()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(starts.take)
@@ -89,7 +89,7 @@ def test_one_that_gives_up_waiting_takes_no_place_with_it() -> None:
 
 def test_a_place_is_left_when_the_command_runs() -> None:
     async def scenario() -> None:
-        starts, answers = Starts(at_once=1, longest_s=NEVER_S), [False, False, True]
+        starts, answers = StartLimiter(at_once=1, longest_s=NEVER_S), [False, False, True]
 
         async def started() -> bool:
             return answers.pop(0)
@@ -105,7 +105,7 @@ def test_a_place_is_left_when_the_command_runs() -> None:
 
 def test_nobody_is_asked_about_a_place_that_was_left() -> None:
     async def scenario() -> None:
-        place = await Starts(at_once=1).take()
+        place = await StartLimiter(at_once=1).take()
         place.leave()
         with anyio.fail_after(10):
             await place.leave_once(lambda: pytest.fail("asked"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 
-from asupervisor.streaming.turns import Turns
+from asupervisor.streaming.loop_turns import LoopTurns
 
 
 async def test_a_round_gives_no_more_than_its_turns_and_keeps_the_order() -> None:
-    turns, taken, rounds = Turns(per_round=3), [], []
+    turns, taken, rounds = LoopTurns(per_round=3), [], []
 
     async def take(number: int) -> None:
         await turns.take()
@@ -27,7 +27,7 @@ async def test_a_round_gives_no_more_than_its_turns_and_keeps_the_order() -> Non
 
 
 async def test_a_turn_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
-    turns = Turns(per_round=1)
+    turns = LoopTurns(per_round=1)
     await turns.take()
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
@@ -40,7 +40,7 @@ async def test_a_turn_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
 
 
 async def test_one_that_is_alone_is_not_held_up_for_long() -> None:
-    turns = Turns(per_round=2)
+    turns = LoopTurns(per_round=2)
     with anyio.fail_after(5):
         for _ in range(1000):
             await turns.take()

@@ -7,29 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.logs import turns as turns_module
+from asupervisor.logs import schedule as schedule_module
 from asupervisor.logs.follower import FileFollower
-from asupervisor.logs.turns import TURN_BYTES, Entry, Turns
+from asupervisor.logs.schedule import TURN_BYTES, Entry, Schedule
 from tests.harness.engine_log import EngineLog, engine_line, engine_time
 
 _BOOT = b"1" * 16
 
 
 class Rig:
-    """Turns over any number of logs."""
+    """A schedule over any number of logs."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.warnings: list[str] = []
         self.finished: list[Entry] = []
         self.logs: list[EngineLog] = []
-        self.turns = Turns(
+        self.schedule = Schedule(
             lambda container, text: self.warnings.append(f"{container}: {text}"), self._finish
         )
 
     def _finish(self, entry: Entry) -> None:
         self.finished.append(entry)
-        self.turns.remove(entry)
+        self.schedule.remove(entry)
         entry.follower.close()
 
     def log(self, name: str) -> tuple[EngineLog, Entry]:
@@ -40,7 +40,7 @@ class Rig:
             str(log.path), target, str(self.root / f"{name}.position"), _BOOT, self.warnings.append
         )
         entry = Entry(name, follower, str(log.path.parent))
-        self.turns.add(entry)
+        self.schedule.add(entry)
         return log, entry
 
     def lines(self, name: str) -> int:
@@ -50,8 +50,8 @@ class Rig:
         for _ in range(2000):
             if condition():
                 return
-            self.turns.wait()
-            self.turns.run()
+            self.schedule.wait()
+            self.schedule.run()
         raise AssertionError("not within 2000 rounds")
 
 
@@ -59,7 +59,7 @@ class Rig:
 def rig(tmp_path: Path) -> Iterator[Rig]:
     made = Rig(tmp_path)
     yield made
-    made.turns.close()
+    made.schedule.close()
     for log in made.logs:
         log.close()
 
@@ -68,8 +68,8 @@ def test_without_inotify_files_are_polled(rig: Rig, monkeypatch: pytest.MonkeyPa
     def refused() -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(turns_module, "DirectoryWatch", refused)
-    rig.turns.start()
+    monkeypatch.setattr(schedule_module, "DirectoryWatch", refused)
+    rig.schedule.start()
     assert any("polling" in warning for warning in rig.warnings)
     log, _ = rig.log("a")
     for number in range(3):
@@ -78,12 +78,12 @@ def test_without_inotify_files_are_polled(rig: Rig, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_quiet_log_does_not_wait_for_floods(rig: Rig) -> None:
-    rig.turns.start()
+    rig.schedule.start()
     floods = [rig.log(f"flood{number}") for number in range(8)]
     line = engine_line(b"x" * 1000 + b"\n", engine_time(1))
     for log, _ in floods:
         log.write_raw(line * (4 * TURN_BYTES // len(line)))
-    rig.turns.run()
+    rig.schedule.run()
     quiet, _ = rig.log("quiet")
     quiet.write(b"one\n")
     before = sum(entry.follower.read_bytes for _, entry in floods)
@@ -98,7 +98,7 @@ def test_a_quiet_log_does_not_wait_for_floods(rig: Rig) -> None:
 def test_a_defect_in_one_log_leaves_the_others_alone(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig.turns.start()
+    rig.schedule.start()
     bad, broken = rig.log("bad")
     good, entry = rig.log("good")
 
@@ -113,5 +113,5 @@ def test_a_defect_in_one_log_leaves_the_others_alone(
         assert any("a defect" in warning for warning in rig.warnings)
     rig.until(lambda: rig.lines("bad") == 1)
     entry.finishing.append(1)
-    rig.turns.wake(entry)
+    rig.schedule.wake(entry)
     rig.until(lambda: rig.finished == [entry])

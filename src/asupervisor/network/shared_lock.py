@@ -1,4 +1,6 @@
-"""Who waits for whom: pods beside each other, and nobody beside a collection of garbage."""
+"""A lock that many hold together, or one alone: pods are set up beside each other, and none beside
+a collection of garbage.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,9 @@ from contextlib import asynccontextmanager
 import anyio
 
 
-class Gate:
-    """Many may be inside together, or one alone. Who wants to be alone waits for an empty gate
-    without closing it before.
+class SharedLock:
+    """Many may be inside together, or one alone. Who wants to be alone waits until
+    nobody is inside, and lets others in until then.
     """
 
     def __init__(self) -> None:
