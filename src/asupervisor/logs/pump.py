@@ -141,7 +141,7 @@ class Pump:
     def _go_on(self, container: str) -> None:
         """It was started again before its log was finished: nothing waits for its end now."""
         self._answer(self._wanted.get(container, {}).pop("finishing", []))
-        if (entry := self._turns.entries.get(container)) is not None:
+        if (entry := self._schedule.entries.get(container)) is not None:
             self._answer(entry.finishing)
             entry.finishing = []
 

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ import pytest
 
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.browser import BROWSER, look_at
+from tests.harness.pods import until
 from tests.harness.service import Service
 from tests.integration.observability.conftest import Scenario, metrics_address, pod_config
 
@@ -34,7 +36,7 @@ def answer(service: Service, path: str) -> Iterator[http.client.HTTPResponse]:
 def test_the_page_shows_a_pod_and_its_hostile_label_as_text(
     play: Callable[[Scenario], None], service: Service
 ) -> None:
-    config = pod_config()
+    config = pod_config("marked")
     config.labels["hostile"] = HOSTILE
     config.annotations["secret"] = "planted-annotation"
 
@@ -60,7 +62,7 @@ def test_the_page_shows_a_pod_and_its_hostile_label_as_text(
 def test_a_watcher_is_told_of_a_new_pod_and_of_what_doctor_finds(
     play: Callable[[Scenario], None], service: Service
 ) -> None:
-    config = pod_config()
+    config = pod_config("watched")
     name = config.metadata.name
     told: set[str] = set()
     watching = threading.Event()
@@ -101,16 +103,21 @@ def test_watchers_that_stay_do_not_keep_metrics_away(service: Service) -> None:
 def test_a_browser_shows_it_live_and_runs_nothing_of_a_label(
     play: Callable[[Scenario], None], service: Service, tmp_path: Path
 ) -> None:
-    config = pod_config()
+    config = pod_config("browsed")
     config.labels["hostile"] = HOSTILE
     host, port = metrics_address(service)
 
+    def pictured() -> bool:
+        with answer(service, "/") as page:
+            return config.metadata.name in page.read().decode()
+
     async def scenario(runtime: RemoteRuntimeService) -> None:
         await runtime.run_pod_sandbox(config)
+        # The page may be older than the pod by the time between two pictures.
+        await until(partial(anyio.to_thread.run_sync, pictured), "the page has the pod")
         shown = await anyio.to_thread.run_sync(
             look_at, f"http://{host}:{port}/", tmp_path, "--dump-dom"
         )
-        assert config.metadata.name in shown
         # What came live has replaced what the document had: it is there once, as text.
         assert '<span id="live">live</span>' in shown
         assert "<img" not in shown and "&lt;img src=x" in shown
