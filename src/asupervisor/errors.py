@@ -133,6 +133,7 @@ def together(failures: Sequence[ServiceError]) -> ServiceError:
         operation=first.operation,
         subject=first.subject,
     )
+    error.code = first.code
     error.__cause__ = first
     return error
 
@@ -146,23 +147,29 @@ def lone(error: BaseException) -> BaseException:
     return error
 
 
-class RollbackFailed(Internal):
+class RollbackFailed(ServiceError):
     """A step failed and undoing the earlier steps failed too; the object stays visible as not
-    ready.
+    ready. It has the code of what failed first: that says whether a retry may succeed.
 
     Args:
-        message: what failed first.
+        error: what failed first.
         leftovers: one sentence for each undo step that failed.
     """
 
     def __init__(
-        self, message: str, *, leftovers: tuple[str, ...], operation: str = "", subject: str = ""
+        self,
+        error: Exception,
+        *,
+        leftovers: tuple[str, ...],
+        operation: str = "",
+        subject: str = "",
     ) -> None:
         super().__init__(
-            f"{message}; undoing it failed too: {'; '.join(leftovers)}",
+            f"{error}; undoing it failed too: {'; '.join(leftovers)}",
             operation=operation,
             subject=subject,
         )
+        self.code = error.code if isinstance(error, ServiceError) else self.code
         self.leftovers = leftovers
 
 

@@ -89,7 +89,7 @@ class Rollback:
             )
         if leftovers and isinstance(error, Exception):
             raise RollbackFailed(
-                str(error),
+                error,
                 leftovers=tuple(leftovers),
                 operation=self._operation,
                 subject=self._subject,

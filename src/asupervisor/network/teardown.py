@@ -155,7 +155,7 @@ class TearDowns:
                 raise
             why = attempt.error.message if attempt.error else f"not within {wait_s:g} s"
             raise RollbackFailed(
-                error.message,
+                error,
                 leftovers=(
                     (
                         f"the network of sandbox {pod.sandbox_id} is not taken down yet and that is"

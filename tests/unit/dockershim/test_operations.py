@@ -268,8 +268,9 @@ def test_the_name_after_a_conflict_has_the_key_that_it_was_made_under(
 
 
 def test_several_failures_are_told_as_one_of_the_firsts_meaning() -> None:
-    first = RollbackFailed("no network", leftovers=("an address",), subject="pod")
+    why = Unavailable("no network")
+    first = RollbackFailed(why, leftovers=("an address",), subject="pod")
     both = together([first, NotFound("no container")])
-    assert (type(both), both.subject) == (Internal, "pod")
+    assert (both.code, both.subject) == (why.code, "pod")
     assert both.message == f"{first.message}; no container"
     assert together([first]) is first

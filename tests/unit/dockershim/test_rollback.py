@@ -66,6 +66,7 @@ async def test_a_failed_undo_is_told_and_keeps_visible_what_only_a_clean_one_may
     assert steps.ran == ["network", "container", "show"]
     assert len(caught.value.leftovers) == 1
     assert isinstance(caught.value.__cause__, NotFound)
+    assert caught.value.code == NotFound.code
 
 
 async def test_a_cancelled_change_is_undone_too() -> None:
