@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,13 @@ def run(scenario: Callable[[], Any], uvloop: bool = True) -> None:
         )
 
     anyio.run(main, backend_options={"use_uvloop": uvloop})
+
+
+async def until_nothing(left: Callable[[], list[Any]], timeout_s: float = 20.0) -> None:
+    """Wait until ``left()`` gives an empty list; else fail with what it gives."""
+    with contextlib.suppress(AssertionError):
+        await until(lambda: not left(), "nothing is left", timeout_s)
+    assert left() == []
 
 
 async def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:

@@ -30,7 +30,7 @@ from tests.harness.bridged_node import (
 )
 from tests.harness.churning import agrees
 from tests.harness.engine import Engine, busybox_archive
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, run, until, until_nothing
 from tests.harness.small_disk import SmallDisk, small_disk
 
 pytestmark = pytest.mark.skipif(
@@ -135,7 +135,7 @@ def test_of_the_root_directory_or_of_the_networks_results(
             assert stays.numbers() == stays.engine_numbers(engine)
             _files_are_whole(node)
             await remove_pods(runtime)
-            await until(lambda: node.remains() == [], "nothing is left")
+            await until_nothing(node.remains)
 
     with small_disk(directory / place) as disk, bridged_node(engine, directory) as node:
         pods: list[Pod] = []
@@ -190,7 +190,7 @@ def test_of_the_logs(bridged_engine: Engine, directory: Path) -> None:
             await runtime.stop_container(late.container, 10)
             assert late.numbers() == late.engine_numbers(engine)
             await remove_pods(runtime)
-            await until(lambda: node.remains() == [], "nothing is left")
+            await until_nothing(node.remains)
 
     with small_disk(directory / "logs", 256) as disk, bridged_node(engine, directory) as node:
         pods: list[Pod] = []

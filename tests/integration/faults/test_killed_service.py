@@ -30,7 +30,7 @@ from tests.harness.bridged_node import (
 )
 from tests.harness.churning import agrees, is_ready
 from tests.harness.engine import Engine, busybox_archive
-from tests.harness.pods import run, until
+from tests.harness.pods import run, until, until_nothing
 from tests.integration.logs.kubelet import LogRotation
 
 pytestmark = pytest.mark.skipif(
@@ -249,7 +249,7 @@ def test_nothing_is_harmed_and_nothing_is_left(node: BridgedNode) -> None:
                 await runtime.remove_pod_sandbox(pod.sandbox)
                 rotation.check_rest()
                 assert rotation.next_number == last + 1
-            await until(lambda: node.remains() == [], "nothing is left")
+            await until_nothing(node.remains)
         print(
             f"{kubelet.done} pods went all the way; {kubelet.broken} calls failed;"
             f" {sum(one.rotations for one in rotations)} rotations"

@@ -14,7 +14,7 @@ import pytest
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine, busybox_archive
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, run, until, until_nothing
 from tests.harness.service import service_config
 
 
@@ -66,6 +66,6 @@ def test_pods_outlive_the_engine(restoring_engine: Engine, directory: Path) -> N
             assert resolved.stdout == b"nameserver 192.0.2.53\noptions ndots:5\n"
             await runtime.stop_pod_sandbox(sandbox_id)
             await runtime.remove_pod_sandbox(sandbox_id)
-            await until(lambda: engine.containers() == [], "nothing is left")
+            await until_nothing(engine.containers)
 
     run(scenario)

@@ -16,7 +16,7 @@ from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine, busybox_archive
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, run, until, until_nothing
 from tests.harness.service import service_config
 
 
@@ -83,7 +83,7 @@ def test_what_another_store_hides_is_not_called_stopped(
             await until(lambda: container_id in shim.store.containers, "it is back")
             await runtime.stop_pod_sandbox(sandbox_id)
             await runtime.remove_pod_sandbox(sandbox_id)
-            await until(lambda: engine.containers() == [], "nothing is left")
+            await until_nothing(engine.containers)
             assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)  # noqa: ASYNC240
 
     run(scenario)

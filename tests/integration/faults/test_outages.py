@@ -29,7 +29,7 @@ from tests.harness.bridged_node import (
 )
 from tests.harness.churning import agrees
 from tests.harness.engine import Engine, busybox_archive
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, run, until, until_nothing
 
 pytestmark = pytest.mark.skipif(
     not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"
@@ -217,7 +217,7 @@ def test_nothing_untrue_is_said_while_the_engine_is_away(
                 assert {a: s for a, s in node.leases().items() if a in addresses} == addresses
             await _what_was_under_way_can_go_on(node, runtime, doomed, outcomes)
             await remove_pods(runtime)
-            await until(lambda: node.remains() == [], "nothing is left")
+            await until_nothing(node.remains)
 
     run(scenario)
 

@@ -16,6 +16,7 @@ from asupervisor.errors import ServiceError
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import Engine, busybox_archive, eventually
+from tests.harness.pods import until_nothing
 from tests.integration.network.namespaces import (
     CNI_BINARIES,
     leases,
@@ -100,7 +101,7 @@ def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None
         for sandbox in await runtime.list_pod_sandbox():
             await runtime.stop_pod_sandbox(sandbox.id)
             await runtime.remove_pod_sandbox(sandbox.id)
-        await until(lambda: node.remains() == [], "nothing is left")
+        await until_nothing(node.remains)
 
     node.run(finish)
     assert sorted(done) == list(range(PODS))
@@ -164,7 +165,7 @@ def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(
             assert not errors, "the other pod came and went while the first one hung"
             os.kill(int((binaries / "hangs").read_text()), signal.SIGKILL)
         assert 'CNI plugin "faulty" (network "pods", ADD) was killed by signal 9' in errors[0]
-        await until(lambda: node.remains() == [], "nothing is left")
+        await until_nothing(node.remains)
         assert [sandbox.id for sandbox in await runtime.list_pod_sandbox()] == [other]
         await runtime.remove_pod_sandbox(other)
 
