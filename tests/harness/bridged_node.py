@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import json
+import contextlib
 import os
 import re
 import subprocess
@@ -78,8 +79,12 @@ class BridgedNode:
 
     def leases(self) -> dict[str, str]:
         """Address → id of the sandbox that it was given to."""
-        given = (self.directory / "ipam" / "bridged").glob("10.*")
-        return {path.name: path.read_text().split()[0] for path in given}
+        holders = {}
+        for path in (self.directory / "ipam" / "bridged").glob("10.*"):
+            # It may be given back, or be half made, while this looks.
+            with contextlib.suppress(FileNotFoundError):
+                holders[path.name] = path.read_text().partition("\n")[0].strip()
+        return holders
 
     def processes(self) -> list[str]:
         """Command lines that name the service's directory, but for the service's own."""
