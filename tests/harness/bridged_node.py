@@ -4,8 +4,8 @@ them.
 
 from __future__ import annotations
 
-import json
 import contextlib
+import json
 import os
 import re
 import subprocess
