@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.errors import FailedPrecondition, Internal, ServiceError, Unavailable
+from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor import Supervisor
@@ -134,7 +134,7 @@ def test_what_cannot_be_undone_stays_visible_and_can_be_cleared(
             with monkeypatch.context() as patch:
                 patch.setattr(containers, "remove", refuse)
                 with pytest.raises(
-                    Internal,
+                    FailedPrecondition,
                     match=f"failpoint after RunPodSandbox.{step}; undoing it failed too: .*refused",
                 ):
                     await runtime.run_pod_sandbox(pod_config("kept", dns_config=DNS))
@@ -171,7 +171,7 @@ def test_a_container_that_cannot_be_undone_stays_visible(
             failpoint.armed = "CreateContainer.created"
             with monkeypatch.context() as patch:
                 patch.setattr(containers, "remove", refuse)
-                with pytest.raises(Internal, match="undoing it failed too"):
+                with pytest.raises(FailedPrecondition, match="undoing it failed too"):
                     await runtime.create_container(
                         sandbox_id, container_config(), pod_config("kept")
                     )
