@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,8 @@ class EngineServer:
         self.released = asyncio.Event()
         self.transports: list[Any] = []
         self.server: Any = None
+        self.kills: Callable[[], int] = lambda: 0
+        """How often the service was killed."""
         self._sticking: Any = None
         engine.execs = Execs(rng, self.throw, lambda: self.released)
 
@@ -116,7 +119,11 @@ class EngineServer:
         await self.thawed.wait()
         # A whole request was read: what it asks for is done even if nobody waits for it.
         content = await request.read()
+        kills = self.kills()
         fault = await self.meet(transport, f"{request.method} /{'/'.join(parts)}"[:60])
+        if self.kills() != kills and parts[0] == "containers" and parts[1] in self.engine.boxes:
+            # The service that lives now cannot know that one before it asked for this.
+            self.engine.boxes[parts[1]].touched_at = self.engine.loop.time()
         if fault == "cut before":
             return web.Response()
         if fault in ("500", "503"):

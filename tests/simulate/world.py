@@ -89,6 +89,7 @@ class World:
             self._crashed,
             self.rng.choice((0.75, 3.0, 3.0)),
         )
+        self.server.kills = lambda: self.service.kills
         self.client = Client(self.service, truth, self.say)
         self._furnish()
         self._set_faults()
