@@ -35,7 +35,7 @@ class Node:
         self.engine, self.store, self.checkpoints, self.feed = engine, store, checkpoints, feed
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while not condition():  # noqa: ASYNC110 - the engine's thread tells nobody
                 await anyio.sleep(0.01)
 
@@ -51,7 +51,7 @@ async def following(fake: FakeEngine, root: Path) -> AsyncIterator[Node]:
         feed = Feed(engine, store, checkpoints, tasks, images)
         tasks.start_soon(feed.run)
         tasks.start_soon(Probe(engine, 0.05, 1.0).run)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await engine.health.wait_ready()
             await store.images_known.wait()
         yield Node(engine, store, checkpoints, feed)
