@@ -29,6 +29,7 @@ API = {
     "supervisor": ("The supervisor", "asupervisor.supervisor.supervisor.Supervisor"),
     "config": ("Settings", "asupervisor.config"),
     "errors": ("Errors", "asupervisor.errors"),
+    "client": ("The client", "asupervisor.client"),
     "remote": ("Clients of a CRI server", "asupervisor.remote"),
     "streaming": ("Clients of streams", "asupervisor.streaming.client"),
 }

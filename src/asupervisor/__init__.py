@@ -1,9 +1,9 @@
 """The node service between Kubernetes and Docker Engine.
 
 ``from asupervisor import Supervisor, Config`` is the way to embed it. Public are the names in the
-``__all__`` of this package, :mod:`asupervisor.config`, :mod:`asupervisor.errors`,
-:mod:`asupervisor.proto`, :mod:`asupervisor.remote` and :mod:`asupervisor.streaming.client`;
-everything else may change with any version.
+``__all__`` of this package, :mod:`asupervisor.client`, :mod:`asupervisor.config`,
+:mod:`asupervisor.errors`, :mod:`asupervisor.proto`, :mod:`asupervisor.remote` and
+:mod:`asupervisor.streaming.client`; everything else may change with any version.
 
 Names are imported when they are first used: ``import asupervisor`` alone imports nothing else, and
 grpc reads its environment only after a program had the time to set it."""

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "asupervisor"
 PUBLIC = (
     "asupervisor",
+    "asupervisor.client",
     "asupervisor.config",
     "asupervisor.errors",
     "asupervisor.proto",

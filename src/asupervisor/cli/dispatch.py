@@ -18,7 +18,7 @@ def dispatch(arguments: list[str]) -> int:
     """
     try:
         if arguments and not arguments[0].startswith("-"):
-            from asupervisor.cli.client import run_client
+            from asupervisor.cli.command import run_client
 
             code = run_client(arguments)
             sys.stdout.flush()

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from asupervisor import __version__
-from asupervisor.cli.client import VERBS, verb_parser
+from asupervisor.cli.command import VERBS, verb_parser
 from asupervisor.cli.flags import service_parser
 
 _SECTION = 8

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asupervisor.proto import cri
+if TYPE_CHECKING:
+    from asupervisor.client import PodInfo
 
-SANDBOX_STATES = {cri.SANDBOX_READY: "Ready", cri.SANDBOX_NOTREADY: "NotReady"}
-CONTAINER_STATES = {
-    cri.CONTAINER_CREATED: "Created",
-    cri.CONTAINER_RUNNING: "Running",
-    cri.CONTAINER_EXITED: "Exited",
-    cri.CONTAINER_UNKNOWN: "Unknown",
-}
 _SHORT_ID = 13
 
 
@@ -71,6 +65,11 @@ def verbose_information(info: Any) -> dict[str, Any]:
 def short_id(identifier: str) -> str:
     """An id as tables show it; without the algorithm of a digest."""
     return identifier.removeprefix("sha256:")[:_SHORT_ID]
+
+
+def readiness(pod: PodInfo) -> str:
+    """Whether a pod runs, in a word."""
+    return "Ready" if pod.ready else "NotReady"
 
 
 def age(created_at_ns: int) -> str:

@@ -10,13 +10,16 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import anyio
 
 from asupervisor.errors import Internal
 from asupervisor.streaming.background_tasks import BackgroundTasks
-from asupervisor.streaming.client import RemoteCommand
 from asupervisor.streaming.peer import PeerStream
+
+if TYPE_CHECKING:
+    from asupervisor.streaming.client import RemoteCommand
 
 READ_BYTES = 64 * 1024
 _STDIN, _STDOUT, _STDERR = 0, 1, 2

@@ -61,6 +61,10 @@ class RemoteService:
         finally:
             await connection.close()
 
+    def within(self, timeout_s: float) -> Self:
+        """The same connection with another request timeout, in seconds above 0."""
+        return type(self)(self._connection, timeout_s)
+
     @property
     def endpoint(self) -> str:
         """The server's endpoint in full."""

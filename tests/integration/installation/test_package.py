@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asupervisor import __version__
-from asupervisor.cli.client import VERBS
+from asupervisor.cli.command import VERBS
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.cli.client import VERBS
+from asupervisor.cli.command import VERBS
 from asupervisor.cli.flags import FLAGS
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.cli.client import VERBS
+from asupervisor.cli.command import VERBS
 from asupervisor.cli.flags import FLAGS
 from asupervisor.cli.manual import completion, manual
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.client import Client
-from asupervisor.cli.find import find_container
+from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,16 +25,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """The container's output from now on; detaching leaves it alone."""
     from asupervisor.cli.terminal import run_session
-    from asupervisor.streaming.client import open_command
 
-    options = client.options
     stdin, tty = options.stdin or options.interactive, options.tty or options.interactive
-    container = await find_container(client.runtime, options.container)
-    url = await client.runtime.attach(container.id, tty=tty, stdin=stdin, stderr=not tty)
-    async with open_command(
-        url, tty=tty, stdin=stdin, websocket=options.transport == "websocket"
-    ) as command:
-        return await run_session(command, has_terminal=tty)
+    container = await client.find_container(options.container)
+    websocket = options.transport == "websocket"
+    async with container.attach(stdin=stdin, terminal=tty, websocket=websocket) as running:
+        return await run_session(running, has_terminal=tty)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from base64 import b64encode
 
-from asupervisor.cli.client import Client
-from asupervisor.cli.find import find_container
 from asupervisor.cli.output import print_json
+from asupervisor.client import Client
 from asupervisor.errors import ConfigError
 
 
@@ -42,36 +42,38 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """The command's output and its exit code."""
-    options = client.options
     if not options.command:
         raise ConfigError("no command; write it after --")
     if not options.limit.isdigit():
         raise ConfigError(f'--limit: "{options.limit}" is not a whole number of seconds')
     stdin, tty = options.stdin or options.interactive, options.tty or options.interactive
-    container = await find_container(client.runtime, options.container)
+    container = await client.find_container(options.container)
     if not (options.sync or int(options.limit) or options.output == "json"):
         from asupervisor.cli.terminal import run_session
-        from asupervisor.streaming.client import open_command
 
-        url = await client.runtime.exec(
-            container.id, options.command, tty=tty, stdin=stdin, stderr=not tty
-        )
-        async with open_command(
-            url, tty=tty, stdin=stdin, websocket=options.transport == "websocket"
-        ) as command:
-            return await run_session(command, has_terminal=tty)
+        async with container.open(
+            options.command, stdin=stdin, terminal=tty, websocket=options.transport == "websocket"
+        ) as running:
+            return await run_session(running, has_terminal=tty)
     if stdin or tty:
         raise ConfigError(
             "--stdin and --tty need a stream: they exclude --sync, --limit and -o json"
         )
-    answer = await client.runtime.exec_sync(container.id, options.command, int(options.limit))
+    limit_s = int(options.limit) or None
+    ended = await container.exec(options.command, timeout_s=limit_s)
     if options.output == "json":
-        print_json(answer)
-        return int(answer.exit_code)
-    sys.stdout.buffer.write(answer.stdout)
+        print_json(
+            {
+                "stdout": b64encode(ended.stdout).decode(),
+                "stderr": b64encode(ended.stderr).decode(),
+                "exitCode": ended.exit_code,
+            }
+        )
+        return ended.exit_code
+    sys.stdout.buffer.write(ended.stdout)
     sys.stdout.flush()
-    sys.stderr.buffer.write(answer.stderr)
+    sys.stderr.buffer.write(ended.stderr)
     sys.stderr.flush()
-    return int(answer.exit_code)
+    return ended.exit_code

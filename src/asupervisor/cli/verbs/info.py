@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.client import Client
 from asupervisor.cli.output import as_document, print_fields, print_json, verbose_information
+from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """Status, verbose; exit code 1 while a condition is false."""
     answer = await client.runtime.status(verbose=True)
     conditions = answer.status.conditions
-    if client.options.output == "json":
+    if options.output == "json":
         document = as_document(answer)
         document["info"] = verbose_information(answer.info)
         print_json(document)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from asupervisor.cli.client import Client
-from asupervisor.cli.find import find_either
 from asupervisor.cli.output import as_document, print_json, verbose_information
+from asupervisor.client import Client
+from asupervisor.client.containers import Container
 from asupervisor.errors import NotFound
-from asupervisor.proto import cri
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,18 +16,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="POD, POD/CONTAINER or IMAGE")
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """The verbose status of the first that has this name: pod, container, image."""
-    name = client.options.name
+    name = options.name
     answer: Any
     try:
-        found = await find_either(client.runtime, name)
+        found = await client.find(name)
     except NotFound as nothing_runs:
-        answer = await client.images.image_status(name, verbose=True)
+        answer = await client.image_service.image_status(name, verbose=True)
         if not answer.HasField("image"):
             raise NotFound(f'no pod, container or image "{name}"', subject=name) from nothing_runs
     else:
-        if isinstance(found, cri.Container):
+        if isinstance(found, Container):
             answer = await client.runtime.container_status(found.id, verbose=True)
         else:
             answer = await client.runtime.pod_sandbox_status(found.id, verbose=True)

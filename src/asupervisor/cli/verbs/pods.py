@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.client import Client
-from asupervisor.cli.output import SANDBOX_STATES, age, print_json, print_table, short_id
+from asupervisor.cli.output import age, print_json, print_table, readiness, short_id
+from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """Newest first."""
-    pods = sorted(
-        await client.runtime.list_pod_sandbox(stream=True), key=lambda pod: -pod.created_at
-    )
-    if client.options.output == "json":
-        print_json(pods)
+    pods = await client.pods()
+    if options.output == "json":
+        print_json([pod.raw for pod in pods])
         return 0
     rows = [
         (
             short_id(pod.id),
-            age(pod.created_at),
-            SANDBOX_STATES[pod.state],
-            pod.metadata.namespace,
-            pod.metadata.name,
-            str(pod.metadata.attempt),
+            age(pod.created_at_ns),
+            readiness(pod),
+            pod.namespace,
+            pod.name,
+            str(pod.attempt),
             pod.runtime_handler or "(default)",
         )
         for pod in pods

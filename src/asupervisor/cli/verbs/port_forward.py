@@ -7,16 +7,10 @@ import signal
 import sys
 
 import anyio
-import anyio.abc
 
-from asupervisor.cli.client import Client
-from asupervisor.cli.find import find_pod
-from asupervisor.errors import ConfigError, ServiceError, Unavailable
+from asupervisor.client import Client
+from asupervisor.errors import ConfigError, Unavailable
 from asupervisor.streaming.background_tasks import BackgroundTasks
-from asupervisor.streaming.client import PortForwarder, open_port_forward
-from asupervisor.streaming.port_forward import join
-
-_FAILURE_S = 2.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,31 +30,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """Forward until a signal; each connection on its own."""
-    options = client.options
     pairs = [parse_ports(text) for text in options.ports]
-    pod = await find_pod(client.runtime, options.pod)
-    url = await client.runtime.port_forward(pod.id, [remote for _, remote in pairs])
+    pod = await client.find_pod(options.pod)
+    websocket = options.transport == "websocket"
     with anyio.CancelScope() as scope:
         async with (
-            open_port_forward(url, websocket=options.transport == "websocket") as forwarder,
+            pod.tunnel([remote for _, remote in pairs], websocket=websocket) as tunnel,
             BackgroundTasks() as background,
         ):
             background.start_soon(_end_on_signal, scope)
             for local, remote in pairs:
-                try:
-                    listener = await anyio.create_tcp_listener(
-                        local_host=options.address, local_port=local
-                    )
-                except OSError as error:
-                    raise Unavailable(
-                        f"cannot listen on {options.address}:{local}: {error.strerror}"
-                    ) from error
-                bound = listener.extra(anyio.abc.SocketAttribute.local_port)
+                bound = await tunnel.listen(remote, local, options.address, _tell)
                 print(f"Forwarding from {options.address}:{bound} -> {remote}", flush=True)
-                background.start_soon(_serve, listener, forwarder, remote)
-            await forwarder.ended.wait()
+            await tunnel.wait_ended()
             raise Unavailable("the server closed the port-forward")
     return 0
 
@@ -82,24 +66,8 @@ def parse_ports(text: str) -> tuple[int, int]:
     return numbers
 
 
-async def _serve(
-    listener: anyio.abc.Listener[anyio.abc.SocketStream], forwarder: PortForwarder, port: int
-) -> None:
-    async def forward(stream: anyio.abc.SocketStream) -> None:
-        failure = ""
-        async with stream:
-            try:
-                async with forwarder.connect(port) as connection:
-                    await join(connection.data, stream)
-                    with anyio.move_on_after(_FAILURE_S):
-                        failure = await connection.failure()
-            except (ServiceError, anyio.BrokenResourceError) as error:
-                failure = str(error)
-        if failure:
-            print(f"asupervisor: port {port}: {failure}", file=sys.stderr)
-
-    async with listener:
-        await listener.serve(forward)
+def _tell(port: int, failure: str) -> None:
+    print(f"asupervisor: port {port}: {failure}", file=sys.stderr)
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.client import Client
-from asupervisor.cli.output import CONTAINER_STATES, age, print_json, print_table, short_id
-from asupervisor.proto import cri
+from asupervisor.cli.output import age, print_json, print_table, short_id
+from asupervisor.client import Client
+from asupervisor.client.values import State
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,29 +14,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="those that do not run too")
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """Running ones, newest first."""
-    running = cri.ContainerFilter(state=cri.ContainerStateValue(state=cri.CONTAINER_RUNNING))
-    containers = await client.runtime.list_containers(
-        None if client.options.all else running, stream=True
-    )
-    containers.sort(key=lambda container: -container.created_at)
-    if client.options.output == "json":
-        print_json(containers)
+    containers = [
+        each for each in await client.containers() if options.all or each.state is State.RUNNING
+    ]
+    if options.output == "json":
+        print_json([container.raw for container in containers])
         return 0
-    pods = {
-        pod.id: f"{pod.metadata.namespace}/{pod.metadata.name}"
-        for pod in await client.runtime.list_pod_sandbox(stream=True)
-    }
+    pods = {pod.id: f"{pod.namespace}/{pod.name}" for pod in await client.pods()}
     rows = [
         (
             short_id(container.id),
-            container.image.user_specified_image or container.image.image,
-            age(container.created_at),
-            CONTAINER_STATES[container.state],
-            container.metadata.name,
-            str(container.metadata.attempt),
-            pods.get(container.pod_sandbox_id, short_id(container.pod_sandbox_id)),
+            container.image,
+            age(container.created_at_ns),
+            container.state.title(),
+            container.name,
+            str(container.attempt),
+            pods.get(container.pod_id, short_id(container.pod_id)),
         )
         for container in containers
     ]

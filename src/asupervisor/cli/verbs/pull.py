@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from asupervisor.cli.client import Client
 from asupervisor.cli.output import print_json
+from asupervisor.client import Client
 from asupervisor.errors import ConfigError
-from asupervisor.proto import cri
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,16 +21,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """Print the reference by which containers should name it."""
-    auth = None
-    if client.options.user:
+    password = ""
+    if options.user:
         # Not a flag: everybody on the machine can read a command line.
         if "REGISTRY_PASSWORD" not in os.environ:
             raise ConfigError("--user needs the password in $REGISTRY_PASSWORD")
-        auth = cri.AuthConfig(
-            username=client.options.user, password=os.environ["REGISTRY_PASSWORD"]
-        )
-    reference = await client.images.pull_image(client.options.image, auth)
-    print_json({"imageRef": reference}) if client.options.output == "json" else print(reference)
+        password = os.environ["REGISTRY_PASSWORD"]
+    reference = await client.pull(options.image, username=options.user, password=password)
+    print_json({"imageRef": reference}) if options.output == "json" else print(reference)
     return 0

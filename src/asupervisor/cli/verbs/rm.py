@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.client import Client
-from asupervisor.cli.find import find_either
+from asupervisor.client import Client
+from asupervisor.client.containers import Container
+from asupervisor.client.values import State
 from asupervisor.errors import FailedPrecondition
-from asupervisor.proto import cri
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,24 +18,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """A pod goes with its containers."""
-    runtime, force = client.runtime, client.options.force
-    for name in client.options.name:
-        found = await find_either(runtime, name)
-        if isinstance(found, cri.Container):
-            if found.state == cri.CONTAINER_RUNNING and not force:
-                raise FailedPrecondition(
-                    f'"{name}" runs; stop it first, or give --force', subject=found.id
-                )
-            await runtime.remove_container(found.id)
+    for name in options.name:
+        found = await client.find(name)
+        if isinstance(found, Container):
+            what, runs = f'"{name}"', found.info.state is State.RUNNING
         else:
-            if found.state == cri.SANDBOX_READY:
-                if not force:
-                    raise FailedPrecondition(
-                        f'pod "{name}" runs; stop it first, or give --force', subject=found.id
-                    )
-                await runtime.stop_pod_sandbox(found.id)
-            await runtime.remove_pod_sandbox(found.id)
+            what, runs = f'pod "{name}"', found.info.ready
+        if runs and not options.force:
+            raise FailedPrecondition(
+                f"{what} runs; stop it first, or give --force", subject=found.id
+            )
+        await found.remove()
         print(name)
     return 0

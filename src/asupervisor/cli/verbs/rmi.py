@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.client import Client
+from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,9 +12,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", nargs="+", help="reference or id")
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """One that is gone is a success."""
-    for image in client.options.image:
-        await client.images.remove_image(image)
+    for image in options.image:
+        await client.remove_image(image)
         print(image)
     return 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.client import Client
-from asupervisor.cli.find import find_either
 from asupervisor.cli.output import print_json, print_table, short_id, size
-from asupervisor.proto import cri
+from asupervisor.client import Client
+from asupervisor.client.containers import Container
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,38 +14,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="POD[/CONTAINER]")
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """Most processor time first."""
-    wanted = None
-    if client.options.name:
-        found = await find_either(client.runtime, client.options.name)
-        wanted = (
-            cri.ContainerStatsFilter(id=found.id)
-            if isinstance(found, cri.Container)
-            else cri.ContainerStatsFilter(pod_sandbox_id=found.id)
-        )
-    stats = await client.runtime.list_container_stats(wanted, stream=True)
-    stats.sort(key=lambda each: (-each.cpu.usage_nano_cores.value, each.attributes.metadata.name))
-    if client.options.output == "json":
-        print_json(stats)
+    pod_id = container_id = ""
+    if options.name:
+        found = await client.find(options.name)
+        if isinstance(found, Container):
+            container_id = found.id
+        else:
+            pod_id = found.id
+    stats = await client.stats(pod_id=pod_id, container_id=container_id)
+    if options.output == "json":
+        print_json([each.raw for each in stats])
         return 0
-    pods = {
-        pod.id: f"{pod.metadata.namespace}/{pod.metadata.name}"
-        for pod in await client.runtime.list_pod_sandbox(stream=True)
-    }
-    containers = {
-        container.id: pods.get(container.pod_sandbox_id, "")
-        for container in await client.runtime.list_containers(stream=True)
-    }
+    pods = {pod.id: f"{pod.namespace}/{pod.name}" for pod in await client.pods()}
+    containers = {each.id: pods.get(each.pod_id, "") for each in await client.containers()}
     rows = [
         (
-            short_id(each.attributes.id),
-            containers.get(each.attributes.id, ""),
-            each.attributes.metadata.name,
-            f"{each.cpu.usage_nano_cores.value / 1e7:.2f}",
-            f"{each.cpu.usage_core_nano_seconds.value / 1e9:.2f}",
-            size(each.memory.working_set_bytes.value),
-            size(each.writable_layer.used_bytes.value),
+            short_id(each.container_id),
+            containers.get(each.container_id, ""),
+            each.name,
+            f"{each.cpu_cores * 100:.2f}",
+            f"{each.cpu_time_s:.2f}",
+            size(each.memory_bytes),
+            size(each.disk_bytes),
         )
         for each in stats
     ]

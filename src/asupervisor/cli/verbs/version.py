@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 
 from asupervisor import __version__
-from asupervisor.cli.client import Client
 from asupervisor.cli.output import print_fields, print_json
+from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
 
 
-async def run(client: Client) -> int:
+async def run(client: Client, options: argparse.Namespace) -> int:
     """Version."""
     answer = await client.runtime.version()
-    if client.options.output == "json":
+    if options.output == "json":
         print_json(answer)
     else:
         print_fields(

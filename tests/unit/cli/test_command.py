@@ -7,14 +7,11 @@ import time
 import pytest
 
 from asupervisor.cli import output
-from asupervisor.cli.client import VERBS, WITHOUT_ENDPOINT, parse_options, run_client
+from asupervisor.cli.command import VERBS, WITHOUT_ENDPOINT, parse_options, run_client
 from asupervisor.cli.dispatch import dispatch
-from asupervisor.cli.find import matching_pods
-from asupervisor.cli.logline import LogLine, read_line
 from asupervisor.cli.verbs import exec as exec_verb
 from asupervisor.cli.verbs import pods as pods_verb
 from asupervisor.errors import ConfigError
-from asupervisor.proto import cri
 
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +65,7 @@ def test_no_server_is_one_line_that_says_what_to_do(capsys: pytest.CaptureFixtur
 
 def test_where_the_endpoint_comes_from() -> None:
     def endpoint(arguments: list[str], environment: dict[str, str]) -> str:
-        return str(parse_options("pods", pods_verb, arguments, environment).endpoint)
+        return str(parse_options("pods", pods_verb, arguments, environment).settings.endpoint)
 
     both = {"ASUPERVISOR_ENDPOINT": "unix:///a", "CONTAINER_RUNTIME_ENDPOINT": "unix:///b"}
     assert endpoint([], {}) == "unix:///var/run/asupervisor.sock"
@@ -89,56 +86,6 @@ def test_what_follows_two_dashes_is_the_commands() -> None:
 def test_an_unknown_verb_is_not_imported() -> None:
     with pytest.raises(ConfigError, match='unknown verb "os"'):
         run_client(["os"])
-
-
-def sandbox(identifier: str, name: str, namespace: str = "default") -> cri.PodSandbox:
-    return cri.PodSandbox(
-        id=identifier, metadata=cri.PodSandboxMetadata(name=name, namespace=namespace)
-    )
-
-
-def test_a_pod_by_name_namespace_or_the_start_of_its_id() -> None:
-    pods = [
-        sandbox("abcdef01", "web"),
-        sandbox("abcd9999", "web", "shop"),
-        sandbox("ffff0000", "abcd"),
-    ]
-
-    def found(wanted: str) -> list[str]:
-        return [pod.id for pod in matching_pods(pods, wanted)]
-
-    assert found("web") == ["abcdef01", "abcd9999"]
-    assert found("shop/web") == ["abcd9999"]
-    assert found("abcde") == ["abcdef01"]
-    assert found("abcd") == ["ffff0000"], "a name wins over the start of an id"
-    assert found("abc") == [], "three characters are no id"
-    assert found("shop/abcd") == []
-
-
-@pytest.mark.parametrize(
-    ("line", "read"),
-    [
-        (
-            b"2026-01-02T03:04:05.000000006Z stdout F hello world",
-            LogLine("2026-01-02T03:04:05.000000006Z", "stdout", False, b"hello world"),
-        ),
-        (
-            b"2026-01-02T03:04:05Z stderr P part",
-            LogLine("2026-01-02T03:04:05Z", "stderr", True, b"part"),
-        ),
-        (
-            b"2026-01-02T03:04:05Z stdout P:tag part",
-            LogLine("2026-01-02T03:04:05Z", "stdout", True, b"part"),
-        ),
-        (b"2026-01-02T03:04:05Z stdout F ", LogLine("2026-01-02T03:04:05Z", "stdout", False, b"")),
-        (b'{"log":"hi\\n","stream":"stderr","time":"T"}', LogLine("T", "stderr", False, b"hi")),
-        (b'{"log":"part","stream":"stdout","time":"T"}', LogLine("T", "stdout", True, b"part")),
-        (b"{no json", LogLine("", "stdout", False, b"{no json")),
-        (b"anything else", LogLine("", "stdout", False, b"anything else")),
-    ],
-)
-def test_log_lines_of_either_format(line: bytes, read: LogLine) -> None:
-    assert read_line(line) == read
 
 
 def test_tables_have_columns(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,26 +2,29 @@
 of all.
 
 One file for each verb, ``asupervisor/cli/verbs/<verb>.py``, with ``arguments(parser)`` and ``async
-run(client) -> int``; it is imported only when its verb is called. A new verb is that file and a
-line in :data:`VERBS`."""
+run(client, options) -> int``; it is imported only when its verb is called. A new verb is that file
+and a line in :data:`VERBS`."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import logging
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from asupervisor.cli.failures import sole_failure
-from asupervisor.config import Config
+from asupervisor.client.endpoint import (
+    ENDPOINT_VARIABLES,
+    Settings,
+    default_endpoint,
+    find_settings,
+)
 from asupervisor.durations import parse_duration
 from asupervisor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+    from asupervisor.client import Client
 
 VERBS = {
     "info": "what the runtime says of itself: conditions, features, engine",
@@ -53,27 +56,6 @@ with the default of their deadline, which is each check's or each command's."""
 WITHOUT_ENDPOINT = ("install", "uninstall")
 """Those for which it does not matter where a server is, and which print lines only."""
 
-ENDPOINT_VARIABLES = ("ASUPERVISOR_ENDPOINT", "CONTAINER_RUNTIME_ENDPOINT")
-"""Environment variables that name the endpoint, the first one that is set wins; the second is
-crictl's.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """What a verb gets.
-
-    Args:
-        runtime: connected.
-        images: connected, to the same endpoint.
-        options: what the command line said: the verb's own arguments, ``output`` (``text`` or
-            ``json``), ``endpoint``.
-    """
-
-    runtime: RemoteRuntimeService
-    images: RemoteImageService
-    options: argparse.Namespace
-
 
 class Verb(Protocol):
     """The shape of a verb's module."""
@@ -81,7 +63,7 @@ class Verb(Protocol):
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add what the verb takes."""
 
-    async def run(self, client: Client) -> int:
+    async def run(self, client: Client, options: argparse.Namespace) -> int:
         """Do it, and return the exit code."""
 
 
@@ -159,21 +141,12 @@ def parse_options(
     if command:
         options.command = [*options.command, *command]
     if name not in WITHOUT_ENDPOINT:
-        options.endpoint = options.endpoint or default_endpoint(
-            os.environ if environment is None else environment
-        )
-    options.timeout_s = parse_duration(options.timeout, "--timeout")
-    if options.timeout_s <= 0:
+        named = options.endpoint
+        options.settings = Settings(named) if named else find_settings(environment)
+    options.timeout_s = parse_duration(options.timeout, "--timeout") if options.timeout else None
+    if options.timeout_s is not None and options.timeout_s <= 0:
         raise ConfigError("--timeout must be longer than 0")
     return options
-
-
-def default_endpoint(environment: Mapping[str, str]) -> str:
-    """The endpoint where no flag names one: from the environment, else where the service listens by
-    default.
-    """
-    found = next((environment[name] for name in ENDPOINT_VARIABLES if environment.get(name)), "")
-    return found or str(Config.__dataclass_fields__["runtime_endpoint"].default)
 
 
 def verb_parser(name: str) -> argparse.ArgumentParser:
@@ -189,13 +162,14 @@ def _parser(name: str, verb: Verb) -> argparse.ArgumentParser:
     parser = _Parser(prog=f"asupervisor {name}", description=VERBS[name], allow_abbrev=False)
     if name not in WITHOUT_ENDPOINT:
         _add_endpoint(parser)
-    deadline = ON_THE_NODE.get(name, "2m")
+    deadline = ON_THE_NODE.get(name, "")
     parser.add_argument(
         "--timeout",
         default=deadline,
         metavar="DURATION",
         help=(
-            f"deadline of each request, check or command, such as 10s or 2m (default: {deadline})"
+            "deadline of each request, check or command, such as 10s or 2m (default:"
+            f" {deadline or 'that of /etc/crictl.yaml, else 2m'})"
         ),
     )
     verb.arguments(parser)
@@ -210,7 +184,7 @@ def _add_endpoint(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help=(
             f"unix:///path of the CRI server (default: ${ENDPOINT_VARIABLES[0]},"
-            f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})})"
+            f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint()})"
         ),
     )
     parser.add_argument(
@@ -238,7 +212,7 @@ def _help(rest: list[str]) -> int:
         print(f"  {name:{width}}  {summary}")
     print(
         f"\nThe server is the one of --endpoint, else of ${ENDPOINT_VARIABLES[0]},"
-        f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint({})}."
+        f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint()}."
     )
     print(
         "A pod is named by its name, NAMESPACE/NAME or the start of its id; a container by"
@@ -248,10 +222,7 @@ def _help(rest: list[str]) -> int:
 
 
 async def _run(verb: Verb, options: argparse.Namespace) -> int:
-    from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+    from asupervisor.client import Client
 
-    async with (
-        RemoteRuntimeService.connect(options.endpoint, options.timeout_s) as runtime,
-        RemoteImageService.connect(options.endpoint, options.timeout_s, sharing=runtime) as images,
-    ):
-        return await verb.run(Client(runtime, images, options))
+    async with Client.connect(options.settings, timeout_s=options.timeout_s) as client:
+        return await verb.run(client, options)

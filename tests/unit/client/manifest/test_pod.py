@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.cli.manifest import GRACE_ANNOTATION, PodPlan, read_manifest
+from asupervisor.client.containers import GRACE_ANNOTATION
+from asupervisor.client.manifest import read_manifest
+from asupervisor.client.plan import PodPlan
 from asupervisor.errors import ConfigError
 from asupervisor.proto import cri
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "pod.yaml"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "pod.yaml"
 MINIMAL = """\
 apiVersion: v1
 kind: Pod
@@ -80,14 +82,13 @@ spec:
 
 
 def read(text: str) -> PodPlan:
-    return read_manifest(text, "pod.yaml", Path("/var/log/pods"))
+    return read_manifest(text, "pod.yaml")
 
 
 def test_the_least_that_a_pod_needs() -> None:
     plan = read(MINIMAL)
     metadata = plan.sandbox.metadata
     assert (metadata.name, metadata.namespace, metadata.attempt) == ("web", "default", 0)
-    assert plan.sandbox.log_directory == f"/var/log/pods/default_web_{metadata.uid}"
     assert plan.sandbox.hostname == "web"
     assert plan.sandbox.labels["io.kubernetes.pod.name"] == "web"
     assert not plan.sandbox.HasField("dns_config")

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
-from pathlib import Path
+from typing import cast
 
-from asupervisor.cli.document import Fields
-from asupervisor.cli.quantity import parse_quantity
+from asupervisor.client.containers import GRACE_ANNOTATION
+from asupervisor.client.manifest.fields import Fields
+from asupervisor.client.manifest.quantity import parse_quantity
+from asupervisor.client.plan import (
+    CPU_SHARES_OF_ONE,
+    LEAST_CPU_SHARES,
+    ContainerPlan,
+    PodPlan,
+    PullPolicy,
+    Resources,
+    identity,
+)
 from asupervisor.errors import ConfigError
 from asupervisor.proto import cri
-
-GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod"
-"""Where kubelet notes terminationGracePeriodSeconds on a container."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 _POD_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")
@@ -28,37 +34,14 @@ _SECCOMP = {
     "Unconfined": cri.SecurityProfile.Unconfined,
     "Localhost": cri.SecurityProfile.Localhost,
 }
-_CPU_PERIOD_US = 100_000
-_CPU_SHARES_OF_ONE = 1024
-_LEAST_CPU_SHARES = 2
-_LEAST_CPU_QUOTA_US = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerPlan:
-    """One container to be: its configuration, and when its image is to be pulled."""
-
-    config: cri.ContainerConfig
-    pull_policy: str
-
-
-@dataclass(frozen=True, slots=True)
-class PodPlan:
-    """What a manifest asks for."""
-
-    sandbox: cri.PodSandboxConfig
-    runtime_handler: str
-    containers: tuple[ContainerPlan, ...]
-
-
-def read_manifest(text: str, source: str, log_root: Path) -> PodPlan:
+def read_manifest(text: str, source: str) -> PodPlan:
     """Read a manifest.
 
     Args:
         text: one YAML document.
         source: its file name, for errors.
-        log_root: directory of pod logs; the pod's own is ``<namespace>_<name>_<uid>`` in it, as
-            kubelet has it.
 
     Raises:
         ConfigError: it is not YAML or not such a Pod; the field is named.
@@ -70,12 +53,12 @@ def read_manifest(text: str, source: str, log_root: Path) -> PodPlan:
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
     try:
-        return _pod(Fields(document), log_root)
+        return _pod(Fields(document))
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
 
 
-def _pod(top: Fields, log_root: Path) -> PodPlan:
+def _pod(top: Fields) -> PodPlan:
     top.choice("apiVersion", "", ("v1",))
     top.choice("kind", "", ("Pod",))
     meta, spec = top.below("metadata"), top.below("spec")
@@ -94,11 +77,7 @@ def _pod(top: Fields, log_root: Path) -> PodPlan:
     uid = meta.text("uid", "") or str(uuid.uuid4())
     labels, annotations = meta.mapping("labels"), meta.mapping("annotations")
     meta.done()
-    identity = {
-        "io.kubernetes.pod.name": name,
-        "io.kubernetes.pod.namespace": namespace,
-        "io.kubernetes.pod.uid": uid,
-    }
+    known = identity(name, namespace, uid)
 
     spec.choice(
         "restartPolicy",
@@ -118,8 +97,7 @@ def _pod(top: Fields, log_root: Path) -> PodPlan:
     sandbox = cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(name=name, uid=uid, namespace=namespace),
         hostname="" if host_network else spec.text("hostname", name)[:63].rstrip("-."),
-        log_directory=str(log_root / f"{namespace}_{name}_{uid}"),
-        labels={**labels, **identity},
+        labels={**labels, **known},
         annotations=annotations,
         linux=cri.LinuxPodSandboxConfig(
             security_context=cri.LinuxSandboxSecurityContext(namespace_options=namespaces)
@@ -138,7 +116,7 @@ def _pod(top: Fields, log_root: Path) -> PodPlan:
         if container_name in names:
             raise ConfigError(f'{fields.where}.name: there is another container "{container_name}"')
         names.add(container_name)
-        plan.config.labels.update({**identity, "io.kubernetes.container.name": container_name})
+        plan.config.labels.update({**known, "io.kubernetes.container.name": container_name})
         plans.append(plan)
         if plan.config.linux.security_context.privileged:
             sandbox.linux.security_context.privileged = True
@@ -234,7 +212,7 @@ def _container(
     policy = fields.choice(
         "imagePullPolicy", "Always" if latest else "IfNotPresent", _PULL_POLICIES
     )
-    return ContainerPlan(config, policy)
+    return ContainerPlan(config, cast(PullPolicy, policy))
 
 
 def _port(port: Fields, sandbox: cri.PodSandboxConfig) -> None:
@@ -264,13 +242,9 @@ def _resources(fields: Fields, resources: cri.LinuxContainerResources) -> None:
     _quantity(requests, "memory")
     limits.done()
     requests.done()
+    Resources(cpu_cores=cpu_limit or None, memory_bytes=int(memory_limit) or None).fill(resources)
     if cpu_request:
-        resources.cpu_shares = max(_LEAST_CPU_SHARES, int(cpu_request * _CPU_SHARES_OF_ONE))
-    if cpu_limit:
-        resources.cpu_period = _CPU_PERIOD_US
-        resources.cpu_quota = max(_LEAST_CPU_QUOTA_US, int(cpu_limit * _CPU_PERIOD_US))
-    if memory_limit:
-        resources.memory_limit_in_bytes = int(memory_limit)
+        resources.cpu_shares = max(LEAST_CPU_SHARES, int(cpu_request * CPU_SHARES_OF_ONE))
 
 
 def _quantity(fields: Fields, name: str) -> float:

@@ -1,0 +1,76 @@
+"""Who waits for a container is woken by the server's events; one subscription serves them all.
+
+An event is a hint only: a waiter looks again after a while without one, so that a server without
+events, or a stream that was lost, costs time and never an answer."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import anyio
+
+from asupervisor.errors import ServiceError, Unimplemented
+from asupervisor.remote import RemoteRuntimeService
+from asupervisor.streaming.background_tasks import BackgroundTasks
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 2.0
+
+
+class Changes:
+    """Of the containers of one server.
+
+    Args:
+        runtime: connected.
+        tasks: the subscription runs in it.
+    """
+
+    def __init__(self, runtime: RemoteRuntimeService, tasks: BackgroundTasks) -> None:
+        self._runtime = runtime
+        self._tasks = tasks
+        self._waiting: dict[anyio.Event, str] = {}
+        self._follows = False
+
+    def pauses(self, container_id: str) -> Pauses:
+        """Between looks at one container."""
+        return Pauses(self, container_id)
+
+    async def next(self, container_id: str, at_most_s: float) -> None:
+        """Wait for an event of the container, or for so many seconds."""
+        if not self._follows:
+            self._follows = True
+            self._tasks.start_soon(self._follow)
+        event = anyio.Event()
+        self._waiting[event] = container_id
+        try:
+            with anyio.move_on_after(at_most_s):
+                await event.wait()
+        finally:
+            del self._waiting[event]
+
+    async def _follow(self) -> None:
+        try:
+            async with aclosing(self._runtime.get_container_events()) as events:
+                async for event in events:
+                    for waiter, container_id in self._waiting.items():
+                        if container_id == event.container_id:
+                            waiter.set()
+        except Unimplemented:
+            return  # and never tried again
+        except ServiceError:
+            pass
+        self._follows = False
+
+
+class Pauses:
+    """Each longer than the one before, and each ended by an event of the container."""
+
+    def __init__(self, changes: Changes, container_id: str) -> None:
+        self._changes = changes
+        self._container_id = container_id
+        self._pause_s = _FIRST_PAUSE_S
+
+    async def __call__(self) -> None:
+        """Pause."""
+        await self._changes.next(self._container_id, self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)

@@ -1,0 +1,368 @@
+"""The client itself: a server, what runs there, and its images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Protocol, Self, TypeVar, Unpack
+
+from asupervisor.client.changes import Changes
+from asupervisor.client.containers import Container
+from asupervisor.client.endpoint import Settings, find_settings
+from asupervisor.client.find import choose_container, choose_pod, newest
+from asupervisor.client.plan import PodOptions, PodPlan, PullPolicy, pod_plan
+from asupervisor.client.pods import Pod, pod_block, start_pod
+from asupervisor.client.values import (
+    ContainerInfo,
+    Event,
+    ImageInfo,
+    PodInfo,
+    Pruned,
+    State,
+    Usage,
+)
+from asupervisor.errors import (
+    AlreadyExists,
+    ConfigError,
+    FailedPrecondition,
+    NotFound,
+    ServiceError,
+)
+from asupervisor.proto import cri
+from asupervisor.remote import RemoteImageService, RemoteRuntimeService
+from asupervisor.streaming.background_tasks import BackgroundTasks
+
+LOG_ROOT = "/var/log/pods"
+"""Where kubelet keeps the logs of pods."""
+TIMEOUT_S = 120.0
+"""As kubelet's runtime request timeout."""
+Item = TypeVar("Item")
+
+
+class Host(Protocol):
+    """What is connected already, as an embedded :class:`asupervisor.Supervisor` is."""
+
+    runtime: RemoteRuntimeService
+    images: RemoteImageService
+
+
+class Client:
+    """A client of one CRI server; made by :meth:`connect`.
+
+    Each method raises a :class:`asupervisor.errors.ServiceError`, and is cancelled by cancelling
+    its task.
+
+    Attributes:
+        runtime, image_service: the server's own calls in protobuf, for what has no method here.
+    """
+
+    def __init__(
+        self,
+        runtime: RemoteRuntimeService,
+        images: RemoteImageService,
+        changes: Changes,
+        log_root: str,
+    ) -> None:
+        self.runtime = runtime
+        self.image_service = images
+        self._changes = changes
+        self._log_root = log_root
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        endpoint: str | Settings | Host | None = None,
+        *,
+        timeout_s: float | None = None,
+        log_root: str = LOG_ROOT,
+    ) -> AsyncIterator[Self]:
+        """Connect for the length of an ``async with`` block.
+
+        Args:
+            endpoint: ``unix:///path`` or ``tcp://host:port``; an embedded Supervisor, whose
+                connections are used; None for what :func:`find_settings` finds.
+            timeout_s: deadline of each call in seconds, after a time of its own where it has one
+                (:mod:`asupervisor.remote.deadlines`); 120 where neither this nor the settings say
+                one. Not used with a Supervisor.
+            log_root: absolute path of the directory of the logs of pods that this client makes, on
+                the server's node; empty makes pods without logs.
+
+        Raises:
+            ConfigError: the endpoint or the timeout is malformed.
+            Unavailable: no server answers there; the message says what to do.
+            DeadlineExceeded: one accepts the connection and does not answer.
+        """
+        if endpoint is None:
+            endpoint = find_settings()
+        elif isinstance(endpoint, str):
+            endpoint = Settings(endpoint)
+        async with AsyncExitStack() as stack:
+            if isinstance(endpoint, Settings):
+                limit_s = timeout_s if timeout_s is not None else endpoint.timeout_s or TIMEOUT_S
+                runtime = await stack.enter_async_context(
+                    RemoteRuntimeService.connect(endpoint.endpoint, limit_s)
+                )
+                place = endpoint.image_endpoint or endpoint.endpoint
+                images = await stack.enter_async_context(
+                    RemoteImageService.connect(place, limit_s, sharing=runtime)
+                )
+            else:
+                runtime, images = endpoint.runtime, endpoint.images
+            tasks = await stack.enter_async_context(BackgroundTasks())
+            yield cls(runtime, images, Changes(runtime, tasks), log_root)
+
+    def within(self, timeout_s: float) -> Client:
+        """This client with another deadline for each call, as in
+        ``await client.within(5).pods()``.
+        """
+        if not (math.isfinite(timeout_s) and timeout_s > 0):
+            raise ConfigError(f"the timeout must be above 0 s, not {timeout_s!r}")
+        return Client(
+            self.runtime.within(timeout_s),
+            self.image_service.within(timeout_s),
+            self._changes,
+            self._log_root,
+        )
+
+    @asynccontextmanager
+    async def pod(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        deadline_s: float | None = None,
+        **options: Unpack[PodOptions],
+    ) -> AsyncIterator[Pod]:
+        """Run a pod of one container, ``main``, while the block runs.
+
+        It is removed with its log when the block is left, also by an error or by cancellation.
+
+        Args:
+            image: its reference; fetched where it is not on the node.
+            command: program and arguments, without a shell; empty for the image's own.
+            deadline_s: of the block in seconds; None for none.
+            options: those of :class:`PodOptions`.
+
+        Raises:
+            InvalidArgument: an option is malformed.
+            DeadlineExceeded: the block took longer; it was cancelled, and the pod removed.
+            RollbackFailed: what was made could not be removed; ``leftovers`` says what and why.
+        """
+        pod = await self.start_pod(pod_plan(image, command, options))
+        async with pod_block(pod, deadline_s):
+            yield pod
+
+    async def start_pod(self, plan: PodPlan, *, log_root: str | None = None) -> Pod:
+        """Start a pod that stays; what fails, or is cancelled, takes the whole pod with it.
+
+        Args:
+            plan: what it is to be.
+            log_root: instead of the client's.
+
+        Raises:
+            AlreadyExists: there is a pod of that name.
+            RollbackFailed: what was made could not be removed.
+        """
+        metadata = plan.sandbox.metadata
+        name = f"{metadata.namespace}/{metadata.name}"
+        if any(f"{pod.namespace}/{pod.name}" == name for pod in await self.pods()):
+            raise AlreadyExists(
+                f'there is a pod "{name}"; remove it first (asupervisor rm -f {name})', subject=name
+            )
+        return await start_pod(self, plan, self._log_root if log_root is None else log_root)
+
+    async def pods(self, labels: Mapping[str, str] | None = None) -> list[PodInfo]:
+        """All pods, ready or not, newest first; only those with these labels."""
+        wanted = cri.PodSandboxFilter(label_selector=labels or {})
+        found = await self.runtime.list_pod_sandbox(wanted, stream=True)
+        return sorted(map(PodInfo.of, found), key=lambda pod: -pod.created_at_ns)
+
+    async def containers(
+        self, *, pod_id: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[ContainerInfo]:
+        """All containers, in every state, newest first; only those of a pod or with these
+        labels.
+        """
+        wanted = cri.ContainerFilter(pod_sandbox_id=pod_id, label_selector=labels or {})
+        found = await self.runtime.list_containers(wanted, stream=True)
+        return sorted(map(ContainerInfo.of, found), key=lambda each: -each.created_at_ns)
+
+    async def find_pod(self, wanted: str) -> Pod:
+        """A pod by its name, ``NAMESPACE/NAME``, or the start of its id.
+
+        Raises:
+            NotFound: there is none.
+            FailedPrecondition: it may be several.
+        """
+        return await self.known_pod(choose_pod(await self.pods(), wanted).id)
+
+    async def find_container(self, wanted: str) -> Container:
+        """A container by ``POD/CONTAINER`` or the start of its id; errors as :meth:`find_pod`."""
+        return self.container(choose_container(await self.pods(), await self.containers(), wanted))
+
+    async def find(self, wanted: str) -> Pod | Container:
+        """A pod, else a container; errors as :meth:`find_pod`."""
+        try:
+            return await self.find_pod(wanted)
+        except NotFound as no_pod:
+            try:
+                return await self.find_container(wanted)
+            except NotFound as no_container:
+                raise (
+                    no_container
+                    if "/" in wanted
+                    else NotFound(f'no pod and no container "{wanted}"', subject=wanted)
+                ) from no_pod
+
+    async def known_pod(self, pod_id: str, log_directory: str = "") -> Pod:
+        """The pod with that sandbox id, with its containers in the order they were made.
+
+        Args:
+            pod_id: in full.
+            log_directory: goes when the pod is removed; empty for none.
+        """
+        info = PodInfo.of((await self.runtime.pod_sandbox_status(pod_id)).status)
+        attempts: dict[str, list[ContainerInfo]] = {}
+        for each in reversed(await self.containers(pod_id=pod_id)):
+            attempts.setdefault(each.name, []).append(each)
+        containers = [self.container(newest(each)) for each in attempts.values()]
+        return Pod(self, info, containers, log_directory)
+
+    def container(self, info: ContainerInfo) -> Container:
+        """What can be done with a container of a list."""
+        return Container(self.runtime, self._changes, info)
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """What happens to containers and sandboxes from now on, until the iteration is left.
+
+        Raises:
+            Unavailable: the server went away; events may be missed until a new call.
+            Unimplemented: this server has none.
+        """
+        async with aclosing(self.runtime.get_container_events()) as events:
+            async for event in events:
+                yield Event.of(event)
+
+    async def stats(self, *, pod_id: str = "", container_id: str = "") -> list[Usage]:
+        """What running containers use, most processor time first; all of them, or of one pod or
+        container.
+        """
+        wanted = cri.ContainerStatsFilter(id=container_id, pod_sandbox_id=pod_id)
+        found = await self.runtime.list_container_stats(wanted, stream=True)
+        return sorted(map(Usage.of, found), key=lambda each: (-each.cpu_cores, each.name))
+
+    async def pull(
+        self,
+        image: str,
+        *,
+        policy: PullPolicy = "Always",
+        username: str = "",
+        password: str = "",
+    ) -> str:
+        """Have an image on the node, and return the reference by which containers should name it.
+
+        There is no deadline but the server's own, which gives up on a pull without progress.
+
+        Args:
+            image: its reference.
+            policy: ``"IfNotPresent"`` fetches it only where it is not there, ``"Never"`` not at
+                all.
+            username, password: of the registry.
+
+        Raises:
+            FailedPrecondition: it is not on the node and must not be fetched.
+            NotFound, Unauthenticated, PermissionDenied: what the registry says.
+        """
+        if policy != "Always":
+            status = await self.image_service.image_status(image)
+            if status.HasField("image"):
+                return str(status.image.id)
+            if policy == "Never":
+                raise FailedPrecondition(
+                    f"{image} is not on the node and imagePullPolicy is Never", subject=image
+                )
+        auth = cri.AuthConfig(username=username, password=password) if username else None
+        return await self.image_service.pull_image(image, auth)
+
+    async def images(self) -> list[ImageInfo]:
+        """The images on the node."""
+        return [ImageInfo.of(each) for each in await self.image_service.list_images(stream=True)]
+
+    async def image(self, reference: str) -> ImageInfo:
+        """One image by reference or id.
+
+        Raises:
+            NotFound: it is not on the node.
+        """
+        answer = await self.image_service.image_status(reference)
+        if not answer.HasField("image"):
+            raise NotFound(f'no image "{reference}"', subject=reference)
+        return ImageInfo.of(answer.image)
+
+    async def remove_image(self, reference: str) -> None:
+        """Remove an image; one that is gone is a success."""
+        await self.image_service.remove_image(reference)
+
+    async def prune(self, *, pods: bool = True, images: bool = False) -> Pruned:
+        """Remove what is not used: pods that are not ready and have no running container; images
+        that no container uses and that are not pinned.
+
+        On a kubelet's node these are kubelet's to remove; it looks for exit codes and logs of
+        ended pods there.
+
+        Args:
+            pods: whether to remove pods.
+            images: whether to remove images.
+        """
+        failures: list[str] = []
+        gone_pods: list[PodInfo] = []
+        gone_images: list[ImageInfo] = []
+        containers = await self.containers()
+        if pods:
+            busy = {each.pod_id for each in containers if each.state is State.RUNNING}
+            idle = [pod for pod in await self.pods() if not pod.ready and pod.id not in busy]
+            gone_pods = await _each(idle, lambda pod: self._remove(pod.id), failures)
+            containers = await self.containers()
+        if images:
+            used = _used_images(containers)
+            unused = [each for each in await self.images() if not each.pinned]
+            unused = [each for each in unused if not used & {each.id, *each.tags, *each.digests}]
+            gone_images = await _each(unused, lambda each: self.remove_image(each.id), failures)
+        return Pruned(pods=tuple(gone_pods), images=tuple(gone_images), failures=tuple(failures))
+
+    async def _remove(self, pod_id: str) -> None:
+        await self.runtime.stop_pod_sandbox(pod_id)
+        await self.runtime.remove_pod_sandbox(pod_id)
+
+
+def _used_images(containers: Iterable[ContainerInfo]) -> set[str]:
+    """Ids and names; a name that moved on still means the image that the container runs."""
+    names: set[str] = set()
+    for each in containers:
+        names |= {each.raw.image_ref, each.raw.image_id, each.raw.image.image, each.image}
+    return names - {""}
+
+
+async def _each(
+    items: Iterable[Item], act: Callable[[Item], Awaitable[None]], failures: list[str]
+) -> list[Item]:
+    """Those for which it could be done; why not of the others goes to ``failures``."""
+    done = []
+    for item in items:
+        try:
+            await act(item)
+        except ServiceError as error:
+            failures.append(str(error))
+        else:
+            done.append(item)
+    return done

@@ -1,0 +1,208 @@
+"""What a pod is to be: from a program's arguments here, from a manifest in
+:mod:`asupervisor.client.manifest`; both are CRI configurations in the end."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from asupervisor.errors import InvalidArgument
+from asupervisor.proto import cri
+
+CPU_PERIOD_US = 100_000
+CPU_SHARES_OF_ONE = 1024
+LEAST_CPU_SHARES = 2
+LEAST_CPU_QUOTA_US = 1000
+PullPolicy = Literal["IfNotPresent", "Always", "Never"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A directory or file of the node, seen in the container.
+
+    Args:
+        source: its path on the server's node.
+        target: its path in the container.
+        read_only: whether the container cannot write there.
+    """
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Limits of a container; None is no limit.
+
+    Args:
+        cpu_cores: processor time, in cores: 0.5 is half of one.
+        memory_bytes: above it the kernel kills.
+        pids: processes and threads; needs cgroup v2 on the node.
+    """
+
+    cpu_cores: float | None = None
+    memory_bytes: int | None = None
+    pids: int | None = None
+
+    def fill(self, linux: cri.LinuxContainerResources) -> None:
+        """Into the CRI's message."""
+        if self.cpu_cores is not None:
+            linux.cpu_shares = max(LEAST_CPU_SHARES, int(self.cpu_cores * CPU_SHARES_OF_ONE))
+            linux.cpu_period = CPU_PERIOD_US
+            linux.cpu_quota = max(LEAST_CPU_QUOTA_US, int(self.cpu_cores * CPU_PERIOD_US))
+        if self.memory_bytes is not None:
+            linux.memory_limit_in_bytes = self.memory_bytes
+        if self.pids is not None:
+            linux.unified["pids.max"] = str(self.pids)
+
+
+class PodOptions(TypedDict, total=False):
+    """What a pod of one container may be given; all of it may be left out.
+
+    Args:
+        name: of the pod; otherwise one that nobody else has.
+        namespace: otherwise ``default``.
+        args: after the command; with an empty command, after the image's entrypoint.
+        env: environment variables.
+        working_dir: otherwise the image's.
+        resources: limits.
+        mounts: of directories and files of the node.
+        user: a number, a name of the image's, or ``"UID:GID"``; otherwise the image's.
+        read_only: whether the container's root is.
+        network: ``"pod"``, one of its own, or ``"host"``, the node's.
+        drop: capabilities to take away; ``("ALL",)`` for every one.
+        no_new_privileges: no program gets more rights than its caller, set-uid ones included.
+        runtime_handler: such as one for gVisor or Kata; otherwise the server's default.
+        labels: of the pod.
+        annotations: of the pod.
+        stdin, terminal: whether the container gets them, for :meth:`Container.attach`.
+        pull: when the image is fetched; otherwise ``"IfNotPresent"``.
+    """
+
+    name: str
+    namespace: str
+    args: Sequence[str]
+    env: Mapping[str, str]
+    working_dir: str
+    resources: Resources
+    mounts: Sequence[Mount]
+    user: int | str
+    read_only: bool
+    network: Literal["pod", "host"]
+    drop: Sequence[str]
+    no_new_privileges: bool
+    runtime_handler: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    stdin: bool
+    terminal: bool
+    pull: PullPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPlan:
+    """One container to be: its configuration, and when its image is to be pulled."""
+
+    config: cri.ContainerConfig
+    pull_policy: PullPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlan:
+    """A pod to be; the log directory is set when it is made."""
+
+    sandbox: cri.PodSandboxConfig
+    runtime_handler: str
+    containers: tuple[ContainerPlan, ...]
+
+
+def identity(name: str, namespace: str, uid: str) -> dict[str, str]:
+    """The labels by which kubelet and its tools know a pod."""
+    return {
+        "io.kubernetes.pod.name": name,
+        "io.kubernetes.pod.namespace": namespace,
+        "io.kubernetes.pod.uid": uid,
+    }
+
+
+def pod_plan(image: str, command: Sequence[str], options: PodOptions) -> PodPlan:
+    """A pod of one container, ``main``.
+
+    Args:
+        image: its reference.
+        command: program and arguments, without a shell; empty for the image's own.
+        options: all else.
+
+    Raises:
+        InvalidArgument: an option is unknown or malformed; it is named.
+    """
+    if unknown := set(options) - set(PodOptions.__annotations__):
+        raise InvalidArgument(f"a pod has no option {', '.join(sorted(unknown))}")
+    name = options.get("name") or f"pod-{secrets.token_hex(6)}"
+    namespace, uid = options.get("namespace", "default"), str(uuid.uuid4())
+    if (network := options.get("network", "pod")) not in ("pod", "host"):
+        raise InvalidArgument(f'network: "{network}" is neither "pod" nor "host"')
+    namespaces = cri.NamespaceOption(
+        network=cri.NODE if network == "host" else cri.POD, pid=cri.CONTAINER
+    )
+    known = identity(name, namespace, uid)
+    sandbox = cri.PodSandboxConfig(
+        metadata=cri.PodSandboxMetadata(name=name, uid=uid, namespace=namespace),
+        hostname="" if network == "host" else name[:63].rstrip("-."),
+        labels={**options.get("labels", {}), **known},
+        annotations=options.get("annotations", {}),
+        linux=cri.LinuxPodSandboxConfig(
+            security_context=cri.LinuxSandboxSecurityContext(namespace_options=namespaces)
+        ),
+    )
+    config = cri.ContainerConfig(
+        metadata=cri.ContainerMetadata(name="main"),
+        image=cri.ImageSpec(image=image, user_specified_image=image),
+        command=_words("command", command),
+        args=_words("args", options.get("args", ())),
+        envs=[
+            cri.KeyValue(key=key, value=value.encode())
+            for key, value in options.get("env", {}).items()
+        ],
+        working_dir=options.get("working_dir", ""),
+        log_path="main/0.log",
+        labels={**known, "io.kubernetes.container.name": "main"},
+        mounts=[
+            cri.Mount(host_path=each.source, container_path=each.target, readonly=each.read_only)
+            for each in options.get("mounts", ())
+        ],
+        stdin=options.get("stdin", False),
+        tty=options.get("terminal", False),
+    )
+    options.get("resources", Resources()).fill(config.linux.resources)
+    security = config.linux.security_context
+    security.namespace_options.CopyFrom(namespaces)
+    security.readonly_rootfs = options.get("read_only", False)
+    security.no_new_privs = options.get("no_new_privileges", False)
+    security.capabilities.drop_capabilities.extend(_words("drop", options.get("drop", ())))
+    if "user" in options:
+        _set_user(options["user"], security)
+    plan = ContainerPlan(config, options.get("pull", "IfNotPresent"))
+    return PodPlan(sandbox, options.get("runtime_handler", ""), (plan,))
+
+
+def _words(name: str, words: Sequence[str]) -> list[str]:
+    if isinstance(words, str):
+        raise InvalidArgument(f"{name} is a list of words, not one text")
+    return list(words)
+
+
+def _set_user(user: int | str, security: cri.LinuxContainerSecurityContext) -> None:
+    name, colon, group = str(user).partition(":")
+    if colon and not (name.isdecimal() and group.isdecimal()):
+        raise InvalidArgument(f'user: "{user}" is not UID:GID in numbers')
+    if name.isdecimal():
+        security.run_as_user.value = int(name)
+    else:
+        security.run_as_username = name
+    if group:
+        security.run_as_group.value = int(group)

@@ -1,0 +1,42 @@
+"""One service and one client for each test; a test that leaves a pod behind fails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from asupervisor.client import Client
+from tests.harness.engine import Engine
+from tests.harness.service import Service
+
+
+@pytest.fixture(scope="module")
+def service(engine: Engine) -> Iterator[Service]:
+    """The service as a process of its own, and the word that it ended well."""
+    running = Service(engine)
+    running.start()
+    try:
+        yield running
+        assert running.stop() == 0, running.output[-2000:]
+        assert "Traceback" not in running.output, running.output[-4000:]
+    finally:
+        if running.process is not None:
+            running.kill()
+        engine.remove_all()
+
+
+@pytest.fixture
+def log_root(tmp_path: Path) -> Iterator[Path]:
+    """Where the pods of a test log; the client takes away what it made there."""
+    yield tmp_path / "pods"
+    assert list(tmp_path.glob("pods/*")) == []
+
+
+@pytest.fixture
+async def client(service: Service, log_root: Path) -> AsyncIterator[Client]:
+    """Connected."""
+    async with Client.connect(service.endpoint, log_root=str(log_root)) as connected:
+        yield connected
+        assert await connected.pods() == [], "a pod was left behind"
