@@ -13,8 +13,11 @@ from tests.harness.service import Service
 
 
 @pytest.fixture(scope="module")
-def service(engine: Engine) -> Iterator[Service]:
-    """The service as a process of its own, and the word that it ended well."""
+async def service(engine: Engine) -> AsyncIterator[Service]:
+    """The service as a process of its own, and the word that it ended well.
+
+    Asynchronous, so that all tests of a module have one loop: gRPC keeps that of its first call.
+    """
     running = Service(engine)
     running.start()
     try:
