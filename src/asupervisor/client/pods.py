@@ -19,6 +19,7 @@ from asupervisor.client.values import Completed, ContainerInfo, PodInfo, State
 from asupervisor.errors import (
     DeadlineExceeded,
     FailedPrecondition,
+    Internal,
     NotFound,
     RollbackFailed,
     ServiceError,
@@ -295,8 +296,8 @@ def _say(error: BaseException | None, leftovers: tuple[str, ...], subject: str) 
     if not leftovers:
         return
     if error is None or isinstance(error, Exception):
-        message = str(error) if error is not None else "the block has ended"
-        raise RollbackFailed(message, leftovers=leftovers, subject=subject) from error
+        first = error if error is not None else Internal("the block itself ended well")
+        raise RollbackFailed(first, leftovers=leftovers, subject=subject) from error
     for leftover in leftovers:
         _logger.error("%s", leftover)
         error.add_note(leftover)
