@@ -62,9 +62,7 @@ class Rollback:
         for what, step, only_if_clean in reversed(self._steps):
             if leftovers and only_if_clean:
                 continue
-            with anyio.CancelScope(
-                shield=True, deadline=anyio.current_time() + _DEADLINE_S
-            ) as scope:
+            with anyio.move_on_after(_DEADLINE_S, shield=True) as scope:
                 try:
                     await step()
                 except ServiceError as failure:

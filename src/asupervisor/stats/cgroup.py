@@ -6,7 +6,8 @@ figure is called working set, RSS and swap is kubelet's and cAdvisor's choice.""
 from __future__ import annotations
 
 import time
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 from asupervisor.host.cgroups import Location
 from asupervisor.stats.kernel_files import Budget, KernelFile, figures, number, table
@@ -22,6 +23,25 @@ _V1_KEYS = (
     b"\ntotal_swap ",
 )
 _V2_KEYS = (b"\ninactive_file ", b"\nanon ", b"\npgfault ", b"\npgmajfault ")
+_V1_FILES = (
+    "cpuacct.usage",
+    "memory.usage_in_bytes",
+    "memory.stat",
+    "memory.limit_in_bytes",
+    "memory.memsw.limit_in_bytes",
+)
+_V2_FILES = (
+    "cpu.stat",
+    "memory.current",
+    "memory.stat",
+    "memory.max",
+    "memory.swap.current",
+    "memory.swap.max",
+)
+_Memory = tuple[int, int, int, int, int, int, int, int]
+"""The figures of memory and swap, in the order of :class:`Usage`; kept while the kernel's text of
+them stays the same.
+"""
 
 
 class Usage(NamedTuple):
@@ -53,194 +73,80 @@ class Usage(NamedTuple):
     io_pressure: bytes
 
 
-class CgroupReader(Protocol):
-    """Reads one cgroup; not safe for use by two threads at once."""
+class CgroupReader:
+    """Reads one cgroup; not safe for use by two threads at once.
 
-    files: dict[str, KernelFile]
-    """By name what :meth:`read` reads of the CPU and memory controllers: their last contents serve
-    other readers.
+    Args:
+        directories: of the CPU, memory and pids controllers; empty where there is none, which reads
+            as nothing used.
+        unified: its directory in the unified hierarchy, which alone has the pressure files; empty
+            where there is none.
+        budget: how many files may stay open.
+        names: of the files: CPU, then what ``memory`` takes in its order.
+        cpu_ns: the CPU time out of the text of the first file.
+        memory: the figures of memory and swap out of the texts of the others.
     """
+
+    def __init__(
+        self,
+        directories: tuple[str, str, str],
+        unified: str,
+        budget: Budget,
+        names: tuple[str, ...],
+        cpu_ns: Callable[[bytes], int],
+        memory: Callable[..., _Memory],
+    ) -> None:
+        def file(directory: str, name: str) -> KernelFile:
+            return KernelFile(f"{directory}/{name}" if directory else "", budget)
+
+        cpu, memory_directory, pids = directories
+        self._cpu = file(cpu, names[0])
+        self._memory_files = [file(memory_directory, name) for name in names[1:]]
+        self._pids = file(pids, "pids.current")
+        self._pressure = [file(unified, f"{name}.pressure") for name in ("cpu", "memory", "io")]
+        self.files = dict(zip(names, (self._cpu, *self._memory_files), strict=True))
+        """By name what :meth:`read` reads of the CPU and memory controllers: their last contents
+        serve other readers."""
+        self._cpu_ns, self._parse = cpu_ns, memory
+        self._raw: list[bytes] = []
+        self._memory: _Memory = (0, 0, 0, 0, 0, -1, -1, -1)
 
     def read(self) -> Usage:
         """Everything about it. Raises :class:`~asupervisor.stats.kernel_files.Gone` when it was
-        removed.
-        """
+        removed."""
+        now, cpu = time.time_ns(), self.read_cpu_ns()
+        raw = [file.read() for file in self._memory_files]
+        if raw != self._raw:
+            self._raw, self._memory = raw, self._parse(*raw)
+        cpu_pressure, memory_pressure, io_pressure = [file.read() for file in self._pressure]
+        return Usage(now, cpu, *self._memory, cpu_pressure, memory_pressure, io_pressure)
 
     def read_cpu_ns(self) -> int:
-        """The CPU time alone, for a sample; raises
-        :class:`~asupervisor.stats.kernel_files.Gone`.
-        """
+        """The CPU time alone, for a sample; raises Gone."""
+        return self._cpu_ns(self._cpu.read())
 
     def read_processes(self) -> int:
         """The number of processes and threads (pids.current); -1 where the kernel does not count.
-        Raises Gone.
-        """
+        Raises Gone."""
+        return int(self._pids.read() or -1)
 
     def close(self) -> None:
         """Close its files; a later read opens them again."""
+        for file in (self._cpu, *self._memory_files, self._pids, *self._pressure):
+            file.close()
 
 
 def open_cgroup(location: Location, budget: Budget) -> CgroupReader:
     """The reader that fits where the memory and CPU controllers are."""
     if "cpuacct" in location.v1 or "memory" in location.v1:
-        return CgroupV1(location, budget)
-    return CgroupV2(location.v2, budget)
+        cpu, memory, pids = (location.v1.get(name, "") for name in ("cpuacct", "memory", "pids"))
+        return CgroupReader((cpu, memory, pids), location.v2, budget, _V1_FILES, number, _memory_v1)
+    own = location.v2
+    return CgroupReader((own, own, own), own, budget, _V2_FILES, _cpu_ns_v2, _memory_v2)
 
 
-class _Pressure:
-    """The three pressure files, which only the unified hierarchy has; in hybrid mode it has them
-    beside v1's controllers.
-    """
-
-    __slots__ = ("cpu", "io", "memory")
-
-    def __init__(self, directory: str, budget: Budget) -> None:
-        self.cpu, self.memory, self.io = (
-            KernelFile(f"{directory}/{name}.pressure" if directory else "", budget)
-            for name in ("cpu", "memory", "io")
-        )
-
-    def files(self) -> tuple[KernelFile, ...]:
-        return (self.cpu, self.memory, self.io)
-
-
-class CgroupV1:
-    """One cgroup under v1's controllers.
-
-    Args:
-        location: its directories; the unified one, where there is one, gives the pressure.
-        budget: how many files may stay open.
-    """
-
-    def __init__(self, location: Location, budget: Budget) -> None:
-        def file(controller: str, name: str) -> KernelFile:
-            directory = location.v1.get(controller, "")
-            return KernelFile(f"{directory}/{name}" if directory else "", budget)
-
-        self._cpu = file("cpuacct", "cpuacct.usage")
-        self._usage = file("memory", "memory.usage_in_bytes")
-        self._stat = file("memory", "memory.stat")
-        self._limit = file("memory", "memory.limit_in_bytes")
-        self._swap_limit = file("memory", "memory.memsw.limit_in_bytes")
-        self._pids = file("pids", "pids.current")
-        self._pressure = _Pressure(location.v2, budget)
-        self.files = {
-            "memory.stat": self._stat,
-            "memory.limit_in_bytes": self._limit,
-            "memory.memsw.limit_in_bytes": self._swap_limit,
-        }
-        self._raw: tuple[bytes, ...] = ()
-        self._memory = _NOTHING
-
-    def read(self) -> Usage:
-        """See :meth:`CgroupReader.read`."""
-        now = time.time_ns()
-        cpu = number(self._cpu.read())
-        raw = (self._usage.read(), self._stat.read(), self._limit.read(), self._swap_limit.read())
-        if raw != self._raw:
-            self._raw, self._memory = raw, _memory_v1(*raw)
-        pressure = self._pressure
-        return Usage(
-            now, cpu, *self._memory, pressure.cpu.read(), pressure.memory.read(), pressure.io.read()
-        )
-
-    def read_cpu_ns(self) -> int:
-        """See :meth:`CgroupReader.read_cpu_ns`."""
-        return number(self._cpu.read())
-
-    def read_processes(self) -> int:
-        """See :meth:`CgroupReader.read_processes`."""
-        return int(self._pids.read() or -1)
-
-    def close(self) -> None:
-        """See :meth:`CgroupReader.close`."""
-        for file in (
-            self._cpu,
-            self._usage,
-            self._stat,
-            self._limit,
-            self._swap_limit,
-            self._pids,
-            *self._pressure.files(),
-        ):
-            file.close()
-
-
-class CgroupV2:
-    """One cgroup of the unified hierarchy.
-
-    Args:
-        directory: its directory; empty reads as nothing used.
-        budget: how many files may stay open.
-    """
-
-    def __init__(self, directory: str, budget: Budget) -> None:
-        def file(name: str) -> KernelFile:
-            return KernelFile(f"{directory}/{name}" if directory else "", budget)
-
-        self._cpu = file("cpu.stat")
-        self._usage = file("memory.current")
-        self._stat = file("memory.stat")
-        self._limit = file("memory.max")
-        self._swap = file("memory.swap.current")
-        self._swap_limit = file("memory.swap.max")
-        self._pids = file("pids.current")
-        self._pressure = _Pressure(directory, budget)
-        self.files = {
-            "cpu.stat": self._cpu,
-            "memory.stat": self._stat,
-            "memory.max": self._limit,
-            "memory.swap.max": self._swap_limit,
-        }
-        self._raw: tuple[bytes, ...] = ()
-        self._memory = _NOTHING
-
-    def read(self) -> Usage:
-        """See :meth:`CgroupReader.read`."""
-        now = time.time_ns()
-        cpu = self.read_cpu_ns()
-        raw = (
-            self._usage.read(),
-            self._stat.read(),
-            self._limit.read(),
-            self._swap.read(),
-            self._swap_limit.read(),
-        )
-        if raw != self._raw:
-            self._raw, self._memory = raw, _memory_v2(*raw)
-        pressure = self._pressure
-        return Usage(
-            now, cpu, *self._memory, pressure.cpu.read(), pressure.memory.read(), pressure.io.read()
-        )
-
-    def read_cpu_ns(self) -> int:
-        """See :meth:`CgroupReader.read_cpu_ns`."""
-        return table(self._cpu.read()).get(b"usage_usec", 0) * 1000
-
-    def read_processes(self) -> int:
-        """See :meth:`CgroupReader.read_processes`."""
-        return int(self._pids.read() or -1)
-
-    def close(self) -> None:
-        """See :meth:`CgroupReader.close`."""
-        for file in (
-            self._cpu,
-            self._usage,
-            self._stat,
-            self._limit,
-            self._swap,
-            self._swap_limit,
-            self._pids,
-            *self._pressure.files(),
-        ):
-            file.close()
-
-
-_Memory = tuple[int, int, int, int, int, int, int, int]
-"""The figures of memory and swap, in the order of :class:`Usage`; kept while the kernel's text of
-them stays the same.
-"""
-_NOTHING: _Memory = (0, 0, 0, 0, 0, -1, -1, -1)
+def _cpu_ns_v2(text: bytes) -> int:
+    return table(text).get(b"usage_usec", 0) * 1000
 
 
 def _memory_v1(

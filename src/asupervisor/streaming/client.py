@@ -156,7 +156,7 @@ async def open_command(
         try:
             yield command
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_FAREWELL_S):
+            with anyio.move_on_after(_FAREWELL_S, shield=True):
                 await session.goodbye()
 
 
@@ -187,7 +187,7 @@ async def _channel_command(
         try:
             yield command
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_FAREWELL_S):
+            with anyio.move_on_after(_FAREWELL_S, shield=True):
                 await session.goodbye()
 
 
@@ -277,7 +277,7 @@ async def open_port_forward(
         try:
             yield PortForwarder(session)
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_FAREWELL_S):
+            with anyio.move_on_after(_FAREWELL_S, shield=True):
                 await session.goodbye()
                 if tunnel is not None:
                     await tunnel.close()
@@ -325,7 +325,7 @@ async def open_port_channels(
                 for index in range(len(ports))
             ]
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_FAREWELL_S):
+            with anyio.move_on_after(_FAREWELL_S, shield=True):
                 await session.goodbye()
 
 

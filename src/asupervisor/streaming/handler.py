@@ -143,8 +143,7 @@ class StreamHandler:
             self._sessions -= visit.is_session
             self._left.set()
             with (
-                anyio.CancelScope(shield=True),
-                anyio.move_on_after(self._settings.farewell_timeout_s),
+                anyio.move_on_after(self._settings.farewell_timeout_s, shield=True),
                 contextlib.suppress(anyio.BrokenResourceError, OSError),
             ):
                 await stream.aclose()
@@ -181,9 +180,8 @@ class StreamHandler:
             await self._wait_empty()
         for visit in list(self._visits):
             visit.scope.cancel()
-        with (
-            anyio.CancelScope(shield=True),
-            anyio.move_on_after(self._settings.kill_timeout_s + self._settings.farewell_timeout_s),
+        with anyio.move_on_after(
+            self._settings.kill_timeout_s + self._settings.farewell_timeout_s, shield=True
         ):
             await self._wait_empty()
 
@@ -271,10 +269,7 @@ class StreamHandler:
                 async with self._spdy(WebSocketByteStream(websocket), b"") as session:
                     return await serve_spdy(session, choice, wanted, self._backend, self._settings)
             finally:
-                with (
-                    anyio.CancelScope(shield=True),
-                    anyio.move_on_after(self._settings.farewell_timeout_s),
-                ):
+                with anyio.move_on_after(self._settings.farewell_timeout_s, shield=True):
                     await websocket.close()
 
     @contextlib.asynccontextmanager
@@ -284,10 +279,7 @@ class StreamHandler:
             try:
                 yield session
             finally:
-                with (
-                    anyio.CancelScope(shield=True),
-                    anyio.move_on_after(self._settings.farewell_timeout_s),
-                ):
+                with anyio.move_on_after(self._settings.farewell_timeout_s, shield=True):
                     await session.goodbye()
 
     async def _linger(self, stream: anyio.abc.ByteStream, guest: Guest) -> None:

@@ -91,7 +91,7 @@ async def _run(
                 exit_code = await process.wait()
         finally:
             if exit_code is None:
-                with anyio.CancelScope(shield=True), anyio.move_on_after(settings.kill_timeout_s):
+                with anyio.move_on_after(settings.kill_timeout_s, shield=True):
                     await process.kill()
         return exit_code
 

@@ -116,7 +116,7 @@ async def serve_channels(
         try:
             return await _until_idle(session, work, settings)
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(settings.farewell_timeout_s):
+            with anyio.move_on_after(settings.farewell_timeout_s, shield=True):
                 await session.goodbye()
 
 

@@ -440,7 +440,7 @@ class Supervisor:
         """
         self.conditions.stopping()
         grace_s = self.config.shutdown_grace_s
-        with anyio.CancelScope(shield=True), anyio.move_on_after(grace_s + _CLEANUP_DEADLINE_S):
+        with anyio.move_on_after(grace_s + _CLEANUP_DEADLINE_S, shield=True):
             async with anyio.create_task_group() as tasks:
 
                 async def skip() -> None:
@@ -481,5 +481,5 @@ def _bare_errors() -> Iterator[None]:
 
 
 async def _shielded(close: Callable[[], Awaitable[None]]) -> None:
-    with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEANUP_DEADLINE_S):
+    with anyio.move_on_after(_CLEANUP_DEADLINE_S, shield=True):
         await close()

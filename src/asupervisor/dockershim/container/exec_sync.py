@@ -81,7 +81,7 @@ async def _run(
             finished = True
     finally:
         if not finished:
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _KILL_DEADLINE_S):
+            with anyio.move_on_after(_KILL_DEADLINE_S, shield=True):
                 killed = await kill_exec(shim.engine, exec_id)
     if scope.cancelled_caught:
         if ended:  # and what ran in it

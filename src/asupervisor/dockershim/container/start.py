@@ -122,7 +122,7 @@ async def _limit(shim: Shim, container_id: str) -> None:
             # Nothing runs without its limits: it came to its end before they could be set.
             return
         with (
-            anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S),
+            anyio.move_on_after(_CLEANUP_DEADLINE_S, shield=True),
             contextlib.suppress(ServiceError),
         ):
             await shim.engine.containers.stop(container_id, 0)

@@ -178,9 +178,7 @@ class ImageFiles:
         try:
             yield container
         finally:
-            with anyio.CancelScope(
-                shield=True, deadline=anyio.current_time() + _CLEANUP_DEADLINE_S
-            ):
+            with anyio.move_on_after(_CLEANUP_DEADLINE_S, shield=True):
                 try:
                     await self._engine.containers.remove(container, force=True)
                 except ServiceError as error:

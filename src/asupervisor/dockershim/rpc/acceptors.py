@@ -83,7 +83,7 @@ class Acceptors:
 
     async def stop(self) -> None:
         """Return once the loops have ended, as they do when the server has stopped."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(_END_S):
+        with anyio.move_on_after(_END_S, shield=True):
             await asyncio.gather(*self._loops, return_exceptions=True)
         for task in self._loops:
             task.cancel()

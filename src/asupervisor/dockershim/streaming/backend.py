@@ -175,7 +175,7 @@ class EngineBackend:
                         yield process
             finally:
                 if not started:  # the engine may have started it all the same
-                    with anyio.CancelScope(shield=True), anyio.move_on_after(_KILL_TIMEOUT_S):
+                    with anyio.move_on_after(_KILL_TIMEOUT_S, shield=True):
                         await kill_exec(self._engine, exec_id)
         finally:
             place.leave()
