@@ -14,6 +14,8 @@ from asupervisor.host.cgroups import Location
 from asupervisor.stats.cgroup import UNLIMITED, CgroupReader
 from asupervisor.stats.kernel_files import Budget, KernelFile, content_of, number, table
 
+_RESERVATION = "container_spec_memory_reservation_limit_bytes"
+
 
 class Figure(NamedTuple):
     """One value of a metric; None where the kernel does not give it here."""
@@ -70,93 +72,19 @@ class Details:
         return file.read
 
     def _v1(self) -> Iterator[Section]:
-        def section(
-            controller: str, *names: str, parse: Callable[..., Iterable[Figure]]
-        ) -> Section:
-            return Section(
-                tuple(self._source(self._location.v1.get(controller, ""), name) for name in names),
-                parse,
-            )
-
-        yield section(
-            "cpuacct",
-            "cpuacct.usage_user",
-            parse=_value("container_cpu_user_seconds_total", _seconds),
-        )
-        yield section(
-            "cpuacct",
-            "cpuacct.usage_sys",
-            parse=_value("container_cpu_system_seconds_total", _seconds),
-        )
-        yield section("cpu", "cpu.stat", parse=_v1_throttling)
-        yield section("memory", "memory.stat", parse=_v1_memory)
-        yield section(
-            "memory",
-            "memory.kmem.usage_in_bytes",
-            parse=_value("container_memory_kernel_usage", number),
-        )
-        yield section(
-            "memory",
-            "memory.max_usage_in_bytes",
-            parse=_value("container_memory_max_usage_bytes", number),
-        )
-        yield section("memory", "memory.failcnt", parse=_value("container_memory_failcnt", number))
-        yield section("memory", "memory.oom_control", parse=_v1_kills)
-        yield section("cpu", "cpu.cfs_period_us", parse=_value("container_spec_cpu_period", number))
-        yield section(
-            "cpu", "cpu.cfs_quota_us", parse=_value("container_spec_cpu_quota", _positive)
-        )
-        yield section("cpu", "cpu.shares", parse=_value("container_spec_cpu_shares", number))
-        yield section(
-            "memory", "memory.limit_in_bytes", parse=_limit("container_spec_memory_limit_bytes")
-        )
-        yield section(
-            "memory",
-            "memory.soft_limit_in_bytes",
-            parse=_limit("container_spec_memory_reservation_limit_bytes"),
-        )
-        yield section(
-            "memory",
-            "memory.memsw.limit_in_bytes",
-            parse=_limit("container_spec_memory_swap_limit_bytes"),
-        )
-        yield section("pids", "pids.current", parse=_value("container_threads", number))
-        yield section("pids", "pids.max", parse=_value("container_threads_max", _positive))
+        directories = self._location.v1
+        for controller, names, parse in _V1_FILES:
+            directory = directories.get(controller, "")
+            yield Section(tuple(self._source(directory, name) for name in names.split()), parse)
         yield from self._huge_pages(
-            self._location.v1.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes"
-        )
-        yield section(
-            "blkio",
-            "blkio.throttle.io_service_bytes_recursive",
-            "blkio.throttle.io_serviced_recursive",
-            parse=_v1_devices,
+            directories.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes"
         )
 
     def _v2(self) -> Iterator[Section]:
         directory = self._location.v2
-
-        def section(name: str, parse: Callable[..., Iterable[Figure]]) -> Section:
-            return Section((self._source(directory, name),), parse)
-
-        yield section("cpu.stat", _v2_cpu)
-        yield section("memory.stat", _v2_memory)
-        yield section("memory.peak", _value("container_memory_max_usage_bytes", number))
-        yield section("memory.events", _v2_memory_events)
-        yield section("cpu.max", _v2_quota)
-        yield section(
-            "cpu.weight",
-            _value(
-                "container_spec_cpu_shares",
-                lambda content: 2 + (number(content) - 1) * 262142 // 9999,
-            ),
-        )
-        yield section("memory.max", _limit("container_spec_memory_limit_bytes"))
-        yield section("memory.low", _limit("container_spec_memory_reservation_limit_bytes"))
-        yield section("memory.swap.max", _limit("container_spec_memory_swap_limit_bytes"))
-        yield section("pids.current", _value("container_threads", number))
-        yield section("pids.max", _value("container_threads_max", _positive))
+        for name, parse in _V2_FILES:
+            yield Section((self._source(directory, name),), parse)
         yield from self._huge_pages(directory, "current", "")
-        yield section("io.stat", _v2_devices)
 
     def _huge_pages(self, directory: str, current: str, most: str) -> Iterator[Section]:
         """One for each size of pages that the machine has."""
@@ -348,6 +276,51 @@ def _device(
         Figure("container_blkio_device_usage_total", read_bytes, (name, major, minor, "Read")),
         Figure("container_blkio_device_usage_total", write_bytes, (name, major, minor, "Write")),
     ]
+
+
+def _shares(content: bytes) -> int:
+    return 2 + (number(content) - 1) * 262142 // 9999
+
+
+_V1_FILES: tuple[tuple[str, str, Callable[..., Iterable[Figure]]], ...] = (
+    ("cpuacct", "cpuacct.usage_user", _value("container_cpu_user_seconds_total", _seconds)),
+    ("cpuacct", "cpuacct.usage_sys", _value("container_cpu_system_seconds_total", _seconds)),
+    ("cpu", "cpu.stat", _v1_throttling),
+    ("cpu", "cpu.cfs_period_us", _value("container_spec_cpu_period", number)),
+    ("cpu", "cpu.cfs_quota_us", _value("container_spec_cpu_quota", _positive)),
+    ("cpu", "cpu.shares", _value("container_spec_cpu_shares", number)),
+    ("memory", "memory.stat", _v1_memory),
+    ("memory", "memory.kmem.usage_in_bytes", _value("container_memory_kernel_usage", number)),
+    ("memory", "memory.max_usage_in_bytes", _value("container_memory_max_usage_bytes", number)),
+    ("memory", "memory.failcnt", _value("container_memory_failcnt", number)),
+    ("memory", "memory.oom_control", _v1_kills),
+    ("memory", "memory.limit_in_bytes", _limit("container_spec_memory_limit_bytes")),
+    ("memory", "memory.soft_limit_in_bytes", _limit(_RESERVATION)),
+    ("memory", "memory.memsw.limit_in_bytes", _limit("container_spec_memory_swap_limit_bytes")),
+    ("pids", "pids.current", _value("container_threads", number)),
+    ("pids", "pids.max", _value("container_threads_max", _positive)),
+    (
+        "blkio",
+        "blkio.throttle.io_service_bytes_recursive blkio.throttle.io_serviced_recursive",
+        _v1_devices,
+    ),
+)
+"""Controller, files that are parsed together, and how."""
+
+_V2_FILES: tuple[tuple[str, Callable[..., Iterable[Figure]]], ...] = (
+    ("cpu.stat", _v2_cpu),
+    ("cpu.max", _v2_quota),
+    ("cpu.weight", _value("container_spec_cpu_shares", _shares)),
+    ("memory.stat", _v2_memory),
+    ("memory.peak", _value("container_memory_max_usage_bytes", number)),
+    ("memory.events", _v2_memory_events),
+    ("memory.max", _limit("container_spec_memory_limit_bytes")),
+    ("memory.low", _limit(_RESERVATION)),
+    ("memory.swap.max", _limit("container_spec_memory_swap_limit_bytes")),
+    ("pids.current", _value("container_threads", number)),
+    ("pids.max", _value("container_threads_max", _positive)),
+    ("io.stat", _v2_devices),
+)
 
 
 _device_names: dict[str, str] = {}

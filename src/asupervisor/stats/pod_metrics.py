@@ -18,6 +18,7 @@ from asupervisor.stats.subjects import LayerUsage
 from asupervisor.stats.targets import ContainerTarget, SandboxTarget
 
 _SECOND_NS = 1_000_000_000
+_NETWORK_FIGURES = ("bytes", "packets", "errors", "packets_dropped")
 
 LayerSize = Callable[[str], LayerUsage | None]
 """Gives the size of a container's writable layer."""
@@ -147,28 +148,10 @@ def _counts(processes: int, files: int, sockets: int, limit: int) -> list[Figure
 
 
 def _network(interfaces: list[InterfaceCounters]) -> Iterator[Figure]:
-    for counters in interfaces:
-        for direction, figures in (
-            (
-                "receive",
-                (
-                    counters.rx_bytes,
-                    counters.rx_packets,
-                    counters.rx_packets_dropped,
-                    counters.rx_errors,
-                ),
-            ),
-            (
-                "transmit",
-                (
-                    counters.tx_bytes,
-                    counters.tx_packets,
-                    counters.tx_packets_dropped,
-                    counters.tx_errors,
-                ),
-            ),
+    for one in interfaces:
+        for way, counted, dropped in (
+            ("receive", one[1:4], one.rx_packets_dropped),
+            ("transmit", one[5:8], one.tx_packets_dropped),
         ):
-            for what, value in zip(
-                ("bytes", "packets", "packets_dropped", "errors"), figures, strict=True
-            ):
-                yield Figure(f"container_network_{direction}_{what}_total", value, (counters.name,))
+            for what, value in zip(_NETWORK_FIGURES, (*counted, dropped), strict=True):
+                yield Figure(f"container_network_{way}_{what}_total", value, (one.name,))
