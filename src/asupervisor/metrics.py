@@ -180,43 +180,59 @@ class Metrics:
         self._rpc: dict[str, RpcFigures] = {}
         self._engine: dict[str, EngineFigures] = {}
         self._process: ProcessCollector | None = None
+        self._plain: list[tuple[str, str, Counter | Gauge]] = []
+        """What has no labels: name, help, and the figure itself."""
         self.events_applied: dict[str, Counter] = {}
         """Engine events that changed the node's state, by the engine's action (``start``, ``die``
-        …).
-        """
-        self.resyncs = Counter()
-        """Full listings taken from the engine: one at the start, one for each gap in the events."""
-        self.event_lag_s = Gauge()
-        """Seconds between the last applied event's own time and its application."""
-        self.event_subscribers = Gauge()
-        """Open GetContainerEvents streams."""
-        self.event_subscribers_dropped = Counter()
-        """GetContainerEvents streams that were ended because they fell behind."""
-        self.log_bytes = Counter()
-        """Bytes of container output written to CRI log files."""
-        self.log_lag_bytes = Gauge()
-        """Bytes that the engine has written and the log pump has not read yet, over all containers.
-        """
-        self.log_pump_restarts = Counter()
-        """How often the log pump's process had to be started again."""
+        …)."""
         self.streaming_sessions: dict[str, Gauge] = {}
         """Open streaming sessions by kind: ``exec``, ``attach``, ``portforward``."""
         self.streaming_sessions_total: dict[str, Counter] = {}
         """Streaming sessions opened since the start, by kind."""
-        self.containers: Gauge = Gauge()
-        """Containers that the node state holds, sandboxes not among them."""
-        self.sandboxes: Gauge = Gauge()
-        """Sandboxes that the node state holds."""
-        self.shortened = Counter()
-        """Elements of lists that were shortened, so that a client takes the list."""
-        self.ready = Gauge()
-        """1 while the node can run pods."""
-        self.tasks = Gauge()
-        """Tasks of the event loop."""
-        self.loop_lag_s = Gauge()
-        """How late the event loop last woke from a short sleep, in seconds."""
-        self.writable_layer_walks = Counter()
-        """Walks over containers' writable layers that came to their end."""
+        self.resyncs = self._counter("engine_resyncs", "Full listings taken from the engine.")
+        """One at the start, one for each gap in the events."""
+        self.event_subscribers_dropped = self._counter(
+            "event_subscribers_dropped", "GetContainerEvents streams ended for falling behind."
+        )
+        self.shortened = self._counter(
+            "shortened_list_elements",
+            "Elements of lists without their long labels and annotations.",
+        )
+        self.log_bytes = self._counter(
+            "log_bytes", "Bytes of container output written to CRI log files."
+        )
+        self.log_pump_restarts = self._counter(
+            "log_pump_restarts", "Restarts of the log pump's process."
+        )
+        self.writable_layer_walks = self._counter(
+            "writable_layer_walks", "Walks over writable layers that ended."
+        )
+        self.event_lag_s = self._gauge(
+            "engine_event_lag_seconds", "Age of the last engine event when it was applied."
+        )
+        self.event_subscribers = self._gauge(
+            "event_subscribers", "Open GetContainerEvents streams."
+        )
+        self.log_lag_bytes = self._gauge(
+            "log_lag_bytes", "Container output that the log pump has not read yet."
+        )
+        self.containers = self._gauge("containers", "Containers in the node state.")
+        self.sandboxes = self._gauge("sandboxes", "Sandboxes in the node state.")
+        self.ready = self._gauge("ready", "1 while the node can run pods, else 0.")
+        self.tasks = self._gauge("tasks", "Tasks of the event loop.")
+        self.loop_lag_s = self._gauge(
+            "event_loop_lag_seconds", "How late the event loop last woke from a short sleep."
+        )
+
+    def _counter(self, name: str, text: str) -> Counter:
+        made = Counter()
+        self._plain.append((f"asupervisor_{name}", text, made))
+        return made
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        made = Gauge()
+        self._plain.append((f"asupervisor_{name}", text, made))
+        return made
 
     def rpc(self, method: str) -> RpcFigures:
         """The figures of one method, by its bare name (``ListContainers``); the same object each
@@ -396,59 +412,8 @@ class Metrics:
     def _collect_plain(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        for name, text, counter in (
-            ("asupervisor_engine_resyncs", "Full listings taken from the engine.", self.resyncs),
-            (
-                "asupervisor_event_subscribers_dropped",
-                "GetContainerEvents streams ended for falling behind.",
-                self.event_subscribers_dropped,
-            ),
-            (
-                "asupervisor_shortened_list_elements",
-                "Elements of lists without their long labels and annotations.",
-                self.shortened,
-            ),
-            (
-                "asupervisor_log_bytes",
-                "Bytes of container output written to CRI log files.",
-                self.log_bytes,
-            ),
-            (
-                "asupervisor_log_pump_restarts",
-                "Restarts of the log pump's process.",
-                self.log_pump_restarts,
-            ),
-            (
-                "asupervisor_writable_layer_walks",
-                "Walks over writable layers that ended.",
-                self.writable_layer_walks,
-            ),
-        ):
-            yield CounterMetricFamily(name, text, value=counter.value)
-        for name, text, gauge in (
-            (
-                "asupervisor_engine_event_lag_seconds",
-                "Age of the last engine event when it was applied.",
-                self.event_lag_s,
-            ),
-            (
-                "asupervisor_event_subscribers",
-                "Open GetContainerEvents streams.",
-                self.event_subscribers,
-            ),
-            (
-                "asupervisor_log_lag_bytes",
-                "Container output that the log pump has not read yet.",
-                self.log_lag_bytes,
-            ),
-            ("asupervisor_containers", "Containers in the node state.", self.containers),
-            ("asupervisor_sandboxes", "Sandboxes in the node state.", self.sandboxes),
-            ("asupervisor_ready", "1 while the node can run pods, else 0.", self.ready),
-            ("asupervisor_tasks", "Tasks of the event loop.", self.tasks),
-            (
-                "asupervisor_event_loop_lag_seconds",
-                "How late the event loop last woke from a short sleep.",
-                self.loop_lag_s,
-            ),
-        ):
-            yield GaugeMetricFamily(name, text, value=gauge.current())
+        for name, text, figure in self._plain:
+            if isinstance(figure, Counter):
+                yield CounterMetricFamily(name, text, value=figure.value)
+            else:
+                yield GaugeMetricFamily(name, text, value=figure.current())

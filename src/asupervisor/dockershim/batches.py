@@ -4,7 +4,13 @@ message.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any
+
+from asupervisor.dockershim.shim import Shim
+
+Entries = Callable[[Shim, Any], Awaitable[list[bytes]]]
+"""Takes a request, and gives the encoded elements of its answer, each as field 1."""
 
 BATCH_BYTES = 1 << 20
 """Bytes after which a message is sent and the next one begun: far below what a message may have,
@@ -29,3 +35,13 @@ def batches(entries: Iterable[bytes]) -> Iterator[bytes]:
         size += len(entry)
     if waiting:
         yield b"".join(waiting)
+
+
+def streamed(entries: Entries) -> Callable[[Shim, Any], AsyncIterator[bytes]]:
+    """The verb of a Stream* call: what ``entries`` gives, in several messages."""
+
+    async def stream(shim: Shim, request: Any) -> AsyncIterator[bytes]:
+        for batch in batches(await entries(shim, request)):
+            yield batch
+
+    return stream

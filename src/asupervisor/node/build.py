@@ -15,9 +15,9 @@ from asupervisor.node.records import (
     ImageRecord,
     SandboxId,
     SandboxRecord,
-    encode_field,
 )
 from asupervisor.proto import cri
+from asupervisor.proto.wire import encode_field
 from asupervisor.translate.accounts import cri_user
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.documents import document_id, text, whole

@@ -18,9 +18,10 @@ from enum import Enum
 import anyio
 
 from asupervisor.errors import ResourceExhausted, Unavailable
-from asupervisor.node.records import ContainerRecord, SandboxRecord, encode_field, encode_tag
+from asupervisor.node.records import ContainerRecord, SandboxRecord
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
+from asupervisor.proto.wire import encode_field, retag
 
 BUFFER_EVENTS = 1000
 """How many events may wait for one subscriber before it is told that it fell behind."""
@@ -233,11 +234,6 @@ class EventHub:
 
 def _pod_of(record: SandboxRecord | ContainerRecord) -> str:
     return record.id if isinstance(record, SandboxRecord) else record.sandbox_id
-
-
-def retag(number: int, field: bytes) -> bytes:
-    """An encoded length-delimited field under another number; both below 16."""
-    return encode_tag(number, 0)[:1] + field[1:]
 
 
 def event_types(change: Change) -> Iterator[cri.ContainerEventType]:

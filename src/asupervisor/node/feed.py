@@ -33,7 +33,7 @@ from asupervisor.node.build import (
 )
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.images import ImageFeed
-from asupervisor.node.logs import ContainerLogs, NoLogs
+from asupervisor.node.logs import ContainerLogs
 from asupervisor.node.networks import MADE_FOR, SandboxNetworks
 from asupervisor.node.ownership import Ownership
 from asupervisor.node.records import ContainerRecord, SandboxId
@@ -94,7 +94,7 @@ class Feed:
         self.images = images
         self._on_event = on_event
         self._on_resync = on_resync
-        self._logs = logs or NoLogs()
+        self._logs = logs or ContainerLogs()
         self.ownership = ownership or Ownership(Seal(), store, checkpoints)
         self._users = ContainerUsers(local=socket_path(engine.endpoint) is not None)
         self._networks = SandboxNetworks(local=socket_path(engine.endpoint) is not None)

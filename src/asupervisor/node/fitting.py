@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from asupervisor.errors import ResourceExhausted
-from asupervisor.node.records import encode_field
+from asupervisor.proto.wire import encode_field, payload
 
 _logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Fitting:
 
 
 def _shortened(entry: bytes, kind: type[Message]) -> bytes:
-    message = kind.FromString(_payload(entry))
+    message = kind.FromString(payload(entry))
     for place in _PLACES:
         for holder in _at(message, [name for name in place.split(".") if name]):
             for name in ("labels", "annotations"):
@@ -129,11 +129,3 @@ def _keep_shortest(words: MutableMapping[str, str]) -> None:
         left -= len(key.encode()) + len(words[key].encode())
         if left < 0 and key not in _ALWAYS:
             del words[key]
-
-
-def _payload(entry: bytes) -> bytes:
-    """An encoded field 1 without its tag and length."""
-    start = 1
-    while entry[start] & 0x80:
-        start += 1
-    return entry[start + 1 :]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
 
 from asupervisor.logs.service import LogService, LogSource
 from asupervisor.node.records import ContainerRecord
@@ -15,55 +14,23 @@ case.
 """
 
 
-class ContainerLogs(Protocol):
-    """What the feed tells of logs."""
-
-    async def settle(self, record: ContainerRecord) -> None:
-        """A container is about to be shown in this state."""
-
-    def note(self, container_id: str) -> str:
-        """What a container's status must say of its log; usually empty."""
-
-    def forget(self, container_id: str) -> None:
-        """A container is gone."""
-
-    def retain(self, container_ids: Collection[str]) -> None:
-        """These are all the containers that there are."""
-
-
-class NoLogs:
-    """Nobody writes logs."""
-
-    async def settle(self, record: ContainerRecord) -> None:
-        """See :class:`ContainerLogs`."""
-
-    def note(self, container_id: str) -> str:
-        """See :class:`ContainerLogs`."""
-        return ""
-
-    def forget(self, container_id: str) -> None:
-        """See :class:`ContainerLogs`."""
-
-    def retain(self, container_ids: Collection[str]) -> None:
-        """See :class:`ContainerLogs`."""
-
-
-class NodeLogs:
-    """Has the log of every container with a log path written.
+class ContainerLogs:
+    """What the feed tells of logs.
 
     Args:
-        logs: the log service.
+        logs: writes the log of every container with a log path; None writes none.
     """
 
-    def __init__(self, logs: LogService) -> None:
+    def __init__(self, logs: LogService | None = None) -> None:
         self._logs = logs
 
     async def settle(self, record: ContainerRecord) -> None:
-        """See :class:`ContainerLogs`. Whoever reads of an exit finds the log complete, unless that
-        takes too long.
-        """
+        """A container is about to be shown in this state. Whoever reads of an exit finds the log
+        complete, unless that takes too long."""
         never_logged = not record.engine_log_path and record.log_driver == "json-file"
         if not record.log_path or record.status.state == cri.CONTAINER_CREATED or never_logged:
+            return
+        if self._logs is None:
             return
         log = LogSource(
             container_id=record.id,
@@ -77,14 +44,16 @@ class NodeLogs:
             await self._logs.finish(record.id, _DRAIN_S)
 
     def note(self, container_id: str) -> str:
-        """See :class:`ContainerLogs`."""
-        reason = self._logs.unreadable(container_id)
+        """What a container's status must say of its log; usually empty."""
+        reason = self._logs.unreadable(container_id) if self._logs is not None else ""
         return f"the container's log cannot be read from Docker Engine: {reason}" if reason else ""
 
     def forget(self, container_id: str) -> None:
-        """See :class:`ContainerLogs`."""
-        self._logs.forget(container_id)
+        """A container is gone."""
+        if self._logs is not None:
+            self._logs.forget(container_id)
 
     def retain(self, container_ids: Collection[str]) -> None:
-        """See :class:`ContainerLogs`."""
-        self._logs.retain(container_ids)
+        """These are all the containers that there are."""
+        if self._logs is not None:
+            self._logs.retain(container_ids)

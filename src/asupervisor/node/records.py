@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NewType
 
-from google.protobuf.message import Message
-
 from asupervisor.proto import cri
 from asupervisor.translate.images import ImageSummary
 
@@ -20,28 +18,6 @@ ContainerId = NewType("ContainerId", str)
 """The engine's id of a container: 64 hex digits."""
 ImageId = NewType("ImageId", str)
 """The engine's id of an image: ``sha256:`` and 64 hex digits."""
-
-
-def encode_field(number: int, message: Message) -> bytes:
-    """One message as a length-delimited field of its parent: tag, length, bytes; fields of one list
-    may simply be joined.
-    """
-    payload = message.SerializeToString(deterministic=True)
-    return encode_tag(number, len(payload)) + payload
-
-
-def encode_tag(number: int, length: int) -> bytes:
-    """Tag and length of a length-delimited field (protobuf wire type 2)."""
-    return _varint(number << 3 | 2) + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,34 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from asupervisor.proto import cri
+from asupervisor.proto.wire import field
 from asupervisor.stats.cgroup import Usage, parse_pressure
 from asupervisor.stats.network import InterfaceCounters
 from asupervisor.stats.subjects import LayerUsage
 
 DEFAULT_INTERFACE = "eth0"
 """What CNI and the engine's own network call a pod's interface."""
-
-
-_SHORT = tuple(bytes((value,)) for value in range(0x80))
-
-
-def varint(value: int) -> bytes:
-    """A protobuf varint of a number that is not negative."""
-    if value < 0x80:
-        return _SHORT[value]
-    if value < 0x4000:
-        return bytes((value & 0x7F | 0x80, value >> 7))
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def field(number: int, content: bytes) -> bytes:
-    """One length-delimited field, ``number`` below 16."""
-    return _SHORT[number << 3 | 2] + varint(len(content)) + content
 
 
 class _Pressure:

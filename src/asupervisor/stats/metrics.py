@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
+from asupervisor.proto.wire import field, varint
 from asupervisor.stats.cgroup import Usage, parse_pressure
 from asupervisor.stats.details import Details, Figure
-from asupervisor.stats.encode import field, varint
 from asupervisor.stats.kernel_files import Gone
 from asupervisor.stats.metric_descriptors import METRICS, Kind
 

@@ -9,9 +9,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
+from asupervisor.proto.wire import field
 from asupervisor.stats.container_process import open_files
 from asupervisor.stats.details import Figure, device_name
-from asupervisor.stats.encode import field
 from asupervisor.stats.metrics import MetricEncoder
 from asupervisor.stats.network import InterfaceCounters
 from asupervisor.stats.subjects import LayerUsage

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 from asupervisor.host.cgroups import Hierarchies, Location
 from asupervisor.proto import cri
+from asupervisor.proto.wire import field
 from asupervisor.stats.cgroup import CgroupReader, Usage, open_cgroup
 from asupervisor.stats.container_process import Process
 from asupervisor.stats.details import Details
 from asupervisor.stats.encode import (
     UsageFields,
     container_stats,
-    field,
     network_usage,
     stopped_container_stats,
 )

@@ -53,3 +53,9 @@ class BackgroundTasks:
             if sole is group:
                 raise
             raise sole from sole.__cause__
+
+
+async def cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    """Cancel a scope once an event is set."""
+    await event.wait()
+    scope.cancel()

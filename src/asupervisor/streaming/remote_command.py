@@ -13,7 +13,7 @@ import anyio
 
 from asupervisor.errors import ServiceError
 from asupervisor.streaming.backend import Backend, Output, Process
-from asupervisor.streaming.background_tasks import BackgroundTasks
+from asupervisor.streaming.background_tasks import BackgroundTasks, cancel_when
 from asupervisor.streaming.loop_turns import turns
 from asupervisor.streaming.peer import PeerStream
 from asupervisor.streaming.requests import AttachRequest, ExecRequest
@@ -59,7 +59,7 @@ async def serve_command(
     status = ExitStatus(None, "client disconnected")
     with anyio.CancelScope() as scope:
         async with BackgroundTasks() as background:
-            background.start_soon(_cancel_when, streams.ended, scope)
+            background.start_soon(cancel_when, streams.ended, scope)
             try:
                 status = ExitStatus(await _run(streams, request, backend, settings))
             except ServiceError as error:
@@ -152,8 +152,3 @@ async def _finish(streams: CommandStreams, status: ExitStatus) -> None:
         if text:
             await streams.error.send(text)
         await streams.error.send_eof()
-
-
-async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()

@@ -10,7 +10,7 @@ import anyio
 
 from asupervisor.streaming import channels, spdy
 from asupervisor.streaming.backend import Backend
-from asupervisor.streaming.background_tasks import BackgroundTasks
+from asupervisor.streaming.background_tasks import BackgroundTasks, cancel_when
 from asupervisor.streaming.channel_session import ChannelSession
 from asupervisor.streaming.negotiation import Choice, Refused
 from asupervisor.streaming.port_forward import Pair, SpdyForwards, forward
@@ -159,7 +159,7 @@ async def _forward_channels(
 ) -> str:
     with anyio.CancelScope() as scope:
         async with BackgroundTasks() as background, anyio.create_task_group() as pairs:
-            background.start_soon(_cancel_when, session.ended, scope)
+            background.start_soon(cancel_when, session.ended, scope)
             for index, port in enumerate(request.ports):
                 pair = Pair(port, session.streams[2 * index], session.streams[2 * index + 1])
                 for channel in (2 * index, 2 * index + 1):
@@ -171,11 +171,6 @@ async def _forward_channels(
 
 async def _forward(pair: Pair, pod_sandbox_id: str, backend: Backend) -> None:
     await forward(pair, pod_sandbox_id, backend, peer_half_closes=False)
-
-
-async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 async def _until_idle(

@@ -63,7 +63,7 @@ from asupervisor.node.fitting import Fitting
 from asupervisor.node.image_usage import ImageUsage
 from asupervisor.node.images import ImageFeed, pinned_matcher
 from asupervisor.node.key import load_key
-from asupervisor.node.logs import NodeLogs
+from asupervisor.node.logs import ContainerLogs
 from asupervisor.node.orphans import Orphans
 from asupervisor.node.ownership import Ownership
 from asupervisor.node.store import NodeStore
@@ -392,7 +392,7 @@ class Supervisor:
             images,
             on_event=metrics.event_applied,
             on_resync=lambda seconds: metrics.resyncs.add(),
-            logs=NodeLogs(logs),
+            logs=ContainerLogs(logs),
             ownership=Ownership(seal, store, checkpoints),
         )
         operations = Operations(tasks)

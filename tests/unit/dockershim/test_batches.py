@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from asupervisor.dockershim.batches import BATCH_BYTES, batches
 from asupervisor.proto import cri
-from asupervisor.stats.encode import field
+from asupervisor.proto.wire import field
 
 
 @given(st.lists(st.integers(0, BATCH_BYTES + 100), max_size=12))

@@ -15,10 +15,10 @@ from asupervisor.node.records import (
     ContainerRecord,
     SandboxId,
     SandboxRecord,
-    encode_field,
 )
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
+from asupervisor.proto.wire import encode_field
 
 CREATED, STARTED = cri.CONTAINER_CREATED_EVENT, cri.CONTAINER_STARTED_EVENT
 STOPPED, DELETED = cri.CONTAINER_STOPPED_EVENT, cri.CONTAINER_DELETED_EVENT

@@ -8,8 +8,8 @@ import pytest
 
 from asupervisor.errors import ResourceExhausted
 from asupervisor.node.fitting import KEPT_BYTES, Fitting
-from asupervisor.node.records import encode_field
 from asupervisor.proto import cri
+from asupervisor.proto.wire import encode_field
 
 _LIMIT = 1 << 20
 _OURS = {

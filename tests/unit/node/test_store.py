@@ -20,9 +20,10 @@ from asupervisor.node.build import (
     sandbox_record,
     with_image,
 )
-from asupervisor.node.records import ContainerRecord, encode_field
+from asupervisor.node.records import ContainerRecord
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
+from asupervisor.proto.wire import encode_field
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.labels import IMAGE_REF_LABEL
 from asupervisor.translate.provenance import Seal

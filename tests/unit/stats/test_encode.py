@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asupervisor.proto import cri
+from asupervisor.proto.wire import field
 from asupervisor.stats.cgroup import Usage
 from asupervisor.stats.details import Figure
 from asupervisor.stats.encode import (
     UsageFields,
     container_stats,
-    field,
     network_usage,
     stopped_container_stats,
 )

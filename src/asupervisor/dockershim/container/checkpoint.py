@@ -20,6 +20,7 @@ from asupervisor.dockershim.container.archive import (
     write_archive,
 )
 from asupervisor.dockershim.fields import container_fields
+from asupervisor.dockershim.preconditions import wrong_state
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.endpoint import socket_path
 from asupervisor.errors import (
@@ -63,10 +64,7 @@ async def checkpoint_container(
             f"{subject}: the timeout of a checkpoint is negative", subject=record.id
         )
     if not record.running:
-        state = cri.ContainerState.Name(record.status.state)
-        raise FailedPrecondition(
-            f"{subject} is in state {state}; only a running one has a checkpoint", subject=record.id
-        )
+        raise wrong_state(record, "only a running one has a checkpoint")
     shim.engine.health.require("write a checkpoint", record.id)
     if not shim.engine.info.get("ExperimentalBuild"):
         raise Unimplemented(

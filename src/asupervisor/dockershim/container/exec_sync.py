@@ -13,8 +13,9 @@ from asupervisor.dockershim.container.execs import (
     told_of_end,
 )
 from asupervisor.dockershim.container.outputs import HeldAnswer, Output
+from asupervisor.dockershim.preconditions import wrong_state
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from asupervisor.errors import DeadlineExceeded, InvalidArgument
 from asupervisor.node.records import ContainerId
 from asupervisor.proto import cri
 
@@ -48,11 +49,7 @@ async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> HeldAnswer:
             f"container {record.id[:12]}: the timeout of ExecSync is negative", subject=record.id
         )
     if not record.running:
-        state = cri.ContainerState.Name(record.status.state)
-        raise FailedPrecondition(
-            f"container {record.id[:12]} is in state {state}; a command runs only in a running one",
-            subject=record.id,
-        )
+        raise wrong_state(record, "a command runs only in a running one")
     exec_id = await shim.engine.streams.create_exec(record.id, list(request.cmd))
     with ExitStack() as held:
         output = held.enter_context(Output(shim.outputs))

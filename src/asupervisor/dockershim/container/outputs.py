@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asupervisor.proto import cri
+from asupervisor.proto.wire import varint
 from asupervisor.streaming.loop_turns import LoopTurns
 from asupervisor.translate.stream_frames import STDERR, STDOUT, StreamFrames, runs
 
@@ -99,7 +100,7 @@ class Output:
         parts: list[bytes | bytearray] = []
         for number, kept in self._kept.items():  # fields 1 and 2
             if kept:
-                parts += (bytes((number << 3 | 2,)) + _varint(len(kept)), kept)
+                parts += (bytes((number << 3 | 2,)) + varint(len(kept)), kept)
         parts.append(cri.ExecSyncResponse(exit_code=exit_code).SerializeToString())
         return b"".join(parts)
 
@@ -125,12 +126,3 @@ class Output:
         granted = self._budget.take(max(0, beyond_own))
         self._taken += granted
         return wanted - (max(0, beyond_own) - granted)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

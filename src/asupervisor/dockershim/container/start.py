@@ -10,6 +10,7 @@ import anyio.to_thread
 from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of, has_ended
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.operations import Ticket, operation_key
+from asupervisor.dockershim.preconditions import wrong_state
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ServiceError
 from asupervisor.logs.target import Target
@@ -77,11 +78,7 @@ def _check(shim: Shim, container_id: str) -> None:
     """Whether it may be started, from what is true now."""
     record = shim.store.container(container_id)
     if record.status.state != cri.CONTAINER_CREATED:
-        state = cri.ContainerState.Name(record.status.state)
-        raise FailedPrecondition(
-            f"container {record.id[:12]} is in state {state} and cannot be started",
-            subject=record.id,
-        )
+        raise wrong_state(record, "it cannot be started")
     sandbox = shim.store.sandboxes.get(record.sandbox_id)
     if sandbox is None or not sandbox.ready:
         raise FailedPrecondition(

@@ -4,9 +4,7 @@ engine.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-from asupervisor.dockershim.batches import batches
+from asupervisor.dockershim.batches import streamed
 from asupervisor.dockershim.shim import Shim
 from asupervisor.proto import cri
 
@@ -29,14 +27,6 @@ async def list_container_stats(shim: Shim, request: cri.ListContainerStatsReques
     return shim.store.lists.join(await _entries(shim, request), cri.ContainerStats)
 
 
-async def stream_container_stats(
-    shim: Shim, request: cri.StreamContainerStatsRequest
-) -> AsyncIterator[bytes]:
-    """The same in several messages."""
-    for batch in batches(await _entries(shim, request)):
-        yield batch
-
-
 async def _entries(
     shim: Shim, request: cri.ListContainerStatsRequest | cri.StreamContainerStatsRequest
 ) -> list[bytes]:
@@ -47,3 +37,6 @@ async def _entries(
         wanted.id, None, wanted.pod_sandbox_id, wanted.label_selector
     )
     return await shim.stats.container_stats([record.id for record in selected])
+
+
+stream_container_stats = streamed(_entries)

@@ -13,6 +13,7 @@ from asupervisor.dockershim.container.cgroup_files import cgroup_features
 from asupervisor.dockershim.container.limits import apply_limits, cgroup_settings_of
 from asupervisor.dockershim.fields import container_fields
 from asupervisor.dockershim.operations import operation_key
+from asupervisor.dockershim.preconditions import wrong_state
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
 from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, ServiceError
@@ -60,10 +61,7 @@ async def update_container_resources(
     async def work() -> None:
         now = shim.store.container(record.id)
         if now.status.state not in (cri.CONTAINER_CREATED, cri.CONTAINER_RUNNING):
-            state = cri.ContainerState.Name(now.status.state)
-            raise FailedPrecondition(
-                f"{subject} is in state {state}; its resources cannot be changed", subject=record.id
-            )
+            raise wrong_state(now, "its resources cannot be changed")
         limits = settings
         if resources.oom_score_adj:
             score = _score(resources.oom_score_adj, shim, now, features.local)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-from asupervisor.dockershim.batches import batches
+from asupervisor.dockershim.batches import streamed
 from asupervisor.dockershim.shim import Shim
 from asupervisor.proto import cri
 
 
 async def list_images(shim: Shim, request: cri.ListImagesRequest) -> bytes:
     """A whole ListImagesResponse."""
+    if not request.filter.image.image:
+        return shim.store.list_images()
+    return b"".join(await _items(shim, request))
+
+
+async def _items(
+    shim: Shim, request: cri.ListImagesRequest | cri.StreamImagesRequest
+) -> list[bytes]:
     wanted = request.filter.image.image
     if not wanted:
-        return shim.store.list_images()
+        return [record.item_bytes for record in shim.store.images.values()]
     record = shim.store.image(wanted)
-    return record.item_bytes if record is not None else b""
+    return [record.item_bytes] if record is not None else []
 
 
-async def stream_images(shim: Shim, request: cri.StreamImagesRequest) -> AsyncIterator[bytes]:
-    """The same in several messages."""
-    wanted = request.filter.image.image
-    found = shim.store.image(wanted)
-    records = (
-        list(shim.store.images.values()) if not wanted else [found] if found is not None else []
-    )
-    for batch in batches([record.item_bytes for record in records]):
-        yield batch
+stream_images = streamed(_items)

@@ -4,9 +4,7 @@ engine.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-from asupervisor.dockershim.batches import batches
+from asupervisor.dockershim.batches import streamed
 from asupervisor.dockershim.shim import Shim
 from asupervisor.proto import cri
 
@@ -25,17 +23,12 @@ async def list_pod_sandbox_stats(shim: Shim, request: cri.ListPodSandboxStatsReq
     return shim.store.lists.join(await _entries(shim, request), cri.PodSandboxStats)
 
 
-async def stream_pod_sandbox_stats(
-    shim: Shim, request: cri.StreamPodSandboxStatsRequest
-) -> AsyncIterator[bytes]:
-    """The same in several messages."""
-    for batch in batches(await _entries(shim, request)):
-        yield batch
-
-
 async def _entries(
     shim: Shim, request: cri.ListPodSandboxStatsRequest | cri.StreamPodSandboxStatsRequest
 ) -> list[bytes]:
     wanted = request.filter
     selected = shim.store.select_sandboxes(wanted.id, cri.SANDBOX_READY, wanted.label_selector)
     return await shim.stats.sandbox_stats([record.id for record in selected])
+
+
+stream_pod_sandbox_stats = streamed(_entries)

@@ -6,9 +6,9 @@ import time
 
 from asupervisor.dockershim.shim import Shim
 from asupervisor.dockershim.verbose import verbose_info
-from asupervisor.node.events import retag
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
+from asupervisor.proto.wire import retag
 
 
 async def pod_sandbox_status(shim: Shim, request: cri.PodSandboxStatusRequest) -> bytes:

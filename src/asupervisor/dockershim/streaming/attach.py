@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from asupervisor.dockershim.preconditions import running_container
 from asupervisor.dockershim.shim import Shim
-from asupervisor.dockershim.streaming.preconditions import running_container
 from asupervisor.proto import cri
 from asupervisor.streaming.requests import AttachRequest
 

@@ -15,7 +15,7 @@ from asupervisor.dockershim.container.execs import (
     kill_exec,
     told_of_end,
 )
-from asupervisor.dockershim.streaming.preconditions import ready_sandbox, running_container
+from asupervisor.dockershim.preconditions import ready_sandbox, running_container
 from asupervisor.dockershim.streaming.start_limiter import StartLimiter
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.streams import Hijacked

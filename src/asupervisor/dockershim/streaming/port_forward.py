@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from asupervisor.dockershim.preconditions import ready_sandbox
 from asupervisor.dockershim.shim import Shim
-from asupervisor.dockershim.streaming.preconditions import ready_sandbox
 from asupervisor.proto import cri
 from asupervisor.streaming.requests import PortForwardRequest
 

@@ -1,4 +1,4 @@
-"""What has to run before anything can be streamed from it."""
+"""The state that a container or sandbox has to be in for a verb."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ from asupervisor.errors import FailedPrecondition
 from asupervisor.node.records import ContainerRecord, SandboxRecord
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
+
+
+def wrong_state(
+    record: ContainerRecord, consequence: str, operation: str = ""
+) -> FailedPrecondition:
+    """The error of a container that is not in the state that a verb needs."""
+    state = cri.ContainerState.Name(record.status.state)
+    return FailedPrecondition(
+        f"container {record.id[:12]} is in state {state}; {consequence}",
+        operation=operation,
+        subject=record.id,
+    )
 
 
 def running_container(store: NodeStore, container_id: str, operation: str) -> ContainerRecord:
@@ -17,12 +29,7 @@ def running_container(store: NodeStore, container_id: str, operation: str) -> Co
     """
     record = store.container(container_id)
     if not record.running:
-        state = cri.ContainerState.Name(record.status.state)
-        raise FailedPrecondition(
-            f"container {record.id[:12]} is in state {state}; {operation} needs a running one",
-            operation=operation,
-            subject=record.id,
-        )
+        raise wrong_state(record, f"{operation} needs a running one", operation)
     return record
 
 
