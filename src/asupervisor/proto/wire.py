@@ -23,8 +23,8 @@ def varint(value: int) -> bytes:
 
 
 def field(number: int, content: bytes) -> bytes:
-    """One length-delimited field, ``number`` below 16."""
-    return _SHORT[number << 3 | 2] + varint(len(content)) + content
+    """One length-delimited field."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def encode_field(number: int, message: Message) -> bytes:
