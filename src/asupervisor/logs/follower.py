@@ -197,9 +197,7 @@ class FileFollower:
         self._position.store(Position(inode, offset, target_inode, self._base, tail))
 
     def _not_held(self, encoded: bytes) -> bytes:
-        """Compare with what the target holds beyond the recorded position, and give what it does
-        not hold.
-        """
+        """What the target does not hold yet of what was encoded behind the recorded position."""
         held = self._target.read(min(self._held, len(encoded)), self._base)
         if encoded.startswith(held):
             self._held -= len(held)

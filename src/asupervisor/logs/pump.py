@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from asupervisor.host.beneath import UnsafePath
@@ -70,11 +71,8 @@ class Pump:
     def run(self) -> None:
         """Serve until the commands end."""
         os.makedirs(self._state_directory, mode=0o700, exist_ok=True)
-        lock = os.open(
-            os.path.join(self._state_directory, "lock"),
-            os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
-            0o600,
-        )
+        path = os.path.join(self._state_directory, "lock")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
         self._boot = boot_id()
         os.set_blocking(self._commands, False)
@@ -121,11 +119,7 @@ class Pump:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(container, "done"))
             self._go_on(container)
-        if (
-            container in self._schedule.entries
-            or container in self._links
-            or container in self._opening
-        ):
+        if container in self._links | self._opening | self._schedule.entries.keys():
             return
         self._wanted[container] = command
         mount, disk = self._mounts.that_may_hang(command["target"]), self._schedule.disk
@@ -296,17 +290,9 @@ class Pump:
         self._schedule.wake(entry)
 
     def _finished(self, entry: Entry) -> None:
-        """All that the container has written is in its log: nothing is to be opened for it again,
-        not after a restart either.
-        """
+        """All that the container has written is in its log: nothing is opened for it again."""
         if not entry.forgotten:
-            os.close(
-                os.open(
-                    self._path(entry.container, "done"),
-                    os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC,
-                    0o600,
-                )
-            )
+            Path(self._path(entry.container, "done")).touch(mode=0o600)
         self._close(entry)
 
     def _forget(self, command: dict[str, Any]) -> None:
@@ -320,8 +306,7 @@ class Pump:
             elif entry.broken or not entry.follower.lag():
                 self._close(entry)
             else:
-                # It wrote more than was moved: its files are gone from the engine's directory, but
-                # open here.
+                # It wrote more than was moved, into files that are still open here.
                 self._schedule.wake(entry)
         self._drop_state(container)
 
@@ -368,13 +353,8 @@ class Pump:
         for entry in entries:
             if self._schedule.disk.hangs(entry.mount):
                 continue
-            follower = entry.follower
-            figures = (
-                follower.read_bytes,
-                follower.written_bytes,
-                follower.lag(),
-                follower.malformed,
-            )
+            log = entry.follower
+            figures = (log.read_bytes, log.written_bytes, log.lag(), log.malformed)
             if figures != entry.reported:
                 changed[entry.container] = entry.reported = figures
         if changed:

@@ -220,9 +220,7 @@ class LogService:
         return not deadline.cancelled_caught
 
     def forget(self, container_id: str) -> None:
-        """A container is removed: stop with its log and drop its position. The files stay, they are
-        kubelet's.
-        """
+        """A container is removed: drop the position of its log; the files are kubelet's."""
         self._followed.pop(container_id, None)
         self._finished.discard(container_id)
         self._finishing.pop(container_id, None)
@@ -240,9 +238,7 @@ class LogService:
         self._tell({"op": "retain", "containers": list(container_ids)})
 
     def unreadable(self, container_id: str) -> str:
-        """Why a container's log cannot be read from the engine, in the engine's words; empty when
-        it can.
-        """
+        """Why the engine cannot give a container's log, in its words; empty when it can."""
         return self._unreadable.get(container_id, "")
 
     def _follow_command(self, log: LogSource) -> dict[str, Any]:
@@ -316,9 +312,7 @@ class LogService:
         _logger.error("the log pump ended with code %s; starting it again", code)
 
     async def _watch(self, ready: anyio.Event) -> None:
-        """Tell the operator of a pump that does not begin; it waits for as long as another one
-        works in its directory.
-        """
+        """Tell the operator of a pump that waits for another one to leave its directory."""
         with anyio.move_on_after(_READY_S):
             await ready.wait()
             return
@@ -393,9 +387,7 @@ async def _messages(stream: AnyByteReceiveStream) -> AsyncIterator[dict[str, Any
 
 
 async def _end(process: ChildProcess) -> int:
-    """Close its input and give it a moment to end by itself; then kill it. Returns its exit
-    code.
-    """
+    """Close its input, give it a moment to end, then kill it. Returns its exit code."""
     assert process.stdin is not None
     await process.stdin.aclose()
     with anyio.move_on_after(_END_S):

@@ -1,8 +1,8 @@
-"""Records out of the engine's documents."""
+"""Records of sandboxes and containers out of the engine's documents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,6 @@ from asupervisor.errors import Internal
 from asupervisor.node.records import (
     ContainerId,
     ContainerRecord,
-    ImageId,
     ImageRecord,
     SandboxId,
     SandboxRecord,
@@ -22,10 +21,6 @@ from asupervisor.translate.accounts import cri_user
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.documents import document_id, text, whole
 from asupervisor.translate.images import (
-    ImageSummary,
-    bounded_document,
-    cri_image,
-    has_content,
     image_ref,
     is_image_id,
 )
@@ -370,42 +365,3 @@ def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerR
         status_bytes=encode_field(1, status),
         image_ref=status.image_ref if image is not None else record.image_ref,
     )
-
-
-def image_record(
-    document: dict[str, Any],
-    pinned: bool,
-    summary: ImageSummary | None = None,
-    machine: str = "",
-) -> ImageRecord:
-    """An image out of its inspect document.
-
-    Args:
-        document: ``GET /images/{name}/json``.
-        pinned: whether kubelet must never collect it.
-        summary: of the engine's list; None where it was read alone.
-        machine: ``Architecture`` of the engine's ``/info``.
-    """
-    image, (kept, config_bytes) = cri_image(document, pinned, summary), bounded_document(document)
-    return ImageRecord(
-        id=ImageId(image.id),
-        image=image,
-        document=kept,
-        config_bytes=config_bytes,
-        item_bytes=encode_field(1, image),
-        summary=summary,
-        usable=has_content(document, machine),
-    )
-
-
-def without_names(record: ImageRecord, names: Container[str]) -> ImageRecord:
-    """The same image after another one took these names."""
-    image = cri.Image()
-    image.CopyFrom(record.image)
-    for field, kept in (
-        (image.repo_tags, [name for name in image.repo_tags if name not in names]),
-        (image.repo_digests, [name for name in image.repo_digests if name not in names]),
-    ):
-        del field[:]
-        field.extend(kept)
-    return replace(record, image=image, item_bytes=encode_field(1, image), summary=None)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -32,6 +32,7 @@ from asupervisor.node.build import (
     summary_record,
 )
 from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.engine_event import read_event
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.logs import ContainerLogs
 from asupervisor.node.networks import MADE_FOR, SandboxNetworks
@@ -45,7 +46,7 @@ from asupervisor.single_flight import Flight
 from asupervisor.translate.documents import mapping, text
 from asupervisor.translate.labels import TYPE_CONTAINER, TYPE_SANDBOX
 from asupervisor.translate.limits import changed_limits
-from asupervisor.translate.provenance import Origin, Seal, may_be_a_pods
+from asupervisor.translate.provenance import Origin, Seal
 
 _logger = logging.getLogger(__name__)
 _AUDIT_S = 300.0
@@ -55,8 +56,7 @@ _READING_DEADLINE_S = 20.0
 _PING_DEADLINE_S = 5.0
 _STRAGGLERS_S = 5.0
 """How long a full reading waits for single containers: one that the engine is stuck on must not
-keep the node from being ready.
-"""
+keep the node from being ready."""
 _AGAIN_S = 1.0
 """Between two looks at what is to be read again."""
 
@@ -189,7 +189,7 @@ class Feed:
         """Take an event up; None and one that makes no sense say that something changed, not what:
         then everything is compared.
         """
-        told = _told(event) if event is not None else None
+        told = read_event(event) if event is not None else None
         if event is None or told is None:
             self._told.clear()
             self._missed.set()
@@ -284,9 +284,7 @@ class Feed:
         await outcome.wait()
 
     def complete(self, sandbox_id: str) -> None:
-        """Show that every step of a sandbox holds, with the addresses that it was given; there is
-        nothing to ask the engine for.
-        """
+        """Show that every step of a sandbox holds, with the addresses that it was given."""
         record = self._store.sandboxes.get(SandboxId(sandbox_id))
         if record is not None and record.known_to_engine:
             checkpoint = self._checkpoints.get(sandbox_id)
@@ -296,11 +294,8 @@ class Feed:
             self._store.put_sandbox(completed(record, self._addresses.get(sandbox_id, ())))
 
     def forget(self, any_id: str) -> None:
-        """A container is gone; of a sandbox the checkpoint may still be there, and then it stays
-        visible as not ready.
-        """
-        # A reading under way may have seen it alive; applied after this it would bring back a
-        # ghost.
+        """A container is gone; a sandbox that has a checkpoint stays visible as not ready."""
+        # A reading under way may have seen it alive; applied after this it would bring it back.
         self._refresher.void(any_id)
         self._destroyed.add(any_id)
         self._gone(any_id)
@@ -347,15 +342,11 @@ class Feed:
         await self._logs.settle(record)
 
     def unsettled(self, any_id: str) -> bool:
-        """Whether a container is said to have changed and was not read since: what is shown of it
-        may be out of date.
-        """
+        """Whether a container is said to have changed and was not read since."""
         return self._refresher.under_way(any_id) or self._retries.waiting(any_id)
 
     def mark(self, any_id: str) -> None:
-        """A container changed in a way that the engine does not tell of; it is read again in the
-        background.
-        """
+        """A container changed without an event; it is read again in the background."""
         self._refresher.mark(any_id)
 
     def _apply(self, document: Document) -> None:
@@ -399,36 +390,6 @@ class Feed:
             self._users.of(container_id),
             origin,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What an event says: what happened to which object, and how many seconds ago."""
-
-    action: str
-    any_id: str
-    about_image: bool
-    may_be_a_pods: bool
-    age_s: float
-
-
-def _told(event: Document) -> _Told | None:
-    """Read an event; None for one that makes no sense."""
-    try:
-        actor = event.get("Actor") or {}
-        any_id, attributes = str(actor.get("ID") or event.get("id") or ""), actor.get("Attributes")
-        # Of an event that is too long to be read the attributes are not known; then the reading
-        # tells whose the container is.
-        worth_a_look = attributes is None or may_be_a_pods([attributes.get("name")], attributes)
-        happened_at_s = int(event.get("timeNano") or 0) / 1e9
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        return None
-    action = str(event.get("Action") or event.get("status") or "").split(":")[0]
-    about_image = event.get("Type") == "image"
-    if not action or not (any_id or about_image):
-        return None
-    age_s = max(0.0, time.time() - happened_at_s) if happened_at_s else 0.0
-    return _Told(action, any_id, about_image, worth_a_look, age_s)
 
 
 def _first(group: BaseExceptionGroup[ServiceError]) -> BaseException:

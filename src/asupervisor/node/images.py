@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.session import Document
 from asupervisor.errors import NotFound, PermissionDenied, ServiceError, Unavailable
-from asupervisor.node.build import image_record
+from asupervisor.node.build_image import image_record
 from asupervisor.node.records import ImageRecord
 from asupervisor.node.refresh import Apply, Refresher
 from asupervisor.node.retries import Retries

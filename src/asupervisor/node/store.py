@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from asupervisor.errors import InvalidArgument, NotFound, Unavailable
-from asupervisor.node.build import with_image, without_names
+from asupervisor.node.build import with_image
+from asupervisor.node.build_image import without_names
 from asupervisor.node.fitting import Fitting
 from asupervisor.node.known import Known
 from asupervisor.node.records import (

@@ -13,7 +13,8 @@ from asupervisor import __version__
 from asupervisor.conditions import Condition, Conditions
 from asupervisor.config import Config
 from asupervisor.dockershim.shim import Shim
-from asupervisor.metrics import ENGINE_BOUNDS_S, RPC_BOUNDS_S, Metrics
+from asupervisor.figures import ENGINE_BOUNDS_S, RPC_BOUNDS_S
+from asupervisor.metrics import Metrics
 from asupervisor.node.records import ContainerRecord, SandboxRecord
 from asupervisor.node.store import NodeStore
 from asupervisor.observability.page.view import (

@@ -19,70 +19,47 @@ from types import TracebackType
 
 import anyio
 import anyio.to_thread
-from anyio.abc import TaskGroup
 
 from asupervisor.conditions import NETWORK, RUNTIME, Conditions
 from asupervisor.config import (
-    EMBEDDED_PAUSE_IMAGE,
     MANAGED_ENGINE,
     Config,
     uses_legacy_cadvisor_stats,
 )
 from asupervisor.dockershim.container.archive import clear_workplaces
-from asupervisor.dockershim.image.files import ImageFiles
-from asupervisor.dockershim.image.pause import PauseImage, pinned_references
-from asupervisor.dockershim.image.pulls import Pulls
-from asupervisor.dockershim.operations import Operations
 from asupervisor.dockershim.recovery import run_recovery
 from asupervisor.dockershim.rpc.boundary import Boundary
 from asupervisor.dockershim.rpc.health import HealthService
 from asupervisor.dockershim.rpc.reflection import ReflectionService
 from asupervisor.dockershim.rpc.server import CriServer, endpoint_path, owned_socket_path
 from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
-from asupervisor.dockershim.streaming.backend import EngineBackend
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import diagnose, resolve_endpoint
 from asupervisor.engine.managed import ManagedEngine, managed_engine
 from asupervisor.engine.probe import Probe, explain
 from asupervisor.errors import (
-    ConfigError,
     FailedPrecondition,
-    InvalidArgument,
     ServiceError,
     lone,
 )
 from asupervisor.host.owned import owned
-from asupervisor.logs.service import LogService
 from asupervisor.metrics import Metrics
-from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.network.select import network_plugin
 from asupervisor.node.checkpoints import CheckpointStore
-from asupervisor.node.events import EventHub
-from asupervisor.node.feed import Feed
-from asupervisor.node.fitting import Fitting
 from asupervisor.node.image_usage import ImageUsage
-from asupervisor.node.images import ImageFeed, pinned_matcher
 from asupervisor.node.key import load_key
-from asupervisor.node.logs import ContainerLogs
-from asupervisor.node.orphans import Orphans
-from asupervisor.node.ownership import Ownership
-from asupervisor.node.store import NodeStore
-from asupervisor.node.subjects import feed_stats
 from asupervisor.observability.page.live import LivePage
 from asupervisor.observability.pages import Observability
 from asupervisor.observability.tracing import Tracing
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
-from asupervisor.stats.layers import WritableLayers
-from asupervisor.stats.service import Stats
 from asupervisor.streaming.handler import StreamHandler
-from asupervisor.streaming.server import StreamingService
 from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
+from asupervisor.supervisor.collaborators import Ground, make_shim
 from asupervisor.supervisor.hourly import report_hourly
 from asupervisor.supervisor.journal import Journal
 from asupervisor.supervisor.runtime_cgroups import keep_in_cgroup
 from asupervisor.supervisor.status import findings, view
 from asupervisor.supervisor.suitability import Suitability
-from asupervisor.translate.images import parse_reference
 from asupervisor.translate.provenance import Seal
 
 _logger = logging.getLogger(__name__)
@@ -309,7 +286,10 @@ class Supervisor:
         await tasks.start(network.run, name="pod network")
         self.conditions.follow(RUNTIME, lambda: engine.health.condition)
         self.conditions.follow(NETWORK, lambda: network.status().condition)
-        self.shim = shim = self._shim(tasks, engine, network, checkpoints, seal)
+        ground = Ground(tasks, engine, network, checkpoints, seal)
+        self.shim = shim = make_shim(config, self.metrics, ground, self.conditions, self._on_step)
+        if config.metrics_bind_address:
+            shim.store.listen(self._journal.changed)
         await tasks.start(shim.streaming.run, name="streaming")
         health = HealthService(lambda: self.ready, lambda: self.conditions.is_stopping)
         server = CriServer(
@@ -345,80 +325,6 @@ class Supervisor:
             with anyio.move_on_after(_FIRST_SYNC_S):
                 await engine.health.wait_ready()
                 await shim.store.images_known.wait()
-
-    def _shim(
-        self,
-        tasks: TaskGroup,
-        engine: EngineClient,
-        network: NetworkPlugin,
-        checkpoints: CheckpointStore,
-        seal: Seal,
-    ) -> Shim:
-        metrics = self.metrics
-        store = NodeStore(Fitting(shortened=metrics.shortened.add))
-        if self.config.metrics_bind_address:
-            store.listen(self._journal.changed)
-        stats = Stats(WritableLayers(walked=metrics.writable_layer_walks.add))
-        feed_stats(store, stats)
-        metrics.sandboxes.follow(lambda: len(store.sandboxes))
-        metrics.containers.follow(lambda: len(store.containers))
-        events = EventHub(
-            store,
-            on_subscribers=metrics.event_subscribers.set,
-            on_dropped=metrics.event_subscribers_dropped.add,
-        )
-        if self.config.pod_infra_container_image != EMBEDDED_PAUSE_IMAGE:
-            try:
-                parse_reference(self.config.pod_infra_container_image)
-            except InvalidArgument as error:
-                raise ConfigError(f"--pod-infra-container-image: {error}") from error
-        pause_reference = self.config.pod_infra_container_image
-        images = ImageFeed(engine, store, tasks, pinned_matcher(pinned_references(pause_reference)))
-        pulls = Pulls(tasks, engine, images, store, self.config.image_pull_progress_deadline_s)
-        logs = LogService(
-            Path(self.config.root_directory) / "logs",
-            log_format=self.config.container_log_format,
-            engine_endpoint=engine.endpoint,
-            on_written=metrics.log_bytes.add,
-            on_lag=metrics.log_lag_bytes.set,
-            on_restart=metrics.log_pump_restarts.add,
-            on_unreadable=lambda container_id: feed.mark(container_id),
-        )
-        feed = Feed(
-            engine,
-            store,
-            checkpoints,
-            tasks,
-            images,
-            on_event=metrics.event_applied,
-            on_resync=lambda seconds: metrics.resyncs.add(),
-            logs=ContainerLogs(logs),
-            ownership=Ownership(seal, store, checkpoints),
-        )
-        operations = Operations(tasks)
-        return Shim(
-            config=self.config,
-            engine=engine,
-            store=store,
-            events=events,
-            stats=stats,
-            logs=logs,
-            feed=feed,
-            checkpoints=checkpoints,
-            orphans=Orphans(Path(self.config.root_directory), engine),
-            network=network,
-            operations=operations,
-            image_files=ImageFiles(engine, operations),
-            pause=PauseImage(pause_reference, engine, store, images, pulls),
-            pulls=pulls,
-            streaming=StreamingService(
-                self.config.streaming,
-                EngineBackend(engine, store),
-                observe=metrics.streaming_session,
-            ),
-            on_step=self._on_step,
-            conditions=self.conditions,
-        )
 
     async def _connect(self) -> None:
         config = self.config

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from asupervisor.errors import Internal
 from asupervisor.node.build import (
     container_record,
-    image_record,
     sandbox_record,
     summary_record,
 )
+from asupervisor.node.build_image import image_record
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.ownership import Ownership
 from asupervisor.node.records import ContainerRecord

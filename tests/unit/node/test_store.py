@@ -16,10 +16,10 @@ from asupervisor.errors import InvalidArgument, NotFound
 from asupervisor.node.build import (
     completed,
     container_record,
-    image_record,
     sandbox_record,
     with_image,
 )
+from asupervisor.node.build_image import image_record
 from asupervisor.node.records import ContainerRecord
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
