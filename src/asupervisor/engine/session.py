@@ -194,7 +194,7 @@ class EngineSession:
         return decode(content, operation, subject) if content else None
 
     @asynccontextmanager
-    async def response(
+    async def response(  # noqa: PLR0913 - options of one request, given by name; long: its errors too
         self,
         method: str,
         path: str,

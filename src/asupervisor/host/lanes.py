@@ -58,9 +58,8 @@ class Lane:
         """
         if path in self._late:
             raise self._hangs(path)
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(self._width)
-        limiter, place = self._limiter, object()
+        limiter = self._limiter = self._limiter or anyio.CapacityLimiter(self._width)
+        place = object()
         deadline = anyio.current_time() + self._deadline_s
         with anyio.move_on_at(deadline) as scope:
             await limiter.acquire_on_behalf_of(place)
@@ -88,13 +87,12 @@ class Lane:
                 outcome.set_result(result)  # type: ignore[arg-type]
 
         def thread() -> None:
-            result, error = None, None
+            result = error = None
             try:
                 result = work(*arguments)
             except BaseException as raised:
                 error = raised
-            # The loop may be gone by the time that a hung one comes back.
-            with suppress(RuntimeError):
+            with suppress(RuntimeError):  # the loop may be gone when a hung one comes back
                 loop.call_soon_threadsafe(finish, result, error)
 
         threading.Thread(target=thread, name=f"asupervisor {self._name}", daemon=True).start()

@@ -67,6 +67,7 @@ async def run_program(
         Internal: it wrote more than :data:`OUTPUT_LIMIT_BYTES` and was killed.
     """
     source, outputs = -1, list[_Output]()
+    where = {"operation": "execute program", "subject": command[0]}
     try:
         try:
             source = _memory(stdin)
@@ -74,25 +75,9 @@ async def run_program(
                 outputs.append(_Output())
         except OSError as error:  # too many open files
             raise ResourceExhausted(
-                f"cannot execute {command[0]}: {error.strerror}",
-                operation="execute program",
-                subject=command[0],
+                f"cannot execute {command[0]}: {error.strerror}", **where
             ) from error
-        try:
-            process = subprocess.Popen(  # noqa: ASYNC220 (half a millisecond, see above)
-                command,
-                stdin=source,
-                stdout=outputs[0].write_end,
-                stderr=outputs[1].write_end,
-                env=environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise FailedPrecondition(
-                f"cannot execute {command[0]}: {error.strerror}",
-                operation="execute program",
-                subject=command[0],
-            ) from error
+        process = _start(command, source, outputs, environment)
         for output in outputs:
             output.close_write_end()
         try:
@@ -101,25 +86,43 @@ async def run_program(
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"{command[0]} did not end within {deadline_s:g} s and was killed{_said(outputs)}",
-                operation="execute program",
-                subject=command[0],
+                **where,
             ) from error
         finally:
             await _reap(process)
         for output in outputs:
             output.drain()
         if any(output.overflowed for output in outputs):
-            raise Internal(
-                f"{command[0]} wrote more than {OUTPUT_LIMIT_BYTES} bytes",
-                operation="execute program",
-                subject=command[0],
-            )
+            raise Internal(f"{command[0]} wrote more than {OUTPUT_LIMIT_BYTES} bytes", **where)
         return Finished(process.returncode, bytes(outputs[0].data), bytes(outputs[1].data))
     finally:
         if source >= 0:
             os.close(source)
         for output in outputs:
             output.close()
+
+
+def _start(
+    command: Sequence[str],
+    source: int,
+    outputs: Sequence[_Output],
+    environment: Mapping[str, str] | None,
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=source,
+            stdout=outputs[0].write_end,
+            stderr=outputs[1].write_end,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise FailedPrecondition(
+            f"cannot execute {command[0]}: {error.strerror}",
+            operation="execute program",
+            subject=command[0],
+        ) from error
 
 
 class _Output:

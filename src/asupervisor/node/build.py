@@ -38,7 +38,7 @@ ImageLookup = Callable[[str], ImageRecord | None]
 """The image of an id, if the node has it."""
 
 
-def sandbox_record(
+def sandbox_record(  # long: one field after the other
     document: dict[str, Any],
     checkpoint: Checkpoint | None,
     addresses: tuple[str, ...],
@@ -250,7 +250,7 @@ def _set_addresses(status: cri.PodSandboxStatus, addresses: tuple[str, ...]) -> 
         status.network.additional_ips.extend(cri.PodIP(ip=address) for address in addresses[1:])
 
 
-def container_record(
+def container_record(  # long: one field after the other
     document: dict[str, Any],
     image_of: ImageLookup,
     note: str = "",

@@ -76,7 +76,7 @@ class Feed:
         ownership: tells which containers are pods'; by their names alone where not given.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, some of them given by name
         self,
         engine: EngineClient,
         store: NodeStore,

@@ -40,6 +40,7 @@ class Settled:
     apply: Apply
 
     def __call__(self) -> None:
+        """Apply it, whether or not it was settled."""
         self.apply()
 
 

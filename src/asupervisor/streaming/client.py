@@ -86,7 +86,7 @@ class RemoteCommand:
 
 
 @contextlib.asynccontextmanager
-async def open_command(
+async def open_command(  # noqa: PLR0913 - options given by name; long: one for each transport
     url: str,
     *,
     tty: bool = False,

@@ -273,61 +273,53 @@ class SpdySession:
     def _on_event(self, event: spdy.Event) -> None:
         match event:
             case spdy.DataReceived():
-                stream = self.streams.get(event.stream_id)
-                self.last_data = anyio.current_time()
-                if stream is None or (event.data and not stream.inbox.feed(event.data)):
-                    self.connection.consume(event.stream_id, len(event.data))
-                    return
-                if event.data:
-                    self._backpressure.take(
-                        stream.id,
-                        stream.inbox,
-                        len(event.data),
-                        self.connection.limits.stream_window,
-                    )
-                if event.fin:
-                    stream.inbox.feed_eof()
+                self._on_data(event)
             case spdy.WindowOpened():
-                for stream in (
-                    [self.streams[event.stream_id]]
-                    if event.stream_id in self.streams
-                    else list(self.streams.values())
-                ):
+                one = self.streams.get(event.stream_id)
+                for stream in [one] if one is not None else list(self.streams.values()):
                     stream.wake()
             case spdy.StreamOpened():
-                stream = SpdyStream(self, event.stream_id, event.headers)
-                if (
-                    event.unidirectional
-                ):  # no Kubernetes protocol has such streams, and they cannot be replied to
-                    self.release(stream, spdy.ResetCode.REFUSED_STREAM)
-                    return
-                self.streams[event.stream_id] = stream
-                if event.fin:
-                    stream.inbox.feed_eof()
-                try:
-                    self._accept_send.send_nowait(stream)
-                except anyio.WouldBlock:
-                    self.release(stream, spdy.ResetCode.REFUSED_STREAM)
+                self._on_opened(event)
             case spdy.ReplyReceived() | spdy.HeadersReceived():
-                stream = self.streams.get(event.stream_id)
-                if stream is not None:
-                    stream.accepted = True
-                    stream.replied.set()
+                if (replied := self.streams.get(event.stream_id)) is not None:
+                    replied.accepted = True
+                    replied.replied.set()
                     if event.fin:
-                        stream.inbox.feed_eof()
+                        replied.inbox.feed_eof()
             case spdy.StreamReset():
-                stream = self.streams.pop(event.stream_id, None)
-                if stream is not None:
+                if (ended := self.streams.pop(event.stream_id, None)) is not None:
+                    what = "reset" if event.by_peer else "broke the protocol on"
                     # Kubernetes servers reset their streams right behind the last data, which is
                     # still to be read.
-                    reason = (
-                        "the peer reset the stream"
-                        if event.by_peer
-                        else "the peer broke the protocol on the stream"
-                    )
-                    stream.lost(reason, drop=not event.by_peer)
+                    ended.lost(f"the peer {what} the stream", drop=not event.by_peer)
             case _:
                 pass
+
+    def _on_data(self, event: spdy.DataReceived) -> None:
+        stream, size = self.streams.get(event.stream_id), len(event.data)
+        self.last_data = anyio.current_time()
+        if stream is None or (size and not stream.inbox.feed(event.data)):
+            self.connection.consume(event.stream_id, size)
+            return
+        if size:
+            window = self.connection.limits.stream_window
+            self._backpressure.take(stream.id, stream.inbox, size, window)
+        if event.fin:
+            stream.inbox.feed_eof()
+
+    def _on_opened(self, event: spdy.StreamOpened) -> None:
+        stream = SpdyStream(self, event.stream_id, event.headers)
+        if event.unidirectional:
+            # No Kubernetes protocol has such streams, and they cannot be replied to.
+            self.release(stream, spdy.ResetCode.REFUSED_STREAM)
+            return
+        self.streams[event.stream_id] = stream
+        if event.fin:
+            stream.inbox.feed_eof()
+        try:
+            self._accept_send.send_nowait(stream)
+        except anyio.WouldBlock:
+            self.release(stream, spdy.ResetCode.REFUSED_STREAM)
 
     def _end(self, reason: str) -> None:
         """The peer sends no more: wake everybody who waits for it."""

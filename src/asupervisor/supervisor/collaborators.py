@@ -56,7 +56,7 @@ class Ground:
     seal: Seal
 
 
-def make_shim(
+def make_shim(  # long: each collaborator once
     config: Config,
     metrics: Metrics,
     ground: Ground,

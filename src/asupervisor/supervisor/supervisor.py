@@ -245,7 +245,7 @@ class Supervisor:
             ),
         }
 
-    async def _start_docker(self) -> None:
+    async def _start_docker(self) -> None:  # long: the order of the start is read in one piece
         config, stack = self.config, self._stack
         root = Path(config.root_directory)
         relay: Relay | None = None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from asupervisor.errors import FailedPrecondition, InvalidArgument
+from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import Identity
 from asupervisor.translate.annotations import container_annotations, runtime_annotations
 from asupervisor.translate.cdi import with_environment
 from asupervisor.translate.cgroup_files import CgroupSettings
-from asupervisor.translate.engine_facts import EngineFacts
+from asupervisor.translate.engine_facts import EngineFacts, require_api
 from asupervisor.translate.images import is_image_id, without_scheme
 from asupervisor.translate.labels import IMAGE_REF_LABEL, check_labels, container_labels
 from asupervisor.translate.mounts import engine_mounts
@@ -55,7 +56,19 @@ def check_container_config(
     check_labels(config.labels, subject)
     if len(config.working_dir.encode()) >= _PATH_BYTES:
         raise InvalidArgument(f"{subject}: the working_dir is longer than a path can be")
-    for entry in config.envs:
+    _check_environment(config.envs, subject)
+    _check_devices(config.devices, subject)
+    _check_log_path(config.log_path, subject)
+    for mount in config.mounts:
+        if mount.host_path and not mount.host_path.startswith("/"):
+            raise InvalidArgument(
+                f'{subject}: the host_path "{mount.host_path}" of mount {mount.container_path} must'
+                " be absolute"
+            )
+
+
+def _check_environment(envs: Iterable[cri.KeyValue], subject: str) -> None:
+    for entry in envs:
         if not entry.key or "=" in entry.key:
             raise InvalidArgument(
                 f'{subject}: "{entry.key}" is not the name of an environment variable'
@@ -64,7 +77,10 @@ def check_container_config(
             raise InvalidArgument(
                 f"{subject}: the value of the environment variable {entry.key} holds a zero byte"
             )
-    for device in config.devices:
+
+
+def _check_devices(devices: Iterable[cri.Device], subject: str) -> None:
+    for device in devices:
         if not device.host_path:
             raise InvalidArgument(f'{subject}: a device "{device.container_path}" has no host_path')
         if not device.host_path.startswith("/"):
@@ -76,28 +92,24 @@ def check_container_config(
                 f'{subject}: the permissions "{device.permissions}" of device {device.host_path}'
                 " are not of r, w and m"
             )
-    if config.log_path.startswith("/"):
+
+
+def _check_log_path(path: str, subject: str) -> None:
+    if path.startswith("/"):
         raise InvalidArgument(
-            f'{subject}: log_path "{config.log_path}" must be relative to the sandbox\'s'
-            " log_directory"
+            f'{subject}: log_path "{path}" must be relative to the sandbox\'s log_directory'
         )
-    if config.log_path and posixpath.normpath(config.log_path) == ".":
-        raise InvalidArgument(f'{subject}: log_path "{config.log_path}" names no file')
-    if ".." in config.log_path.split("/"):
+    if path and posixpath.normpath(path) == ".":
+        raise InvalidArgument(f'{subject}: log_path "{path}" names no file')
+    if ".." in path.split("/"):
         raise InvalidArgument(
-            f'{subject}: log_path "{config.log_path}" leads out of the sandbox\'s log_directory'
+            f'{subject}: log_path "{path}" leads out of the sandbox\'s log_directory'
         )
-    if posixpath.normpath(config.log_path).count("/") > 1:
+    if posixpath.normpath(path).count("/") > 1:
         raise InvalidArgument(
-            f'{subject}: log_path "{config.log_path}" has more than a directory and a file, so that'
+            f'{subject}: log_path "{path}" has more than a directory and a file, so that'
             " it could not be kept from leading out of the sandbox's log_directory by a link"
         )
-    for mount in config.mounts:
-        if mount.host_path and not mount.host_path.startswith("/"):
-            raise InvalidArgument(
-                f'{subject}: the host_path "{mount.host_path}" of mount {mount.container_path} must'
-                " be absolute"
-            )
 
 
 def container_subject(config: cri.ContainerConfig, pod: cri.PodSandboxMetadata) -> str:
@@ -190,7 +202,7 @@ class ContainerPlan:
     log_path: str
 
 
-def plan_container(
+def plan_container(  # long: one field after the other
     request: cri.CreateContainerRequest,
     sandbox: OfSandbox,
     found: Resolved,
@@ -279,11 +291,7 @@ def plan_container(
     if sandbox.log_config is not None:
         body["HostConfig"]["LogConfig"] = sandbox.log_config
     if config.CDI_devices:
-        if facts.api_version < CDI_SINCE:
-            raise FailedPrecondition(
-                f"{subject}: CDI devices need Docker Engine API {CDI_SINCE[0]}.{CDI_SINCE[1]}"
-                f" (Docker 28.3); this engine speaks {facts.api_version[0]}.{facts.api_version[1]}"
-            )
+        require_api(f"{subject}: CDI devices", CDI_SINCE, "28.3", facts.api_version)
         body["HostConfig"]["DeviceRequests"] = [
             {"Driver": "cdi", "DeviceIDs": [device.name for device in config.CDI_devices]}
         ]

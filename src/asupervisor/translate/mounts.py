@@ -7,6 +7,7 @@ from typing import Any
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
+from asupervisor.translate.engine_facts import require_api
 
 _PROPAGATION = {
     cri.PROPAGATION_PRIVATE: "rprivate",
@@ -104,27 +105,30 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
             " (RuntimeFeatures.mount_options is false)"
         )
     if mount.HasField("image") and mount.image.image:
-        if mount.host_path:
-            raise InvalidArgument(f"{where}: has both an image and a host_path")
-        if not mount.readonly:
-            raise InvalidArgument(f"{where}: an image is mounted read-only; readonly must be set")
-        if mount.propagation != cri.PROPAGATION_PRIVATE:
-            raise InvalidArgument(f"{where}: an image is mounted with PROPAGATION_PRIVATE only")
-        if api_version < IMAGE_MOUNTS_SINCE:
-            raise FailedPrecondition(
-                f"{where}: image volumes need Docker Engine API"
-                f" {IMAGE_MOUNTS_SINCE[0]}.{IMAGE_MOUNTS_SINCE[1]} (Docker 28); this engine speaks"
-                f" {api_version[0]}.{api_version[1]}"
-            )
-        entry: dict[str, Any] = {
-            "Type": "image",
-            "Source": mount.image.image,
-            "Target": mount.container_path,
-            "ReadOnly": True,
-        }
-        if mount.image_sub_path:
-            entry["ImageOptions"] = {"Subpath": mount.image_sub_path}
-        return entry
+        return _engine_image(mount, api_version, where)
+    return _engine_bind(mount, api_version, where)
+
+
+def _engine_image(mount: cri.Mount, api_version: tuple[int, int], where: str) -> dict[str, Any]:
+    if mount.host_path:
+        raise InvalidArgument(f"{where}: has both an image and a host_path")
+    if not mount.readonly:
+        raise InvalidArgument(f"{where}: an image is mounted read-only; readonly must be set")
+    if mount.propagation != cri.PROPAGATION_PRIVATE:
+        raise InvalidArgument(f"{where}: an image is mounted with PROPAGATION_PRIVATE only")
+    require_api(f"{where}: image volumes", IMAGE_MOUNTS_SINCE, "28", api_version)
+    entry: dict[str, Any] = {
+        "Type": "image",
+        "Source": mount.image.image,
+        "Target": mount.container_path,
+        "ReadOnly": True,
+    }
+    if mount.image_sub_path:
+        entry["ImageOptions"] = {"Subpath": mount.image_sub_path}
+    return entry
+
+
+def _engine_bind(mount: cri.Mount, api_version: tuple[int, int], where: str) -> dict[str, Any]:
     if not mount.host_path:
         raise InvalidArgument(f"{where}: has no host_path")
     if mount.image_sub_path:
@@ -139,12 +143,9 @@ def _engine_mount(mount: cri.Mount, api_version: tuple[int, int], subject: str) 
             raise InvalidArgument(f"{where}: recursive_read_only needs readonly")
         if mount.propagation != cri.PROPAGATION_PRIVATE:
             raise InvalidArgument(f"{where}: recursive_read_only needs PROPAGATION_PRIVATE")
-        if api_version < RECURSIVE_READ_ONLY_SINCE:
-            raise FailedPrecondition(
-                f"{where}: recursive read-only mounts need Docker Engine API"
-                f" {RECURSIVE_READ_ONLY_SINCE[0]}.{RECURSIVE_READ_ONLY_SINCE[1]} (Docker 25); this"
-                f" engine speaks {api_version[0]}.{api_version[1]}"
-            )
+        require_api(
+            f"{where}: recursive read-only mounts", RECURSIVE_READ_ONLY_SINCE, "25", api_version
+        )
         bind["ReadOnlyForceRecursive"] = True
     elif mount.readonly and api_version >= RECURSIVE_READ_ONLY_SINCE:
         # From this API on the engine makes read-only mounts recursive by itself; the CRI wants that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +66,15 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
         raise InvalidArgument(
             f'{subject}: the hostname "{config.hostname}" is longer than {_HOSTNAME_BYTES} bytes'
         )
-    for port in config.port_mappings:
+    _check_ports(config.port_mappings, subject)
+    for server in config.dns_config.servers:
+        if not is_address(server):
+            raise InvalidArgument(f'{subject}: DNS server "{server}" is not an IP address')
+    _check_words(config, subject)
+
+
+def _check_ports(ports: Iterable[cri.PortMapping], subject: str) -> None:
+    for port in ports:
         if not 0 < port.container_port < 65536 or not 0 <= port.host_port < 65536:
             raise InvalidArgument(
                 f"{subject}: port mapping {port.host_port}:{port.container_port} is not between 1"
@@ -80,9 +89,10 @@ def check_sandbox_config(config: cri.PodSandboxConfig) -> None:
             raise InvalidArgument(
                 f'{subject}: host_ip "{port.host_ip}" of a port mapping is not an IP address'
             )
-    for server in config.dns_config.servers:
-        if not is_address(server):
-            raise InvalidArgument(f'{subject}: DNS server "{server}" is not an IP address')
+
+
+def _check_words(config: cri.PodSandboxConfig, subject: str) -> None:
+    metadata = config.metadata
     for what, words in (
         ("DNS search domain", config.dns_config.searches),
         ("DNS option", config.dns_config.options),
@@ -181,7 +191,7 @@ class SandboxPlan:
     resolv_conf: str | None
 
 
-def plan_sandbox(
+def plan_sandbox(  # long: one field after the other
     request: cri.RunPodSandboxRequest,
     *,
     image: str,

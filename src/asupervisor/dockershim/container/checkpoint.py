@@ -30,6 +30,7 @@ from asupervisor.errors import (
     InvalidArgument,
     Unimplemented,
 )
+from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
 
 _logger = logging.getLogger(__name__)
@@ -54,29 +55,7 @@ async def checkpoint_container(
     """
     record = shim.store.container(request.container_id)
     subject, location = f"container {record.id[:12]}", request.location
-    if not location.startswith("/") or "\0" in location:
-        raise InvalidArgument(
-            f'{subject}: the location "{location}" of a checkpoint must be an absolute path',
-            subject=record.id,
-        )
-    if request.timeout < 0:
-        raise InvalidArgument(
-            f"{subject}: the timeout of a checkpoint is negative", subject=record.id
-        )
-    if not record.running:
-        raise wrong_state(record, "only a running one has a checkpoint")
-    shim.engine.health.require("write a checkpoint", record.id)
-    if not shim.engine.info.get("ExperimentalBuild"):
-        raise Unimplemented(
-            f"{subject}: a checkpoint is an experimental feature of Docker Engine, and this one"
-            " runs without --experimental",
-            subject=record.id,
-        )
-    if socket_path(shim.engine.endpoint) is None:
-        raise FailedPrecondition(
-            f"{subject}: Docker Engine runs on another machine, and so would its checkpoint be",
-            subject=record.id,
-        )
+    _check(shim, request, record)
     await anyio.to_thread.run_sync(check_location, location, subject)
     source = await anyio.to_thread.run_sync(find_source, record)
     timeout_s = request.timeout or shim.config.runtime_request_timeout_s
@@ -119,3 +98,31 @@ async def checkpoint_container(
         await shim.operations.run(f"checkpoint {record.id}", action, work)
         return cri.CheckpointContainerResponse()
     raise too_late
+
+
+def _check(shim: Shim, request: cri.CheckpointContainerRequest, record: ContainerRecord) -> None:
+    """What is known without looking at the disk."""
+    subject, location = f"container {record.id[:12]}", request.location
+    if not location.startswith("/") or "\0" in location:
+        raise InvalidArgument(
+            f'{subject}: the location "{location}" of a checkpoint must be an absolute path',
+            subject=record.id,
+        )
+    if request.timeout < 0:
+        raise InvalidArgument(
+            f"{subject}: the timeout of a checkpoint is negative", subject=record.id
+        )
+    if not record.running:
+        raise wrong_state(record, "only a running one has a checkpoint")
+    shim.engine.health.require("write a checkpoint", record.id)
+    if not shim.engine.info.get("ExperimentalBuild"):
+        raise Unimplemented(
+            f"{subject}: a checkpoint is an experimental feature of Docker Engine, and this one"
+            " runs without --experimental",
+            subject=record.id,
+        )
+    if socket_path(shim.engine.endpoint) is None:
+        raise FailedPrecondition(
+            f"{subject}: Docker Engine runs on another machine, and so would its checkpoint be",
+            subject=record.id,
+        )

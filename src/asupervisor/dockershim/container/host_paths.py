@@ -67,6 +67,12 @@ def make_mount_source(path: str, subject: str) -> None:
 
 
 def check_device(path: str, subject: str) -> None:
+    """Refuse a device that the host does not have.
+
+    Raises:
+        NotFound: there is nothing at the path.
+        InvalidArgument: what is there is not a device or a directory.
+    """
     try:
         mode = os.stat(path).st_mode
     except OSError as error:

@@ -34,22 +34,11 @@ async def update_container_resources(
     Raises:
         NotFound: no such container.
         InvalidArgument: what Linux or Docker Engine has no meaning for.
-        FailedPrecondition: it has ended, or the kernel refuses the change (a memory limit below
-            what is in use).
+        FailedPrecondition: it has ended, or the kernel refuses the change.
     """
     record = shim.store.container(request.container_id)
     subject = f"container {record.id[:12]}"
-    if request.HasField("windows"):
-        raise InvalidArgument(
-            f"{subject}: this node runs Linux; the windows resources cannot be applied",
-            subject=record.id,
-        )
-    if request.annotations:
-        keys = ", ".join(sorted(request.annotations))
-        raise InvalidArgument(
-            f"{subject}: no experimental resource is known under the annotations {keys}",
-            subject=record.id,
-        )
+    _check(request, record.id)
     if not request.HasField("linux"):
         return cri.UpdateContainerResourcesResponse()
     resources = request.linux
@@ -93,11 +82,25 @@ async def update_container_resources(
         await shim.feed.refresh(record.id)
         _logger.info("updated %s", subject, extra=container_fields(shim, record))
 
-    # By its content: a different update of the same container waits for its turn instead of joining
-    # this one.
+    # A different update of the same container waits for its turn instead of joining this one.
     action = f"UpdateContainerResources {resources.SerializeToString(deterministic=True).hex()}"
     await shim.operations.run(operation_key(record), action, work)
     return cri.UpdateContainerResourcesResponse()
+
+
+def _check(request: cri.UpdateContainerResourcesRequest, container_id: str) -> None:
+    subject = f"container {container_id[:12]}"
+    if request.HasField("windows"):
+        raise InvalidArgument(
+            f"{subject}: this node runs Linux; the windows resources cannot be applied",
+            subject=container_id,
+        )
+    if request.annotations:
+        keys = ", ".join(sorted(request.annotations))
+        raise InvalidArgument(
+            f"{subject}: no experimental resource is known under the annotations {keys}",
+            subject=container_id,
+        )
 
 
 async def _change(shim: Shim, record: ContainerRecord, body: Document, limits: Limits) -> None:

@@ -20,7 +20,7 @@ _PROTOCOLS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
 _KINDS = descriptor_pb2.FieldDescriptorProto
 
 
-def _reflection_file(package: str) -> descriptor_pb2.FileDescriptorProto:
+def _reflection_file(package: str) -> descriptor_pb2.FileDescriptorProto:  # long: a message each
     """The reflection protocol's own description."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{package.replace('.', '/')}/reflection.proto", package=package, syntax="proto3"

@@ -84,33 +84,24 @@ async def call_plugin(
     Raises:
         ServiceError: by the specification's error code (3: NotFound; 11, 50 and 51: Unavailable; 1,
             2, 4, 6 and 7: FailedPrecondition; others: Internal), DeadlineExceeded, or Internal for
-            an answer that is not a JSON object. The message names plugin, network and command and
-            carries what the plugin wrote to stderr.
+            an answer that is not a JSON object. The message carries the plugin's stderr.
     """
     network = str(document.get("name", ""))
+    subject = attachment.container_id if attachment else plugin_type
     path = find_binary(plugin_type, directories)
     if path is None:
         raise FailedPrecondition(
             f'CNI plugin "{plugin_type}" of network "{network}" is missing in'
             f" {', '.join(directories)}",
             operation=f"CNI {command}",
-            subject=attachment.container_id if attachment else plugin_type,
+            subject=subject,
         )
-    environment = {key: value for key, value in os.environ.items() if key not in _OURS_ALONE}
-    environment["CNI_COMMAND"] = command
-    environment["CNI_PATH"] = os.pathsep.join(directories)
-    if attachment is not None:
-        environment["CNI_CONTAINERID"] = attachment.container_id
-        environment["CNI_NETNS"] = attachment.netns
-        environment["CNI_IFNAME"] = attachment.interface
-        environment["CNI_ARGS"] = ";".join(f"{key}={value}" for key, value in attachment.arguments)
-    subject = attachment.container_id if attachment else plugin_type
     what = f'CNI plugin "{plugin_type}" (network "{network}", {command})'
     try:
         finished = await run_program(
             [path],
             stdin=json.dumps(document).encode(),
-            environment=environment,
+            environment=_environment(command, directories, attachment),
             deadline_s=deadline_s,
         )
     except ServiceError as error:
@@ -128,6 +119,20 @@ async def call_plugin(
             subject=subject,
         )
     return answer
+
+
+def _environment(
+    command: str, directories: Sequence[str], attachment: Attachment | None
+) -> dict[str, str]:
+    environment = {key: value for key, value in os.environ.items() if key not in _OURS_ALONE}
+    environment["CNI_COMMAND"] = command
+    environment["CNI_PATH"] = os.pathsep.join(directories)
+    if attachment is not None:
+        environment["CNI_CONTAINERID"] = attachment.container_id
+        environment["CNI_NETNS"] = attachment.netns
+        environment["CNI_IFNAME"] = attachment.interface
+        environment["CNI_ARGS"] = ";".join(f"{key}={value}" for key, value in attachment.arguments)
+    return environment
 
 
 def _failure(

@@ -66,7 +66,7 @@ class KubenetNetwork:
     engine_network_mode = "none"
     engine_publishes_ports = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - times, and collaborators that tests replace, given by name
         self,
         config: NetworkConfig,
         state_dir: Path,

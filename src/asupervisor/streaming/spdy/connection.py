@@ -48,6 +48,8 @@ from asupervisor.streaming.spdy.limits import (
 from asupervisor.streaming.spdy.states import Action, State
 from asupervisor.streaming.spdy.streams import Role, StreamRecord, Streams
 
+# long: both directions share one state; frames, headers, streams and states have their own files
+
 UNITS_PER_STEP = 400
 """Of work in one step, about a µs each."""
 FRAME_UNITS = 6
