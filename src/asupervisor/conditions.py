@@ -67,7 +67,7 @@ Source = Callable[[], tuple[Reason | Holds, str]]
 
 
 class Conditions:
-    """The conditions of one service. Each has a source, which is asked whenever somebody wants to
+    """The conditions of one service. Each has a source, which is asked whenever a reader wants to
     know: what is told is what is true then.
     """
 
@@ -133,7 +133,7 @@ class Conditions:
     async def change(self, seen: tuple[Condition, ...]) -> tuple[Condition, ...]:
         """Return once a condition is another than in ``seen``: all of them then.
 
-        A source that tells nobody of its change is noticed within half a second."""
+        A source that does not tell of its change is noticed within half a second."""
         while True:
             self._changed = anyio.Event()
             now = self.look()

@@ -72,7 +72,7 @@ class Config:
     """
 
     container_runtime: str = "docker"
-    """``docker`` hosts the dockershim; ``remote`` only connects to a CRI server that somebody else
+    """``docker`` hosts the dockershim; ``remote`` only connects to a CRI server that another
     runs.
     """
     runtime_endpoint: str = "unix:///var/run/asupervisor.sock"

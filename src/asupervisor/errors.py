@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 MOST_WORDS = 8192
-"""Characters of somebody else's words that an error takes over: a registry may answer with
+"""Characters of text from outside that an error takes over: a registry may answer with
 megabytes.
 """
 

@@ -9,7 +9,7 @@ import anyio
 
 
 class KeyedLock:
-    """A lock for each key, which lives as long as somebody holds it or waits for it; first come,
+    """A lock for each key, which lives as long as it is held or waited for; first come,
     first served.
     """
 
@@ -36,6 +36,6 @@ class KeyedLock:
                 self._locks[key] = (lock, users - 1)
 
     def held(self, key: str) -> bool:
-        """Whether somebody holds the lock of a key now."""
+        """Whether the lock of a key is held now."""
         entry = self._locks.get(key)
         return entry is not None and entry[0].locked()

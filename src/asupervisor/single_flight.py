@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Flight(Generic[T]):
-    """A piece of work, whose result or error everybody gets who waits for it. It runs in a task of
+    """A piece of work, whose result or error every waiting caller gets. It runs in a task of
     its own, so a caller that gives up does not end it.
 
     Args:

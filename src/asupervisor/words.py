@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, made fit for a place that takes one line.
+"""Text from outside, made fit for a place that takes one line.
 
 Images, containers, tenants, registries, plugins and the engine put words into messages. A line of a
 log, a status of gRPC and a field of systemd's protocol each end where such words could begin one

@@ -35,7 +35,7 @@ async def create_named(shim: Shim, name: str, body: Document) -> str:
 
 
 async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
-    """Remove the container that holds a name; False when nobody does.
+    """Remove the container that holds a name; False when none does.
 
     Raises:
         AlreadyExists: it runs, or it is not ours.
@@ -60,7 +60,7 @@ async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
             await release_network(shim, holder_id)
         except ServiceError as error:
             # The plugin goes on trying, and with its checkpoint the sandbox stays visible as not
-            # ready, so that whoever asks for pods has it stopped and removed.
+            # ready, so that kubelet has it stopped and removed.
             _logger.warning(
                 "sandbox %s is replaced by a new one before its network is released: %s",
                 holder_id[:12],

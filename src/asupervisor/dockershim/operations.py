@@ -7,9 +7,9 @@ Different changes of one object wait for each other in order, under the lock of 
 What makes something be or run in a sandbox (CreateContainer, StartContainer) holds a ticket for it
 from its request on. What ends something (stop, remove) closes it first: tickets that the engine was
 not asked for yet are refused, new ones are not given, and those that the engine was asked for are
-known and waited for. So a change whose caller is gone is seen by whoever stops what it changes.
+known and waited for. So a change whose caller is gone is seen by the stop of what it changes.
 
-The order of locks, which keeps everybody from waiting in a ring: the operation of a sandbox may
+The order of locks, which prevents a deadlock: the operation of a sandbox may
 close, and wait for the tickets of, its containers; the operation of a container waits for no
 sandbox. Closing takes no lock and never waits; only waiting for tickets does, and that has an
 end."""
@@ -60,7 +60,7 @@ class Ticket:
         self.refusal = ""
 
     def commit(self) -> None:
-        """Called right before the engine is asked: from here on whoever closes waits.
+        """Called right before the engine is asked: from here on a closing waits.
 
         Raises:
             FailedPrecondition: what it is in was closed since the request.
@@ -143,7 +143,7 @@ class Operations:
             key: the object: the engine name of a sandbox or container, which it has before it has
                 an id.
             action: what is done to it; with the request's content where that matters for joining.
-            work: the change; it runs to its end whether or not somebody still waits.
+            work: the change; it runs to its end whether or not a caller still waits.
 
         Raises:
             ServiceError: what the work raised, in each of the callers.
@@ -208,7 +208,7 @@ class Operations:
         return any(any_id in ticket.within for ticket in self._tickets)
 
     def doubt(self, record: ContainerRecord) -> None:
-        """A start was asked for, and nobody saw what came of it.
+        """A start was asked for, and its end was not seen.
 
         Args:
             record: the container as it was last read.
@@ -219,7 +219,7 @@ class Operations:
 
     def doubtful(self, record: ContainerRecord) -> bool:
         """Whether a container may have been started although its record does not say so: nothing
-        was read of it since a start whose end nobody saw.
+        was read of it since a start whose end was not seen.
         """
         if self._doubts.get(record.id) is record:
             return True

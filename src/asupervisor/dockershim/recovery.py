@@ -162,8 +162,8 @@ async def _roll_back(shim: Shim, found: SandboxRecord) -> None:
 
 
 async def _sweep_checkpoints(shim: Shim, orphans: Collection[str]) -> None:
-    """A checkpoint that cannot be read, of a sandbox that the engine does not have, tells nobody
-    anything: no stop would ever clear it. Of one that runs nevertheless it tells the id.
+    """A checkpoint that cannot be read, of a sandbox that the engine does not have, has no
+    use: no stop would ever clear it. Of one that runs nevertheless it tells the id.
 
     Args:
         orphans: those that run.

@@ -1,5 +1,5 @@
-"""What a verb is handed: the rooms below, each by its own interface. Verbs are functions; nobody
-holds state for them here.
+"""What a verb is handed: the rooms below, each by its own interface. Verbs are functions; no
+state is held for them here.
 """
 
 from __future__ import annotations

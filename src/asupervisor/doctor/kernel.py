@@ -184,7 +184,7 @@ def judge_clock(now_s: float, state: int) -> Finding:
         )
     if state == _TIME_ERROR:
         return warning(
-            "nobody keeps the clock right (adjtimex: not synchronised)",
+            "the clock is not kept right (adjtimex: not synchronised)",
             "run systemd-timesyncd, chrony or another time service",
         )
     return ok("the clock is kept right" if state >= 0 else "the clock is plausible")

@@ -151,7 +151,7 @@ def judge_rules(plugin: str, rules: dict[str, dict[str, list[str]]]) -> Found:
     if drops and plugin in ("cni", "kubenet") and not lets:
         return warning(
             "the policy of FORWARD is DROP, as the engine sets it, and no rule of a pod network"
-            " passes it: pods reach nobody",
+            " passes it: pods reach no address outside",
             'iptables -P FORWARD ACCEPT, or "iptables": false in the engine\'s daemon.json',
         )
     return ok(f"iptables, backend {backend}")

@@ -35,7 +35,7 @@ class Node:
         engine_problem: reason and message, where it did not.
         service_pid: the process that answers the CRI; None where none does.
         service_conditions: ``(type, reason, message)`` of what is not ready, as that says itself.
-        service_problem: why it could not be asked, where somebody listens.
+        service_problem: why it could not be asked, where a process listens.
     """
 
     config: Config

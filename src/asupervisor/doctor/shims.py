@@ -51,7 +51,7 @@ def left(node: Node) -> Found:
         if is_socket and may_connect(node.path(path)) and listener_process(node.path(path)) is None:
             found.append(
                 warning(
-                    f"{path} is left: nobody listens, and kubelet may be told of it", f"rm {path}"
+                    f"{path} is left, none listens, and kubelet may be told of it", f"rm {path}"
                 )
             )
     for root in _ROOTS:

@@ -22,7 +22,7 @@ def service(node: Node) -> Found:
     """It answers, and says that it is ready."""
     if node.service_problem:
         return error(
-            f"somebody listens on {node.config.runtime_endpoint} and does not answer:"
+            f"a process listens on {node.config.runtime_endpoint} and does not answer:"
             f" {node.service_problem}",
             "look at the service's log; systemctl restart asupervisor",
         )
@@ -65,7 +65,7 @@ def _at(node: Node, path: str) -> Found:
     except FileNotFoundError:
         if not os.path.isdir(os.path.dirname(path)):
             return error(f"there is no directory {os.path.dirname(path)}", "make it")
-        return ok(f"nobody listens on {path}")
+        return ok(f"no process listens on {path}")
     if not stat.S_ISSOCK(status.st_mode):
         return error(f"{path} is not a socket", "remove it: the service cannot listen there")
     if not may_connect(path):
@@ -83,7 +83,7 @@ def _at(node: Node, path: str) -> Found:
         )
     if status.st_mode & stat.S_IWOTH:
         return warning(
-            f"everybody may use {path}: that is as good as being root",
+            f"every user may use {path}, which gives the rights of root",
             f"chmod 0660 {path}",
         )
     return ok(f"process {pid} listens on {path}")
@@ -120,7 +120,7 @@ def ports(node: Node) -> Found:
         if port and port in taken and node.service_pid is None:
             found.append(
                 error(
-                    f"{flag}: somebody else listens on port {port}",
+                    f"{flag}: another process listens on port {port}",
                     f"ss -ltnp sport = :{port} says who; stop it or choose another port",
                 )
             )
@@ -140,7 +140,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listening(node: Node) -> set[int]:
-    """TCP ports that somebody listens on."""
+    """TCP ports that a process listens on."""
     found: set[int] = set()
     for name in ("tcp", "tcp6"):
         try:

@@ -124,9 +124,9 @@ class ContainersApi:
         """``DELETE /containers/{id}`` with its anonymous volumes; one that is gone already is
         fine.
 
-        By force the only conflict is that the engine is removing it already (for somebody else, or
-        for a call of ours that nobody waits for any more): then it is asked again until it has
-        done so, since it tells of a removal that failed to nobody but who asked for it.
+        By force the only conflict is that the engine is removing it already (for another client, or
+        for a call of ours whose caller is gone): then it is asked again until it has
+        done so, since only who asked for a removal is told that it failed.
 
         Raises:
             DeadlineExceeded: by force, it does not come to an end with the removal.

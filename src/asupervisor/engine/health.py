@@ -1,4 +1,4 @@
-"""Whether the engine can be used now, in one object that the probe writes and everybody else
+"""Whether the engine can be used now, in one object that the probe writes and all others
 reads.
 """
 

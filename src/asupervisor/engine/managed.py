@@ -78,7 +78,7 @@ class ManagedEngine:
         self._answered = True
 
     def diagnose(self, endpoint: str) -> tuple[Reason, str]:
-        """Why nobody listens yet: a reason, and what to do, which is to wait."""
+        """Why no process listens yet: a reason, and what to do, which is to wait."""
         if self.pid is None:
             return (
                 Reason.ENGINE_STARTING,
@@ -201,7 +201,7 @@ class ManagedEngine:
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError), anyio.move_on_after(STOP_DEADLINE_S):
                 os.kill(pid, number)
-                # Nobody's child of ours: there is nothing to wait on but its number.
+                # Not a child of ours: there is nothing to wait on but its number.
                 while await anyio.to_thread.run_sync(self._predecessor) == pid:  # noqa: ASYNC110
                     await anyio.sleep(_POLL_S)
                 return

@@ -104,7 +104,7 @@ class Probe:
         except ConfigError:
             raise
         except ServiceError as error:
-            # Whoever follows the conditions tells the operator of it.
+            # What follows the conditions tells the operator.
             health.set_unreachable(*self._explain(error))
             return
         if not was_reachable:

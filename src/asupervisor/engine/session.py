@@ -60,7 +60,7 @@ _CHUNK_BYTES = 65536
 
 
 class EngineAbsent(Unavailable):
-    """Nobody listens at the engine's address.
+    """No process listens at the engine's address.
 
     Args:
         message: what is the matter and what to do.
@@ -94,7 +94,7 @@ class EngineSession:
         health: the gate; requests fail at once while it is closed, unless they ask to pass it.
         timeout_s: deadline for a request that names none, in seconds.
         observer: told of each finished request.
-        diagnose: says why nobody listens at the endpoint: a reason and what to do.
+        diagnose: says why no process listens at the endpoint: a reason and what to do.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class EngineSession:
             while_down: ask although the engine counts as down, as the probe and readings do.
 
         Raises:
-            ServiceError: by the HTTP status; Unavailable when nobody answers, DeadlineExceeded
+            ServiceError: by the HTTP status; Unavailable without an answer, DeadlineExceeded
                 after ``timeout_s``.
         """
         if not while_down:
@@ -287,7 +287,7 @@ class EngineSession:
             self.observer.engine_operation(operation, time.monotonic() - started, failure)
 
     def absent(self, operation: str, subject: str) -> ServiceError:
-        """Nobody could be reached at the endpoint: why not, and what to do."""
+        """The endpoint could not be reached: why not, and what to do."""
         reason, hint = self._diagnose(self.endpoint)
         if reason == Reason.ENGINE_PERMISSION_DENIED:
             return PermissionDenied(hint, operation=operation, subject=subject)

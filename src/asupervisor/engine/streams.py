@@ -32,7 +32,7 @@ from asupervisor.translate.stream_frames import STDOUT, StreamFrames, runs
 
 _READ_BYTES = 64 * 1024
 _DETACH_KEYS = "ctrl-@,ctrl-^,ctrl-_,ctrl-@"
-"""A sequence that nobody types. The engine's own (ctrl-p, ctrl-q) would hold every ctrl-p back
+"""A sequence that is never typed. The engine's own (ctrl-p, ctrl-q) would hold every ctrl-p back
 until the next key.
 """
 
@@ -79,10 +79,10 @@ class Hijacked:
         return self._ready.popleft()
 
     async def send(self, data: bytes) -> None:
-        """Write to stdin; waits while nobody reads it.
+        """Write to stdin; waits while it is not read.
 
         Raises:
-            anyio.BrokenResourceError: nobody will.
+            anyio.BrokenResourceError: it will not be read any more.
         """
         try:
             await self._stream.send(data)

@@ -44,7 +44,7 @@ class PipeReader(_Pipe, anyio.abc.ByteReceiveStream):
         """What is there, waited for.
 
         Raises:
-            anyio.EndOfStream: nobody has the other end any more.
+            anyio.EndOfStream: the other end is closed.
         """
         await (
             anyio.lowlevel.checkpoint()
@@ -81,7 +81,7 @@ class PipeWriter(_Pipe, anyio.abc.ByteSendStream):
 
 
 class ChildProcess:
-    """A program in a session of its own. Whoever starts it ends it, waits for it and closes it.
+    """A program in a session of its own. Its starter ends it, waits for it and closes it.
 
     Args:
         command: the program and its arguments.

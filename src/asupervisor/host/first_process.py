@@ -39,7 +39,7 @@ class FirstProcess:
 
     Args:
         pid: in our pid namespace.
-        namespace: its network namespace, to be closed by whoever asked.
+        namespace: its network namespace, to be closed by the caller.
         path: of that, as plugins are told it.
     """
 
@@ -57,7 +57,7 @@ async def find_first_process(
         container_id: of the container, 64 hex digits.
         cgroup: its path in the hierarchy; it need not be there yet.
         wait_for_ipv6_off: the engine switches IPv6 off in the namespace before it is done with it,
-            which would take addresses away that somebody gave before.
+            which would take addresses away that were given before.
 
     Returns:
         None where it was not found within half a minute, or cgroups are not to be seen here.

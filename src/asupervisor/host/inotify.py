@@ -18,7 +18,7 @@ _CHUNK_BYTES = 65536
 
 
 class Inotify:
-    """One instance. Whoever makes it closes it.
+    """One instance; its maker closes it.
 
     Attributes:
         fd: readable when :meth:`read` has something.

@@ -41,7 +41,7 @@ class Lane:
 
     @property
     def hanging(self) -> list[str]:
-        """Paths that nobody waits for any more and that still have a thread."""
+        """Paths that are not waited for any more and that still have a thread."""
         return sorted(self._late)
 
     async def run(self, path: str, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:

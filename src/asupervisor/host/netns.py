@@ -4,7 +4,7 @@ A thread enters the namespace, does the work and ends: nothing has to find its w
 of ours can be left inside. A socket belongs to the namespace of the thread that made it, whoever
 uses it later.
 
-A namespace ends with the last process that is in it, unless somebody holds it by a descriptor.
+A namespace ends with the last process that is in it, unless a descriptor holds it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class HeldNamespace:
         return (status.st_dev, status.st_ino)
 
     def again(self) -> HeldNamespace:
-        """The same, to be closed by somebody else.
+        """The same, to be closed by another owner.
 
         Raises:
             OSError: we have no file descriptors left.

@@ -15,7 +15,7 @@ _INODE_BITS = 32
 
 def listener_process(path: str) -> int | None:
     """The process that made the socket at a path listen: 0 for one outside of our pid namespace,
-    None where nobody can be connected to. Blocks for half a second at most.
+    None where a connection is not possible. Blocks for half a second at most.
 
     Args:
         path: of the socket; links are followed.

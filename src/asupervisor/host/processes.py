@@ -266,7 +266,7 @@ def kill_process_tree(root: int, container_id: str) -> int:
 
 
 class _Signalled:
-    """A process of a container, held so that a signal reaches it or nobody."""
+    """A process of a container, held so that a signal reaches it or no process."""
 
     def __init__(self, pid: int, container_id: str) -> None:
         self._pidfd = -1

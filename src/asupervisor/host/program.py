@@ -1,5 +1,5 @@
-"""Run one program to its end: input from memory, output bounded, a deadline, and nobody left
-behind.
+"""Run one program to its end: input from memory, output bounded, a deadline, and no process
+left behind.
 
 An asyncio subprocess costs 10 ms of the loop's time under uvloop and 2 to 4 ms otherwise; a plain
 ``Popen`` (which uses ``vfork``) watched through a pidfd costs half a millisecond. A pod needs four

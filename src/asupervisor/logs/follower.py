@@ -3,7 +3,7 @@
 The law of this file: what a target file holds is, from any recorded position on, a prefix of what
 the source encodes to. So recovery never guesses. It goes back to the recorded position, encodes
 again, and appends only what the target does not hold yet. Where the law is broken (the machine
-crashed, somebody truncated a file), the target is cut to its last whole line that agrees, and times
+crashed, a file was truncated), the target is cut to its last whole line that agrees, and times
 decide where the source goes on."""
 
 from __future__ import annotations
@@ -234,8 +234,8 @@ class FileFollower:
         return target
 
     def _follow_replacement(self) -> bool:
-        """Somebody renamed another file over ours, as kubelet does when a rotation failed while
-        nobody served it: go on behind what that file holds, which is of before ours.
+        """Another file was renamed over ours, as kubelet does when a rotation failed while
+        this service was away: go on behind what that file holds, which is of before ours.
 
         Returns:
             Whether the source is read again from there.

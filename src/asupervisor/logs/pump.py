@@ -89,7 +89,7 @@ class Pump:
                 elif fd == self._replies:
                     self._flush()
             self._schedule.run()
-        # Whoever is next begins where this one stops.
+        # The next pump begins where this one stops.
         self._schedule.drain(_LAST_DRAIN_S)
         self._schedule.close()
 
@@ -362,7 +362,7 @@ class Pump:
 
     def _send(self, message: dict[str, Any]) -> None:
         if "event" in message and len(self._output) > _REPLY_BUFFER_BYTES:
-            # Nobody reads: news grows old, answers do not.
+            # The service does not read: news grows old, answers do not.
             return
         self._output += json.dumps(message, separators=(",", ":")).encode() + b"\n"
         self._flush()

@@ -291,7 +291,7 @@ class LogService:
                 self.pid = process.pid
                 self._outbox.clear()
                 # What was forgotten while there was no pump, or was told one that did not come to
-                # it. Before everything was listed once nobody knows what is there.
+                # it. Before everything was listed once it is not known what is there.
                 if self._there is not None:
                     self._tell({"op": "retain", "containers": list(self._there)})
                 for log in self._followed.values():

@@ -67,7 +67,7 @@ class Generation:
             limit *= 4
 
     def rest(self) -> bytes:
-        """What follows the last newline of a file that nobody writes to any more; empty when it
+        """What follows the last newline of a file that is not written to any more; empty when it
         ends properly.
         """
         return os.pread(self.fd, _MAX_LINE_BYTES, self.offset)

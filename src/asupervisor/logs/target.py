@@ -82,7 +82,7 @@ class Target:
                 self.created = True
         status = os.fstat(self._fd)
         if status.st_nlink > 1:
-            # Of its names one may be a file of the host's, whoever made the other.
+            # Of its names one may be a file of the host's.
             os.close(self._fd)
             raise UnsafePath(path, f"a file with {status.st_nlink} names, not one of its own")
         self.inode, self.kept = status.st_ino, status.st_size
@@ -104,7 +104,7 @@ class Target:
         os.ftruncate(self._fd, max(size, self.kept))
 
     def append(self, data: bytes) -> None:
-        """Write all of ``data`` at the end; on a line of its own after what somebody else left.
+        """Write all of ``data`` at the end; on a line of its own after what another writer left.
 
         Raises:
             OSError: not all of it was written, with the file's name; how much, the size tells.

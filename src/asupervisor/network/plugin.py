@@ -1,4 +1,4 @@
-"""What a pod network must do, whoever does it: the interface that the dockershim knows.
+"""What every pod network must do: the interface that the dockershim knows.
 
 A plugin is told everything by value and never calls back. It owns the addresses, host ports and
 interfaces of every pod that it set up, from :meth:`NetworkPlugin.set_up` until a
@@ -47,7 +47,7 @@ class PodNetwork:
         uid: the pod's uid.
         netns: path of its network namespace (``/proc/<pid>/ns/net``); empty when it is gone, as it
             may be on tear-down.
-        held: the same, by a descriptor that its owner keeps open as long as somebody waits for what
+        held: the same, by a descriptor that its owner keeps open as long as a caller waits for what
             is done; for a tear-down beside the end of the namespace's processes.
         port_mappings: the host ports that it asked for.
         annotations: the pod's annotations, exactly as CRI gave them.
@@ -150,7 +150,7 @@ class NetworkPlugin(Protocol):
         rebuild what does.
 
         Args:
-            living: the pods that live, and those of which nobody knows.
+            living: the pods that live, and those of which it is not known.
             gone: asked again, under the pod's own lock, right before anything of it is released: a
                 pod may have been set up since ``living`` was made. None stands for all that
                 ``living`` does not name.

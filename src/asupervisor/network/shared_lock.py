@@ -12,7 +12,7 @@ import anyio
 
 class SharedLock:
     """Many may be inside together, or one alone. Who wants to be alone waits until
-    nobody is inside, and lets others in until then.
+    none is inside, and lets others in until then.
     """
 
     def __init__(self) -> None:
@@ -45,6 +45,6 @@ class SharedLock:
             self._tell()
 
     def _tell(self) -> None:
-        # Whoever waits looks again; an event for each turn, so that nobody is left with an old one.
+        # Each waiter looks again; an event for each turn, so that none is left with an old one.
         self._changed.set()
         self._changed = anyio.Event()

@@ -173,7 +173,7 @@ class TearDowns:
         """Tear down several pods, a few at a time; failures are logged and repeated, not raised.
 
         Args:
-            pods: that nobody knew to live a moment ago.
+            pods: that were not known to live a moment ago.
             gone: decides, when a pod's turn has come.
         """
         limiter = anyio.CapacityLimiter(_AT_ONCE)

@@ -98,7 +98,7 @@ class CheckpointStore:
             write_file(self._directory / sandbox_id, content)
         except OSError as error:
             if sandbox_id not in self._known:
-                # Where only its name could not be synced it is there, and nobody would remove it.
+                # Where only its name could not be synced it is there and would never be removed.
                 with suppress(OSError):
                     (self._directory / sandbox_id).unlink()
             raise FailedPrecondition(

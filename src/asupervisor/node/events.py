@@ -1,6 +1,6 @@
 """Container events out of the node state, for any number of subscribers (CRI GetContainerEvents).
 
-An event is made when the node state shows the change, so whoever asks for a status after it sees at
+An event is made when the node state shows the change, so a status asked for after it shows at
 least that state. Each event carries the sandbox's status and the statuses of all its containers of
 that moment, encoded once for all subscribers. Between two readings of a container more than one
 thing may have happened to it; then each event is told, in order.

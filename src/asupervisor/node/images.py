@@ -90,7 +90,7 @@ class ImageFeed:
             self._refresher.mark(subject)
 
     async def refresh(self, reference: str) -> None:
-        """Have the store show an image as it is now, and whoever had one of its names before.
+        """Have the store show an image as it is now, and the one that had its name before.
 
         Args:
             reference: the image's id, or one of its names in full.

@@ -1,7 +1,7 @@
 """Whether the node's objects of one kind were ever read: unknown is not absent.
 
-Until the engine was asked once with success, an empty list would be a claim that nobody can
-make."""
+Until the engine was asked once with success, an empty list would be a claim without
+a ground."""
 
 from __future__ import annotations
 

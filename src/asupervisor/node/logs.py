@@ -25,7 +25,7 @@ class ContainerLogs:
         self._logs = logs
 
     async def settle(self, record: ContainerRecord) -> None:
-        """A container is about to be shown in this state. Whoever reads of an exit finds the log
+        """A container is about to be shown in this state. A reader of an exit finds the log
         complete, unless that takes too long."""
         never_logged = not record.engine_log_path and record.log_driver == "json-file"
         if not record.log_path or record.status.state == cri.CONTAINER_CREATED or never_logged:

@@ -1,7 +1,7 @@
 """Which start of a sandbox's process its network was made for.
 
-A network plugin works on a namespace, and that ends with the process. Somebody who restarts the
-sandbox container with ``docker`` gets a process in a new namespace with nothing but ``lo``: such a
+A network plugin works on a namespace, and that ends with the process. A restart of the
+sandbox container with ``docker`` gives a process in a new namespace with nothing but ``lo``: such a
 sandbox is not ready, whatever was set up for it before."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asupervisor.translate.checkpoint import Checkpoint
 MADE_FOR = "network_made_for"
 """In the checkpoint's own part: when, in the engine's words, the process of the network started."""
 RELEASING = "network_releasing"
-"""In the checkpoint's own part: its release has begun, and nobody knows what is left of it."""
+"""In the checkpoint's own part: its release has begun, and what is left of it is not known."""
 RELEASED = "network_released"
 """In the checkpoint's own part: the network was torn down."""
 _IN_EVERY_NAMESPACE = frozenset(
@@ -50,7 +50,7 @@ class SandboxNetworks:
     def lost(self, document: dict[str, Any], checkpoint: Checkpoint | None) -> bool:
         """Whether a sandbox that runs has lost its network.
 
-        A sandbox of which nobody wrote down the start (a peer's) is believed at the first sight if
+        A sandbox whose start was not written down (a peer's) is believed at the first sight if
         there is an interface in its namespace; from then on its start is known.
 
         Args:

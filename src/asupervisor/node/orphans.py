@@ -133,7 +133,7 @@ class Orphans:
 
 
 def last_store(root: str) -> str:
-    """Where the engine kept its containers when the service saw it last; empty where nobody knows.
+    """Where the engine kept its containers when the service saw it last; empty where unknown.
 
     Args:
         root: the service's root directory.

@@ -1,5 +1,5 @@
 """Which of the engine's containers are pods': the one place that decides it, for the node state and
-for whoever is about to remove something.
+for code that is about to remove something.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class Ownership:
 
     def origin(self, document: Document) -> Origin | None:
         """What is believed of a container, out of its inspect document; None for one that is not a
-        pod's. A container whose sandbox nobody knows is one, so that it can be removed.
+        pod's. A container whose sandbox is not known is one, so that it can be removed.
 
         Raises:
             Internal: the document does not tell.
         """
         document = self.named(document)
         if not text(document, "Name") or not isinstance(document.get("Config"), dict):
-            # Which is not to say that it is somebody else's.
+            # Which does not say that it belongs to another program.
             raise Internal(
                 f"the engine's answer about container {document.get('Id')} makes no sense"
             )
@@ -79,8 +79,8 @@ class Ownership:
         return None
 
     def named(self, document: Document) -> Document:
-        """An inspect document with the name that its container was made under, where somebody
-        renamed it since: nobody can choose an id, so a container that is known by its id, and whose
+        """An inspect document with the name that its container was made under, where it was
+        renamed since: an id cannot be chosen, so a container that is known by its id, and whose
         seal fits that name, is the same one.
         """
         any_id, told = text(document, "Id"), text(document, "Name").removeprefix("/")
@@ -123,7 +123,7 @@ class Ownership:
             pod = known.status.metadata
             return origin.fits(pod.name, pod.namespace, pod.uid)
         if known is not None:
-            return origin.sealed  # a container is nobody's sandbox
+            return origin.sealed  # a container is not a sandbox
         kept = self._checkpoints.get(origin.sandbox_id)
         return kept is None or origin.fits(kept.name, kept.namespace, kept.uid)
 

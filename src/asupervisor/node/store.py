@@ -42,7 +42,7 @@ class NodeStore:
     Attributes:
         sandboxes, containers, images: the records; read them, change them only through the methods.
         unread: what the engine lists and could not be inspected so far, by id, as its summary shows
-            it. It is in every list; whoever asks for one of them by id is told that it is not known
+            it. It is in every list; a call for one of them by id is told that it is not known
             yet, and nothing is done to it.
         containers_known: whether sandboxes and containers were listed once.
         images_known: whether images were.

@@ -141,7 +141,7 @@ class HttpServer:
         path = request.target.decode("ascii", "replace").partition("?")[0]
         try:
             return await self._handler(path)
-        except Exception:  # whoever asks is owed an answer, and the other pages go on
+        except Exception:  # the client gets an answer, and the other pages go on
             _logger.exception("answering %s failed", path)
             return Answer(500, b"failed by a defect of this service; see its log\n")
 

@@ -55,7 +55,7 @@ _PAGE = {"/page.css": _style, "/page.js": _script, "/stream": _stream}
 
 
 class _Paced:
-    """A page that takes a while to make. Whoever reaches the port can ask without end, a pod on the
+    """A page that takes a while to make. A client can ask for it without end, a pod on the
     host's network too: who asks while it rests waits, and gets what is made next with all others.
 
     Args:

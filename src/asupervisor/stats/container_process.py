@@ -19,7 +19,7 @@ class Process:
     Args:
         pid: as this process sees it; 0 finds nothing.
         container_id: whose process it has to be: a pid of another pid namespace, or one that was
-            used again, belongs to somebody else.
+            used again, belongs to another process.
         hierarchies: gives the mounted cgroup file systems.
     """
 

@@ -26,7 +26,7 @@ MAX_AGE_S = 0.1
 """Seconds for which a reading is answered again."""
 
 SAMPLE_INTERVAL_S = 10.0
-"""Seconds between two CPU samples of what nobody asks for."""
+"""Seconds between two CPU samples of what is not asked for."""
 
 _METRICS_PODS = 10
 """Pods whose metrics are read at once: some milliseconds."""

@@ -147,7 +147,7 @@ class StreamHandler:
                 contextlib.suppress(anyio.BrokenResourceError, OSError),
             ):
                 await stream.aclose()
-            # Whoever floods the port does not flood the log.
+            # A flood on the port must not flood the log.
             _access.log(
                 logging.DEBUG if guest.gave_way else logging.INFO,
                 '%s "%s /%s" %d %s subject=%s outcome=%r duration_s=%.3f',

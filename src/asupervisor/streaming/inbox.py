@@ -19,7 +19,7 @@ join 65536 of them.
 class Inbox:
     """A byte queue with an end.
 
-    It has no bound of its own: whoever feeds it bounds it, by the flow control of the protocol or
+    It has no bound of its own: its feeder bounds it, by the flow control of the protocol or
     by not reading further.
 
     Args:
@@ -37,7 +37,7 @@ class Inbox:
         """Bytes that wait."""
 
     def feed(self, data: bytes) -> bool:
-        """Add bytes; False if nobody will read them any more."""
+        """Add bytes; False if they will not be read any more."""
         if self._ended or self._broken is not None:
             return False
         last = self._chunks[-1] if self._chunks else b""

@@ -2,7 +2,7 @@
 
 Every piece of data costs its session some tenths of a millisecond in system calls. When hundreds of
 sessions are ready at once the loop would do all of that before it looks at anything else; with
-turns it does a few, then everybody else's work, then the next few.
+turns it does a few, then all other work, then the next few.
 
 What a turn may hold is bounded too, since the peer chooses what a piece of data costs: 64 KiB can
 be one frame or eleven thousand. Decoders therefore work in steps of :data:`UNITS_PER_TURN`."""
@@ -31,7 +31,7 @@ class LoopTurns:
         self._scheduled = False
 
     async def take(self) -> None:
-        """Wait for a turn; at once while this round has one left and nobody waits."""
+        """Wait for a turn; at once while this round has one left and none waits."""
         loop = asyncio.get_running_loop()
         if not self._scheduled:
             self._scheduled = True
@@ -47,7 +47,7 @@ class LoopTurns:
         self._left = self._per_round
         while self._left and self._waiting:
             turn = self._waiting.popleft()
-            if not turn.done():  # whoever is cancelled meanwhile leaves its turn to the next
+            if not turn.done():  # one that is cancelled meanwhile leaves its turn to the next
                 turn.set_result(None)
                 self._left -= 1
         self._scheduled = bool(self._waiting)

@@ -82,7 +82,7 @@ class Outbox:
         """Write until :meth:`stop`, or until the connection breaks, which is remembered and not
         raised.
 
-        A cancellation from outside does not reach it: whoever is cancelled still has a farewell to
+        A cancellation from outside does not reach it: a cancelled session still has a farewell to
         send."""
         try:
             with self._scope:

@@ -35,7 +35,7 @@ _ACCEPT_PAUSE_S = 0.1
 
 
 class StreamingService:
-    """Serves exec, attach and port-forward to whoever holds a URL that it gave out.
+    """Serves exec, attach and port-forward to clients that hold a URL that it gave out.
 
     Args:
         config: where to listen, TLS, times.
@@ -181,7 +181,7 @@ class StreamingService:
         return await anyio.abc.SocketListener.from_socket(sock)
 
     async def _accept(self, listener: anyio.abc.SocketListener, tasks: anyio.abc.TaskGroup) -> None:
-        # Everybody is let in: what waits in the kernel waits in front of those that are entitled.
+        # All are let in: what waits in the kernel waits in front of those that are entitled.
         while True:
             try:
                 stream = await listener.accept()

@@ -193,7 +193,7 @@ class SpdySession:
             self.push()
 
     def release(self, stream: SpdyStream, code: spdy.ResetCode = spdy.ResetCode.CANCEL) -> None:
-        """Forget a stream that nobody will use any more; what is still open of it is reset."""
+        """Forget a stream that is not used any more; what is still open of it is reset."""
         self.streams.pop(stream.id, None)
         stream.abort("the stream was released", code)
 
@@ -322,7 +322,7 @@ class SpdySession:
             self.release(stream, spdy.ResetCode.REFUSED_STREAM)
 
     def _end(self, reason: str) -> None:
-        """The peer sends no more: wake everybody who waits for it."""
+        """The peer sends no more: wake all that wait for it."""
         self.ended.set()
         self._accept_send.close()
         for stream in list(self.streams.values()):

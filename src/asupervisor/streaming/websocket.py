@@ -121,7 +121,7 @@ class WebSocket:
             )
 
     def pong(self) -> None:
-        """Queue a pong that nobody asked for, unless something waits anyway: it shows that this
+        """Queue a pong that was not asked for, unless something waits anyway: it shows that this
         side lives (RFC 6455, 5.5.3).
         """
         if self._connection.state is ConnectionState.OPEN and not self.outbox.waiting_bytes:

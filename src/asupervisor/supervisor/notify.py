@@ -17,7 +17,7 @@ _VALUE_BYTES = 1024
 
 
 class Notifier:
-    """Says nothing where nobody listens.
+    """Says nothing where no process listens.
 
     Args:
         address: ``$NOTIFY_SOCKET``; empty where systemd did not start this process.

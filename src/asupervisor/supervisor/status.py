@@ -187,7 +187,7 @@ async def findings(config: Config, endpoint: str) -> list[Finding]:
         config: of the service.
         endpoint: where its CRI is reached.
     """
-    # Imported when somebody looks: a node that nobody looks at has no use for it.
+    # Imported when the page is opened: a node whose page is never opened has no use for it.
     from asupervisor.doctor.examine import examine
     from asupervisor.doctor.node import Node
 

@@ -301,7 +301,7 @@ class Supervisor:
             await tasks.start(relay.run, name="socket activation")
             stack.callback(relay.stop_accepting)
             # Its own clients dial the server: on the inherited socket they would stand in line
-            # behind everybody who came meanwhile.
+            # behind all that came meanwhile.
             self.endpoint, self._own_endpoint = f"unix://{relay.address}", f"unix://{path}"
         probe = Probe(
             engine,

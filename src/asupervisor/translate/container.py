@@ -227,7 +227,7 @@ def plan_container(  # long: one field after the other
     apparmor = "apparmor" in facts.security
     security = container_security(context, found.identity.groups, read_profile, apparmor, subject)
     if not config.linux.HasField("security_context") and not context.privileged:
-        # Nobody said which paths to mask, which is not the same as saying that none are.
+        # Which paths to mask was not said, which is not the same as saying that none are.
         del security["MaskedPaths"], security["ReadonlyPaths"]
     relabels = "selinux" in facts.security
     mounts, binds = engine_mounts(found.mounts, facts.api_version, relabels, subject)

@@ -103,7 +103,7 @@ def _merged(labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[s
 
 
 def split_labels(engine_labels: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """CRI labels and annotations out of engine labels that whoever made a container gave it."""
+    """CRI labels and annotations out of the engine labels of a container."""
     is_sandbox = engine_labels.get(TYPE_LABEL) == TYPE_SANDBOX
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}

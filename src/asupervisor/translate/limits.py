@@ -49,7 +49,7 @@ class Limits:
 
 
 def changed_limits(checkpoint: Checkpoint | None, container_id: str) -> Limits:
-    """What was changed of a container; nothing where nothing was, or nobody could keep it."""
+    """What was changed of a container; nothing where nothing was, or it could not be kept."""
     content = at(checkpoint.extra, _KEY, container_id) if checkpoint is not None else None
     known = isinstance(at(content, "oom_score_adj"), int)
     score = whole(content, "oom_score_adj", low=-1000, high=1000) if known else None

@@ -8,7 +8,7 @@ from typing import Any
 MAX_SIZE = "16m"
 """Of one of the engine's log files, in its notation: 16 MiB."""
 MAX_FILE = "4"
-"""So many files of it: what a container may write while nobody reads, during an upgrade of this
+"""So many files of it: what a container may write while it is not read, during an upgrade of this
 service, is 48 to 64 MiB.
 """
 

@@ -82,7 +82,7 @@ def container_modes(
         options: the container's namespace options.
         sandbox_id: full id of its sandbox.
         on_host_network: whether the sandbox is; network and ipc are the sandbox's whatever the
-            container's options say, since POD is also what they say when nobody set them.
+            container's options say, since POD is also what they say when they are not set.
         target_id: full id of the container that ``options.target_id`` names; empty where it names
             none.
         subject: names the container in errors.

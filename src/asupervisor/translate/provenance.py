@@ -131,7 +131,7 @@ class Seal:
         return {**labels, SEAL_LABEL: seal}
 
     def origin(self, document: Any) -> Origin | None:
-        """Whose a container is, out of its inspect document; None for everybody else's."""
+        """Whose a container is, out of its inspect document; None for one that is not ours."""
         name, labels = text(document, "Name"), text_map(document, "Config", "Labels")
         parts = parse_container_name(name)
         if parts is None:

@@ -129,7 +129,7 @@ def test_selinux_that_the_engine_does_not_use(made: MadeNode) -> None:
 
 
 def test_a_clock_that_nobody_keeps_right() -> None:
-    assert_finds(kernel.judge_clock(1.8e9, 5), Level.WARNING, "nobody keeps the clock right")
+    assert_finds(kernel.judge_clock(1.8e9, 5), Level.WARNING, "the clock is not kept right")
     assert_finds(kernel.judge_clock(1.8e9, 0), Level.OK)
     assert_finds(kernel.judge_clock(1.8e9, -1), Level.OK)
 

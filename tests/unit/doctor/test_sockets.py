@@ -31,7 +31,7 @@ def listening(path: Path) -> Iterator[None]:
 
 
 def test_a_place_that_is_free(made: MadeNode) -> None:
-    assert_finds(only(sockets.cri_socket(made.node)), Level.OK, "nobody listens")
+    assert_finds(only(sockets.cri_socket(made.node)), Level.OK, "no process listens")
     assert_finds(only(sockets.service(made.node)), Level.WARNING, "no service answers")
     assert_finds(only(sockets.ports(made.node)), Level.OK)
     made.config["runtime_endpoint"] = "fd://"
@@ -69,7 +69,7 @@ def test_somebody_elses_socket(made: MadeNode) -> None:
 def test_a_socket_for_everybody(made: MadeNode) -> None:
     with listening(made.root / "cri.sock"):
         (made.root / "cri.sock").chmod(0o666)
-        assert_finds(only(sockets.cri_socket(made.node)), Level.WARNING, "everybody may use")
+        assert_finds(only(sockets.cri_socket(made.node)), Level.WARNING, "every user may use")
 
 
 def test_a_kubelet_that_speaks_to_somebody_else(made: MadeNode) -> None:

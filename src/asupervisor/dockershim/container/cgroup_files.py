@@ -50,8 +50,8 @@ def write_cgroup_files(settings: CgroupSettings, proc_cgroup: str, container_id:
         try:
             if container_id not in directory:
                 raise FileNotFoundError(f"the container has no cgroup for {name}")
-            # Not made where it is missing: a file of that name in a cgroup is the kernel's or
-            # nobody's.
+            # Not made where it is missing: a file of that name in a cgroup is made by the
+            # kernel only.
             with HeldDirectory.at(directory) as held:
                 descriptor = held.open(name, os.O_WRONLY)
                 try:

@@ -59,7 +59,7 @@ async def create_container(
     shim.engine.health.require("create a container", subject)
     sandbox = _ready(shim, request.pod_sandbox_id, subject)
     # Whose container it is says the sandbox: crictl draws a uid each time that it reads a config
-    # without one, and a container that carries another pod's name would count as somebody else's.
+    # without one, and a container that carries another pod's name would count as that pod's.
     name = engine_container_name(request.config, sandbox.status.metadata)
     subject = container_subject(request.config, sandbox.status.metadata)
     work = partial(_create, shim, request, sandbox.id, subject)
@@ -191,7 +191,7 @@ async def _identity(
 
 
 async def _show(shim: Shim, container_id: str) -> None:
-    """Gone if it could be removed, visible if not; while the engine is away nobody can tell, and
+    """Gone if it could be removed, visible if not; while the engine is away that is not known, and
     the next full reading will.
     """
     with contextlib.suppress(Unavailable):

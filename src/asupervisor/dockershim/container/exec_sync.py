@@ -84,8 +84,8 @@ async def _run(
         if ended:  # and what ran in it
             raise container_ended(container)
         if not killed:
-            # kubelet counts a timeout against the container; while the engine hangs nobody knows
-            # how the command fares.
+            # kubelet counts a timeout against the container; while the engine hangs it is not
+            # known whether the command runs.
             shim.engine.health.require(
                 f"tell how {request.cmd[0]} in container {container[:12]} ended", container
             )

@@ -28,7 +28,7 @@ async def stop_container(
     shim: Shim, request: cri.StopContainerRequest
 ) -> cri.StopContainerResponse:
     """Stop a container: its stop signal, SIGKILL after the grace, which no caller's deadline cuts
-    short; repeatable. A start that is under way, whoever waits for it, is stopped with it.
+    short; repeatable. A start that is under way is stopped with it.
 
     Raises:
         FailedPrecondition: the engine does not have it, and its process runs.
@@ -66,7 +66,7 @@ async def stop_container(
 
 
 def may_run(shim: Shim, record: ContainerRecord) -> bool:
-    """Whether a container runs, is being started, or may have been by a start that nobody saw end
+    """Whether a container runs, is being started, or may have been by a start whose end was not seen
     or that was told of and not read yet.
     """
     return (

@@ -15,8 +15,8 @@ PID 1, for which the
 2. reap children until none is left that has ended;
 3. wait for SIGCHLD (back to 2), SIGINT or SIGTERM (exit with status 0); anything else: wait again.
 
-Reaping comes before the first wait: a child that ended before the signals were blocked has
-announced itself to nobody."""
+Reaping comes before the first wait: the signal of a child that ended before the signals
+were blocked is lost."""
 
 from __future__ import annotations
 

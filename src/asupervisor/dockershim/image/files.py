@@ -40,7 +40,7 @@ _NAME = "asupervisor-accounts-"
 """Beginning of the names of the containers made for readings."""
 _LABEL = "io.asupervisor.temporary"
 _NEVER_RAN = ("created", "removing", "dead")
-"""States of such a container: whoever clears it away may be at it already."""
+"""States of such a container: it may be removed already."""
 _CLEANUP_DEADLINE_S = 30.0
 
 Result = TypeVar("Result")
@@ -67,7 +67,7 @@ class ImageFiles:
 
     Args:
         engine: asked.
-        operations: runs a reading, joined by whoever asks the same of the same image meanwhile.
+        operations: runs a reading, joined by callers that ask the same of the same image meanwhile.
     """
 
     def __init__(self, engine: EngineClient, operations: Operations) -> None:
@@ -172,7 +172,7 @@ class ImageFiles:
             container = await self._engine.containers.create(name, body)
         except AlreadyExists:
             # Left behind by a process that was killed in the middle of this; without force, so that
-            # one that runs, which is somebody else's, stays.
+            # one that runs, which is not ours, stays.
             await self._engine.containers.remove(name)
             container = await self._engine.containers.create(name, body)
         try:

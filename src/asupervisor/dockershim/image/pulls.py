@@ -1,5 +1,5 @@
-"""Pulling images: one pull for each reference and credentials, joined by whoever asks meanwhile,
-stopped when nobody does.
+"""Pulling images: one pull for each reference and credentials, joined by callers that come
+meanwhile, stopped when none is left.
 
 The progress deadline counts from the last sign of progress: a layer that is in another state, or of
 which more was downloaded, verified or extracted. An entry that only says the same again is none."""
@@ -127,7 +127,7 @@ class Pulls:
             return record
         _logger.info("pull of %s was given up by its callers", reference.name)
         raise Unavailable(
-            f"the pull of {reference.name} was given up: nobody waited for it any more"
+            f"the pull of {reference.name} was given up: no caller waited for it any more"
         )
 
     def _usable(self, reference: Reference) -> ImageRecord:

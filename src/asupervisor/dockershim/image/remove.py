@@ -108,7 +108,7 @@ async def _remove(shim: Shim, record: ImageRecord) -> None:
                 continue
             untagged.append(name)
     except FailedPrecondition:
-        # Somebody began to use it in the meantime.
+        # It came into use in the meantime.
         await _restore(shim, record, untagged)
         raise
 

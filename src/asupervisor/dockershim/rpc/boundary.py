@@ -226,15 +226,15 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             )
 
     def _failure(self, name: str, error: BaseException) -> tuple[str, str | None]:
-        """The status code of a failed call, and the words to send with it; None where nobody
-        listens any more.
+        """The status code of a failed call, and the words to send with it; None where the
+        client is gone.
         """
         if isinstance(error, ServiceError):
             _log_failure(self._shim, name, error)
             return error.code, error.message
         if isinstance(error, asyncio.CancelledError):
-            # Deadline, disconnect and our own stop look alike here; only in the last case is
-            # somebody still listening.
+            # Deadline, disconnect and our own stop look alike here; only in the last case does
+            # the client still listen.
             return (
                 ("UNAVAILABLE", f"the service stopped before {name} ended")
                 if self._stopping

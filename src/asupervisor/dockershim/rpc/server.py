@@ -150,7 +150,7 @@ class CriServer:
             return
         self._boundary.cut_off()
         # Before stop(), which does not wait for handlers that were cancelled, and after which
-        # nobody hears them.
+        # they are not heard.
         with anyio.move_on_after(_LAST_WORDS_S):
             await self._boundary.drain()
         await self._server.stop(0)

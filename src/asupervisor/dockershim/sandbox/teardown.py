@@ -152,7 +152,7 @@ def _containers(shim: Shim, sandbox_id: str) -> list[ContainerRecord]:
 
 
 async def _find_containers(shim: Shim, sandbox_id: str) -> None:
-    """Read what the engine has of a sandbox and nobody here knows: of a creation whose answer was
+    """Read what the engine has of a sandbox and is not known here: of a creation whose answer was
     lost the event may not have been followed up yet.
     """
     for summary in await shim.engine.containers.list_labelled(f"{SANDBOX_ID_LABEL}={sandbox_id}"):
@@ -211,7 +211,7 @@ async def _end_sandbox(shim: Shim, sandbox_id: str) -> None:
         record = shim.store.sandboxes.get(SandboxId(sandbox_id))
         if record is None or not record.known_to_engine:
             return
-        # A start that nobody saw end may be behind what is known of it.
+        # A start whose end was not seen may be behind what is known of it.
         await shim.feed.refresh(sandbox_id)
         if not _runs(shim, sandbox_id):
             return

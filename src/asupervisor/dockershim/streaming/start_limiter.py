@@ -81,6 +81,6 @@ class StartLimiter:
         self._longest_s = longest_s
 
     async def take(self) -> Place:
-        """Wait for a place; whoever takes one leaves it."""
+        """Wait for a place; its taker leaves it."""
         await self._places.acquire()
         return Place(self._places, self._longest_s)

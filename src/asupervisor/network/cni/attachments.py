@@ -43,7 +43,7 @@ class Attachments:
         journal_dir: notes of pods whose ADD has begun.
         bin_dirs: where the plugins are.
         pod_deadline_s: seconds for the ADDs of one pod, and for its DELs.
-        own_network: a network that nobody but a CRI service uses, whatever its results say.
+        own_network: a network that only CRI services use, whatever its results say.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Attachments:
             and all(map(_is_loopback, known))
             and pod.sandbox_id not in self._gone
         ):
-            # Nobody noted this pod, or a peer ended before its ADD was cached: DEL is harmless
+            # This pod was not noted, or a peer ended before its ADD was cached: DEL is harmless
             # where ADD never was.
             known.append(Cached(fallback[0].name, fallback[1], fallback[0].source, None))
         netns = "" if is_own_namespace(pod.netns) else pod.netns
@@ -185,7 +185,7 @@ class Attachments:
         """The pods that are noted or cached and not alive, with an empty netns.
 
         Args:
-            alive: sandbox ids, as somebody knew them a moment ago. A pod that was added since then
+            alive: sandbox ids, as they were known a moment ago. A pod that was added since then
                 is not on the list; its namespace is there, and so it is not taken for one that
                 vanished.
         """

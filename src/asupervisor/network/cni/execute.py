@@ -75,7 +75,7 @@ async def call_plugin(
         plugin_type: name of the binary.
         document: the execution configuration, for stdin.
         directories: where binaries are looked for, also by the plugin itself (``CNI_PATH``).
-        attachment: whom ADD, DEL and CHECK are about.
+        attachment: what ADD, DEL and CHECK are about.
         deadline_s: seconds that it may take before its process group is killed.
 
     Returns:
@@ -169,7 +169,7 @@ def _object(output: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(output)
         # What is nested deeper than this takes is refused: the next plugin, the next call and the
-        # cache are handed it on, by whoever calls from whatever depth.
+        # cache are handed it on, at any depth of calls.
         orjson.dumps(document)
     except (ValueError, TypeError, RecursionError):
         return None

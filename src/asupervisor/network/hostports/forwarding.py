@@ -146,7 +146,7 @@ class HostPortForwarding:
         await self._change()
 
     async def repair(self) -> None:
-        """Write the rules again if somebody flushed them.
+        """Write the rules again if they were flushed.
 
         Raises:
             ServiceError: iptables fails.
@@ -194,7 +194,7 @@ class HostPortForwarding:
         self, family: int, withdrawn: Collection[str], failures: list[ServiceError]
     ) -> None:
         """Restore one family. The tables are read once, then remembered; when a restore fails,
-        somebody changed them: read again.
+        they were changed meanwhile: read again.
         """
         layout, entries, rebuilt = self._layout, list(self._published.values()), self._rebuilt
         assert layout is not None

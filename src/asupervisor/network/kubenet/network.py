@@ -52,7 +52,7 @@ class KubenetNetwork:
         iptables_backend: ``nft``, ``legacy`` or empty, as
             :class:`~asupervisor.network.hostports.iptables.Iptables` has it.
         pod_deadline_s: seconds for the plugins of one pod, each way.
-        repair_interval_s: seconds after which rules that somebody flushed are written again, and a
+        repair_interval_s: seconds after which rules that were flushed are written again, and a
             bridge that could not be set up is tried again.
         retry_delay_s: seconds from a tear-down that failed to its first repetition; doubled each
             time, up to a minute.
@@ -259,7 +259,7 @@ class KubenetNetwork:
         if promiscuous:
             await write_dedup_rules(subnets)
         # What iptables translates on a bridge does not come back from a promiscuous one on recent
-        # kernels (br_netfilter hands it on as somebody else's packet), so the ports send it back in
+        # kernels (br_netfilter hands it on as a routed packet), so the ports send it back in
         # that mode too.
         return load_bytes(
             network_config(subnets, mtu, self._hairpin != "none", self._lease_dir), NETWORK

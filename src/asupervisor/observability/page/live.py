@@ -1,4 +1,4 @@
-"""The page of a node that somebody looks at: pictures are made while there is somebody, one for
+"""The live page of a node: pictures are made while it is open somewhere, one for
 all, and never more often than every other second."""
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class _Picture:
 
 
 class LivePage:
-    """Makes the pictures, and tells them to whoever watches.
+    """Makes the pictures, and sends them to those that watch.
 
     Args:
         look: gives the node as it is; quick, on the event loop.
         examine: has doctor look at the node.
         every_s: seconds from one picture to the next, at least.
-        examine_every_s: seconds from one examination to the next, while somebody looks.
+        examine_every_s: seconds from one examination to the next, while it is open.
         most_watchers: how many may watch at once.
     """
 
@@ -72,7 +72,7 @@ class LivePage:
         return self._watchers >= self._most_watchers
 
     async def run(self) -> None:
-        """Have the node examined while somebody looks, until cancelled."""
+        """Have the node examined while the page is open, until cancelled."""
         while True:
             await self._asked.wait()
             try:
@@ -113,7 +113,7 @@ class LivePage:
                 return self._picture
             view = self._look()
             if self._history and began - self._history[-1].at > 10 * self._every_s:
-                self._history.clear()  # nobody looked for a while
+                self._history.clear()  # it was not open for a while
             self._history.append(view.totals)
             self._node = view.node
             self._picture = await anyio.to_thread.run_sync(

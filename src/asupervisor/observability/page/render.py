@@ -44,7 +44,7 @@ def sections(
 
     Args:
         view: the node now.
-        history: figures since somebody looks, the oldest first.
+        history: figures since the page is open, the oldest first.
         findings: of doctor; None while it looks.
     """
     return {
