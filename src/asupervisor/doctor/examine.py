@@ -91,7 +91,7 @@ async def _run(check: Check, node: Node, lane: Lane) -> list[Finding]:
     except Exception as failure:  # what it read made no sense: it is told, the others go on
         answer = error(
             f"this check failed: {type(failure).__name__}: {failure}",
-            "report it with this line; what it looks at makes no sense to it",
+            "report it with this line; what it looks at cannot be understood",
         )
     listed = answer if isinstance(answer, list) else [answer]
     return [

@@ -16,7 +16,7 @@ from asupervisor.conditions import Holds, Reason
 from asupervisor.host.netns import HeldNamespace
 
 Gone = Callable[[str], bool]
-"""Whether a sandbox, by its id, is known to live no more."""
+"""Whether a sandbox, by its id, is known to be gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,7 +261,9 @@ class Feed:
         try:
             record = summary_record(summary, self._checkpoints.get(any_id), origin)
         except Internal as error:
-            _logger.warning("the summary of container %s makes no sense: %s", any_id[:12], error)
+            _logger.warning(
+                "the summary of container %s cannot be understood: %s", any_id[:12], error
+            )
             return
         self._store.put_unread(record)
 
@@ -314,7 +316,7 @@ class Feed:
             self._store.remove(any_id)
 
     def ending(self, sandbox_id: str) -> None:
-        """A sandbox is being stopped: that its network is gone before its process is no finding."""
+        """A sandbox is being stopped: that its network is gone before its process is expected."""
         self._networks.ending(sandbox_id)
 
     def set_addresses(self, sandbox_id: str, addresses: tuple[str, ...]) -> None:
@@ -329,7 +331,7 @@ class Feed:
         except NotFound:
             return partial(self._gone, any_id)
         if text(document, "Id") != any_id or not mapping(document, "Config"):
-            raise Internal(f"what Docker Engine says of container {any_id} makes no sense")
+            raise Internal(f"what Docker Engine says of container {any_id} cannot be understood")
         document = self.ownership.named(document)
         apply = partial(self._apply, document)
         origin = self.ownership.origin(document)

@@ -68,7 +68,7 @@ class Ownership:
         if not text(document, "Name") or not isinstance(document.get("Config"), dict):
             # Which does not say that it belongs to another program.
             raise Internal(
-                f"the engine's answer about container {document.get('Id')} makes no sense"
+                f"the engine's answer about container {document.get('Id')} cannot be understood"
             )
         origin = self.seal.origin(document)
         if origin is not None and self._fits(origin):

@@ -28,7 +28,7 @@ Record = TypeVar("Record", SandboxRecord, ContainerRecord)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One sandbox or container as it was and as it is; None where it was not or is no more."""
+    """One sandbox or container as it was and as it is; None where it was not or is not any more."""
 
     kind: Literal["sandbox", "container"]
     before: SandboxRecord | ContainerRecord | None

@@ -18,7 +18,7 @@ with the devices.
 
 
 class Gone(Exception):
-    """The cgroup or the process that a file described is no more."""
+    """The cgroup or the process that a file described is gone."""
 
 
 class Budget:

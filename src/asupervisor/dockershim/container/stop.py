@@ -66,8 +66,8 @@ async def stop_container(
 
 
 def may_run(shim: Shim, record: ContainerRecord) -> bool:
-    """Whether a container runs, is being started, or may have been by a start whose end was not seen
-    or that was told of and not read yet.
+    """Whether a container runs, is being started, or may have been by a start whose end was not
+    seen, or that was told of and not read yet.
     """
     return (
         record.running

@@ -191,7 +191,7 @@ class KubenetNetwork:
         return ("kubenet",)
 
     async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
-        """Release what belongs to pods that live no more; hold and publish the host ports of those
+        """Release what belongs to pods that are gone; hold and publish the host ports of those
         that do.
         """
         alive = {pod.sandbox_id for pod in living}
