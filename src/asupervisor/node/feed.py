@@ -219,8 +219,7 @@ class Feed:
                     await outcome.done.wait()
             errors = [outcome.error for outcome in outcomes.values()]
             if errors and all(isinstance(error, Unavailable) for error in errors):
-                # Either each of them is broken, or the engine has gone meanwhile.
-                await self._engine.system.ping(_PING_DEADLINE_S)
+                await self._engine.system.ping(_PING_DEADLINE_S)  # has the engine gone meanwhile?
             late = [one[:12] for one, outcome in outcomes.items() if not outcome.done.is_set()]
             if late:
                 self._engine.health.require("read the containers")
