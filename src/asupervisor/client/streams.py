@@ -23,13 +23,15 @@ _BLOCK_BYTES = 64 * 1024
 class Source(Protocol):
     """What input is read from."""
 
-    def read(self, count: int, /) -> bytes: ...
+    def read(self, count: int, /) -> bytes:
+        """At most that many bytes; none at the end."""
 
 
 class Sink(Protocol):
     """What takes output."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes, /) -> object:
+        """Take all of it."""
 
 
 class Kept:

@@ -58,7 +58,7 @@ def read_manifest(text: str, source: str) -> PodPlan:
         raise ConfigError(f"{source}: {error}") from error
 
 
-def _pod(top: Fields) -> PodPlan:
+def _pod(top: Fields) -> PodPlan:  # long: one field after the other
     top.choice("apiVersion", "", ("v1",))
     top.choice("kind", "", ("Pod",))
     meta, spec = top.below("metadata"), top.below("spec")
