@@ -284,7 +284,7 @@ async def test_seccomp_localhost_by_both_fields(node: Node, pod: Pod, tmp_path: 
             assert "Operation not permitted" in await pod.fails(container_id, "chmod 700 /tmp")
 
 
-async def test_seccomp_localhost_that_is_missing_or_broken_is_an_error_before_anything_is_made(
+async def test_a_missing_or_broken_localhost_seccomp_profile_fails_before_the_creation(
     node: Node, pod: Pod, tmp_path: Path
 ) -> None:
     before = {item.id for item in await node.runtime.list_containers()}

@@ -88,7 +88,7 @@ def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_and_can_be_cleared(
     run(scenario)
 
 
-def test_a_corrupt_checkpoint_of_a_sandbox_that_is_gone_is_swept_away_and_nothing_else_is(
+def test_only_a_corrupt_checkpoint_of_a_sandbox_that_is_gone_is_removed(
     engine: Engine, directory: Path
 ) -> None:
     (directory / "root" / "sandbox").mkdir(parents=True)

@@ -123,7 +123,7 @@ def test_a_name_that_is_taken_by_nobody_is_gone_round_as_the_peers_do(directory:
     run(scenario)
 
 
-def test_a_sandbox_that_the_engine_cannot_start_leaves_nothing_however_often_it_is_tried(
+def test_a_sandbox_that_cannot_be_started_leaves_nothing_however_often_tried(
     engine: Engine, directory: Path
 ) -> None:
     async def scenario() -> None:

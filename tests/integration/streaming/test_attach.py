@@ -15,7 +15,7 @@ TRANSPORTS = pytest.mark.parametrize("websocket", [False, True], ids=["spdy", "w
 
 
 @TRANSPORTS
-async def test_output_comes_from_now_on_to_several_clients_and_detaching_leaves_the_container(
+async def test_several_clients_get_output_from_now_on_and_detaching_keeps_the_container(
     pod: Pod, websocket: bool
 ) -> None:
     container = await pod.add(

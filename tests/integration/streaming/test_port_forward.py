@@ -84,73 +84,64 @@ async def echoed(connection: Forwarded, text: bytes) -> bytes:
 
 
 @TRANSPORTS
-def test_bytes_go_both_ways_and_half_closing_is_passed_on(pod: Pod, websocket: bool) -> None:
+async def test_bytes_go_both_ways_and_half_closing_is_passed_on(pod: Pod, websocket: bool) -> None:
     text = os.urandom(300_000)
 
-    async def scenario() -> None:
-        async with pod.runtime() as runtime:
-            url = await runtime.port_forward(pod.sandbox_id)
-        async with (
-            listening(pod, echo) as echo_port,
-            listening(pod, count) as count_port,
-            open_port_forward(url, websocket=websocket) as forwarder,
-        ):
-            async with forwarder.connect(echo_port) as connection:
-                assert await echoed(connection, text) == text
-                assert await connection.failure() == ""
-            async with forwarder.connect(count_port) as connection:
-                assert await echoed(connection, text) == b"300000"
-
-    anyio.run(scenario)
+    async with pod.runtime() as runtime:
+        url = await runtime.port_forward(pod.sandbox_id)
+    async with (
+        listening(pod, echo) as echo_port,
+        listening(pod, count) as count_port,
+        open_port_forward(url, websocket=websocket) as forwarder,
+    ):
+        async with forwarder.connect(echo_port) as connection:
+            assert await echoed(connection, text) == text
+            assert await connection.failure() == ""
+        async with forwarder.connect(count_port) as connection:
+            assert await echoed(connection, text) == b"300000"
 
 
 @TRANSPORTS
-def test_many_connections_on_many_ports_and_a_refused_one_says_so_alone(
+async def test_many_connections_on_many_ports_and_a_refused_one_says_so_alone(
     pod: Pod, websocket: bool
 ) -> None:
-    async def scenario() -> None:
-        async with pod.runtime() as runtime:
-            url = await runtime.port_forward(pod.sandbox_id)
-        async with (
-            listening(pod, echo) as echo_port,
-            open_port_forward(url, websocket=websocket) as forwarder,
-        ):
-            failures: list[str] = []
+    async with pod.runtime() as runtime:
+        url = await runtime.port_forward(pod.sandbox_id)
+    async with (
+        listening(pod, echo) as echo_port,
+        open_port_forward(url, websocket=websocket) as forwarder,
+    ):
+        failures: list[str] = []
 
-            async def good(number: int) -> None:
-                text = bytes((number,)) * 20_000
-                async with forwarder.connect(echo_port) as connection:
-                    assert await echoed(connection, text) == text
+        async def good(number: int) -> None:
+            text = bytes((number,)) * 20_000
+            async with forwarder.connect(echo_port) as connection:
+                assert await echoed(connection, text) == text
 
-            async def refused() -> None:
-                async with forwarder.connect(1) as connection:
-                    failures.append(await connection.failure())
+        async def refused() -> None:
+            async with forwarder.connect(1) as connection:
+                failures.append(await connection.failure())
 
-            async with anyio.create_task_group() as tasks:
-                for number in range(20):
-                    tasks.start_soon(good, number)
-                    tasks.start_soon(refused)
-            assert len(failures) == 20
-            assert all("port 1" in failure and "127.0.0.1" in failure for failure in failures)
-
-    anyio.run(scenario)
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(good, number)
+                tasks.start_soon(refused)
+        assert len(failures) == 20
+        assert all("port 1" in failure and "127.0.0.1" in failure for failure in failures)
 
 
-def test_channels_carry_a_port_each(pod: Pod) -> None:
-    async def scenario() -> None:
-        for protocol in ("v4.channel.k8s.io", "v4.base64.channel.k8s.io"):
-            async with listening(pod, echo) as echo_port:
-                async with pod.runtime() as runtime:
-                    url = await runtime.port_forward(pod.sandbox_id, [echo_port, 1])
-                async with open_port_channels(url, [echo_port, 1], protocols=[protocol]) as (
-                    open_port,
-                    closed,
-                ):
-                    await open_port.data.send(b"hello")
-                    assert await read_until(open_port.data, b"hello") == b"hello"
-                    assert b"port 1" in await closed._error.receive()
-
-    anyio.run(scenario)
+async def test_channels_carry_a_port_each(pod: Pod) -> None:
+    for protocol in ("v4.channel.k8s.io", "v4.base64.channel.k8s.io"):
+        async with listening(pod, echo) as echo_port:
+            async with pod.runtime() as runtime:
+                url = await runtime.port_forward(pod.sandbox_id, [echo_port, 1])
+            async with open_port_channels(url, [echo_port, 1], protocols=[protocol]) as (
+                open_port,
+                closed,
+            ):
+                await open_port.data.send(b"hello")
+                assert await read_until(open_port.data, b"hello") == b"hello"
+                assert b"port 1" in await closed._error.receive()
 
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
@@ -175,68 +166,59 @@ def test_ipv6_is_tried_after_ipv4(pod: Pod) -> None:
     anyio.run(scenario)
 
 
-def test_a_host_network_pod_is_reached_too(service: Service, engine: Engine) -> None:
-    async def scenario() -> None:
-        pod = Pod(service, engine)
-        await pod.start("host", host_network=True)
+async def test_a_host_network_pod_is_reached_too(service: Service, engine: Engine) -> None:
+    pod = Pod(service, engine)
+    await pod.start("host", host_network=True)
 
-        async def answer(stream: anyio.abc.SocketStream) -> None:
-            async with stream:
-                await stream.send(b"the host")
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.send(b"the host")
 
-        async with (
-            await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-            anyio.create_task_group() as tasks,
-        ):
-            tasks.start_soon(listener.serve, answer)
-            port = listener.extra(anyio.abc.SocketAttribute.local_port)
-            async with pod.runtime() as runtime:
-                url = await runtime.port_forward(pod.sandbox_id)
-            async with open_port_forward(url) as forwarder, forwarder.connect(port) as connection:
-                assert await read_all(connection.data) == b"the host"
-            tasks.cancel_scope.cancel()
-
-    anyio.run(scenario)
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, answer)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with pod.runtime() as runtime:
+            url = await runtime.port_forward(pod.sandbox_id)
+        async with open_port_forward(url) as forwarder, forwarder.connect(port) as connection:
+            assert await read_all(connection.data) == b"the host"
+        tasks.cancel_scope.cancel()
 
 
-def test_a_client_that_breaks_off_leaves_no_connection_behind(pod: Pod) -> None:
+async def test_a_client_that_breaks_off_leaves_no_connection_behind(pod: Pod) -> None:
     def descriptors() -> int:
         return len(os.listdir(f"/proc/{pod.service.pid}/fd"))
 
-    async def scenario() -> None:
-        before = descriptors()
-        async with listening(pod, echo) as port:
-            for _ in range(3):
-                async with pod.runtime() as runtime:
-                    url = await runtime.port_forward(pod.sandbox_id)
-                async with (
-                    open_port_forward(url) as forwarder,
-                    forwarder.connect(port) as connection,
-                ):
-                    await connection.data.send(b"x" * 100_000)
-                    await anyio.aclose_forcefully(forwarder._session._stream)
-        while descriptors() > before:  # noqa: ASYNC110
-            await anyio.sleep(0.02)
-
-    anyio.run(scenario)
+    before = descriptors()
+    async with listening(pod, echo) as port:
+        for _ in range(3):
+            async with pod.runtime() as runtime:
+                url = await runtime.port_forward(pod.sandbox_id)
+            async with (
+                open_port_forward(url) as forwarder,
+                forwarder.connect(port) as connection,
+            ):
+                await connection.data.send(b"x" * 100_000)
+                await anyio.aclose_forcefully(forwarder._session._stream)
+    while descriptors() > before:  # noqa: ASYNC110
+        await anyio.sleep(0.02)
 
 
-def test_what_cannot_be_forwarded_is_said_before_there_is_a_url(
+async def test_what_cannot_be_forwarded_is_said_before_there_is_a_url(
     pod: Pod, service: Service, engine: Engine
 ) -> None:
-    async def scenario() -> None:
-        gone = Pod(service, engine)
-        await gone.start("gone")
-        async with pod.runtime() as runtime:
-            with pytest.raises(NotFound):
-                await runtime.port_forward("0" * 64)
-            with pytest.raises(InvalidArgument):
-                await runtime.port_forward(pod.sandbox_id, [65536])
-            url = await runtime.port_forward(gone.sandbox_id)
-            await runtime.stop_pod_sandbox(gone.sandbox_id)
-            with pytest.raises(FailedPrecondition):
-                await runtime.port_forward(gone.sandbox_id)
-            async with open_port_forward(url) as forwarder, forwarder.connect(80) as connection:
-                assert gone.sandbox_id[:12] in await connection.failure()
-
-    anyio.run(scenario)
+    gone = Pod(service, engine)
+    await gone.start("gone")
+    async with pod.runtime() as runtime:
+        with pytest.raises(NotFound):
+            await runtime.port_forward("0" * 64)
+        with pytest.raises(InvalidArgument):
+            await runtime.port_forward(pod.sandbox_id, [65536])
+        url = await runtime.port_forward(gone.sandbox_id)
+        await runtime.stop_pod_sandbox(gone.sandbox_id)
+        with pytest.raises(FailedPrecondition):
+            await runtime.port_forward(gone.sandbox_id)
+        async with open_port_forward(url) as forwarder, forwarder.connect(80) as connection:
+            assert gone.sandbox_id[:12] in await connection.failure()

@@ -23,7 +23,7 @@ def config(*names: str) -> cri.ContainerConfig:
     return cri.ContainerConfig(CDI_devices=[cri.CDIDevice(name=name) for name in names])
 
 
-async def test_the_engines_directories_are_read_and_an_unknown_device_is_asked_of_the_engine(
+async def test_the_engines_cdi_directories_are_read_and_it_is_asked_of_unknown_devices(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "claim.json").write_text(json.dumps(SPEC))

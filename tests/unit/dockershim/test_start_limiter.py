@@ -40,74 +40,59 @@ def test_no_more_hold_a_place_than_there_are_and_the_order_is_kept() -> None:
     anyio.run(scenario)
 
 
-def test_a_start_that_hangs_gives_its_place_up() -> None:
-    async def scenario() -> None:
-        starts = StartLimiter(at_once=1, longest_s=0.01)
-        with anyio.fail_after(10):
-            for _ in range(3):
-                await starts.take()
-
-    anyio.run(scenario)
+async def test_a_start_that_hangs_gives_its_place_up() -> None:
+    starts = StartLimiter(at_once=1, longest_s=0.01)
+    with anyio.fail_after(10):
+        for _ in range(3):
+            await starts.take()
 
 
-def test_leaving_twice_makes_no_second_place() -> None:
-    async def scenario() -> None:
-        starts = StartLimiter(at_once=1, longest_s=NEVER_S)
-        place = await starts.take()
-        place.leave()
-        place.leave()
+async def test_leaving_twice_makes_no_second_place() -> None:
+    starts = StartLimiter(at_once=1, longest_s=NEVER_S)
+    place = await starts.take()
+    place.leave()
+    place.leave()
+    await starts.take()
+    taken = anyio.Event()
+
+    async def wait() -> None:
         await starts.take()
-        taken = anyio.Event()
+        taken.set()
 
-        async def wait() -> None:
-            await starts.take()
-            taken.set()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wait)
-            await _settle()
-            assert not taken.is_set()
-            tasks.cancel_scope.cancel()
-
-    anyio.run(scenario)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await _settle()
+        assert not taken.is_set()
+        tasks.cancel_scope.cancel()
 
 
-def test_one_that_gives_up_waiting_takes_no_place_with_it() -> None:
-    async def scenario() -> None:
-        starts = StartLimiter(at_once=1, longest_s=NEVER_S)
-        place = await starts.take()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(starts.take)
-            await _settle()
-            tasks.cancel_scope.cancel()
-        place.leave()
-        with anyio.fail_after(10):
-            await starts.take()
-
-    anyio.run(scenario)
+async def test_one_that_gives_up_waiting_takes_no_place_with_it() -> None:
+    starts = StartLimiter(at_once=1, longest_s=NEVER_S)
+    place = await starts.take()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(starts.take)
+        await _settle()
+        tasks.cancel_scope.cancel()
+    place.leave()
+    with anyio.fail_after(10):
+        await starts.take()
 
 
-def test_a_place_is_left_when_the_command_runs() -> None:
-    async def scenario() -> None:
-        starts, answers = StartLimiter(at_once=1, longest_s=NEVER_S), [False, False, True]
+async def test_a_place_is_left_when_the_command_runs() -> None:
+    starts, answers = StartLimiter(at_once=1, longest_s=NEVER_S), [False, False, True]
 
-        async def started() -> bool:
-            return answers.pop(0)
+    async def started() -> bool:
+        return answers.pop(0)
 
-        place = await starts.take()
-        with anyio.fail_after(10):
-            await place.leave_once(started)
-            await starts.take()
-        assert not answers
-
-    anyio.run(scenario)
+    place = await starts.take()
+    with anyio.fail_after(10):
+        await place.leave_once(started)
+        await starts.take()
+    assert not answers
 
 
-def test_nobody_is_asked_about_a_place_that_was_left() -> None:
-    async def scenario() -> None:
-        place = await StartLimiter(at_once=1).take()
-        place.leave()
-        with anyio.fail_after(10):
-            await place.leave_once(lambda: pytest.fail("asked"))
-
-    anyio.run(scenario)
+async def test_nobody_is_asked_about_a_place_that_was_left() -> None:
+    place = await StartLimiter(at_once=1).take()
+    place.leave()
+    with anyio.fail_after(10):
+        await place.leave_once(lambda: pytest.fail("asked"))

@@ -106,7 +106,7 @@ async def test_a_result_that_was_cut_is_not_written(
     assert os.listdir(tmp_path) == ["results"]
 
 
-def test_a_file_of_libcni_without_the_fields_it_leaves_out_is_read_and_a_broken_one_is_passed_over(
+def test_a_file_of_libcni_without_some_fields_is_read_and_a_broken_one_passed_over(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "net-abc-eth0").write_text(

@@ -151,7 +151,7 @@ def test_a_host_ip_that_is_none_is_refused() -> None:
         HostPortClaims().check(pod("web", PortMapping("tcp", 1, 80, "localhost")))
 
 
-def test_a_pod_that_asks_twice_for_a_port_is_refused_but_not_for_saying_the_same_twice() -> None:
+def test_a_pod_that_asks_for_a_port_twice_is_refused_unless_it_repeats_itself() -> None:
     claims = HostPortClaims()
     with pytest.raises(FailedPrecondition, match="asks twice"):
         claims.check(pod("web", PortMapping("tcp", 1, 80), PortMapping("tcp", 2, 80)))

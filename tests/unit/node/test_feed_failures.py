@@ -62,7 +62,7 @@ def test_one_container_that_cannot_be_read_does_not_keep_the_node_from_being_rea
     run(fake, tmp_path, scenario)
 
 
-def test_a_container_that_the_engine_is_stuck_on_does_not_keep_the_node_from_being_ready(
+def test_the_node_is_ready_although_the_engine_is_stuck_on_one_container(
     fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asupervisor.node.feed._STRAGGLERS_S", 0.2)
@@ -138,7 +138,7 @@ async def test_nothing_is_known_before_the_engine_was_read_once(
     await engine.close()
 
 
-def test_an_engine_that_breaks_off_each_reading_does_not_keep_the_node_from_being_ready(
+def test_the_node_is_ready_although_the_engine_breaks_off_each_reading(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
     fake.containers = {A: container_document(A)}

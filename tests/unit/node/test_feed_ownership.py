@@ -56,7 +56,7 @@ def test_a_container_with_a_pods_labels_and_somebodys_name_is_not_looked_at(
     run(fake, tmp_path, scenario)
 
 
-def test_a_container_of_another_pods_sandbox_is_shown_by_nobody_whichever_is_read_first(
+def test_a_container_of_another_pods_sandbox_is_not_shown_in_any_order_of_reading(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
     stranger = container_document(B, labels={"io.kubernetes.sandbox.id": A})

@@ -50,16 +50,13 @@ def test_a_helpers_error_ends_the_block_and_comes_out() -> None:
         anyio.run(scenario)
 
 
-def test_a_cancelled_block_stays_cancelled() -> None:
-    async def scenario() -> None:
-        went_on = False
-        with anyio.CancelScope() as scope:
-            async with BackgroundTasks() as background:
-                background.start_soon(anyio.sleep_forever)
-                scope.cancel()
-                await anyio.sleep_forever()
-            went_on = True
-        assert scope.cancelled_caught
-        assert not went_on
-
-    anyio.run(scenario)
+async def test_a_cancelled_block_stays_cancelled() -> None:
+    went_on = False
+    with anyio.CancelScope() as scope:
+        async with BackgroundTasks() as background:
+            background.start_soon(anyio.sleep_forever)
+            scope.cancel()
+            await anyio.sleep_forever()
+        went_on = True
+    assert scope.cancelled_caught
+    assert not went_on

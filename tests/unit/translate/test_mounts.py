@@ -39,9 +39,7 @@ def test_a_new_engine_is_kept_from_making_read_only_recursive_by_itself() -> Non
     assert entry["BindOptions"] == {"Propagation": "rprivate", "ReadOnlyForceRecursive": True}
 
 
-def test_a_private_mount_is_left_to_the_engine_which_refuses_a_private_one_of_its_own_data() -> (
-    None
-):
+def test_a_private_mount_is_left_to_the_engine_which_refuses_one_of_its_data() -> None:
     (entry,), _ = _mounts(host_path="/")
     assert "Propagation" not in entry["BindOptions"]
     (entry,), _ = _mounts(propagation=cri.PROPAGATION_HOST_TO_CONTAINER)
