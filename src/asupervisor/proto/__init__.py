@@ -1,4 +1,5 @@
-"""The CRI's messages: ``from asupervisor.proto import cri`` gives the generated module.
+"""The CRI's messages: ``from asupervisor.proto import cri`` gives the generated module; ``wire.py``
+joins what is encoded already.
 
 Everything below ``runtime/`` is generated from ``proto/runtime/v1/api.proto`` by ``python
 proto/generate.py``; it is never edited by hand. The messages of ``runtime.v1`` serve
