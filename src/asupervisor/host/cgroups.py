@@ -5,9 +5,13 @@ Sources: cgroups(7) for ``/proc/<pid>/cgroup``, proc_pid_mountinfo(5) for the mo
 
 from __future__ import annotations
 
+import os
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+_ESCAPED = re.compile(rb"\\([0-3][0-7]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,18 @@ class Hierarchies:
     v2: tuple[str, str] | None = None
 
     @classmethod
+    def mounted(cls) -> Hierarchies:
+        """Those of this process' mount namespace."""
+        return cls.parse(mount_table())
+
+    @classmethod
     def parse(cls, mountinfo: str) -> Hierarchies:
         """Find them in the text of ``/proc/self/mountinfo``; of several mounts of one hierarchy the
         first counts.
         """
         v1: dict[str, tuple[str, str]] = {}
         v2: tuple[str, str] | None = None
-        for line in mountinfo.splitlines():
+        for line in mountinfo.split("\n"):
             fields, separator, rest = line.partition(" - ")
             before, after = fields.split(" "), rest.split(" ")
             if not separator or len(before) < 6 or len(after) < 3:
@@ -67,7 +76,7 @@ class Hierarchies:
             the pod one.
         """
         own, above = Location({}, ""), Location({}, "")
-        for line in proc_cgroup.splitlines():
+        for line in proc_cgroup.split("\n"):
             number, _, rest = line.partition(":")
             controllers, _, path = rest.partition(":")
             path = _cut(path, container_id)
@@ -128,17 +137,15 @@ def _directory(mount: tuple[str, str], path: str) -> str:
     return mount_point.rstrip("/") + path
 
 
+def mount_table() -> str:
+    """The text of ``/proc/self/mountinfo``. Who may mount names the place, by any bytes."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        return os.fsdecode(file.read())
+
+
 def unescape(text: str) -> str:
     """Undo the octal escapes (``\\040``) of mountinfo."""
     if "\\" not in text:
         return text
-    out, index = bytearray(), 0
-    raw = text.encode()
-    while index < len(raw):
-        if raw[index] == 0x5C and raw[index + 1 : index + 4].isdigit():
-            out.append(int(raw[index + 1 : index + 4], 8))
-            index += 4
-        else:
-            out.append(raw[index])
-            index += 1
-    return out.decode()
+    raw = _ESCAPED.sub(lambda found: bytes((int(found[1], 8),)), os.fsencode(text))
+    return os.fsdecode(raw)

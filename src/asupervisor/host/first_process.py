@@ -115,5 +115,4 @@ def _own_namespace() -> tuple[int, int]:
 
 @functools.cache
 def _mounted() -> Hierarchies:
-    with open("/proc/self/mountinfo") as file:
-        return Hierarchies.parse(file.read())
+    return Hierarchies.mounted()

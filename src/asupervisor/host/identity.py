@@ -34,7 +34,7 @@ def process_identity(pid: int, container_id: str) -> ProcessIdentity | None:
                 process.read(name).decode(errors="replace")
                 for name in ("status", "uid_map", "gid_map")
             )
-        facts = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        facts = dict(line.split(":", 1) for line in status.split("\n") if ":" in line)
         users, groups = _ranges(uid_map), _ranges(gid_map)
         ids = (
             _within(users, int(facts["Uid"].split()[0])),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 
-from asupervisor.host.cgroups import unescape
+from asupervisor.host.cgroups import mount_table, unescape
 
 _FRESH_S = 1.0
 _MOST_LINKS = 40
@@ -60,9 +60,8 @@ class Mounts:
 
     def _read(self) -> None:
         self._types.clear()
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                fields, _, rest = line.partition(" - ")
-                # Of several at one place the last is on top.
-                self._types[unescape(fields.split(" ")[4])] = rest.partition(" ")[0]
+        for line in mount_table().split("\n")[:-1]:
+            fields, _, rest = line.partition(" - ")
+            # Of several at one place the last is on top.
+            self._types[unescape(fields.split(" ")[4])] = rest.partition(" ")[0]
         self._read_at = time.monotonic()

@@ -67,7 +67,7 @@ class ContainerProcess:
             with suppress(OSError):
                 self.descriptor = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self.cgroup = self.read("cgroup").decode(errors="surrogateescape")
+            self.cgroup = os.fsdecode(self.read("cgroup"))
             if not container_id or container_id not in self.cgroup:
                 raise ProcessLookupError
         except OSError as error:
@@ -99,7 +99,8 @@ class ContainerProcess:
         Raises:
             OSError: it has ended.
         """
-        for line in self.read("status").splitlines():
+        # Not splitlines(): a process may have any byte but these in its name.
+        for line in self.read("status").split(b"\n"):
             if line.startswith(b"NSpid:"):
                 numbers = line.split()[1:]
                 return len(numbers) > 1 and numbers[-1] == b"1"
@@ -125,7 +126,7 @@ class ContainerProcess:
             mounts = file.read()
         if self.parent() != parent:
             raise ProcessLookupError(errno.ESRCH, "the parent ended meanwhile")
-        return mounts.decode(errors="surrogateescape")
+        return os.fsdecode(mounts)
 
     def write(self, name: str, content: str) -> None:
         """Write a file of its directory in /proc.
@@ -203,8 +204,8 @@ def _group(pid: int, proc: str = _PROC) -> str:
     host's pid namespace.
     """
     try:
-        with open(f"{proc}/{pid}/cgroup") as file:
-            return file.read()
+        with open(f"{proc}/{pid}/cgroup", "rb") as file:
+            return os.fsdecode(file.read())  # whoever may make cgroups names them, by any bytes
     except OSError:
         return ""
 

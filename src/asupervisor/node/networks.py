@@ -6,6 +6,7 @@ sandbox is not ready, whatever was set up for it before."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,9 @@ def _is_bare(pid: int, sandbox_id: str) -> bool:
     if not namespace:
         return False
     try:
-        lines = Path(namespace).parents[1].joinpath("net/dev").read_text().splitlines()[2:]
+        # Whoever is in the namespace may have named an interface by any bytes.
+        lines = Path(namespace).parents[1].joinpath("net/dev").read_bytes().split(b"\n")[2:-1]
     except OSError:
         return False
-    names = {line.partition(":")[0].strip() for line in lines}
+    names = {os.fsdecode(line.partition(b":")[0].strip()) for line in lines}
     return bool(names) and names <= _IN_EVERY_NAMESPACE

@@ -260,7 +260,7 @@ def upper_directory(mountinfo: str, container_id: str) -> str:
     Returns:
         An absolute path, or empty where there is no such mount or it is not an overlay.
     """
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):
         fields, _, rest = line.partition(" - ")
         before, after = fields.split(" "), rest.split(" ")
         if len(before) < 5 or len(after) < 3 or after[0] != "overlay":

@@ -35,12 +35,6 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 
-def mounted_hierarchies() -> Hierarchies:
-    """The cgroup file systems of this process' mount namespace."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return Hierarchies.parse(file.read())
-
-
 class Stats:
     """Figures of every container and sandbox that it was told of.
 
@@ -59,7 +53,7 @@ class Stats:
         self,
         layers: WritableLayers | None = None,
         *,
-        hierarchies: Callable[[], Hierarchies] = mounted_hierarchies,
+        hierarchies: Callable[[], Hierarchies] = Hierarchies.mounted,
         max_age_s: float = MAX_AGE_S,
         sample_interval_s: float = SAMPLE_INTERVAL_S,
         kept_files: int | None = None,

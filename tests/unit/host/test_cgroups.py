@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from asupervisor.host.cgroups import Hierarchies
+import os
+
+import pytest
+
+from asupervisor.host.cgroups import Hierarchies, unescape
 
 ID = "4bd0d9e1c2f94e7b8a5d2f3c6e8b1a7094bd0d9e1c2f94e7b8a5d2f3c6e8b1a7"
 
@@ -85,3 +89,23 @@ def test_a_containers_directory_before_it_is_made() -> None:
     assert v2.container_directory("/pod/x", ("pids",)) == "", "not beneath what is mounted here"
     assert v2.container_directory("", ("pids",)) == ""
     assert Hierarchies().container_directory("/pod/x", ("pids",)) == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"/a\040b\134c", b"/a b\\c"),
+        (b"/home/\xff\\040x", b"/home/\xff x"),
+        (rb"/a\099\4", rb"/a\099\4"),
+    ],
+)
+def test_a_mount_points_name_may_be_any_bytes(written: bytes, read: bytes) -> None:
+    assert os.fsencode(unescape(os.fsdecode(written))) == read
+
+
+def test_a_name_begins_no_line_of_its_own() -> None:
+    text = f"0::/docker/{ID}/a\r0::/system.slice/x.service\u20280::/y\n"
+    own, _ = Hierarchies.parse(UNIFIED).locate(text, ID)
+    assert own.v2 == f"/sys/fs/cgroup/docker/{ID}"
+    forged = UNIFIED.replace("cgroup2 cgroup2", "ext4 a\x1c26 23 0:24 / /x rw - cgroup2 cgroup2")
+    assert Hierarchies.parse(forged) == Hierarchies()

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from asupervisor.host.processes import ContainerProcess, kill_process_tree, network_namespace
+from asupervisor.host.processes import (
+    ContainerProcess,
+    container_processes,
+    kill_process_tree,
+    network_namespace,
+)
 
 
 @pytest.fixture
@@ -60,3 +66,26 @@ def test_no_descriptor_is_left(child: subprocess.Popen[bytes]) -> None:
     kill_process_tree(child.pid, "f" * 64)
     kill_process_tree(child.pid, _cgroup_word(child.pid))
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_names_of_cgroups_may_be_any_bytes(tmp_path: Path) -> None:
+    """A user with cgroups of his own may have made one of such a name."""
+    container = "a" * 64
+    for pid, group in (("7", b"/user.slice/\xff\xfe"), ("8", f"/docker/{container}".encode())):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "cgroup").write_bytes(b"0::" + group + b"\n")
+        (tmp_path / pid / "stat").write_text(f"{pid} (a) S 1 1 1 0\n")
+    assert container_processes({container}, str(tmp_path)) == {container: [8]}
+
+
+def test_a_process_name_does_not_make_it_the_first() -> None:
+    script = r"open('/proc/self/comm', 'wb').write(b'\rNSpid:\t9\t1'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as named:
+        assert named.stdout is not None
+        assert named.stdout.readline() == b"\n"
+        with ContainerProcess(named.pid, _cgroup_word(named.pid)) as process:
+            assert b"\rNSpid:" in process.read("status")
+            assert not process.is_first()
+        named.kill()

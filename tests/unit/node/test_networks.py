@@ -105,7 +105,8 @@ def test_one_of_a_peer_is_believed_at_the_first_sight(
 ) -> None:
     lines = ["Inter-| Receive", " face |bytes", *(f"  {name}: 0 0" for name in interfaces)]
     monkeypatch.setattr(networks, "network_namespace", lambda pid, any_id: f"/proc/{pid}/ns/net")
-    monkeypatch.setattr(Path, "read_text", lambda path: "\n".join(lines))
+    content = "\n".join((*lines, "")).encode()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: content)
     seen = SandboxNetworks(local)
     assert seen.lost(document(), checkpoint) is not believed
     assert seen.lost(document(), checkpoint) is not believed

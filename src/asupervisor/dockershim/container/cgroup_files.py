@@ -22,7 +22,7 @@ def cgroup_features(endpoint: str) -> CgroupFeatures:
     Args:
         endpoint: the engine's address; one that is not a unix socket may be on another machine.
     """
-    mounted = Hierarchies.parse(Path("/proc/self/mountinfo").read_text())
+    mounted = Hierarchies.mounted()
     local = socket_path(endpoint) is not None
     if mounted.v1.get("memory") or mounted.v2 is None:
         return CgroupFeatures(v2=False, hugetlb="hugetlb" in mounted.v1, local=local)
@@ -44,7 +44,7 @@ def write_cgroup_files(settings: CgroupSettings, proc_cgroup: str, container_id:
     Raises:
         FailedPrecondition: a file is not there, or the kernel refuses the value.
     """
-    mounted = Hierarchies.parse(Path("/proc/self/mountinfo").read_text())
+    mounted = Hierarchies.mounted()
     own, _ = mounted.locate(proc_cgroup, container_id)
     for directory, name, content in cgroup_writes(settings, own.v1.get("hugetlb", ""), own.v2):
         try:
