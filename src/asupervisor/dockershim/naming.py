@@ -11,6 +11,7 @@ from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
 from asupervisor.errors import AlreadyExists, NotFound, ServiceError
 from asupervisor.node.records import SandboxId
+from asupervisor.translate.documents import document_id, flag
 
 _logger = logging.getLogger(__name__)
 
@@ -44,14 +45,14 @@ async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
         holder = await shim.engine.containers.inspect(name)
     except NotFound:
         return False
-    holder_id = str(holder["Id"])
+    holder_id = document_id(holder, "container")
     if shim.feed.ownership.origin(holder) is None:
         raise AlreadyExists(
             f"the name {name} is held by container {holder_id[:12]}, which is not a pod's",
             subject=name,
         ) from conflict
     record = shim.store.sandboxes.get(SandboxId(holder_id))
-    if holder["State"].get("Running") and (record is None or record.ready):
+    if flag(holder, "State", "Running") and (record is None or record.ready):
         raise AlreadyExists(
             f"the name {name} is held by container {holder_id[:12]}, which runs", subject=name
         ) from conflict

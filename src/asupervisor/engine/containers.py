@@ -11,6 +11,7 @@ import orjson
 
 from asupervisor.engine.session import Document, EngineSession
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, NotFound
+from asupervisor.translate.documents import document_id
 
 OWNED_LABEL = "io.kubernetes.docker.type"
 """Every container of a pod carries this label, so lists ask the engine for nothing else. It proves
@@ -42,7 +43,7 @@ class ContainersApi:
     ) -> list[Document]:
         """Every container that carries a label, running or not."""
         params = {"all": "1", "filters": orjson.dumps({"label": [label]}).decode()}
-        answer: list[Document] = await self._session.json(
+        return await self._session.documents(
             "GET",
             "containers/json",
             "list_containers",
@@ -50,14 +51,12 @@ class ContainersApi:
             while_down=while_down,
             timeout_s=timeout_s,
         )
-        return answer
 
     async def list_all(self) -> list[Document]:
         """Every container, of whomever, running or not."""
-        answer: list[Document] = await self._session.json(
+        return await self._session.documents(
             "GET", "containers/json", "list_containers", params={"all": "1"}
         )
-        return answer
 
     async def inspect(
         self, container: str, while_down: bool = False, timeout_s: float | None = None
@@ -67,7 +66,7 @@ class ContainersApi:
         Raises:
             NotFound: no such container.
         """
-        answer: Document = await self._session.json(
+        return await self._session.document(
             "GET",
             f"containers/{container}/json",
             "inspect_container",
@@ -75,7 +74,6 @@ class ContainersApi:
             while_down=while_down,
             timeout_s=timeout_s,
         )
-        return answer
 
     async def create(self, name: str, body: Document) -> str:
         """``POST /containers/create``; returns the new id.
@@ -84,10 +82,10 @@ class ContainersApi:
             AlreadyExists: another container holds the name.
             NotFound: the image is not there.
         """
-        answer = await self._session.json(
+        answer = await self._session.document(
             "POST", "containers/create", "create_container", name, params={"name": name}, body=body
         )
-        return str(answer["Id"])
+        return document_id(answer, "container")
 
     async def start(self, container: str) -> None:
         """``POST /containers/{id}/start``; a container that runs already is fine."""

@@ -11,6 +11,7 @@ import orjson
 
 from asupervisor.engine.session import Document, EngineSession, decode
 from asupervisor.errors import Unavailable
+from asupervisor.translate.documents import text
 
 _STEP_BYTES = 1 << 20
 """Of one entry of a pull's progress: it may carry what a registry answered."""
@@ -30,7 +31,7 @@ class ImagesApi:
         """``GET /images/json``: every image that is not an intermediate layer, with ``Manifests``
         where the engine can tell them.
         """
-        answer: list[Document] = await self._session.json(
+        return await self._session.documents(
             "GET",
             "images/json",
             "list_images",
@@ -38,16 +39,15 @@ class ImagesApi:
             while_down=while_down,
             timeout_s=timeout_s,
         )
-        return answer
 
     async def children(self, image_id: str) -> list[str]:
         """Ids of the images that the engine itself built or committed on one. With the classic
         store they keep it from being removed.
         """
-        answer: list[Document] = await self._session.json(
+        answer = await self._session.documents(
             "GET", "images/json", "list_images", params={"all": "1"}
         )
-        return [str(entry["Id"]) for entry in answer if entry.get("ParentId") == image_id]
+        return [text(entry, "Id") for entry in answer if entry.get("ParentId") == image_id]
 
     async def inspect(
         self, reference: str, while_down: bool = False, timeout_s: float | None = None
@@ -57,7 +57,7 @@ class ImagesApi:
         Raises:
             NotFound: no such image.
         """
-        answer: Document = await self._session.json(
+        return await self._session.document(
             "GET",
             f"images/{quote(reference, safe='/:@')}/json",
             "inspect_image",
@@ -66,19 +66,15 @@ class ImagesApi:
             while_down=while_down,
             timeout_s=timeout_s,
         )
-        return answer
 
     def _manifests_since(self, version: tuple[int, int]) -> dict[str, str]:
         return {"manifests": "1"} if self._session.api_version >= version else {}
 
-    async def remove(self, reference: str, force: bool = False) -> list[Document]:
-        """``DELETE /images/{name}``: what was untagged and deleted."""
+    async def remove(self, reference: str, force: bool = False) -> None:
+        """``DELETE /images/{name}``."""
         params = {"force": "1"} if force else {}
         path = f"images/{quote(reference, safe='/:@')}"
-        answer: list[Document] = await self._session.json(
-            "DELETE", path, "remove_image", reference, params=params
-        )
-        return answer
+        await self._session.json("DELETE", path, "remove_image", reference, params=params)
 
     async def tag(self, reference: str, repository: str, tag: str) -> None:
         """``POST /images/{name}/tag``."""

@@ -193,6 +193,32 @@ class EngineSession:
             content = await _content(response, limit, operation, subject)
         return decode(content, operation, subject) if content else None
 
+    async def document(
+        self, method: str, path: str, operation: str, subject: str = "", **options: Any
+    ) -> Document:
+        """The same of an answer that is one object.
+
+        Raises:
+            Internal: it is something else.
+        """
+        answer = await self.json(method, path, operation, subject, **options)
+        if not isinstance(answer, dict):
+            raise _senseless(operation, subject, "a JSON object")
+        return answer
+
+    async def documents(
+        self, method: str, path: str, operation: str, subject: str = "", **options: Any
+    ) -> list[Document]:
+        """The same of an answer that is a list of objects.
+
+        Raises:
+            Internal: it is something else.
+        """
+        answer = await self.json(method, path, operation, subject, **options)
+        if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
+            raise _senseless(operation, subject, "a list of JSON objects")
+        return answer
+
     @asynccontextmanager
     async def response(  # noqa: PLR0913 - options of one request, given by name; long: its errors too
         self,
@@ -345,6 +371,14 @@ def decode(content: bytes, operation: str, subject: str = "") -> Any:
             operation=operation,
             subject=subject,
         ) from error
+
+
+def _senseless(operation: str, subject: str, wanted: str) -> Internal:
+    return Internal(
+        f"Docker Engine answered {_words(operation, subject)} with something that is not {wanted}",
+        operation=operation,
+        subject=subject,
+    )
 
 
 def _words(operation: str, subject: str) -> str:

@@ -28,6 +28,7 @@ import orjson
 from asupervisor.engine.session import Document, EngineSession
 from asupervisor.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
 from asupervisor.http_upgrade import request_upgrade
+from asupervisor.translate.documents import document_id
 from asupervisor.translate.stream_frames import STDOUT, StreamFrames, runs
 
 _READ_BYTES = 64 * 1024
@@ -143,10 +144,10 @@ class StreamsApi:
             "AttachStderr": stderr,
             "DetachKeys": _DETACH_KEYS,
         }
-        answer = await self._session.json(
+        answer = await self._session.document(
             "POST", f"containers/{container}/exec", "create_exec", container, body=body
         )
-        return str(answer["Id"])
+        return document_id(answer, "command")
 
     @asynccontextmanager
     async def start_exec(self, exec_id: str, *, tty: bool) -> AsyncIterator[Hijacked]:
@@ -193,10 +194,7 @@ class StreamsApi:
         """``GET /exec/{id}/json``: ``Running``, ``ExitCode``, ``Pid`` (in the host's pid
         namespace).
         """
-        answer: Document = await self._session.json(
-            "GET", f"exec/{exec_id}/json", "inspect_exec", exec_id
-        )
-        return answer
+        return await self._session.document("GET", f"exec/{exec_id}/json", "inspect_exec", exec_id)
 
     async def resize_exec(self, exec_id: str, width: int, height: int, timeout_s: float) -> None:
         """``POST /exec/{id}/resize``, in characters.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import orjson
 
 from asupervisor.engine.session import Document, EngineSession, decode
 from asupervisor.errors import Internal, Unavailable
+from asupervisor.translate.documents import whole
 
 _EVENT_BYTES = 256 << 10
 """Of one event that are kept; of a longer one only the head is read."""
@@ -51,20 +51,14 @@ class SystemApi:
 
     async def version(self, timeout_s: float | None = None) -> Document:
         """``GET /version``, without a version in the path, so that any engine answers it."""
-        return _document(
-            await self._session.json(
-                "GET", "version", "version", timeout_s=timeout_s, versioned=False, while_down=True
-            ),
-            "version",
+        return await self._session.document(
+            "GET", "version", "version", timeout_s=timeout_s, versioned=False, while_down=True
         )
 
     async def info(self, timeout_s: float | None = None, while_down: bool = False) -> Document:
         """``GET /info``: cgroup driver, runtimes, log driver, data root, storage driver."""
-        return _document(
-            await self._session.json(
-                "GET", "info", "info", timeout_s=timeout_s, while_down=while_down
-            ),
-            "info",
+        return await self._session.document(
+            "GET", "info", "info", timeout_s=timeout_s, while_down=while_down
         )
 
     async def image_bytes(self, timeout_s: float) -> int:
@@ -77,13 +71,13 @@ class SystemApi:
             timeout_s: deadline in seconds.
         """
         params = {"type": "image"} if self._session.api_version >= _TYPED_DISK_USAGE_SINCE else {}
-        answer: Document = await self._session.json(
+        answer = await self._session.document(
             "GET", "system/df", "disk_usage", params=params, timeout_s=timeout_s
         )
         for key in ("ImageUsage", "ImagesDiskUsage"):  # since API 1.52
             if isinstance(answer.get(key), dict):
-                return int(answer[key].get("TotalSize") or 0)
-        return int(answer.get("LayersSize") or 0)
+                return whole(answer, key, "TotalSize", low=0)
+        return whole(answer, "LayersSize", low=0)
 
     @asynccontextmanager
     async def events(self, timeout_s: float) -> AsyncIterator[AsyncIterator[Document | None]]:
@@ -111,8 +105,8 @@ class SystemApi:
         ) as response:
 
             async def lines() -> AsyncIterator[Document | None]:
-                async for line, whole in _lines(response.content.iter_any()):
-                    yield _event(line, whole)
+                async for line, is_whole in _lines(response.content.iter_any()):
+                    yield _event(line, is_whole)
                 raise Unavailable("Docker Engine ended the event stream", operation="events")
 
             yield lines()
@@ -136,24 +130,16 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, boo
             skipping = len(kept) > _EVENT_BYTES
 
 
-def _event(line: bytes, whole: bool) -> Document | None:
-    if whole:
+def _event(line: bytes, is_whole: bool) -> Document | None:
+    if is_whole:
         try:
-            return _document(decode(line, "events"), "events")
+            document = decode(line, "events")
         except Internal:
             return None
+        return document if isinstance(document, dict) else None
     # Quotes inside of a JSON string are escaped, so this is never found in one.
     found = _EVENT_HEAD.search(line)
     if found is None:
         return None
     kind, action, any_id = (part.decode("ascii", "replace") for part in found.groups())
     return {"Type": kind, "Action": action, "Actor": {"ID": any_id}}
-
-
-def _document(answer: Any, operation: str) -> Document:
-    if not isinstance(answer, dict):
-        raise Internal(
-            f"Docker Engine answered {operation} with something that is not a JSON object",
-            operation=operation,
-        )
-    return answer

@@ -12,7 +12,7 @@ import pytest
 
 from asupervisor.dockershim.sandbox.remove import remove_pod_sandbox
 from asupervisor.dockershim.sandbox.stop import stop_pod_sandbox
-from asupervisor.errors import FailedPrecondition
+from asupervisor.errors import FailedPrecondition, Internal
 from asupervisor.network.plugin import PodNetwork
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.networks import RELEASED, RELEASING
@@ -111,3 +111,17 @@ async def test_a_removal_does_not_wait_for_the_look_for_what_nobody_knows(tmp_pa
             assert looked.is_set() and ground.shim.checkpoints.get(SANDBOX) is not None
             go.set()
         assert fake.containers == {} and ground.shim.checkpoints.get(SANDBOX) is None
+
+
+async def test_one_that_the_engine_cannot_stop_is_not_ready_without_its_network(
+    tmp_path: Path,
+) -> None:
+    with FakeEngine(tmp_path / "engine.sock") as fake:
+        ground = Ground(fake, tmp_path / "root")
+        async with ground.up():
+            assert ground.shim.store.sandbox(SANDBOX).ready
+            fake.answers[f"POST /containers/{SANDBOX}/stop"] = lambda: (500, {"message": "stuck"})
+            with pytest.raises(Internal, match="stuck"):
+                await stop_pod_sandbox(ground.shim, REQUEST)
+            assert ground.runs(SANDBOX) and len(ground.network.torn_down) == 1
+            assert not ground.shim.store.sandbox(SANDBOX).ready

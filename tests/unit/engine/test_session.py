@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +263,34 @@ def test_what_the_engine_makes_its_rules_with(told: Any, firewall: str) -> None:
     assert engine.firewall == ""
     engine.info = {"FirewallBackend": told}
     assert engine.firewall == firewall
+
+
+@pytest.mark.parametrize("answer", [None, [], "a text", 5, [None], [[]], {"Id": 5}])
+@pytest.mark.parametrize(
+    ("request_", "ask"),
+    [
+        ("GET /containers/json", lambda engine: engine.containers.list_owned()),
+        ("GET /containers/x/json", lambda engine: engine.containers.inspect("x")),
+        ("POST /containers/create", lambda engine: engine.containers.create("x", {})),
+        ("GET /images/json", lambda engine: engine.images.list_all()),
+        ("GET /images/x/json", lambda engine: engine.images.inspect("x")),
+        ("POST /containers/x/exec", lambda engine: engine.streams.create_exec("x", ["id"])),
+        ("GET /exec/x/json", lambda engine: engine.streams.inspect_exec("x")),
+        ("GET /info", lambda engine: engine.system.info()),
+        ("GET /system/df", lambda engine: engine.system.image_bytes(1.0)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_an_answer_of_another_kind_is_an_error_that_names_the_request(
+    tmp_path: Path, request_: str, ask: Callable[[EngineClient], Awaitable[Any]], answer: Any
+) -> None:
+    with FakeEngine(tmp_path / "docker.sock") as fake:
+        async with client(fake) as engine:
+            fake.answers[request_] = lambda: (200, answer)
+            wanted = list if request_.endswith("s/json") else dict
+            if isinstance(answer, wanted) and answer in ([], {"Id": 5}):
+                with suppress(Internal):  # of what has to have an id
+                    assert await ask(engine) in (answer, 0)
+                return
+            with pytest.raises(Internal, match=r"Docker Engine answered .* something that is not"):
+                await ask(engine)

@@ -16,6 +16,7 @@ from asupervisor.node.build import (
     container_record,
     sandbox_record,
     summary_record,
+    without_network,
 )
 from asupervisor.node.build_image import image_record
 from asupervisor.node.checkpoints import CheckpointStore
@@ -203,3 +204,17 @@ def test_one_that_names_itself_alone_is_shown_by_what_is_known() -> None:
     assert record.status.state == cri.CONTAINER_CREATED
     assert not record.pid
     assert image_record({"Id": "sha256:" + _A}, pinned=False).image.id == "sha256:" + _A
+
+
+def test_a_sandbox_whose_network_is_released_is_not_ready_and_has_no_address() -> None:
+    running = container_document(_A, sandbox=True, state={"Pid": 7})
+    record = sandbox_record(running, _CHECKPOINT, ("10.1.1.1", "fd00::1"))
+    assert record.ready and record.status.network.additional_ips
+    without = without_network(record)
+    assert not without.ready and without.network_lost and without.pid == 7
+    shown = cri.PodSandboxStatusResponse.FromString(without.status_bytes).status
+    assert shown == without.status and shown.state == cri.SANDBOX_NOTREADY
+    assert not shown.network.ip and not shown.network.additional_ips
+    (item,) = cri.ListPodSandboxResponse.FromString(without.item_bytes).items
+    assert item.state == cri.SANDBOX_NOTREADY
+    assert record.ready, "a record is replaced, never changed"

@@ -13,6 +13,7 @@ from asupervisor.errors import FailedPrecondition, Internal, NotFound, ServiceEr
 from asupervisor.host.processes import kill_process_tree
 from asupervisor.node.records import ContainerId, ContainerRecord
 from asupervisor.node.store import Change, NodeStore
+from asupervisor.translate.documents import INT32_MAX, text, whole
 
 _logger = logging.getLogger(__name__)
 _EXIT_DEADLINE_S = 10.0
@@ -70,8 +71,9 @@ async def exit_code(engine: EngineClient, exec_id: str) -> int:
         pause_s = 0.002
         while True:
             document = await engine.streams.inspect_exec(exec_id)
-            if not document.get("Running") and document.get("ExitCode") is not None:
-                return int(document["ExitCode"])
+            code = document.get("ExitCode")
+            if not document.get("Running") and isinstance(code, int):
+                return code
             await anyio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.1)
     raise Internal(
@@ -95,10 +97,9 @@ async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
                 document = await engine.streams.inspect_exec(exec_id)
                 if not document.get("Running"):
                     return True
-                if document.get("Pid"):
-                    await anyio.to_thread.run_sync(
-                        kill_process_tree, int(document["Pid"]), str(document["ContainerID"])
-                    )
+                if pid := whole(document, "Pid", low=0, high=INT32_MAX):
+                    container = text(document, "ContainerID")
+                    await anyio.to_thread.run_sync(kill_process_tree, pid, container)
                     return True
                 # Asked to start, and not yet there: what starts in a moment has to be killed then.
                 await anyio.sleep(pause_s)

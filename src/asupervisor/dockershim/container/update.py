@@ -20,6 +20,7 @@ from asupervisor.errors import FailedPrecondition, Internal, InvalidArgument, Se
 from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
 from asupervisor.translate.cgroup_files import CgroupSettings, cgroup_settings
+from asupervisor.translate.inspected import sound_container
 from asupervisor.translate.limits import Limits, with_changed_limits
 from asupervisor.translate.resources import check_oom_score, clamp_oom_score, update_body
 
@@ -55,7 +56,8 @@ async def update_container_resources(
         if resources.oom_score_adj:
             score = _score(resources.oom_score_adj, shim, now, features.local)
             limits |= Limits(oom_score_adj=score)
-        host_config = (await shim.engine.containers.inspect(record.id))["HostConfig"]
+        document = sound_container(await shim.engine.containers.inspect(record.id))
+        host_config = document["HostConfig"]
         if (
             now.running
             and resources.memory_swap_limit_in_bytes < 0

@@ -9,8 +9,9 @@ from asupervisor.dockershim.image.files import is_leftover
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, ServiceError
-from asupervisor.node.records import ImageRecord
+from asupervisor.node.records import ContainerId, ImageRecord
 from asupervisor.proto import cri
+from asupervisor.translate.documents import sequence, text
 from asupervisor.translate.images import parse_reference, without_scheme
 
 _logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ async def _check_unused(shim: Shim, record: ImageRecord, asked: str) -> None:
         await shim.image_files.clear()
         users = [user for user in users if not is_leftover(user)]
     if users:
-        names = ", ".join(str(user["Id"])[:12] for user in users[:5])
+        names = ", ".join(text(user, "Id")[:12] for user in users[:5])
         raise FailedPrecondition(f"image {asked} is used by container {names}", subject=record.id)
     # With the containerd store what is built on an image does not keep it; there the list takes
     # seconds.
@@ -81,14 +82,14 @@ async def _check_unused(shim: Shim, record: ImageRecord, asked: str) -> None:
 def _uses(shim: Shim, summary: Document, record: ImageRecord) -> bool:
     if summary.get("ImageID") == record.id:
         return True
-    known = shim.store.containers.get(summary["Id"])
+    known = shim.store.containers.get(ContainerId(text(summary, "Id")))
     if known is not None and any(
         mount.image.image_ref == record.id for mount in known.status.mounts
     ):
         return True
-    for mount in summary.get("Mounts") or []:
-        if mount.get("Type") == "image":
-            image = shim.store.image(str(mount.get("Name") or mount.get("Source") or ""))
+    for mount in sequence(summary, "Mounts"):
+        if text(mount, "Type") == "image":
+            image = shim.store.image(text(mount, "Name") or text(mount, "Source"))
             if image is not None and image.id == record.id:
                 return True
     return False

@@ -27,6 +27,7 @@ from asupervisor.host.netns import HeldNamespace, hold_namespace
 from asupervisor.host.processes import network_namespace
 from asupervisor.network.plugin import PodNetwork
 from asupervisor.node.records import SandboxId, SandboxRecord
+from asupervisor.translate.documents import at
 from asupervisor.translate.resources import container_cgroup
 from asupervisor.translate.sandbox import SandboxPlan
 
@@ -109,11 +110,8 @@ async def _running(shim: Shim, sandbox_id: str, subject: str) -> SandboxRecord:
     record = shim.store.sandboxes.get(SandboxId(sandbox_id))
     if record is not None and record.pid:
         return record
-    state = (await shim.engine.containers.inspect(sandbox_id))["State"]
-    raise Internal(
-        f"{subject}: the sandbox process ended as soon as it started (exit code"
-        f" {state.get('ExitCode')})"
-    )
+    code = at(await shim.engine.containers.inspect(sandbox_id), "State", "ExitCode")
+    raise Internal(f"{subject}: the sandbox process ended as soon as it started (exit code {code})")
 
 
 class _SettingUp:

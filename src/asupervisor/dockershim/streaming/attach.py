@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from asupervisor.dockershim.preconditions import running_container
 from asupervisor.dockershim.shim import Shim
 from asupervisor.proto import cri
@@ -25,6 +27,8 @@ async def attach(shim: Shim, request: cri.AttachRequest) -> cri.AttachResponse:
         stderr=request.stderr,
     )
     wanted.check()
-    running_container(shim.store, request.container_id, "attach")
-    shim.engine.health.require("attach", request.container_id)
+    record = running_container(shim.store, request.container_id, "attach")
+    shim.engine.health.require("attach", record.id)
+    # By its whole id: what the beginning of one names may be another when the client comes.
+    wanted = replace(wanted, container_id=record.id)
     return cri.AttachResponse(url=shim.streaming.attach_url(wanted))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from asupervisor.dockershim.preconditions import running_container
 from asupervisor.dockershim.shim import Shim
 from asupervisor.proto import cri
@@ -26,6 +28,8 @@ async def exec_(shim: Shim, request: cri.ExecRequest) -> cri.ExecResponse:
         stderr=request.stderr,
     )
     wanted.check()
-    running_container(shim.store, request.container_id, "exec")
-    shim.engine.health.require("exec", request.container_id)
+    record = running_container(shim.store, request.container_id, "exec")
+    shim.engine.health.require("exec", record.id)
+    # By its whole id: what the beginning of one names may be another when the client comes.
+    wanted = replace(wanted, container_id=record.id)
     return cri.ExecResponse(url=shim.streaming.exec_url(wanted))
