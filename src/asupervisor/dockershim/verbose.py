@@ -4,12 +4,14 @@ document.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import ServiceError
+from asupervisor.translate.documents import mapping, texts
 
 _DEADLINE_S = 2.0
 
@@ -27,9 +29,24 @@ async def verbose_info(shim: Shim, any_id: str, pid: int, facts: dict[str, Any])
     }
     try:
         document = await shim.engine.containers.inspect(any_id, timeout_s=_DEADLINE_S)
-        config = document.get("Config") or {}
-        config["Env"] = [entry.partition("=")[0] for entry in config.get("Env") or []]
+        config = mapping(document, "Config")
+        config["Env"] = [entry.partition("=")[0] for entry in texts(config, "Env")]
         details["inspect"] = document
     except ServiceError as error:
         details["inspectError"] = str(error)
-    return {"info": orjson.dumps(details).decode()}
+    return encoded_info(details)
+
+
+def encoded_info(details: Mapping[str, Any]) -> dict[str, str]:
+    """The ``info`` of a verbose answer. A part that is nested too deeply for JSON to be written,
+    which does not keep it from being read, is left out.
+    """
+    members = (_member(key, value) for key, value in details.items())
+    return {"info": f"{{{','.join(filter(None, members))}}}"}
+
+
+def _member(key: str, value: object) -> str:
+    try:
+        return orjson.dumps({key: value}).decode()[1:-1]
+    except TypeError:
+        return ""

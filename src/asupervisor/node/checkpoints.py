@@ -14,6 +14,7 @@ from asupervisor.errors import FailedPrecondition, Internal
 from asupervisor.host.atomic import write_file
 from asupervisor.locks import KeyedLock
 from asupervisor.translate.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
+from asupervisor.translate.names import is_container_id
 
 _logger = logging.getLogger(__name__)
 
@@ -73,8 +74,11 @@ class CheckpointStore:
         self.corrupt.clear()
         for name in names:
             path = self._directory / name
-            if name.startswith("."):
-                path.unlink(missing_ok=True)
+            if is_container_id(name.removeprefix(".")) and name.startswith("."):
+                path.unlink(missing_ok=True)  # of a write that was cut off
+                continue
+            if not is_container_id(name):
+                _logger.warning("%s is not a checkpoint: its name is not a sandbox's id", path)
                 continue
             try:
                 self._known[name] = decode_checkpoint(_read(path), str(path))

@@ -9,14 +9,18 @@ over."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from asupervisor.errors import Internal
 
 _VERSION = "v1"
 _OWN_KEY = "asupervisor"
+_PROTOCOLS = ("tcp", "udp", "sctp")
 _PEERS = (("core", "config"), ("dockershim", "dockershim"))
 """Go packages of CheckpointData and of PortMapping: cri-dockerd's first, since that is what is
 written.
@@ -174,22 +178,41 @@ def _checkpoint(document: dict[str, Any]) -> Checkpoint:
         port_mappings=tuple(map(_port, data.get("port_mappings") or ())),
         host_network=bool(data.get("host_network")),
         complete=bool(own.pop("complete", True)),
-        addresses=tuple(_text(address) for address in own.pop("addresses", ())),
+        addresses=tuple(filter(_is_address, map(_text, own.pop("addresses", ())))),
         runtime_handler=None if handler is None else _text(handler),
         uid=_text(own.pop("uid", "")),
         attempt=_number(own.pop("attempt", 0), 2**32),
-        extra=own,
+        extra=_writable(own),
     )
 
 
 def _port(port: dict[str, Any]) -> CheckpointPort:
     protocol, inner, outer = (port.get(key) for key in ("protocol", "container_port", "host_port"))
+    host_ip = _text(port.get("host_ip") or "")
+    if protocol is not None and _text(protocol).lower() not in _PROTOCOLS:
+        raise ValueError(f"{protocol!r:.40} is not a protocol")
+    if host_ip and not _is_address(host_ip):
+        raise ValueError(f"{host_ip!r:.40} is not an address")
     return CheckpointPort(
-        None if protocol is None else _text(protocol),
+        protocol,
         None if inner is None else _number(inner, 2**16),
         None if outer is None else _number(outer, 2**16),
-        _text(port.get("host_ip") or ""),
+        host_ip,
     )
+
+
+def _is_address(text: str) -> bool:
+    """Whether it may stand in a rule of the firewall."""
+    try:
+        return not getattr(ipaddress.ip_address(text), "scope_id", None)
+    except ValueError:
+        return False
+
+
+def _writable(own: dict[str, Any]) -> dict[str, Any]:
+    """What is written again with the next change, and told in a verbose status."""
+    orjson.dumps(own)
+    return own
 
 
 def _text(value: Any) -> str:

@@ -254,9 +254,16 @@ def bounded_document(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], in
     Args:
         document: ``GET /images/{name}/json``, whatever it holds.
     """
-    sizes = {key: len(orjson.dumps(value)) for key, value in document.items()}
+    sizes = {key: _json_bytes(value) for key, value in document.items()}
     kept = {key: value for key, value in document.items() if sizes[key] <= CONFIG_BYTES}
     return kept, sizes.get("Config", 0)
+
+
+def _json_bytes(value: object) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:  # nested more deeply than is written
+        return CONFIG_BYTES + 1
 
 
 def check_runnable(config_bytes: int, image_id: str, subject: str) -> None:

@@ -85,7 +85,7 @@ def _check_ports(ports: Iterable[cri.PortMapping], subject: str) -> None:
                 f"{subject}: port mapping {port.host_port}:{port.container_port} has an unknown"
                 " protocol"
             )
-        if port.host_ip and not is_address(port.host_ip):
+        if port.host_ip and ("%" in port.host_ip or not is_address(port.host_ip)):
             raise InvalidArgument(
                 f'{subject}: host_ip "{port.host_ip}" of a port mapping is not an IP address'
             )

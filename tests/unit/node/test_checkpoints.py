@@ -14,7 +14,7 @@ import pytest
 from asupervisor.errors import FailedPrecondition
 from asupervisor.host import atomic
 from asupervisor.node.checkpoints import CheckpointStore
-from asupervisor.translate.checkpoint import Checkpoint
+from asupervisor.translate.checkpoint import Checkpoint, encode_checkpoint
 
 A = "a" * 64
 POD = Checkpoint(
@@ -123,3 +123,15 @@ async def test_one_that_was_told_to_be_refused_is_not_there(
         with pytest.raises(FailedPrecondition, match="No space left"):
             await store.write(sandbox_id, POD)
     assert os.listdir(tmp_path / "sandbox") == ["b" * 64], "what was known is kept"
+
+
+async def test_a_file_that_is_not_named_by_an_id_is_not_one(tmp_path: Path) -> None:
+    """Such as a copy that somebody made: it would be a second sandbox of its pod."""
+    (tmp_path / "sandbox").mkdir()
+    names = [f"{A}.bak", A[:12], A.upper(), ".keep", os.fsdecode(b"\xff")]
+    for name in names:
+        (tmp_path / "sandbox" / name).write_bytes(encode_checkpoint(POD))
+    store = CheckpointStore(tmp_path)
+    await store.load()
+    assert store.all == {} and store.corrupt == {}
+    assert sorted(os.listdir(tmp_path / "sandbox")) == sorted(names), "and is left as it is"

@@ -24,6 +24,11 @@ IN_TREE = ("dockershim", "dockershim")
 PORT = CheckpointPort("tcp", 80, 8080, "")
 
 
+def nested(depth: int) -> list[Any]:
+    """A list in a list in a list …"""
+    return [nested(depth - 1)] if depth else []
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "cri_dockerd", "in_tree"),
     [
@@ -91,7 +96,7 @@ def test_files_of_either_peer_are_read_and_count_as_complete(packages: tuple[str
         ).map(tuple),
         host_network=st.booleans(),
         complete=st.booleans(),
-        addresses=st.lists(st.text(), max_size=2).map(tuple),
+        addresses=st.lists(st.ip_addresses().map(str), max_size=2).map(tuple),
         runtime_handler=st.one_of(st.none(), st.text()),
         uid=st.text(),
         attempt=st.integers(0, 2**32 - 1),
@@ -122,12 +127,36 @@ def test_what_is_written_is_read(checkpoint: Checkpoint) -> None:
         {"asupervisor": []} | {"checksum": None},
         {"data": {"port_mappings": [{"host_port": 1 << 80}]}},
         {"data": {"port_mappings": [[]]}},
+        {"asupervisor": {"resources": 1 << 64}},
+        {"asupervisor": {"resources": "\ud800"}},
+        {"asupervisor": {"of a later version": nested(300)}},
     ],
 )
 def test_a_file_that_was_changed_is_corrupt(change: dict[str, Any]) -> None:
     document = json.loads(encode_checkpoint(Checkpoint(name="web", namespace="default"))) | change
     with pytest.raises(Internal, match="/here"):
         decode_checkpoint(json.dumps(document).encode(), "/here")
+
+
+@pytest.mark.parametrize(
+    "port",
+    [
+        CheckpointPort("-j ACCEPT", 80, 8080),
+        CheckpointPort("tcp", 80, 8080, "10.0.0.1\n-A INPUT -j ACCEPT"),
+        CheckpointPort("tcp", 80, 8080, "fe80::1%x"),
+    ],
+)
+def test_a_port_that_could_not_be_asked_for_is_corrupt(port: CheckpointPort) -> None:
+    """Whoever wrote the file may have added it up as well."""
+    content = encode_checkpoint(Checkpoint("web", "default", port_mappings=(port,)))
+    with pytest.raises(Internal, match="cannot be read"):
+        decode_checkpoint(content, "here")
+
+
+def test_what_is_not_an_address_is_left_out() -> None:
+    told = ("10.1.1.1", "10.1.1.1/24", "-j ACCEPT", "fe80::1%a\nb", "fd00::1")
+    content = encode_checkpoint(Checkpoint("web", "default", addresses=told))
+    assert decode_checkpoint(content, "here").addresses == ("10.1.1.1", "fd00::1")
 
 
 @given(st.binary(max_size=200))

@@ -218,6 +218,10 @@ def test_resolv_conf(dns: cri.DNSConfig, text: str) -> None:
             {"port_mappings": [cri.PortMapping(container_port=80, host_port=80, host_ip="here")]},
             "host_ip",
         ),
+        (
+            {"port_mappings": [cri.PortMapping(container_port=80, host_ip="fe80::1%eth0")]},
+            "host_ip",
+        ),
         ({"windows": cri.WindowsPodSandboxConfig()}, "windows"),
     ],
 )

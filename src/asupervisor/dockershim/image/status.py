@@ -4,9 +4,8 @@ without content for this node's platform counts as not there, so that kubelet pu
 
 from __future__ import annotations
 
-import orjson
-
 from asupervisor.dockershim.shim import Shim
+from asupervisor.dockershim.verbose import encoded_info
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.documents import mapping
@@ -31,7 +30,5 @@ async def image_status(shim: Shim, request: cri.ImageStatusRequest) -> bytes:
         },
         "inspect": dict(document),
     }
-    return (
-        record.item_bytes
-        + cri.ImageStatusResponse(info={"info": orjson.dumps(details).decode()}).SerializeToString()
-    )
+    info = encoded_info(details)
+    return record.item_bytes + cri.ImageStatusResponse(info=info).SerializeToString()
