@@ -12,7 +12,14 @@ from collections.abc import Callable
 
 from asupervisor.logs.lines import LineEncoder
 from asupervisor.logs.position import TAIL_BYTES, Position, PositionFile
-from asupervisor.logs.source import Generation, Source, generations_after, last_time, time_key
+from asupervisor.logs.source import (
+    MAX_PENDING_BYTES,
+    Generation,
+    Source,
+    generations_after,
+    last_time,
+    time_key,
+)
 from asupervisor.logs.target import Target, find_renamed, newest_renamed
 
 Warn = Callable[[str], None]
@@ -240,19 +247,18 @@ class FileFollower:
         Returns:
             Whether the source is read again from there.
         """
-        lost = (
-            self._target.read(self._target.size(), 0)
-            if self._target.inode == self._made_inode
-            else b""
-        )
-        target = self._open(self._target.path)
-        self._target.close()
-        self._target = target
-        if self._read_again():
-            return True
-        # It is not of this log, or the engine has dropped what was written then.
-        if lost:
-            self._target.append(lost)
+        former, made = self._target, self._target.inode == self._made_inode
+        self._target = self._open(former.path)
+        try:
+            if self._read_again():
+                return True
+            # It is not of this log, or the engine has dropped what was written then.
+            if made and former.size() <= MAX_PENDING_BYTES:
+                self._target.append(former.read(former.size(), 0))
+            elif made:
+                self._warn("the log file was replaced; what it held is too long to be copied")
+        finally:
+            former.close()
         self._base = self._target.size()
         self._store()
         return False
@@ -309,7 +315,7 @@ class FileFollower:
         other = (
             self._target.created
             or self._target.inode != position.target_inode
-            or self._target.size() < position.target_offset
+            or self._target.size() < max(1, position.target_offset)
         )
         if other and position.target_inode:
             former = find_renamed(self._target.path, position.target_inode)
@@ -366,7 +372,7 @@ class FileFollower:
             return
         time, _ = self._target.last_lines()
         if not time:
-            self._target.truncate(0)
+            self._target.truncate(self._target.whole_lines())
             self._base = self._target.size()
             self._adopt(generations, 0)
             return

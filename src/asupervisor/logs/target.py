@@ -20,8 +20,12 @@ _UNTRUSTED_COMPONENTS = 3
 """kubelet's layout is ``<pod logs>/<pod>/<container>/<file>``; above that the path is the
 operator's.
 """
-_LINE = re.compile(rb"(\S{20,35}) (stdout|stderr) [PF] [^\n]*\n")
+_LINE = re.compile(rb"^(\S{20,35}) (stdout|stderr) [PF] [^\n]*\n", re.MULTILINE)
 _TAIL_BYTES = 256 * 1024
+_LOOKED_AT_BYTES = 4 << 20
+"""Of a file's end, for its last whole line. A line of ours has 16 KiB; a container that mounts its
+log directory can make a file of any length, and what is looked for in it keeps other logs waiting.
+"""
 _MOST_NAMES = 4096
 """In a log directory that are looked at: kubelet keeps five of a log, a container that mounts the
 directory can make a million.
@@ -137,20 +141,18 @@ class Target:
             return directory.status(name) is not None
 
     def whole_lines(self) -> int:
-        """The offset after its last whole CRI line; what follows was torn by a kill or a crash."""
-        size = self.size()
-        end = size
-        while end > 0:
+        """The offset after its last whole CRI line; what follows was torn by a kill or a crash.
+        Where so much follows that it was not, the file's end.
+        """
+        end = size = self.size()
+        while end > max(0, size - _LOOKED_AT_BYTES):
             start = max(0, end - _TAIL_BYTES)
             block = self.read(end - start, start)
-            cut = block.rfind(b"\n") + 1
-            while cut:
-                line_start = block.rfind(b"\n", 0, cut - 1) + 1
-                if (line_start or start == 0) and _LINE.fullmatch(block, line_start, cut):
-                    return start + cut
-                cut = line_start
+            first = block.find(b"\n") + 1
+            if (first or not start) and (lines := list(_LINE.finditer(block, first * bool(start)))):
+                return start + lines[-1].end()
             end = start + _TAIL_BYTES // 2 if start and end - start > _TAIL_BYTES // 2 else start
-        return 0
+        return size if end else 0
 
     def last_lines(self) -> tuple[bytes, int]:
         """The time of its last whole line, and the offset where the lines of that very time begin;

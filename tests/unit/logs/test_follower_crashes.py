@@ -276,3 +276,29 @@ def test_an_empty_file_with_the_inode_of_a_lost_one_is_another(rig: Rig) -> None
     rig.drain()
     assert rig.numbers() == all_of(rig)
     assert rig.warnings == []
+
+
+def test_an_empty_file_with_the_inode_of_one_that_was_lost_empty_is_another(rig: Rig) -> None:
+    """As above, but nothing had been written to the lost one, and the file of before it was written
+    to once more before a kill, of which no position tells.
+    """
+    rig.write(5)
+    rig.drain()
+    renamed = rig.rotate_target(1)
+    rig.stop()
+    file = PositionFile(str(rig.position), BOOT)
+    lost = file.load()
+    assert lost is not None and lost.target_offset == 0
+    renamed.rename(rig.target)
+    rig.write(3)
+    rig.drain()
+    rig.stop()
+    rig.target.rename(renamed)
+    rig.target.touch()
+    assert file.load() is not None
+    file.store(replace(lost, target_inode=rig.target.stat().st_ino))
+    file.close()
+    rig.write(3)
+    rig.drain()
+    assert rig.numbers() == all_of(rig)
+    assert rig.warnings == []

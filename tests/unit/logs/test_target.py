@@ -210,3 +210,60 @@ def test_a_directory_full_of_names_costs_no_more_than_some_of_them(
     assert newest_renamed(str(log)) is not None
     assert find_renamed(str(log), -1) is None
     assert len(looked) <= 2 * 4096
+
+
+_WHOLE = b"2026-01-02T03:04:05.000000000Z stdout F x\n"
+
+
+@pytest.mark.parametrize(
+    "torn", [b"2026-01-02T03", bytes(3 << 20), b"\n" * (3 << 20), b"a b " * 4096 + b"\n"]
+)
+def test_what_follows_the_last_whole_line_is_found(log: Path, torn: bytes) -> None:
+    log.write_bytes(_WHOLE * 3 + torn)
+    target = Target(str(log))
+    assert target.whole_lines() == 3 * len(_WHOLE)
+    assert target.last_lines() == (_WHOLE.split(b" ")[0], 0)
+    target.close()
+
+
+def test_a_file_of_any_length_is_looked_at_from_its_end_only(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that mounts its log directory makes it as long as it likes."""
+    log.write_bytes(_WHOLE)
+    os.truncate(log, 1 << 40)
+    read: list[int] = []
+    monkeypatch.setattr(
+        Target,
+        "read",
+        lambda target, size, offset: read.append(size) or os.pread(target._fd, size, offset),
+    )
+    target = Target(str(log))
+    assert target.whole_lines() == target.size(), "nothing of it is torn off"
+    assert target.last_lines() == (b"", 0)
+    target.end_lines()
+    target.close()
+    assert sum(read) < 64 << 20
+    assert log.stat().st_size == 1 << 40
+
+
+def test_a_replaced_file_of_any_length_is_not_copied(log: Path, tmp_path: Path) -> None:
+    source = EngineLog(tmp_path / "c-json.log")
+    source.write(b"a\n")
+    said: list[str] = []
+    follower = FileFollower(str(source.path), str(log), f"{log}.position", _BOOT, said.append)
+    while follower.turn(4096) or not follower.drained:
+        pass
+    os.truncate(log, 1 << 40)
+    other = log.with_name("other")
+    other.write_bytes(b"of somebody else\n")
+    other.rename(log)
+    for line in (b"lost with it\n", b"b\n"):
+        source.write(line)
+        while follower.turn(4096) or not follower.drained:
+            pass
+    follower.close()
+    source.close()
+    assert any("too long to be copied" in one for one in said)
+    others, ours = log.read_bytes().splitlines()
+    assert others == b"of somebody else" and ours.endswith(b"stdout F b")
