@@ -12,14 +12,7 @@ from collections.abc import Callable
 
 from asupervisor.logs.lines import LineEncoder
 from asupervisor.logs.position import TAIL_BYTES, Position, PositionFile
-from asupervisor.logs.source import (
-    MAX_PENDING_BYTES,
-    Generation,
-    Source,
-    generations_after,
-    last_time,
-    time_key,
-)
+from asupervisor.logs.source import Generation, Source, generations_after, last_time, time_key
 from asupervisor.logs.target import Target, find_renamed, newest_renamed
 
 Warn = Callable[[str], None]
@@ -253,9 +246,7 @@ class FileFollower:
             if self._read_again():
                 return True
             # It is not of this log, or the engine has dropped what was written then.
-            if made and former.size() <= MAX_PENDING_BYTES:
-                self._target.append(former.read(former.size(), 0))
-            elif made:
+            if made and not self._target.take_over(former):
                 self._warn("the log file was replaced; what it held is too long to be copied")
         finally:
             former.close()

@@ -21,7 +21,7 @@ _MAX_LINE_BYTES = 16 << 20
 _LINE_TIME = re.compile(rb'"time":"([^"]{20,35})"\}\n')
 _SCAN_BYTES = 1 << 20
 _MAX_OPEN = 64
-MAX_PENDING_BYTES = 64 << 20
+_MAX_PENDING_BYTES = 64 << 20
 """Generations, and unread bytes in them, that are kept from vanishing while this process is behind:
 the engine may have deleted them, and the disk may be full by that.
 """
@@ -245,7 +245,7 @@ class Source:
         """
         if not self.rotated():
             return True
-        if len(self.chain) >= _MAX_OPEN or self.pending() >= MAX_PENDING_BYTES:
+        if len(self.chain) >= _MAX_OPEN or self.pending() >= _MAX_PENDING_BYTES:
             self._waited = True
             return True
         newer, adjacent = generations_after(self.path, self.chain[-1] if self.chain else None)

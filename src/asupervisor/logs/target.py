@@ -26,6 +26,8 @@ _LOOKED_AT_BYTES = 4 << 20
 """Of a file's end, for its last whole line. A line of ours has 16 KiB; a container that mounts its
 log directory can make a file of any length, and what is looked for in it keeps other logs waiting.
 """
+_COPIED_BYTES = 64 << 20
+"""Of a file that was replaced: what the engine keeps of a log, which is the other place for it."""
 _MOST_NAMES = 4096
 """In a log directory that are looked at: kubelet keeps five of a log, a container that mounts the
 directory can make a million.
@@ -124,6 +126,14 @@ class Target:
         except OSError as error:
             error.filename = self.path
             raise
+
+    def take_over(self, former: Target) -> bool:
+        """Append all that another file holds; False where that is too long to be copied."""
+        size = former.size()
+        if size > _COPIED_BYTES:
+            return False
+        self.append(former.read(size, 0))
+        return True
 
     def unlinked(self) -> bool:
         """Whether this file has no name any more."""

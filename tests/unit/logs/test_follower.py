@@ -218,7 +218,7 @@ def test_no_more_than_so_many_files_are_kept_open(
 def test_no_more_than_so_many_bytes_are_kept_from_the_disk(
     rigs: Rigs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asupervisor.logs.source.MAX_PENDING_BYTES", 2000)
+    monkeypatch.setattr("asupervisor.logs.source._MAX_PENDING_BYTES", 2000)
     rig = rigs(500, 2)
     follower = rig.start()
     for _ in range(60):
