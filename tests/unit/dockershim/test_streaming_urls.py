@@ -40,12 +40,13 @@ async def test_it_stands_for_a_whole_id(verb: Any, request_: Any) -> None:
     health = EngineHealth()
     health.set_reachable()
     health.set_synced()
-    urls = dict.fromkeys(
-        ("exec_url", "attach_url", "port_forward_url"), lambda wanted: given.append(wanted) or "url"
-    )
-    shim: Any = SimpleNamespace(
-        store=store, engine=SimpleNamespace(health=health), streaming=SimpleNamespace(**urls)
-    )
+
+    def url(wanted: Any) -> str:
+        given.append(wanted)
+        return "url"
+
+    urls: Any = SimpleNamespace(exec_url=url, attach_url=url, port_forward_url=url)
+    shim: Any = SimpleNamespace(store=store, engine=SimpleNamespace(health=health), streaming=urls)
     assert (await verb(shim, request_)).url == "url"
     (wanted,) = given
     assert getattr(wanted, "container_id", "") in ("", CONTAINER)

@@ -10,7 +10,7 @@ import pytest
 
 from asupervisor.dockershim.image.status import image_status
 from asupervisor.dockershim.verbose import encoded_info, verbose_info
-from asupervisor.node.build import image_record
+from asupervisor.node.build_image import image_record
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 
@@ -42,7 +42,10 @@ async def test_of_a_container(document: dict[str, Any]) -> None:
 
 async def test_of_an_image_and_it_hides_no_other() -> None:
     store = NodeStore()
-    document = {"Id": "sha256:" + "1" * 64, "Config": {"Labels": {"a": nested(252)}}}
+    document: dict[str, Any] = {
+        "Id": "sha256:" + "1" * 64,
+        "Config": {"Labels": {"a": nested(252)}},
+    }
     store.put_image(image_record({**document, "Deep": nested(300)}, pinned=False))
     shim: Any = SimpleNamespace(store=store)
     request = cri.ImageStatusRequest(image=cri.ImageSpec(image=document["Id"]), verbose=True)

@@ -233,11 +233,12 @@ def test_a_file_of_any_length_is_looked_at_from_its_end_only(
     log.write_bytes(_WHOLE)
     os.truncate(log, 1 << 40)
     read: list[int] = []
-    monkeypatch.setattr(
-        Target,
-        "read",
-        lambda target, size, offset: read.append(size) or os.pread(target._fd, size, offset),
-    )
+
+    def count(target: Target, size: int, offset: int) -> bytes:
+        read.append(size)
+        return os.pread(target._fd, size, offset)
+
+    monkeypatch.setattr(Target, "read", count)
     target = Target(str(log))
     assert target.whole_lines() == target.size(), "nothing of it is torn off"
     assert target.last_lines() == (b"", 0)
