@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import threading
 import urllib.parse
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def free_port() -> int:
 
 
 class BuiltImage:
-    """A busybox image as a registry has it.
+    """A busybox image as a registry has it, with a layer of its own: of one that it unpacked from
+    another blob, Docker 28 with the containerd store fetches no blob (docs/compatibility.md).
 
     Args:
         config: changes to the image's config (``User``, ``Env`` …).
@@ -57,6 +59,7 @@ class BuiltImage:
         by_manifest: bool = False,
     ) -> None:
         self.by_manifest = by_manifest
+        files = {"own": uuid.uuid4().bytes, **(files or {})}
         with tarfile.open(
             fileobj=io.BytesIO(busybox_archive("unused:1", config, files))
         ) as archive:
