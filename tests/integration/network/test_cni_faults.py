@@ -175,13 +175,18 @@ def test_a_del_that_fails_is_repeated_until_it_succeeds(
         await plugin.set_up(other)
         if not lives:
             ended.close()
+        path = f"netns={web.netns if lives else ''} "
+
+        def told() -> bool:
+            return path in [call for call in faulty.calls("DEL") if web.sandbox_id in call][-1]
+
+        await until(told, "it is told of the namespace as it is now")
         faulty.does("DEL", None)
         await until(
             lambda: len(leases(faulty.node.leases)) == 2,
             "the address is released without being asked again",
         )
-        last = [call for call in faulty.calls("DEL") if web.sandbox_id in call][-1]
-        assert f"netns={web.netns if lives else ''} " in last
+        assert told()
         await plugin.tear_down(other)
         faulty.node.nothing_left()
 
