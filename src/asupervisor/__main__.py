@@ -1,6 +1,4 @@
-"""``python -m asupervisor`` and the console script ``asupervisor``: the only place that ends the
-process.
-"""
+"""``python -m asupervisor`` and ``asupervisor``: the only place that ends the process."""
 
 import sys
 

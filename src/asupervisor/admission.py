@@ -106,9 +106,7 @@ class Admission:
 
 
 def peer_address(stream: anyio.abc.ByteStream) -> tuple[str, str]:
-    """Host and port of a connection's other end; ``local`` and nothing where it has none, or is
-    gone already.
-    """
+    """Host and port of a connection's other end; ``local`` where it has none or is gone."""
     try:
         remote = stream.extra(anyio.abc.SocketAttribute.remote_address, None)
     except OSError:

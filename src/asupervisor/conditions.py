@@ -19,9 +19,7 @@ _LOOK_S = 0.5
 
 
 class Reason(StrEnum):
-    """Every reason for which a condition does not hold; operators and ``asupervisor doctor`` go by
-    them.
-    """
+    """Every reason for which a condition does not hold; ``asupervisor doctor`` knows them."""
 
     SERVICE_STARTING = "ServiceStarting"
     SERVICE_STOPPING = "ServiceStopping"

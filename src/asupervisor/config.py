@@ -42,9 +42,7 @@ class NetworkConfig:
     hairpin_mode: str = "none"
     non_masquerade_cidr: str = "10.0.0.0/8"
     pod_cidr: str = ""
-    """One CIDR for each address family, separated by a comma; empty until UpdateRuntimeConfig gives
-    it.
-    """
+    """One CIDR for each address family, by comma; empty until UpdateRuntimeConfig gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +70,7 @@ class Config:
     """
 
     container_runtime: str = "docker"
-    """``docker`` hosts the dockershim; ``remote`` only connects to a CRI server that another
-    runs.
-    """
+    """``docker`` hosts the dockershim; ``remote`` connects to a CRI server that another runs."""
     runtime_endpoint: str = "unix:///var/run/asupervisor.sock"
     image_endpoint: str = ""
     """Empty means the runtime endpoint."""

@@ -1,6 +1,4 @@
-"""Go's duration notation (``2m0s``, ``1h30m``, ``500ms``), which kubelet's and cri-dockerd's flags
-use.
-"""
+"""Go's duration notation (``2m0s``, ``500ms``), which kubelet's flags use."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ __all__ = [
 ]
 
 MOST_WORDS = 8192
-"""Characters of text from outside that an error takes over: a registry may answer with
-megabytes.
-"""
+"""Characters of text from outside that an error takes over: a registry may send megabytes."""
 
 
 class ServiceError(Exception):
@@ -174,8 +172,6 @@ class RollbackFailed(ServiceError):
 
 
 class ConfigError(ServiceError):
-    """A setting is missing, malformed or in conflict with another; the message names it. Exit code
-    2.
-    """
+    """A setting is missing, malformed or in conflict; the message names it. Exit code 2."""
 
     code = "INVALID_ARGUMENT"

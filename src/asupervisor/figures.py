@@ -9,13 +9,10 @@ ENGINE_BOUNDS_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 120.0),
 )
-"""Upper bounds, in seconds, of the engine's latency buckets; they contain dockershim's own (5 ms to
-10 s).
-"""
+"""Upper bounds, in seconds, of the engine's latency buckets; they contain dockershim's."""
 
 RPC_BOUNDS_S = (0.0001, 0.00025, 0.0005, *ENGINE_BOUNDS_S)
-"""Upper bounds, in seconds, of the RPC latency buckets: from an answer out of memory to a pull's.
-"""
+"""Upper bounds, in seconds, of the RPC latency buckets: from an answer of memory to a pull."""
 
 
 class Counter:
@@ -49,9 +46,7 @@ class Gauge:
         self.value = value
 
     def follow(self, read: Callable[[], float]) -> None:
-        """Ask ``read`` at each scrape from now on; it must be quick and is called on the event
-        loop.
-        """
+        """Ask ``read`` at each scrape from now on, on the event loop; it must be quick."""
         self._read = read
 
     def current(self) -> float:
@@ -89,9 +84,7 @@ class Histogram:
 
 
 class RpcFigures:
-    """What one RPC method did since the start: call :meth:`begin` and :meth:`end` once for each
-    call.
-    """
+    """What one RPC method did: call :meth:`begin` and :meth:`end` for each call."""
 
     __slots__ = ("codes", "in_flight", "latency")
 

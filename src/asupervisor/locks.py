@@ -9,9 +9,7 @@ import anyio
 
 
 class KeyedLock:
-    """A lock for each key, which lives as long as it is held or waited for; first come,
-    first served.
-    """
+    """A lock for each key, for as long as it is held or waited for; first come, first served."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[anyio.Lock, int]] = {}

@@ -18,9 +18,7 @@ from asupervisor.words import json_safe, one_line
 
 _FIELDS = ("rpc", "pod", "sandbox", "container", "image", "code", "subject", "duration_s")
 _LONGEST = 16 * 1024
-"""Characters of a message, a field, a traceback: an answer of megabytes is not written whole
-into the log.
-"""
+"""Characters of a message, a field, a traceback that are written to the log."""
 _call: ContextVar[tuple[str, float] | None] = ContextVar("asupervisor_call", default=None)
 
 

@@ -37,9 +37,7 @@ class _Collected:
 
 
 class Metrics:
-    """The figures of one supervisor. Made without I/O; hand it down and let each owner change its
-    own fields.
-    """
+    """The figures of one supervisor. Made without I/O; each owner changes its own fields."""
 
     def __init__(self) -> None:
         self._rpc: dict[str, RpcFigures] = {}
@@ -162,9 +160,7 @@ class Metrics:
 
     @contextmanager
     def streaming_session(self, kind: str) -> Iterator[None]:
-        """Count one streaming session of ``kind`` (``exec``, ``attach``, ``portforward``) while the
-        block lasts.
-        """
+        """Count one streaming session (``exec``, ``attach``, ``portforward``)."""
         gauge = self.streaming_sessions.setdefault(kind, Gauge())
         self.streaming_sessions_total.setdefault(kind, Counter()).add()
         gauge.add()

@@ -1,6 +1,4 @@
-"""Long lists in several messages: what the Stream* calls answer, so that no node is too big for one
-message.
-"""
+"""Long lists in several messages, as the Stream* calls answer them."""
 
 from __future__ import annotations
 

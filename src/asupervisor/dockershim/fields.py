@@ -1,6 +1,4 @@
-"""The fields of a log line that tell an operator what it is about: the pod, the sandbox, the
-container.
-"""
+"""The fields of a log line: the pod, the sandbox, the container that it is about."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ def container_fields(shim: Shim, record: ContainerRecord) -> dict[str, str]:
 
 
 def subject_fields(shim: Shim, subject: str) -> dict[str, str]:
-    """Of whatever an error is about: the sandbox or container of that id, else the subject
-    itself.
-    """
+    """Of what an error is about: the sandbox or container of that id, else the subject."""
     container = shim.store.containers.get(ContainerId(subject))
     if container is not None:
         return container_fields(shim, container)

@@ -202,9 +202,7 @@ class Operations:
             self._closed.remove(entry)
 
     def pending(self, any_id: str) -> bool:
-        """Whether a change that makes something be or run within an object waits or is under
-        way.
-        """
+        """Whether a change that makes something be or run in an object waits or is under way."""
         return any(any_id in ticket.within for ticket in self._tickets)
 
     def doubt(self, record: ContainerRecord) -> None:

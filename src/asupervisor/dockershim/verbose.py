@@ -1,6 +1,4 @@
-"""The ``info`` of verbose answers: valid JSON with the pid and the engine's own inspect
-document.
-"""
+"""The ``info`` of verbose answers: JSON with the pid and the engine's inspect document."""
 
 from __future__ import annotations
 

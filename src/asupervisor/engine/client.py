@@ -1,6 +1,4 @@
-"""The engine as the rest of the service sees it: its endpoints, its health, and what it said of
-itself.
-"""
+"""The engine as the rest of the service sees it: endpoints, health, and its own words."""
 
 from __future__ import annotations
 

@@ -33,9 +33,7 @@ class ContainersApi:
     async def list_owned(
         self, while_down: bool = False, timeout_s: float | None = None
     ) -> list[Document]:
-        """Every container that may be a pod's, running or not, as ``GET /containers/json``
-        summarises it.
-        """
+        """Every container that may be a pod's, as ``GET /containers/json`` lists it."""
         return await self.list_labelled(OWNED_LABEL, while_down, timeout_s)
 
     async def list_labelled(

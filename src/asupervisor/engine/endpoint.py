@@ -83,9 +83,7 @@ def _parse_version(text: object) -> tuple[int, int]:
 
 
 def find_daemon() -> str | None:
-    """The path of ``dockerd``; also where distributions put it and an ordinary user's PATH does not
-    lead.
-    """
+    """The path of ``dockerd``, also outside of an ordinary user's PATH."""
     return shutil.which(
         "dockerd",
         path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin",

@@ -83,9 +83,7 @@ def has_image_path(layers: tuple[str, ...], path: str) -> bool:
 
 
 def _resolve(layers: tuple[str, ...], path: str, held: ExitStack) -> int | list[int] | None:
-    """What a path is: a file by its descriptor, a directory by its layers'; None where the image
-    has none.
-    """
+    """What a path is: a file by its descriptor, a directory by its layers', or None."""
     if not layers:
         raise NotAtHand("the engine does not tell where an image's layers are")
     try:

@@ -188,9 +188,7 @@ class ManagedEngine:
         return self.exec_root / "docker.pid"
 
     async def _end_predecessor(self) -> None:
-        """Stop the engine of a service that was killed: its containers live on, and its log would
-        go nowhere.
-        """
+        """Stop the engine of a service that was killed; its containers live on."""
         pid = await anyio.to_thread.run_sync(self._predecessor)
         if pid is None:
             return

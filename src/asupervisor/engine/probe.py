@@ -29,9 +29,7 @@ _HARD_DEADLINE_S = 60.0
 
 
 def explain(error: ServiceError) -> tuple[Reason, str]:
-    """Why the engine cannot be used, from what a question to it raised: the reason, and one
-    sentence.
-    """
+    """Why the engine cannot be used, from what a question raised: reason and sentence."""
     if isinstance(error, EngineAbsent):
         reason = error.reason
     elif isinstance(error, DeadlineExceeded):

@@ -340,9 +340,7 @@ class EngineSession:
 async def _content(
     response: aiohttp.ClientResponse, limit: int, operation: str, subject: str
 ) -> bytes:
-    """The body of an answer, as far as it is within bounds; the connection of one that is not is
-    given up.
-    """
+    """The body of an answer within bounds; of a longer one the connection is given up."""
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk

@@ -191,9 +191,7 @@ class StreamsApi:
                 )
 
     async def inspect_exec(self, exec_id: str) -> Document:
-        """``GET /exec/{id}/json``: ``Running``, ``ExitCode``, ``Pid`` (in the host's pid
-        namespace).
-        """
+        """``GET /exec/{id}/json``: ``Running``, ``ExitCode``, ``Pid`` as the host sees it."""
         return await self._session.document("GET", f"exec/{exec_id}/json", "inspect_exec", exec_id)
 
     async def resize_exec(self, exec_id: str, width: int, height: int, timeout_s: float) -> None:

@@ -48,9 +48,7 @@ class Inotify:
         self._libc.inotify_rm_watch(self.fd, number)
 
     def read(self) -> Iterator[tuple[int, int]]:
-        """All events that are there, as the number of the watch and the mask; of ``OVERFLOW`` the
-        number is -1.
-        """
+        """All events, as watch number and mask; of ``OVERFLOW`` the number is -1."""
         while True:
             try:
                 data = os.read(self.fd, _CHUNK_BYTES)

@@ -43,9 +43,7 @@ class HeldNamespace:
 
     @property
     def path(self) -> str:
-        """Where every process of this machine that may look into ours finds it, until this is
-        closed.
-        """
+        """Where every process that may look into ours finds it, until this is closed."""
         return f"/proc/{os.getpid()}/fd/{self._descriptor}"
 
     @property

@@ -159,9 +159,7 @@ class _Output:
 
 
 async def _until_exit(process: subprocess.Popen[bytes], outputs: Sequence[_Output]) -> None:
-    """Return when the program ended or wrote too much. Descendants that keep its pipes open are not
-    waited for.
-    """
+    """Return when the program ended, whatever its descendants do, or wrote too much."""
     loop = asyncio.get_running_loop()
     try:
         pidfd = os.pidfd_open(process.pid)

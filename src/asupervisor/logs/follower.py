@@ -42,17 +42,14 @@ class FileFollower:
         self._source = Source(source, [])
         self._position = PositionFile(position, boot)
         self._done: tuple[int, int, bytes] = (0, 0, b"")
-        """Inode, offset and tail of the source that the target's first ``_base`` bytes are the
-        output of.
-        """
+        """Inode, offset and tail of the source of the target's first ``_base`` bytes."""
         self._base = 0
         self._held = 0
         """Bytes of the target beyond ``_base``, which an append left that no position tells of."""
         self._trusted = True
         """Whether what is held must agree with the source: not after a crash of the machine."""
         self._switch = False
-        """Whether the target is a file of before a rotation, to be left as soon as nothing is held.
-        """
+        """Whether the target is a file of before a rotation, left as soon as nothing is held."""
         self._made_inode = 0
         self._seen_size = -1
         try:
@@ -291,9 +288,7 @@ class FileFollower:
             self._store()
 
     def _use_former(self, name: str) -> None:
-        """Begin in the file of before a rotation: it holds the end of what was written, and maybe
-        half a line.
-        """
+        """Begin in the file of before a rotation, which has the end of what was written."""
         former = Target(name)
         former.path = self._target.path
         self._target.close()

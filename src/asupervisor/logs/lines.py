@@ -212,9 +212,7 @@ def _encode_escaped(chunk: bytes, middle: str, tag: str) -> bytes | None:
 
 
 def _encode_parsed(chunk: bytes) -> bytes | None:
-    """Any well-formed lines, through one parse of the whole chunk; None where one of them is not
-    well-formed.
-    """
+    """Well-formed lines, through one parse of the whole chunk; None where one is not."""
     try:
         rows = orjson.loads(b"[" + chunk[:-1].replace(b"}\n{", b"},{") + b"]")
         encoded = [

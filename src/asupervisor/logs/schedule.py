@@ -1,6 +1,4 @@
-"""Whose turn it is: the containers' logs one after the other, so that none waits for one that has
-much.
-"""
+"""Whose turn it is: the logs one after the other; none waits for one that has much."""
 
 from __future__ import annotations
 
@@ -91,8 +89,7 @@ class Entry:
         self.mount = mount
         self.finishing: list[int] = []
         self.forgotten = False
-        """Whether its container is removed, and only what is in open files is still to be written.
-        """
+        """Whether its container is removed, and only what is in open files is still written."""
         self.queued = False
         self.timed = False
         self.broken = False

@@ -67,9 +67,7 @@ class Generation:
             limit *= 4
 
     def rest(self) -> bytes:
-        """What follows the last newline of a file that is not written to any more; empty when it
-        ends properly.
-        """
+        """What follows the last newline of a finished file; empty when it ends properly."""
         return os.pread(self.fd, _MAX_LINE_BYTES, self.offset)
 
     def tail(self) -> bytes:
@@ -78,9 +76,7 @@ class Generation:
         return os.pread(self.fd, self.offset - start, start)
 
     def holds(self, position: Position) -> bool:
-        """Whether the position was taken in this file's content, whatever its name and inode are
-        now.
-        """
+        """Whether the position was taken in this file's content, whatever its name is now."""
         tail = position.tail
         return (
             bool(tail) and os.pread(self.fd, len(tail), position.source_offset - len(tail)) == tail
@@ -132,9 +128,7 @@ class Generation:
 
 
 def time_key(time: bytes) -> bytes:
-    """An engine time (UTC, trailing zeros of the fraction left out) in a form that sorts as it
-    should.
-    """
+    """An engine time (UTC, without trailing zeros of the fraction) in a form that sorts."""
     whole, _, fraction = time.rstrip(b"Z").partition(b".")
     return whole + b"." + fraction.ljust(9, b"0")
 

@@ -17,9 +17,7 @@ from asupervisor.host.beneath import HeldDirectory, UnsafePath
 FILE_MODE = 0o640
 _DIRECTORY_MODE = 0o755
 _UNTRUSTED_COMPONENTS = 3
-"""kubelet's layout is ``<pod logs>/<pod>/<container>/<file>``; above that the path is the
-operator's.
-"""
+"""kubelet's layout is ``<pod logs>/<pod>/<container>/<file>``; above is the operator's path."""
 _LINE = re.compile(rb"^(\S{20,35}) (stdout|stderr) [PF] [^\n]*\n", re.MULTILINE)
 _TAIL_BYTES = 256 * 1024
 _LOOKED_AT_BYTES = 4 << 20
@@ -208,9 +206,7 @@ def find_renamed(path: str, inode: int) -> str | None:
 
 
 def newest_renamed(path: str) -> str | None:
-    """The file beside ``path`` that was rotated last and is not compressed; None where there is
-    none.
-    """
+    """The file beside ``path`` that was rotated last and is not compressed, or None."""
     prefix = f"{path}."
     rotated = [
         (status.st_mtime_ns, name)

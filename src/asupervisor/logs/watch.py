@@ -1,6 +1,4 @@
-"""Wakes for files that grow: one event for each directory that was armed, so that a flood costs no
-more.
-"""
+"""Wakes for files that grow: one event for each directory that was armed."""
 
 from __future__ import annotations
 

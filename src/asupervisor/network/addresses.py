@@ -1,6 +1,4 @@
-"""The addresses of a network namespace, read from /proc without entering it and without a
-process.
-"""
+"""The addresses of a network namespace, read from /proc without entering it."""
 
 from __future__ import annotations
 

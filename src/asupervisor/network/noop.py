@@ -1,6 +1,4 @@
-"""No pod network of our own: the engine's bridge carries the pods and the engine publishes their
-host ports.
-"""
+"""No pod network of our own: the engine's bridge carries the pods and their host ports."""
 
 from __future__ import annotations
 
@@ -14,18 +12,14 @@ from asupervisor.network.plugin import Gone, NetworkStatus, PodNetwork
 
 
 class NoOpNetwork:
-    """The ``no-op`` plugin (kubelet's default of old): everything is left to the engine's
-    ``bridge`` network.
-    """
+    """The ``no-op`` plugin: everything is left to the engine's ``bridge`` network."""
 
     name = "no-op"
     engine_network_mode = "default"
     engine_publishes_ports = True
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Let kube-proxy's rules see bridged traffic, as kubelet's no-op plugin always did; then
-        nothing.
-        """
+        """Let kube-proxy's rules see bridged traffic, as kubelet's no-op plugin did."""
         pass_bridge_traffic_to_iptables()
         task_status.started()
         await anyio.sleep_forever()
@@ -35,9 +29,7 @@ class NoOpNetwork:
         return NetworkStatus(ready=True)
 
     def check(self, pod: PodNetwork) -> None:
-        """Nothing to refuse: the engine itself refuses a host port that is taken, when the sandbox
-        starts.
-        """
+        """Nothing to refuse: the engine refuses a host port that is taken at the start."""
 
     async def set_up(self, pod: PodNetwork) -> tuple[str, ...]:
         """Nothing to do; the engine connected the sandbox when it started. The addresses are in its

@@ -95,14 +95,10 @@ class NetworkPlugin(Protocol):
     ``default`` under no-op.
     """
     engine_publishes_ports: bool
-    """Whether the engine itself publishes the host ports (no-op); then plugins hear nothing of
-    them.
-    """
+    """Whether the engine publishes the host ports (no-op); then plugins do not see them."""
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Initialise, call ``task_status.started()``, then serve (watch configuration, …) until
-        cancelled.
-        """
+        """Initialise, call ``task_status.started()``, then serve until cancelled."""
 
     def status(self) -> NetworkStatus:
         """The present state, from memory."""
@@ -128,19 +124,13 @@ class NetworkPlugin(Protocol):
         """
 
     async def tear_down(self, pod: PodNetwork) -> None:
-        """Take everything away that :meth:`set_up` gave; repeatable; works with an empty
-        ``netns``.
-        """
+        """Take away what :meth:`set_up` gave; repeatable; works with an empty ``netns``."""
 
     async def addresses(self, pod: PodNetwork) -> tuple[str, ...]:
-        """Addresses of a pod that was set up before this process started; empty where none can be
-        found.
-        """
+        """Addresses of a pod that was set up by an earlier process; empty where not found."""
 
     async def update_pod_cidr(self, pod_cidr: str) -> None:
-        """A pod CIDR from UpdateRuntimeConfig; the first one wins, later ones are logged and
-        ignored.
-        """
+        """A pod CIDR from UpdateRuntimeConfig; the first one wins, later ones are logged."""
 
     def iptables_users(self) -> tuple[str, ...]:
         """What of it makes rules with iptables, by name; none as long as that is not known."""

@@ -1,6 +1,4 @@
-"""The node's pod CIDR: one for each address family; given by a flag, or by kubelet, which says it
-once.
-"""
+"""The node's pod CIDR, one for each family; given by a flag, or once by kubelet."""
 
 from __future__ import annotations
 

@@ -198,9 +198,7 @@ def completed(record: SandboxRecord, addresses: tuple[str, ...]) -> SandboxRecor
 
 
 def without_network(record: SandboxRecord) -> SandboxRecord:
-    """The same sandbox from when its network is released: not ready, whether or not its process
-    ends.
-    """
+    """The same sandbox from when its network is released: not ready."""
     status = cri.PodSandboxStatus()
     status.CopyFrom(record.status)
     status.state = cri.SANDBOX_NOTREADY
@@ -334,9 +332,7 @@ def _image_id(reference: str, image_of: ImageLookup) -> str:
 
 
 def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerRecord:
-    """The same container, told what its image is called now; its image_ref stays as it was
-    first.
-    """
+    """The same container, told what its image is called now; its image_ref stays."""
     status = cri.ContainerStatus()
     status.CopyFrom(record.status)
     name, digests = record.image_name, list[str]()

@@ -108,9 +108,7 @@ class Feed:
         self._destroyed: set[str] = set()
         """What was told to be gone since the list that is being read was asked for."""
         self._told: dict[str, tuple[str, Flight[None]]] = {}
-        """The last event of each container that no verb has counted on yet, and the reading that it
-        began.
-        """
+        """The last event of each container that no verb has used yet, and its reading."""
         self.resyncs = 0
         self.resynced = anyio.Event()
         """Set after each full reading, then replaced."""

@@ -9,9 +9,7 @@ from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
 
 _DRAIN_S = 1.0
-"""How long an exit may wait to be shown for the container's last lines; they are written in any
-case.
-"""
+"""How long an exit may wait to be shown for the last lines, which are written in any case."""
 
 
 class ContainerLogs:

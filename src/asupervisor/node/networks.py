@@ -100,9 +100,7 @@ class SandboxNetworks:
 
 
 def _is_bare(pid: int, sandbox_id: str) -> bool:
-    """Whether a sandbox has no interface but those that every namespace has; False where that
-    cannot be seen.
-    """
+    """Whether a sandbox has only the interfaces of every namespace; False where not seen."""
     namespace = network_namespace(pid, sandbox_id)
     if not namespace:
         return False

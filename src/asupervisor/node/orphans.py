@@ -44,9 +44,7 @@ class Orphans:
         self._told: frozenset[str] = frozenset()
 
     async def note(self) -> None:
-        """Remember where the engine keeps containers, and say so when that is another place than
-        before.
-        """
+        """Remember where the engine keeps containers, and say so when that has changed."""
         info = self._engine.info
         driver, root = text(info, "Driver"), text(info, "DockerRootDir")
         now = f"{driver} in {root}" if driver and root else ""
@@ -145,9 +143,7 @@ def last_store(root: str) -> str:
 
 
 def _read(path: Path) -> tuple[str, str]:
-    """Where the engine keeps containers and where it kept them before; empty for what is not
-    known.
-    """
+    """Where the engine keeps containers and kept them before; empty for what is not known."""
     try:
         document = json.loads(read_followed(str(path), _LONGEST_BYTES))
     except (FileNotFoundError, UnsafePath, ValueError, RecursionError):

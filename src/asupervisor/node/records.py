@@ -132,9 +132,7 @@ class ImageRecord:
     document: Mapping[str, Any] = field(repr=False)
     """The engine's inspect document, for verbose answers."""
     item_bytes: bytes = field(repr=False)
-    """``ListImagesResponse.images``, one element; ``ImageStatusResponse.image`` has the same
-    number.
-    """
+    """``ListImagesResponse.images`` and ``ImageStatusResponse.image``: the same number."""
     summary: ImageSummary | None = None
     usable: bool = True
     config_bytes: int = 0

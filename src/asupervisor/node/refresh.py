@@ -1,6 +1,4 @@
-"""Reading one container again from the engine, never two readings of it at once, never an old one
-over a newer.
-"""
+"""Reading a container again: never two readings at once, never an old one over a newer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What runs on this node, in memory: every list and status is answered from here, as ready
-bytes.
-"""
+"""What runs on this node, in memory: lists and statuses are answered from here, as bytes."""
 
 from __future__ import annotations
 
@@ -65,9 +63,7 @@ class NodeStore:
         self._listeners: list[Callable[[Change], None]] = []
 
     def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Have every change told, in order, as it is applied; the listener must not wait. Returns
-        what ends it.
-        """
+        """Have every change told, in order; the listener must not wait. Returns what ends it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

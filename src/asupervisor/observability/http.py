@@ -85,9 +85,7 @@ class HttpServer:
             )
 
     async def _accept(self, listener: SocketListener, tasks: TaskGroup) -> None:
-        """A node out of descriptors gets no metrics for a while; that must not end what runs its
-        pods.
-        """
+        """A node out of descriptors gets no metrics for a while; its pods run on."""
         while True:
             try:
                 stream = await listener.accept()

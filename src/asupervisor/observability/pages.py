@@ -1,6 +1,4 @@
-"""What is answered over HTTP: the status page, ``/metrics``, ``/healthz``, ``/readyz``,
-``/debug/tasks``.
-"""
+"""The pages over HTTP: status, ``/metrics``, ``/healthz``, ``/readyz``, ``/debug/tasks``."""
 
 from __future__ import annotations
 

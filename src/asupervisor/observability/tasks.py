@@ -44,9 +44,7 @@ def dump_tasks(figures: Mapping[str, object]) -> str:
 
 
 def waiting_at(awaitable: Any) -> list[str]:
-    """The chain of awaits of a coroutine or async generator, outermost first, as ``file:line
-    function``.
-    """
+    """The chain of awaits of a coroutine, outermost first, as ``file:line function``."""
     places: list[str] = []
     while awaitable is not None and len(places) < _DEEPEST:
         frame = (

@@ -103,9 +103,7 @@ class Tracing:
             span.set_status(self._status(self._codes.ERROR, code))
 
     def engine_operation(self, operation: str, seconds: float, error: Exception | None) -> None:
-        """An engine request that just ended, below the call that made it; those that no call made
-        are left out.
-        """
+        """An engine request that just ended, below the call that made it, if one did."""
         if not self._trace.get_current_span().is_recording():
             return
         ended = time.time_ns()

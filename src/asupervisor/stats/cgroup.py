@@ -53,8 +53,7 @@ class Usage(NamedTuple):
     """CPU time consumed since the cgroup was made, nanoseconds."""
     memory_bytes: int
     working_set_bytes: int
-    """Memory without the page cache that was not used of late: what kubelet calls the working set.
-    """
+    """Memory without page cache that was not used of late: kubelet's working set."""
     rss_bytes: int
     """Anonymous memory."""
     page_faults: int
@@ -66,9 +65,7 @@ class Usage(NamedTuple):
     swap_limit_bytes: int
     """-1 where there is no limit."""
     cpu_pressure: bytes
-    """The kernel's text of pressure stall information, see :func:`parse_pressure`; empty where
-    there is none.
-    """
+    """The kernel's pressure stall information, see :func:`parse_pressure`, or empty."""
     memory_pressure: bytes
     io_pressure: bytes
 
@@ -186,9 +183,7 @@ def _memory_v2(
 
 
 class PressureLine(NamedTuple):
-    """How long tasks waited: shares of the last 10, 60 and 300 seconds in percent, and the total in
-    nanoseconds.
-    """
+    """How long tasks waited: shares of 10, 60 and 300 s in percent, the total in ns."""
 
     avg10: float
     avg60: float

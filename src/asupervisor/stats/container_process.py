@@ -1,6 +1,4 @@
-"""The first process of a container, as the way to its cgroup, its network namespace and its root
-file system.
-"""
+"""The first process of a container, as the way to its cgroup, network and root."""
 
 from __future__ import annotations
 

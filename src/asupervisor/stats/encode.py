@@ -19,9 +19,7 @@ DEFAULT_INTERFACE = "eth0"
 
 
 class _Pressure:
-    """One PsiStats field that is parsed again only when the kernel's text changed; an idle cgroup's
-    does not.
-    """
+    """One PsiStats field that is parsed again only when the kernel's text changed."""
 
     __slots__ = ("_seen", "_stats")
 
@@ -110,9 +108,7 @@ class UsageFields:
         self._io_psi.set(io, usage.io_pressure)
 
     def layer(self, layer: LayerUsage | None, time_ns: int, mountpoint: str) -> bytes:
-        """The writable layer as field 4 of a ContainerStats; encoded again only after a new
-        walk.
-        """
+        """The writable layer as field 4 of a ContainerStats; encoded again after a new walk."""
         if layer is None:
             return _layer(None, time_ns, mountpoint)
         if self._seen_layer != (layer, mountpoint):
@@ -148,9 +144,7 @@ def container_stats(
 def stopped_container_stats(
     first_field: bytes, layer: LayerUsage | None, time_ns: int, mountpoint: str
 ) -> bytes:
-    """A ContainerStats message of a container that does not run: it uses nothing but its writable
-    layer.
-    """
+    """A ContainerStats message of a container that does not run: its writable layer."""
     return first_field + _layer(layer, time_ns, mountpoint)
 
 

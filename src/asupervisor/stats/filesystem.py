@@ -49,9 +49,7 @@ def image_root(info: Mapping[str, Any], layers: Iterable[str]) -> str:
 
 
 def _root_of_containerd(address: str) -> str:
-    """The root of the containerd behind a socket, as the kernel shows it; empty where it cannot be
-    seen.
-    """
+    """The root of the containerd behind a socket, or empty where it cannot be seen."""
     try:
         entries = list(Path(f"/proc/{listener_process(address) or 0}/fd").iterdir())
     except OSError:

@@ -105,9 +105,7 @@ def _walk_held(top: HeldDirectory, rest: Callable[[], None]) -> LayerUsage:
 
 
 def _entries(top: HeldDirectory, directory: str) -> Iterator[tuple[os.stat_result, str]]:
-    """Each entry of a directory beneath the top, which no link that is put in its way leads out
-    of.
-    """
+    """Each entry of a directory beneath the top; links do not lead out of it."""
     with top.below(directory) if directory else nullcontext(top) as held:
         descriptor = os.open(
             ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=held.descriptor
@@ -159,9 +157,7 @@ class WritableLayers:
         self._lane = Lane("walk this layer", width=2, deadline_s=math.inf)
 
     def watch(self, container_id: str, directory: str) -> None:
-        """Keep the size of a container's layer from now on; an empty directory means that it is not
-        known.
-        """
+        """Keep the size of a container's layer from now on; nothing for an empty directory."""
         layer = self._layers.get(container_id)
         if not directory or (layer is not None and layer.directory == directory):
             return

@@ -9,9 +9,7 @@ import time
 from collections import deque
 
 MINIMUM_WINDOW_NS = 1_000_000_000
-"""Nanoseconds. Over less, the kernel's ticks and the scheduler's slices show more than the load
-does.
-"""
+"""Nanoseconds. Over less, ticks and time slices show more than the load does."""
 
 _KEPT = 8
 
@@ -32,9 +30,7 @@ class CpuRate:
         self._samples: deque[tuple[int, int]] = deque(maxlen=_KEPT)
 
     def sample(self, time_ns: int, cpu_ns: int) -> None:
-        """Keep one sample; those closer than the window's half to the one before are not worth
-        their place.
-        """
+        """Keep one sample, unless it is closer than half the window to the one before."""
         if self._samples and cpu_ns < self._samples[-1][1]:
             self._samples.clear()
         if self._samples and time_ns - self._samples[-1][0] < MINIMUM_WINDOW_NS // 2:

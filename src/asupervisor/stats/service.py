@@ -75,9 +75,7 @@ class Stats:
         self._arrived = anyio.Event()
 
     def set_image_filesystem(self, figures: ImageFilesystem) -> None:
-        """Take over what the engine and the kernel say of the file system that images and
-        containers are on.
-        """
+        """Take over the figures of the file system that images and containers are on."""
         self.image_filesystem = figures
         self.image_filesystem_known.set()
 

@@ -42,9 +42,7 @@ class CgroupTarget:
         self.nano_cores: int | None = None
         self.last_cpu_ns = 0
         self.metrics: CgroupMetrics | None = None
-        """What :meth:`read_metrics` keeps; None before its first reading and once the cgroup is
-        gone.
-        """
+        """What :meth:`read_metrics` keeps; None before its first reading and at the end."""
 
     def read(self) -> Usage | None:
         """Take a reading; None once the cgroup is gone."""
@@ -259,9 +257,7 @@ class SandboxTarget:
         self.read_at = time.monotonic()
 
     def _sum(self, message: cri.LinuxPodSandboxStats, parts: list[CgroupTarget]) -> int:
-        """Fill a pod's message from the cgroups of its containers; returns the number of
-        processes.
-        """
+        """Fill a pod's message from its containers' cgroups; returns the count of processes."""
         usages = [part.usage for part in parts if part.usage is not None]
         if not usages:
             return 0

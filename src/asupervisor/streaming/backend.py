@@ -1,6 +1,4 @@
-"""What a streaming session needs of a container runtime, told by value. The service below the CRI
-implements it.
-"""
+"""What a streaming session needs of a container runtime, told by value."""
 
 from __future__ import annotations
 

@@ -42,9 +42,7 @@ class ChannelStream:
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_eof(self) -> None:
-        """Half-close where the protocol can say it and the peer listens for it, which only a server
-        does.
-        """
+        """Half-close where the protocol can and the peer is a server."""
         if not self._write_closed:
             self._write_closed = True
             self._session.put_close(self.channel)

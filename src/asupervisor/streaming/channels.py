@@ -20,9 +20,7 @@ MAX_TEXT_MESSAGE_BYTES = 1024 * 1024
 
 
 class ChannelError(Exception):
-    """The peer sent a message that is not one of the protocol's; the connection is closed with 1002
-    or 1009.
-    """
+    """The peer's message is not the protocol's; the connection is closed with 1002 or 1009."""
 
     def __init__(self, message: str, *, too_big: bool = False) -> None:
         super().__init__(message)

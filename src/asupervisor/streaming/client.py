@@ -1,6 +1,4 @@
-"""The client's end of exec, attach and port-forward, over SPDY or WebSocket, with any server that
-speaks them.
-"""
+"""The client's end of exec, attach and port-forward, over SPDY or WebSocket."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""One connection from its first byte to its last: request, token, negotiation, session, farewell,
-log line.
-"""
+"""One connection from first byte to last: request, token, negotiation, session, log line."""
 
 from __future__ import annotations
 
@@ -50,9 +48,7 @@ def _nobody(verb: str) -> AbstractContextManager[None]:
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """What the access log says of a connection. The token is not part of it: it was a secret until
-    it was used.
-    """
+    """What the access log says of a connection; the token is not part of it."""
 
     peer: str
     method: str = "-"

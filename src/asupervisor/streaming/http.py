@@ -1,6 +1,4 @@
-"""One HTTP/1.1 request on a connection, by h11: its head within limits, and an answer or an
-upgrade.
-"""
+"""One HTTP/1.1 request on a connection, by h11: a bounded head, an answer or an upgrade."""
 
 from __future__ import annotations
 

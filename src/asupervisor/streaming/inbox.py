@@ -61,9 +61,7 @@ class Inbox:
         self._wake()
 
     def fail(self, reason: str, *, drop: bool = False) -> None:
-        """The sender is gone. What waits can still be read, unless ``drop``; then reads fail with
-        ``reason``.
-        """
+        """The sender is gone. What waits can still be read, unless ``drop``."""
         if not self._ended and self._broken is None:
             self._broken = reason
         if drop:

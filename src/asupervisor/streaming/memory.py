@@ -13,9 +13,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Heap:
-    """The C heap. The buffers of a rush are freed but lie between others, so that the heap keeps
-    their pages.
-    """
+    """The C heap, which keeps the pages of buffers that lie between others."""
 
     def __init__(self) -> None:
         self._kept = _resident_bytes()

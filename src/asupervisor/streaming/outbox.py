@@ -38,9 +38,7 @@ class Outbox:
         return self._size + self._in_flight
 
     def put(self, data: bytes) -> None:
-        """Queue bytes without waiting; callers bound what they put by :meth:`room`, or by what they
-        answer to.
-        """
+        """Queue bytes without waiting; callers bound what they put by :meth:`room`."""
         if data and not self._broken:
             self._waiting.append(data)
             self._size += len(data)

@@ -125,9 +125,7 @@ async def _pump_sizes(stream: PeerStream, process: Process) -> None:
 
 
 async def _pump_output(streams: CommandStreams, process: Process) -> None:
-    """Carry output until the process has closed it; what the peer has closed its stream for is read
-    and dropped.
-    """
+    """Carry output until its end; what the peer does not want is read and dropped."""
     turn = turns()
     targets = {Output.STDOUT: streams.stdout, Output.STDERR: streams.stderr}
     with contextlib.suppress(anyio.EndOfStream):

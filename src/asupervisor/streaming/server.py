@@ -27,8 +27,7 @@ from asupervisor.streaming.tokens import TokenCache
 _log = logging.getLogger(__name__)
 
 REDIRECT_PREFIX = "/cri"
-"""Path before the URLs where an embedding program serves them, as dockershim had it inside kubelet.
-"""
+"""Path before the URLs where an embedding program serves them, as in dockershim."""
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_PAUSE_S = 0.1
@@ -69,15 +68,11 @@ class StreamingService:
         self.handler = StreamHandler(
             self._tokens, backend, self._settings, *((observe,) if observe is not None else ())
         )
-        """Serves connections; an embedding program with ``redirect`` on hands its own to
-        ``handler.serve``.
-        """
+        """Serves connections, with ``redirect`` on those of an embedding program."""
 
     @property
     def base_url(self) -> str:
-        """What every URL begins with; with ``redirect`` a path alone, and empty before the listener
-        stands.
-        """
+        """What every URL begins with; empty before the listener stands."""
         return self._base_url
 
     def exec_url(self, request: ExecRequest) -> str:

@@ -21,8 +21,7 @@ READ_BYTES = 64 * 1024
 SEND_CHUNK_BYTES = 64 * 1024
 """Longest DATA frame that is sent, so that streams take turns."""
 CONTROL_BACKLOG_BYTES = 64 * 1024
-"""Bytes of answers (to pings, to nonsense) that may wait before the peer is not read any further.
-"""
+"""Bytes of answers (to pings, to nonsense) that may wait before the peer is not read on."""
 
 
 class SpdyStream:
@@ -211,9 +210,7 @@ class SpdySession:
         self.push()
 
     async def goodbye(self, status: spdy.GoAwayStatus = spdy.GoAwayStatus.OK) -> None:
-        """GOAWAY as the last thing, after everything that waits; does not outwait a peer that is
-        gone.
-        """
+        """GOAWAY behind everything that waits; does not outwait a peer that is gone."""
         if not self.violation:
             self.connection.goaway(status)
             self.push()
@@ -258,9 +255,7 @@ class SpdySession:
             raise spdy.RemoteProtocolError("a flood of frames that carry nothing")
 
     async def _answer(self) -> None:
-        """Queue what the peer's frames call for; one that asks and never reads is not read any
-        further.
-        """
+        """Queue what the peer's frames call for; a peer that never reads is not read on."""
         answers = self.connection.data_to_send()
         self.outbox.put(answers)
         self._answered += len(answers)

@@ -1,6 +1,4 @@
-"""Terminal sizes on the resize stream: JSON objects one after the other,
-``{"Width":80,"Height":24}``.
-"""
+"""Terminal sizes on the resize stream: JSON objects such as ``{"Width":80,"Height":24}``."""
 
 from __future__ import annotations
 

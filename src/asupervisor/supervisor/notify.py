@@ -52,9 +52,7 @@ class Notifier:
             _logger.warning("systemd could not be notified: %s", error)
 
     async def run_watchdog(self) -> None:
-        """Send a sign of life twice in each watchdog period: it stops with the event loop, which is
-        the point.
-        """
+        """Send a sign of life twice in each watchdog period; it stops with the event loop."""
         while self.watchdog_s > 0:
             self.send(WATCHDOG="1")
             await anyio.sleep(self.watchdog_s / 2)

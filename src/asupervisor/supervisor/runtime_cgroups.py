@@ -24,9 +24,7 @@ _MOUNTS = Path("/sys/fs/cgroup")
 
 
 def hierarchies(mounts: Path = _MOUNTS) -> list[Path]:
-    """Roots of the cgroup hierarchies that are mounted: one under cgroup v2, one for each
-    controller under v1.
-    """
+    """Roots of the mounted cgroup hierarchies: one, or one for each v1 controller."""
     if (mounts / "cgroup.controllers").exists():
         return [mounts]
     return sorted(

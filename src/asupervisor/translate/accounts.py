@@ -282,9 +282,7 @@ def _field(fields: list[bytes], index: int) -> bytes:
 
 
 def _atoi(field: bytes) -> int:
-    """A number as the engine reads it: 0 where it is none, the nearest of 64 bits where it is
-    beyond them.
-    """
+    """A number as the engine reads it: 0 where it is none, the nearest of 64 bits."""
     digits = field[1:] if field[:1] in (b"+", b"-") else field
     if not digits.isdigit():
         return 0

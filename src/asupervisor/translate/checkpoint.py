@@ -22,9 +22,7 @@ _VERSION = "v1"
 _OWN_KEY = "asupervisor"
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _PEERS = (("core", "config"), ("dockershim", "dockershim"))
-"""Go packages of CheckpointData and of PortMapping: cri-dockerd's first, since that is what is
-written.
-"""
+"""Go packages of CheckpointData and PortMapping: cri-dockerd's first, which is written."""
 
 
 @dataclass(frozen=True, slots=True)

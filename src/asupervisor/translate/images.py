@@ -119,9 +119,7 @@ def is_image_id(text: str) -> bool:
 
 
 def uses_containerd_store(info: Mapping[str, Any]) -> bool:
-    """Whether the engine keeps images in containerd: ``/info`` says so in the status of its storage
-    driver.
-    """
+    """Whether the engine keeps images in containerd, by its storage driver's status."""
     return any(
         len(pair) > 1 and str(pair[1]) == SNAPSHOTTER for pair in info.get("DriverStatus") or []
     )
@@ -186,9 +184,7 @@ _MACHINES = {
     "armv7l": ("arm",),
     "i686": ("386",),
 }
-"""What the engine calls its machine, and the architectures that such a machine runs, as images have
-it (GOARCH).
-"""
+"""What the engine calls its machine, and its architectures as images have them (GOARCH)."""
 
 
 def has_content(document: Mapping[str, Any], machine: str) -> bool:

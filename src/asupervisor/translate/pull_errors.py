@@ -59,9 +59,7 @@ def pull_error(reference: str, step: object) -> ServiceError | None:
 
 
 class PullProgress:
-    """Whether a pull moves: the engine repeats itself ten times a second even while nothing
-    comes.
-    """
+    """Whether a pull moves: the engine repeats itself also while nothing comes."""
 
     def __init__(self) -> None:
         self._seen: dict[object, tuple[str, str]] = {}

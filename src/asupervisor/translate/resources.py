@@ -87,9 +87,7 @@ def update_body(
 
 
 def cri_resources(host_config: dict[str, Any], beside: Limits) -> cri.LinuxContainerResources:
-    """What is really enforced, out of an inspect document's HostConfig and what was set beside the
-    engine.
-    """
+    """What is enforced, out of the HostConfig and what was set beside the engine."""
     return cri.LinuxContainerResources(
         hugepage_limits=[
             cri.HugepageLimit(page_size=size, limit=limit)
@@ -131,7 +129,5 @@ def container_cgroup(parent: str, driver: str, container_id: str) -> str:
 
 
 def cgroup_parent(parent: str, driver: str) -> str:
-    """The engine's CgroupParent: the path as given under cgroupfs, its last element under
-    systemd.
-    """
+    """The engine's CgroupParent: the path under cgroupfs, its last element under systemd."""
     return parent.rstrip("/").rsplit("/", 1)[-1] if driver == "systemd" and parent else parent

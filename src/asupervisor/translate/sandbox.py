@@ -128,9 +128,7 @@ def is_address(text: str) -> bool:
 
 
 def is_word(text: str) -> bool:
-    """Whether a text stands as one word in a line of a file, and cannot begin another line or
-    word.
-    """
+    """Whether a text stands as one word in a line of a file."""
     return bool(text) and text.isprintable() and text.split() == [text]
 
 

@@ -16,9 +16,7 @@ _REALTIME = re.compile(r"RT(?:MIN(?:\+(\d{1,2}))?|MAX(?:-(\d{1,2}))?)$", re.ASCI
 
 
 def engine_signal(value: int) -> str:
-    """The engine's name of a CRI signal (``SIGTERM``, ``SIGRTMIN+3``); empty for the runtime's
-    default.
-    """
+    """The engine's name of a CRI signal (``SIGTERM``); empty for the runtime's default."""
     if value == cri.SIGNAL_RUNTIME_DEFAULT:
         return ""
     return (

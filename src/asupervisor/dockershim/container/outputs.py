@@ -94,9 +94,7 @@ class Output:
                 self._keep(STDERR if number == STDERR else STDOUT, piece)
 
     def answer(self, exit_code: int) -> bytes:
-        """The ExecSyncResponse, encoded: the output is copied once, which a message would do
-        twice.
-        """
+        """The ExecSyncResponse, encoded: a message would copy the output twice."""
         parts: list[bytes | bytearray] = []
         for number, kept in self._kept.items():  # fields 1 and 2
             if kept:

@@ -1,6 +1,4 @@
-"""ContainerStats, ListContainerStats, StreamContainerStats: read from the kernel, without the
-engine.
-"""
+"""ContainerStats, ListContainerStats and StreamContainerStats, read from the kernel."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ async def container_stats(shim: Shim, request: cri.ContainerStatsRequest) -> byt
 
 
 async def list_container_stats(shim: Shim, request: cri.ListContainerStatsRequest) -> bytes:
-    """A whole ListContainerStatsResponse; containers that do not run have attributes and a writable
-    layer only.
-    """
+    """A whole ListContainerStatsResponse; what does not run has no usage but its layer."""
     return shim.store.lists.join(await _entries(shim, request), cri.ContainerStats)
 
 

@@ -151,9 +151,7 @@ async def _keep(shim: Shim, record: ContainerRecord, limits: Limits) -> None:
 
 
 def _score(asked: int, shim: Shim, record: ContainerRecord, local: bool) -> int | None:
-    """The score to set; kubelet names the one that is in force with every change, so that one is
-    never refused.
-    """
+    """The score to set; the one in force is never refused, since kubelet repeats it."""
     score = clamp_oom_score(asked, shim.engine.oom_floor)
     if not local and score != record.status.resources.linux.oom_score_adj:
         raise FailedPrecondition(

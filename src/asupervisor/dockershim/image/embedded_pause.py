@@ -30,15 +30,11 @@ from typing import Final
 from asupervisor.errors import FailedPrecondition
 
 EMBEDDED_PAUSE_REFERENCE: Final = "asupervisor.local/pause:1"
-"""Reference under which the archive tags the image. The number counts up when the binary or the
-image changes.
-"""
+"""Reference of the image; the number counts up when the binary or the image changes."""
 
 _LOAD_ADDRESS: Final = 0x400000
 _PAGE: Final = 0x10000
-"""The largest page size of the two machines (arm64 kernels may use 64 KiB): segments are aligned
-for it.
-"""
+"""The largest page size of the two machines: segments are aligned for it."""
 
 # Offsets are those of the code's own start, as a disassembler prints them.
 _X86_64_CODE: Final = bytes.fromhex(

@@ -37,9 +37,7 @@ async def pull_image(shim: Shim, request: cri.PullImageRequest) -> cri.PullImage
 
 
 def _engine_auth(auth: cri.AuthConfig, reference: Reference) -> Document | None:
-    """The engine's AuthConfig; ``auth`` is base64 of ``user:password`` and used where neither is
-    given.
-    """
+    """The engine's AuthConfig; ``auth``, base64 of ``user:password``, where neither is given."""
     username, password = auth.username, auth.password
     if auth.auth and not (username or password):
         try:

@@ -55,9 +55,7 @@ async def _asked(shim: Shim, reference: str) -> ImageRecord | None:
 
 
 async def _check_unused(shim: Shim, record: ImageRecord, asked: str) -> None:
-    """Asked first: the engine refuses the last name only, and a volume's image without a name not
-    at all.
-    """
+    """Asked first: the engine refuses only the last name, and never a volume's image."""
     users = [
         summary
         for summary in await shim.engine.containers.list_all()

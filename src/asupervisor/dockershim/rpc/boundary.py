@@ -76,9 +76,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
                 self._handlers[path] = self._handler(method, version)
 
     def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
-        """grpc's look-up: None makes it answer UNIMPLEMENTED for a method that the CRI does not
-        have.
-        """
+        """grpc's look-up: for None it answers UNIMPLEMENTED."""
         return self._handlers.get(handler_call_details.method)
 
     def stop_accepting(self) -> None:
@@ -111,9 +109,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         return grpc.unary_unary_rpc_method_handler(handler)
 
     def _instant(self, method: Method, api_version: str) -> Callable[[bytes], bytes | None]:
-        """What answers without a verb: bytes that are ready, or None where this request takes
-        more.
-        """
+        """What answers without a verb: ready bytes, or None where this request needs more."""
         shim = self._shim
         if method.name == "Version":
             kept: tuple[str, bytes] = ("", b"")
@@ -226,9 +222,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             )
 
     def _failure(self, name: str, error: BaseException) -> tuple[str, str | None]:
-        """The status code of a failed call, and the words to send with it; None where the
-        client is gone.
-        """
+        """Code and words for a failed call; no words where the client is gone."""
         if isinstance(error, ServiceError):
             _log_failure(self._shim, name, error)
             return error.code, error.message

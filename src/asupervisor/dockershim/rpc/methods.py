@@ -165,9 +165,7 @@ class Method:
     streams: bool
 
     def needs(self, store: NodeStore) -> tuple[Known, ...]:
-        """What of the node must have been read once before this is answered: what is unknown is not
-        absent.
-        """
+        """What of the node must have been read once before this is answered."""
         if self.name in NEEDS_NOTHING:
             return ()
         if self.name in NEEDS_IMAGES:

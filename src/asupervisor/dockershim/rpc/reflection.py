@@ -27,9 +27,7 @@ def _reflection_file(package: str) -> descriptor_pb2.FileDescriptorProto:  # lon
     )
 
     def message(name: str, /, **fields: tuple[int, str, bool]) -> descriptor_pb2.DescriptorProto:
-        """Fields as (number, type, repeated); a type is a scalar's name or a message of this
-        file.
-        """
+        """Fields as (number, type, repeated); a type is a scalar or a message of this file."""
         found = file.message_type.add(name=name)
         for key, (number, kind, repeated) in fields.items():
             field = found.field.add(

@@ -1,6 +1,4 @@
-"""The CRI server on its unix socket: one owner of the path, no other process' socket
-replaced, none left behind.
-"""
+"""The CRI server on its unix socket, whose path has one owner."""
 
 from __future__ import annotations
 
@@ -143,9 +141,7 @@ class CriServer:
         await self._boundary.drain()
 
     async def stop(self) -> None:
-        """Close the socket and cancel what is still in flight; :meth:`drain` comes first in an
-        orderly stop.
-        """
+        """Close the socket and cancel what is in flight; :meth:`drain` comes first."""
         if self._server is None:
             return
         self._boundary.cut_off()

@@ -48,9 +48,7 @@ def _encoded(
     found: tuple[Condition, ...],
     handlers: tuple[tuple[str, bool], ...],
 ) -> bytes:
-    """The answer to a state of the node. kubelet asks all the time, and the state hardly ever
-    changes.
-    """
+    """The answer to a state of the node, which seldom changes; kubelet asks often."""
     conditions = [
         cri.RuntimeCondition(
             type=one.kind, status=one.ready, reason=one.reason, message=one.message

@@ -1,6 +1,4 @@
-"""A pod as its network plugin sees it, out of the request that makes it or out of what was kept of
-it.
-"""
+"""A pod as its network plugin sees it, out of its request or out of what was kept of it."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ def pod_network(sandbox_id: str, config: cri.PodSandboxConfig, netns: str) -> Po
 def recorded_network(
     sandbox_id: str, record: SandboxRecord | None, checkpoint: Checkpoint | None
 ) -> PodNetwork:
-    """Out of the node state and the checkpoint; either may be missing, the namespace may be
-    gone.
-    """
+    """Out of the node state and the checkpoint; either may be missing, the namespace gone."""
     metadata = record.status.metadata if record is not None else cri.PodSandboxMetadata()
     ports = checkpoint.port_mappings if checkpoint is not None else ()
     return PodNetwork(

@@ -1,6 +1,4 @@
-"""RemovePodSandbox: its containers, its network, its own container, its checkpoint, in this order;
-repeatable.
-"""
+"""RemovePodSandbox: its containers, network, own container and checkpoint, in this order."""
 
 from __future__ import annotations
 

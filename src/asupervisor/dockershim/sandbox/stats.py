@@ -1,6 +1,4 @@
-"""PodSandboxStats, ListPodSandboxStats, StreamPodSandboxStats: read from the kernel, without the
-engine.
-"""
+"""PodSandboxStats, ListPodSandboxStats and StreamPodSandboxStats, read from the kernel."""
 
 from __future__ import annotations
 

@@ -32,9 +32,7 @@ _logger = logging.getLogger(__name__)
 
 
 def is_stopped(shim: Shim, record: SandboxRecord) -> bool:
-    """Whether a sandbox is known to be stopped: its network released and nothing of it running or
-    being started.
-    """
+    """Whether a sandbox is stopped: network released, nothing running or being started."""
     return (
         not record.ready
         and not record.pid
@@ -145,9 +143,7 @@ async def release_network(shim: Shim, sandbox_id: str) -> None:
 
 
 def _containers(shim: Shim, sandbox_id: str) -> list[ContainerRecord]:
-    """Every container of a sandbox, those that could not be read yet too: to end one, its id is
-    enough.
-    """
+    """Every container of a sandbox, those too that could not be read yet."""
     return [*shim.store.containers_of(sandbox_id), *shim.store.unread_of(sandbox_id)]
 
 

@@ -62,9 +62,7 @@ class _Streams:
         await self._stream.send_eof()
 
     async def cut_after(self, ended: anyio.Event) -> None:
-        """End the streams a moment after the container: the engine may still be passing its last
-        output on.
-        """
+        """End the streams a moment after the container, behind its last output."""
         await ended.wait()
         await anyio.sleep(_LAST_OUTPUT_S)
         self.is_cut = True
@@ -199,9 +197,7 @@ class EngineBackend:
     async def _watched(
         self, process: _Streams, container: ContainerId
     ) -> AsyncIterator[BackgroundTasks]:
-        """End a process's streams when its container ends. Gives the group of what runs beside
-        them.
-        """
+        """End a process's streams with its container. Gives the group of what runs beside them."""
         ended = anyio.Event()
         with told_of_end(self._store, container, ended.set):
             async with BackgroundTasks() as background:

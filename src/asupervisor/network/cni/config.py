@@ -18,9 +18,7 @@ from asupervisor.errors import FailedPrecondition
 from asupervisor.host.beneath import read_followed
 
 SUPPORTED_VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-"""Of the specification, oldest first. A configuration without a version is one of 0.1.0, as it is
-for libcni.
-"""
+"""Of the specification, oldest first. A configuration without a version is 0.1.0."""
 
 EXTENSIONS = (".conf", ".conflist", ".json")
 
@@ -288,9 +286,7 @@ def _plugin(document: Mapping[str, Any], path: str, prefix: str) -> PluginConfig
 
 
 def _folder_plugins(document: Mapping[str, Any], path: str) -> list[PluginConfig]:
-    """The plugins in ``<directory>/<network name>/*.conf`` (specification 1.1,
-    ``loadOnlyInlinedPlugins``).
-    """
+    """The plugins in ``<directory>/<network name>/*.conf`` (specification 1.1)."""
     name = document.get("name")
     if (
         not isinstance(name, str)

@@ -143,9 +143,7 @@ class CniNetwork:
         return self._attachments.addresses(pod)
 
     async def tear_down(self, pod: PodNetwork) -> None:
-        """DEL the network; runs on when the caller gives up, and is repeated behind it while it
-        fails.
-        """
+        """DEL the network; runs on without its caller, and is repeated while it fails."""
         await self._tear_downs.finish(pod)
 
     async def addresses(self, pod: PodNetwork) -> tuple[str, ...]:

@@ -49,9 +49,7 @@ def result_addresses(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def host_interfaces(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the interfaces that a result lists on the host's side (bridge and veth, for the
-    bridge plugin).
-    """
+    """Names of the interfaces that a result lists on the host's side."""
     interfaces = result.get("interfaces")
     return tuple(
         str(interface["name"])

@@ -1,6 +1,4 @@
-"""Who holds which port of the host: a table in memory, so that a conflict is refused before
-anything is created.
-"""
+"""Which pod holds which host port: a table, so that a conflict is refused at once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The node's iptables: which of its two backends the node uses, and whole changes to it, or
-none.
-"""
+"""The node's iptables: which of its two backends it uses, and whole changes to it, or none."""
 
 from __future__ import annotations
 
@@ -19,8 +17,7 @@ _DEADLINE_S = 30.0
 _LOCK_WAIT_S = 5
 _SEARCH = os.pathsep.join(("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"))
 _HINTS = (":KUBE-IPTABLES-HINT ", ":KUBE-KUBELET-CANARY ")
-"""Chains that kubelet makes in the mangle table for those who want to know the backend (KEP 3178).
-"""
+"""Chains that kubelet makes in the mangle table to show the backend (KEP 3178)."""
 
 
 @dataclass(frozen=True, slots=True)

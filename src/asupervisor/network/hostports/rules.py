@@ -168,9 +168,7 @@ def intact(
     published: Iterable[Published],
     present: Mapping[str, Sequence[str]],
 ) -> bool:
-    """Whether every chain and jump that should be there is there; others may have flushed the
-    tables.
-    """
+    """Whether every chain and jump is there; others may have flushed the tables."""
     nat, filters = present.get("nat", ()), present.get("filter", ())
     wanted = {HOSTPORTS, POSTROUTING, MARK_MASQ}
     for entry in published:
@@ -225,9 +223,7 @@ def _host_port(chain: str, pod: PodNetwork, mapping: PortMapping, address: str) 
 
 
 def _target(family: int, mapping: PortMapping, addresses: Sequence[str]) -> str | None:
-    """The pod's address that a host port leads to in one family; None where it has nothing to do
-    there.
-    """
+    """The pod's address that a host port leads to in one family, or None."""
     if mapping.host_ip and ipaddress.ip_address(mapping.host_ip).version != family:
         return None
     return next(

@@ -1,6 +1,4 @@
-"""Host ports held by a socket each, so that no process of the node takes one that leads to a
-pod.
-"""
+"""Host ports held by a socket each, so that no process takes one that leads to a pod."""
 
 from __future__ import annotations
 

@@ -105,9 +105,7 @@ class KubenetNetwork:
         self._problem = "kubenet has not been started yet"
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Set the bridge up if the pod CIDR is known, then keep the rules in place, until
-        cancelled.
-        """
+        """Set the bridge up if the pod CIDR is known, then keep the rules, until cancelled."""
         self._pod_cidr.recall()
         try:
             async with anyio.create_task_group() as group:
@@ -141,9 +139,7 @@ class KubenetNetwork:
         self._host_ports.check(pod)
 
     async def set_up(self, pod: PodNetwork) -> tuple[str, ...]:
-        """Give the pod a place on the bridge; see
-        :class:`~asupervisor.network.plugin.NetworkPlugin`.
-        """
+        """Give the pod a place on the bridge; see ``NetworkPlugin``."""
         if not self.status().ready:
             raise Unavailable(
                 f"network is not ready: {self._problem}",
@@ -191,9 +187,7 @@ class KubenetNetwork:
         return ("kubenet",)
 
     async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
-        """Release what belongs to pods that are gone; hold and publish the host ports of those
-        that do.
-        """
+        """Release the host ports of pods that are gone; hold and publish those of the others."""
         alive = {pod.sandbox_id for pod in living}
         vanished = [
             pod for pod in self._attachments.vanished(alive) if not self._locks.held(pod.sandbox_id)
@@ -266,9 +260,7 @@ class KubenetNetwork:
         )
 
     async def _keep_up(self, prepared: anyio.Event) -> None:
-        """Prepare the node, again and again until that succeeds; then put back what others take
-        away.
-        """
+        """Prepare the node until that succeeds; then put back what others take away."""
         await self._prepare()
         prepared.set()
         while True:

@@ -12,9 +12,7 @@ from asupervisor.conditions import Condition
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container: ``state`` and ``image`` as people read them, ``restarts`` as kubelet counts
-    them.
-    """
+    """One container: ``state`` and ``image`` as shown, ``restarts`` as kubelet counts them."""
 
     name: str
     state: str
@@ -68,9 +66,7 @@ class Calls:
     buckets: tuple[int, ...]
 
     def quantile_s(self, share: float) -> float:
-        """Seconds within which that share was answered, as the bucket's bound; infinite beyond the
-        last one.
-        """
+        """Seconds within which that share was answered: the bucket's bound, or infinite."""
         sums = list(accumulate(self.buckets))
         if not sums or not sums[-1]:
             return 0.0

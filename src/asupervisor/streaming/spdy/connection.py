@@ -285,9 +285,7 @@ class Connection:
 
     @property
     def empty_frames(self) -> int:
-        """Frames of the peer's so far that carried nothing: pings, settings, empty data, what is
-        unknown.
-        """
+        """Frames so far that carried nothing: pings, settings, empty data, unknown ones."""
         return self._empty_frames + self._parser.unknown_frames
 
     def give_up(self, status: GoAwayStatus = GoAwayStatus.PROTOCOL_ERROR) -> None:
@@ -383,9 +381,7 @@ class Connection:
         headers: Headers | None,
         events: list[Event],
     ) -> bool:
-        """Do what a frame with headers does to its stream; False if the stream is not there or
-        fails by it.
-        """
+        """Apply a frame with headers; False if its stream is not there or fails by it."""
         if stream_id == 0:
             raise RemoteProtocolError("headers for stream 0")
         stream = self._streams.get(stream_id)

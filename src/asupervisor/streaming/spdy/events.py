@@ -49,9 +49,7 @@ class DataReceived:
 
 @dataclass(slots=True)
 class StreamReset:
-    """A stream is over: the peer reset it (``by_peer``), or this side did because the peer broke
-    its law.
-    """
+    """A stream is over: reset by the peer (``by_peer``), or here for a violation."""
 
     stream_id: int
     code: int
@@ -74,9 +72,7 @@ class PingAcknowledged:
 
 @dataclass(slots=True)
 class GoAwayReceived:
-    """The peer takes no new streams; those of this side's after ``last_stream_id`` were never seen
-    by it.
-    """
+    """The peer takes no new streams, and saw none of ours after ``last_stream_id``."""
 
     last_stream_id: int
     status: int

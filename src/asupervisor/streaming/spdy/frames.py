@@ -46,9 +46,7 @@ _FIXED = {FrameType.RST_STREAM, FrameType.PING, FrameType.GOAWAY, FrameType.WIND
 
 @dataclass(slots=True)
 class DataPart:
-    """Some or all of a data frame's payload; ``fin`` only with the last part of a frame that
-    carries it.
-    """
+    """Some or all of a data frame's payload; ``fin`` only with its last part."""
 
     stream_id: int
     data: bytes
@@ -99,9 +97,7 @@ class FrameParser:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes kept because their frame is not whole; never more than the longest control
-        frame.
-        """
+        """Bytes kept because their frame is not whole; at most the longest control frame."""
         return len(self._kept)
 
     def feed(self, data: bytes) -> Iterator[DataPart | ControlFrame]:
@@ -185,9 +181,7 @@ def _frame(kind: FrameType, payload: bytes, flags: int = 0) -> bytes:
 
 
 def data_head(stream_id: int, length: int, fin: bool) -> bytes:
-    """The 8 bytes before a data frame's payload of ``length`` bytes (at most
-    :data:`MAX_PAYLOAD`).
-    """
+    """The 8 bytes before a data frame's payload of ``length`` bytes."""
     return _HEAD.pack(stream_id, (FLAG_FIN << 24 if fin else 0) | length)
 
 

@@ -17,8 +17,7 @@ from asupervisor.streaming.spdy.limits import Limits, RemoteProtocolError
 _WORD = Struct(">I")
 
 Headers = Mapping[str, str]
-"""Names in lower case. Kubernetes names have one value each, so the first of several is the value.
-"""
+"""Names in lower case. Kubernetes names have one value, so the first of several counts."""
 
 
 class MalformedHeaders(Exception):
@@ -32,9 +31,7 @@ class HeaderEncoder:
         self._deflate = zlib.compressobj(level=9, zdict=DICTIONARY)
 
     def encode(self, headers: Headers) -> bytes:
-        """Compress one block; blocks must reach the wire in the order in which they were
-        encoded.
-        """
+        """Compress one block; blocks must reach the wire in the order of encoding."""
         parts = [_WORD.pack(len(headers))]
         for name, value in headers.items():
             for text in (name.lower(), value):

@@ -53,6 +53,4 @@ class RemoteProtocolError(Exception):
 
 
 class LocalProtocolError(Exception):
-    """This side asked for something that the state of the stream or its window does not allow;
-    nothing was sent.
-    """
+    """The state of the stream or its window does not allow it; nothing was sent."""
