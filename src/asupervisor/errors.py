@@ -34,7 +34,7 @@ class ServiceError(Exception):
 
     Args:
         message: one sentence that names the object and the cause.
-        operation: what was being done (``"create container"``), for logs and metrics.
+        operation: the engine's operation or the RPC that failed; empty for other failures.
         subject: the id or name of the object it was done to.
     """
 
@@ -154,19 +154,9 @@ class RollbackFailed(ServiceError):
         leftovers: one sentence for each undo step that failed.
     """
 
-    def __init__(
-        self,
-        error: Exception,
-        *,
-        leftovers: tuple[str, ...],
-        operation: str = "",
-        subject: str = "",
-    ) -> None:
-        super().__init__(
-            f"{error}; undoing it failed too: {'; '.join(leftovers)}",
-            operation=operation,
-            subject=subject,
-        )
+    def __init__(self, error: Exception, *, leftovers: tuple[str, ...], subject: str = "") -> None:
+        words = f"{error}; undoing it failed too: {'; '.join(leftovers)}"
+        super().__init__(words, subject=subject)
         self.code = error.code if isinstance(error, ServiceError) else self.code
         self.leftovers = leftovers
 

@@ -173,7 +173,7 @@ class Operations:
         if operation is None:
             for any_id, reason in self._closed:
                 if any_id in within:
-                    raise FailedPrecondition(reason, operation=action, subject=any_id)
+                    raise FailedPrecondition(reason, subject=any_id)
             ticket = Ticket(within)
             operation = self._begin(key, action, partial(work, ticket), ticket)
         return await operation.wait()
@@ -229,9 +229,7 @@ class Operations:
     ) -> _Operation[T]:
         if not self._accepting:
             raise Unavailable(
-                f"the service is stopping; {action} of {key} was not begun",
-                operation=action,
-                subject=key,
+                f"the service is stopping; {action} of {key} was not begun", subject=key
             )
         operation = self._running[key, action] = _Operation[T](key, action, ticket)
         if ticket is not None:

@@ -8,15 +8,11 @@ from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 
 
-def wrong_state(
-    record: ContainerRecord, consequence: str, operation: str = ""
-) -> FailedPrecondition:
+def wrong_state(record: ContainerRecord, consequence: str) -> FailedPrecondition:
     """The error of a container that is not in the state that a verb needs."""
     state = cri.ContainerState.Name(record.status.state)
     return FailedPrecondition(
-        f"container {record.id[:12]} is in state {state}; {consequence}",
-        operation=operation,
-        subject=record.id,
+        f"container {record.id[:12]} is in state {state}; {consequence}", subject=record.id
     )
 
 
@@ -29,7 +25,7 @@ def running_container(store: NodeStore, container_id: str, operation: str) -> Co
     """
     record = store.container(container_id)
     if not record.running:
-        raise wrong_state(record, f"{operation} needs a running one", operation)
+        raise wrong_state(record, f"{operation} needs a running one")
     return record
 
 
@@ -44,7 +40,6 @@ def ready_sandbox(store: NodeStore, pod_sandbox_id: str, operation: str) -> Sand
     if not record.ready or record.pid <= 0:
         raise FailedPrecondition(
             f"pod sandbox {record.id[:12]} is not ready; {operation} needs its network",
-            operation=operation,
             subject=record.id,
         )
     return record

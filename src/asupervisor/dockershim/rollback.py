@@ -87,8 +87,5 @@ class Rollback:
             )
         if leftovers and isinstance(error, Exception):
             raise RollbackFailed(
-                error,
-                leftovers=tuple(leftovers),
-                operation=self._operation,
-                subject=self._subject,
+                error, leftovers=tuple(leftovers), subject=self._subject
             ) from error

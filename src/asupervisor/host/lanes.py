@@ -109,6 +109,5 @@ class Lane:
         return DeadlineExceeded(
             f"{path}: cannot {self._name}: it did not answer within {self._deadline_s:g} s; is the"
             " file system that it is on hung?",
-            operation=self._name,
             subject=path,
         )

@@ -67,7 +67,6 @@ async def run_program(
         Internal: it wrote more than :data:`OUTPUT_LIMIT_BYTES` and was killed.
     """
     source, outputs = -1, list[_Output]()
-    where = {"operation": "execute program", "subject": command[0]}
     try:
         try:
             source = _memory(stdin)
@@ -75,7 +74,7 @@ async def run_program(
                 outputs.append(_Output())
         except OSError as error:  # too many open files
             raise ResourceExhausted(
-                f"cannot execute {command[0]}: {error.strerror}", **where
+                f"cannot execute {command[0]}: {error.strerror}", subject=command[0]
             ) from error
         process = _start(command, source, outputs, environment)
         for output in outputs:
@@ -86,14 +85,16 @@ async def run_program(
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"{command[0]} did not end within {deadline_s:g} s and was killed{_said(outputs)}",
-                **where,
+                subject=command[0],
             ) from error
         finally:
             await _reap(process)
         for output in outputs:
             output.drain()
         if any(output.overflowed for output in outputs):
-            raise Internal(f"{command[0]} wrote more than {OUTPUT_LIMIT_BYTES} bytes", **where)
+            raise Internal(
+                f"{command[0]} wrote more than {OUTPUT_LIMIT_BYTES} bytes", subject=command[0]
+            )
         return Finished(process.returncode, bytes(outputs[0].data), bytes(outputs[1].data))
     finally:
         if source >= 0:
@@ -119,9 +120,7 @@ def _start(
         )
     except OSError as error:
         raise FailedPrecondition(
-            f"cannot execute {command[0]}: {error.strerror}",
-            operation="execute program",
-            subject=command[0],
+            f"cannot execute {command[0]}: {error.strerror}", subject=command[0]
         ) from error
 
 

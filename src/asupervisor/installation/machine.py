@@ -152,7 +152,5 @@ class Machine:
         if finished.returncode != 0:
             said = finished.stderr.decode(errors="replace").strip()
             raise FailedPrecondition(
-                f"{' '.join(command)} failed ({finished.returncode}): {said}",
-                operation="install",
-                subject=command[0],
+                f"{' '.join(command)} failed ({finished.returncode}): {said}", subject=command[0]
             )

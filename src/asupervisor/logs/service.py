@@ -142,10 +142,7 @@ class LogService:
                 process = self._spawn()
             except OSError as error:
                 if not self.starts:
-                    raise Unavailable(
-                        f"the log pump could not be started: {error}",
-                        operation="start the log pump",
-                    ) from error
+                    raise Unavailable(f"the log pump could not be started: {error}") from error
                 _logger.error("the log pump could not be started: %s", error)
             else:
                 self.starts += 1
@@ -183,15 +180,10 @@ class LogService:
             await request.answered.wait()
         if deadline.cancelled_caught:
             self._requests.pop(request.command["id"], None)
-            raise Unavailable(
-                "the log pump does not answer; try again",
-                operation="reopen the log",
-                subject=container_id,
-            )
+            raise Unavailable("the log pump does not answer; try again", subject=container_id)
         if request.error:
             raise FailedPrecondition(
                 f"the log of container {container_id[:12]} cannot be reopened: {request.error}",
-                operation="reopen the log",
                 subject=container_id,
             )
 

@@ -112,11 +112,7 @@ class TearDowns:
             attempt = _Attempt(pod.sandbox_id, wanted)
             if self._group is None:
                 attempt.fail(
-                    Unavailable(
-                        "the network plugin is not running",
-                        operation="tear down pod network",
-                        subject=pod.sandbox_id,
-                    )
+                    Unavailable("the network plugin is not running", subject=pod.sandbox_id)
                 )
                 return attempt
             self._attempts[pod.sandbox_id] = attempt
@@ -162,7 +158,6 @@ class TearDowns:
                         f" tried again: {why}"
                     ),
                 ),
-                operation="set up pod network",
                 subject=pod.sandbox_id,
             ) from error
         except BaseException:

@@ -28,7 +28,6 @@ def _read(path: Path) -> bytes:
     if len(content) > _LONGEST_BYTES:
         raise Internal(
             f"the sandbox checkpoint {path} is longer than {_LONGEST_BYTES} bytes",
-            operation="read checkpoint",
             subject=str(path),
         )
     return content
@@ -107,7 +106,6 @@ class CheckpointStore:
                     (self._directory / sandbox_id).unlink()
             raise FailedPrecondition(
                 f"the checkpoint of sandbox {sandbox_id} cannot be written: {error}",
-                operation="write checkpoint",
                 subject=sandbox_id,
             ) from error
 
@@ -153,6 +151,5 @@ class CheckpointStore:
         except OSError as error:
             raise FailedPrecondition(
                 f"the checkpoint of sandbox {sandbox_id} cannot be removed: {error}",
-                operation="remove checkpoint",
                 subject=sandbox_id,
             ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import TracebackType
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -102,14 +102,9 @@ class ChannelSession:
         self._tasks.start_soon(self._read)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
+    async def __aexit__(self, *error: Any) -> bool | None:
         try:
-            return await self._tasks.__aexit__(kind, error, trace)
+            return await self._tasks.__aexit__(*error)
         finally:
             self._end("the connection is closed")
 

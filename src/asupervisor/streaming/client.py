@@ -231,7 +231,7 @@ class PortForwarder:
                 for kind in ("error", "data"):
                     opened.append(self._session.open({"streamtype": kind, **headers}))
             except anyio.BrokenResourceError as error:
-                raise Unavailable(str(error), operation="portforward") from error
+                raise Unavailable(str(error)) from error
             await _replies(opened)
             error_stream, data = opened
             await error_stream.send_eof()
@@ -335,13 +335,9 @@ async def _port_announced(stream: ChannelStream, port: int) -> None:
             while len(data) < 2:
                 data += await stream.receive()
     except (anyio.EndOfStream, anyio.BrokenResourceError, TimeoutError) as error:
-        raise Unavailable(
-            f"the server did not open the channel of port {port}", operation="portforward"
-        ) from error
+        raise Unavailable(f"the server did not open the channel of port {port}") from error
     if int.from_bytes(data[:2], "little") != port:
-        raise Unavailable(
-            f"the server opened a channel for another port than {port}", operation="portforward"
-        )
+        raise Unavailable(f"the server opened a channel for another port than {port}")
     if len(data) > 2:
         stream.inbox.unread(data[2:])
 
@@ -360,8 +356,6 @@ async def _replies(streams: Sequence[SpdyStream]) -> None:
             for stream in streams:
                 await stream.replied.wait()
     except TimeoutError as error:
-        raise DeadlineExceeded(
-            "the server did not take the streams in time", operation="stream"
-        ) from error
+        raise DeadlineExceeded("the server did not take the streams in time") from error
     if not all(stream.accepted for stream in streams):
-        raise Unavailable("the server refused a stream", operation="stream")
+        raise Unavailable("the server refused a stream")

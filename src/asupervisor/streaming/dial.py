@@ -82,7 +82,7 @@ async def upgrade(
     # cri-dockerd's URLs have no scheme; what it serves is plain.
     parts = urlsplit(f"http:{url}" if url.startswith("//") else url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidArgument(f'"{url}" is not an http:// or https:// URL', operation="stream")
+        raise InvalidArgument(f'"{url}" is not an http:// or https:// URL')
     stream: anyio.abc.ByteStream | None = None
     try:
         with anyio.fail_after(timeout_s):
@@ -102,13 +102,9 @@ async def upgrade(
         if stream is not None:
             await anyio.aclose_forcefully(stream)
         if isinstance(error, TimeoutError):
-            raise DeadlineExceeded(
-                f"{parts.netloc} did not answer in {timeout_s:g} s", operation="stream"
-            ) from error
+            raise DeadlineExceeded(f"{parts.netloc} did not answer in {timeout_s:g} s") from error
         if isinstance(error, OSError | anyio.BrokenResourceError):
-            raise Unavailable(
-                f"no connection to {parts.netloc}: {error}", operation="stream"
-            ) from error
+            raise Unavailable(f"no connection to {parts.netloc}: {error}") from error
         raise
 
 
@@ -130,22 +126,20 @@ async def _upgrade(
     try:
         answer = await request_upgrade(stream, request)
     except h11.RemoteProtocolError as error:
-        raise Internal(f"{host} does not answer in HTTP", operation="stream") from error
+        raise Internal(f"{host} does not answer in HTTP") from error
     except anyio.EndOfStream as error:
-        raise Unavailable(f"{host} closed the connection", operation="stream") from error
+        raise Unavailable(f"{host} closed the connection") from error
     if answer.status != 101:
         text = answer.data[:_TEXT_BYTES].decode(errors="replace").strip()
-        raise _ERRORS.get(answer.status, Internal)(
-            f"{host} answers {answer.status}: {text}", operation="stream"
-        )
+        raise _ERRORS.get(answer.status, Internal)(f"{host} answers {answer.status}: {text}")
     if (
         websocket
         and answer.headers.get("sec-websocket-accept") != generate_accept_token(key).decode()
     ):
-        raise Internal(f"{host} did not accept the WebSocket key", operation="stream")
+        raise Internal(f"{host} did not accept the WebSocket key")
     chosen = answer.headers.get(
         "sec-websocket-protocol" if websocket else PROTOCOL_HEADER.lower(), ""
     )
     if chosen and chosen not in protocols:
-        raise Internal(f'{host} chose "{chosen}", which was not offered', operation="stream")
+        raise Internal(f'{host} chose "{chosen}", which was not offered')
     return Upgraded(stream, chosen, answer.data)

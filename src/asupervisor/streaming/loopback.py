@@ -68,6 +68,4 @@ async def _connect(
 
 def _refused(address: str, port: int, why: str) -> Unavailable:
     host = f"[{address}]" if ":" in address else address
-    return Unavailable(
-        f"connect to {host}:{port}: {why}", operation="portforward", subject=str(port)
-    )
+    return Unavailable(f"connect to {host}:{port}: {why}", subject=str(port))

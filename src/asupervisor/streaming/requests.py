@@ -30,9 +30,7 @@ class ExecRequest:
                 terminal.
         """
         if not self.command:
-            raise InvalidArgument(
-                "a command is needed", operation="exec", subject=self.container_id
-            )
+            raise InvalidArgument("a command is needed", subject=self.container_id)
         _check_streams(self)
 
 
@@ -76,13 +74,11 @@ class PortForwardRequest:
             InvalidArgument: no sandbox, or a port out of range.
         """
         if not self.pod_sandbox_id:
-            raise InvalidArgument("a pod sandbox id is needed", operation="portforward")
+            raise InvalidArgument("a pod sandbox id is needed")
         for port in self.ports:
             if not 1 <= port <= 65535:
                 raise InvalidArgument(
-                    f"port {port} is not between 1 and 65535",
-                    operation="portforward",
-                    subject=self.pod_sandbox_id,
+                    f"port {port} is not between 1 and 65535", subject=self.pod_sandbox_id
                 )
 
 
@@ -90,12 +86,13 @@ Request = ExecRequest | AttachRequest | PortForwardRequest
 
 
 def _check_streams(request: ExecRequest | AttachRequest) -> None:
-    where = {"operation": request.verb, "subject": request.container_id}
-    if not request.container_id:
-        raise InvalidArgument("a container id is needed", **where)
+    subject = request.container_id
+    if not subject:
+        raise InvalidArgument("a container id is needed")
     if request.tty and request.stderr:
         raise InvalidArgument(
-            "a terminal has no stderr of its own: tty and stderr exclude each other", **where
+            "a terminal has no stderr of its own: tty and stderr exclude each other",
+            subject=subject,
         )
     if not (request.stdin or request.stdout or request.stderr):
-        raise InvalidArgument("one of stdin, stdout and stderr is needed", **where)
+        raise InvalidArgument("one of stdin, stdout and stderr is needed", subject=subject)

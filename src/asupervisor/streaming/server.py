@@ -137,9 +137,7 @@ class StreamingService:
     def _url(self, request: Request) -> str:
         request.check()
         if not self._base_url:
-            raise FailedPrecondition(
-                "the streaming service does not listen", operation=request.verb
-            )
+            raise FailedPrecondition("the streaming service does not listen")
         return f"{self._base_url}/{request.verb}/{self._tokens.insert(request)}"
 
     async def _listen(self) -> anyio.abc.SocketListener:

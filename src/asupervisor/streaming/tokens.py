@@ -49,10 +49,7 @@ class TokenCache:
         """
         self._expire()
         if len(self._waiting) >= self._capacity:
-            raise ResourceExhausted(
-                f"{self._capacity} streaming requests wait for their clients",
-                operation=request.verb,
-            )
+            raise ResourceExhausted(f"{self._capacity} streaming requests wait for their clients")
         while True:
             token = secrets.token_urlsafe(TOKEN_LENGTH * 3 // 4)
             if token not in self._waiting:
@@ -69,7 +66,7 @@ class TokenCache:
         self._expire()
         found = self._waiting.get(token)
         if found is None or found[1].verb != verb:
-            raise NotFound("no streaming request waits under this URL", operation=verb)
+            raise NotFound("no streaming request waits under this URL")
         del self._waiting[token]
         return found[1]
 

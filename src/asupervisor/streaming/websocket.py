@@ -8,7 +8,6 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import anyio
@@ -72,14 +71,9 @@ class WebSocket:
         self._tasks.start_soon(self.outbox.run)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
+    async def __aexit__(self, *error: Any) -> bool | None:
         self.outbox.stop()
-        return await self._tasks.__aexit__(kind, error, trace)
+        return await self._tasks.__aexit__(*error)
 
     async def receive(self) -> Piece:
         """The next piece of a message; pings are answered on the way.

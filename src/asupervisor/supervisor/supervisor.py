@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -145,15 +145,10 @@ class Supervisor:
         self.conditions.started()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
+    async def __aexit__(self, *error: Any) -> bool | None:
         self.conditions.stopping()
         with _bare_errors():
-            return await self._stack.__aexit__(kind, error, trace)
+            return await self._stack.__aexit__(*error)
 
     @property
     def stream_handler(self) -> StreamHandler:
@@ -165,9 +160,7 @@ class Supervisor:
                 it.
         """
         if self.shim is None:
-            raise FailedPrecondition(
-                "the remote runtime serves its streams itself", operation="stream"
-            )
+            raise FailedPrecondition("the remote runtime serves its streams itself")
         return self.shim.streaming.handler
 
     @property

@@ -154,14 +154,11 @@ def decode_checkpoint(content: bytes, where: str) -> Checkpoint:
         computed = [checksum(checkpoint, packages) for packages in _PEERS]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Internal(
-            f"the sandbox checkpoint {where} cannot be read: {error!r}",
-            operation="read checkpoint",
-            subject=where,
+            f"the sandbox checkpoint {where} cannot be read: {error!r}", subject=where
         ) from error
     if found not in computed:
         raise Internal(
             f"the sandbox checkpoint {where} is corrupt: its checksum {found!r:.40} is wrong",
-            operation="read checkpoint",
             subject=where,
         )
     return checkpoint

@@ -55,7 +55,7 @@ def pull_error(reference: str, step: object) -> ServiceError | None:
         or _by_registry_code(words)
         or Unavailable
     )
-    return kind(f"pulling {reference}: {words}", operation="pull image", subject=reference)
+    return kind(f"pulling {reference}: {words}", subject=reference)
 
 
 class PullProgress:
@@ -96,7 +96,7 @@ def refused_pull(reference: str, error: ServiceError) -> ServiceError:
         (kind for kind in _BY_STATUS.values() if isinstance(error, kind)), Unavailable
     )
     words = error.message.partition(": ")[2] or error.message
-    return kind(f"pulling {reference}: {words}", operation="pull image", subject=reference)
+    return kind(f"pulling {reference}: {words}", subject=reference)
 
 
 def _by_registry_code(words: str) -> type[ServiceError] | None:

@@ -123,5 +123,5 @@ def test_an_answer_that_nobody_can_be_handed_is_none(depth: int) -> None:
 
 @given(RESULT | st.none(), st.integers(-64, 255), st.binary(max_size=50))
 def test_any_failure_is_an_error_of_ours(answer: Any, code: int, stderr: bytes) -> None:
-    error = _failure("plugin", Finished(code, b"", stderr), answer, "ADD", "x")
+    error = _failure("plugin", Finished(code, b"", stderr), answer, "x")
     assert isinstance(error, ServiceError)

@@ -99,7 +99,7 @@ def test_what_a_restore_leaves_is_known_without_asking() -> None:
         ]
     }
     first = restored(others, restore_text(4, LAYOUT, [ENTRY], others))
-    assert intact(4, LAYOUT, [ENTRY], first)
+    assert intact(4, [ENTRY], first)
     second = restored(first, restore_text(4, LAYOUT, [], first))
     assert not [line for line in second["nat"] if "KUBE-HP-" in line]
     assert [line for line in second["nat"] if "OTHERS" in line] == others["nat"][1:]
@@ -108,7 +108,7 @@ def test_what_a_restore_leaves_is_known_without_asking() -> None:
 
 def test_what_is_missing_is_noticed() -> None:
     present = tables(restore_text(4, LAYOUT, [ENTRY], {}))
-    assert intact(4, LAYOUT, [ENTRY], present)
+    assert intact(4, [ENTRY], present)
     for lost in [
         line
         for lines in present.values()
@@ -118,8 +118,8 @@ def test_what_is_missing_is_noticed() -> None:
         without = {
             table: [line for line in lines if line != lost] for table, lines in present.items()
         }
-        assert not intact(4, LAYOUT, [ENTRY], without), lost
-    assert not intact(4, LAYOUT, [ENTRY], {})
+        assert not intact(4, [ENTRY], without), lost
+    assert not intact(4, [ENTRY], {})
 
 
 def test_a_promiscuous_bridge_drops_the_second_copy() -> None:

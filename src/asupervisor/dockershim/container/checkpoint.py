@@ -60,9 +60,7 @@ async def checkpoint_container(
     source = await anyio.to_thread.run_sync(find_source, record)
     timeout_s = request.timeout or shim.config.runtime_request_timeout_s
     too_late = DeadlineExceeded(
-        f"{subject}: its checkpoint was not done within {timeout_s:g} s",
-        operation="CheckpointContainer",
-        subject=record.id,
+        f"{subject}: its checkpoint was not done within {timeout_s:g} s", subject=record.id
     )
     deadline = anyio.current_time() + timeout_s
 
@@ -79,9 +77,7 @@ async def checkpoint_container(
             await anyio.to_thread.run_sync(publish, part, location)
         except Internal as error:
             # The engine passes on as its own failure that CRIU is not there, or why it refused.
-            raise FailedPrecondition(
-                error.message, operation="CheckpointContainer", subject=record.id
-            ) from error
+            raise FailedPrecondition(error.message, subject=record.id) from error
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(clear_workplace, workplace)

@@ -134,7 +134,6 @@ async def _make(shim: Shim, plan: ContainerPlan) -> str:
         if shim.store.absent(container_id):
             raise FailedPrecondition(
                 f"{plan.subject}: container {container_id[:12]} was removed while it was made",
-                operation="CreateContainer",
                 subject=container_id,
             )
     return container_id

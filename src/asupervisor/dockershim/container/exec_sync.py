@@ -93,7 +93,6 @@ async def _run(
         raise DeadlineExceeded(
             f"the command {request.cmd[0]} in container {container[:12]} did not end within"
             f" {request.timeout} s and {end}",
-            operation="ExecSync",
             subject=container,
         )
     return code

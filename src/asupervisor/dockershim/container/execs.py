@@ -53,9 +53,7 @@ def told_of_end(
 def container_ended(container: str) -> FailedPrecondition:
     """What is said of a command of which nothing is known but that its container ended."""
     return FailedPrecondition(
-        f"container {container[:12]} ended while the command ran in it",
-        operation="exec",
-        subject=container,
+        f"container {container[:12]} ended while the command ran in it", subject=container
     )
 
 
@@ -76,11 +74,7 @@ async def exit_code(engine: EngineClient, exec_id: str) -> int:
                 return code
             await anyio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.1)
-    raise Internal(
-        f"Docker Engine did not record how exec {exec_id[:12]} ended",
-        operation="exec",
-        subject=exec_id,
-    )
+    raise Internal(f"Docker Engine did not record how exec {exec_id[:12]} ended", subject=exec_id)
 
 
 async def kill_exec(engine: EngineClient, exec_id: str) -> bool:

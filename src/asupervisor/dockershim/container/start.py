@@ -56,9 +56,7 @@ async def start_container(
             ):
                 # The container is there; what the engine's status blames on itself or on us is that
                 # it cannot be run.
-                raise FailedPrecondition(
-                    error.message, operation="StartContainer", subject=record.id
-                ) from error
+                raise FailedPrecondition(error.message, subject=record.id) from error
             raise
         await shim.on_step("StartContainer.started")
         await shim.feed.refresh(record.id, after="start")

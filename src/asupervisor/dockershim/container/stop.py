@@ -94,7 +94,6 @@ async def end_container(shim: Shim, container_id: str, grace_s: int) -> None:
         if _runs(shim, container_id):
             raise Unavailable(
                 f"container {container_id[:12]} runs although it was stopped; it was started again",
-                operation="StopContainer",
                 subject=container_id,
             )
 

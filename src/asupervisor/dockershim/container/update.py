@@ -76,9 +76,7 @@ async def update_container_resources(
                 await shim.feed.refresh(record.id)
             if isinstance(error, Internal):
                 # The engine passes on as its own failure what the kernel refused.
-                raise FailedPrecondition(
-                    error.message, operation="UpdateContainerResources", subject=record.id
-                ) from error
+                raise FailedPrecondition(error.message, subject=record.id) from error
             raise
         await shim.feed.refresh(record.id)
         _logger.info("updated %s", subject, extra=container_fields(shim, record))

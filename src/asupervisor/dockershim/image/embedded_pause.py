@@ -215,7 +215,6 @@ def _machine(machine: str) -> tuple[str, int, bytes]:
         raise FailedPrecondition(
             f"no embedded pause image for machine {machine!r}, only for x86_64 and aarch64: name"
             " one with --pod-infra-container-image",
-            operation="build pause image",
             subject=machine,
         ) from None
 

@@ -142,7 +142,6 @@ class Pulls:
             raise NotFound(
                 f"Docker Engine reported a pull of {reference.name} and then had no content of it"
                 " for this node's platform",
-                operation="pull image",
                 subject=reference.name,
             )
         check_runnable(record.config_bytes, record.id, reference.name)
@@ -191,6 +190,5 @@ class Pulls:
         if scope.cancelled_caught:
             raise DeadlineExceeded(
                 f"pulling {reference.name} made no progress for {self._progress_deadline_s:g} s",
-                operation="pull image",
                 subject=reference.name,
             )

@@ -120,7 +120,6 @@ async def _make(shim: Shim, plan: SandboxPlan, network: PodNetwork, held: ExitSt
             raise FailedPrecondition(
                 f"{subject}: the process of sandbox {sandbox_id[:12]} ended, or was started again,"
                 " while the sandbox was made",
-                operation="RunPodSandbox",
                 subject=sandbox_id,
             )
         shim.feed.complete(sandbox_id)

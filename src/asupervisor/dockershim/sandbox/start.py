@@ -86,9 +86,7 @@ async def _started(
     except (Internal, InvalidArgument, NotFound) as error:
         # The sandbox is there; what the engine blames on itself or on us is that it cannot be run
         # as the request has it.
-        raise FailedPrecondition(
-            f"{plan.subject}: {error.message}", operation="RunPodSandbox", subject=sandbox_id
-        ) from error
+        raise FailedPrecondition(f"{plan.subject}: {error.message}", subject=sandbox_id) from error
     setting_up.stop_looking()
     await shim.on_step("RunPodSandbox.started")
     record = await _running(shim, sandbox_id, plan.subject)

@@ -220,7 +220,6 @@ async def _end_sandbox(shim: Shim, sandbox_id: str) -> None:
     if _runs(shim, sandbox_id):
         raise Unavailable(
             f"sandbox {sandbox_id[:12]} runs although it was stopped; it was started again",
-            operation="StopPodSandbox",
             subject=sandbox_id,
         )
 

@@ -211,7 +211,6 @@ class EngineBackend:
         if not netns:
             raise FailedPrecondition(
                 f"sandbox {record.id[:12]} has ended; there is no network to connect to",
-                operation="portforward",
                 subject=record.id,
             )
         return await connect_loopback(netns, port)

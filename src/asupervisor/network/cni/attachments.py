@@ -84,7 +84,6 @@ class Attachments:
         if not pod.netns or is_own_namespace(pod.netns):
             raise FailedPrecondition(
                 f'sandbox {pod.sandbox_id} has no network namespace of its own ("{pod.netns}")',
-                operation="set up pod network",
                 subject=pod.sandbox_id,
             )
         if self._known(pod.sandbox_id):  # the specification forbids a second ADD without a DEL
@@ -102,7 +101,6 @@ class Attachments:
         if not addresses:
             raise Internal(
                 f'network "{network.name}" gave sandbox {pod.sandbox_id} no address',
-                operation="set up pod network",
                 subject=pod.sandbox_id,
             )
         self._begun.remove(network.name, attachment.container_id, attachment.interface)

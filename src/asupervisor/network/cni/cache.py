@@ -81,7 +81,6 @@ class ResultCache:
         except OSError as error:
             raise Internal(
                 f"cannot write the CNI result {path}: {error.strerror}",
-                operation="cache CNI result",
                 subject=attachment.container_id,
             ) from error
 
@@ -109,9 +108,7 @@ class ResultCache:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise Internal(
-                f"cannot remove the CNI result {path}: {error.strerror}",
-                operation="remove CNI result",
-                subject=container_id,
+                f"cannot remove the CNI result {path}: {error.strerror}", subject=container_id
             ) from error
 
     def _path(self, network: str, container_id: str, interface: str) -> Path:

@@ -48,7 +48,6 @@ class Chain:
                 raise Internal(
                     f'CNI plugin "{plugin.type}" (network "{self.network.name}", ADD) printed no'
                     " result",
-                    operation="CNI ADD",
                     subject=attachment.container_id,
                 )
             result = {"cniVersion": self.network.version, **answer}
@@ -221,8 +220,6 @@ async def supported_versions(
     if not isinstance(listed, list):
         path = find_binary(plugin_type, directories)
         raise Internal(
-            f'CNI plugin {path} answers VERSION without "supportedVersions"',
-            operation="CNI VERSION",
-            subject=plugin_type,
+            f'CNI plugin {path} answers VERSION without "supportedVersions"', subject=plugin_type
         )
     return tuple(str(entry) for entry in listed)

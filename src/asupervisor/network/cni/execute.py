@@ -93,7 +93,6 @@ async def call_plugin(
         raise FailedPrecondition(
             f'CNI plugin "{plugin_type}" of network "{network}" is missing in'
             f" {', '.join(directories)}",
-            operation=f"CNI {command}",
             subject=subject,
         )
     what = f'CNI plugin "{plugin_type}" (network "{network}", {command})'
@@ -105,17 +104,14 @@ async def call_plugin(
             deadline_s=deadline_s,
         )
     except ServiceError as error:
-        raise type(error)(
-            f"{what}: {error.message}", operation=f"CNI {command}", subject=subject
-        ) from error
+        raise type(error)(f"{what}: {error.message}", subject=subject) from error
     answer = _object(finished.stdout)
     if finished.returncode != 0:
-        raise _failure(what, finished, answer, command, subject)
+        raise _failure(what, finished, answer, subject)
     if answer is None and finished.stdout.strip():
         raise Internal(
             f"{what}: its answer is not a JSON object: {_excerpt(finished.stdout)}"
             f"{_stderr(finished)}",
-            operation=f"CNI {command}",
             subject=subject,
         )
     return answer
@@ -136,7 +132,7 @@ def _environment(
 
 
 def _failure(
-    what: str, finished: Finished, answer: Mapping[str, Any] | None, command: str, subject: str
+    what: str, finished: Finished, answer: Mapping[str, Any] | None, subject: str
 ) -> ServiceError:
     code = answer.get("code") if answer else None
     if answer is not None and isinstance(code, int) and not isinstance(code, bool):
@@ -149,20 +145,14 @@ def _failure(
             or "no message"
         )
         kind = _ERROR_BY_CODE.get(code, Internal)
-        return kind(
-            f"{what} failed: {words} (code {code}){_stderr(finished)}",
-            operation=f"CNI {command}",
-            subject=subject,
-        )
+        return kind(f"{what} failed: {words} (code {code}){_stderr(finished)}", subject=subject)
     how = (
         f"was killed by signal {-finished.returncode}"
         if finished.returncode < 0
         else f"exited with status {finished.returncode}"
     )
     printed = f"; stdout: {_excerpt(finished.stdout)}" if finished.stdout.strip() else ""
-    return Internal(
-        f"{what} {how}{_stderr(finished)}{printed}", operation=f"CNI {command}", subject=subject
-    )
+    return Internal(f"{what} {how}{_stderr(finished)}{printed}", subject=subject)
 
 
 def _object(output: bytes) -> dict[str, Any] | None:

@@ -119,11 +119,7 @@ class CniNetwork:
         host ports are held.
         """
         if message := self._missing():
-            raise Unavailable(
-                f"network is not ready: {message}",
-                operation="check pod network",
-                subject=pod.sandbox_id,
-            )
+            raise Unavailable(f"network is not ready: {message}", subject=pod.sandbox_id)
         pod_bandwidth(pod.annotations)
         self._claims.check(pod, unless_same_pod=True)
 

@@ -63,7 +63,6 @@ class HostPortClaims:
                 raise FailedPrecondition(
                     f"host {_port(claim.mapping)} is held by pod {_named(claim.pod)}; pod"
                     f" {_named(pod)} cannot have it",
-                    operation="claim host port",
                     subject=pod.sandbox_id,
                 )
 

@@ -151,18 +151,15 @@ class HostPortForwarding:
         Raises:
             ServiceError: iptables fails.
         """
-        layout, flushed = self._layout, False
+        flushed = False
         async with self._lock:
-            if layout is None:
+            if self._layout is None:
                 return
             entries = list(self._published.values())
             for family in sorted(self.families):
-                flushed = flushed or not intact(
-                    family, layout, entries, await self._iptables.save(family)
-                )
-            behind = (
-                self._wanted != self._applied
-            )  # a change waits for the lock, or failed: both write everything
+                flushed = flushed or not intact(family, entries, await self._iptables.save(family))
+            # A change waits for the lock, or failed: both write everything.
+            behind = self._wanted != self._applied
         if flushed and not behind:
             log.warning("iptables rules of pods were missing; they are written again")
         if flushed or behind:

@@ -116,8 +116,7 @@ class Iptables:
         if finished.returncode != 0:
             raise Internal(
                 f"{command} exited with status {finished.returncode}:"
-                f" {finished.stderr.decode(errors='replace').strip()}",
-                operation="change iptables",
+                f" {finished.stderr.decode(errors='replace').strip()}"
             )
 
 

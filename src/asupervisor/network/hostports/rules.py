@@ -163,10 +163,7 @@ def restored(present: Mapping[str, Sequence[str]], text: str) -> dict[str, list[
 
 
 def intact(
-    family: int,
-    layout: Layout,
-    published: Iterable[Published],
-    present: Mapping[str, Sequence[str]],
+    family: int, published: Iterable[Published], present: Mapping[str, Sequence[str]]
 ) -> bool:
     """Whether every chain and jump is there; others may have flushed the tables."""
     nat, filters = present.get("nat", ()), present.get("filter", ())

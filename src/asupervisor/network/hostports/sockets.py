@@ -109,8 +109,6 @@ def _bind(
             else f"cannot be taken ({error.strerror})"
         )
         raise FailedPrecondition(
-            f"host port {where} of pod {pod.namespace}/{pod.name} {why}",
-            operation="hold host port",
-            subject=pod.sandbox_id,
+            f"host port {where} of pod {pod.namespace}/{pod.name} {why}", subject=pod.sandbox_id
         ) from error
     return held

@@ -112,7 +112,7 @@ def _netlink(action: Callable[[Any], _T], what: str) -> _T:
         with IPRoute() as netlink:
             return action(netlink)
     except (NetlinkError, OSError) as error:
-        raise Internal(f"cannot {what}: {error}", operation=what) from error
+        raise Internal(f"cannot {what}: {error}") from error
 
 
 def _ensure_bridge(

@@ -130,22 +130,14 @@ class KubenetNetwork:
         host ports are taken.
         """
         if not self.status().ready:
-            raise Unavailable(
-                f"network is not ready: {self._problem}",
-                operation="check pod network",
-                subject=pod.sandbox_id,
-            )
+            raise Unavailable(f"network is not ready: {self._problem}", subject=pod.sandbox_id)
         pod_bandwidth(pod.annotations)
         self._host_ports.check(pod)
 
     async def set_up(self, pod: PodNetwork) -> tuple[str, ...]:
         """Give the pod a place on the bridge; see ``NetworkPlugin``."""
         if not self.status().ready:
-            raise Unavailable(
-                f"network is not ready: {self._problem}",
-                operation="set up pod network",
-                subject=pod.sandbox_id,
-            )
+            raise Unavailable(f"network is not ready: {self._problem}", subject=pod.sandbox_id)
         network = self._network
         assert network is not None
         limits = pod_bandwidth(pod.annotations)
