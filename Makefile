@@ -26,7 +26,7 @@ help: ## this list
 
 run: ## set up and run the service in the foreground, ready for crictl
 	@.ci/setup run
-	exec examples/run.sh $(FLAGS)
+	@exec examples/run.sh $(FLAGS)
 
 image: ## make the image of examples/pod.yaml, from this machine's busybox, for the service that runs here
 	@.ci/setup demo

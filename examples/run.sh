@@ -1,10 +1,17 @@
 #!/bin/sh
 # Runs the service with what this machine has: an engine that is running, else one of its own; CNI where it is configured, else the
-# engine's bridge; the pause image of the package, so that no registry is needed. Further flags are handed on, and win.
+# engine's bridge; the pause image of the package, so that no registry is needed; the status page on port 9095, where that is free. Further
+# flags are handed on, and win.
 here=$(cd "$(dirname "$0")/.." && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 set -- --pod-infra-container-image embedded "$@"
+
+if "$here/.venv/bin/python" -c '
+import socket
+socket.create_server(("127.0.0.1", 9095)).close()' 2>/dev/null; then
+    set -- --metrics-bind-addr 127.0.0.1:9095 "$@"
+fi
 
 if [ -z "$DOCKER_HOST" ] && ! "$here/.venv/bin/python" -c '
 import socket

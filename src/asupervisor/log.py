@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from contextvars import ContextVar
@@ -19,6 +20,8 @@ from asupervisor.words import json_safe, one_line
 _FIELDS = ("rpc", "pod", "sandbox", "container", "image", "code", "subject", "duration_s")
 _LONGEST = 16 * 1024
 """Characters of a message, a field, a traceback that are written to the log."""
+_ID = re.compile(r"(?<![0-9a-f:])([0-9a-f]{12})[0-9a-f]{52}(?![0-9a-f])")
+"""An id of a sandbox or a container; that of an image has its digest's kind before it."""
 _call: ContextVar[tuple[str, float] | None] = ContextVar("asupervisor_call", default=None)
 
 
@@ -33,12 +36,17 @@ def enter_call(rpc: str, started: float) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-01-02T03:04:05.678Z INFO message key=value``."""
+    """``2026-01-02T03:04:05.678Z INFO message key=value``; of ids 12 digits, and once."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback only for a defect."""
-        fields = "".join(f" {name}={_short(value)}" for name, value in _fields(record).items())
-        line = f"{_time(record)} {record.levelname} {one_line(_cut(record.getMessage()))}{fields}"
+        message, fields = _ID.sub(r"\1", one_line(_cut(record.getMessage()))), ""
+        for name, value in _fields(record).items():
+            whole = _short(value)
+            brief = _ID.sub(r"\1", whole)
+            if brief == whole or brief not in message + fields:
+                fields += f" {name}={brief}"
+        line = f"{_time(record)} {record.levelname} {message}{fields}"
         if not record.exc_info:
             return line
         # The words of an error may hold line breaks: none of its lines looks like one of the log.

@@ -8,7 +8,7 @@ import os
 
 from asupervisor.conditions import Reason
 from asupervisor.config import MANAGED_ENGINE
-from asupervisor.doctor.finding import Finding, Found, error, ok, warning
+from asupervisor.doctor.finding import Found, error, ok, warning
 from asupervisor.doctor.node import Node
 from asupervisor.doctor.reasons import remedy
 from asupervisor.engine.client import EngineClient
@@ -184,11 +184,13 @@ def engine_warnings(node: Node) -> Found:
     """What the engine itself complains of."""
     if node.engine is None:
         return []
-    found: list[Finding] = [
-        warning(f"the engine says: {one}", "see the engine's documentation on it")
-        for one in texts(node.engine.info, "Warnings")[:_MOST_WARNINGS]
-    ]
-    return found or ok("the engine complains of nothing")
+    told = texts(node.engine.info, "Warnings")[:_MOST_WARNINGS]
+    if not told:
+        return ok("the engine complains of nothing")
+    return warning(
+        f"the engine says: {'; '.join(one.removeprefix('WARNING: ') for one in told)}",
+        "see docker info, and the engine's documentation on it",
+    )
 
 
 def _version(engine: EngineClient) -> str:

@@ -31,6 +31,13 @@ _CHATTER = (
 )
 """What containerd warns of at every start, about the configuration that dockerd gave it, and at
 every end of a container. One that is worded otherwise some day is a line more, no harm."""
+_ANSWERED = (
+    "Handler for ",
+    "Error getting v2 registry",
+    "Not continuing with pull after error",
+    "Attempting next endpoint for pull",
+)
+"""What dockerd has answered to the service, which tells it with the call that it concerns."""
 
 
 async def log_output(stream: AsyncIterable[bytes]) -> None:
@@ -80,6 +87,8 @@ def read_line(line: str) -> tuple[int, str]:
         except ValueError:  # an escape of Go's that JSON does not know
             message = message[1:-1]
     level = _LEVELS.get(found["level"], logging.WARNING)
-    if level == logging.WARNING and message.startswith(_CHATTER):
+    if message.startswith(_ANSWERED) or (
+        level == logging.WARNING and message.startswith(_CHATTER)
+    ):
         level = logging.DEBUG
     return level, f"{message} ({fields})" if fields else message

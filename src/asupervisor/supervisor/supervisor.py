@@ -218,7 +218,7 @@ class Supervisor:
         self._stack.callback(tasks.cancel_scope.cancel)
         self.metrics.ready.follow(lambda: float(self.conditions.ready))
         self.metrics_url = await tasks.start(page.run, name="observability")
-        _logger.info("metrics, health and tasks at %s", self.metrics_url)
+        _logger.info("status page, metrics and health at %s", self.metrics_url)
 
     def _dump_figures(self) -> dict[str, object]:
         figures: dict[str, object] = {

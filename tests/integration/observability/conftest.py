@@ -57,7 +57,7 @@ def play(service: Service, engine: Engine) -> Iterator[Callable[[Scenario], None
 
 def metrics_address(service: Service) -> tuple[str, int]:
     """Where the service says that its metrics are."""
-    found = re.search(r"metrics, health and tasks at http://([\d.]+):(\d+)", service.output)
+    found = re.search(r"status page, metrics and health at http://([\d.]+):(\d+)", service.output)
     assert found is not None, service.output
     return found[1], int(found[2])
 

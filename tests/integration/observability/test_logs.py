@@ -141,8 +141,8 @@ def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(
         )
     else:
         assert (
-            f" rpc=StopContainer pod=tests/secretive sandbox={ids['sandbox']}"
-            f" container={ids['container']} duration_s=" in lines[0]
+            f" stopped container main ({ids['container'][:12]}) rpc=StopContainer"
+            f" pod=tests/secretive sandbox={ids['sandbox'][:12]} duration_s=" in lines[0]
         )
 
 

@@ -31,6 +31,16 @@ TIME = 'time="2026-01-02T03:04:05.6Z" '
             "cleaning up after shim disconnected (id=1)",
         ),
         ('level=error msg="cleanup warnings"', logging.ERROR, "cleanup warnings"),
+        (
+            'level=error msg="Handler for POST /v1.41/images/create returned error: no such host"',
+            logging.DEBUG,
+            "Handler for POST /v1.41/images/create returned error: no such host",
+        ),
+        (
+            'level=warning msg="Error getting v2 registry: no such host"',
+            logging.DEBUG,
+            "Error getting v2 registry: no such host",
+        ),
     ],
 )
 def test_lines_keep_their_level_and_lose_their_time(line: str, level: int, message: str) -> None:

@@ -48,6 +48,24 @@ def test_text() -> None:
     assert line[24:] == " INFO stopped container main pod=default/web container=c1 duration_s=0.250"
 
 
+def test_ids_are_short_and_once_in_text_and_whole_in_json() -> None:
+    sandbox, container, image = ("ab" * 32, "cd" * 32, f"sha256:{'ef' * 32}")
+    made = record(
+        "started container main (%s) of %s",
+        *(container[:12], image),
+        sandbox=sandbox,
+        container=container,
+        subject=sandbox,
+    )
+    said = TextFormatter().format(made)[25:]
+    assert said == f"INFO started container main (cdcdcdcdcdcd) of {image} sandbox=abababababab"
+    entry = json.loads(JsonFormatter().format(made))
+    assert (entry["sandbox"], entry["container"], entry["subject"]) == (sandbox, container, sandbox)
+    made = record("no container with id %s", container, code="NOT_FOUND", subject=container)
+    said = TextFormatter().format(made)[25:]
+    assert said == "INFO no container with id cdcdcdcdcdcd code=NOT_FOUND"
+
+
 def test_json() -> None:
     entry = json.loads(JsonFormatter().format(record(pod="default/web", code="NOT_FOUND")))
     time_text = entry.pop("time")
