@@ -35,7 +35,10 @@ async def cni(node: Node) -> Found:
     loaded = await _loader(node.config.network).load()
     if loaded.network is None:
         problems = "; ".join(loaded.problems)
-        why = "install the cluster's network, or give --cni-conf-dir and --cni-bin-dir"
+        why = (
+            "install the cluster's network, or give --cni-conf-dir and --cni-bin-dir; without a"
+            " cluster, --network-plugin no-op gives pods the engine's bridge"
+        )
         return error(f"{Reason.NETWORK_NOT_READY}: {problems}", why)
     network, found = loaded.network, list[Finding]()
     for problem in loaded.problems:

@@ -87,8 +87,6 @@ def read_line(line: str) -> tuple[int, str]:
         except ValueError:  # an escape of Go's that JSON does not know
             message = message[1:-1]
     level = _LEVELS.get(found["level"], logging.WARNING)
-    if message.startswith(_ANSWERED) or (
-        level == logging.WARNING and message.startswith(_CHATTER)
-    ):
+    if message.startswith(_ANSWERED) or (level == logging.WARNING and message.startswith(_CHATTER)):
         level = logging.DEBUG
     return level, f"{message} ({fields})" if fields else message
