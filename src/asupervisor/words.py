@@ -10,8 +10,12 @@ import re
 
 _UNSAFE = re.compile(
     # C0, DEL and C1; line and paragraph separators; what changes the direction of the text around
-    # it; what shows as nothing; lone halves of UTF-16, which no encoder takes.
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+    # it; what shows as nothing (Unicode's Default_Ignorable_Code_Point, and annotations); lone
+    # halves of UTF-16, which no encoder takes.
+    "[\x00-\x1f\x7f-\x9f\u2028-\u202e\ufff9-\ufffb\ud800-\udfff"
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
 )
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _CUT = "…"
@@ -27,7 +31,7 @@ def one_line(text: str) -> str:
 
 def json_safe(document: str) -> str:
     """The same for a JSON document, by JSON's own escapes, so that a reader gets the text back."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+    return _UNSAFE.sub(_escape_json, document)
 
 
 def bounded_line(text: str, limit_bytes: int) -> str:
@@ -60,4 +64,11 @@ def _cost(character: str) -> int:
 def _escape(found: re.Match[str]) -> str:
     character = found[0]
     code = ord(character)
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
     return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def _escape_json(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -6,6 +6,7 @@ import os
 import sys
 
 from asupervisor.errors import ConfigError, ServiceError
+from asupervisor.words import one_line
 
 EXIT_USAGE = 2
 EXIT_FAILURE = 1
@@ -27,10 +28,10 @@ def dispatch(arguments: list[str]) -> int:
 
         return serve(arguments)
     except ConfigError as error:
-        print(f"asupervisor: {error}", file=sys.stderr)
+        print(f"asupervisor: {one_line(str(error))}", file=sys.stderr)
         return EXIT_USAGE
     except ServiceError as error:
-        print(f"asupervisor: {error}", file=sys.stderr)
+        print(f"asupervisor: {one_line(str(error))}", file=sys.stderr)
         return EXIT_FAILURE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

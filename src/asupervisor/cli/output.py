@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from asupervisor.words import json_safe, one_line
+
 if TYPE_CHECKING:
     from asupervisor.client import PodInfo
 
@@ -14,7 +16,7 @@ _SHORT_ID = 13
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last one is not padded."""
-    lines = [header, *rows]
+    lines = [header, *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
         print(
@@ -26,18 +28,17 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """``name: value`` lines with the values in one column."""
     width = max(len(name) for name, _ in fields) + 1
     for name, value in fields:
-        print(f"{f'{name}:':{width}} {value}".rstrip())
+        print(f"{f'{name}:':{width}} {one_line(value)}".rstrip())
 
 
 def print_json(document: Any) -> None:
     """An object or a list of objects, indented; protobuf messages may stand in it."""
     import orjson
 
-    print(
-        orjson.dumps(
-            document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=as_document
-        ).decode()
-    )
+    text = orjson.dumps(
+        document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=as_document
+    ).decode()
+    print("\n".join(map(json_safe, text.split("\n"))))  # within a string it stands as an escape
 
 
 def as_document(message: Any) -> Any:

@@ -7,20 +7,24 @@ A file is read to its end before the one that replaced it, and no line costs mor
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 import anyio
 
 from asupervisor.errors import FailedPrecondition
+from asupervisor.host.beneath import HeldDirectory, UnsafePath
+from asupervisor.logs.target import hold_log_directory
 
 LINE_BYTES = 256 * 1024
 """A longer line comes in parts."""
 _ROW_BYTES = 4 * LINE_BYTES
 """Longest row of a file; what is longer is cut there."""
+_ENGINES_FILE = re.compile(r"/(?:[^/]+/)*([0-9a-f]{64})/\1-json\.log")
 _POLL_S = 0.1
 _BLOCK_BYTES = 1 << 20
 
@@ -165,8 +169,20 @@ def _replacement(file: BinaryIO, path: str) -> BinaryIO | None:
 
 
 def _opened(path: str) -> BinaryIO:
+    """A log file, which its container can replace where it mounts its log directory: a link counts
+    only where it leads to the engine's own file of a container.
+    """
     try:
-        return Path(path).open("rb")
+        directory, name = hold_log_directory(path)
+        with directory:
+            status = directory.status(name)
+            if status is None or not stat.S_ISLNK(status.st_mode):
+                return os.fdopen(directory.open(name, os.O_RDONLY), "rb")
+            if not _ENGINES_FILE.fullmatch(target := directory.link_target(name)):
+                raise UnsafePath(path, "a symbolic link")
+        parent, _, name = target.rpartition("/")
+        with HeldDirectory.at(parent) as held:
+            return os.fdopen(held.open(name, os.O_RDONLY), "rb")
     except OSError as error:
         raise FailedPrecondition(
             f"{path} cannot be read: {error.strerror}; logs are read on the node itself, as root",

@@ -17,7 +17,7 @@ from typing import TypeVar, TypeVarTuple
 
 import anyio
 
-from asupervisor.errors import DeadlineExceeded, Unavailable
+from asupervisor.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -55,6 +55,7 @@ class Lane:
         Raises:
             DeadlineExceeded: it hangs, or an earlier one for the same path still does.
             Unavailable: the lane is full of what hangs.
+            ResourceExhausted: there is no thread to be had.
         """
         if path in self._late:
             raise self._hangs(path)
@@ -79,11 +80,9 @@ class Lane:
             limiter.release_on_behalf_of(place)
             if given_up:
                 self._late -= Counter((path,))
-            elif outcome.cancelled():
-                return
-            elif error is not None:
+            elif error is not None and not outcome.cancelled():
                 outcome.set_exception(error)
-            else:
+            elif not outcome.cancelled():
                 outcome.set_result(result)  # type: ignore[arg-type]
 
         def thread() -> None:
@@ -95,7 +94,7 @@ class Lane:
             with suppress(RuntimeError):  # the loop may be gone when a hung one comes back
                 loop.call_soon_threadsafe(finish, result, error)
 
-        threading.Thread(target=thread, name=f"asupervisor {self._name}", daemon=True).start()
+        self._begin(path, thread, place)
         try:
             with anyio.move_on_at(deadline):
                 return await outcome
@@ -104,6 +103,15 @@ class Lane:
             if not ended:
                 given_up = True
                 self._late[path] += 1
+
+    def _begin(self, path: str, thread: Callable[[], None], place: object) -> None:
+        try:
+            threading.Thread(target=thread, name=f"asupervisor {self._name}", daemon=True).start()
+        except RuntimeError as error:  # the process, or the machine, may have no more threads
+            assert self._limiter is not None
+            self._limiter.release_on_behalf_of(place)
+            words = f"{path}: cannot {self._name}: {error}"
+            raise ResourceExhausted(words, subject=path) from error
 
     def _hangs(self, path: str) -> DeadlineExceeded:
         return DeadlineExceeded(

@@ -8,7 +8,6 @@ or more programs, so that decides."""
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import signal
 import subprocess
@@ -162,9 +161,7 @@ async def _until_exit(process: subprocess.Popen[bytes], outputs: Sequence[_Outpu
     loop = asyncio.get_running_loop()
     try:
         pidfd = os.pidfd_open(process.pid)
-    except OSError as error:
-        if error.errno != errno.ENOSYS:  # before Linux 5.3
-            raise
+    except OSError:  # before Linux 5.3, or no descriptor left
         await _until_exit_by_polling(process, outputs)
         return
     done = loop.create_future()

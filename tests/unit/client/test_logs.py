@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from asupervisor.client.logs import LINE_BYTES, LogLine, read_line, read_log
+from asupervisor.errors import FailedPrecondition
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,32 @@ async def test_a_rotated_log_is_followed_without_a_gap(tmp_path: Path) -> None:
 
     lines = [line.text async for line in read_log(str(log), has_ended)]
     assert lines == ["one", "late", "two"]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.symlink_to("/etc/hostname"), "a symbolic link"),
+        (lambda path: path.symlink_to("/dev/zero"), "a symbolic link"),
+        (os.mkfifo, "a FIFO"),
+        (lambda path: path.mkdir(), "a directory"),
+    ],
+)
+async def test_a_log_that_its_container_replaced_is_not_followed(
+    tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    path = tmp_path / "pod" / "main" / "0.log"
+    path.parent.mkdir(parents=True)
+    make(path)
+    with pytest.raises(FailedPrecondition, match=f"{path} cannot be read: {said}"):
+        [line async for line in read_log(str(path), None)]
+
+
+async def test_a_link_to_the_engines_own_file_is(tmp_path: Path) -> None:
+    engines = tmp_path / "containers" / ("a" * 64) / f"{'a' * 64}-json.log"
+    engines.parent.mkdir(parents=True)
+    engines.write_bytes(b'{"log":"hi\\n","stream":"stdout","time":"T"}\n')
+    path = tmp_path / "pod" / "main" / "0.log"
+    path.parent.mkdir(parents=True)
+    path.symlink_to(engines)
+    assert [line.text async for line in read_log(str(path), None)] == ["hi"]

@@ -8,6 +8,7 @@ import socket
 import stat
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,3 +77,47 @@ def test_a_file_that_changes_while_it_is_read_breaks_nothing(
     file = _Exactly(io.BytesIO(content), size)
     assert file.read(3) + file.read(100) == expected
     assert file.read(10) == b""
+
+
+def test_what_a_container_puts_in_a_files_place_is_neither_opened_nor_the_end_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs on while its layer is archived."""
+    upper = tmp_path / "upper"
+    upper.mkdir()
+    for name in ("0", "device", "gone", "link", "z"):
+        (upper / name).write_text("content")
+    ask = tarfile.TarFile.gettarinfo
+
+    def swap(self: tarfile.TarFile, path: str, name: str) -> tarfile.TarInfo:
+        if name == "gone":
+            (upper / name).unlink()
+        member = ask(self, path, name)
+        if name == "device":
+            (upper / name).unlink()
+            os.mkfifo(upper / name)
+        if name == "link":
+            (upper / name).unlink()
+            (upper / name).symlink_to("/etc/hostname")
+        return member
+
+    monkeypatch.setattr(tarfile.TarFile, "gettarinfo", swap)
+    with layer(upper) as archive:
+        assert archive.getnames() == ["0", "z"]
+
+
+def test_a_layer_of_many_files_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(50):
+        (tmp_path / str(index)).touch()
+    remembered: list[int] = []
+    add = tarfile.TarFile.addfile
+
+    def count(self: Any, member: tarfile.TarInfo, content: Any = None) -> None:
+        add(self, member, content)
+        remembered.append(len(self.members) + len(self.inodes))
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", count)
+    _write_layer(io.BytesIO(), tmp_path)
+    assert len(remembered) == 50 and max(remembered) == 1

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from asupervisor.errors import DeadlineExceeded, Unavailable
+from asupervisor.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 from asupervisor.host.lanes import Lane
 
 
@@ -107,3 +107,15 @@ anyio.run(main)
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert run.stdout == "DeadlineExceeded\n" and run.stderr == ""
+
+
+async def test_without_a_thread_its_place_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    lane = Lane("look", width=1, deadline_s=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(ResourceExhausted, match="/x: cannot look: can't start new thread"):
+            await lane.run("/x", lambda: 1)
+    assert await lane.run("/x", lambda: 1) == 1 and lane.hanging == []

@@ -11,6 +11,7 @@ from asupervisor.client.endpoint import default_endpoint
 from asupervisor.doctor.examine import Line, examine, worst
 from asupervisor.doctor.finding import Level
 from asupervisor.doctor.node import KUBELET_CONFIGURATION, Node
+from asupervisor.words import one_line
 
 _WIDTH = max(len(level.name) for level in Level)
 
@@ -73,9 +74,11 @@ def _print(lines: list[Line]) -> None:
     names = max(len(line.check) for line in lines)
     for line in lines:
         found = line.finding
-        print(f"{found.level.name.lower():{_WIDTH}}  {line.check:{names}}  {found.message}")
+        print(
+            f"{found.level.name.lower():{_WIDTH}}  {line.check:{names}}  {one_line(found.message)}"
+        )
         if found.remedy:
-            print(f"{'':{_WIDTH}}  {'':{names}}  -> {found.remedy}")
+            print(f"{'':{_WIDTH}}  {'':{names}}  -> {one_line(found.remedy)}")
     levels = [line.finding.level for line in lines]
     errors, warnings = levels.count(Level.ERROR), levels.count(Level.WARNING)
     print(f"\n{errors} errors, {warnings} warnings")

@@ -11,6 +11,7 @@ import anyio
 from asupervisor.client import Client
 from asupervisor.errors import ConfigError, Unavailable
 from asupervisor.streaming.background_tasks import BackgroundTasks
+from asupervisor.words import one_line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +68,7 @@ def parse_ports(text: str) -> tuple[int, int]:
 
 
 def _tell(port: int, failure: str) -> None:
-    print(f"asupervisor: port {port}: {failure}", file=sys.stderr)
+    print(f"asupervisor: port {port}: {one_line(failure)}", file=sys.stderr)
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from asupervisor.errors import FailedPrecondition
-from asupervisor.host.beneath import read_regular
+from asupervisor.host.beneath import HeldDirectory, UnsafePath, read_regular
 from asupervisor.host.processes import ContainerProcess
 from asupervisor.node.records import ContainerRecord
 from asupervisor.stats.layers import upper_directory
@@ -201,14 +201,21 @@ def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _write_layer(file: Any, upper: Path) -> None:
+    layer: Any  # of its attributes the types name some only
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as layer:
         for name, facts, directory, entry in _walk(upper):
+            layer.members.clear()  # nobody reads it, and of a million files it would have each
             parent, _, base = name.rpartition("/")
             if stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0:
                 _add_bytes(layer, f"{parent}/.wh.{base}" if parent else f".wh.{base}", b"")
                 continue
             path = f"/proc/self/fd/{directory}/{entry}"
-            member = layer.gettarinfo(path, name)
+            try:
+                member = layer.gettarinfo(path, name)
+            except FileNotFoundError:
+                continue
+            if facts.st_nlink == 1:
+                layer.inodes.pop((facts.st_ino, facts.st_dev), None)  # no other name will come
             if member is None:  # a socket
                 continue
             attributes = _attributes(path)
@@ -224,13 +231,14 @@ def _write_layer(file: Any, upper: Path) -> None:
                 continue
             # The container runs on: what it does to a file meanwhile must neither lead out of the
             # layer nor break the archive.
-            with contextlib.suppress(FileNotFoundError):
-                descriptor = os.open(
-                    entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory
-                )
-                with open(descriptor, "rb") as content:
-                    member.size = os.fstat(descriptor).st_size
-                    layer.addfile(member, _Exactly(content, member.size))
+            try:
+                with HeldDirectory(name, os.dup(directory)) as held:
+                    descriptor = held.open(entry, os.O_RDONLY)
+            except (FileNotFoundError, UnsafePath):
+                continue
+            with open(descriptor, "rb") as content:
+                member.size = os.fstat(descriptor).st_size
+                layer.addfile(member, _Exactly(content, member.size))
 
 
 class _Exactly(io.RawIOBase):

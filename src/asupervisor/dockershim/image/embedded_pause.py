@@ -29,7 +29,8 @@ from typing import Final
 
 from asupervisor.errors import FailedPrecondition
 
-EMBEDDED_PAUSE_REFERENCE: Final = "asupervisor.local/pause:1"
+EMBEDDED_PAUSE_REGISTRY: Final = "asupervisor.local"
+EMBEDDED_PAUSE_REFERENCE: Final = f"{EMBEDDED_PAUSE_REGISTRY}/pause:1"
 """Reference of the image; the number counts up when the binary or the image changes."""
 
 _LOAD_ADDRESS: Final = 0x400000

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 
+from asupervisor.dockershim.image.embedded_pause import EMBEDDED_PAUSE_REGISTRY
 from asupervisor.dockershim.shim import Shim
 from asupervisor.engine.session import Document
-from asupervisor.errors import InvalidArgument
+from asupervisor.errors import InvalidArgument, NotFound
 from asupervisor.proto import cri
 from asupervisor.translate.images import Reference, is_image_id, parse_reference
 
@@ -30,6 +31,12 @@ async def pull_image(shim: Shim, request: cri.PullImageRequest) -> cri.PullImage
             )
         return cri.PullImageResponse(image_ref=present.id)
     reference = parse_reference(request.image.image)
+    if reference.registry == EMBEDDED_PAUSE_REGISTRY:
+        # Whoever answers to that name could bring the image of every sandbox.
+        raise NotFound(
+            f"{reference.name} is this service's own pause image, and in no registry",
+            subject=reference.name,
+        )
     auth = _engine_auth(request.auth, reference) if request.HasField("auth") else None
     shim.engine.health.require("pull an image", reference.name)
     record = await shim.pulls.pull(reference, auth)
