@@ -154,11 +154,7 @@ class Operations:
         return await operation.wait()
 
     async def run_within(
-        self,
-        within: tuple[str, ...],
-        key: str,
-        action: str,
-        work: Callable[[Ticket], Awaitable[T]],
+        self, within: tuple[str, ...], key: str, action: str, work: Callable[[Ticket], Awaitable[T]]
     ) -> T:
         """As :meth:`run`, for a change that makes something be or run.
 

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from asupervisor.doctor import (
-    certificates,
-    disk,
-    engine,
-    kernel,
-    kubelet,
-    network,
-    shims,
-    sockets,
-)
+from asupervisor.doctor import certificates, disk, engine, kernel, kubelet, network, shims, sockets
 from asupervisor.doctor.finding import Check
 
 CHECKS = (

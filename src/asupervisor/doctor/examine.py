@@ -96,9 +96,7 @@ async def _run(check: Check, node: Node, lane: Lane) -> list[Finding]:
     listed = answer if isinstance(answer, list) else [answer]
     return [
         Finding(
-            one.level,
-            bounded_line(one.message, _LINE_BYTES),
-            bounded_line(one.remedy, _LINE_BYTES),
+            one.level, bounded_line(one.message, _LINE_BYTES), bounded_line(one.remedy, _LINE_BYTES)
         )
         for one in listed
     ]

@@ -83,8 +83,7 @@ def _at(node: Node, path: str) -> Found:
         )
     if status.st_mode & stat.S_IWOTH:
         return warning(
-            f"every user may use {path}, which gives the rights of root",
-            f"chmod 0660 {path}",
+            f"every user may use {path}, which gives the rights of root", f"chmod 0660 {path}"
         )
     return ok(f"process {pid} listens on {path}")
 

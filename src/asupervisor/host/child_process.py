@@ -46,9 +46,8 @@ class PipeReader(_Pipe, anyio.abc.ByteReceiveStream):
         Raises:
             anyio.EndOfStream: the other end is closed.
         """
-        await (
-            anyio.lowlevel.checkpoint()
-        )  # a child that never stops writing must not keep the loop to itself
+        # A child that never stops writing must not keep the loop to itself.
+        await anyio.lowlevel.checkpoint()
         while (data := self._pipe.read(max_bytes)) is None:
             await anyio.wait_readable(self._pipe)
         if not data:

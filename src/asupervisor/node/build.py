@@ -20,10 +20,7 @@ from asupervisor.proto.wire import encode_field
 from asupervisor.translate.accounts import cri_user
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.documents import document_id, text, whole
-from asupervisor.translate.images import (
-    image_ref,
-    is_image_id,
-)
+from asupervisor.translate.images import image_ref, is_image_id
 from asupervisor.translate.inspected import sound_container
 from asupervisor.translate.labels import TYPE_SANDBOX
 from asupervisor.translate.limits import Limits

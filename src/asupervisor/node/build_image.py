@@ -13,10 +13,7 @@ from asupervisor.translate.images import ImageSummary, bounded_document, cri_ima
 
 
 def image_record(
-    document: dict[str, Any],
-    pinned: bool,
-    summary: ImageSummary | None = None,
-    machine: str = "",
+    document: dict[str, Any], pinned: bool, summary: ImageSummary | None = None, machine: str = ""
 ) -> ImageRecord:
     """An image out of its inspect document.
 

@@ -216,10 +216,7 @@ class EventHub:
             subscriber.put(event)
         while sum(one.size for one in self._subscribers if one.end is None) > self._total_bytes:
             self._drop(
-                max(
-                    (one for one in self._subscribers if one.end is None),
-                    key=lambda one: one.size,
-                )
+                max((one for one in self._subscribers if one.end is None), key=lambda one: one.size)
             )
 
     def _drop(self, subscriber: _Subscriber) -> None:

@@ -81,9 +81,7 @@ class ImageUsage:
                 self._image_bytes = await self._engine.system.image_bytes(_DEADLINE_S)
             except ServiceError as error:
                 _logger.info("the use of the image file system is not known for now: %s", error)
-            except (
-                Exception
-            ):  # a figure that cannot be had must not end the group of tasks that runs the pods
+            except Exception:  # a figure that cannot be had must not end the pods' tasks
                 _logger.exception("the use of the image file system could not be found")
             else:
                 await self._try_to_measure()

@@ -14,11 +14,7 @@ from asupervisor.node.records import ContainerId, SandboxId, SandboxRecord
 from asupervisor.node.store import NodeStore
 from asupervisor.translate.documents import mapping, text, texts
 from asupervisor.translate.labels import TYPE_LABEL, TYPE_SANDBOX
-from asupervisor.translate.names import (
-    SANDBOX_CONTAINER_NAME,
-    ContainerName,
-    parse_container_name,
-)
+from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, ContainerName, parse_container_name
 from asupervisor.translate.provenance import Origin, Seal, may_be_a_pods
 
 _logger = logging.getLogger(__name__)

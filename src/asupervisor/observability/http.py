@@ -109,9 +109,7 @@ class HttpServer:
                 TimeoutError,
             ):
                 return
-            except (
-                Exception
-            ):  # what only observes must not end the group of tasks that runs the pods
+            except Exception:  # what only observes must not end the pods' tasks
                 _logger.exception("a connection for metrics failed by a defect of this service")
 
     async def _converse(self, stream: SocketStream, guest: Guest) -> None:

@@ -292,9 +292,7 @@ def _guarded(subject: str, read: Callable[..., None], *args: object) -> None:
     """What cannot be read of one container must not hide the others."""
     try:
         read(*args)
-    except (
-        Exception
-    ):  # a defect in one reading is logged with its trace; the other containers are still answered
+    except Exception:
         _logger.exception(
             "the use of %s could not be read", subject[:12], extra={"subject": subject}
         )

@@ -44,9 +44,8 @@ class BackgroundTasks:
         try:
             if is_cancelled:
                 return await self._tasks.__aexit__(kind, error, trace)
-            await self._tasks.__aexit__(
-                None, None, None
-            )  # what it returns is about its own cancellation, not about ``error``
+            # What it returns is about its own cancellation, not about ``error``.
+            await self._tasks.__aexit__(None, None, None)
             return None
         except BaseExceptionGroup as group:
             sole = lone(group)

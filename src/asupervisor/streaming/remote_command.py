@@ -118,9 +118,8 @@ async def _pump_sizes(stream: PeerStream, process: Process) -> None:
         while True:
             sizes = decoder.feed(await stream.receive())
             if sizes:
-                with contextlib.suppress(
-                    ServiceError
-                ):  # a size that is not taken is not a reason to end a session
+                # A size that is not taken is not a reason to end a session.
+                with contextlib.suppress(ServiceError):
                     await process.resize(*sizes[-1])
 
 

@@ -196,9 +196,7 @@ class StreamingService:
                 connection = await self._secure(stream, guest)
                 if connection is not None:
                     await self.handler.serve(connection, guest=guest)
-        except (
-            Exception
-        ):  # a client can break its own session, not the others in this group of tasks
+        except Exception:  # a client can break its own session, not the others of this group
             _log.exception("a streaming session failed")
         finally:
             await anyio.aclose_forcefully(stream)

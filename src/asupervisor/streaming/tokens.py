@@ -33,9 +33,8 @@ class TokenCache:
         self._lifetime_s = lifetime_s
         self._capacity = capacity
         self._clock = clock
-        self._waiting: dict[
-            str, tuple[float, Request]
-        ] = {}  # in the order of expiry, since all live equally long
+        # In the order of expiry, since all live equally long.
+        self._waiting: dict[str, tuple[float, Request]] = {}
 
     def __len__(self) -> int:
         self._expire()

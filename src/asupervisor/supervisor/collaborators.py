@@ -57,11 +57,7 @@ class Ground:
 
 
 def make_shim(  # long: each collaborator once
-    config: Config,
-    metrics: Metrics,
-    ground: Ground,
-    conditions: Conditions,
-    on_step: StepObserver,
+    config: Config, metrics: Metrics, ground: Ground, conditions: Conditions, on_step: StepObserver
 ) -> Shim:
     """The collaborators of the verbs.
 
@@ -131,9 +127,7 @@ def make_shim(  # long: each collaborator once
         pause=PauseImage(pause_reference, engine, store, images, pulls),
         pulls=pulls,
         streaming=StreamingService(
-            config.streaming,
-            EngineBackend(engine, store),
-            observe=metrics.streaming_session,
+            config.streaming, EngineBackend(engine, store), observe=metrics.streaming_session
         ),
         on_step=on_step,
         conditions=conditions,

@@ -17,15 +17,7 @@ from asupervisor.figures import ENGINE_BOUNDS_S, RPC_BOUNDS_S
 from asupervisor.metrics import Metrics
 from asupervisor.node.records import ContainerRecord, SandboxRecord
 from asupervisor.node.store import NodeStore
-from asupervisor.observability.page.view import (
-    Calls,
-    Container,
-    Finding,
-    Image,
-    Pod,
-    Totals,
-    View,
-)
+from asupervisor.observability.page.view import Calls, Container, Finding, Image, Pod, Totals, View
 from asupervisor.proto import cri
 from asupervisor.supervisor.journal import Journal
 

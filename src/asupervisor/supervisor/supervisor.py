@@ -21,11 +21,7 @@ import anyio
 import anyio.to_thread
 
 from asupervisor.conditions import NETWORK, RUNTIME, Conditions
-from asupervisor.config import (
-    MANAGED_ENGINE,
-    Config,
-    uses_legacy_cadvisor_stats,
-)
+from asupervisor.config import MANAGED_ENGINE, Config, uses_legacy_cadvisor_stats
 from asupervisor.dockershim.container.archive import clear_workplaces
 from asupervisor.dockershim.recovery import run_recovery
 from asupervisor.dockershim.rpc.boundary import Boundary
@@ -37,11 +33,7 @@ from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import diagnose, resolve_endpoint
 from asupervisor.engine.managed import ManagedEngine, managed_engine
 from asupervisor.engine.probe import Probe, explain
-from asupervisor.errors import (
-    FailedPrecondition,
-    ServiceError,
-    lone,
-)
+from asupervisor.errors import FailedPrecondition, ServiceError, lone
 from asupervisor.host.owned import owned
 from asupervisor.metrics import Metrics
 from asupervisor.network.select import network_plugin

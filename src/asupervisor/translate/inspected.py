@@ -119,7 +119,7 @@ _CONTAINER = _object(
         ),
     ),
     Mounts=_objects(
-        _object(Type=text, Destination=text, Source=text, RW=_unless_false, Propagation=text),
+        _object(Type=text, Destination=text, Source=text, RW=_unless_false, Propagation=text)
     ),
     NetworkSettings=_object(
         Networks=_objects_by_name(_object(IPAddress=text, GlobalIPv6Address=text))

@@ -41,11 +41,7 @@ from asupervisor.translate.labels import (
     USER_IMAGE_LABEL,
     split_labels,
 )
-from asupervisor.translate.names import (
-    SANDBOX_CONTAINER_NAME,
-    ContainerName,
-    parse_container_name,
-)
+from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, ContainerName, parse_container_name
 
 KEY_BYTES = 32
 _POD_LOGS = "/var/log/pods"

@@ -141,28 +141,14 @@ def pause_binary(machine: str) -> bytes:
     offset = 64 + program_headers * 56
     size = offset + len(code)
     ident = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)  # 64-bit, little-endian, version 1, System V
+    entry = _LOAD_ADDRESS + offset
     header = ident + struct.pack(
-        "<HHIQQQIHHHHHH",
-        2,
-        e_machine,
-        1,
-        _LOAD_ADDRESS + offset,
-        64,
-        0,
-        0,
-        64,
-        56,
-        program_headers,
-        64,
-        0,
-        0,
+        "<HHIQQQIHHHHHH", 2, e_machine, 1, entry, 64, 0, 0, 64, 56, program_headers, 64, 0, 0
     )
-    load = struct.pack(
-        "<IIQQQQQQ", 1, 5, 0, _LOAD_ADDRESS, _LOAD_ADDRESS, size, size, _PAGE
-    )  # PT_LOAD, readable and executable
-    stack = struct.pack(
-        "<IIQQQQQQ", 0x6474E551, 6, 0, 0, 0, 0, 0, 16
-    )  # PT_GNU_STACK: data on the stack is never run
+    # PT_LOAD, readable and executable.
+    load = struct.pack("<IIQQQQQQ", 1, 5, 0, _LOAD_ADDRESS, _LOAD_ADDRESS, size, size, _PAGE)
+    # PT_GNU_STACK: data on the stack is never run.
+    stack = struct.pack("<IIQQQQQQ", 0x6474E551, 6, 0, 0, 0, 0, 0, 16)
     return header + load + stack + code
 
 

@@ -18,12 +18,7 @@ import anyio.to_thread
 from asupervisor.dockershim.operations import Operations
 from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import socket_path
-from asupervisor.engine.layers import (
-    NotAtHand,
-    has_image_path,
-    layer_directories,
-    read_image_file,
-)
+from asupervisor.engine.layers import NotAtHand, has_image_path, layer_directories, read_image_file
 from asupervisor.engine.session import Document
 from asupervisor.errors import AlreadyExists, NotFound, ServiceError
 from asupervisor.node.records import ImageRecord

@@ -151,10 +151,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         return call
 
     def _guarded(
-        self,
-        method: Method,
-        instant: Callable[[bytes], bytes | None],
-        call: Call,
+        self, method: Method, instant: Callable[[bytes], bytes | None], call: Call
     ) -> Handler:
         figures = self._metrics.rpc(method.name)
         name, now, needs = method.name, time.monotonic, method.needs(self._shim.store)

@@ -19,8 +19,7 @@ async def status(shim: Shim, request: cri.StatusRequest) -> bytes:
     handlers with what they can do.
     """
     answer = _encoded(
-        tuple(shim.conditions.get(kind) for kind in (RUNTIME, NETWORK)),
-        _handlers(shim),
+        tuple(shim.conditions.get(kind) for kind in (RUNTIME, NETWORK)), _handlers(shim)
     )
     if not request.verbose:
         return answer
@@ -44,10 +43,7 @@ def _handlers(shim: Shim) -> tuple[tuple[str, bool], ...]:
 
 
 @lru_cache(maxsize=16)
-def _encoded(
-    found: tuple[Condition, ...],
-    handlers: tuple[tuple[str, bool], ...],
-) -> bytes:
+def _encoded(found: tuple[Condition, ...], handlers: tuple[tuple[str, bool], ...]) -> bytes:
     """The answer to a state of the node, which seldom changes; kubelet asks often."""
     conditions = [
         cri.RuntimeCondition(

@@ -21,8 +21,7 @@ async def list_pod_sandbox_metrics(shim: Shim, request: cri.ListPodSandboxMetric
 
 
 async def _entries(
-    shim: Shim,
-    request: cri.ListPodSandboxMetricsRequest | cri.StreamPodSandboxMetricsRequest,
+    shim: Shim, request: cri.ListPodSandboxMetricsRequest | cri.StreamPodSandboxMetricsRequest
 ) -> list[bytes]:
     ready = shim.store.select_sandboxes(state=cri.SANDBOX_READY)
     return await shim.stats.sandbox_metrics([record.id for record in ready])

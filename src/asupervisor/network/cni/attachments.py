@@ -21,11 +21,7 @@ from asupervisor.host.netns import bring_loopback_up
 from asupervisor.network.addresses import is_own_namespace, namespace_addresses, namespace_identity
 from asupervisor.network.cni.cache import Cached, ResultCache
 from asupervisor.network.cni.chain import Chain
-from asupervisor.network.cni.config import (
-    InvalidNetworkConfig,
-    NetworkList,
-    load_bytes,
-)
+from asupervisor.network.cni.config import InvalidNetworkConfig, NetworkList, load_bytes
 from asupervisor.network.cni.execute import Attachment
 from asupervisor.network.cni.result import result_addresses
 from asupervisor.network.plugin import PodNetwork

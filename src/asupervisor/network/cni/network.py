@@ -81,9 +81,8 @@ class CniNetwork:
         self._to_check = True
         self._claims = HostPortClaims()
         self._locks = KeyedLock()
-        self._adding = (
-            SharedLock()
-        )  # GC releases every attachment that it is not told of, so no ADD may run beside it
+        # GC releases every attachment that it is not told of, so no ADD may run beside it.
+        self._adding = SharedLock()
         self._tear_downs = TearDowns(self._delete, retry_delay_s=retry_delay_s)
         self._group: TaskGroup | None = None
 

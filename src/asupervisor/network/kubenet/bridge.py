@@ -138,9 +138,8 @@ def _ensure_bridge(
         address = (message.get("address"), message["prefixlen"])
         if address in wanted:
             wanted.discard(address)
-        elif (
-            message["scope"] == _SCOPE_UNIVERSE
-        ):  # of an earlier pod CIDR: the bridge plugin would refuse the present one
+        elif message["scope"] == _SCOPE_UNIVERSE:
+            # Of an earlier pod CIDR: the bridge plugin would refuse the present one.
             netlink.addr("del", index=index, address=address[0], prefixlen=address[1])
     for text, prefix_length in wanted:
         extra = {"flags": _IFA_F_NODAD} if ":" in text else {}
