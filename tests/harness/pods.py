@@ -74,7 +74,9 @@ async def until_nothing(left: Callable[[], list[Any]], timeout_s: float = 20.0) 
     assert left() == []
 
 
-async def until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+async def until(
+    condition: Callable[[], Any], what: str = "what the test waits for", timeout_s: float = 60.0
+) -> Any:
     """Wait in an event loop until ``condition()``, a coroutine function or not, is true and return
     what it gave; else fail by name.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,15 +22,6 @@ async def running(directory: Path, **options: str) -> AsyncIterator[LogService]:
         await tasks.start(service.run)
         yield service
         tasks.cancel_scope.cancel()
-
-
-async def until(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
-    """Wait for a condition; fail by name."""
-    with anyio.move_on_after(timeout_s):
-        while not condition():  # noqa: ASYNC110 (files and processes tell nobody)
-            await anyio.sleep(0.01)
-        return
-    raise AssertionError(f"not within {timeout_s} s: {what}")
 
 
 def source_of(directory: Path, name: str = "c") -> EngineLog:

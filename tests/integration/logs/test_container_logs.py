@@ -21,8 +21,9 @@ from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
 from tests.harness.journal import JOURNALD, journal
+from tests.harness.pods import until
 from tests.harness.service import Service, service_config
-from tests.integration.logs.rig import breaks, lines_of, pump_of, until
+from tests.integration.logs.rig import breaks, lines_of, pump_of
 
 
 @pytest.fixture

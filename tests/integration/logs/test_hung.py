@@ -11,7 +11,8 @@ import pytest
 from asupervisor.errors import ServiceError
 from asupervisor.logs.service import LogSource
 from tests.harness.dead_mount import dead_mount
-from tests.integration.logs.rig import followed, lines_of, running, source_of, target_of, until
+from tests.harness.pods import until
+from tests.integration.logs.rig import followed, lines_of, running, source_of, target_of
 
 
 async def test_other_logs_go_on_and_the_hung_one_when_it_answers(

@@ -18,9 +18,10 @@ from asupervisor.errors import Unavailable
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
+from tests.harness.pods import until
 from tests.harness.service import Service
 from tests.integration.logs.kubelet import LogRotation
-from tests.integration.logs.rig import lines_of, pump_of, until
+from tests.integration.logs.rig import lines_of, pump_of
 
 _TICKS = int(os.environ.get("ASUPERVISOR_ROTATION_TICKS", "120"))
 _SEED = int(os.environ.get("ASUPERVISOR_ROTATION_SEED", "20"))

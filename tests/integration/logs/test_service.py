@@ -14,7 +14,8 @@ import pytest
 
 from asupervisor.errors import FailedPrecondition
 from tests.harness.engine_log import engine_line, engine_time
-from tests.integration.logs.rig import followed, lines_of, running, source_of, target_of, until
+from tests.harness.pods import until
+from tests.integration.logs.rig import followed, lines_of, running, source_of, target_of
 
 
 async def test_a_log_is_written_as_it_grows_and_reopened(tmp_path: Path) -> None:

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
-
 from asupervisor.host.netns import in_namespace
 from asupervisor.network.plugin import PodNetwork, PortMapping
 
@@ -178,12 +176,3 @@ def leases(directory: Path) -> list[str]:
         for path in directory.rglob("*")
         if path.is_file() and re.match(r"[0-9a-f]+[.:]", path.name)
     )
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait in a scenario for a condition; fail by name."""
-    for _ in range(750):
-        if condition():
-            return
-        await anyio.sleep(0.02)
-    raise AssertionError(f"not within 15 s: {what}")

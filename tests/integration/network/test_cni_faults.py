@@ -21,15 +21,8 @@ from asupervisor.errors import (
 )
 from asupervisor.network.cni.network import CniNetwork
 from asupervisor.network.plugin import PortMapping
-from tests.integration.network.namespaces import (
-    CNI_BINARIES,
-    Echo,
-    Namespace,
-    ask,
-    leases,
-    pod,
-    until,
-)
+from tests.harness.pods import until
+from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, pod
 from tests.integration.network.test_cni import Node
 
 pytestmark = [

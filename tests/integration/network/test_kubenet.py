@@ -17,6 +17,7 @@ from asupervisor.errors import FailedPrecondition, Unavailable
 from asupervisor.network.hostports.iptables import Iptables
 from asupervisor.network.kubenet.network import KubenetNetwork
 from asupervisor.network.plugin import PortMapping
+from tests.harness.pods import until
 from tests.integration.network.namespaces import (
     CNI_BINARIES,
     Echo,
@@ -27,7 +28,6 @@ from tests.integration.network.namespaces import (
     pod,
     rules,
     udp_round_trip,
-    until,
 )
 
 pytestmark = [

@@ -16,12 +16,8 @@ from asupervisor.errors import ServiceError
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import Engine, busybox_archive, eventually
-from tests.harness.pods import until_nothing
-from tests.integration.network.namespaces import (
-    CNI_BINARIES,
-    leases,
-    until,
-)
+from tests.harness.pods import until, until_nothing
+from tests.integration.network.namespaces import CNI_BINARIES, leases
 from tests.integration.network.pod_node import (
     LEASES,
     POD_CIDR,

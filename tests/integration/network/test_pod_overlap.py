@@ -25,9 +25,9 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine, busybox_archive, eventually
-from tests.harness.pods import pod_cgroup
+from tests.harness.pods import pod_cgroup, until
 from tests.harness.service import service_config
-from tests.integration.network.namespaces import CNI_BINARIES, Namespace, until
+from tests.integration.network.namespaces import CNI_BINARIES, Namespace
 from tests.integration.network.pod_node import CONFIGURATION, PLUGINS, POD_CIDR, Node, config
 
 pytestmark = pytest.mark.skipif(

@@ -11,14 +11,8 @@ from asupervisor.errors import ServiceError, Unavailable
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE
-from tests.integration.network.namespaces import (
-    CNI_BINARIES,
-    Echo,
-    ask,
-    leases,
-    rules,
-    until,
-)
+from tests.harness.pods import until
+from tests.integration.network.namespaces import CNI_BINARIES, Echo, ask, leases, rules
 from tests.integration.network.pod_node import (
     LEASES,
     NODE_ADDRESS,

@@ -44,12 +44,6 @@ async def runtime_of(
         yield runtime
 
 
-async def eventually(condition: Callable[[], Any]) -> None:
-    """Return when the condition holds; the test's own limit ends it otherwise."""
-    while not condition():  # noqa: ASYNC110  what is waited for happens in the server
-        await anyio.sleep(0.01)
-
-
 def answer(*responses: Any) -> Any:
     """A behaviour that answers so: one message, or the messages of a stream."""
 

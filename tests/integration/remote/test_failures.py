@@ -16,14 +16,8 @@ import pytest
 from asupervisor import errors
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
-from tests.integration.remote.calls import (
-    V1,
-    eventually,
-    fail,
-    hang,
-    run,
-    runtime_of,
-)
+from tests.harness.pods import until
+from tests.integration.remote.calls import V1, fail, hang, run, runtime_of
 from tests.integration.remote.server import CriServer
 
 
@@ -104,7 +98,7 @@ def test_deadline_passes(endpoint: str) -> None:
         async with runtime_of(server, endpoint, timeout_s=0.3) as runtime:
             with pytest.raises(errors.DeadlineExceeded, match="RuntimeService/Status at unix://"):
                 await runtime.status()
-            await eventually(lambda: server.cancelled == ["RuntimeService/Status"])
+            await until(lambda: server.cancelled == ["RuntimeService/Status"])
 
     run(test)
 
@@ -117,9 +111,9 @@ def test_cancelling_the_caller_cancels_the_pull(endpoint: str) -> None:
             with anyio.CancelScope() as scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(images.pull_image, "busybox")
-                    await eventually(lambda: "ImageService/PullImage" in server.requests)
+                    await until(lambda: "ImageService/PullImage" in server.requests)
                     scope.cancel()
-            await eventually(lambda: server.cancelled == ["ImageService/PullImage"])
+            await until(lambda: server.cancelled == ["ImageService/PullImage"])
             assert await images.list_images() == [], "the channel is none the worse"
 
     run(test)
@@ -139,7 +133,7 @@ def test_leaving_the_events_cancels_the_call(endpoint: str) -> None:
                 async for event in events:
                     assert event.container_id == "c"
                     break
-            await eventually(lambda: server.cancelled == ["RuntimeService/GetContainerEvents"])
+            await until(lambda: server.cancelled == ["RuntimeService/GetContainerEvents"])
 
     run(test)
 
@@ -169,7 +163,7 @@ def test_closing_fails_the_calls_in_flight(endpoint: str) -> None:
 
                 group.start_soon(call)
                 group.start_soon(stream)
-                await eventually(lambda: len(server.requests) == 3)
+                await until(lambda: len(server.requests) == 3)
             with pytest.raises(errors.FailedPrecondition, match="is closed"):
                 await runtime.status()
         assert sorted(seen) == ["call", "stream"]

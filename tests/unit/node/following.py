@@ -17,6 +17,7 @@ from asupervisor.node.images import ImageFeed
 from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 from tests.harness.fake_engine import FakeEngine
+from tests.harness.pods import until
 
 A, B = "a" * 64, "b" * 64
 
@@ -35,9 +36,7 @@ class Node:
         self.engine, self.store, self.checkpoints, self.feed = engine, store, checkpoints, feed
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        with anyio.fail_after(30):
-            while not condition():  # noqa: ASYNC110 - the engine's thread tells nobody
-                await anyio.sleep(0.01)
+        await until(condition)
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from asupervisor.node.feed import Feed
 from asupervisor.node.images import ImageFeed, pinned_matcher
 from asupervisor.node.store import NodeStore
 from tests.harness.fake_engine import FakeEngine
+from tests.harness.pods import until
 
 A, B, C = (f"sha256:{digit * 64}" for digit in "abc")
 
@@ -54,9 +55,7 @@ class Node:
         self.fake, self.store, self.feed, self.images = fake, store, feed, feed.images
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        with anyio.fail_after(10):
-            while not condition():  # noqa: ASYNC110 - the engine's thread tells nobody
-                await anyio.sleep(0.01)
+        await until(condition)
 
     def tags(self) -> dict[str, list[str]]:
         return {id_: list(record.image.repo_tags) for id_, record in self.store.images.items()}

@@ -16,6 +16,7 @@ import pytest
 from asupervisor.stats import layers as layers_module
 from asupervisor.stats.layers import WalkStopped, WritableLayers, upper_directory, walk
 from tests.harness.engine import eventually
+from tests.harness.pods import until
 
 
 def fill(root: Path) -> int:
@@ -118,12 +119,6 @@ def test_a_walk_can_be_stopped(tmp_path: Path) -> None:
 
     with pytest.raises(WalkStopped):
         walk(str(tmp_path / "upper"), stop)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - a thread fulfils it
-            await anyio.sleep(0.005)
 
 
 async def test_sizes_come_in_the_background_and_calls_never_wait(tmp_path: Path) -> None:
