@@ -206,13 +206,14 @@ class FakeEngine:
         handler.wfile.write(b"0\r\n\r\n")
 
     def _events(self, handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Transfer-Encoding", "chunked")
-        handler.end_headers()
         waiting: list[bytes] = []
+        # Before the answer: a client that has read it counts on every event from then on.
         self._streams.append(waiting)
         try:
+            handler.send_response(200)
+            handler.send_header("Content-Type", "application/json")
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
             while not self._closing.is_set():
                 with self._changed:
                     self._changed.wait_for(lambda: waiting or self._closing.is_set(), timeout=1.0)
