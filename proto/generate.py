@@ -1,5 +1,5 @@
-"""Generates the Python code of the CRI: ``python proto/generate.py``, or ``--check`` to see whether
-it is up to date.
+"""Generates the Python code of the CRI, of NRI and of ttrpc: ``python proto/generate.py``, or
+``--check`` to see whether it is up to date.
 
 The code is checked in, so that an installation needs no compiler; ``--check`` exits 1 and names the
 files that differ from what the protocol files give. Needs grpcio-tools (dependency group "dev"),
@@ -17,7 +17,7 @@ from grpc_tools import protoc
 
 SOURCE = Path(__file__).resolve().parent
 TARGET = SOURCE.parent / "src" / "asupervisor" / "proto"
-FILES = ("runtime/v1/api.proto",)
+FILES = ("runtime/v1/api.proto", "nri/v1alpha1/api.proto", "ttrpc/request.proto")
 
 
 def generate(directory: Path) -> None:

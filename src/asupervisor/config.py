@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 
 from asupervisor.errors import ConfigError
 
-__all__ = ["EMBEDDED_PAUSE_IMAGE", "MANAGED_ENGINE", "Config", "NetworkConfig", "StreamingConfig"]
+__all__ = [
+    "EMBEDDED_PAUSE_IMAGE",
+    "MANAGED_ENGINE",
+    "Config",
+    "NetworkConfig",
+    "NriConfig",
+    "StreamingConfig",
+]
 
 EMBEDDED_PAUSE_IMAGE = "embedded"
 """Value of ``pod_infra_container_image`` that chooses the pause image which the package brings."""
@@ -26,6 +33,14 @@ CGROUP_DRIVERS = ("", "cgroupfs", "systemd")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 CONTAINER_LOG_FORMATS = ("cri", "docker")
+NRI_REJECTIONS = (
+    "hooks",
+    "runtime-default-seccomp",
+    "unconfined-seccomp",
+    "custom-seccomp",
+    "namespaces",
+    "sysctls",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +74,38 @@ class StreamingConfig:
     idle_timeout_s: float = 4 * 3600.0
     """0 closes no session for being idle."""
     creation_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NriConfig:
+    """The Node Resource Interface: plugins that see and shape containers. The defaults are
+    containerd's.
+    """
+
+    disable: bool = False
+    socket_path: str = "/var/run/nri/nri.sock"
+    """Where plugins connect by themselves."""
+    disable_connections: bool = False
+    """No plugin connects by itself; those of ``plugin_path`` are started."""
+    plugin_path: str = "/opt/nri/plugins"
+    """Programs named ``10-name``, which are started with the service."""
+    plugin_config_path: str = "/etc/nri/conf.d"
+    """``10-name.conf`` or ``name.conf``: what such a program is configured with."""
+    registration_timeout_s: float = 5.0
+    request_timeout_s: float = 2.0
+    validate: bool = False
+    """Whether the rules below, and a pod's annotation of required plugins, are held."""
+    reject: tuple[str, ...] = ()
+    """Kinds of adjustments that no plugin may make; any switches ``validate`` on."""
+    required_plugins: tuple[str, ...] = ()
+    """Plugins without which no container is created; any switches ``validate`` on."""
+    tolerate_missing_annotation: str = ""
+    """Key of an annotation by which a pod does without the required ones."""
+
+    @property
+    def validates(self) -> bool:
+        """Whether adjustments are held against rules."""
+        return self.validate or bool(self.reject or self.required_plugins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +149,7 @@ class Config:
     log_format: str = "text"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     streaming: StreamingConfig = field(default_factory=StreamingConfig)
+    nri: NriConfig = field(default_factory=NriConfig)
 
     def __post_init__(self) -> None:
         _one_of("--network-plugin", self.network.plugin, NETWORK_PLUGINS)
@@ -134,7 +182,15 @@ class Config:
                 "--streaming-tls-cert-file and --streaming-tls-private-key-file are given together"
                 " or not at all"
             )
+        for kind in self.nri.reject:
+            _one_of("--nri-reject", kind, NRI_REJECTIONS)
+        if self.nri.disable and self.nri.validates:
+            raise ConfigError("--nri-disable is given together with rules for NRI plugins")
+        if not self.nri.socket_path.startswith("/"):
+            raise ConfigError(f'--nri-socket-path: "{self.nri.socket_path}" is not absolute')
         for name, value in (
+            ("--nri-plugin-registration-timeout", self.nri.registration_timeout_s),
+            ("--nri-plugin-request-timeout", self.nri.request_timeout_s),
             ("--runtime-request-timeout", self.runtime_request_timeout_s),
             ("--image-pull-progress-deadline", self.image_pull_progress_deadline_s),
         ):

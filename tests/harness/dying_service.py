@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 
-from asupervisor.config import Config, NetworkConfig
+from asupervisor.config import Config, NetworkConfig, NriConfig
 from asupervisor.supervisor import Supervisor
 
 
@@ -30,6 +30,7 @@ async def main(fatal: str, settings: dict[str, Any]) -> None:
         runtime_endpoint=f"unix://{settings['socket']}",
         docker_endpoint=settings["engine"],
         root_directory=settings["root"],
+        nri=NriConfig(disable=True),
         pod_infra_container_image="embedded",
         network=NetworkConfig(**(settings.get("network") or {"plugin": "no-op"})),
     )

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from asupervisor.config import Config, NetworkConfig
+from asupervisor.config import Config, NetworkConfig, NriConfig
 from tests.harness.engine import Engine, eventually
 
 
@@ -26,6 +26,7 @@ def service_config(engine: Engine, directory: Path, **changes: object) -> Config
         "root_directory": str(directory / "root"),
         "pod_infra_container_image": "embedded",
         "network": NetworkConfig(plugin="no-op"),
+        "nri": NriConfig(disable=True),
         "shutdown_grace_s": 10.0,
         **changes,
     }
@@ -81,6 +82,7 @@ class Service:
             "no-op",
             "--shutdown-grace",
             "10s",
+            *(() if any(flag.startswith("--nri") for flag in self.flags) else ("--nri-disable",)),
             *self.flags,
         ]
 

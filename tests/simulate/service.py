@@ -19,7 +19,7 @@ import aiohttp
 import anyio
 import grpc
 
-from asupervisor.config import Config, NetworkConfig
+from asupervisor.config import Config, NetworkConfig, NriConfig
 from asupervisor.dockershim.rpc.boundary import Boundary
 from asupervisor.errors import NotFound
 from asupervisor.host.first_process import FirstProcess
@@ -136,6 +136,7 @@ class Service:
             pod_infra_container_image="embedded",
             runtime_request_timeout_s=REQUEST_TIMEOUT_S,
             engine_probe_interval_s=probe_interval_s,
+            nri=NriConfig(disable=True),
             network=NetworkConfig(
                 plugin="cni",
                 cni_conf_dir=str(network.conf_dir),

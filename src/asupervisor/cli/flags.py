@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from asupervisor import __version__
 from asupervisor.addresses import parse_bind_address
+from asupervisor.cli.flag import Flag, boolean, names, number, text, words
+from asupervisor.cli.nri_flags import NRI_FLAGS
 from asupervisor.config import (
     CGROUP_DRIVERS,
     CONTAINER_LOG_FORMATS,
@@ -23,6 +24,7 @@ from asupervisor.config import (
     NETWORK_PLUGINS,
     Config,
     NetworkConfig,
+    NriConfig,
     StreamingConfig,
 )
 from asupervisor.durations import format_duration, parse_duration
@@ -32,75 +34,25 @@ from asupervisor.kubelet_config import read_kubelet_configuration
 _ENVIRONMENT_PREFIX = "ASUPERVISOR_"
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One setting of the command line.
-
-    Args:
-        name: without dashes.
-        field: of Config; ``network.…`` and ``streaming.…`` reach into the parts.
-        help: with its unit.
-        parse: text → value; the name is handed over for the error.
-        aliases: other names, without dashes.
-        kubelet_field: of KubeletConfiguration, where it has the same meaning.
-        switch: a boolean that needs no value.
-    """
-
-    name: str
-    field: str
-    help: str
-    parse: Callable[[str, str], Any]
-    aliases: tuple[str, ...] = ()
-    kubelet_field: str = ""
-    switch: bool = False
-
-
-def _text(value: str, name: str) -> str:
-    return value
-
-
-def _number(value: str, name: str) -> int:
-    try:
-        return int(value)
-    except ValueError as error:
-        raise ConfigError(f'{name}: "{value}" is not a whole number') from error
-
-
-def _boolean(value: str, name: str) -> bool:
-    if value.lower() in ("true", "1", "t"):
-        return True
-    if value.lower() in ("false", "0", "f"):
-        return False
-    raise ConfigError(f'{name}: "{value}" is neither true nor false')
-
-
-def _list(value: str, name: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _names(values: tuple[str, ...]) -> str:
-    return ", ".join(value for value in values if value)
-
-
 FLAGS = (
     Flag(
         "container-runtime",
         "container_runtime",
         "docker: host the dockershim; remote: only connect to the endpoints",
-        _text,
+        text,
     ),
     Flag(
         "container-runtime-endpoint",
         "runtime_endpoint",
         "unix:// socket of the CRI server, or fd:// for systemd's socket activation",
-        _text,
+        text,
         kubelet_field="containerRuntimeEndpoint",
     ),
     Flag(
         "image-service-endpoint",
         "image_endpoint",
         "unix:// socket of the image service; empty: the runtime endpoint",
-        _text,
+        text,
         kubelet_field="imageServiceEndpoint",
     ),
     Flag(
@@ -108,61 +60,61 @@ FLAGS = (
         "docker_endpoint",
         "the engine's socket; empty: DOCKER_HOST, else unix:///var/run/docker.sock; managed: a"
         " dockerd of the service's own",
-        _text,
+        text,
     ),
     Flag(
         "root-directory",
         "root_directory",
         "directory of checkpoints and state",
-        _text,
+        text,
         aliases=("cri-dockerd-root-directory",),
     ),
     Flag(
         "pod-infra-container-image",
         "pod_infra_container_image",
         "image of sandbox containers; embedded: the one of this package",
-        _text,
+        text,
     ),
     Flag(
         "runtime-cgroups",
         "runtime_cgroups",
         "cgroup to move the engine and this service into",
-        _text,
+        text,
     ),
     Flag(
         "cgroup-driver",
         "cgroup_driver",
-        f"{_names(CGROUP_DRIVERS)}: must be the engine's; empty: take the engine's",
-        _text,
+        f"{names(CGROUP_DRIVERS)}: must be the engine's; empty: take the engine's",
+        text,
     ),
-    Flag("network-plugin", "network.plugin", f"pod network: {_names(NETWORK_PLUGINS)}", _text),
-    Flag("cni-conf-dir", "network.cni_conf_dir", "directory of CNI configurations", _text),
+    Flag("network-plugin", "network.plugin", f"pod network: {names(NETWORK_PLUGINS)}", text),
+    Flag("cni-conf-dir", "network.cni_conf_dir", "directory of CNI configurations", text),
     Flag(
         "cni-bin-dir",
         "network.cni_bin_dirs",
         "directories of CNI plugins, separated by commas",
-        _list,
+        words,
     ),
-    Flag("cni-cache-dir", "network.cni_cache_dir", "directory of CNI results", _text),
-    Flag("network-plugin-mtu", "network.mtu", "MTU in bytes; 0: found by the plugin", _number),
+    Flag("cni-cache-dir", "network.cni_cache_dir", "directory of CNI results", text),
+    Flag("network-plugin-mtu", "network.mtu", "MTU in bytes; 0: found by the plugin", number),
     Flag(
         "hairpin-mode",
         "network.hairpin_mode",
-        _names(HAIRPIN_MODES),
-        _text,
+        names(HAIRPIN_MODES),
+        text,
         kubelet_field="hairpinMode",
     ),
     Flag(
         "non-masquerade-cidr",
         "network.non_masquerade_cidr",
         "traffic to addresses outside of it is masqueraded (kubenet)",
-        _text,
+        text,
     ),
     Flag(
         "pod-cidr",
         "network.pod_cidr",
         "pod addresses (kubenet), one CIDR for each family",
-        _text,
+        text,
         kubelet_field="podCIDR",
     ),
     Flag(
@@ -182,19 +134,19 @@ FLAGS = (
         "streaming-bind-addr",
         "streaming.bind",
         "host:port of exec, attach and port-forward; without host: loopback; port 0: any",
-        _text,
+        text,
     ),
     Flag(
         "streaming-tls-cert-file",
         "streaming.tls_cert_file",
         "certificate of the streaming server (PEM)",
-        _text,
+        text,
     ),
     Flag(
         "streaming-tls-private-key-file",
         "streaming.tls_private_key_file",
         "key of that certificate (PEM)",
-        _text,
+        text,
     ),
     Flag(
         "streaming-connection-idle-timeout",
@@ -207,32 +159,33 @@ FLAGS = (
         "redirect-container-streaming",
         "streaming.redirect",
         "the embedding program serves the streams itself",
-        _boolean,
+        boolean,
         switch=True,
     ),
     Flag(
         "container-log-format",
         "container_log_format",
-        f"{_names(CONTAINER_LOG_FORMATS)}: what stands at a container's log path",
-        _text,
+        f"{names(CONTAINER_LOG_FORMATS)}: what stands at a container's log path",
+        text,
     ),
     Flag(
         "runtime-annotations",
         "runtime_annotations",
         "annotations that the OCI runtime is given, separated by commas: key or beginning*",
-        _list,
+        words,
     ),
+    *NRI_FLAGS,
     Flag(
         "metrics-bind-addr",
         "metrics_bind_address",
         "host:port of metrics and health; without host: loopback; empty: none",
-        _text,
+        text,
     ),
     Flag(
         "tracing-endpoint",
         "tracing_endpoint",
         "host:port of an OTLP collector for OpenTelemetry traces; empty: none",
-        _text,
+        text,
     ),
     Flag(
         "shutdown-grace",
@@ -240,8 +193,8 @@ FLAGS = (
         "calls in flight may finish within it at the end, a duration",
         parse_duration,
     ),
-    Flag("log-level", "log_level", _names(LOG_LEVELS), _text),
-    Flag("log-format", "log_format", _names(LOG_FORMATS), _text),
+    Flag("log-level", "log_level", names(LOG_LEVELS), text),
+    Flag("log-format", "log_format", names(LOG_FORMATS), text),
 )
 
 
@@ -307,7 +260,7 @@ def _default(field: str) -> Any:
     part, _, rest = field.partition(".")
     if not rest:
         return Config.__dataclass_fields__[part].default
-    owner = NetworkConfig if part == "network" else StreamingConfig
+    owner: Any = {"network": NetworkConfig, "streaming": StreamingConfig, "nri": NriConfig}[part]
     return owner.__dataclass_fields__[rest].default
 
 
@@ -338,7 +291,7 @@ def parse_arguments(arguments: list[str], environment: Mapping[str, str] | None 
 
 
 def _assemble(values: dict[str, Any]) -> Config:
-    parts: dict[str, dict[str, Any]] = {"": {}, "network": {}, "streaming": {}}
+    parts: dict[str, dict[str, Any]] = {"": {}, "network": {}, "streaming": {}, "nri": {}}
     for field, value in values.items():
         if field == "streaming.bind":
             parts["streaming"].update(_bind_address(value))
@@ -349,6 +302,7 @@ def _assemble(values: dict[str, Any]) -> Config:
         **parts[""],
         network=NetworkConfig(**parts["network"]),
         streaming=StreamingConfig(**parts["streaming"]),
+        nri=NriConfig(**parts["nri"]),
     )
 
 

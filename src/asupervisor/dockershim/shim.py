@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from asupervisor.conditions import Conditions
 from asupervisor.config import Config
 from asupervisor.dockershim.container.outputs import OutputBudget
+from asupervisor.dockershim.hooks import Hooks
 from asupervisor.dockershim.image.files import ImageFiles
 from asupervisor.dockershim.image.pause import PauseImage
 from asupervisor.dockershim.image.pulls import Pulls
@@ -17,6 +18,7 @@ from asupervisor.dockershim.operations import Operations
 from asupervisor.engine.client import EngineClient
 from asupervisor.host.cdi import CdiFiles
 from asupervisor.host.lanes import Lane
+from asupervisor.locks import KeyedLock
 from asupervisor.logs.service import LogService
 from asupervisor.network.plugin import NetworkPlugin
 from asupervisor.node.checkpoints import CheckpointStore
@@ -76,3 +78,6 @@ class Shim:
     lanes: Lanes = field(default_factory=Lanes)
     cdi: CdiFiles = field(default_factory=CdiFiles)
     conditions: Conditions = field(default_factory=Conditions)
+    hooks: Hooks = field(default_factory=Hooks)
+    changing: KeyedLock = field(default_factory=KeyedLock)
+    """Held by id while a container's resources are changed."""

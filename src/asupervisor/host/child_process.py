@@ -88,6 +88,7 @@ class ChildProcess:
         stdin: whether it is spoken to; else it reads nothing.
         stdout: whether it is listened to; else what it writes goes nowhere.
         stderr: whether that is listened to; else it is ours.
+        inherited: descriptors that it gets, under the same numbers.
 
     Attributes:
         stdin, stdout, stderr: our ends of its pipes; None where not asked for.
@@ -104,6 +105,7 @@ class ChildProcess:
         stdin: bool = False,
         stdout: bool = False,
         stderr: bool = False,
+        inherited: Sequence[int] = (),
     ) -> None:
         self._process = process = subprocess.Popen(
             command,
@@ -113,6 +115,7 @@ class ChildProcess:
             stderr=subprocess.PIPE if stderr else None,
             env=environment,
             start_new_session=True,
+            pass_fds=inherited,
         )
         self.stdin = PipeWriter(process.stdin) if isinstance(process.stdin, io.FileIO) else None
         self.stdout = PipeReader(process.stdout) if isinstance(process.stdout, io.FileIO) else None

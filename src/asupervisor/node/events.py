@@ -200,7 +200,11 @@ class EventHub:
         else:
             sandbox_id, sandbox = record.sandbox_id, self._store.sandboxes.get(record.sandbox_id)
             status = retag(4, sandbox.status_bytes) if sandbox is not None else b""
-        containers = [retag(5, one.status_bytes) for one in self._store.containers_of(sandbox_id)]
+        containers = [
+            retag(5, one.status_bytes)
+            for one in self._store.containers_of(sandbox_id)
+            if not self._store.conceals(one)
+        ]
         return b"".join([event.SerializeToString(), status, *containers])
 
     def _publish(self, event: bytes) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -61,6 +62,7 @@ class NodeStore:
         self._container_bytes: bytes | None = None
         self._image_bytes: bytes | None = None
         self._listeners: list[Callable[[Change], None]] = []
+        self._concealed: set[str] = set()
 
     def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Have every change told, in order; the listener must not wait. Returns what ends it."""
@@ -85,6 +87,31 @@ class NodeStore:
         self._sandbox_bytes = None
         self._tell(Change("sandbox", before, record))
 
+    @contextmanager
+    def concealing(self, name: str) -> Iterator[None]:
+        """Show nothing of what is being made, as long as the block lasts: it is in no list, and a
+        container is not there for who names it, and is told of only at the end.
+
+        Args:
+            name: the engine's, or its beginning where the engine's has one part more.
+        """
+        self._concealed.add(name)
+        try:
+            yield
+        finally:
+            self._concealed.discard(name)
+            self._sandbox_bytes = self._container_bytes = None
+            for record in tuple(self.containers.values()):
+                if record.engine_name == name or record.engine_name.startswith(f"{name}_"):
+                    self._tell(Change("container", None, record))
+
+    def conceals(self, record: SandboxRecord | ContainerRecord) -> bool:
+        """Whether something is being made and not to be shown yet."""
+        return bool(self._concealed) and any(
+            record.engine_name == name or record.engine_name.startswith(f"{name}_")
+            for name in self._concealed
+        )
+
     def put_container(self, record: ContainerRecord) -> None:
         """Add or replace a container."""
         self.unread.pop(record.id, None)
@@ -97,7 +124,8 @@ class NodeStore:
         self.containers[record.id] = record
         self._by_sandbox.setdefault(record.sandbox_id, {})[record.id] = record
         self._container_bytes = None
-        self._tell(Change("container", before, record))
+        if not self.conceals(record):
+            self._tell(Change("container", before, record))
 
     def remove(self, any_id: str) -> None:
         """Forget a sandbox or container; one that is not known is fine."""
@@ -119,7 +147,8 @@ class NodeStore:
             if not siblings:
                 del self._by_sandbox[container.sandbox_id]
             self._container_bytes = None
-            self._tell(Change("container", container, None))
+            if not self.conceals(container):
+                self._tell(Change("container", container, None))
 
     def replace_images(self, records: Iterable[ImageRecord]) -> None:
         """All images at once; containers whose image changed its names are told."""
@@ -209,6 +238,8 @@ class NodeStore:
             Unavailable: it is there and could not be read from the engine so far.
         """
         found = self.containers.get(ContainerId(id_or_prefix))
+        if found is not None and self.conceals(found):
+            found = None
         return found or self._read(_by_prefix("container", id_or_prefix, self._all_containers()))
 
     def _read(self, record: Record) -> Record:
@@ -222,11 +253,16 @@ class NodeStore:
 
     def _all_sandboxes(self) -> list[SandboxRecord]:
         unread = [one for one in self.unread.values() if isinstance(one, SandboxRecord)]
-        return [*self.sandboxes.values(), *unread]
+        return self._shown([*self.sandboxes.values(), *unread])
 
     def _all_containers(self) -> list[ContainerRecord]:
         unread = [one for one in self.unread.values() if isinstance(one, ContainerRecord)]
-        return [*self.containers.values(), *unread]
+        return self._shown([*self.containers.values(), *unread])
+
+    def _shown(self, records: list[Record]) -> list[Record]:
+        if not self._concealed:
+            return records
+        return [record for record in records if not self.conceals(record)]
 
     def image(self, reference: str) -> ImageRecord | None:
         """An image by id, unambiguous id prefix, tag, digest or a status' image_ref, in any
@@ -313,7 +349,8 @@ class NodeStore:
         return [
             record
             for record in _fitting(candidates, id_prefix)
-            if (state is None or record.status.state == state)
+            if not self.conceals(record)
+            and (state is None or record.status.state == state)
             and _has_labels(record.status.labels, labels)
         ]
 

@@ -49,6 +49,7 @@ from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
 from asupervisor.supervisor.collaborators import Ground, make_shim
 from asupervisor.supervisor.hourly import report_hourly
 from asupervisor.supervisor.journal import Journal
+from asupervisor.supervisor.plugins import start_plugins
 from asupervisor.supervisor.runtime_cgroups import keep_in_cgroup
 from asupervisor.supervisor.status import findings, view
 from asupervisor.supervisor.suitability import Suitability
@@ -276,6 +277,7 @@ class Supervisor:
         if config.metrics_bind_address:
             shim.store.listen(self._journal.changed)
         await tasks.start(shim.streaming.run, name="streaming")
+        await start_plugins(shim, tasks)
         health = HealthService(lambda: self.ready, lambda: self.conditions.is_stopping)
         server = CriServer(
             path, Boundary(shim, self.metrics, self._tracing), (health, ReflectionService())

@@ -9,6 +9,23 @@ from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.limits import Limits
 
+UPDATABLE = frozenset(
+    (
+        "CpuPeriod",
+        "CpuQuota",
+        "CpuRealtimePeriod",
+        "CpuRealtimeRuntime",
+        "CpuShares",
+        "CpusetCpus",
+        "CpusetMems",
+        "Memory",
+        "MemoryReservation",
+        "MemorySwap",
+        "PidsLimit",
+    )
+)
+"""What of a HostConfig ``POST /containers/{id}/update`` changes."""
+
 
 def clamp_oom_score(score: int, floor: int | None) -> int:
     """The score that the engine can really give; see ``oom_score_floor`` in the engine room."""

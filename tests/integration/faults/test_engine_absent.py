@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asupervisor.config import Config, NetworkConfig
+from asupervisor.config import Config, NetworkConfig, NriConfig
 from asupervisor.engine.endpoint import NEWEST_API_VERSION
 from asupervisor.errors import Unavailable
 from asupervisor.remote import RemoteRuntimeService
@@ -39,6 +39,7 @@ def without_engine(
             runtime_endpoint=f"unix://{directory}/cri.sock",
             docker_endpoint=endpoint,
             root_directory=str(directory / "root"),
+            nri=NriConfig(disable=True),
             network=NetworkConfig(plugin="no-op"),
         )
         with anyio.fail_after(15):
@@ -133,6 +134,7 @@ def test_the_oldest_engine_that_is_supported_is(directory: Path) -> None:
                 runtime_endpoint=f"unix://{directory}/cri.sock",
                 docker_endpoint=fake.endpoint,
                 root_directory=str(directory / "root"),
+                nri=NriConfig(disable=True),
                 network=NetworkConfig(plugin="no-op"),
             )
             async with Supervisor(config) as supervisor:
@@ -149,6 +151,7 @@ def test_an_engine_from_the_future_is_spoken_to_in_an_api_that_is_known(director
                 runtime_endpoint=f"unix://{directory}/cri.sock",
                 docker_endpoint=fake.endpoint,
                 root_directory=str(directory / "root"),
+                nri=NriConfig(disable=True),
                 network=NetworkConfig(plugin="no-op"),
             )
             async with Supervisor(config) as supervisor:

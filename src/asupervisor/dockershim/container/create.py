@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 import anyio.to_thread
@@ -15,13 +17,14 @@ from asupervisor.dockershim.container.host_paths import (
     make_mount_source,
     mount_source,
 )
+from asupervisor.dockershim.container.shape import create_undoably, shape_container
 from asupervisor.dockershim.fields import sandbox_fields
-from asupervisor.dockershim.naming import create_named
+from asupervisor.dockershim.hooks import Plugins, Shape
 from asupervisor.dockershim.operations import Ticket
 from asupervisor.dockershim.profiles import check_apparmor, read_profile
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
-from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound
 from asupervisor.logs.target import hold_log_directory
 from asupervisor.node.records import ImageRecord, SandboxRecord
 from asupervisor.proto import cri
@@ -84,6 +87,32 @@ async def _create(
     subject: str,
     ticket: Ticket,
 ) -> str:
+    plan = await _plan(shim, request, sandbox_id, subject, None)
+    ticket.commit()
+    container_id = await _make(shim, plan, partial(_plan, shim, request, sandbox_id, subject))
+    _logger.info(
+        "created %s as %s",
+        subject,
+        container_id[:12],
+        extra={
+            **sandbox_fields(shim.store.sandbox(sandbox_id)),
+            "container": container_id,
+        },
+    )
+    return container_id
+
+
+async def _plan(
+    shim: Shim,
+    request: cri.CreateContainerRequest,
+    sandbox_id: str,
+    subject: str,
+    shape: Shape | None,
+) -> ContainerPlan:
+    """A container as it is asked for, and as plugins want it."""
+    if shape is not None:
+        request = shape.request(request)
+        check_container_config(request.config, request.sandbox_config)
     sandbox = _ready(shim, sandbox_id, subject)
     found, missing = await _resolve(shim, request, sandbox, subject)
     security = request.config.linux.security_context
@@ -101,6 +130,8 @@ async def _create(
     )
     facts = shim.engine.facts(shim.config.runtime_annotations)
     plan = plan_container(request, of_sandbox, found, facts, read_profile)
+    if shape is not None:
+        plan = replace(plan, body=shape.body(plan.body))
     await anyio.to_thread.run_sync(
         check_apparmor, plan.body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
     )
@@ -108,29 +139,39 @@ async def _create(
     for path in missing:
         await shim.lanes.host_paths.run(path, make_mount_source, path, subject)
     _ready(shim, sandbox_id, subject)
-    ticket.commit()
-    container_id = await _make(shim, plan)
-    _logger.info(
-        "created %s as %s",
-        subject,
-        container_id[:12],
-        extra={**sandbox_fields(sandbox), "container": container_id},
-    )
+    return plan
+
+
+async def _make(
+    shim: Shim, plan: ContainerPlan, replan: Callable[[Shape], Awaitable[ContainerPlan]]
+) -> str:
+    async with AsyncExitStack() as shown:
+        plugins = await shown.enter_async_context(shim.hooks.section())
+        shaping = plugins if plugins is not None and plugins.shapes else None
+        if shaping is not None:
+            # Until they have agreed, there is no such container.
+            shown.enter_context(shim.store.concealing(plan.name))
+        container_id = await _made(shim, plan, shaping, replan)
+        if plugins is not None:
+            await plugins.created(container_id)
     return container_id
 
 
-async def _make(shim: Shim, plan: ContainerPlan) -> str:
+async def _made(
+    shim: Shim,
+    plan: ContainerPlan,
+    plugins: Plugins | None,
+    replan: Callable[[Shape], Awaitable[ContainerPlan]],
+) -> str:
     async with Rollback("CreateContainer", plan.subject) as undo:
-        container_id = await create_named(shim, plan.name, plan.body)
-        undo.push("show the container as it is", lambda: _show(shim, container_id))
-        undo.push(
-            "remove the container", lambda: shim.engine.containers.remove(container_id, force=True)
-        )
+        container_id = await create_undoably(shim, plan.name, plan.body, undo)
         await shim.on_step("CreateContainer.created")
+        if plugins is not None:
+            container_id = await shape_container(shim, plugins, plan, replan, container_id, undo)
         if path := plan.log_path:
             await shim.lanes.log_files.run(path, _make_log_directory, path, plan.subject)
         await shim.on_step("CreateContainer.logged")
-        await shim.feed.refresh(container_id, after="create")
+        await shim.feed.refresh(container_id, after="create" if plugins is None else "")
         if shim.store.absent(container_id):
             raise FailedPrecondition(
                 f"{plan.subject}: container {container_id[:12]} was removed while it was made",
@@ -187,14 +228,6 @@ async def _identity(
         except (InvalidArgument, FailedPrecondition) as error:
             raise type(error)(f"{subject}: {error.message}", subject=image.id) from error
     return asked.identity(answer)
-
-
-async def _show(shim: Shim, container_id: str) -> None:
-    """Gone if it could be removed, visible if not; while the engine is away that is not known, and
-    the next full reading will.
-    """
-    with contextlib.suppress(Unavailable):
-        await shim.feed.refresh(container_id)
 
 
 def _target(shim: Shim, sandbox: SandboxRecord, options: cri.NamespaceOption, subject: str) -> str:

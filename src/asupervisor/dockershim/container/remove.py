@@ -44,6 +44,7 @@ async def remove_container(
 async def remove_engine_container(shim: Shim, record: ContainerRecord) -> None:
     """Remove a container and the link at its log path."""
     fields = container_fields(shim, record)
+    farewell = await shim.hooks.leaves(record.id)
     await shim.engine.containers.remove(record.id, force=True)
     await shim.on_step("RemoveContainer.removed")
     path, engine_path = record.status.log_path, record.engine_log_path
@@ -51,6 +52,7 @@ async def remove_engine_container(shim: Shim, record: ContainerRecord) -> None:
         # The container is gone already: a log that hangs does not change that.
         with contextlib.suppress(DeadlineExceeded, Unavailable):
             await shim.lanes.log_files.run(path, _unlink_log, path, engine_path)
+    await farewell()
     shim.feed.forget(record.id)
     _logger.info(
         "removed container %s (%s)", record.status.metadata.name, record.id[:12], extra=fields

@@ -39,11 +39,14 @@ async def start_container(
         if record.log_path and shim.config.container_log_format == "cri":
             path = record.log_path
             await shim.lanes.log_files.run(path, _make_log_file, path, record.id)
+        if shim.hooks.plugins:
+            await shim.hooks.plugins.start(record.id)
         _check(shim, record.id)
         ticket.commit()
         try:
             await shim.engine.containers.start(record.id)
         except ServiceError as error:
+            await shim.hooks.stopped(record.id)
             # The status must tell what happened even where the caller does not keep the error.
             try:
                 await shim.feed.refresh(record.id)
@@ -61,6 +64,8 @@ async def start_container(
         await shim.on_step("StartContainer.started")
         await shim.feed.refresh(record.id, after="start")
         await _limit(shim, record.id)
+        if shim.hooks.plugins:
+            await shim.hooks.plugins.started(record.id)
         name = record.status.metadata.name
         _logger.info(
             "started container %s (%s)", name, record.id[:12], extra=container_fields(shim, record)

@@ -96,6 +96,7 @@ async def end_container(shim: Shim, container_id: str, grace_s: int) -> None:
                 f"container {container_id[:12]} runs although it was stopped; it was started again",
                 subject=container_id,
             )
+    await shim.hooks.stopped(container_id)
 
 
 async def wait_for(shim: Shim, closing: Closing, subject: str) -> None:

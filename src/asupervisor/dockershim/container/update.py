@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import anyio.to_thread
 
@@ -46,13 +48,48 @@ async def update_container_resources(
     check_oom_score(resources.oom_score_adj, subject)
     shim.engine.health.require("update a container", record.id)
     features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
-    settings = Limits(cgroup_settings(resources, features, subject))
+    cgroup_settings(resources, features, subject)
 
     async def work() -> None:
-        now = shim.store.container(record.id)
+        wanted, beside = resources, dict[str, Any]()
+        if plugins := shim.hooks.plugins:
+            wanted, beside = await plugins.update(shim.store.container(record.id), resources)
+        await change_resources(shim, record.id, wanted, beside)
+        _logger.info("updated %s", subject, extra=container_fields(shim, record))
+        if plugins:
+            await plugins.updated(record.id)
+
+    # By its content: a different update of the same container waits for its turn instead of joining
+    # this one.
+    action = f"UpdateContainerResources {resources.SerializeToString(deterministic=True).hex()}"
+    await shim.operations.run(operation_key(record), action, work)
+    return cri.UpdateContainerResourcesResponse()
+
+
+async def change_resources(
+    shim: Shim,
+    container_id: str,
+    resources: cri.LinuxContainerResources,
+    beside: Mapping[str, Any],
+) -> None:
+    """Change a container's limits in place.
+
+    Args:
+        shim: the collaborators.
+        container_id: of the container.
+        resources: what is zero stays as it is.
+        beside: settings of ``POST /containers/{id}/update`` for which the CRI has no field.
+
+    Raises:
+        ServiceError: as :func:`update_container_resources`.
+    """
+    subject = f"container {container_id[:12]}"
+    features = await anyio.to_thread.run_sync(cgroup_features, shim.engine.endpoint)
+    limits = Limits(cgroup_settings(resources, features, subject))
+    async with shim.changing.hold(container_id):
+        now = record = shim.store.container(container_id)
         if now.status.state not in (cri.CONTAINER_CREATED, cri.CONTAINER_RUNNING):
             raise wrong_state(now, "its resources cannot be changed")
-        limits = settings
         if resources.oom_score_adj:
             score = _score(resources.oom_score_adj, shim, now, features.local)
             limits |= Limits(oom_score_adj=score)
@@ -67,7 +104,7 @@ async def update_container_resources(
                 f"{subject} runs; Docker Engine lifts its swap limit only before the start",
                 subject=record.id,
             )
-        body = update_body(resources, host_config)
+        body = {**update_body(resources, host_config), **beside}
         try:
             await _change(shim, now, body, limits)
         except ServiceError as error:
@@ -79,12 +116,6 @@ async def update_container_resources(
                 raise FailedPrecondition(error.message, subject=record.id) from error
             raise
         await shim.feed.refresh(record.id)
-        _logger.info("updated %s", subject, extra=container_fields(shim, record))
-
-    # A different update of the same container waits for its turn instead of joining this one.
-    action = f"UpdateContainerResources {resources.SerializeToString(deterministic=True).hex()}"
-    await shim.operations.run(operation_key(record), action, work)
-    return cri.UpdateContainerResourcesResponse()
 
 
 def _check(request: cri.UpdateContainerResourcesRequest, container_id: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 
 import anyio.to_thread
@@ -92,7 +92,10 @@ async def _run(shim: Shim, request: cri.RunPodSandboxRequest) -> str:
 
 async def _make(shim: Shim, plan: SandboxPlan, network: PodNetwork, held: ExitStack) -> str:
     subject, checkpoint = plan.subject, plan.checkpoint
-    async with Rollback("RunPodSandbox", subject) as undo:
+    async with AsyncExitStack() as shown, Rollback("RunPodSandbox", subject) as undo:
+        if shim.hooks.plugins:
+            # Until they have agreed, there is no such pod.
+            shown.enter_context(shim.store.concealing(plan.name))
         sandbox_id = await create_named(shim, plan.name, plan.body)
         # Pushed first, so undone last: as long as it is there, what could not be undone stays
         # visible and can be stopped again.
@@ -110,6 +113,9 @@ async def _make(shim: Shim, plan: SandboxPlan, network: PodNetwork, held: ExitSt
         if addresses is not None:
             extra = {**checkpoint.extra, MADE_FOR: record.started}
             checkpoint = replace(checkpoint, addresses=addresses, extra=extra)
+        if plugins := await shown.enter_async_context(shim.hooks.section()):
+            undo.push("tell the plugins", lambda: _tell_gone(shim, sandbox_id))
+            await plugins.run_pod(sandbox_id, addresses or ())
         await shim.checkpoints.write(sandbox_id, replace(checkpoint, complete=True))
         undo.push(
             "mark the sandbox as incomplete", lambda: shim.checkpoints.write(sandbox_id, checkpoint)
@@ -129,6 +135,10 @@ async def _make(shim: Shim, plan: SandboxPlan, network: PodNetwork, held: ExitSt
 async def _refresh(shim: Shim, sandbox_id: str) -> None:
     with contextlib.suppress(Unavailable):
         await shim.feed.refresh(sandbox_id)
+
+
+async def _tell_gone(shim: Shim, sandbox_id: str) -> None:
+    await (await shim.hooks.pod_leaves(sandbox_id))()
 
 
 async def _forget(shim: Shim, sandbox_id: str) -> None:

@@ -49,6 +49,7 @@ def _observed(shim: Shim, sandbox_id: str) -> bytes:
             *(
                 retag(3, container.status_bytes)
                 for container in shim.store.containers_of(sandbox_id)
+                if not shim.store.conceals(container)
             ),
             timestamp,
         ]

@@ -66,6 +66,11 @@ async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
     reason = f"sandbox {sandbox_id[:12]} is being stopped"
     with shim.operations.closing(sandbox_id, reason), _network_of(shim, sandbox_id) as pod:
         shim.feed.ending(sandbox_id)
+        if shim.hooks.plugins:
+            # They are told with the pod's network still there, and nothing of the pod running.
+            await _end_containers(shim, sandbox_id, failures)
+            await shim.hooks.plugins.pod_stopped(sandbox_id)
+            failures.clear()  # each is tried again
         async with anyio.create_task_group() as tasks:
             if not _released(shim, sandbox_id):
                 tasks.start_soon(_try, network, partial(_release_beside, shim, pod))
@@ -104,6 +109,7 @@ async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
     reason = f"sandbox {sandbox_id[:12]} is being removed"
     with shim.operations.closing(sandbox_id, reason) as closing:
         await _try(failures, partial(wait_for, shim, closing, sandbox_id))
+        farewell = await shim.hooks.pod_leaves(sandbox_id)
         known = _containers(shim, sandbox_id)
         async with anyio.create_task_group() as tasks:
             # Beside the rest, since mostly everything is known.
@@ -115,6 +121,7 @@ async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
         await shim.on_step("RemovePodSandbox.removed")
         if failures:
             raise together(failures)
+        await farewell()
         # Last: as long as it is there, a crash in between leaves the sandbox visible.
         await shim.checkpoints.remove(sandbox_id)
         shim.feed.forget(sandbox_id)

@@ -38,6 +38,9 @@ async def update_pod_sandbox_resources(
                 " changed",
                 subject=record.id,
             )
+        plugins = shim.hooks.plugins
+        if plugins:
+            await plugins.update_pod(request)
         changes = {}
         if request.HasField("resources"):
             changes["resources"] = resources_document(request.resources)
@@ -50,6 +53,8 @@ async def update_pod_sandbox_resources(
                 f"{subject}: sandbox {record.id[:12]} has no checkpoint to keep its resources in",
                 subject=record.id,
             )
+        if plugins:
+            await plugins.pod_updated(record.id)
         _logger.info("%s has new resources", subject, extra=sandbox_fields(record))
 
     action = f"UpdatePodSandboxResources {request.SerializeToString(deterministic=True).hex()}"

@@ -1,0 +1,117 @@
+"""A container as plugins want it.
+
+They are asked about a container by its id, which Docker Engine gives only when it makes one, and of
+what it has made it changes little but resources. So a container is made as it was asked for, the
+plugins are asked, and where they want something that cannot be changed any more, it is removed, one
+is made as they want it, and they are asked about that. Until they agree nobody sees any of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asupervisor.dockershim.hooks import Plugins, Shape
+from asupervisor.dockershim.naming import create_named
+from asupervisor.dockershim.rollback import Rollback
+from asupervisor.dockershim.shim import Shim
+from asupervisor.errors import FailedPrecondition, Unavailable
+from asupervisor.translate.container import ContainerPlan
+from asupervisor.translate.resources import UPDATABLE
+
+_ROUNDS = 3
+_TOGETHER = {"Memory", "MemorySwap"}
+"""The engine takes neither without the other."""
+
+
+async def create_undoably(shim: Shim, name: str, body: dict[str, Any], undo: Rollback) -> str:
+    """Create an engine container, and have it removed where a later step fails."""
+    container_id = await create_named(shim, name, body)
+    undo.push("show the container as it is", lambda: _show(shim, container_id))
+    undo.push(
+        "remove the container", lambda: shim.engine.containers.remove(container_id, force=True)
+    )
+    return container_id
+
+
+async def shape_container(
+    shim: Shim,
+    plugins: Plugins,
+    plan: ContainerPlan,
+    replan: Callable[[Shape], Awaitable[ContainerPlan]],
+    container_id: str,
+    undo: Rollback,
+) -> str:
+    """Ask the plugins, and make the container what they want.
+
+    Args:
+        shim: the collaborators.
+        plugins: asked.
+        plan: what the container was made of.
+        replan: the plan with what plugins want.
+        container_id: of the container.
+        undo: told how what is made besides is removed.
+
+    Returns:
+        The id of the container that the plugins have agreed to.
+
+    Raises:
+        ServiceError: one refuses, or wants what the engine cannot give, or something else each time
+            that it is asked.
+    """
+    body, shape = plan.body, None
+    for _ in range(_ROUNDS):
+        await shim.feed.refresh(container_id, after="create")
+        undo.push("tell the plugins", lambda made=container_id: _tell_gone(shim, made))  # type: ignore[misc]
+        answer = await plugins.create(container_id, shape)
+        shape = shape or answer
+        wanted = (await replan(answer)).body
+        if wanted == body:
+            return container_id
+        if (change := _update(body, wanted)) is not None:
+            await shim.engine.containers.update(container_id, change)
+            return container_id
+        await _tell_gone(shim, container_id, remove=True)
+        container_id = await create_undoably(shim, plan.name, wanted, undo)
+        body = wanted
+    raise FailedPrecondition(
+        f"{plan.subject}: plugins want something else for each container that is made of it. Docker"
+        " Engine gives a container its id when it is made and changes little of it afterwards, so"
+        " what they want must not depend on the id",
+        subject=container_id,
+    )
+
+
+def _update(body: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """What changes a container that was made of one body to the other; None where that cannot be
+    changed.
+    """
+    keys = _differing(body["HostConfig"], wanted["HostConfig"])
+    if _differing(body, wanted) != {"HostConfig"} or not keys <= UPDATABLE:
+        return None
+    if keys & _TOGETHER:
+        keys |= _TOGETHER
+    change = {key: wanted["HostConfig"].get(key) for key in keys}
+    # The engine takes what is missing, zero or empty for what stays as it is.
+    return change if all(change.values()) else None
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    return {key for key in {*one, *other} if one.get(key) != other.get(key)}
+
+
+async def _tell_gone(shim: Shim, container_id: str, *, remove: bool = False) -> None:
+    farewell = await shim.hooks.leaves(container_id)
+    if remove:
+        await shim.engine.containers.remove(container_id, force=True)
+    await farewell()
+    if remove:
+        shim.feed.forget(container_id)
+
+
+async def _show(shim: Shim, container_id: str) -> None:
+    """Gone if it could be removed, visible if not; while the engine is away nobody can tell, and
+    the next full reading will.
+    """
+    with contextlib.suppress(Unavailable):
+        await shim.feed.refresh(container_id)

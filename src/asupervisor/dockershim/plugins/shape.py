@@ -1,0 +1,260 @@
+"""What plugins want a container to be like, as the engine is given it.
+
+What the CRI has a field for goes into the request, and so through every check that a request goes
+through; what only the engine has a field for goes into its body. What neither has is refused, with
+the adjustment, the plugin and what to do instead: nothing is dropped."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from asupervisor.dockershim.plugins.devices import host_device
+from asupervisor.dockershim.plugins.resources import engine_settings, with_resources
+from asupervisor.errors import FailedPrecondition
+from asupervisor.proto import cri
+from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
+
+_OCI = (
+    "only an OCI runtime's document can carry it, and Docker Engine has no field for it; run this"
+    " pod without the plugin, or the plugin without this adjustment"
+)
+_REFUSED: tuple[tuple[str, str, api.Field], ...] = (
+    ("hooks", "hooks", api.OciHooks),
+    ("io_priority", "linux.io_priority", api.IoPriority),
+    ("scheduler", "linux.scheduler", api.LinuxSched),
+    ("memory_policy", "linux.memory_policy", api.MemoryPolicy),
+    ("net_devices", "linux.net_devices", api.LinuxNetDevices),
+    ("rdt", "linux.rdt", api.RdtClosID),
+)
+_PROPAGATION = {
+    "private": cri.PROPAGATION_PRIVATE,
+    "rprivate": cri.PROPAGATION_PRIVATE,
+    "slave": cri.PROPAGATION_HOST_TO_CONTAINER,
+    "rslave": cri.PROPAGATION_HOST_TO_CONTAINER,
+    "shared": cri.PROPAGATION_BIDIRECTIONAL,
+    "rshared": cri.PROPAGATION_BIDIRECTIONAL,
+}
+_PLAIN_OPTIONS = ("", "bind", "rbind", "rw")
+_MODES = {
+    "pid": ("PidMode", ""),
+    "ipc": ("IpcMode", "private"),
+    "uts": ("UTSMode", ""),
+    "cgroup": ("CgroupnsMode", "private"),
+}
+"""The engine's key, and its value for a namespace of the container's own."""
+_UNLIMITED = (1 << 64) - 1
+
+
+class AdjustedShape:
+    """The adjustments of one container.
+
+    Args:
+        adjust: what is wanted; a key that begins with a dash is to be removed.
+        owners: who wants it.
+        described: the container that was asked about, as it was to be.
+        subject: names the container, for errors.
+    """
+
+    def __init__(
+        self,
+        adjust: api.ContainerAdjustment,
+        owners: api.OwningPlugins,
+        described: api.Container,
+        subject: str,
+    ) -> None:
+        self.described = described
+        self._adjust = adjust
+        self._owners = owners.owners[described.id]
+        self._cgroups_path = described.linux.cgroups_path
+        self._id = described.id
+        self._subject = subject
+
+    def request(self, request: cri.CreateContainerRequest) -> cri.CreateContainerRequest:
+        """The request with what the CRI has a field for; see :class:`Shape`."""
+        changed = cri.CreateContainerRequest()
+        changed.CopyFrom(request)
+        adjust, config = self._adjust, changed.config
+        self._refuse_what_cannot_be()
+        for key, value in sorted(adjust.annotations.items()):
+            if key.startswith("-"):
+                config.annotations.pop(key[1:], None)
+            else:
+                config.annotations[key] = value
+        for entry in adjust.env:
+            key = entry.key.removeprefix("-")
+            _drop(config.envs, "key", key)
+            if key == entry.key:
+                config.envs.add(key=key, value=entry.value.encode())
+        if adjust.args:
+            del config.args[:]
+            del config.command[:]
+            config.command.extend(adjust.args)
+        for mount in adjust.mounts:
+            target = mount.destination.removeprefix("-")
+            _drop(config.mounts, "container_path", target)
+            if target == mount.destination and mount.type != "tmpfs":
+                config.mounts.append(self._mount(mount))
+        for device in adjust.linux.devices:
+            path = device.path.removeprefix("-")
+            _drop(config.devices, "container_path", path)
+            if path == device.path:
+                where = self._where("device", path, api.Devices)
+                config.devices.add(
+                    container_path=path, host_path=host_device(device, where), permissions="rwm"
+                )
+        for cdi in adjust.CDI_devices:
+            if all(cdi.name != known.name for known in config.CDI_devices):
+                config.CDI_devices.add(name=cdi.name)
+        resources = with_resources(config.linux.resources, adjust.linux.resources)
+        if adjust.linux.HasField("oom_score_adj"):
+            resources.oom_score_adj = adjust.linux.oom_score_adj.value
+        if resources.ListFields():
+            config.linux.resources.CopyFrom(resources)
+        return changed
+
+    def body(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body with what only the engine has a field for; see :class:`Shape`."""
+        adjust, linux = self._adjust, self._adjust.linux
+        host_config: dict[str, Any] = {**body["HostConfig"]}
+        changed = {**body, "HostConfig": host_config}
+        # A name without a value is taken out of what the image brings.
+        removed = [entry.key[1:] for entry in adjust.env if entry.key.startswith("-")]
+        if removed:
+            changed["Env"] = [*body["Env"], *removed]
+        for mount in adjust.mounts:
+            if mount.type == "tmpfs" and not mount.destination.startswith("-"):
+                host_config.setdefault("Tmpfs", {})[mount.destination] = ",".join(mount.options)
+        if adjust.rlimits:
+            host_config["Ulimits"] = [self._rlimit(limit) for limit in adjust.rlimits]
+        sysctls = {key: value for key, value in linux.sysctl.items() if not key.startswith("-")}
+        if sysctls:
+            host_config["Sysctls"] = sysctls
+        if linux.HasField("seccomp_policy"):
+            host_config["SecurityOpt"] = [
+                *(one for one in host_config["SecurityOpt"] if not one.startswith("seccomp=")),
+                f"seccomp={json.dumps(_seccomp(linux.seccomp_policy))}",
+            ]
+        for namespace in linux.namespaces:
+            key, own = self._mode(namespace)
+            host_config[key] = "host" if namespace.type.startswith("-") else own
+        if linux.cgroups_path:
+            host_config["CgroupParent"] = self._cgroup_parent(linux.cgroups_path)
+        host_config |= engine_settings(linux.resources, self._subject, creating=True)
+        return changed
+
+    def _refuse_what_cannot_be(self) -> None:
+        for name, where, field in _REFUSED:
+            value: Any = self._adjust
+            for part in where.split("."):
+                value = getattr(value, part)
+            asked = value if name == "net_devices" else value.ListFields()
+            if asked:
+                plugins = self._plugin(field) or self._plugin(api.RdtSchemata) or "plugins"
+                raise FailedPrecondition(
+                    f"{self._subject}: the adjustment {name} of the NRI plugin {plugins} cannot be"
+                    f" made: {_OCI}"
+                )
+
+    def _plugin(self, field: api.Field, key: str = "") -> str:
+        if key:
+            return str(self._owners.compound[field].owners.get(key, ""))
+        compound = self._owners.compound[field].owners.values()
+        return str(self._owners.simple.get(field, "")) or ", ".join(sorted(set(compound)))
+
+    def _where(self, what: str, name: str, field: api.Field) -> str:
+        plugin = self._plugin(field, name) or "?"
+        return f"{self._subject}: {what} {name}, which the NRI plugin {plugin} wants"
+
+    def _mount(self, mount: api.Mount) -> cri.Mount:
+        where = self._where("mount", mount.destination, api.Mounts)
+        if mount.type not in ("bind", "", "none"):
+            raise FailedPrecondition(
+                f'{where}: Docker Engine mounts no file system of the type "{mount.type}" for it;'
+                " bind and tmpfs are possible"
+            )
+        changed = cri.Mount(container_path=mount.destination, host_path=mount.source)
+        for option in mount.options:
+            if option == "ro":
+                changed.readonly = True
+            elif option in _PROPAGATION:
+                changed.propagation = _PROPAGATION[option]
+            elif option not in _PLAIN_OPTIONS:
+                raise FailedPrecondition(
+                    f'{where}: Docker Engine has no option "{option}" for a bind mount'
+                )
+        return changed
+
+    def _rlimit(self, limit: api.POSIXRlimit) -> dict[str, Any]:
+        name = limit.type.upper().removeprefix("RLIMIT_").lower()
+        return {
+            "Name": name,
+            "Soft": -1 if limit.soft == _UNLIMITED else limit.soft,
+            "Hard": -1 if limit.hard == _UNLIMITED else limit.hard,
+        }
+
+    def _mode(self, namespace: api.LinuxNamespace) -> tuple[str, str]:
+        kind = namespace.type.removeprefix("-")
+        where = self._where("namespace", kind, api.Namespace)
+        if kind not in _MODES:
+            raise FailedPrecondition(
+                f"{where}: Docker Engine lets a pod's container have no other one; pid, ipc, uts"
+                " and cgroup can be the host's or its own"
+            )
+        if namespace.path and not namespace.type.startswith("-"):
+            raise FailedPrecondition(f"{where}: Docker Engine joins no namespace by its path")
+        return _MODES[kind]
+
+    def _cgroup_parent(self, path: str) -> str:
+        """Where a container's cgroup lies is its parent's path and its own id."""
+        separator = ":docker:" if ":" in self._cgroups_path else "/"
+        parent, found, name = path.rpartition(separator)
+        if not found or name != self._id or not parent:
+            raise FailedPrecondition(
+                f"{self._subject}: cgroups_path {path}, which the NRI plugin"
+                f" {self._plugin(api.CgroupsPath)} wants, cannot be: Docker Engine names a"
+                f" container's cgroup itself; only what stands before {separator}{self._id[:12]}…"
+                " can be another"
+            )
+        return parent
+
+
+def _drop(collection: Any, key_name: str, key: str) -> None:
+    for index in reversed(range(len(collection))):
+        if getattr(collection[index], key_name) == key:
+            del collection[index]
+
+
+def _seccomp(policy: api.LinuxSeccomp) -> dict[str, Any]:
+    """As Docker Engine's profiles have it."""
+    profile: dict[str, Any] = {
+        "defaultAction": policy.default_action,
+        "architectures": list(policy.architectures),
+        "flags": list(policy.flags),
+        "syscalls": [_syscall(one) for one in policy.syscalls],
+    }
+    if policy.HasField("default_errno"):
+        profile["defaultErrnoRet"] = policy.default_errno.value
+    if policy.listener_path:
+        profile["listenerPath"] = policy.listener_path
+        profile["listenerMetadata"] = policy.listener_metadata
+    return profile
+
+
+def _syscall(rule: api.LinuxSyscall) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "names": list(rule.names),
+        "action": rule.action,
+        "args": [
+            {
+                "index": argument.index,
+                "value": argument.value,
+                "valueTwo": argument.value_two,
+                "op": argument.op,
+            }
+            for argument in rule.args
+        ],
+    }
+    if rule.HasField("errno_ret"):
+        found["errnoRet"] = rule.errno_ret.value
+    return found

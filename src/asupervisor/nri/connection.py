@@ -1,0 +1,247 @@
+"""One plugin's socket: calls to it, and calls from it.
+
+A peer that reads nothing, sends nothing or sends too much costs its own connection. Bytes are sent
+whole or the connection ends; each send has a deadline; of its calls so many are worked on at once,
+and the others are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+from google.protobuf.message import DecodeError, Message
+
+from asupervisor.nri.mux import PLUGIN_CONNECTION, RUNTIME_CONNECTION, Demultiplexer, frames
+from asupervisor.nri.ttrpc import (
+    INVALID_ARGUMENT,
+    OK,
+    RESOURCE_EXHAUSTED,
+    UNKNOWN,
+    Answer,
+    Call,
+    ProtocolError,
+    Receiver,
+    TooLong,
+    encode_answer,
+    encode_call,
+)
+
+_logger = logging.getLogger(__name__)
+_READ_BYTES = 1 << 16
+_CALLS_AT_ONCE = 4
+_WORDS = 2048
+"""Characters of a peer's error that are passed on."""
+
+R = TypeVar("R", bound=Message)
+Serve = Callable[[str, str, bytes], Awaitable[bytes]]
+"""Answers a call of the peer's: service, method and encoded request to an encoded response; raises
+:class:`Refused`."""
+
+
+class Refused(Exception):
+    """A call was answered with an error: theirs to us, or ours to them.
+
+    Args:
+        code: gRPC's.
+        message: in words.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Lost(Exception):
+    """The connection ended, or was ended because the peer broke its deadline or the protocol."""
+
+
+class Connection:
+    """A socket to one peer.
+
+    Args:
+        peer: connected; closed by this.
+        serve: answers what the peer calls.
+        calls_on, serves_on: the multiplexer's numbers; a plugin has them the other way round.
+        send_deadline_s: seconds within which the peer takes what is sent.
+
+    Attributes:
+        ended: set once the connection cannot be used any more.
+        reason: why.
+    """
+
+    def __init__(
+        self,
+        peer: socket.socket,
+        serve: Serve,
+        *,
+        calls_on: int = PLUGIN_CONNECTION,
+        serves_on: int = RUNTIME_CONNECTION,
+        send_deadline_s: float = 2.0,
+    ) -> None:
+        peer.setblocking(False)
+        self._peer = peer
+        self._serve = serve
+        self._calls_on = calls_on
+        self._serves_on = serves_on
+        self._send_deadline_s = send_deadline_s
+        self._sending = anyio.Lock()
+        self._stream = -1
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._serving = 0
+        self.ended = anyio.Event()
+        self.reason = ""
+
+    async def run(self) -> None:
+        """Read until the connection ends; what the peer breaks is in :attr:`reason`."""
+        async with anyio.create_task_group() as tasks:
+            try:
+                await self._read(tasks)
+            except (OSError, ProtocolError) as error:
+                self.close(str(error))
+            finally:
+                self.close("it closed the connection")
+                tasks.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    # Who is sending gets an error by this; the descriptor is somebody else's after.
+                    with contextlib.suppress(OSError):
+                        self._peer.shutdown(socket.SHUT_RDWR)
+                    async with self._sending:
+                        self._peer.close()
+
+    async def _read(self, tasks: TaskGroup) -> None:
+        ends = Demultiplexer()
+        receivers = {
+            self._calls_on: Receiver(serves=False),
+            self._serves_on: Receiver(serves=True),
+        }
+        loop = asyncio.get_running_loop()
+        tasks.start_soon(self._cut_off, tasks)
+        while data := await loop.sock_recv(self._peer, _READ_BYTES):
+            for connection, piece in ends.receive(data):
+                if (receiver := receivers.get(connection)) is None:
+                    continue
+                for message in receiver.receive(piece):
+                    await self._take(message, tasks)
+
+    async def _cut_off(self, tasks: TaskGroup) -> None:
+        await self.ended.wait()
+        tasks.cancel_scope.cancel()
+
+    async def _take(self, message: Call | Answer, tasks: TaskGroup) -> None:
+        if isinstance(message, Answer):
+            waiting = self._waiting.pop(message.stream, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message)
+        elif self._serving >= _CALLS_AT_ONCE:
+            words = f"{_CALLS_AT_ONCE} calls are under way already"
+            await self._send(
+                self._serves_on, encode_answer(message.stream, b"", RESOURCE_EXHAUSTED, words)
+            )
+        else:
+            self._serving += 1
+            tasks.start_soon(self._answer, message)
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            try:
+                answer = encode_answer(
+                    call.stream, await self._serve(call.service, call.method, call.payload)
+                )
+            except Refused as error:
+                answer = encode_answer(call.stream, b"", error.code, error.message)
+            except DecodeError as error:
+                answer = encode_answer(call.stream, b"", INVALID_ARGUMENT, str(error))
+            except TooLong as error:
+                answer = encode_answer(call.stream, b"", RESOURCE_EXHAUSTED, str(error))
+            except Exception:
+                _logger.exception("a defect of this service in the answer to %s", call.method)
+                answer = encode_answer(call.stream, b"", UNKNOWN, "internal error")
+            await self._send(self._serves_on, answer)
+        except Lost:
+            pass
+        finally:
+            self._serving -= 1
+
+    async def _send(self, connection: int, message: bytes) -> None:
+        """Send a message whole.
+
+        Raises:
+            Lost: the connection has ended, or ends by this.
+        """
+        data = frames(connection, message)
+        with anyio.move_on_after(self._send_deadline_s):
+            async with self._sending:
+                if self.ended.is_set():
+                    raise Lost(self.reason)
+                try:
+                    await asyncio.get_running_loop().sock_sendall(self._peer, data)
+                except OSError as error:
+                    self.close(str(error))
+                    raise Lost(self.reason) from error
+                except BaseException:
+                    # A part of it may be out, and nothing could follow it.
+                    self.close(f"it does not take what is sent within {self._send_deadline_s:g} s")
+                    raise
+                return
+        self.close(f"it does not take what is sent within {self._send_deadline_s:g} s")
+        raise Lost(self.reason)
+
+    async def call(
+        self, service: str, method: str, request: Message, response: type[R], timeout_s: float
+    ) -> R:
+        """Call the peer.
+
+        Args:
+            service, method: what is called.
+            request: its argument.
+            response: the class of the answer.
+            timeout_s: seconds; a peer that does not answer within them loses its connection.
+
+        Raises:
+            Refused: it answers with an error.
+            TooLong: the request; nothing was sent.
+            Lost: the connection has ended, or ends by this.
+        """
+        if self.ended.is_set():
+            raise Lost(self.reason)
+        self._stream += 2
+        stream = self._stream
+        message = encode_call(stream, service, method, request.SerializeToString(), timeout_s)
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[stream] = waiting
+        try:
+            with anyio.fail_after(timeout_s):
+                await self._send(self._calls_on, message)
+                answer = await waiting
+        except TimeoutError:
+            self.close(f"it does not answer {method} within {timeout_s:g} s")
+            raise Lost(self.reason) from None
+        finally:
+            self._waiting.pop(stream, None)
+            if waiting.done() and not waiting.cancelled():
+                waiting.exception()  # seen, whoever was told of it
+        if answer.code != OK:
+            raise Refused(answer.code, answer.message[:_WORDS])
+        try:
+            return response.FromString(answer.payload)
+        except DecodeError as error:
+            self.close(f"its answer to {method} is not a {response.DESCRIPTOR.name}")
+            raise Lost(self.reason) from error
+
+    def close(self, reason: str) -> None:
+        """End the connection; the first reason counts."""
+        if self.ended.is_set():
+            return
+        self.reason = reason
+        self.ended.set()
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(Lost(reason))
+        self._waiting.clear()

@@ -1,0 +1,265 @@
+"""One plugin, from its connection on: registered → configured → synchronized → told of events."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import anyio
+from google.protobuf.message import Message
+
+from asupervisor import __version__
+from asupervisor.errors import FailedPrecondition, ServiceError
+from asupervisor.nri.connection import Connection, Lost, Refused
+from asupervisor.nri.events import (
+    ALL,
+    BY_STATE_CHANGE,
+    METHODS,
+    PLUGIN_SERVICE,
+    RUNTIME_SERVICE,
+    response_class,
+)
+from asupervisor.nri.ttrpc import INVALID_ARGUMENT, UNIMPLEMENTED, UNKNOWN, TooLong
+from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
+
+_logger = logging.getLogger(__name__)
+NRI_VERSION = "v0.12.0"
+"""The release of NRI whose messages these are, as plugins are told it."""
+_NAME = re.compile(r"[A-Za-z0-9_.+-]{1,128}", re.ASCII)
+_INDEX = re.compile(r"[0-9]{2}", re.ASCII)
+_FEWEST = 8
+"""Objects of one Synchronize that are not divided further."""
+
+R = TypeVar("R", bound=Message)
+Update = Callable[["Plugin", api.UpdateContainersRequest], Awaitable[api.UpdateContainersResponse]]
+"""Does the changes that a plugin asks for by itself."""
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """Index and name out of ``10-name``; None where it is not a plugin's."""
+    index, dash, base = name.partition("-")
+    return (index, base) if dash and _INDEX.fullmatch(index) and _NAME.fullmatch(base) else None
+
+
+class Plugin:
+    """One plugin.
+
+    Args:
+        peer: its socket.
+        update: does what it asks for by itself, once it is synchronized.
+        registration_timeout_s, request_timeout_s: seconds for it to register, and to answer.
+        name: ``10-name`` of one that was started; empty for one that says so itself.
+        configuration: of one that was started.
+
+    Attributes:
+        index, base: its name's two parts.
+        events: the mask of what it is told.
+    """
+
+    def __init__(
+        self,
+        peer: socket.socket,
+        update: Update,
+        *,
+        registration_timeout_s: float,
+        request_timeout_s: float,
+        name: str = "",
+        configuration: str = "",
+    ) -> None:
+        self.index, self.base = split_name(name) or ("", "")
+        self._given_name = bool(name)
+        self._configuration = configuration
+        self._update = update
+        self._registration_timeout_s = registration_timeout_s
+        self._request_timeout_s = request_timeout_s
+        self._registered = anyio.Event()
+        self._synchronized = False
+        self.events = 0
+        self.connection = Connection(peer, self._serve, send_deadline_s=request_timeout_s)
+
+    @property
+    def name(self) -> str:
+        """``10-name``, as errors, owners of adjustments and the log have it."""
+        return f"{self.index}-{self.base}" if self.base else "a plugin without a name"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be told something."""
+        return not self.connection.ended.is_set()
+
+    def subscribed(self, event: api.Event) -> bool:
+        """Whether it wants to be told of an event and can be."""
+        return self.alive and bool(self.events & 1 << (event - 1))
+
+    async def start(self) -> None:
+        """Wait until it has registered, and configure it.
+
+        Raises:
+            FailedPrecondition: it does not register in time, or cannot be what it says.
+        """
+        with anyio.move_on_after(self._registration_timeout_s):
+            async with anyio.create_task_group() as tasks:
+
+                async def until_it_ends() -> None:
+                    await self.connection.ended.wait()
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(until_it_ends)
+                await self._registered.wait()
+                tasks.cancel_scope.cancel()
+        if not self._registered.is_set():
+            self.connection.close(f"it did not register within {self._registration_timeout_s:g} s")
+            raise FailedPrecondition(f"{self.name} of NRI: {self.connection.reason}")
+        request = api.ConfigureRequest(
+            config=self._configuration,
+            runtime_name="asupervisor",
+            runtime_version=__version__,
+            registration_timeout=int(self._registration_timeout_s * 1000),
+            request_timeout=int(self._request_timeout_s * 1000),
+            NRI_version=NRI_VERSION,
+        )
+        answer = await self._ask("Configure", request, api.ConfigureResponse)
+        events = answer.events & 0xFFFFFFFF
+        if events & ~ALL:
+            self.connection.close(f"it asks for the unknown events {events & ~ALL:#x}")
+            raise FailedPrecondition(f"NRI plugin {self.name}: {self.connection.reason}")
+        self.events = events or ALL
+
+    async def synchronize(
+        self, pods: Sequence[api.PodSandbox], containers: Sequence[api.Container]
+    ) -> list[api.ContainerUpdate]:
+        """Tell it all that is there, in as few messages as it takes. Returns what it asks for.
+
+        Raises:
+            FailedPrecondition: it refuses, or does not put the pieces together.
+        """
+        size = len(pods) + len(containers)
+        while True:
+            piece, rest = _divided(pods, containers, size)
+            request = api.SynchronizeRequest(pods=piece[0], containers=piece[1], more=any(rest))
+            try:
+                answer = await self._ask("Synchronize", request, api.SynchronizeResponse)
+            except TooLong:
+                if size <= _FEWEST:
+                    self.connection.close("what is there does not fit its messages")
+                    raise FailedPrecondition(
+                        f"NRI plugin {self.name}: {self.connection.reason}"
+                    ) from None
+                size = max(_FEWEST, size // 2)
+                continue
+            if not request.more:
+                self._synchronized = True
+                return list(answer.update)
+            if answer.update or not answer.more:
+                self.connection.close("it does not put the pieces of Synchronize together")
+                raise FailedPrecondition(f"NRI plugin {self.name}: {self.connection.reason}")
+            pods, containers = rest
+
+    async def tell(self, event: api.Event, request: Message) -> Message | None:
+        """Tell it of an event.
+
+        Args:
+            event: one that it may not have subscribed to; then nothing happens.
+            request: of the event's class.
+
+        Returns:
+            Its answer; None where it was not asked, or was lost while it was.
+
+        Raises:
+            FailedPrecondition: it refuses.
+        """
+        if not self.subscribed(event):
+            return None
+        method = METHODS[event]
+        try:
+            return await self._call(method, request, response_class(event))
+        except Refused as error:
+            if error.code != UNIMPLEMENTED:
+                raise self._refusal(method, error) from error
+        except TooLong as error:
+            raise FailedPrecondition(
+                f"NRI plugin {self.name} cannot be told of {method}: {error}"
+            ) from error
+        except Lost:
+            return None
+        if event not in BY_STATE_CHANGE:
+            _logger.info("NRI plugin %s does not have %s; it is not asked again", self.name, method)
+            self.events &= ~(1 << (event - 1))
+            return None
+        fields = {field.name: value for field, value in request.ListFields()}
+        change = api.StateChangeEvent(event=event, **fields)
+        try:
+            await self._ask("StateChange", change, api.Empty)
+        except FailedPrecondition:
+            if self.alive:
+                raise
+        return None
+
+    async def _call(self, method: str, request: Message, response: type[R]) -> R:
+        return await self.connection.call(
+            PLUGIN_SERVICE, method, request, response, self._request_timeout_s
+        )
+
+    async def _ask(self, method: str, request: Message, response: type[R]) -> R:
+        """Call it; it may be lost by that.
+
+        Raises:
+            FailedPrecondition: there is no answer.
+            TooLong: the request.
+        """
+        try:
+            return await self._call(method, request, response)
+        except Refused as error:
+            raise self._refusal(method, error) from error
+        except Lost as error:
+            raise FailedPrecondition(f"NRI plugin {self.name}: {error}") from error
+
+    def _refusal(self, method: str, error: Refused) -> FailedPrecondition:
+        return FailedPrecondition(
+            f"NRI plugin {self.name} refuses {method}: {error.message or 'without a reason'}",
+            operation=method,
+        )
+
+    async def _serve(self, service: str, method: str, payload: bytes) -> bytes:
+        if service != RUNTIME_SERVICE:
+            raise Refused(UNIMPLEMENTED, f"the service {service} is not served here")
+        if method == "RegisterPlugin":
+            return self._register(api.RegisterPluginRequest.FromString(payload))
+        if method != "UpdateContainers":
+            raise Refused(UNIMPLEMENTED, f"{method} is not served here")
+        request = api.UpdateContainersRequest.FromString(payload)
+        if not self._synchronized:
+            raise Refused(INVALID_ARGUMENT, "a plugin is synchronized before it asks for changes")
+        try:
+            return (await self._update(self, request)).SerializeToString()
+        except ServiceError as error:
+            raise Refused(UNKNOWN, error.message) from error
+
+    def _register(self, request: api.RegisterPluginRequest) -> bytes:
+        if self._registered.is_set():
+            raise Refused(INVALID_ARGUMENT, "a plugin registers once")
+        if not self._given_name:
+            name = f"{request.plugin_idx}-{request.plugin_name}"
+            if (parts := split_name(name)) is None:
+                raise Refused(
+                    INVALID_ARGUMENT,
+                    f'"{name[:200]}" is not the name of a plugin: two digits, a dash, and letters,'
+                    " digits, dots, dashes, underscores or pluses",
+                )
+            self.index, self.base = parts
+        self._registered.set()
+        return api.Empty().SerializeToString()
+
+
+Pieces = tuple[Sequence[api.PodSandbox], Sequence[api.Container]]
+
+
+def _divided(
+    pods: Sequence[api.PodSandbox], containers: Sequence[api.Container], size: int
+) -> tuple[Pieces, Pieces]:
+    """So many of what is to be told, pods first, and the rest."""
+    of_containers = max(0, size - len(pods))
+    return (pods[:size], containers[:of_containers]), (pods[size:], containers[of_containers:])
