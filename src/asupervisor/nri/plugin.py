@@ -141,7 +141,9 @@ class Plugin:
             piece, rest = _divided(pods, containers, size)
             request = api.SynchronizeRequest(pods=piece[0], containers=piece[1], more=any(rest))
             try:
-                answer = await self._ask("Synchronize", request, api.SynchronizeResponse)
+                # It is part of its beginning, and may take as long.
+                timeout_s = max(self._registration_timeout_s, self._request_timeout_s)
+                answer = await self._ask("Synchronize", request, api.SynchronizeResponse, timeout_s)
             except TooLong:
                 if size <= _FEWEST:
                     self.connection.close("what is there does not fit its messages")
@@ -198,12 +200,16 @@ class Plugin:
                 raise
         return None
 
-    async def _call(self, method: str, request: Message, response: type[R]) -> R:
+    async def _call(
+        self, method: str, request: Message, response: type[R], timeout_s: float = 0.0
+    ) -> R:
         return await self.connection.call(
-            PLUGIN_SERVICE, method, request, response, self._request_timeout_s
+            PLUGIN_SERVICE, method, request, response, timeout_s or self._request_timeout_s
         )
 
-    async def _ask(self, method: str, request: Message, response: type[R]) -> R:
+    async def _ask(
+        self, method: str, request: Message, response: type[R], timeout_s: float = 0.0
+    ) -> R:
         """Call it; it may be lost by that.
 
         Raises:
@@ -211,7 +217,7 @@ class Plugin:
             TooLong: the request.
         """
         try:
-            return await self._call(method, request, response)
+            return await self._call(method, request, response, timeout_s)
         except Refused as error:
             raise self._refusal(method, error) from error
         except Lost as error:

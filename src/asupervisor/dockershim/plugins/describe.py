@@ -144,7 +144,8 @@ def describe_container(
         args=[
             argument for argument in (text(document, "Path"), *texts(document, "Args")) if argument
         ],
-        env=texts(document, "Config", "Env"),
+        # A name alone takes away what the image brings.
+        env=[entry for entry in texts(document, "Config", "Env") if "=" in entry],
         mounts=_mounts(status, document, host_config),
         pid=record.pid,
         rlimits=list(_rlimits(host_config)),

@@ -1,0 +1,305 @@
+"""One plugin over a real socket: what it may say, and what becomes of one that hangs or lies."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from asupervisor.errors import FailedPrecondition
+from asupervisor.nri import plugin as plugin_module
+from asupervisor.nri.connection import Connection, Lost, Refused
+from asupervisor.nri.mux import PLUGIN_CONNECTION, RUNTIME_CONNECTION, frames
+from asupervisor.nri.plugin import Plugin
+from asupervisor.nri.stub import PluginStub, api
+from asupervisor.nri.ttrpc import LONGEST_MESSAGE, RESOURCE_EXHAUSTED, UNIMPLEMENTED, encode_call
+
+RUNTIME = "nri.pkg.api.v1alpha1.Runtime"
+
+
+async def nothing(plugin: Plugin, request: Any) -> api.UpdateContainersResponse:
+    return api.UpdateContainersResponse()
+
+
+class Peer:
+    """The plugin's side, call by call.
+
+    Args:
+        answers: by method; an exception is raised, and a missing one is not implemented.
+    """
+
+    def __init__(self, peer: socket.socket, **answers: Any) -> None:
+        self.calls: list[tuple[str, bytes]] = []
+        self.answers: dict[str, Any] = {"Configure": api.ConfigureResponse(), **answers}
+        self.connection = Connection(
+            peer, self._serve, calls_on=RUNTIME_CONNECTION, serves_on=PLUGIN_CONNECTION
+        )
+
+    async def _serve(self, service: str, method: str, payload: bytes) -> bytes:
+        self.calls.append((method, payload))
+        answer = self.answers.get(method)
+        if answer is None:
+            raise Refused(UNIMPLEMENTED, "not here")
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            answer = await answer(payload)
+        return bytes(answer.SerializeToString())
+
+    async def register(self, name: str = "p", index: str = "10") -> None:
+        request = api.RegisterPluginRequest(plugin_name=name, plugin_idx=index)
+        await self.connection.call(RUNTIME, "RegisterPlugin", request, api.Empty, 5.0)
+
+
+@asynccontextmanager
+async def pair(**answers: Any) -> AsyncIterator[tuple[Plugin, Peer]]:
+    """A plugin as the registry has it, and its other side."""
+    ours, theirs = socket.socketpair()
+    plugin = Plugin(ours, nothing, registration_timeout_s=5.0, request_timeout_s=0.5)
+    peer = Peer(theirs, **answers)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plugin.connection.run)
+        tasks.start_soon(peer.connection.run)
+        yield plugin, peer
+        plugin.connection.close("the test ends")
+        peer.connection.close("the test ends")
+
+
+@asynccontextmanager
+async def started(**answers: Any) -> AsyncIterator[tuple[Plugin, Peer]]:
+    async with pair(**answers) as (plugin, peer):
+        await peer.register()
+        await plugin.start()
+        yield plugin, peer
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("", "10"),
+        ("p", "1"),
+        ("p", "100"),
+        ("p", "ab"),
+        ("p/q", "10"),
+        ("p q", "10"),
+        ("x" * 129, "10"),
+    ],
+)
+async def test_a_name_that_is_not_a_plugins_is_refused(name: str, index: str) -> None:
+    async with pair() as (_, peer):
+        with pytest.raises(Refused, match="not the name of a plugin"):
+            await peer.register(name, index)
+        await peer.register("p.q-r_s+1", "07")
+        with pytest.raises(Refused, match="once"):
+            await peer.register()
+
+
+async def test_events_that_nobody_knows_are_refused() -> None:
+    async with pair(Configure=api.ConfigureResponse(events=1 << 20)) as (plugin, peer):
+        await peer.register()
+        with pytest.raises(FailedPrecondition, match="unknown events"):
+            await plugin.start()
+        assert not plugin.alive
+
+
+async def test_one_that_does_not_register_is_dropped() -> None:
+    ours, theirs = socket.socketpair()
+    plugin = Plugin(ours, nothing, registration_timeout_s=0.05, request_timeout_s=0.5)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(plugin.connection.run)
+        with pytest.raises(FailedPrecondition, match="did not register"):
+            await plugin.start()
+    theirs.close()
+
+
+async def test_an_event_that_an_older_plugin_does_not_have_is_told_as_a_state_change() -> None:
+    async with started(StateChange=api.Empty()) as (plugin, peer):
+        pod = api.PodSandbox(id="p1")
+        await plugin.tell(api.RUN_POD_SANDBOX, api.RunPodSandboxRequest(pod=pod))
+        method, payload = peer.calls[-1]
+        assert method == "StateChange"
+        change = api.StateChangeEvent.FromString(payload)
+        assert (change.event, change.pod.id) == (api.RUN_POD_SANDBOX, "p1")
+        await plugin.tell(api.CREATE_CONTAINER, api.CreateContainerRequest(pod=pod))
+        assert not plugin.subscribed(api.CREATE_CONTAINER), "it is not asked again"
+
+
+async def test_a_refusal_has_the_plugins_name_and_words() -> None:
+    async with started(StopContainer=Refused(2, "no")) as (plugin, _):
+        with pytest.raises(FailedPrecondition, match="10-p refuses StopContainer: no"):
+            await plugin.tell(api.STOP_CONTAINER, api.StopContainerRequest())
+        assert plugin.alive
+
+
+async def test_one_that_hangs_is_dropped_and_the_call_goes_on() -> None:
+    async def hang(payload: bytes) -> None:
+        await anyio.sleep_forever()
+
+    async with started(StopContainer=hang) as (plugin, _):
+        assert await plugin.tell(api.STOP_CONTAINER, api.StopContainerRequest()) is None
+        assert not plugin.alive and "does not answer StopContainer" in plugin.connection.reason
+
+
+async def test_one_that_dies_is_not_waited_for() -> None:
+    async with pair() as (plugin, peer):
+
+        async def die(payload: bytes) -> None:
+            peer.connection.close("died")
+            await anyio.sleep_forever()
+
+        peer.answers["StopContainer"] = die
+        await peer.register()
+        await plugin.start()
+        assert await plugin.tell(api.STOP_CONTAINER, api.StopContainerRequest()) is None
+        assert "closed the connection" in plugin.connection.reason or not plugin.alive
+
+
+async def test_what_is_there_is_told_in_pieces_where_it_is_too_long() -> None:
+    told: list[api.SynchronizeRequest] = []
+
+    async def take(payload: bytes) -> api.SynchronizeResponse:
+        told.append(api.SynchronizeRequest.FromString(payload))
+        return api.SynchronizeResponse(more=told[-1].more)
+
+    async with started(Synchronize=take) as (plugin, _):
+        pods = [api.PodSandbox(id=f"p{number}") for number in range(20)]
+        big = [api.Container(id=f"c{number}", args=["x" * 300_000]) for number in range(30)]
+        assert await plugin.synchronize(pods, big) == []
+        assert len(told) > 1 and [one.more for one in told] == [True] * (len(told) - 1) + [False]
+        assert [pod.id for one in told for pod in one.pods] == [pod.id for pod in pods]
+        assert [one.id for piece in told for one in piece.containers] == [one.id for one in big]
+
+
+async def test_one_that_does_not_put_pieces_together_is_dropped() -> None:
+    async with started(Synchronize=api.SynchronizeResponse()) as (plugin, _):
+        big: Sequence[api.Container] = [
+            api.Container(id=f"c{number}", args=["x" * 300_000]) for number in range(30)
+        ]
+        with pytest.raises(FailedPrecondition, match="does not put the pieces"):
+            await plugin.synchronize([], big)
+
+
+async def test_what_cannot_be_told_in_pieces_either_is_an_error() -> None:
+    async with started(Synchronize=api.SynchronizeResponse()) as (plugin, _):
+        with pytest.raises(FailedPrecondition, match="does not fit"):
+            await plugin.synchronize([], [api.Container(args=["x" * LONGEST_MESSAGE])])
+
+
+async def test_updates_wait_for_the_synchronization() -> None:
+    async with started(Synchronize=api.SynchronizeResponse()) as (plugin, peer):
+        request = api.UpdateContainersRequest()
+
+        async def ask() -> api.UpdateContainersResponse:
+            return await peer.connection.call(
+                RUNTIME, "UpdateContainers", request, api.UpdateContainersResponse, 5.0
+            )
+
+        with pytest.raises(Refused, match="is synchronized before"):
+            await ask()
+        await plugin.synchronize([], [])
+        assert await ask() == api.UpdateContainersResponse()
+
+
+async def test_a_flood_of_calls_is_refused_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = anyio.Event()
+
+    async def slow(plugin: Plugin, request: Any) -> api.UpdateContainersResponse:
+        await gate.wait()
+        return api.UpdateContainersResponse()
+
+    monkeypatch.setitem(globals(), "nothing", slow)
+    async with started(Synchronize=api.SynchronizeResponse()) as (plugin, peer):
+        await plugin.synchronize([], [])
+        codes = []
+
+        async def ask() -> None:
+            try:
+                await peer.connection.call(
+                    RUNTIME,
+                    "UpdateContainers",
+                    api.UpdateContainersRequest(),
+                    api.UpdateContainersResponse,
+                    20.0,
+                )
+            except Refused as error:
+                codes.append(error.code)
+                if len(codes) == 16:
+                    gate.set()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(ask)
+        assert codes == [RESOURCE_EXHAUSTED] * 16
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        frames(RUNTIME_CONNECTION, struct.pack(">IIBB", LONGEST_MESSAGE + 1, 1, 1, 0)),
+        frames(RUNTIME_CONNECTION, struct.pack(">IIBB", 0, 1, 3, 0)),
+        frames(PLUGIN_CONNECTION, struct.pack(">IIBB", 0, 1, 1, 0)),
+        frames(PLUGIN_CONNECTION, struct.pack(">IIBB", 2, 1, 2, 0) + b"\xff\xff"),
+    ],
+    ids=["long", "data", "wrong-way", "not-protobuf"],
+)
+async def test_one_that_breaks_the_protocol_is_dropped(wire: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    plugin = Plugin(ours, nothing, registration_timeout_s=5.0, request_timeout_s=0.5)
+    theirs.sendall(wire)
+    with anyio.fail_after(10):
+        await plugin.connection.run()
+    assert plugin.connection.reason.startswith("a message")
+    theirs.close()
+
+
+async def test_one_that_reads_nothing_is_dropped() -> None:
+    ours, theirs = socket.socketpair()
+    connection = Connection(ours, None, send_deadline_s=0.1)  # type: ignore[arg-type]
+    big = api.SynchronizeRequest(pods=[api.PodSandbox(name="x" * 3_000_000)])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(connection.run)
+        with pytest.raises(Lost, match="does not take what is sent"):
+            await connection.call("s", "m", big, api.Empty, 20.0)
+    theirs.close()
+
+
+async def test_an_answer_that_is_none_of_its_kind_ends_the_connection() -> None:
+    async def lie(payload: bytes) -> Any:
+        class Lie:
+            def SerializeToString(self) -> bytes:
+                return b"\x0a\xff"
+
+        return Lie()
+
+    async with started(StopContainer=lie) as (plugin, _):
+        assert await plugin.tell(api.STOP_CONTAINER, api.StopContainerRequest()) is None
+        assert "is not a StopContainerResponse" in plugin.connection.reason
+
+
+async def test_frames_for_nobody_are_not_kept() -> None:
+    async with started() as (plugin, peer):
+        with contextlib.suppress(BlockingIOError):
+            peer.connection._peer.send(frames(77, bytes(5000)))
+        call = encode_call(999, RUNTIME, "Nothing", b"", 1.0)
+        peer.connection._peer.send(frames(RUNTIME_CONNECTION, call))
+        answer = await plugin.tell(api.STOP_CONTAINER, api.StopContainerRequest())
+        assert answer is None and plugin.alive
+
+
+def test_the_stub_asks_for_what_it_has() -> None:
+    class Some(PluginStub):
+        async def stop_container(self, pod: Any, container: Any) -> None:
+            """Wanted."""
+
+        async def validate_container_adjustment(self, request: Any) -> None:
+            """Wanted."""
+
+    wanted = Some("p", "10")._events()
+    assert wanted == [api.STOP_CONTAINER, api.VALIDATE_CONTAINER_ADJUSTMENT]
+    assert plugin_module.split_name("10-p") == ("10", "p")
