@@ -1,0 +1,1 @@
+"""What ttrpc's messages carry, generated."""
