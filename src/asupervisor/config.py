@@ -102,6 +102,20 @@ class NriConfig:
     tolerate_missing_annotation: str = ""
     """Key of an annotation by which a pod does without the required ones."""
 
+    def __post_init__(self) -> None:
+        for kind in self.reject:
+            _one_of("--nri-reject", kind, NRI_REJECTIONS)
+        if self.disable and self.validates:
+            raise ConfigError("--nri-disable is given together with rules for NRI plugins")
+        if not self.socket_path.startswith("/"):
+            raise ConfigError(f'--nri-socket-path: "{self.socket_path}" is not absolute')
+        for name, value in (
+            ("--nri-plugin-registration-timeout", self.registration_timeout_s),
+            ("--nri-plugin-request-timeout", self.request_timeout_s),
+        ):
+            if value <= 0:
+                raise ConfigError(f"{name}: must be longer than 0")
+
     @property
     def validates(self) -> bool:
         """Whether adjustments are held against rules."""
@@ -182,15 +196,7 @@ class Config:
                 "--streaming-tls-cert-file and --streaming-tls-private-key-file are given together"
                 " or not at all"
             )
-        for kind in self.nri.reject:
-            _one_of("--nri-reject", kind, NRI_REJECTIONS)
-        if self.nri.disable and self.nri.validates:
-            raise ConfigError("--nri-disable is given together with rules for NRI plugins")
-        if not self.nri.socket_path.startswith("/"):
-            raise ConfigError(f'--nri-socket-path: "{self.nri.socket_path}" is not absolute')
         for name, value in (
-            ("--nri-plugin-registration-timeout", self.nri.registration_timeout_s),
-            ("--nri-plugin-request-timeout", self.nri.request_timeout_s),
             ("--runtime-request-timeout", self.runtime_request_timeout_s),
             ("--image-pull-progress-deadline", self.image_pull_progress_deadline_s),
         ):

@@ -79,13 +79,16 @@ class NodePlugins:
 
     @property
     def shapes(self) -> bool:
+        """Whether one wants to be asked about containers that are created."""
         return self._shim.config.nri.validates or self.registry.subscribed(api.CREATE_CONTAINER)
 
     async def run_pod(self, sandbox_id: str, addresses: tuple[str, ...]) -> None:
+        """Ask about a pod that is about to be ready."""
         pod = self._pod(sandbox_id, addresses)
         await self.registry.tell(api.RUN_POD_SANDBOX, api.RunPodSandboxRequest(pod=pod))
 
     async def update_pod(self, request: cri.UpdatePodSandboxResourcesRequest) -> None:
+        """Ask about new resources of a pod."""
         sandbox = self._shim.store.sandbox(request.pod_sandbox_id)
         question = api.UpdatePodSandboxRequest(
             pod=self._pod(sandbox.id),
@@ -95,10 +98,12 @@ class NodePlugins:
         await self.registry.tell(api.UPDATE_POD_SANDBOX, question)
 
     async def pod_updated(self, sandbox_id: str) -> None:
+        """Tell that a pod has new resources."""
         pod = self._pod(sandbox_id)
         await self._tell(api.POST_UPDATE_POD_SANDBOX, api.PostUpdatePodSandboxRequest(pod=pod))
 
     async def pod_stopped(self, sandbox_id: str) -> None:
+        """Tell, once, that nothing of a pod runs but its sandbox."""
         await self._pod_stopped(self._pod(sandbox_id))
 
     async def _pod_stopped(self, pod: api.PodSandbox) -> None:
@@ -108,6 +113,7 @@ class NodePlugins:
                 await self._tell(api.STOP_POD_SANDBOX, api.StopPodSandboxRequest(pod=pod))
 
     async def pod_leaves(self, sandbox_id: str) -> Farewell:
+        """Describe a pod that is to be removed."""
         pod = self._pod(sandbox_id)
         self._leaving.add(sandbox_id)
 
@@ -119,6 +125,7 @@ class NodePlugins:
         return gone
 
     async def create(self, container_id: str, like: Shape | None) -> Shape:
+        """Ask what a container is to be like."""
         pod, container = await self._described(container_id)
         if isinstance(like, AdjustedShape):
             now, container = container, api.Container()
@@ -134,20 +141,24 @@ class NodePlugins:
         return AdjustedShape(creation.adjust, creation.owners.message, described, subject)
 
     async def created(self, container_id: str) -> None:
+        """Tell that a container is there."""
         await self._tell_of(api.POST_CREATE_CONTAINER, api.PostCreateContainerRequest, container_id)
 
     async def start(self, container_id: str) -> None:
+        """Ask about a container that is about to start."""
         if self.registry.subscribed(api.START_CONTAINER):
             pod, container = await self._described(container_id)
             question = api.StartContainerRequest(pod=pod, container=container)
             await self.registry.tell(api.START_CONTAINER, question)
 
     async def started(self, container_id: str) -> None:
+        """Tell that a container runs."""
         await self._tell_of(api.POST_START_CONTAINER, api.PostStartContainerRequest, container_id)
 
     async def update(
         self, record: ContainerRecord, resources: cri.LinuxContainerResources
     ) -> tuple[cri.LinuxContainerResources, dict[str, Any]]:
+        """Ask about new resources of a container."""
         if not self.registry.subscribed(api.UPDATE_CONTAINER):
             return resources, {}
         pod, container = await self._described(record.id)
@@ -162,9 +173,11 @@ class NodePlugins:
         return with_resources(resources, own), settings
 
     async def updated(self, container_id: str) -> None:
+        """Tell that a container has new resources."""
         await self._tell_of(api.POST_UPDATE_CONTAINER, api.PostUpdateContainerRequest, container_id)
 
     async def stopped(self, container_id: str) -> None:
+        """Tell, once, that a container has ended."""
         if container_id in self._told_stopped:
             return
         try:
@@ -184,6 +197,7 @@ class NodePlugins:
                 _logger.warning("container %s has ended: %s", container.id[:12], error)
 
     async def leaves(self, container_id: str) -> Farewell:
+        """Describe a container that is to be removed."""
         try:
             pod, container = await self._described(container_id)
         except NotFound:
@@ -262,6 +276,7 @@ class NodePlugins:
         return self._pod(record.sandbox_id), container
 
     async def everything(self) -> tuple[list[api.PodSandbox], list[api.Container]]:
+        """See :class:`World`."""
         store = self._shim.store
         pods = [self._pod(record.id) for record in store.sandboxes.values() if record.complete]
         alive: list[str] = []
@@ -286,6 +301,7 @@ class NodePlugins:
     # What plugins do.
 
     async def update_other(self, update: api.ContainerUpdate) -> None:
+        """Change a container as a plugin wants it."""
         record = self._shim.store.containers.get(ContainerId(update.container_id))
         if record is None:
             raise NotFound(
@@ -301,6 +317,7 @@ class NodePlugins:
         raise DeadlineExceeded(f"{subject}: not changed within {_UPDATE_S:g} s", subject=record.id)
 
     def evict(self, eviction: api.ContainerEviction, plugin: str) -> None:
+        """Have a container end, in the background."""
         _logger.warning(
             "container %s is ended, since the NRI plugin %s evicts it: %s",
             eviction.container_id[:12],

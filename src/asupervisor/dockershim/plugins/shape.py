@@ -90,19 +90,7 @@ class AdjustedShape:
             del config.args[:]
             del config.command[:]
             config.command.extend(adjust.args)
-        for mount in adjust.mounts:
-            target = mount.destination.removeprefix("-")
-            _drop(config.mounts, "container_path", target)
-            if target == mount.destination and mount.type != "tmpfs":
-                config.mounts.append(self._mount(mount))
-        for device in adjust.linux.devices:
-            path = device.path.removeprefix("-")
-            _drop(config.devices, "container_path", path)
-            if path == device.path:
-                where = self._where("device", path, api.Devices)
-                config.devices.add(
-                    container_path=path, host_path=host_device(device, where), permissions="rwm"
-                )
+        self._set_mounts_and_devices(config)
         for cdi in adjust.CDI_devices:
             if all(cdi.name != known.name for known in config.CDI_devices):
                 config.CDI_devices.add(name=cdi.name)
@@ -112,6 +100,21 @@ class AdjustedShape:
         if resources.ListFields():
             config.linux.resources.CopyFrom(resources)
         return changed
+
+    def _set_mounts_and_devices(self, config: cri.ContainerConfig) -> None:
+        for mount in self._adjust.mounts:
+            target = mount.destination.removeprefix("-")
+            _drop(config.mounts, "container_path", target)
+            if target == mount.destination and mount.type != "tmpfs":
+                config.mounts.append(self._mount(mount))
+        for device in self._adjust.linux.devices:
+            path = device.path.removeprefix("-")
+            _drop(config.devices, "container_path", path)
+            if path == device.path:
+                where = self._where("device", path, api.Devices)
+                config.devices.add(
+                    container_path=path, host_path=host_device(device, where), permissions="rwm"
+                )
 
     def body(self, body: dict[str, Any]) -> dict[str, Any]:
         """The body with what only the engine has a field for; see :class:`Shape`."""
