@@ -16,7 +16,11 @@ from asupervisor.engine.endpoint import NEWEST_API_VERSION
 from asupervisor.node.orphans import last_store
 from asupervisor.translate.documents import sequence, text, texts
 
-_SLOW_DRIVERS = {"vfs": "it copies every layer whole", "devicemapper": "it was removed in 25.0"}
+_SLOW_DRIVERS = {
+    "vfs": "it copies every layer whole",
+    "native": "it copies every layer whole",
+    "devicemapper": "it was removed in 25.0",
+}
 _SLOW_DRIVERS |= {"aufs": "it was removed in 24.0", "overlay": "it was removed in 24.0"}
 _REMOTE_LOGS = {"awslogs", "fluentd", "gcplogs", "gelf", "splunk", "syslog", "logentries"}
 _MOST_WARNINGS = 20

@@ -117,8 +117,9 @@ def an_engine(*arguments: str) -> Iterator[Engine]:
         running.destroy()
 
 
-def test_an_engine_that_is_set_up_badly(directory: Path) -> None:
-    with an_engine("--storage-driver=vfs", "--log-driver=none") as engine:
+def test_an_engine_that_is_set_up_badly(engine: Engine, directory: Path) -> None:
+    slow = "native" if engine.containerd_store else "vfs"
+    with an_engine(f"--storage-driver={slow}", "--log-driver=none") as engine:
         (directory / "root").mkdir()
         (directory / "root" / "engine-store").write_text('{"now": "overlay2 in /old"}')
         found = without_service(directory, engine.endpoint, code=2)
