@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -14,6 +16,7 @@ import pytest
 from asupervisor.host.cgroups import Hierarchies
 from asupervisor.host.first_process import find_first_process
 from asupervisor.host.netns import hold_namespace, ipv6_is_off
+from tests.harness.engine import eventually
 
 CONTAINER = "f" * 64
 PARENT = "/asupervisor-test-first"
@@ -33,8 +36,20 @@ def cgroup() -> Iterator[list[Path]]:
     yield made
     for directory in made:
         for place in (directory, directory.parent):
-            with contextlib.suppress(FileNotFoundError):
-                place.rmdir()
+            eventually(partial(is_removed, place), f"{place} is empty and goes")
+
+
+def is_removed(place: Path) -> bool:
+    """Remove a cgroup; the kernel lets go of one a little after its last process has ended."""
+    try:
+        place.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
