@@ -106,36 +106,43 @@ class NriService:
         configuration: str = "",
         joined: Callable[[], None] = lambda: None,
     ) -> None:
-        """One plugin, until its connection ends."""
+        """One plugin, until its connection ends. A defect that it brings to light ends no other."""
         self._connections += 1
         try:
-            await self._known()
-            from asupervisor.nri.plugin import Plugin
-
-            registry = self._registry()
-            plugin = Plugin(
-                peer,
-                registry.unsolicited,
-                registration_timeout_s=self._config.registration_timeout_s,
-                request_timeout_s=self._config.request_timeout_s,
-                name=name,
-                configuration=configuration,
-            )
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(plugin.connection.run)
-                try:
-                    await registry.join(plugin)
-                    joined()
-                    await plugin.connection.ended.wait()
-                except ServiceError as error:
-                    _logger.warning("an NRI plugin is not taken: %s", error)
-                    plugin.connection.close("it is not taken")
-                finally:
-                    plugin.connection.close("the service ends")
-                    registry.leave(plugin)
+            await self._converse(peer, name, configuration, joined)
+        except Exception:
+            _logger.exception("a defect of this service ended the connection of an NRI plugin")
         finally:
             peer.close()
             self._connections -= 1
+
+    async def _converse(
+        self, peer: socket.socket, name: str, configuration: str, joined: Callable[[], None]
+    ) -> None:
+        await self._known()
+        from asupervisor.nri.plugin import Plugin
+
+        registry = self._registry()
+        plugin = Plugin(
+            peer,
+            registry.unsolicited,
+            registration_timeout_s=self._config.registration_timeout_s,
+            request_timeout_s=self._config.request_timeout_s,
+            name=name,
+            configuration=configuration,
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(plugin.connection.run)
+            try:
+                await registry.join(plugin)
+                joined()
+                await plugin.connection.ended.wait()
+            except ServiceError as error:
+                _logger.warning("an NRI plugin is not taken: %s", error)
+                plugin.connection.close("it is not taken")
+            finally:
+                plugin.connection.close("the service ends")
+                registry.leave(plugin)
 
     async def _launched(self, program: Path) -> None:
         """A plugin of the directory: started, attended, ended."""

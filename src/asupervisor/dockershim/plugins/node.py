@@ -73,7 +73,14 @@ class NodePlugins:
         if ended and (
             not isinstance(before, ContainerRecord) or before.status.state != cri.CONTAINER_EXITED
         ):
-            self._tasks.start_soon(self.stopped, change.after.id)
+            self._tasks.start_soon(self._ended, change.after.id)
+
+    async def _ended(self, container_id: str) -> None:
+        """In the background, where a defect must end nothing else."""
+        try:
+            await self.stopped(container_id)
+        except Exception:
+            _logger.exception("a defect of this service: plugins were not told of an end")
 
     # What the verbs tell and ask.
 
@@ -333,6 +340,8 @@ class NodePlugins:
             await end_container(self._shim, container_id, 0)
         except ServiceError as error:
             _logger.warning("container %s is not ended: %s", container_id[:12], error)
+        except Exception:
+            _logger.exception("a defect of this service: container %s", container_id[:12])
 
 
 async def _nothing() -> None:
