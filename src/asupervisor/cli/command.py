@@ -10,11 +10,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from asupervisor.cli.failures import sole_failure
+from asupervisor.cli.output import FORMS, output_form
 from asupervisor.client.endpoint import (
+    CRICTL_FILE,
+    CRICTL_VARIABLE,
     ENDPOINT_VARIABLES,
     Settings,
     default_endpoint,
@@ -33,28 +38,70 @@ VERBS = {
     "pods": "list pods",
     "ps": "list containers",
     "images": "list images",
-    "pull": "fetch an image",
-    "run": "run a pod from a manifest (Kubernetes kind: Pod, the fields that need no cluster)",
+    "top": "what containers use, live",
+    "stats": "what containers use",
+    "metrics": "every metric of pods and containers",
+    "events": "what happens to containers, from now on",
     "status": "show a pod and its containers",
+    "inspect": "everything about a pod, a container or an image, as JSON",
     "logs": "print a container's log",
     "exec": "run a command in a container",
     "attach": "join the streams of a container",
+    "cp": "copy files into a container or out of it",
     "port-forward": "reach a pod's ports from here",
-    "inspect": "everything about a pod, a container or an image, as JSON",
-    "stats": "what containers use",
+    "pull": "fetch an image",
+    "run": "run a pod from a manifest (Kubernetes kind: Pod, the fields that need no cluster)",
+    "runp": "run a sandbox alone, from the CRI's own configuration",
+    "create": "make a container in a sandbox, from the CRI's own configuration",
+    "start": "start created containers",
     "stop": "stop a pod, or one container of it",
     "rm": "remove a stopped pod, or one container of it",
     "rmi": "remove an image",
+    "prune": "remove pods that have ended, and images that nothing uses",
+    "update": "change the limits of containers in place",
+    "checkpoint": "write a container's frozen state to an archive",
+    "config": "how the server is reached, by what was told",
+    "completion": "print what a shell sources to complete verbs and flags",
     "install": "make this node's systemd run the service (a distribution's package does it itself)",
     "uninstall": "take away what install laid down; pods keep running",
 }
 """Every verb with one line about it; ``help`` comes on top."""
 
-ON_THE_NODE = {"doctor": "5s", "install": "3m", "uninstall": "3m"}
+ALIASES = {
+    "stopp": "stop",
+    "rmp": "rm",
+    "inspectp": "inspect",
+    "inspecti": "inspect",
+    "image": "images",
+    "img": "images",
+    "statsp": "stats",
+    "metricsp": "metrics",
+}
+"""crictl's spelling, where it means one thing only."""
+
+ON_THE_NODE = {
+    "doctor": "5s",
+    "install": "3m",
+    "uninstall": "3m",
+    "config": "",
+    "completion": "",
+}
 """Verbs that look at this node themselves, with ``run_here(options) -> int``, and need no server;
 with the default of their deadline, which is each check's or each command's."""
-WITHOUT_ENDPOINT = ("install", "uninstall")
+WITHOUT_ENDPOINT = ("install", "uninstall", "completion")
 """Those for which it does not matter where a server is, and which print lines only."""
+
+_WHOLE = {
+    "-r": "--endpoint",
+    "--runtime-endpoint": "--endpoint",
+    "-i": "--image-endpoint",
+    "-o": "--output",
+    "-t": "--timeout",
+    "-c": "--config",
+}
+"""Options of the whole command before the verb, by their other names; some short ones mean
+something else behind a verb."""
+_WHOLE_NAMES = ("--endpoint", "--image-endpoint", "--output", "--timeout", "--config")
 
 
 class Verb(Protocol):
@@ -79,11 +126,28 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see {self.prog} --help")
 
 
+def verb_first(arguments: list[str]) -> list[str] | None:
+    """A command line of the client with its verb in front; None for the service's, which has none.
+
+    Args:
+        arguments: options of the whole command may stand before the verb, as crictl has them.
+    """
+    before: list[str] = []
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        name, equals, value = rest.pop(0).partition("=")
+        name = _WHOLE.get(name, name)
+        if name not in _WHOLE_NAMES or not (equals or rest):
+            return None
+        before += [name, value if equals else rest.pop(0)]
+    return [rest[0], *before, *rest[1:]] if rest else None
+
+
 def run_client(arguments: list[str]) -> int:
     """Run one verb.
 
     Args:
-        arguments: the verb and what follows it.
+        arguments: the verb, or crictl's word for it, and what follows it.
 
     Returns:
         The exit code; a command's own for ``exec``.
@@ -92,7 +156,7 @@ def run_client(arguments: list[str]) -> int:
         ConfigError: a usage error, one line.
         ServiceError: what the runtime answered.
     """
-    name, rest = arguments[0], arguments[1:]
+    name, rest = ALIASES.get(arguments[0], arguments[0]), arguments[1:]
     if name == "help":
         return _help(rest)
     if name not in VERBS:
@@ -141,12 +205,20 @@ def parse_options(
     if command:
         options.command = [*options.command, *command]
     if name not in WITHOUT_ENDPOINT:
-        named = options.endpoint
-        options.settings = Settings(named) if named else find_settings(environment)
+        options.settings = _settings(options, os.environ if environment is None else environment)
     options.timeout_s = parse_duration(options.timeout, "--timeout") if options.timeout else None
     if options.timeout_s is not None and options.timeout_s <= 0:
         raise ConfigError("--timeout must be longer than 0")
     return options
+
+
+def _settings(options: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
+    if options.crictl_file:
+        environment = {CRICTL_VARIABLE: options.crictl_file}
+    if options.endpoint:
+        return Settings(options.endpoint, options.image_endpoint)
+    told = find_settings(environment)
+    return replace(told, image_endpoint=options.image_endpoint or told.image_endpoint)
 
 
 def verb_parser(name: str) -> argparse.ArgumentParser:
@@ -169,7 +241,7 @@ def _parser(name: str, verb: Verb) -> argparse.ArgumentParser:
         metavar="DURATION",
         help=(
             "deadline of each request, check or command, such as 10s or 2m (default:"
-            f" {deadline or 'that of /etc/crictl.yaml, else 2m'})"
+            f" {deadline or 'that of crictl.yaml, else 2m'})"
         ),
     )
     verb.arguments(parser)
@@ -184,11 +256,29 @@ def _add_endpoint(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help=(
             f"unix:///path of the CRI server (default: ${ENDPOINT_VARIABLES[0]},"
-            f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint()})"
+            f" ${ENDPOINT_VARIABLES[1]}, else what crictl.yaml says, else {default_endpoint()})"
         ),
     )
     parser.add_argument(
-        "-o", "--output", choices=("text", "json"), default="text", help="default: text"
+        "--image-endpoint",
+        default="",
+        metavar="ADDRESS",
+        help="of images, where another server has them",
+    )
+    parser.add_argument(
+        "--config",
+        dest="crictl_file",
+        default="",
+        metavar="FILE",
+        help=f"crictl's settings (default: {CRICTL_FILE})",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=output_form,
+        default="table",
+        metavar="FORM",
+        help=f"{', '.join(FORMS)} or jsonpath=TEMPLATE (default: table)",
     )
 
 
@@ -197,8 +287,8 @@ def _verb(name: str) -> Verb:
 
 
 def _help(rest: list[str]) -> int:
-    if rest and rest[0] in VERBS:
-        verb_parser(rest[0]).print_help()
+    if rest and (name := ALIASES.get(rest[0], rest[0])) in VERBS:
+        verb_parser(name).print_help()
         return 0
     if rest:
         raise ConfigError(f'unknown verb "{rest[0]}"; asupervisor help lists them')
@@ -212,8 +302,11 @@ def _help(rest: list[str]) -> int:
         print(f"  {name:{width}}  {summary}")
     print(
         f"\nThe server is the one of --endpoint, else of ${ENDPOINT_VARIABLES[0]},"
-        f" ${ENDPOINT_VARIABLES[1]}, else {default_endpoint()}."
+        f" ${ENDPOINT_VARIABLES[1]}, {CRICTL_FILE}, else {default_endpoint()}."
+        " Options of the whole command may stand before the verb."
     )
+    words = ", ".join(f"{word} ({name})" for word, name in ALIASES.items())
+    print(f"crictl's words are understood too: {words}.")
     print(
         "A pod is named by its name, NAMESPACE/NAME or the start of its id; a container by"
         " POD/CONTAINER or the start of its id."

@@ -18,10 +18,10 @@ def dispatch(arguments: list[str]) -> int:
     error; never a traceback for either.
     """
     try:
-        if arguments and not arguments[0].startswith("-"):
-            from asupervisor.cli.command import run_client
+        from asupervisor.cli.command import run_client, verb_first
 
-            code = run_client(arguments)
+        if (command := verb_first(arguments)) is not None:
+            code = run_client(command)
             sys.stdout.flush()
             return code
         from asupervisor.cli.serve import serve

@@ -47,7 +47,7 @@ def completion() -> str:
             f"        *) words={shlex.quote(flags)} ;;",
             "    esac",
             f'    [ "$COMP_CWORD" -gt 1 ] || words="$words {first}"',
-            "    case $before in -o | --output) words='text json' ;; esac",
+            "    case $before in -o | --output) words='table wide json yaml' ;; esac",
             '    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")',
             "}",
             "complete -o default -F _asupervisor asupervisor",

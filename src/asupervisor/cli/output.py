@@ -12,6 +12,54 @@ if TYPE_CHECKING:
     from asupervisor.client import PodInfo
 
 _SHORT_ID = 13
+FORMS = ("table", "text", "wide", "json", "yaml")
+"""What ``-o`` takes, beside ``jsonpath=TEMPLATE``; ``text`` is ``table``."""
+JSONPATH = "jsonpath="
+
+
+def output_form(text: str) -> str:
+    """What ``-o`` was given.
+
+    Raises:
+        ValueError: there is no such form.
+    """
+    if text not in FORMS and not text.startswith(JSONPATH):
+        raise ValueError(text)
+    return text
+
+
+def is_document(form: str) -> bool:
+    """Whether a form is for programs."""
+    return form in ("json", "yaml") or form.startswith(JSONPATH)
+
+
+def print_document(form: str, document: Any) -> bool:
+    """Print what a program reads; False where a table is wanted.
+
+    Args:
+        form: of :func:`output_form`.
+        document: an object or a list of objects; protobuf messages may stand in it.
+
+    Raises:
+        ConfigError: the template is malformed.
+    """
+    if form == "json":
+        print_json(document)
+        return True
+    if not is_document(form):
+        return False
+    import orjson
+
+    plain = orjson.loads(orjson.dumps(document, default=as_document))
+    if form == "yaml":
+        import yaml
+
+        print(yaml.safe_dump(plain, sort_keys=False), end="")
+    else:
+        from asupervisor.cli.jsonpath import render
+
+        print(render(form.removeprefix(JSONPATH), plain))
+    return True
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -17,7 +17,7 @@ from typing import Protocol, Self, TypeVar, Unpack
 
 from asupervisor.client.changes import Changes
 from asupervisor.client.containers import Container
-from asupervisor.client.endpoint import Settings, find_settings
+from asupervisor.client.endpoint import TIMEOUT_S, Settings, find_settings
 from asupervisor.client.find import choose_container, choose_pod, newest
 from asupervisor.client.plan import PodOptions, PodPlan, PullPolicy, pod_plan
 from asupervisor.client.pods import Pod, pod_block, start_pod
@@ -43,8 +43,6 @@ from asupervisor.streaming.background_tasks import BackgroundTasks
 
 LOG_ROOT = "/var/log/pods"
 """Where kubelet keeps the logs of pods."""
-TIMEOUT_S = 120.0
-"""As kubelet's runtime request timeout."""
 Item = TypeVar("Item")
 
 

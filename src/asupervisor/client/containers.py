@@ -13,8 +13,10 @@ import anyio
 
 from asupervisor.client.changes import Changes
 from asupervisor.client.logs import LogLine, read_log
+from asupervisor.client.plan import Resources
 from asupervisor.client.values import Completed, ContainerInfo, State, Usage
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition
+from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 
 if TYPE_CHECKING:
@@ -250,6 +252,12 @@ class Container:
         noted = self.info.annotations.get(GRACE_ANNOTATION, "")
         own = int(noted) if noted.isdecimal() else DEFAULT_GRACE_S
         await self._runtime.stop_container(self.id, own if grace_s is None else grace_s)
+
+    async def update(self, resources: Resources) -> None:
+        """Change its limits in place; those that are None stay."""
+        linux = cri.LinuxContainerResources()
+        resources.fill(linux)
+        await self._runtime.update_container_resources(self.id, linux)
 
     async def remove(self) -> None:
         """Remove it, by force if it runs."""

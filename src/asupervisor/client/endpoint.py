@@ -19,6 +19,8 @@ IMAGE_VARIABLE = "IMAGE_SERVICE_ENDPOINT"
 """crictl's, for a server of images that is another one."""
 CRICTL_VARIABLE = "CRI_CONFIG_FILE"
 CRICTL_FILE = "/etc/crictl.yaml"
+TIMEOUT_S = 120.0
+"""As kubelet's runtime request timeout."""
 _LONGEST_BYTES = 1 << 20
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -133,6 +135,76 @@ def test_a_container_that_cannot_start_takes_its_pod_with_it(terminal: Terminal)
         == "asupervisor: asupervisor.test/absent:1 is not on the node and imagePullPolicy is"
         " Never\n"
     )
+
+
+def test_the_verbs_of_containers_and_pods(terminal: Terminal) -> None:
+    here = terminal.directory
+    (here / "pod.json").write_text(
+        '{"metadata": {"name": "by-hand", "namespace": "n", "uid": "1"}}'
+    )
+    (here / "container.json").write_text(
+        json.dumps(
+            {
+                "metadata": {"name": "main"},
+                "image": {"image": BUSYBOX_IMAGE},
+                "command": ["sh", "-c", "while :; do sleep 0.1; done"],
+            }
+        )
+    )
+    pod_id = terminal.run("runp", str(here / "pod.json")).stdout.strip()
+    files = (str(here / "container.json"), str(here / "pod.json"))
+    container_id = terminal.run("create", "by-hand", *files).stdout.strip()
+    assert terminal.run("ps", "-q").stdout == ""
+    terminal.run("start", "by-hand/main")
+    assert terminal.run("ps", "-q").stdout == f"{container_id}\n"
+    assert terminal.run("ps", "-o", "wide", "--pod", "by-hand").stdout.count(container_id) == 1
+    assert terminal.run("pods", "-o", "jsonpath={[*].id}").stdout == f"{pod_id}\n"
+    assert f"id: {pod_id}" in terminal.run("pods", "-o", "yaml", "-n", "n").stdout
+    for absent in (("-n", "other"), ("--name", "other"), ("-l", "app=other")):
+        assert terminal.run("pods", "-q", *absent).stdout == ""
+
+    (here / "file").write_text("there and back")
+    terminal.run("cp", str(here / "file"), "by-hand/main:/tmp/")
+    terminal.run("cp", "by-hand:/tmp/file", str(here / "back"))
+    assert (here / "back").read_text() == "there and back"
+    terminal.run("cp", str(here / "file"), str(here / "back"), code=2)
+    terminal.run("update", "by-hand/main", code=2)
+    terminal.run("update", "by-hand/main", "--memory", "64Mi", "--cpu", "500m")
+    limits = terminal.json("inspect", container_id)["status"]["resources"]["linux"]
+    assert (limits["memoryLimitInBytes"], limits["cpuQuota"]) == (str(64 << 20), "50000")
+    assert "1 pods ready, 1 containers" in terminal.run("top").stdout
+    assert "container_" in terminal.run("metrics", "by-hand").stdout
+    terminal.run("checkpoint", "by-hand/main", "--export", "relative", code=2)
+    terminal.run("pods", "-l", "novalue", code=2)
+
+    terminal.run("stopp", "by-hand", "--grace", "0")
+    assert terminal.run("prune").stdout == "pod n/by-hand\n"
+    assert terminal.json("pods") == []
+
+
+def test_lists_and_events_are_shown_as_things_change(terminal: Terminal) -> None:
+    (terminal.directory / "pod.json").write_text('{"metadata": {"name": "seen", "uid": "1"}}')
+    for verb in (["events"], ["pods", "--watch"]):
+        with subprocess.Popen(
+            [sys.executable, "-m", "asupervisor", *verb],
+            env=terminal.environment,
+            stdout=subprocess.PIPE,
+        ) as follower:
+            assert follower.stdout is not None
+            output = follower.stdout.fileno()
+            os.set_blocking(output, False)
+            shown = bytearray()
+
+            def told(output: int = output, shown: bytearray = shown) -> bool:
+                pod_id = terminal.run("runp", str(terminal.directory / "pod.json")).stdout.strip()
+                terminal.run("rm", "-f", pod_id)
+                with contextlib.suppress(BlockingIOError):
+                    shown.extend(os.read(output, 65536))
+                return pod_id[:13].encode() in shown
+
+            eventually(told, "it is shown, once the subscription stands")
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(20) == 130
 
 
 def test_what_is_not_there_is_one_line(terminal: Terminal) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 
 from asupervisor.cli import output
-from asupervisor.cli.command import VERBS, WITHOUT_ENDPOINT, parse_options, run_client
+from asupervisor.cli.command import (
+    ALIASES,
+    VERBS,
+    WITHOUT_ENDPOINT,
+    parse_options,
+    run_client,
+    verb_first,
+    verb_parser,
+)
 from asupervisor.cli.dispatch import dispatch
 from asupervisor.cli.verbs import exec as exec_verb
 from asupervisor.cli.verbs import pods as pods_verb
@@ -36,6 +46,7 @@ def test_every_verb_has_help_of_its_own(name: str, capsys: pytest.CaptureFixture
         ["help", "dance"],
         ["pods", "--loud"],
         ["pods", "-o", "xml"],
+        ["-r", "unix:///a", "dance"],
         ["pods", "--timeout", "5"],
         ["pods", "--timeout", "0"],
         ["pods", "--endpoint", "carrier:pigeon"],
@@ -74,6 +85,57 @@ def test_where_the_endpoint_comes_from() -> None:
     assert endpoint(["-r", "unix:///c"], both) == "unix:///c"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["ps", "-a"], ["ps", "-a"]),
+        (["-r", "unix:///a", "ps", "-a"], ["ps", "--endpoint", "unix:///a", "-a"]),
+        (["--endpoint=unix:///a", "ps"], ["ps", "--endpoint", "unix:///a"]),
+        (["--runtime-endpoint", "unix:///a", "ps"], ["ps", "--endpoint", "unix:///a"]),
+        (["-r", "a", "exec", "-i", "-t", "p/c"], ["exec", "--endpoint", "a", "-i", "-t", "p/c"]),
+        (["--log-level", "debug"], None),
+        (["--config", "/etc/kubelet.yaml"], None),
+        (["--version"], None),
+        (["-r"], None),
+        ([], None),
+    ],
+)
+def test_options_of_the_whole_command_stand_before_the_verb_too(
+    arguments: list[str], meant: list[str] | None
+) -> None:
+    assert verb_first(arguments) == meant
+
+
+def test_options_before_the_verb_reach_it(capsys: pytest.CaptureFixture[str]) -> None:
+    told = ["-r", "unix:///a", "-i", "unix:///b", "-t", "7s", "-o", "json", "config"]
+    assert dispatch(told) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "runtime-endpoint": "unix:///a",
+        "image-endpoint": "unix:///b",
+        "timeout": "7s",
+    }
+
+
+@pytest.mark.parametrize(("word", "name"), ALIASES.items())
+def test_crictls_words_mean_our_verbs(
+    word: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert name in VERBS and word not in VERBS
+    assert dispatch(["help", word]) == 0
+    assert f"usage: asupervisor {name}" in capsys.readouterr().out
+
+
+def test_crictls_file_is_read_where_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "crictl.yaml"
+    file.write_text("runtime-endpoint: unix:///a\ntimeout: 9\n")
+    assert dispatch(["--config", str(file), "config", "-o", "yaml"]) == 0
+    assert "runtime-endpoint: unix:///a\n" in capsys.readouterr().out
+    assert dispatch(["config", "--config", "/no/such"]) == 2
+    assert "/no/such cannot be read" in capsys.readouterr().err
+
+
 def test_what_follows_two_dashes_is_the_commands() -> None:
     options = parse_options("exec", exec_verb, ["-s", "pod/main", "--", "ls", "-l", "--", "x"], {})
     assert (options.container, options.command, options.sync) == (
@@ -86,6 +148,11 @@ def test_what_follows_two_dashes_is_the_commands() -> None:
 def test_an_unknown_verb_is_not_imported() -> None:
     with pytest.raises(ConfigError, match='unknown verb "os"'):
         run_client(["os"])
+
+
+def test_a_cell_of_somebody_elses_is_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_table(("A",), [("\x1b[2Jx\ny",)])
+    assert capsys.readouterr().out == "A\n?[2Jx?y\n"
 
 
 def test_tables_have_columns(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +179,9 @@ def test_no_time_is_no_age() -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert output.size(count) == text
+
+
+@pytest.mark.parametrize("name", list(VERBS))
+def test_no_argument_of_a_verb_takes_the_place_of_an_option_of_all(name: str) -> None:
+    actions = [action.dest for action in verb_parser(name)._actions]
+    assert len(actions) == len(set(actions) - {"interactive"}) + actions.count("interactive")

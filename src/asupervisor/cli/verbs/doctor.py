@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from asupervisor.cli.output import print_json
+from asupervisor.cli.output import print_document
 from asupervisor.cli.running import settings
 from asupervisor.client.endpoint import default_endpoint
 from asupervisor.doctor.examine import Line, examine, worst
@@ -52,10 +52,9 @@ async def run_here(options: argparse.Namespace) -> int:
         kubelet_directory=options.kubelet_config_dir,
     )
     lines = await examine(node)
-    if options.output == "json":
-        checks = [_document(line) for line in lines]
-        print_json({"level": worst(lines).name.lower(), "checks": checks})
-    else:
+    checks = [_document(line) for line in lines]
+    document = {"level": worst(lines).name.lower(), "checks": checks}
+    if not print_document(options.output, document):
         _print(lines)
     return int(worst(lines))
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from base64 import b64encode
 
-from asupervisor.cli.output import print_json
+from asupervisor.cli.output import is_document, print_document
 from asupervisor.client import Client
 from asupervisor.errors import ConfigError
 
@@ -50,7 +50,7 @@ async def run(client: Client, options: argparse.Namespace) -> int:
         raise ConfigError(f'--limit: "{options.limit}" is not a whole number of seconds')
     stdin, tty = options.stdin or options.interactive, options.tty or options.interactive
     container = await client.find_container(options.container)
-    if not (options.sync or int(options.limit) or options.output == "json"):
+    if not (options.sync or int(options.limit) or is_document(options.output)):
         from asupervisor.cli.terminal import run_session
 
         async with container.open(
@@ -63,14 +63,12 @@ async def run(client: Client, options: argparse.Namespace) -> int:
         )
     limit_s = int(options.limit) or None
     ended = await container.exec(options.command, timeout_s=limit_s)
-    if options.output == "json":
-        print_json(
-            {
-                "stdout": b64encode(ended.stdout).decode(),
-                "stderr": b64encode(ended.stderr).decode(),
-                "exitCode": ended.exit_code,
-            }
-        )
+    document = {
+        "stdout": b64encode(ended.stdout).decode(),
+        "stderr": b64encode(ended.stderr).decode(),
+        "exitCode": ended.exit_code,
+    }
+    if print_document(options.output, document):
         return ended.exit_code
     sys.stdout.buffer.write(ended.stdout)
     sys.stdout.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.output import as_document, print_fields, print_json, verbose_information
+from asupervisor.cli.output import as_document, print_document, print_fields, verbose_information
 from asupervisor.client import Client
 
 
@@ -16,11 +16,9 @@ async def run(client: Client, options: argparse.Namespace) -> int:
     """Status, verbose; exit code 1 while a condition is false."""
     answer = await client.runtime.status(verbose=True)
     conditions = answer.status.conditions
-    if options.output == "json":
-        document = as_document(answer)
-        document["info"] = verbose_information(answer.info)
-        print_json(document)
-    else:
+    document = as_document(answer)
+    document["info"] = verbose_information(answer.info)
+    if not print_document(options.output, document):
         version = await client.runtime.version()
         fields = [
             ("Runtime", f"{version.runtime_name} {version.runtime_version}"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from asupervisor.cli.output import as_document, print_json, verbose_information
+from asupervisor.cli.output import as_document, print_document, print_json, verbose_information
 from asupervisor.client import Client
 from asupervisor.client.containers import Container
 from asupervisor.errors import NotFound
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which one; always JSON."""
+    """Which one; JSON where no other form is asked for."""
     parser.add_argument("name", metavar="POD, POD/CONTAINER or IMAGE")
 
 
@@ -33,5 +33,6 @@ async def run(client: Client, options: argparse.Namespace) -> int:
             answer = await client.runtime.pod_sandbox_status(found.id, verbose=True)
     document = as_document(answer)
     document["info"] = verbose_information(answer.info)
-    print_json(document)
+    if not print_document(options.output, document):
+        print_json(document)
     return 0

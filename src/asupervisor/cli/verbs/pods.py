@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.output import age, print_json, print_table, readiness, short_id
+from asupervisor.cli import listing
+from asupervisor.cli.output import age, readiness
 from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """Which ones."""
+    listing.arguments(parser)
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
     """Newest first."""
-    pods = await client.pods()
-    if options.output == "json":
-        print_json([pod.raw for pod in pods])
-        return 0
-    rows = [
-        (
-            short_id(pod.id),
-            age(pod.created_at_ns),
-            readiness(pod),
-            pod.namespace,
-            pod.name,
-            str(pod.attempt),
-            pod.runtime_handler or "(default)",
-        )
-        for pod in pods
-    ]
-    print_table(("POD ID", "CREATED", "STATE", "NAMESPACE", "NAME", "ATTEMPT", "HANDLER"), rows)
-    return 0
+    wanted = listing.labels(options)
+
+    async def look() -> listing.Listing:
+        pods = [
+            pod
+            for pod in await client.pods(wanted)
+            if options.namespace in ("", pod.namespace) and options.name in ("", pod.name)
+        ]
+        rows = [
+            (
+                listing.identifier(options, pod.id),
+                age(pod.created_at_ns),
+                readiness(pod),
+                pod.namespace,
+                pod.name,
+                str(pod.attempt),
+                pod.runtime_handler or "(default)",
+            )
+            for pod in pods
+        ]
+        header = ("POD ID", "CREATED", "STATE", "NAMESPACE", "NAME", "ATTEMPT", "HANDLER")
+        ids, documents = [pod.id for pod in pods], [pod.raw for pod in pods]
+        return listing.Listing(header, rows, ids, documents)
+
+    return await listing.run_list(client, options, look)

@@ -4,36 +4,50 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.output import age, print_json, print_table, short_id
-from asupervisor.client import Client
-from asupervisor.client.values import State
+from asupervisor.cli import listing
+from asupervisor.cli.output import age
+from asupervisor.client import Client, State
+from asupervisor.client.find import choose_pod
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which ones."""
     parser.add_argument("-a", "--all", action="store_true", help="those that do not run too")
+    parser.add_argument("-p", "--pod", default="", metavar="POD", help="only of this pod")
+    listing.arguments(parser)
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
     """Running ones, newest first."""
-    containers = [
-        each for each in await client.containers() if options.all or each.state is State.RUNNING
-    ]
-    if options.output == "json":
-        print_json([container.raw for container in containers])
-        return 0
-    pods = {pod.id: f"{pod.namespace}/{pod.name}" for pod in await client.pods()}
-    rows = [
-        (
-            short_id(container.id),
-            container.image,
-            age(container.created_at_ns),
-            container.state.title(),
-            container.name,
-            str(container.attempt),
-            pods.get(container.pod_id, short_id(container.pod_id)),
-        )
-        for container in containers
-    ]
-    print_table(("CONTAINER ID", "IMAGE", "CREATED", "STATE", "NAME", "ATTEMPT", "POD"), rows)
-    return 0
+    wanted = listing.labels(options)
+
+    async def look() -> listing.Listing:
+        found = await client.pods()
+        pods = {pod.id: pod for pod in found if options.namespace in ("", pod.namespace)}
+        pod_id = choose_pod(found, options.pod).id if options.pod else ""
+        containers = [
+            each
+            for each in await client.containers(pod_id=pod_id, labels=wanted)
+            if (options.all or each.state is State.RUNNING)
+            and options.name in ("", each.name)
+            and (each.pod_id in pods or not options.namespace)
+        ]
+        rows = [
+            (
+                listing.identifier(options, each.id),
+                each.image,
+                age(each.created_at_ns),
+                each.state.title(),
+                each.name,
+                str(each.attempt),
+                f"{pods[each.pod_id].namespace}/{pods[each.pod_id].name}"
+                if each.pod_id in pods
+                else listing.identifier(options, each.pod_id),
+            )
+            for each in containers
+        ]
+        header = ("CONTAINER ID", "IMAGE", "CREATED", "STATE", "NAME", "ATTEMPT", "POD")
+        ids, documents = [each.id for each in containers], [each.raw for each in containers]
+        return listing.Listing(header, rows, ids, documents)
+
+    return await listing.run_list(client, options, look)

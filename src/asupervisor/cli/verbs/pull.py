@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from asupervisor.cli.output import print_json
+from asupervisor.cli.output import print_document
 from asupervisor.client import Client
 from asupervisor.errors import ConfigError
 
@@ -30,5 +30,6 @@ async def run(client: Client, options: argparse.Namespace) -> int:
             raise ConfigError("--user needs the password in $REGISTRY_PASSWORD")
         password = os.environ["REGISTRY_PASSWORD"]
     reference = await client.pull(options.image, username=options.user, password=password)
-    print_json({"imageRef": reference}) if options.output == "json" else print(reference)
+    if not print_document(options.output, {"imageRef": reference}):
+        print(reference)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from asupervisor.cli.output import print_json, print_table, short_id, size
+from asupervisor.cli.output import print_document, print_table, short_id, size
 from asupervisor.client import Client
 from asupervisor.client.containers import Container
 
@@ -24,8 +24,7 @@ async def run(client: Client, options: argparse.Namespace) -> int:
         else:
             pod_id = found.id
     stats = await client.stats(pod_id=pod_id, container_id=container_id)
-    if options.output == "json":
-        print_json([each.raw for each in stats])
+    if print_document(options.output, [each.raw for each in stats]):
         return 0
     pods = {pod.id: f"{pod.namespace}/{pod.name}" for pod in await client.pods()}
     containers = {each.id: pods.get(each.pod_id, "") for each in await client.containers()}

@@ -6,8 +6,8 @@ import argparse
 
 from asupervisor.cli.output import (
     age,
+    print_document,
     print_fields,
-    print_json,
     print_table,
     readiness,
     short_id,
@@ -24,8 +24,8 @@ async def run(client: Client, options: argparse.Namespace) -> int:
     """The sandbox first, a table of its containers below."""
     pod = await client.find_pod(options.pod)
     containers = [await each.status() for each in pod.containers.values()]
-    if options.output == "json":
-        print_json({"pod": pod.info.raw, "containers": [each.raw for each in containers]})
+    document = {"pod": pod.info.raw, "containers": [each.raw for each in containers]}
+    if print_document(options.output, document):
         return 0
     print_fields(
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from asupervisor import __version__
-from asupervisor.cli.output import print_fields, print_json
+from asupervisor.cli.output import print_document, print_fields
 from asupervisor.client import Client
 
 
@@ -16,9 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def run(client: Client, options: argparse.Namespace) -> int:
     """Version."""
     answer = await client.runtime.version()
-    if options.output == "json":
-        print_json(answer)
-    else:
+    if not print_document(options.output, answer):
         print_fields(
             [
                 ("Client", f"asupervisor {__version__}"),

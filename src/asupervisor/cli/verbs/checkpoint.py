@@ -1,0 +1,26 @@
+"""``checkpoint``: write a container's frozen state to an archive on the server's node."""
+
+from __future__ import annotations
+
+import argparse
+
+from asupervisor.client import Client
+from asupervisor.errors import ConfigError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which container, and where to."""
+    parser.add_argument("container", metavar="POD/CONTAINER")
+    parser.add_argument(
+        "--export", required=True, metavar="FILE", help="absolute path of the archive on the node"
+    )
+
+
+async def run(client: Client, options: argparse.Namespace) -> int:
+    """The container goes on."""
+    if not options.export.startswith("/"):
+        raise ConfigError("--export must be an absolute path")
+    container = await client.find_container(options.container)
+    await client.runtime.checkpoint_container(container.id, options.export)
+    print(options.export)
+    return 0

@@ -1,0 +1,49 @@
+"""``cp``: files and folders into a container and out of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import posixpath
+import sys
+from pathlib import Path
+
+from asupervisor.client import Client
+from asupervisor.errors import ConfigError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """From where to where."""
+    place = "a path here, or POD[/CONTAINER]:/PATH; one of the two is in a container"
+    parser.add_argument("source", metavar="SOURCE", help=place)
+    parser.add_argument("target", metavar="TARGET", help="where it goes; a folder keeps its name")
+
+
+async def run(client: Client, options: argparse.Namespace) -> int:
+    """What could not be taken is said, and the exit code is 1 then."""
+    (source_name, source), (target_name, target) = map(place, (options.source, options.target))
+    if bool(source_name) is bool(target_name):
+        raise ConfigError("one of SOURCE and TARGET must be POD[/CONTAINER]:/PATH, and one a path")
+    if target_name:
+        if target.endswith("/"):
+            target += os.path.basename(source.rstrip("/"))
+        await (await client.find(target_name)).put(Path(source), target)
+        return 0
+    left_out = await (await client.find(source_name)).get(source, local_target(source, target))
+    for line in left_out:
+        print(f"asupervisor: {line}", file=sys.stderr)
+    return 1 if left_out else 0
+
+
+def place(text: str) -> tuple[str, str]:
+    """The container's name, empty for a path here, and the path."""
+    name, colon, path = text.partition(":")
+    if not colon or text.startswith((".", "/")):
+        return "", text
+    return name, path
+
+
+def local_target(source: str, target: str) -> Path:
+    """Where it goes: into a folder that is there, under its own name."""
+    path = Path(target)
+    return path / (posixpath.basename(source.rstrip("/")) or "root") if path.is_dir() else path

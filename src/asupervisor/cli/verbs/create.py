@@ -1,0 +1,25 @@
+"""``create``: a container in a sandbox, from the CRI's own configurations."""
+
+from __future__ import annotations
+
+import argparse
+
+from asupervisor.cli.messages import read_message
+from asupervisor.client import Client
+from asupervisor.proto import cri
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Where, and the configurations."""
+    parser.add_argument("pod", metavar="POD")
+    parser.add_argument("file", metavar="CONTAINER-CONFIG", help="a ContainerConfig")
+    parser.add_argument("pod_file", metavar="POD-CONFIG", help="what runp was given")
+
+
+async def run(client: Client, options: argparse.Namespace) -> int:
+    """Print its id; it is not started, and its image is not fetched."""
+    config = read_message(options.file, cri.ContainerConfig)
+    pod_config = read_message(options.pod_file, cri.PodSandboxConfig)
+    pod = await client.find_pod(options.pod)
+    print(await client.runtime.create_container(pod.id, config, pod_config))
+    return 0

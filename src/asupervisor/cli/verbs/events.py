@@ -1,0 +1,24 @@
+"""``events``: what happens to containers and pods, from now on."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import aclosing
+
+from asupervisor.cli.output import plain, print_document, short_id
+from asupervisor.client import Client
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+async def run(client: Client, options: argparse.Namespace) -> int:
+    """One line for each event, until Ctrl-C or the server's end."""
+    async with aclosing(client.events()) as events:
+        async for event in events:
+            if not print_document(options.output, event.raw):
+                pod = f"{event.pod.namespace}/{event.pod.name}" if event.pod else ""
+                print(f"{event.kind:8} {short_id(event.container_id)} {plain(pod)}".rstrip())
+            print(end="", flush=True)
+    return 0

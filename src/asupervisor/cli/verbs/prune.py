@@ -1,0 +1,28 @@
+"""``prune``: remove what is not used."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from asupervisor.cli.output import plain
+from asupervisor.client import Client
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Whether images too."""
+    parser.add_argument(
+        "--images", action="store_true", help="images that no container uses too, but pinned ones"
+    )
+
+
+async def run(client: Client, options: argparse.Namespace) -> int:
+    """One line for each that is gone; those that could not be removed are an exit code of 1."""
+    pruned = await client.prune(images=options.images)
+    for pod in pruned.pods:
+        print(plain(f"pod {pod.namespace}/{pod.name}"))
+    for image in pruned.images:
+        print(plain(f"image {next(iter(image.tags), image.id)}"))
+    for failure in pruned.failures:
+        print(f"asupervisor: {failure}", file=sys.stderr)
+    return 1 if pruned.failures else 0

@@ -1,0 +1,20 @@
+"""``start``: start created containers."""
+
+from __future__ import annotations
+
+import argparse
+
+from asupervisor.client import Client
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which ones."""
+    parser.add_argument("container", nargs="+", metavar="POD/CONTAINER")
+
+
+async def run(client: Client, options: argparse.Namespace) -> int:
+    """One after the other."""
+    for name in options.container:
+        await (await client.find_container(name)).start()
+        print(name)
+    return 0
