@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asupervisor.errors import ConfigError
@@ -114,6 +114,10 @@ class Fields:
             fields = Fields(value, f"{self.place(name)}[{index}]")
             yield fields
             fields.done()
+
+    def pass_over(self, names: Iterable[str]) -> list[str]:
+        """Take out fields that nobody here reads, and return the places of those that are there."""
+        return [self.place(name) for name in names if self._rest.pop(name, None) is not None]
 
     def done(self) -> None:
         """Every field was read.

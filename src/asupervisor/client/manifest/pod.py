@@ -1,5 +1,5 @@
-"""A Kubernetes Pod manifest (``apiVersion: v1, kind: Pod``) as CRI configurations: the fields that
-need no cluster.
+"""A Kubernetes Pod (``apiVersion: v1, kind: Pod``) as CRI configurations: the fields that need no
+cluster.
 
 What a field becomes is what kubelet makes of it. A field that is not read here is refused by its
 name: a pod that runs without what its manifest asks for is worse than one that does not run."""
@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import re
 import uuid
+from decimal import Decimal
 from typing import cast
 
 from asupervisor.client.containers import GRACE_ANNOTATION
+from asupervisor.client.manifest.environment import (
+    Data,
+    Surroundings,
+    expand_words,
+    read_environment,
+)
 from asupervisor.client.manifest.fields import Fields
 from asupervisor.client.manifest.quantity import parse_quantity
 from asupervisor.client.plan import (
@@ -35,33 +42,31 @@ _SECCOMP = {
     "Localhost": cri.SecurityProfile.Localhost,
 }
 
+_OF_THE_API_SERVER = (
+    *("status", "creationTimestamp", "resourceVersion", "generation", "managedFields"),
+    *("ownerReferences", "finalizers", "generateName", "selfLink"),
+)
+_OF_THE_SCHEDULER = (
+    *("nodeName", "nodeSelector", "affinity", "tolerations", "topologySpreadConstraints"),
+    *("schedulerName", "schedulingGates", "priority", "priorityClassName", "preemptionPolicy"),
+    "enableServiceLinks",
+)
 
-def read_manifest(text: str, source: str) -> PodPlan:
-    """Read a manifest.
+
+def read_pod(top: Fields, data: Data, notes: list[str]) -> PodPlan:  # long: field by field
+    """Read a Pod.
 
     Args:
-        text: one YAML document.
-        source: its file name, for errors.
+        top: the document, without its kind.
+        data: ConfigMaps and Secrets that it may name.
+        notes: takes the fields that count only in a cluster, and are passed over.
 
     Raises:
-        ConfigError: it is not YAML or not such a Pod; the field is named.
+        ConfigError: it is not such a Pod; the field is named.
     """
-    import yaml
-
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
-    try:
-        return _pod(Fields(document))
-    except ConfigError as error:
-        raise ConfigError(f"{source}: {error}") from error
-
-
-def _pod(top: Fields) -> PodPlan:  # long: one field after the other
-    top.choice("apiVersion", "", ("v1",))
-    top.choice("kind", "", ("Pod",))
     meta, spec = top.below("metadata"), top.below("spec")
+    notes += top.pass_over(_OF_THE_API_SERVER) + meta.pass_over(_OF_THE_API_SERVER)
+    notes += spec.pass_over(_OF_THE_SCHEDULER)
     top.done()
     name = meta.text("name")
     if not _POD_NAME.match(name):
@@ -78,6 +83,8 @@ def _pod(top: Fields) -> PodPlan:  # long: one field after the other
     labels, annotations = meta.mapping("labels"), meta.mapping("annotations")
     meta.done()
     known = identity(name, namespace, uid)
+    pod = {"metadata.name": name, "metadata.namespace": namespace, "metadata.uid": uid}
+    around = Surroundings(namespace, pod, labels, annotations, data)
 
     spec.choice(
         "restartPolicy",
@@ -111,7 +118,7 @@ def _pod(top: Fields) -> PodPlan:  # long: one field after the other
     volumes = {volume.text("name"): _host_path(volume) for volume in spec.each("volumes")}
     plans, names = [], set()
     for fields in spec.each("containers"):
-        plan = _container(fields, sandbox, volumes, grace_s)
+        plan = _container(fields, sandbox, volumes, grace_s, around)
         container_name = plan.config.metadata.name
         if container_name in names:
             raise ConfigError(f'{fields.where}.name: there is another container "{container_name}"')
@@ -163,7 +170,11 @@ def _host_path(volume: Fields) -> str:
 
 
 def _container(
-    fields: Fields, sandbox: cri.PodSandboxConfig, volumes: dict[str, str], grace_s: int
+    fields: Fields,
+    sandbox: cri.PodSandboxConfig,
+    volumes: dict[str, str],
+    grace_s: int,
+    around: Surroundings,
 ) -> ContainerPlan:
     name, image = fields.text("name"), fields.text("image")
     if not _NAME.match(name):
@@ -172,11 +183,16 @@ def _container(
             ' and "-"'
         )
     latest = "@" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest"))
+    resources = cri.LinuxContainerResources()
+    amounts = _resources(fields.below("resources"), resources)
+    variables = read_environment(fields, amounts, around)
     config = cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=name),
         image=cri.ImageSpec(image=image, user_specified_image=image),
-        command=fields.texts("command"),
-        args=fields.texts("args"),
+        command=expand_words(fields.texts("command"), variables),
+        args=expand_words(fields.texts("args"), variables),
+        envs=[cri.KeyValue(key=key, value=value) for key, value in variables.items()],
+        linux=cri.LinuxContainerConfig(resources=resources),
         working_dir=fields.text("workingDir", ""),
         log_path=f"{name}/0.log",
         stdin=fields.flag("stdin"),
@@ -184,10 +200,6 @@ def _container(
         tty=fields.flag("tty"),
         annotations={GRACE_ANNOTATION: str(grace_s)},
     )
-    for variable in fields.each("env"):
-        config.envs.append(
-            cri.KeyValue(key=variable.text("name"), value=variable.text("value", "").encode())
-        )
     for port in fields.each("ports"):
         _port(port, sandbox)
     for mount in fields.each("volumeMounts"):
@@ -203,7 +215,6 @@ def _container(
                 readonly=mount.flag("readOnly"),
             )
         )
-    _resources(fields.below("resources"), config.linux.resources)
     _security(
         fields.below("securityContext"),
         sandbox.linux.security_context,
@@ -234,22 +245,27 @@ def _port(port: Fields, sandbox: cri.PodSandboxConfig) -> None:
         )
 
 
-def _resources(fields: Fields, resources: cri.LinuxContainerResources) -> None:
-    limits, requests = fields.below("limits"), fields.below("requests")
+def _resources(fields: Fields, resources: cri.LinuxContainerResources) -> dict[str, Decimal]:
+    """Fill the message, and return the amounts that are above 0, by path."""
+    amounts: dict[str, Decimal] = {}
+    for kind in ("limits", "requests"):
+        below = fields.below(kind)
+        for name in ("cpu", "memory"):
+            if text := below.quantity(name):
+                amounts[f"{kind}.{name}"] = parse_quantity(text, below.place(name))
+        below.done()
     fields.done()
-    cpu_limit, memory_limit = _quantity(limits, "cpu"), _quantity(limits, "memory")
-    cpu_request = _quantity(requests, "cpu") or cpu_limit
-    _quantity(requests, "memory")
-    limits.done()
-    requests.done()
-    Resources(cpu_cores=cpu_limit or None, memory_bytes=int(memory_limit) or None).fill(resources)
-    if cpu_request:
-        resources.cpu_shares = max(LEAST_CPU_SHARES, int(cpu_request * CPU_SHARES_OF_ONE))
-
-
-def _quantity(fields: Fields, name: str) -> float:
-    value = fields.quantity(name)
-    return float(parse_quantity(value, fields.place(name))) if value else 0.0
+    amounts = {path: amount for path, amount in amounts.items() if amount}
+    for name in ("cpu", "memory"):  # as the API server fills it in
+        if (limit := amounts.get(f"limits.{name}")) is not None:
+            amounts.setdefault(f"requests.{name}", limit)
+    cpu, memory = amounts.get("limits.cpu"), amounts.get("limits.memory")
+    Resources(
+        cpu_cores=float(cpu) if cpu else None, memory_bytes=int(memory) if memory else None
+    ).fill(resources)
+    if request := amounts.get("requests.cpu"):
+        resources.cpu_shares = max(LEAST_CPU_SHARES, int(request * CPU_SHARES_OF_ONE))
+    return amounts
 
 
 def _security(

@@ -82,7 +82,8 @@ spec:
 
 
 def read(text: str) -> PodPlan:
-    return read_manifest(text, "pod.yaml")
+    (plan,) = read_manifest(text, "pod.yaml").pods
+    return plan
 
 
 def test_the_least_that_a_pod_needs() -> None:
@@ -189,6 +190,7 @@ def test_the_nodes_network_has_the_nodes_name() -> None:
     ("old", "new", "complaint"),
     [
         ("kind: Pod", "kind: Deployment", 'kind: "Deployment" is not supported, only "Pod"'),
+        ("kind: Pod", "kind: ConfigMap", "spec is not supported"),
         ("v1", "v2", 'apiVersion: "v2" is not supported'),
         ("{name: web}", "{name: Web}", 'metadata.name: "Web" is not a DNS name'),
         ("{name: web}", "{}", "metadata.name is missing"),
@@ -197,8 +199,7 @@ def test_the_nodes_network_has_the_nodes_name() -> None:
             "{name: web, labels: {a: 1}}",
             "metadata.labels: a: keys and values must be texts",
         ),
-        ("spec:", "status: {}\nspec:", "status is not supported; remove it"),
-        ("spec:", "spec:\n  nodeName: x", "spec.nodeName is not supported; remove it"),
+        ("spec:", "spec:\n  serviceAccountName: x", "spec.serviceAccountName is not supported"),
         (
             "spec:",
             "spec:\n  restartPolicy: Always",
@@ -238,8 +239,8 @@ def test_the_nodes_network_has_the_nodes_name() -> None:
         ("image:", "command: sh\n      image:", "spec.containers[0].command must be a list"),
         (
             "image:",
-            "env: [{name: A, valueFrom: {}}]\n      image:",
-            "spec.containers[0].env[0].valueFrom is not supported",
+            "env: [{name: A, valueFrom: {fileRef: {}}}]\n      image:",
+            "spec.containers[0].env[0].valueFrom.fileRef is not supported",
         ),
         ("image: example.test/web:1", "args: []", "spec.containers[0].image is missing"),
         ("containers:", "initContainers:", "spec.initContainers is not supported"),

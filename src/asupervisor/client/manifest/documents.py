@@ -1,0 +1,104 @@
+"""A file of manifests: Pods, and the ConfigMaps and Secrets that they name."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from asupervisor.client.manifest.fields import Fields
+from asupervisor.client.manifest.pod import read_pod
+from asupervisor.client.plan import PodPlan
+from asupervisor.errors import ConfigError
+
+_KINDS = {"ConfigMap": "configMap", "Secret": "secret"}
+_PASSED_OVER = ("creationTimestamp", "resourceVersion", "managedFields", "uid", "ownerReferences")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a file asks for.
+
+    Args:
+        pods: in the order of the file, one at least.
+        notes: fields that count only in a cluster, and were passed over.
+    """
+
+    pods: tuple[PodPlan, ...]
+    notes: tuple[str, ...]
+
+
+def read_manifest(text: str, source: str, beside: Iterable[tuple[str, str]] = ()) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        text: YAML documents: Pods, ConfigMaps and Secrets.
+        source: its file name, for errors.
+        beside: texts and names of files with further ConfigMaps and Secrets.
+
+    Raises:
+        ConfigError: it is not YAML, or has no Pod, or something else than these; the field is
+            named.
+    """
+    data: dict[tuple[str, str, str], dict[str, bytes]] = {}
+    pods: list[Fields] = []
+    for its_text, its_source in (*beside, (text, source)):
+        with _named(its_source):
+            for document in _documents(its_text):
+                document.choice("apiVersion", "", ("v1",))
+                kinds = ("Pod", *_KINDS) if its_source == source else tuple(_KINDS)
+                kind = document.choice("kind", "", kinds)
+                if kind == "Pod":
+                    pods.append(document)
+                else:
+                    _read_data(_KINDS[kind], document, data)
+    with _named(source):
+        if not pods:
+            raise ConfigError("there is no Pod in it")
+        notes: list[str] = []
+        plans = tuple(read_pod(pod, data, notes) for pod in pods)
+    return Manifest(plans, tuple(dict.fromkeys(notes)))
+
+
+@contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Put the name of the file before each error."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def _documents(text: str) -> Iterator[Fields]:
+    import yaml
+
+    try:
+        documents = [each for each in yaml.safe_load_all(text) if each is not None]
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not YAML: {' '.join(str(error).split())}") from error
+    yield from map(Fields, documents)
+
+
+def _read_data(kind: str, top: Fields, data: dict[tuple[str, str, str], dict[str, bytes]]) -> None:
+    meta = top.below("metadata")
+    name, namespace = meta.text("name"), meta.text("namespace", "default")
+    meta.mapping("labels")
+    meta.mapping("annotations")
+    meta.pass_over(_PASSED_OVER)
+    meta.done()
+    top.flag("immutable")
+    plain, encoded = ("data", "binaryData") if kind == "configMap" else ("stringData", "data")
+    if kind == "secret":
+        top.text("type", "")
+    content: dict[str, bytes] = {}
+    for key, value in top.mapping(encoded).items():
+        try:
+            content[key] = base64.b64decode("".join(value.split()), validate=True)
+        except ValueError as error:
+            raise ConfigError(f"{encoded}.{key} of {name} is not base64") from error
+    content |= {key: value.encode() for key, value in top.mapping(plain).items()}
+    top.done()
+    if (kind, namespace, name) in data:
+        raise ConfigError(f'there are two of the name "{name}" in namespace {namespace}')
+    data[kind, namespace, name] = content
