@@ -1,0 +1,72 @@
+"""The example that people copy: snippets that behave, hang, flood or are cancelled."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import anyio
+import pytest
+
+from asupervisor.client import Client
+from asupervisor.errors import DeadlineExceeded
+from tests.harness.engine import BUSYBOX_IMAGE
+from tests.harness.service import Service
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "sandbox.py"
+SHELL = ("sh", "-s")
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    """The example as a module."""
+    spec = importlib.util.spec_from_file_location("sandbox_example", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def test_snippets_of_every_kind(client: Client, example: ModuleType) -> None:
+    said: dict[str, bytes] = {}
+    async with example.sandbox(client, BUSYBOX_IMAGE) as run:
+
+        async def hang() -> None:
+            with pytest.raises(DeadlineExceeded):
+                await run(SHELL, b"while :; do :; done", 0.5)
+
+        async def say(word: str) -> None:
+            snippet = f"id -u; echo {word}; touch /{word} 2>/dev/null || echo refused"
+            said[word] = (await run(SHELL, snippet.encode(), 60.0)).stdout
+
+        async def flood() -> None:
+            done = await run(SHELL, b"yes | head -c 500000", 60.0)
+            assert done.is_cut and len(done.stdout) == example.OUTPUT
+
+        async with anyio.create_task_group() as tasks:
+            for work in (hang, flood):
+                tasks.start_soon(work)
+            for word in ("one", "two"):
+                tasks.start_soon(say, word)
+        with anyio.move_on_after(0.2) as cut:
+            await run(SHELL, b"while :; do :; done", 60.0)
+        assert cut.cancelled_caught
+    assert said == {word: f"65534\n{word}\nrefused\n".encode() for word in ("one", "two")}
+    assert await client.pods() == []
+
+
+def test_the_example_as_a_program(service: Service) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE), BUSYBOX_IMAGE, *SHELL],
+        input=b"echo out; echo err >&2; exit 3",
+        env={**os.environ, "ASUPERVISOR_ENDPOINT": service.endpoint},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
+    assert len(EXAMPLE.read_text().split('"""\n', 1)[1].strip().splitlines()) < 60
