@@ -152,7 +152,7 @@ def test_an_unknown_verb_is_not_imported() -> None:
 
 def test_a_cell_of_somebody_elses_is_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_table(("A",), [("\x1b[2Jx\ny",)])
-    assert capsys.readouterr().out == "A\n?[2Jx?y\n"
+    assert capsys.readouterr().out == "A\n\\x1b[2Jx\\ny\n"
 
 
 def test_tables_have_columns(capsys: pytest.CaptureFixture[str]) -> None:

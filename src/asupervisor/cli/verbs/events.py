@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from contextlib import aclosing
 
-from asupervisor.cli.output import plain, print_document, short_id
+from asupervisor.cli.output import print_document, short_id
 from asupervisor.client import Client
+from asupervisor.words import one_line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,6 @@ async def run(client: Client, options: argparse.Namespace) -> int:
         async for event in events:
             if not print_document(options.output, event.raw):
                 pod = f"{event.pod.namespace}/{event.pod.name}" if event.pod else ""
-                print(f"{event.kind:8} {short_id(event.container_id)} {plain(pod)}".rstrip())
+                print(f"{event.kind:8} {short_id(event.container_id)} {one_line(pod)}".rstrip())
             print(end="", flush=True)
     return 0

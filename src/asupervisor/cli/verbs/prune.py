@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from asupervisor.cli.output import plain
 from asupervisor.client import Client
+from asupervisor.words import one_line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +20,9 @@ async def run(client: Client, options: argparse.Namespace) -> int:
     """One line for each that is gone; those that could not be removed are an exit code of 1."""
     pruned = await client.prune(images=options.images)
     for pod in pruned.pods:
-        print(plain(f"pod {pod.namespace}/{pod.name}"))
+        print(one_line(f"pod {pod.namespace}/{pod.name}"))
     for image in pruned.images:
-        print(plain(f"image {next(iter(image.tags), image.id)}"))
+        print(one_line(f"image {next(iter(image.tags), image.id)}"))
     for failure in pruned.failures:
         print(f"asupervisor: {failure}", file=sys.stderr)
     return 1 if pruned.failures else 0
