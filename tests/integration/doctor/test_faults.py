@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.engine import Engine
+from tests.harness.engine import STORE, Engine
 
 # In mount and network namespaces of its own; what is written to /run, /var/lib, /var/log and /etc
 # is gone with them. Files laid over those of the kernel are what a kernel so set would say.
@@ -67,13 +67,14 @@ until [ -s "$HERE/listener" ]; do sleep 0.1; done
     --streaming-bind-addr 0.0.0.0:0 --streaming-tls-cert-file "$HERE/certificate" \
     --streaming-tls-private-key-file "$HERE/key" || [ $? = 2 ]
 """
+SLOW_DRIVER = "native" if STORE == "containerd" else "vfs"
 FAULTS = {
     "the service does not run": ("service", "warning", "no service answers"),
     "kubelet speaks to another runtime": ("cri-socket", "error", "kubelet speaks to unix:///run/c"),
-    "a port is taken": ("ports", "error", "--metrics-bind-addr: somebody else listens"),
+    "a port is taken": ("ports", "error", "--metrics-bind-addr: another process listens"),
     "a certificate ends soon": ("certificate", "warning", "expires on"),
     "another cgroup driver than kubelet's": ("cgroup-driver", "error", "the engine uses"),
-    "a slow storage driver": ("storage-driver", "warning", "vfs"),
+    "a slow storage driver": ("storage-driver", "warning", SLOW_DRIVER),
     "containers have no logs": ("log-driver", "error", '"none"'),
     "a restart of the engine ends pods": ("live-restore", "warning", "live-restore is off"),
     "containers were kept elsewhere": ("image-store", "error", "overlay2 in /old"),
@@ -99,7 +100,9 @@ FAULTS = {
 def findings() -> Iterator[list[dict[str, Any]]]:
     """All that one run of the command says of that node."""
     here = Path(tempfile.mkdtemp(prefix="asv-", dir="/var/tmp"))
-    engine = Engine(arguments=("--iptables=false", "--storage-driver=vfs", "--log-driver=none"))
+    engine = Engine(
+        arguments=("--iptables=false", f"--storage-driver={SLOW_DRIVER}", "--log-driver=none")
+    )
     try:
         engine.start()
         driver = engine.request("GET", "/info")[1]["CgroupDriver"]
