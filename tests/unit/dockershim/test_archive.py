@@ -7,6 +7,9 @@ import os
 import socket
 import stat
 import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,13 @@ import pytest
 from asupervisor.dockershim.container.archive import _Exactly, _write_layer
 
 
-def layer(upper: Path) -> tarfile.TarFile:
-    file = io.BytesIO()
-    _write_layer(file, upper)
-    file.seek(0)
-    return tarfile.open(fileobj=file)
+@contextmanager
+def layer(upper: Path) -> Iterator[tarfile.TarFile]:
+    with tempfile.TemporaryFile() as file:
+        _write_layer(file, upper)
+        file.seek(0)
+        with tarfile.open(fileobj=file) as archive:
+            yield archive
 
 
 def test_a_layer_has_everything_as_it_is_and_follows_no_link(tmp_path: Path) -> None:
@@ -119,5 +124,15 @@ def test_a_layer_of_many_files_is_not_remembered(
         remembered.append(len(self.members) + len(self.inodes))
 
     monkeypatch.setattr(tarfile.TarFile, "addfile", count)
-    _write_layer(io.BytesIO(), tmp_path)
+    with tempfile.TemporaryFile() as file:
+        _write_layer(file, tmp_path)
     assert len(remembered) == 50 and max(remembered) == 1
+
+
+def test_a_file_of_holes_does_not_fill_the_disk(tmp_path: Path) -> None:
+    """A container makes one of any length at no cost; an archive has every byte of it."""
+    disk = os.statvfs(tmp_path)
+    with (tmp_path / "holes").open("wb") as file:
+        file.truncate(disk.f_blocks * disk.f_frsize)
+    with tempfile.TemporaryFile(dir=tmp_path.parent) as file, pytest.raises(OSError, match="holes"):
+        _write_layer(file, tmp_path)

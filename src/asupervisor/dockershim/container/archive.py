@@ -12,6 +12,7 @@ what it changed of its image.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -37,6 +38,8 @@ _PART = "part"
 _SPEC_BYTES = 16 << 20
 _LAYER = "rootfs-diff.tar"
 _OVERLAY_XATTR = "trusted.overlay."
+_FREE_SHARE = 10
+"""One part of so many of a disk stays free: a file with holes takes its whole length here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,7 @@ def write_archive(workplace: Path, source: Source, location: str) -> Path:
                     archive, "config.dump", json.dumps(_config(source.record), indent=1).encode()
                 )
                 _add_bytes(archive, "spec.dump", source.spec)
+                _require_room(file, os.path.getsize(workplace / _LAYER), _LAYER)
                 archive.add(workplace / _LAYER, _LAYER)
                 archive.add(workplace / IMAGES, "checkpoint")
             file.flush()
@@ -200,6 +204,18 @@ def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
+def _require_room(file: Any, size: int, name: str) -> None:
+    """Whether so many bytes go to the disk of a file without filling it.
+
+    Raises:
+        OSError: they do not.
+    """
+    disk = os.fstatvfs(file.fileno())
+    free = (disk.f_bavail - disk.f_blocks // _FREE_SHARE) * disk.f_frsize
+    if size > free:
+        raise OSError(errno.ENOSPC, f"{name} has {size} bytes, and {max(free, 0)} may be taken")
+
+
 def _write_layer(file: Any, upper: Path) -> None:
     layer: Any  # of its attributes the types name some only
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as layer:
@@ -238,6 +254,7 @@ def _write_layer(file: Any, upper: Path) -> None:
                 continue
             with open(descriptor, "rb") as content:
                 member.size = os.fstat(descriptor).st_size
+                _require_room(file, member.size, name)
                 layer.addfile(member, _Exactly(content, member.size))
 
 
