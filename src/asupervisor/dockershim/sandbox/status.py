@@ -6,6 +6,7 @@ import time
 
 from asupervisor.dockershim.shim import Shim
 from asupervisor.dockershim.verbose import verbose_info
+from asupervisor.node.fitting import MESSAGE_BYTES
 from asupervisor.node.records import SandboxRecord
 from asupervisor.proto import cri
 from asupervisor.proto.wire import retag
@@ -39,12 +40,13 @@ def _facts(shim: Shim, record: SandboxRecord) -> dict[str, object]:
 
 def _observed(shim: Shim, sandbox_id: str) -> bytes:
     """``containers_statuses`` and ``timestamp``, always together: kubelet takes a timestamp alone
-    for "no containers". Neither, where a container of the pod could not be read yet.
+    for "no containers". Neither, where a container of the pod could not be read yet, and where they
+    would not leave a message room for the rest: kubelet then asks for each.
     """
     if not shim.store.whole(sandbox_id):
         return b""
     timestamp = cri.PodSandboxStatusResponse(timestamp=time.time_ns()).SerializeToString()
-    return b"".join(
+    observed = b"".join(
         [
             *(
                 retag(3, container.status_bytes)
@@ -54,3 +56,4 @@ def _observed(shim: Shim, sandbox_id: str) -> bytes:
             timestamp,
         ]
     )
+    return observed if len(observed) <= MESSAGE_BYTES // 2 else b""
