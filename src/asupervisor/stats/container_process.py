@@ -27,11 +27,12 @@ class Process:
         """The container's cgroup, and the one above it."""
         self._container_id = container_id
         self._held: ContainerProcess | None = None
+        mounted = hierarchies()
         try:
             self._held = ContainerProcess(pid, container_id)
         except ProcessLookupError:
             return
-        self.cgroup, self.parent = hierarchies().locate(self._held.cgroup, container_id)
+        self.cgroup, self.parent = mounted.locate(self._held.cgroup, container_id)
 
     def __bool__(self) -> bool:
         """Whether it was found."""

@@ -138,13 +138,15 @@ class ContainerTarget:
         """The same without tag and length."""
         self.writable_layer = subject.writable_layer
         self.process: Process | None = None
+        self.is_closed = False
+        """A reading that waited for its turn may come after :meth:`close`, and opens nothing."""
         self._hierarchies = hierarchies
         self.budget = budget
         self.cgroup = CgroupTarget(None, subject.started_at_ns)
 
     def open(self) -> None:
         """Find its process and cgroup, once."""
-        if self.process is not None:
+        if self.process is not None or self.is_closed:
             return
         self.process = Process(self.subject.pid, self.subject.container_id, self._hierarchies)
         if self.process:
@@ -172,7 +174,8 @@ class ContainerTarget:
         self.read_at = time.monotonic()
 
     def close(self) -> None:
-        """Close everything."""
+        """Close everything, for good."""
+        self.is_closed = True
         self.cgroup.end()
         if self.process is not None:
             self.process.close()
@@ -196,6 +199,8 @@ class SandboxTarget:
         self.entry = field(1, field(1, self.attributes))
         """The last reading, as field 1 of the responses: a PodSandboxStats."""
         self.process: Process | None = None
+        self.is_closed = False
+        """A reading that waited for its turn may come after :meth:`close`, and opens nothing."""
         self.ended_cpu_ns = 0
         """What containers of a pod without a cgroup of its own had used when they ended: its
         counter never falls.
@@ -209,7 +214,7 @@ class SandboxTarget:
 
     def open(self) -> None:
         """Find its process and cgroups, once."""
-        if self.process is not None:
+        if self.process is not None or self.is_closed:
             return
         self.process = Process(self.subject.pid, self.subject.sandbox_id, self._hierarchies)
         if not self.process:
@@ -275,7 +280,8 @@ class SandboxTarget:
         return sum(part.processes() for part in parts)
 
     def close(self) -> None:
-        """Close everything."""
+        """Close everything, for good."""
+        self.is_closed = True
         self.own.end()
         self.pod.end()
         if self.process is not None:

@@ -10,6 +10,7 @@ import pytest
 
 from asupervisor.host.cgroups import Hierarchies
 from asupervisor.proto import cri
+from asupervisor.stats import targets
 from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ContainerSubject, SandboxSubject
 
@@ -67,3 +68,25 @@ async def test_unknown_ids_are_left_out_and_forgotten_ones_too() -> None:
         and await stats.sandbox_stats() == []
         and await stats.sandbox_metrics() == []
     )
+
+
+async def test_a_reading_that_waited_opens_nothing_of_what_was_removed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[str] = []
+
+    def process(pid: int, container_id: str, hierarchies: object) -> None:
+        opened.append(container_id)
+
+    monkeypatch.setattr(targets, "Process", process)
+    stats = Stats(hierarchies=Hierarchies)
+    stats.put_container(ContainerSubject("c", "pod", 7, cri.ContainerAttributes(id="c")))
+    stats.put_sandbox(SandboxSubject("pod", 7, cri.PodSandboxAttributes(id="pod")))
+    async with anyio.create_task_group() as tasks, stats._lock:
+        tasks.start_soon(stats.container_stats)
+        tasks.start_soon(stats.sandbox_stats)
+        await anyio.wait_all_tasks_blocked()
+        stats.forget_container("c")
+        stats.forget_sandbox("pod")
+        stats._close_retired()
+    assert opened == []
