@@ -13,13 +13,12 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Protocol, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, Unpack
 
 from asupervisor.client.changes import Changes
 from asupervisor.client.containers import Container
 from asupervisor.client.endpoint import TIMEOUT_S, Settings, find_settings
 from asupervisor.client.find import choose_container, choose_pod, newest
-from asupervisor.client.plan import PodOptions, PodPlan, PullPolicy, pod_plan
 from asupervisor.client.pods import Pod, pod_block, start_pod
 from asupervisor.client.values import (
     ContainerInfo,
@@ -40,6 +39,9 @@ from asupervisor.errors import (
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from asupervisor.streaming.background_tasks import BackgroundTasks
+
+if TYPE_CHECKING:
+    from asupervisor.client.plan import PodOptions, PodPlan, PullPolicy
 
 LOG_ROOT = "/var/log/pods"
 """Where kubelet keeps the logs of pods."""
@@ -156,6 +158,8 @@ class Client:
             DeadlineExceeded: the block took longer; it was cancelled, and the pod removed.
             RollbackFailed: what was made could not be removed; ``leftovers`` says what and why.
         """
+        from asupervisor.client.plan import pod_plan
+
         pod = await self.start_pod(pod_plan(image, command, options))
         async with pod_block(pod, deadline_s):
             yield pod

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asupervisor.client.changes import Changes
-from asupervisor.client.logs import LogLine, read_log
-from asupervisor.client.plan import Resources
 from asupervisor.client.values import Completed, ContainerInfo, State, Usage
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 
 if TYPE_CHECKING:
+    from asupervisor.client.logs import LogLine
+    from asupervisor.client.plan import Resources
     from asupervisor.streaming.client import RemoteCommand
 
 GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod"
@@ -98,6 +98,8 @@ class Container:
         Raises:
             FailedPrecondition: it has no log, or it cannot be read here.
         """
+        from asupervisor.client.logs import read_log
+
         path = (await self.status()).log_path
         if not path:
             raise FailedPrecondition(

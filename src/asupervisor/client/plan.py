@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import secrets
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
@@ -140,6 +138,10 @@ def pod_plan(image: str, command: Sequence[str], options: PodOptions) -> PodPlan
     Raises:
         InvalidArgument: an option is unknown or malformed; it is named.
     """
+    # Imported here: what only lists needs none of their cost.
+    import secrets
+    import uuid
+
     if unknown := set(options) - set(PodOptions.__annotations__):
         raise InvalidArgument(f"a pod has no option {', '.join(sorted(unknown))}")
     name = options.get("name") or f"pod-{secrets.token_hex(6)}"

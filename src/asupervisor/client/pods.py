@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,8 +12,6 @@ import anyio
 import anyio.lowlevel
 
 from asupervisor.client.containers import OUTPUT_BYTES, Container
-from asupervisor.client.logs import LogLine
-from asupervisor.client.plan import PodPlan
 from asupervisor.client.values import Completed, ContainerInfo, PodInfo, State
 from asupervisor.errors import (
     DeadlineExceeded,
@@ -29,6 +26,8 @@ from asupervisor.proto import cri
 
 if TYPE_CHECKING:
     from asupervisor.client.client import Client
+    from asupervisor.client.logs import LogLine
+    from asupervisor.client.plan import PodPlan
     from asupervisor.client.tunnel import PortStream, Tunnel
     from asupervisor.streaming.client import RemoteCommand
 
@@ -318,6 +317,8 @@ def _make_log_directories(plan: PodPlan) -> None:
 
 
 def _remove_directory(path: str) -> None:
+    import shutil
+
     try:
         shutil.rmtree(path)
     except FileNotFoundError:
