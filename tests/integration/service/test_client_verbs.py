@@ -183,7 +183,9 @@ def test_the_verbs_of_containers_and_pods(terminal: Terminal) -> None:
 
 
 def test_lists_and_events_are_shown_as_things_change(terminal: Terminal) -> None:
-    (terminal.directory / "pod.json").write_text('{"metadata": {"name": "seen", "uid": "1"}}')
+    (terminal.directory / "pod.json").write_text(
+        '{"metadata": {"name": "seen", "namespace": "default", "uid": "1"}}'
+    )
     for verb in (["events"], ["pods", "--watch"]):
         with subprocess.Popen(
             [sys.executable, "-m", "asupervisor", *verb],
@@ -202,9 +204,12 @@ def test_lists_and_events_are_shown_as_things_change(terminal: Terminal) -> None
                     shown.extend(os.read(output, 65536))
                 return pod_id[:13].encode() in shown
 
-            eventually(told, "it is shown, once the subscription stands")
-            follower.send_signal(signal.SIGINT)
-            assert follower.wait(20) == 130
+            try:
+                eventually(told, "it is shown, once the subscription stands")
+                follower.send_signal(signal.SIGINT)
+                assert follower.wait(20) == 130
+            finally:
+                follower.kill()
 
 
 def test_what_is_not_there_is_one_line(terminal: Terminal) -> None:
