@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, eventually
+from tests.harness.program import running
 from tests.harness.service import Service
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -187,7 +188,7 @@ def test_lists_and_events_are_shown_as_things_change(terminal: Terminal) -> None
         '{"metadata": {"name": "seen", "namespace": "default", "uid": "1"}}'
     )
     for verb in (["events"], ["pods", "--watch"]):
-        with subprocess.Popen(
+        with running(
             [sys.executable, "-m", "asupervisor", *verb],
             env=terminal.environment,
             stdout=subprocess.PIPE,
@@ -204,12 +205,9 @@ def test_lists_and_events_are_shown_as_things_change(terminal: Terminal) -> None
                     shown.extend(os.read(output, 65536))
                 return pod_id[:13].encode() in shown
 
-            try:
-                eventually(told, "it is shown, once the subscription stands")
-                follower.send_signal(signal.SIGINT)
-                assert follower.wait(20) == 130
-            finally:
-                follower.kill()
+            eventually(told, "it is shown, once the subscription stands")
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(20) == 130
 
 
 def test_what_is_not_there_is_one_line(terminal: Terminal) -> None:

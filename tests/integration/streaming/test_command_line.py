@@ -19,6 +19,7 @@ import anyio
 import pytest
 
 from tests.harness.engine import eventually
+from tests.harness.program import running
 from tests.integration.streaming.conftest import Pod
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["spdy", "websocket"])
@@ -147,7 +148,7 @@ def test_pipes_and_exit_codes(pod: Pod, transport: str) -> None:
 
 def test_attach_and_a_container_that_is_not_there(pod: Pod) -> None:
     anyio.run(pod.add, ["sh", "-c", "while :; do echo tick; sleep 0.1; done"])
-    with subprocess.Popen(
+    with running(
         command_line(pod, "attach", f"stream/c{pod.containers}"), stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
@@ -168,7 +169,7 @@ def test_port_forward(pod: Pod, transport: str) -> None:
     )
     anyio.run(pod.add, ["sh", "-c", script])
     command = command_line(pod, "port-forward", "--transport", transport, "stream", ":8088", ":1")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         ports = [int(process.stdout.readline().split()[2].rsplit(b":", 1)[1]) for _ in range(2)]
 
