@@ -127,7 +127,9 @@ def identity(name: str, namespace: str, uid: str) -> dict[str, str]:
     }
 
 
-def pod_plan(image: str, command: Sequence[str], options: PodOptions) -> PodPlan:
+def pod_plan(  # long: one field after the other
+    image: str, command: Sequence[str], options: PodOptions
+) -> PodPlan:
     """A pod of one container, ``main``.
 
     Args:
