@@ -5,6 +5,7 @@ of theirs meet nobody else's.
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     A runtime that was started elsewhere would not see the tests' registry in a network of their
     own."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in a shell's background; the programs that tests interrupt would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if ENGINE:
         os.environ["PATH"] = f"{os.path.dirname(ENGINE)}:{os.environ['PATH']}"
     if (
