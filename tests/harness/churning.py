@@ -67,8 +67,8 @@ async def clear(runtime: RemoteRuntimeService) -> None:
 
 
 async def agrees(runtime: RemoteRuntimeService, engine: Engine) -> bool:
-    """Whether the service lists what the engine has, in the same states. A sandbox that is NOTREADY
-    may run or be gone there: its stop was begun, and is not complete.
+    """Whether the service lists what the engine has, in the same states, and besides at most
+    sandboxes that are gone and whose network is still to be torn down: NOTREADY.
     """
     try:
         sandboxes = {
@@ -81,9 +81,9 @@ async def agrees(runtime: RemoteRuntimeService, engine: Engine) -> bool:
         return False
     there = await anyio.to_thread.run_sync(engine.containers)
     states = {item["Id"]: item["State"] == "running" for item in there}
-    ending = {one for one, ready in sandboxes.items() if not ready}
-    listed = {one: state for one, state in (sandboxes | containers).items() if one not in ending}
-    return listed == {one: state for one, state in states.items() if one not in ending}
+    gone = {one for one, ready in sandboxes.items() if not ready and one not in states}
+    listed = sandboxes | containers
+    return {one: state for one, state in listed.items() if one not in gone} == states
 
 
 def checkpoints(root: Path) -> list[str]:

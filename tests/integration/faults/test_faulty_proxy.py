@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 
+from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor import Supervisor
 from tests.harness.churning import agrees, checkpoints, churn, clear, is_ready
@@ -37,6 +38,10 @@ async def test_nothing_is_left_and_nothing_is_untrue(engine: Engine, directory: 
             proxy.probability = 0.0
             await until(lambda: is_ready(config.runtime_endpoint), "the node is ready", 60)
             async with RemoteRuntimeService.connect(config.runtime_endpoint, 60) as runtime:
+                for sandbox in await runtime.list_pod_sandbox():
+                    if sandbox.state == cri.SANDBOX_NOTREADY:
+                        # One whose stop failed half-way may run on; kubelet's next stop ends it.
+                        await runtime.stop_pod_sandbox(sandbox.id)
                 await until(lambda: agrees(runtime, engine), "it knows what is", 60)
                 await clear(runtime)
                 await until(lambda: agrees(runtime, engine), "and that nothing is left", 60)
