@@ -8,9 +8,12 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import anyio
 
 FAULTS = ("delay", "error", "garbage", "half", "cut", "lost answer")
 _LARGEST_DELAY_S = 0.5
@@ -40,22 +43,15 @@ class FaultyProxy:
     @asynccontextmanager
     async def serving(self, path: Path) -> AsyncIterator[None]:
         """Listen on a socket at ``path`` while the block lasts."""
-        handlers: set[asyncio.Task[None]] = set()
-
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # asyncio would make this task itself of a coroutine, and nobody could end it then.
-            task = asyncio.ensure_future(self._serve(reader, writer))  # ended by serving()
-            handlers.add(task)
-            task.add_done_callback(handlers.discard)
-
-        server = await asyncio.start_unix_server(accept, path)
-        try:
-            yield
-        finally:
-            server.close()
-            for task in handlers:
-                task.cancel()
-            await asyncio.gather(*handlers, return_exceptions=True)
+        async with anyio.create_task_group() as tasks:
+            server = await asyncio.start_unix_server(
+                lambda reader, writer: tasks.start_soon(self._serve, reader, writer), path
+            )
+            try:
+                yield
+            finally:
+                server.close()
+                tasks.cancel_scope.cancel()
 
     def _draw(self, line: bytes) -> str:
         """The fault of a request; empty for none. The ping has none: an engine that does not answer
@@ -109,16 +105,16 @@ class FaultyProxy:
                         self.thrown["cut events"] += 1
                         return
 
-        # The first direction to end ends the other: a task group waits for both.
-        answering = asyncio.ensure_future(answers())  # awaited below
-        requests = self._requests(reader, writer, forth, state)
-        asking = asyncio.ensure_future(requests)  # awaited below
-        try:
-            await asyncio.wait((answering, asking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (answering, asking):
-                task.cancel()
-            await asyncio.gather(answering, asking, return_exceptions=True)
+        async with anyio.create_task_group() as tasks:
+
+            async def first(direction: Coroutine[Any, Any, None]) -> None:
+                """The one that ends first ends the other."""
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    await direction
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(first, answers())
+            tasks.start_soon(first, self._requests(reader, writer, forth, state))
 
     async def _requests(
         self,

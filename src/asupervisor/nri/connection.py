@@ -160,7 +160,7 @@ class Connection:
                 answer = encode_answer(call.stream, b"", INVALID_ARGUMENT, str(error))
             except TooLong as error:
                 answer = encode_answer(call.stream, b"", RESOURCE_EXHAUSTED, str(error))
-            except Exception:
+            except Exception:  # a peer that is not answered would wait until its deadline
                 _logger.exception("a defect of this service in the answer to %s", call.method)
                 answer = encode_answer(call.stream, b"", UNKNOWN, "internal error")
             await self._send(self._serves_on, answer)

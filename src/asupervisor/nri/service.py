@@ -110,7 +110,7 @@ class NriService:
         self._connections += 1
         try:
             await self._converse(peer, name, configuration, joined)
-        except Exception:
+        except Exception:  # raised here, it would end all plugins, and the service
             _logger.exception("a defect of this service ended the connection of an NRI plugin")
         finally:
             peer.close()

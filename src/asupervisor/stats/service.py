@@ -289,10 +289,9 @@ class Stats:
 
 
 def _guarded(subject: str, read: Callable[..., None], *args: object) -> None:
-    """What cannot be read of one container must not hide the others."""
     try:
         read(*args)
-    except Exception:
+    except Exception:  # what cannot be read of one container must not hide the others
         _logger.exception(
             "the use of %s could not be read", subject[:12], extra={"subject": subject}
         )

@@ -262,8 +262,7 @@ async def test_cancelled_at_any_moment_nothing_is_left(
             reached.set()
             await pod.wait()
 
-    # A program of asyncio's own, which knows nothing of cancel scopes.
-    task = asyncio.create_task(use())  # cancelled and awaited below
+    task = asyncio.create_task(use())  # a program of asyncio's own knows no cancel scopes
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

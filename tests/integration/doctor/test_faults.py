@@ -52,13 +52,13 @@ openssl req -x509 -newkey rsa:2048 -nodes -days 5 -subj /CN=node \
     -keyout "$HERE/key" -out "$HERE/certificate" 2>/dev/null
 cp "$(command -v sleep)" "$HERE/cri-dockerd"; "$HERE/cri-dockerd" 600 & shim=$!
 "$PYTHON" -c '
-import socket, time
+import signal, socket
 gone = socket.socket(socket.AF_UNIX)
 gone.bind("/run/cri-dockerd.sock")
 gone.close()
 taken = socket.create_server(("127.0.0.1", 9095))
 print("listens", flush=True)
-time.sleep(600)' >"$HERE/listener" & listener=$!
+signal.pause()' >"$HERE/listener" & listener=$!
 trap 'kill $shim $listener' EXIT
 until [ -s "$HERE/listener" ]; do sleep 0.1; done
 "$PYTHON" -m asupervisor doctor -o json --timeout 20s --kubelet-config "$HERE/kubelet.yaml" \

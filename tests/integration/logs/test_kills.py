@@ -117,7 +117,7 @@ def test_not_a_byte_is_lost_or_doubled(tmp_path: Path) -> None:
             )
             killer.start()
             if chance.random() < 0.5:
-                time.sleep(chance.uniform(0.0, 0.05))  # a drawn moment: waits for nothing
+                time.sleep(chance.uniform(0.0, 0.05))  # draws the moment of the rotation
                 if target.exists():
                     # kubelet, which takes its rename back when it gets no answer.
                     renamed = target.with_name(f"0.log.{rotations:05d}")

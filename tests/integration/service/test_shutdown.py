@@ -260,7 +260,7 @@ def test_the_hosts_own_cancellation_stops_it_cleanly(
                     entered.set()
                     await asyncio.sleep(3600)
 
-            task = asyncio.create_task(host())  # a bare task; a scope is tested below
+            task = asyncio.create_task(host())  # a host of asyncio's own knows no cancel scopes
             await entered.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

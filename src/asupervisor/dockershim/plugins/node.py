@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -73,14 +73,13 @@ class NodePlugins:
         if ended and (
             not isinstance(before, ContainerRecord) or before.status.state != cri.CONTAINER_EXITED
         ):
-            self._tasks.start_soon(self._ended, change.after.id)
+            self._tasks.start_soon(self._beside, self.stopped, change.after.id)
 
-    async def _ended(self, container_id: str) -> None:
-        """In the background, where a defect must end nothing else."""
+    async def _beside(self, work: Callable[[str], Awaitable[None]], container_id: str) -> None:
         try:
-            await self.stopped(container_id)
-        except Exception:
-            _logger.exception("a defect of this service: plugins were not told of an end")
+            await work(container_id)
+        except Exception:  # raised here, a defect in the room of plugins would end the service
+            _logger.exception("a defect of this service: container %s", container_id[:12])
 
     # What the verbs tell and ask.
 
@@ -331,7 +330,7 @@ class NodePlugins:
             plugin,
             eviction.reason,
         )
-        self._tasks.start_soon(self._evicted, eviction.container_id)
+        self._tasks.start_soon(self._beside, self._evicted, eviction.container_id)
 
     async def _evicted(self, container_id: str) -> None:
         if ContainerId(container_id) not in self._shim.store.containers:
@@ -340,8 +339,6 @@ class NodePlugins:
             await end_container(self._shim, container_id, 0)
         except ServiceError as error:
             _logger.warning("container %s is not ended: %s", container_id[:12], error)
-        except Exception:
-            _logger.exception("a defect of this service: container %s", container_id[:12])
 
 
 async def _nothing() -> None:
