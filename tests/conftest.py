@@ -5,7 +5,9 @@ of theirs meet nobody else's.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +92,14 @@ def _part(nodeid: str) -> str:
     """The folder below ``tests`` that a test is in; of the integration tests the one below that."""
     folders = Path(nodeid.partition("::")[0]).parts[:-1]
     return "/".join(folders[1 : 3 if folders[1:2] == ("integration",) else 2]) or "tests"
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a path short enough for sockets: there is room for 107 bytes."""
+    path = Path(tempfile.mkdtemp(prefix="asv-", dir="/var/tmp"))
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from asupervisor.config import Config, NetworkConfig, NriConfig
@@ -150,3 +152,18 @@ class Service:
     def kill(self) -> None:
         """SIGKILL."""
         self.stop(signal.SIGKILL)
+
+
+@contextmanager
+def running_service(engine: Engine) -> Iterator[Service]:
+    """The service as a process of its own, and the word that it ended well."""
+    running = Service(engine)
+    running.start()
+    try:
+        yield running
+        assert running.stop() == 0, running.output[-2000:]
+        assert "Traceback" not in running.output, running.output[-4000:]
+    finally:
+        if running.process is not None:
+            running.kill()
+        engine.remove_all()

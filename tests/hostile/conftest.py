@@ -25,14 +25,6 @@ returns its reference.
 """
 
 
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """The service's directory, with a path short enough for sockets."""
-    path = Path(tempfile.mkdtemp(prefix="asv-", dir="/var/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
 @pytest.fixture(autouse=True)
 def _nothing_left(engine: Engine) -> Iterator[None]:
     with nothing_left(engine):

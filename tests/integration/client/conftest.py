@@ -9,7 +9,7 @@ import pytest
 
 from asupervisor.client import Client
 from tests.harness.engine import Engine
-from tests.harness.service import Service
+from tests.harness.service import Service, running_service
 
 
 @pytest.fixture(scope="module")
@@ -18,16 +18,8 @@ async def service(engine: Engine) -> AsyncIterator[Service]:
 
     Asynchronous, so that all tests of a module have one loop: gRPC keeps that of its first call.
     """
-    running = Service(engine)
-    running.start()
-    try:
+    with running_service(engine) as running:
         yield running
-        assert running.stop() == 0, running.output[-2000:]
-        assert "Traceback" not in running.output, running.output[-4000:]
-    finally:
-        if running.process is not None:
-            running.kill()
-        engine.remove_all()
 
 
 @pytest.fixture

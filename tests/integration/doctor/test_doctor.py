@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +19,6 @@ from tests.harness.fake_engine import FakeEngine
 from tests.harness.service import Service
 
 ARGUMENTS = [sys.executable, "-m", "asupervisor", "doctor", "-o", "json", "--timeout", "10s"]
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """Short: a socket's path has room for 107 bytes."""
-    path = Path(tempfile.mkdtemp(prefix="asv-", dir="/var/tmp"))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def doctor(endpoint: str, *arguments: str, code: int | None = None) -> dict[str, dict[str, Any]]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -34,14 +31,6 @@ def mortal_engine(own_engine: Engine) -> Iterator[Engine]:
     else:
         own_engine.start()
     own_engine.remove_all()
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory with a path short enough for sockets."""
-    path = Path(tempfile.mkdtemp(prefix="asv-", dir="/var/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
-from tests.harness.service import Service
+from tests.harness.service import Service, running_service
 
 
 @dataclass
@@ -63,16 +63,8 @@ class Pod:
 @pytest.fixture(scope="module")
 def service(engine: Engine) -> Iterator[Service]:
     """The service as a process of its own, and the word that it ended well."""
-    running = Service(engine)
-    running.start()
-    try:
+    with running_service(engine) as running:
         yield running
-        assert running.stop() == 0, running.output[-2000:]
-        assert "Traceback" not in running.output, running.output[-4000:]
-    finally:
-        if running.process is not None:
-            running.kill()
-        engine.remove_all()
 
 
 @pytest.fixture(scope="module")
