@@ -261,7 +261,7 @@ class Creation:
                 self.owners.claim(self.container.id, field, plugin, key)
             else:
                 self.owners.release(self.container.id, field, key)
-            _drop(additions, key_name, key)
+            drop_keyed(additions, key_name, key)
             self._drop_present(where, key_name, key)
             self._removed[where][key] = None
         for key, value in chosen:
@@ -279,7 +279,7 @@ class Creation:
 
     def _drop_present(self, where: str, key_name: str, key: str) -> None:
         if where != "env":
-            _drop(_at(self.container, where), key_name, key)
+            drop_keyed(_at(self.container, where), key_name, key)
             return
         kept = [entry for entry in self.container.env if entry.partition("=")[0] != key]
         del self.container.env[:]
@@ -352,7 +352,10 @@ def _entries(collection: Any, key_name: str) -> Iterator[tuple[str, Any]]:
         yield from [(getattr(element, key_name), element) for element in collection]
 
 
-def _drop(collection: Any, key_name: str, key: str) -> None:
+def drop_keyed(collection: Any, key_name: str, key: str) -> None:
+    """Take the elements of a key out of a repeated field, or of a map where ``key_name`` is
+    empty.
+    """
     if not key_name:
         collection.pop(key, None)
         return
@@ -363,7 +366,7 @@ def _drop(collection: Any, key_name: str, key: str) -> None:
 
 def _put(collection: Any, key_name: str, key: str, value: Any) -> None:
     """Set one element, in the place of one with the same key."""
-    _drop(collection, key_name, key)
+    drop_keyed(collection, key_name, key)
     if key_name:
         element = collection.add()
         if value is not None:

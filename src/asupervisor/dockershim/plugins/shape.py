@@ -12,6 +12,7 @@ from typing import Any
 from asupervisor.dockershim.plugins.devices import host_device
 from asupervisor.dockershim.plugins.resources import engine_settings, with_resources
 from asupervisor.errors import FailedPrecondition
+from asupervisor.nri.merge import drop_keyed
 from asupervisor.proto import cri
 from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
 
@@ -83,7 +84,7 @@ class AdjustedShape:
                 config.annotations[key] = value
         for entry in adjust.env:
             key = entry.key.removeprefix("-")
-            _drop(config.envs, "key", key)
+            drop_keyed(config.envs, "key", key)
             if key == entry.key:
                 config.envs.add(key=key, value=entry.value.encode())
         if adjust.args:
@@ -104,12 +105,12 @@ class AdjustedShape:
     def _set_mounts_and_devices(self, config: cri.ContainerConfig) -> None:
         for mount in self._adjust.mounts:
             target = mount.destination.removeprefix("-")
-            _drop(config.mounts, "container_path", target)
+            drop_keyed(config.mounts, "container_path", target)
             if target == mount.destination and mount.type != "tmpfs":
                 config.mounts.append(self._mount(mount))
         for device in self._adjust.linux.devices:
             path = device.path.removeprefix("-")
-            _drop(config.devices, "container_path", path)
+            drop_keyed(config.devices, "container_path", path)
             if path == device.path:
                 where = self._where("device", path, api.Devices)
                 config.devices.add(
@@ -220,12 +221,6 @@ class AdjustedShape:
                 " can be another"
             )
         return parent
-
-
-def _drop(collection: Any, key_name: str, key: str) -> None:
-    for index in reversed(range(len(collection))):
-        if getattr(collection[index], key_name) == key:
-            del collection[index]
 
 
 def _seccomp(policy: api.LinuxSeccomp) -> dict[str, Any]:
