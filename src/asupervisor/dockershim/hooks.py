@@ -97,8 +97,8 @@ class Plugins(Protocol):
         """Describe a container that is to be removed."""
 
 
-async def _nobody() -> None:
-    """Nobody is told."""
+async def no_farewell() -> None:
+    """There is nothing to tell."""
 
 
 class Hooks:
@@ -165,11 +165,11 @@ class Hooks:
 
     async def pod_leaves(self, sandbox_id: str) -> Farewell:
         """As :meth:`Plugins.pod_leaves`."""
-        return await self.plugins.pod_leaves(sandbox_id) if self.plugins else _nobody
+        return await self.plugins.pod_leaves(sandbox_id) if self.plugins else no_farewell
 
     async def leaves(self, container_id: str) -> Farewell:
         """As :meth:`Plugins.leaves`."""
-        return await self.plugins.leaves(container_id) if self.plugins else _nobody
+        return await self.plugins.leaves(container_id) if self.plugins else no_farewell
 
     async def stopped(self, container_id: str) -> None:
         """As :meth:`Plugins.stopped`."""

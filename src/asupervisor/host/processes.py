@@ -205,7 +205,7 @@ def _group(pid: int, proc: str = _PROC) -> str:
     """
     try:
         with open(f"{proc}/{pid}/cgroup", "rb") as file:
-            return os.fsdecode(file.read())  # whoever may make cgroups names them, by any bytes
+            return os.fsdecode(file.read())  # its name may be any bytes
     except OSError:
         return ""
 

@@ -109,7 +109,7 @@ class Connection:
                 self.close("it closed the connection")
                 tasks.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
-                    # Who is sending gets an error by this; the descriptor is somebody else's after.
+                    # Who is sending gets an error by this; its number may be another file's after.
                     with contextlib.suppress(OSError):
                         self._peer.shutdown(socket.SHUT_RDWR)
                     async with self._sending:
@@ -226,7 +226,7 @@ class Connection:
         finally:
             self._waiting.pop(stream, None)
             if waiting.done() and not waiting.cancelled():
-                waiting.exception()  # seen, whoever was told of it
+                waiting.exception()  # so that asyncio does not report it as unseen
         if answer.code != OK:
             raise Refused(answer.code, answer.message[:_WORDS])
         try:

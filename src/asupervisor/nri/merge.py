@@ -97,7 +97,7 @@ class Owners:
             of_container.simple.pop(field, None)
 
     def of(self, container_id: str, field: api.Field, key: str = "") -> str:
-        """Who set something; empty for nobody."""
+        """Who set something; empty for none."""
         of_container = self.message.owners[container_id]
         if key:
             return str(of_container.compound[field].owners.get(key, ""))

@@ -1,7 +1,7 @@
 """The multiplexer: several connections on one socket, as state without I/O.
 
 The law: a frame is a connection's number and a length, four bytes each, big endian, and then so
-many bytes. Opening and closing is not told; what arrives for a number that nobody knows is dropped.
+many bytes. Opening and closing is not told; what arrives for an unknown number is dropped.
 Nothing is collected here: a payload is handed on in the pieces in which it arrives, so a frame may
 be of any length and only its header is ever held.
 

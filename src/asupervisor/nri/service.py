@@ -248,7 +248,7 @@ def _listen(path: Path) -> socket.socket:
     """Listen on a socket in a directory that only root enters; a stale socket is removed.
 
     Raises:
-        AlreadyExists: somebody listens there.
+        AlreadyExists: another process listens there.
         FailedPrecondition: it cannot be bound.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

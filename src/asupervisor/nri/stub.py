@@ -84,7 +84,7 @@ class PluginStub:
             path: of the runtime's socket; not used where the runtime started the plugin.
 
         Raises:
-            OSError: nobody listens there.
+            OSError: no runtime listens there.
             ConnectionError: the runtime refuses the plugin.
         """
         given = os.environ.get("NRI_PLUGIN_SOCKET")

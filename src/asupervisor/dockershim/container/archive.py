@@ -220,7 +220,7 @@ def _write_layer(file: Any, upper: Path) -> None:
     layer: Any  # of its attributes the types name some only
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as layer:
         for name, facts, directory, entry in _walk(upper):
-            layer.members.clear()  # nobody reads it, and of a million files it would have each
+            layer.members.clear()  # or of a million files it would have each
             parent, _, base = name.rpartition("/")
             if stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0:
                 _add_bytes(layer, f"{parent}/.wh.{base}" if parent else f".wh.{base}", b"")

@@ -3,7 +3,7 @@
 They are asked about a container by its id, which Docker Engine gives only when it makes one, and of
 what it has made it changes little but resources. So a container is made as it was asked for, the
 plugins are asked, and where they want something that cannot be changed any more, it is removed, one
-is made as they want it, and they are asked about that. Until they agree nobody sees any of them."""
+is made as they want it, and they are asked about that. Until they agree none of them is seen."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ async def _tell_gone(shim: Shim, container_id: str, *, remove: bool = False) -> 
 
 
 async def _show(shim: Shim, container_id: str) -> None:
-    """Gone if it could be removed, visible if not; while the engine is away nobody can tell, and
-    the next full reading will.
+    """Gone if it could be removed, visible if not; while the engine is away it is not
+    known, and the next full reading tells.
     """
     with contextlib.suppress(Unavailable):
         await shim.feed.refresh(container_id)

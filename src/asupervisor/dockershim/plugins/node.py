@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from asupervisor.dockershim.container.stop import end_container
 from asupervisor.dockershim.container.update import change_resources
-from asupervisor.dockershim.hooks import Farewell, Shape
+from asupervisor.dockershim.hooks import Farewell, Shape, no_farewell
 from asupervisor.dockershim.plugins.describe import (
     describe_container,
     describe_devices,
@@ -207,7 +207,7 @@ class NodePlugins:
         try:
             pod, container = await self._described(container_id)
         except NotFound:
-            return _nothing
+            return no_farewell
 
         async def gone() -> None:
             await self._stopped(pod, container)
@@ -339,7 +339,3 @@ class NodePlugins:
             await end_container(self._shim, container_id, 0)
         except ServiceError as error:
             _logger.warning("container %s is not ended: %s", container_id[:12], error)
-
-
-async def _nothing() -> None:
-    """Nobody knew it."""
