@@ -206,9 +206,7 @@ def _resident(pid: int) -> float:
 
 
 def _tasks(service: Service) -> int:
-    found = re.search(r"metrics, health and tasks at (http://[\d.]+:\d+)", service.output)
-    assert found is not None
-    with urlopen(f"{found[1]}/metrics") as answer:
+    with urlopen(f"{service.pages_url}/metrics") as answer:
         text = answer.read().decode()
     return int(float(re.search(r"^asupervisor_tasks (\S+)", text, re.MULTILINE)[1]))  # type: ignore[index]
 

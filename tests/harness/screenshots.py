@@ -4,7 +4,6 @@ engine and a browser).
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 
@@ -39,11 +38,9 @@ def main() -> None:
             service.start()
             try:
                 anyio.run(_fill, service.endpoint)
-                found = re.search(r"tasks at (http://\S+)", service.output)
-                assert found is not None
                 for name, flags in _KINDS.items():
                     picture = f"--screenshot={PLACE / f'{name}.png'}"
-                    look_at(f"{found[1]}/", Path(directory) / name, picture, *flags)
+                    look_at(f"{service.pages_url}/", Path(directory) / name, picture, *flags)
                     print(PLACE / f"{name}.png")
             finally:
                 service.stop()

@@ -5,6 +5,7 @@ supervisor in this loop.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -133,6 +134,13 @@ class Service:
     def output(self) -> str:
         """Everything that it has logged."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    @property
+    def pages_url(self) -> str:
+        """Where it says that its page, metrics and health are."""
+        found = re.findall(r"status page, metrics and health at (http://\S+)", self.output)
+        assert found, self.output
+        return str(found[-1])
 
     @property
     def pid(self) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,14 @@ def test_a_method_that_a_server_lacks_is_reported_as_such(
     assert code == 0
     assert "INVALID_ARGUMENT" in lines["ContainerStatus"]
     assert "INVALID_ARGUMENT" not in lines["Version"]
+
+
+def test_pods_that_come_and_go_are_counted() -> None:
+    command = ("-m", "benchmarks.churn", "--pods=2", "--at-a-time=2", "--readings=1")
+    ran = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    heads, row = (line.split() for line in ran.stdout.splitlines())
+    assert (row[0], row[-3], row[-1]) == ("2", "0", "0"), dict(zip(heads, row, strict=False))
 
 
 def test_what_cannot_be_measured_is_one_line(

@@ -5,7 +5,6 @@ test.
 from __future__ import annotations
 
 import http.client
-import re
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -57,9 +56,8 @@ def play(service: Service, engine: Engine) -> Iterator[Callable[[Scenario], None
 
 def metrics_address(service: Service) -> tuple[str, int]:
     """Where the service says that its metrics are."""
-    found = re.search(r"status page, metrics and health at http://([\d.]+):(\d+)", service.output)
-    assert found is not None, service.output
-    return found[1], int(found[2])
+    host, _, port = service.pages_url.removeprefix("http://").rpartition(":")
+    return host, int(port)
 
 
 def samples(service: Service) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
