@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 
 import anyio
 import anyio.abc
+from anyio.streams.stapled import MultiListener
 
 from asupervisor.errors import ServiceError, Unavailable
+from asupervisor.listening import serve
 from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.client import Forwarded, PortForwarder, open_port_forward
 from asupervisor.streaming.port_forward import join
@@ -94,7 +96,7 @@ class Tunnel:
 
     async def _serve(
         self,
-        listener: anyio.abc.Listener[anyio.abc.SocketStream],
+        listener: MultiListener[anyio.abc.SocketStream],
         port: int,
         on_failure: OnFailure,
     ) -> None:
@@ -112,7 +114,7 @@ class Tunnel:
                 on_failure(port, failure)
 
         async with listener:
-            await listener.serve(forward)
+            await serve(listener, f"port {port} of a pod", forward)
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ with the socket, is a line in the log, and no reason for the service to end."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -23,6 +22,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from asupervisor.config import NriConfig
 from asupervisor.errors import AlreadyExists, FailedPrecondition, ServiceError
 from asupervisor.host.child_process import ChildProcess
+from asupervisor.listening import accept
 
 if TYPE_CHECKING:
     from asupervisor.nri.registry import Registry
@@ -85,14 +85,8 @@ class NriService:
                     os.unlink(config.socket_path)
 
     async def _accept(self, listener: socket.socket, tasks: TaskGroup) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            try:
-                peer, _ = await loop.sock_accept(listener)
-            except OSError as error:
-                _logger.warning("a connection of an NRI plugin cannot be taken: %s", error)
-                await anyio.sleep(_END_S)
-                continue
+            peer = await accept(listener, "NRI plugins")
             if self._connections >= _MOST_CONNECTIONS:
                 _logger.warning("an NRI plugin is turned away: %d are connected", self._connections)
                 peer.close()

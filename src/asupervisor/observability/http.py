@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import anyio
 import h11
-from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, TaskStatus
+from anyio.abc import SocketAttribute, SocketStream, TaskStatus
 
 from asupervisor.admission import Admission, Guest, HeadLines, peer_address
 from asupervisor.errors import FailedPrecondition
+from asupervisor.listening import serve
 
 _logger = logging.getLogger(__name__)
 _HEAD_BYTES = 8192
@@ -23,7 +24,6 @@ _REQUEST_DEADLINE_S = 10.0
 _IDLE_S = 120.0
 _CONNECTIONS = 64
 _CONNECTIONS_PER_PEER = 32
-_ACCEPT_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +75,13 @@ class HttpServer:
             raise FailedPrecondition(
                 f"--metrics-bind-addr: {self._host}:{self._port} cannot be bound: {error}"
             ) from error
-        async with listener, anyio.create_task_group() as tasks:
-            for one in listener.listeners:
-                assert isinstance(one, SocketListener)
-                tasks.start_soon(self._accept, one, tasks, name="accept")
+        async with listener:
             port = listener.extra(SocketAttribute.local_port)
             task_status.started(
                 f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}"
             )
-
-    async def _accept(self, listener: SocketListener, tasks: TaskGroup) -> None:
-        """A node out of descriptors gets no metrics for a while; its pods run on."""
-        while True:
-            try:
-                stream = await listener.accept()
-            except OSError as error:
-                _logger.warning("a connection for metrics could not be accepted: %s", error)
-                await anyio.sleep(_ACCEPT_PAUSE_S)
-                continue
-            tasks.start_soon(self._serve, stream, name="metrics connection")
+            # A node out of descriptors gets no metrics for a while; its pods run on.
+            await serve(listener, "metrics", self._serve)
 
     async def _serve(self, stream: SocketStream) -> None:
         async with stream:

@@ -5,7 +5,6 @@ embedding program listens).
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import socket
 import ssl
@@ -17,6 +16,7 @@ from anyio.streams.tls import TLSStream
 from asupervisor.admission import Guest
 from asupervisor.config import StreamingConfig
 from asupervisor.errors import ConfigError, FailedPrecondition
+from asupervisor.listening import accept
 from asupervisor.streaming.backend import Backend
 from asupervisor.streaming.handler import SessionObserver, StreamHandler
 from asupervisor.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request
@@ -28,9 +28,6 @@ _log = logging.getLogger(__name__)
 
 REDIRECT_PREFIX = "/cri"
 """Path before the URLs where an embedding program serves them, as in dockershim."""
-
-_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_ACCEPT_PAUSE_S = 0.1
 
 
 class StreamingService:
@@ -114,9 +111,12 @@ class StreamingService:
             async with anyio.create_task_group() as tasks:
                 try:
                     task_status.started(self._base_url)
-                    await self._accept(listener, tasks)
+                    # All are let in: what waits in the kernel waits in front of those that are
+                    # entitled.
+                    while True:
+                        tasks.start_soon(self._serve, await accept(listener, "streaming"))
                 finally:
-                    await listener.aclose()
+                    listener.close()
                     await self._close_sessions()
         finally:
             self._base_url = ""
@@ -140,7 +140,7 @@ class StreamingService:
             raise FailedPrecondition("the streaming service does not listen")
         return f"{self._base_url}/{request.verb}/{self._tokens.insert(request)}"
 
-    async def _listen(self) -> anyio.abc.SocketListener:
+    async def _listen(self) -> socket.socket:
         if self._certificate is not None:
             self._certificate.load()
         host, port = self._config.bind_host, self._config.bind_port
@@ -171,27 +171,14 @@ class StreamingService:
         scheme = "https" if self._certificate is not None else "http"
         self._base_url = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{bound[1]}"
         _log.debug("streaming on %s", self._base_url)
-        return await anyio.abc.SocketListener.from_socket(sock)
+        return sock
 
-    async def _accept(self, listener: anyio.abc.SocketListener, tasks: anyio.abc.TaskGroup) -> None:
-        # All are let in: what waits in the kernel waits in front of those that are entitled.
-        while True:
-            try:
-                stream = await listener.accept()
-            except OSError as error:
-                if error.errno not in _OUT_OF_DESCRIPTORS:
-                    continue  # the client was gone before it was accepted
-                _log.warning("a streaming connection has to wait: %s", error)
-                await anyio.sleep(_ACCEPT_PAUSE_S)
-                continue
-            tasks.start_soon(self._serve, stream)
-
-    async def _serve(self, stream: anyio.abc.SocketStream) -> None:
+    async def _serve(self, accepted: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        stream = await anyio.abc.SocketStream.from_socket(accepted)
         try:
-            with contextlib.suppress(OSError):
-                raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             with self.handler.admit(stream) as guest:
                 connection = await self._secure(stream, guest)
                 if connection is not None:

@@ -8,7 +8,6 @@ relayed to it, bytes as they come."""
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import socket
@@ -20,13 +19,12 @@ import anyio
 from anyio.abc import TaskStatus
 
 from asupervisor.errors import ConfigError
+from asupervisor.listening import accept
 
 _logger = logging.getLogger(__name__)
 
 SCHEME = "fd://"
 _FIRST_DESCRIPTOR = 3
-_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_RESPITE_S = 0.1
 
 
 def inherited_listener(
@@ -111,36 +109,27 @@ class Relay:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Relay until cancelled, then drop every connection."""
         try:
-            with self._accepting:
+            async with anyio.create_task_group() as tasks:
                 task_status.started()
-                await self._accept()
-            await anyio.sleep_forever()
+                with self._accepting:
+                    while True:
+                        tasks.start_soon(self._relay, await accept(self._listener, "the CRI"))
+                await anyio.sleep_forever()
         finally:
             self._listener.close()
             for end in tuple(self._ends):
                 end.abort()
 
-    async def _accept(self) -> None:
+    async def _relay(self, client: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                client, _ = await loop.sock_accept(self._listener)
-            except OSError as error:
-                if error.errno not in _OUT_OF_DESCRIPTORS:
-                    raise
-                _logger.warning("a client waits: %s", error.strerror)
-                await anyio.sleep(_RESPITE_S)
-                continue
-            try:
-                _, near = await loop.create_unix_connection(
-                    lambda: _End(self._ends), str(self._server)
-                )
-                _, far = await loop.connect_accepted_socket(lambda: _End(self._ends), client)
-            except OSError as error:
-                _logger.warning("a client's connection was dropped: %s", error)
-                client.close()
-                continue
-            near.join(far)
+        try:
+            _, near = await loop.create_unix_connection(lambda: _End(self._ends), str(self._server))
+            _, far = await loop.connect_accepted_socket(lambda: _End(self._ends), client)
+        except OSError as error:
+            _logger.warning("a client's connection was dropped: %s", error)
+            client.close()
+            return
+        near.join(far)
 
 
 class _End(asyncio.Protocol):

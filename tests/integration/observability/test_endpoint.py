@@ -134,7 +134,7 @@ def test_a_node_out_of_descriptors_gets_no_metrics_for_a_while(service: Service)
         connection = http.client.HTTPConnection(*metrics_address(service), timeout=20)
         connection.request("GET", "/healthz")
         eventually(
-            lambda: "a connection for metrics could not be accepted" in service.output,
+            lambda: "a connection for metrics has to wait" in service.output,
             "the refusal is logged",
         )
     finally:

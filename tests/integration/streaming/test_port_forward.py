@@ -16,6 +16,7 @@ import pytest
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound
 from asupervisor.host.netns import in_namespace
+from asupervisor.listening import accept
 from asupervisor.streaming.client import Forwarded, open_port_channels, open_port_forward
 from tests.harness.client import read_all, read_until
 from tests.harness.engine import Engine
@@ -60,13 +61,18 @@ async def listening(
     sock = in_namespace(netns(pod), lambda: socket.socket(family, socket.SOCK_STREAM))
     sock.bind((address, 0))
     sock.listen(256)
-    async with (
-        await anyio.abc.SocketListener.from_socket(sock) as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(listener.serve, handler)
-        yield sock.getsockname()[1]
-        tasks.cancel_scope.cancel()
+    sock.setblocking(False)
+
+    async def serve() -> None:
+        while True:
+            accepted = await accept(sock, "the pod")
+            tasks.start_soon(handler, await anyio.abc.SocketStream.from_socket(accepted))
+
+    with sock:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(serve)
+            yield sock.getsockname()[1]
+            tasks.cancel_scope.cancel()
 
 
 async def echoed(connection: Forwarded, text: bytes) -> bytes:
