@@ -43,7 +43,7 @@ class Load:
 
     Args:
         latencies_us: of each call that succeeded.
-        failed: calls that ended without an answer.
+        failed: calls that did not end with the status OK.
         elapsed_s: from the first request to the last answer.
         cpu_s: CPU time of the generator itself.
         bytes: of answers.

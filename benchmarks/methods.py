@@ -114,8 +114,7 @@ class Answer:
 
 
 def try_call(target: str, call: Call, on: Subjects) -> Answer:
-    """Ask once through a real gRPC client, which reads the status that the load generator does not
-    look at.
+    """Ask once through a real gRPC client, which reads what the load generator does not look at.
 
     Args:
         target: ``unix://`` and the socket's path.
@@ -141,10 +140,5 @@ def try_call(target: str, call: Call, on: Subjects) -> Answer:
                 if error.code() != grpc.StatusCode.UNIMPLEMENTED:
                     return Answer("", request, 0, f"{problem}: {error.details()}")
             else:
-                return Answer(
-                    path,
-                    request,
-                    sum(len(answer) for answer in answers),
-                    "" if answers else "an empty stream",
-                )
+                return Answer(path, request, sum(len(answer) for answer in answers), "")
     return Answer("", request, 0, problem)

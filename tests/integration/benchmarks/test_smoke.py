@@ -105,6 +105,33 @@ def test_the_load_generator_counts_what_fails(engine: Engine) -> None:
             service.stop()
 
 
+def test_a_stream_that_ends_well_without_a_message_is_a_good_call(
+    engine: Engine, tmp_path: Path
+) -> None:
+    service = Service(engine)
+    service.start()
+    try:
+        code = main(
+            [
+                f"--endpoint=it={service.endpoint}",
+                "--calls=StreamContainers,StreamPodSandboxes",
+                "--callers=2",
+                "--seconds=0.05",
+                "--warm-up=0.01",
+                "--rounds=1",
+                "--pods=0",
+                "--pod-life=0",
+                f"--json={tmp_path}/results.json",
+            ]
+        )
+    finally:
+        service.stop()
+    assert code == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [answer["bytes"] for answer in results["answers"]] == [0, 0]
+    assert all(one["rate"] > 0 and one["failed"] == 0 for one in results["samples"])
+
+
 def test_a_method_that_a_server_lacks_is_reported_as_such(
     engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
