@@ -14,15 +14,18 @@ STORE ?=
 export ASUPERVISOR_ENGINE := $(or $(ENGINE),$(ASUPERVISOR_ENGINE))
 export ASUPERVISOR_STORE := $(or $(STORE),$(ASUPERVISOR_STORE))
 BENCH ?=
+# Where make bench-all writes, and further CRI servers beside which it measures a pod's life (--endpoint NAME=unix:///…).
+RESULTS ?= build/benchmarks
+PEERS ?=
 # Of the simulator: seconds that it runs, and its first seed.
 SECONDS ?= 60
 FIRST ?= 1
 ENDPOINT ?= unix:///var/run/asupervisor.sock
 
-.PHONY: help run image demo test unit integration simulate lint types docs screenshots format proto release deb bench conformance clean
+.PHONY: help run image demo test unit integration simulate lint types docs screenshots format proto release deb bench bench-all conformance clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 14
 
 run: ## set up and run the service in the foreground, ready for crictl
 	@.ci/setup run
@@ -92,6 +95,13 @@ deb: ## build the package of this release of Debian into dist/, without a compil
 bench: ## throughput of CRI sockets side by side: make bench BENCH="--endpoint name=unix:///…"
 	@.ci/setup test
 	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-all: ## make the figures of docs/benchmarks.md anew, as tables and JSON in RESULTS (as root): make bench-all RESULTS=DIR
+	@.ci/setup test
+	@mkdir -p $(RESULTS)
+	$(BIN)/python -m benchmarks throughput --json $(RESULTS)/throughput.json > $(RESULTS)/throughput.md
+	$(BIN)/python -m benchmarks pod-life $(PEERS) --json $(RESULTS)/pod-life.json --svg $(RESULTS)/pod-life.svg > $(RESULTS)/pod-life.md
+	$(BIN)/python -m benchmarks crowd --json $(RESULTS)/crowd.json > $(RESULTS)/crowd.md
 
 conformance: ## hold the CRI server at ENDPOINT against the CRI (as root, on its node)
 	@.ci/setup test

@@ -1,5 +1,6 @@
 """Concurrent throughput of CRI servers, side by side in one run: ``python -m benchmarks --endpoint
-NAME=unix:///PATH …``.
+NAME=unix:///PATH …``, or ``python -m benchmarks throughput …``. ``pod-life`` and ``crowd`` in place
+of that measure how long a pod's life takes, and a node with many pods.
 
 Without --endpoint it starts an engine and a service of its own (as root, with dockerd installed)
 and measures that. Run it from the repository's root. What the figures mean, and their limits, is in
@@ -20,7 +21,7 @@ import anyio
 import anyio.to_thread
 
 from asupervisor.errors import ServiceError
-from benchmarks import lifecycle, own, prepare, report
+from benchmarks import crowd, lifecycle, own, pod_life, prepare, report
 from benchmarks.http2 import Broken
 from benchmarks.measure import Endpoint, Plan, Results, measure
 from benchmarks.methods import CALLS, try_call
@@ -182,6 +183,13 @@ def _tell(line: str) -> None:
 
 def main(given: list[str]) -> int:
     """Measure and print; 1 when any call failed, 2 when it could not be measured."""
+    match given[:1]:
+        case ["pod-life"]:
+            return pod_life.main(given[1:])
+        case ["crowd"]:
+            return crowd.main(given[1:])
+        case ["throughput"]:
+            given = given[1:]
     arguments = _arguments(given)
     results = None
     try:

@@ -9,7 +9,6 @@ says, the figures are read with nothing running; the first counts for warming up
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -24,6 +23,7 @@ import anyio.to_thread
 
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
+from benchmarks import own
 from benchmarks.process import family
 from tests.harness.engine import Engine, busybox_archive
 from tests.harness.namespace import leave_the_network
@@ -74,7 +74,7 @@ class Figures:
             sum(len(os.listdir(f"/proc/{pid}/task")) for pid in (own, *below)),
             _tasks(service),
             sum(1 + len(files) for _, _, files in os.walk(service.directory)),
-            len(list((service.directory / "ipam" / "churn").glob("10.*"))),
+            len(list((service.directory / "ipam" / "benchmark").glob("10.*"))),
             Path("/proc/self/mountinfo").read_text().count(" - nsfs "),
             len(engine.containers()),
         )
@@ -100,7 +100,8 @@ def main() -> None:
     service = Service(engine)
     try:
         engine.load(busybox_archive())
-        _use_cni(service)
+        own.use_cni(service)
+        service.flags += ("--metrics-bind-addr=127.0.0.1:0",)
         service.start()
         anyio.run(_churn, engine, service, options)
     finally:
@@ -108,37 +109,6 @@ def main() -> None:
             service.stop()
         engine.destroy()
         shutil.rmtree(service.directory)
-
-
-def _use_cni(service: Service) -> None:
-    configuration = service.directory / "net.d"
-    configuration.mkdir(parents=True)
-    (configuration / "10-churn.conflist").write_text(
-        json.dumps(
-            {
-                "cniVersion": "1.0.0",
-                "name": "churn",
-                "plugins": [
-                    {
-                        "type": "bridge",
-                        "bridge": "churn0",
-                        "ipam": {
-                            "type": "host-local",
-                            "ranges": [[{"subnet": "10.214.0.0/16"}]],
-                            "dataDir": str(service.directory / "ipam"),
-                        },
-                    }
-                ],
-            }
-        )
-    )
-    service.flags = (
-        "--network-plugin=cni",
-        f"--cni-conf-dir={configuration}",
-        "--cni-bin-dir=/usr/lib/cni",
-        f"--cni-cache-dir={service.directory}/cni-cache",
-        "--metrics-bind-addr=127.0.0.1:0",
-    )
 
 
 async def _churn(engine: Engine, service: Service, options: argparse.Namespace) -> None:

@@ -65,7 +65,7 @@ class Sample:
 
     Args:
         rate: successful calls per second.
-        p50_us, p99_us: latency percentiles.
+        p50_us, p99_us, worst_us: latency percentiles, and the longest.
         server_cpu_us: CPU time of the server for each call.
         server_cores: cores that the server kept busy.
         generator_cores: cores that the busiest load generator kept busy; 1 is all that one can.
@@ -76,6 +76,7 @@ class Sample:
     rate: float
     p50_us: float
     p99_us: float
+    worst_us: float
     server_cpu_us: float
     server_cores: float
     generator_cores: float
@@ -141,6 +142,7 @@ def _sample(loads: list[Load], server_s: float) -> Sample:
         rate=sum(len(load.latencies_us) / load.elapsed_s for load in loads),
         p50_us=percentile(latencies, 0.5),
         p99_us=percentile(latencies, 0.99),
+        worst_us=percentile(latencies, 1.0),
         server_cpu_us=server_s / len(latencies) * 1e6 if latencies else 0.0,
         server_cores=server_s / elapsed_s,
         generator_cores=max(load.cpu_s / load.elapsed_s for load in loads),

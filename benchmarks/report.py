@@ -25,7 +25,8 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of text."""
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = [
@@ -79,7 +80,7 @@ def throughput(results: Results, names: list[str], labels: list[str], callers: i
                     "; ".join(notes),
                 ]
             )
-    return _table(["call", "server", *(title for title, _ in _COLUMNS), "bytes", ""], rows)
+    return table(["call", "server", *(title for title, _ in _COLUMNS), "bytes", ""], rows)
 
 
 def memory(results: Results) -> str:
@@ -95,7 +96,7 @@ def memory(results: Results) -> str:
         ]
         for name, readings in results.memory.items()
     ]
-    return _table(
+    return table(
         ["server", "RSS MiB", "PSS MiB", "RSS MiB after the load", "PSS MiB after the load"], rows
     )
 
@@ -107,7 +108,7 @@ def pod_life(results: Results) -> str:
         [step, *(spread([taken * 1000 for taken in results.steps_s[name][step]]) for name in names)]
         for step in STEPS
     ]
-    return _table(["ms", *names], rows)
+    return table(["ms", *names], rows)
 
 
 def as_json(results: Results) -> dict[str, Any]:

@@ -7,7 +7,6 @@ service of its own in a network namespace of their own, and removes both."""
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from pathlib import Path
@@ -17,15 +16,10 @@ import grpc.aio
 
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
+from benchmarks.process import own_cpu_s
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
 from tests.harness.namespace import leave_the_network
 from tests.harness.service import Service
-
-
-def whole_cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used, ended threads included, to a tick (/proc/<pid>/stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_s(pid: int) -> float:
@@ -117,19 +111,19 @@ async def measure(endpoint: str, pid: int, seconds: float, watch_s: float) -> No
             )
         for name in ("", "ListContainerStats", "ListPodSandboxMetrics"):
             await disturb(channel, name, seconds)
-        before = whole_cpu_s(pid)
+        before = own_cpu_s(pid)
         await anyio.sleep(watch_s)
-        idle = whole_cpu_s(pid) - before
+        idle = own_cpu_s(pid) - before
         call, before = (
             channel.unary_unary("/runtime.v1.RuntimeService/ListContainerStats"),
-            whole_cpu_s(pid),
+            own_cpu_s(pid),
         )
         end = time.monotonic() + watch_s
         while time.monotonic() < end:
             await call(b"")
             await anyio.sleep(10.0)
         watched = time.monotonic() - end + watch_s
-        called = (whole_cpu_s(pid) - before) * watch_s / watched
+        called = (own_cpu_s(pid) - before) * watch_s / watched
         print(
             f"CPU of the service in {watch_s:.0f} s: {idle / watch_s * 100:.2f} % of a core idle, "
             f"{called / watch_s * 100:.2f} % with ListContainerStats every 10 s"
