@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any, Protocol, TypeVar
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
 import grpc
+from google.protobuf.message import Message
 
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
 from asupervisor.proto import cri
@@ -44,15 +46,11 @@ _PROBES = (
 _UNIMPLEMENTED, _UNAVAILABLE = grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE
 
 
-class _Message(Protocol):
-    def SerializeToString(self, deterministic: bool = ...) -> bytes: ...
-
-
-Response = TypeVar("Response")
+Response = TypeVar("Response", bound=Message)
 
 
 class Connection:
-    """A channel with its API version. Opened and closed by whoever made it; several clients may
+    """A channel with its API version. Opened and closed by what made it; several clients may
     call over it.
 
     Args:
@@ -110,7 +108,7 @@ class Connection:
     async def call(
         self,
         method: str,
-        request: _Message,
+        request: Message,
         response_type: type[Response],
         *,
         deadline_s: float | None,
@@ -128,33 +126,14 @@ class Connection:
         Raises:
             ServiceError: the subclass that the status code stands for.
         """
-        version: str | None = None
-        for last in (False, True):
-            try:
-                version = await self._decided(timeout_s)
-                multicallable = self._open_channel(method).unary_unary(
-                    f"/runtime.{version}.{method}",
-                    request_serializer=_serialize,
-                    response_deserializer=response_type.FromString,  # type: ignore[attr-defined]
-                )
-                response: Response = await multicallable(request, timeout=deadline_s)
-                return response
-            except grpc.aio.AioRpcError as status:
-                if last or not await self._speaks_otherwise(status, method, version, timeout_s):
-                    raise self._failed(status, method, deadline_s) from status
-            except asyncio.CancelledError as cancelled:
-                if self._closed_under_the_call():
-                    raise self._was_closed(method) from cancelled
-                # gRPC raises a cancellation of its own making, which an anyio scope in this very
-                # task would not know as its own.
-                await anyio.lowlevel.checkpoint_if_cancelled()
-                raise
-        raise AssertionError("unreachable")
+        answers = self._answers(method, request, response_type, deadline_s, timeout_s, False)
+        async with aclosing(answers):
+            return await anext(answers)
 
-    async def stream(
+    def stream(
         self,
         method: str,
-        request: _Message,
+        request: Message,
         response_type: type[Response],
         *,
         deadline_s: float | None,
@@ -163,18 +142,32 @@ class Connection:
         """One call that is answered by a stream; the parameters are those of :meth:`call`. Leaving
         the iteration cancels it.
         """
+        return self._answers(method, request, response_type, deadline_s, timeout_s, True)
+
+    async def _answers(
+        self,
+        method: str,
+        request: Message,
+        response_type: type[Response],
+        deadline_s: float | None,
+        timeout_s: float,
+        streams: bool,
+    ) -> AsyncGenerator[Response, None]:
         version: str | None = None
         for last in (False, True):
             call: Any = None
             answered = False
             try:
                 version = await self._decided(timeout_s)
-                multicallable = self._open_channel(method).unary_stream(
+                channel = self._open_channel(method)
+                call = (channel.unary_stream if streams else channel.unary_unary)(
                     f"/runtime.{version}.{method}",
-                    request_serializer=_serialize,
-                    response_deserializer=response_type.FromString,  # type: ignore[attr-defined]
-                )
-                call = multicallable(request, timeout=deadline_s)
+                    request_serializer=type(request).SerializeToString,
+                    response_deserializer=response_type.FromString,
+                )(request, timeout=deadline_s)
+                if not streams:
+                    yield await call
+                    return
                 async for response in call:
                     answered = True
                     yield response
@@ -280,7 +273,7 @@ class Connection:
         return error
 
     def _closed_under_the_call(self) -> bool:
-        """gRPC cancels the calls of a channel that is closed; to their callers, whom nobody
+        """gRPC cancels the calls of a channel that is closed; to their callers, which were not
         cancelled, that is an error.
         """
         task = asyncio.current_task()
@@ -289,7 +282,3 @@ class Connection:
     def _was_closed(self, method: str) -> Unavailable:
         message = f"{method}: the connection to {self.endpoint.url} was closed during the call"
         return Unavailable(message, operation=method, subject=self.endpoint.url)
-
-
-def _serialize(message: _Message) -> bytes:
-    return message.SerializeToString()

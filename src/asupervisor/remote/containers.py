@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 
+from asupervisor.errors import Unimplemented
 from asupervisor.proto import cri
-from asupervisor.remote.service import RemoteService
+from asupervisor.remote.service import RemoteService, collected
 
 
 class ContainerCalls(RemoteService):
@@ -22,17 +24,13 @@ class ContainerCalls(RemoteService):
         request = cri.CreateContainerRequest(
             pod_sandbox_id=pod_sandbox_id, config=config, sandbox_config=sandbox_config
         )
-        return (
-            await self._call("CreateContainer", request, cri.CreateContainerResponse)
-        ).container_id
+        answer = await self._call("CreateContainer", request, cri.CreateContainerResponse)
+        return answer.container_id
 
     async def start_container(self, container_id: str) -> None:
         """Start a created container."""
-        await self._call(
-            "StartContainer",
-            cri.StartContainerRequest(container_id=container_id),
-            cri.StartContainerResponse,
-        )
+        request = cri.StartContainerRequest(container_id=container_id)
+        await self._call("StartContainer", request, cri.StartContainerResponse)
 
     async def stop_container(self, container_id: str, grace_s: int = 0) -> None:
         """Stop a container: its stop signal, SIGKILL after ``grace_s`` seconds. One that has ended
@@ -40,19 +38,13 @@ class ContainerCalls(RemoteService):
 
         The deadline is the grace and the request timeout after it.
         """
-        await self._call(
-            "StopContainer",
-            cri.StopContainerRequest(container_id=container_id, timeout=grace_s),
-            cri.StopContainerResponse,
-        )
+        request = cri.StopContainerRequest(container_id=container_id, timeout=grace_s)
+        await self._call("StopContainer", request, cri.StopContainerResponse)
 
     async def remove_container(self, container_id: str) -> None:
         """Remove a container, by force if it runs; one that is gone is a success."""
-        await self._call(
-            "RemoveContainer",
-            cri.RemoveContainerRequest(container_id=container_id),
-            cri.RemoveContainerResponse,
-        )
+        request = cri.RemoveContainerRequest(container_id=container_id)
+        await self._call("RemoveContainer", request, cri.RemoveContainerResponse)
 
     async def list_containers(
         self, filter: cri.ContainerFilter | None = None, *, stream: bool = False
@@ -60,21 +52,12 @@ class ContainerCalls(RemoteService):
         """Containers that match; ``stream`` asks for them in pieces where the server can, for
         answers beyond 16 MiB.
         """
-        if (
-            stream
-            and (found := await self._collected("StreamContainers", self.stream_containers(filter)))
-            is not None
-        ):
-            return found
-        return list(
-            (
-                await self._call(
-                    "ListContainers",
-                    cri.ListContainersRequest(filter=filter),
-                    cri.ListContainersResponse,
-                )
-            ).containers
-        )
+        if stream and self._has("StreamContainers"):
+            with suppress(Unimplemented):
+                return await collected(self.stream_containers(filter))
+        request = cri.ListContainersRequest(filter=filter)
+        answer = await self._call("ListContainers", request, cri.ListContainersResponse)
+        return list(answer.containers)
 
     def stream_containers(
         self, filter: cri.ContainerFilter | None = None
@@ -113,11 +96,8 @@ class ContainerCalls(RemoteService):
 
     async def reopen_container_log(self, container_id: str) -> None:
         """Have a new log file opened, after the old one was moved away."""
-        await self._call(
-            "ReopenContainerLog",
-            cri.ReopenContainerLogRequest(container_id=container_id),
-            cri.ReopenContainerLogResponse,
-        )
+        request = cri.ReopenContainerLogRequest(container_id=container_id)
+        await self._call("ReopenContainerLog", request, cri.ReopenContainerLogResponse)
 
     async def exec_sync(
         self, container_id: str, cmd: Sequence[str], exec_timeout_s: int = 0

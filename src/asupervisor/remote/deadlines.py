@@ -11,6 +11,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final
 
+from asupervisor.proto import cri
+
 
 class Deadline(Enum):
     """A rule for one RPC."""
@@ -23,51 +25,18 @@ class Deadline(Enum):
     NONE = "none: the caller cancels"
 
 
+_OTHER = {
+    "RuntimeService/StopContainer": Deadline.REQUEST_AFTER_OWN,
+    "RuntimeService/ExecSync": Deadline.REQUEST_AFTER_OWN_OR_NONE,
+    "RuntimeService/CheckpointContainer": Deadline.REQUEST_AFTER_OWN,
+    "RuntimeService/GetContainerEvents": Deadline.NONE,
+    "ImageService/PullImage": Deadline.NONE,
+}
 DEADLINES: Final[Mapping[str, Deadline]] = MappingProxyType(
     {
-        "RuntimeService/Version": Deadline.REQUEST,
-        "RuntimeService/RunPodSandbox": Deadline.REQUEST,
-        "RuntimeService/StopPodSandbox": Deadline.REQUEST,
-        "RuntimeService/RemovePodSandbox": Deadline.REQUEST,
-        "RuntimeService/PodSandboxStatus": Deadline.REQUEST,
-        "RuntimeService/ListPodSandbox": Deadline.REQUEST,
-        "RuntimeService/StreamPodSandboxes": Deadline.REQUEST,
-        "RuntimeService/CreateContainer": Deadline.REQUEST,
-        "RuntimeService/StartContainer": Deadline.REQUEST,
-        "RuntimeService/StopContainer": Deadline.REQUEST_AFTER_OWN,
-        "RuntimeService/RemoveContainer": Deadline.REQUEST,
-        "RuntimeService/ListContainers": Deadline.REQUEST,
-        "RuntimeService/StreamContainers": Deadline.REQUEST,
-        "RuntimeService/ContainerStatus": Deadline.REQUEST,
-        "RuntimeService/UpdateContainerResources": Deadline.REQUEST,
-        "RuntimeService/ReopenContainerLog": Deadline.REQUEST,
-        "RuntimeService/ExecSync": Deadline.REQUEST_AFTER_OWN_OR_NONE,
-        "RuntimeService/Exec": Deadline.REQUEST,
-        "RuntimeService/Attach": Deadline.REQUEST,
-        "RuntimeService/PortForward": Deadline.REQUEST,
-        "RuntimeService/ContainerStats": Deadline.REQUEST,
-        "RuntimeService/ListContainerStats": Deadline.REQUEST,
-        "RuntimeService/StreamContainerStats": Deadline.REQUEST,
-        "RuntimeService/PodSandboxStats": Deadline.REQUEST,
-        "RuntimeService/ListPodSandboxStats": Deadline.REQUEST,
-        "RuntimeService/StreamPodSandboxStats": Deadline.REQUEST,
-        "RuntimeService/UpdateRuntimeConfig": Deadline.REQUEST,
-        "RuntimeService/Status": Deadline.REQUEST,
-        "RuntimeService/CheckpointContainer": Deadline.REQUEST_AFTER_OWN,
-        "RuntimeService/CheckpointPod": Deadline.REQUEST,
-        "RuntimeService/RestorePod": Deadline.REQUEST,
-        "RuntimeService/GetContainerEvents": Deadline.NONE,
-        "RuntimeService/ListMetricDescriptors": Deadline.REQUEST,
-        "RuntimeService/ListPodSandboxMetrics": Deadline.REQUEST,
-        "RuntimeService/StreamPodSandboxMetrics": Deadline.REQUEST,
-        "RuntimeService/RuntimeConfig": Deadline.REQUEST,
-        "RuntimeService/UpdatePodSandboxResources": Deadline.REQUEST,
-        "ImageService/ListImages": Deadline.REQUEST,
-        "ImageService/StreamImages": Deadline.REQUEST,
-        "ImageService/ImageStatus": Deadline.REQUEST,
-        "ImageService/PullImage": Deadline.NONE,
-        "ImageService/RemoveImage": Deadline.REQUEST,
-        "ImageService/ImageFsInfo": Deadline.REQUEST,
+        name: _OTHER.get(name, Deadline.REQUEST)
+        for service in cri.DESCRIPTOR.services_by_name.values()
+        for name in (f"{service.name}/{method.name}" for method in service.methods)
     }
 )
 """``Service/Method`` → its rule, for every RPC of the CRI."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
+from asupervisor.errors import Unimplemented
 from asupervisor.proto import cri
-from asupervisor.remote.service import RemoteService
+from asupervisor.remote.service import RemoteService, collected
 
 
 class RemoteImageService(RemoteService):
@@ -22,19 +24,12 @@ class RemoteImageService(RemoteService):
         """Images that match; ``stream`` asks for them in pieces where the server can, for answers
         beyond 16 MiB.
         """
-        if (
-            stream
-            and (found := await self._collected("StreamImages", self.stream_images(filter)))
-            is not None
-        ):
-            return found
-        return list(
-            (
-                await self._call(
-                    "ListImages", cri.ListImagesRequest(filter=filter), cri.ListImagesResponse
-                )
-            ).images
-        )
+        if stream and self._has("StreamImages"):
+            with suppress(Unimplemented):
+                return await collected(self.stream_images(filter))
+        request = cri.ListImagesRequest(filter=filter)
+        answer = await self._call("ListImages", request, cri.ListImagesResponse)
+        return list(answer.images)
 
     def stream_images(
         self, filter: cri.ImageFilter | None = None
@@ -53,11 +48,8 @@ class RemoteImageService(RemoteService):
         """One image; ``HasField("image")`` of the answer is False when it is not on the node.
         ``verbose`` fills ``info``.
         """
-        return await self._call(
-            "ImageStatus",
-            cri.ImageStatusRequest(image=_spec(image), verbose=verbose),
-            cri.ImageStatusResponse,
-        )
+        request = cri.ImageStatusRequest(image=_spec(image), verbose=verbose)
+        return await self._call("ImageStatus", request, cri.ImageStatusResponse)
 
     async def pull_image(
         self,
@@ -67,17 +59,16 @@ class RemoteImageService(RemoteService):
     ) -> str:
         """Fetch an image and return the reference by which containers should name it.
 
-        There is no deadline, since nobody knows how long a pull takes: the server gives up on one
-        without progress, and a caller who wants less time cancels, as with ``anyio.fail_after``.
+        There is no deadline, since how long a pull takes is not known: the server gives up on one
+        without progress, and a caller that wants less time cancels, as with ``anyio.fail_after``.
         """
         request = cri.PullImageRequest(image=_spec(image), auth=auth, sandbox_config=sandbox_config)
         return (await self._call("PullImage", request, cri.PullImageResponse)).image_ref
 
     async def remove_image(self, image: cri.ImageSpec | str) -> None:
         """Remove an image; one that is gone is a success."""
-        await self._call(
-            "RemoveImage", cri.RemoveImageRequest(image=_spec(image)), cri.RemoveImageResponse
-        )
+        request = cri.RemoveImageRequest(image=_spec(image))
+        await self._call("RemoveImage", request, cri.RemoveImageResponse)
 
     async def image_fs_info(self) -> cri.ImageFsInfoResponse:
         """How full the filesystems of images and containers are."""

@@ -28,14 +28,10 @@ class RemoteRuntimeService(SandboxCalls, ContainerCalls, UsageCalls):
 
     async def runtime_config(self) -> cri.RuntimeConfigResponse:
         """The runtime's settings: the cgroup driver."""
-        return await self._call(
-            "RuntimeConfig", cri.RuntimeConfigRequest(), cri.RuntimeConfigResponse
-        )
+        request = cri.RuntimeConfigRequest()
+        return await self._call("RuntimeConfig", request, cri.RuntimeConfigResponse)
 
     async def update_runtime_config(self, runtime_config: cri.RuntimeConfig) -> None:
         """Tell the runtime the node's pod CIDR."""
-        await self._call(
-            "UpdateRuntimeConfig",
-            cri.UpdateRuntimeConfigRequest(runtime_config=runtime_config),
-            cri.UpdateRuntimeConfigResponse,
-        )
+        request = cri.UpdateRuntimeConfigRequest(runtime_config=runtime_config)
+        await self._call("UpdateRuntimeConfig", request, cri.UpdateRuntimeConfigResponse)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 
+from asupervisor.errors import Unimplemented
 from asupervisor.proto import cri
-from asupervisor.remote.service import RemoteService
+from asupervisor.remote.service import RemoteService, collected
 
 
 class SandboxCalls(RemoteService):
@@ -18,25 +20,18 @@ class SandboxCalls(RemoteService):
         default.
         """
         request = cri.RunPodSandboxRequest(config=config, runtime_handler=runtime_handler)
-        return (
-            await self._call("RunPodSandbox", request, cri.RunPodSandboxResponse)
-        ).pod_sandbox_id
+        answer = await self._call("RunPodSandbox", request, cri.RunPodSandboxResponse)
+        return answer.pod_sandbox_id
 
     async def stop_pod_sandbox(self, pod_sandbox_id: str) -> None:
         """Stop the sandbox and what runs in it; one that is stopped or gone is a success."""
-        await self._call(
-            "StopPodSandbox",
-            cri.StopPodSandboxRequest(pod_sandbox_id=pod_sandbox_id),
-            cri.StopPodSandboxResponse,
-        )
+        request = cri.StopPodSandboxRequest(pod_sandbox_id=pod_sandbox_id)
+        await self._call("StopPodSandbox", request, cri.StopPodSandboxResponse)
 
     async def remove_pod_sandbox(self, pod_sandbox_id: str) -> None:
         """Remove the sandbox and its containers; one that is gone is a success."""
-        await self._call(
-            "RemovePodSandbox",
-            cri.RemovePodSandboxRequest(pod_sandbox_id=pod_sandbox_id),
-            cri.RemovePodSandboxResponse,
-        )
+        request = cri.RemovePodSandboxRequest(pod_sandbox_id=pod_sandbox_id)
+        await self._call("RemovePodSandbox", request, cri.RemovePodSandboxResponse)
 
     async def pod_sandbox_status(
         self, pod_sandbox_id: str, verbose: bool = False
@@ -55,25 +50,12 @@ class SandboxCalls(RemoteService):
         """Sandboxes that match; ``stream`` asks for them in pieces where the server can, for
         answers beyond 16 MiB.
         """
-        if (
-            stream
-            and (
-                found := await self._collected(
-                    "StreamPodSandboxes", self.stream_pod_sandboxes(filter)
-                )
-            )
-            is not None
-        ):
-            return found
-        return list(
-            (
-                await self._call(
-                    "ListPodSandbox",
-                    cri.ListPodSandboxRequest(filter=filter),
-                    cri.ListPodSandboxResponse,
-                )
-            ).items
-        )
+        if stream and self._has("StreamPodSandboxes"):
+            with suppress(Unimplemented):
+                return await collected(self.stream_pod_sandboxes(filter))
+        request = cri.ListPodSandboxRequest(filter=filter)
+        answer = await self._call("ListPodSandbox", request, cri.ListPodSandboxResponse)
+        return list(answer.items)
 
     def stream_pod_sandboxes(
         self, filter: cri.PodSandboxFilter | None = None

@@ -7,14 +7,15 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
-from asupervisor.errors import ConfigError, Unimplemented
-from asupervisor.remote.connection import Connection
+from google.protobuf.message import Message
+
+from asupervisor.errors import ConfigError
+from asupervisor.remote.connection import Connection, Response
 from asupervisor.remote.deadlines import deadline_s
 from asupervisor.remote.endpoint import parse_endpoint
 
-Response = TypeVar("Response")
 Item = TypeVar("Item")
 
 
@@ -77,7 +78,7 @@ class RemoteService:
         """
         return self._connection.api_version
 
-    async def _call(self, rpc: str, request: Any, response_type: type[Response]) -> Response:
+    async def _call(self, rpc: str, request: Message, response_type: type[Response]) -> Response:
         method = f"{self.SERVICE}/{rpc}"
         deadline = deadline_s(method, request, self._timeout_s)
         return await self._connection.call(
@@ -87,7 +88,7 @@ class RemoteService:
     async def _stream(
         self,
         rpc: str,
-        request: Any,
+        request: Message,
         response_type: type[Response],
         items: Callable[[Response], Iterable[Item]],
     ) -> AsyncGenerator[Item, None]:
@@ -102,14 +103,16 @@ class RemoteService:
                 for item in items(response):
                     yield item
 
-    async def _collected(self, rpc: str, items: AsyncGenerator[Item, None]) -> list[Item] | None:
-        """All items of a list stream, or None where the server has no such stream: then the unary
-        call has the answer.
-        """
-        if self._connection.lacks(f"{self.SERVICE}/{rpc}"):
-            return None
-        try:
-            async with aclosing(items):
-                return [item async for item in items]
-        except Unimplemented:
-            return None
+    def _has(self, rpc: str) -> bool:
+        """Whether the server is not known to be without an RPC."""
+        return not self._connection.lacks(f"{self.SERVICE}/{rpc}")
+
+
+async def collected(items: AsyncGenerator[Item, None]) -> list[Item]:
+    """All items of a list's stream.
+
+    Raises:
+        Unimplemented: the server has no such stream: then the unary call has the answer.
+    """
+    async with aclosing(items):
+        return [item async for item in items]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
+from asupervisor.errors import Unimplemented
 from asupervisor.proto import cri
-from asupervisor.remote.service import RemoteService
+from asupervisor.remote.service import RemoteService, collected
 
 
 class UsageCalls(RemoteService):
@@ -19,37 +21,19 @@ class UsageCalls(RemoteService):
         Raises:
             NotFound: there is no such container.
         """
-        return (
-            await self._call(
-                "ContainerStats",
-                cri.ContainerStatsRequest(container_id=container_id),
-                cri.ContainerStatsResponse,
-            )
-        ).stats
+        request = cri.ContainerStatsRequest(container_id=container_id)
+        return (await self._call("ContainerStats", request, cri.ContainerStatsResponse)).stats
 
     async def list_container_stats(
         self, filter: cri.ContainerStatsFilter | None = None, *, stream: bool = False
     ) -> list[cri.ContainerStats]:
         """Usage of every container that matches."""
-        if (
-            stream
-            and (
-                found := await self._collected(
-                    "StreamContainerStats", self.stream_container_stats(filter)
-                )
-            )
-            is not None
-        ):
-            return found
-        return list(
-            (
-                await self._call(
-                    "ListContainerStats",
-                    cri.ListContainerStatsRequest(filter=filter),
-                    cri.ListContainerStatsResponse,
-                )
-            ).stats
-        )
+        if stream and self._has("StreamContainerStats"):
+            with suppress(Unimplemented):
+                return await collected(self.stream_container_stats(filter))
+        request = cri.ListContainerStatsRequest(filter=filter)
+        answer = await self._call("ListContainerStats", request, cri.ListContainerStatsResponse)
+        return list(answer.stats)
 
     def stream_container_stats(
         self, filter: cri.ContainerStatsFilter | None = None
@@ -76,22 +60,12 @@ class UsageCalls(RemoteService):
         self, filter: cri.PodSandboxStatsFilter | None = None, *, stream: bool = False
     ) -> list[cri.PodSandboxStats]:
         """Usage of every pod that matches."""
-        if (
-            stream
-            and (
-                found := await self._collected(
-                    "StreamPodSandboxStats", self.stream_pod_sandbox_stats(filter)
-                )
-            )
-            is not None
-        ):
-            return found
+        if stream and self._has("StreamPodSandboxStats"):
+            with suppress(Unimplemented):
+                return await collected(self.stream_pod_sandbox_stats(filter))
         request = cri.ListPodSandboxStatsRequest(filter=filter)
-        return list(
-            (
-                await self._call("ListPodSandboxStats", request, cri.ListPodSandboxStatsResponse)
-            ).stats
-        )
+        answer = await self._call("ListPodSandboxStats", request, cri.ListPodSandboxStatsResponse)
+        return list(answer.stats)
 
     def stream_pod_sandbox_stats(
         self, filter: cri.PodSandboxStatsFilter | None = None
@@ -107,37 +81,20 @@ class UsageCalls(RemoteService):
 
     async def list_metric_descriptors(self) -> list[cri.MetricDescriptor]:
         """The metrics that :meth:`list_pod_sandbox_metrics` gives."""
-        request = cri.ListMetricDescriptorsRequest()
-        return list(
-            (
-                await self._call(
-                    "ListMetricDescriptors", request, cri.ListMetricDescriptorsResponse
-                )
-            ).descriptors
-        )
+        request, answer_type = cri.ListMetricDescriptorsRequest(), cri.ListMetricDescriptorsResponse
+        answer = await self._call("ListMetricDescriptors", request, answer_type)
+        return list(answer.descriptors)
 
     async def list_pod_sandbox_metrics(
         self, *, stream: bool = False
     ) -> list[cri.PodSandboxMetrics]:
         """Every metric of every pod."""
-        if (
-            stream
-            and (
-                found := await self._collected(
-                    "StreamPodSandboxMetrics", self.stream_pod_sandbox_metrics()
-                )
-            )
-            is not None
-        ):
-            return found
-        request = cri.ListPodSandboxMetricsRequest()
-        return list(
-            (
-                await self._call(
-                    "ListPodSandboxMetrics", request, cri.ListPodSandboxMetricsResponse
-                )
-            ).pod_metrics
-        )
+        if stream and self._has("StreamPodSandboxMetrics"):
+            with suppress(Unimplemented):
+                return await collected(self.stream_pod_sandbox_metrics())
+        request, answer_type = cri.ListPodSandboxMetricsRequest(), cri.ListPodSandboxMetricsResponse
+        answer = await self._call("ListPodSandboxMetrics", request, answer_type)
+        return list(answer.pod_metrics)
 
     def stream_pod_sandbox_metrics(self) -> AsyncGenerator[cri.PodSandboxMetrics, None]:
         """Every metric of every pod, as it comes in."""
