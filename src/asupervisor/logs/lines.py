@@ -11,6 +11,8 @@ written already is found by writing it again in memory and comparing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -41,12 +43,12 @@ class LineEncoder:
 
     def __init__(self) -> None:
         self.malformed = 0
-        self._short_ways = [
-            _encode_stdout,
-            _encode_stderr,
+        self._short_ways: list[Callable[[bytes], bytes | None]] = [
+            partial(_encode_stream, stream=b"stdout"),
+            partial(_encode_stream, stream=b"stderr"),
             _encode_both,
-            _encode_escaped_stdout,
-            _encode_escaped_stderr,
+            partial(_encode_escaped, stream="stdout"),
+            partial(_encode_escaped, stream="stderr"),
         ]
         self._long_way_for = 0
 
@@ -115,21 +117,13 @@ def _may_be_long(chunk: bytes) -> bool:
     )
 
 
-def _encode_stdout(chunk: bytes) -> bytes | None:
-    return _encode_stream(chunk, b'\\n","stream":"stdout","time":"', b" stdout F ")
-
-
-def _encode_stderr(chunk: bytes) -> bytes | None:
-    return _encode_stream(chunk, b'\\n","stream":"stderr","time":"', b" stderr F ")
-
-
-def _encode_stream(chunk: bytes, middle: bytes, tag: bytes) -> bytes | None:
+def _encode_stream(chunk: bytes, stream: bytes) -> bytes | None:
     """Whole lines of one stream, without escapes and attributes: only splits, slices and joins, no
     work for each line in Python.
 
     No content holds a bare quote, so the splits fall only where the engine put its own punctuation;
     where they do not come out even, the lines are of another kind."""
-    parts = chunk[len(_HEAD) : -len(_FOOT)].split(middle)
+    parts = chunk[len(_HEAD) : -len(_FOOT)].split(b'\\n","stream":"%s","time":"' % stream)
     count = len(parts) - 1
     parts = _BETWEEN.join(parts).split(_BETWEEN)
     if (
@@ -138,7 +132,7 @@ def _encode_stream(chunk: bytes, middle: bytes, tag: bytes) -> bytes | None:
         or not (chunk.startswith(_HEAD) and chunk.endswith(_FOOT))
     ):
         return None
-    pieces = [b"", tag, b"", b"\n"] * count
+    pieces = [b"", b" %s F " % stream, b"", b"\n"] * count
     pieces[0::4] = parts[1::2]
     return _fill(pieces, slice(2, None, 4), parts[0::2], chunk)
 
@@ -172,15 +166,7 @@ def _fill(pieces: list[bytes], places: slice, contents: list[bytes], chunk: byte
     return None if b"\\" in encoded or b'"' in encoded or b"\x00" in encoded else encoded
 
 
-def _encode_escaped_stdout(chunk: bytes) -> bytes | None:
-    return _encode_escaped(chunk, '\\n","stream":"stdout","time":"', " stdout F ")
-
-
-def _encode_escaped_stderr(chunk: bytes) -> bytes | None:
-    return _encode_escaped(chunk, '\\n","stream":"stderr","time":"', " stderr F ")
-
-
-def _encode_escaped(chunk: bytes, middle: str, tag: str) -> bytes | None:
+def _encode_escaped(chunk: bytes, stream: str) -> bytes | None:
     """Like :func:`_encode_stream` for contents with escapes: all of them are undone by one parse of
     a list of strings.
     """
@@ -189,7 +175,7 @@ def _encode_escaped(chunk: bytes, middle: str, tag: str) -> bytes | None:
         return None
     try:
         text = chunk.decode()
-        parts = text[len(_HEAD) : -len(_FOOT)].split(middle)
+        parts = text[len(_HEAD) : -len(_FOOT)].split(f'\\n","stream":"{stream}","time":"')
         count = len(parts) - 1
         between = _BETWEEN.decode()
         parts = between.join(parts).split(between)
@@ -203,7 +189,7 @@ def _encode_escaped(chunk: bytes, middle: str, tag: str) -> bytes | None:
         contents = orjson.loads('["' + '","'.join(parts[0::2]) + '"]')
         if len(contents) != count or "\n" in "".join(contents) or '"' in "".join(times):
             return None
-        pieces = ["", tag, "", "\n"] * count
+        pieces = ["", f" {stream} F ", "", "\n"] * count
         pieces[0::4] = times
         pieces[2::4] = contents
         return "".join(pieces).encode()

@@ -82,28 +82,11 @@ class PositionFile:
             body, check = raw[: _RECORD.size], raw[_RECORD.size : _RECORD.size + 4]
             if len(check) < 4 or zlib.crc32(body) != int.from_bytes(check, "little"):
                 continue
-            (
-                magic,
-                sequence,
-                boot,
-                source_inode,
-                source_offset,
-                target_inode,
-                target_offset,
-                length,
-                tail,
-            ) = _RECORD.unpack(body)
+            magic, sequence, boot, *offsets, length, tail = _RECORD.unpack(body)
             if magic != _MAGIC or sequence <= self._sequence:
                 continue
             self._sequence = sequence
-            newest = Position(
-                source_inode,
-                source_offset,
-                target_inode,
-                target_offset,
-                tail[:length],
-                boot == self._boot,
-            )
+            newest = Position(*offsets, tail[:length], boot == self._boot)
         return newest
 
     def store(self, position: Position) -> None:

@@ -171,6 +171,9 @@ class TearDowns:
             pods: that were not known to live a moment ago.
             gone: decides, when a pod's turn has come.
         """
+        pods = list(pods)
+        if pods:
+            log.info("releasing the networks of %d sandboxes that are gone", len(pods))
         limiter = anyio.CapacityLimiter(_AT_ONCE)
 
         async def one(pod: PodNetwork) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVarTuple
 
@@ -52,6 +53,21 @@ class BackgroundTasks:
             if sole is group:
                 raise
             raise sole from sole.__cause__
+
+
+@asynccontextmanager
+async def farewell(goodbye: Callable[[], Awaitable[None]], timeout_s: float) -> AsyncIterator[None]:
+    """Say goodbye at the end of a block, however it ends.
+
+    Args:
+        goodbye: says it.
+        timeout_s: seconds that the peer has to take it.
+    """
+    try:
+        yield
+    finally:
+        with anyio.move_on_after(timeout_s, shield=True):
+            await goodbye()
 
 
 async def cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -26,7 +27,7 @@ class ChannelStream:
         self._session = session
         self._write_closed = False
         self.channel = channel
-        self.inbox = Inbox(self._on_read)
+        self.inbox = Inbox(partial(session.on_read, self))
 
     async def receive(self) -> bytes:
         """The next bytes."""
@@ -52,9 +53,6 @@ class ChannelStream:
         """Stop reading and writing the channel."""
         await self.send_eof()
         self.inbox.fail("the channel was reset here", drop=True)
-
-    def _on_read(self, count: int) -> None:
-        self._session.on_read(self, count)
 
 
 class ChannelSession:
@@ -92,8 +90,7 @@ class ChannelSession:
         """How the peer broke the protocol, if it did."""
         self._readable = frozenset(readable)
         self._client = client
-        self._buffer_bytes = buffer_bytes
-        self._backpressure = Backpressure(websocket.stream, buffer_bytes)
+        self._backpressure = Backpressure(websocket.stream, buffer_bytes, buffer_bytes)
         self._decoder = channels.ChannelDecoder(protocol)
         self._tasks = BackgroundTasks()
 
@@ -120,7 +117,7 @@ class ChannelSession:
 
     def on_read(self, stream: ChannelStream, count: int) -> None:
         """Bytes left a channel's inbox."""
-        self._backpressure.give(stream.channel, stream.inbox, count, self._buffer_bytes)
+        self._backpressure.give(stream.channel, stream.inbox, count)
 
     async def goodbye(self, code: int = CloseReason.NORMAL_CLOSURE) -> None:
         """Close in order, after everything that waits."""
@@ -158,9 +155,7 @@ class ChannelSession:
         elif event.data:
             self.last_data = anyio.current_time()
             if stream.inbox.feed(event.data):
-                self._backpressure.take(
-                    stream.channel, stream.inbox, len(event.data), self._buffer_bytes
-                )
+                self._backpressure.take(stream.channel, stream.inbox, len(event.data))
 
     def _end(self, reason: str) -> None:
         self.ended.set()

@@ -13,6 +13,7 @@ import anyio.abc
 
 from asupervisor.errors import DeadlineExceeded, Unavailable
 from asupervisor.streaming import channels, spdy
+from asupervisor.streaming.background_tasks import farewell
 from asupervisor.streaming.channel_session import ChannelSession, ChannelStream
 from asupervisor.streaming.dial import UPGRADE_TIMEOUT_S, Upgraded, upgrade
 from asupervisor.streaming.negotiation import (
@@ -116,26 +117,19 @@ async def open_command(  # noqa: PLR0913 - options given by name; long: one for 
         for name, wanted in (("stdin", stdin), ("stdout", stdout), ("stderr", stderr and not tty))
         if wanted
     ]
+    if protocols is None:
+        protocols = list(filter(None, COMMAND_CHANNELS if websocket else COMMAND_VERSIONS))
     if websocket:
-        names = (
-            list(protocols)
-            if protocols is not None
-            else [name for name in COMMAND_CHANNELS if name]
-        )
         async with (
-            _connection(
-                await upgrade(url, names, websocket=True, ssl_context=ssl_context)
-            ) as upgraded,
+            _upgraded(url, protocols, websocket, ssl_context) as upgraded,
             _channel_command(upgraded, kinds, tty) as command,
         ):
             yield command
         return
-    names = list(protocols) if protocols is not None else list(COMMAND_VERSIONS)
     async with (
-        _connection(
-            await upgrade(url, names, websocket=False, ssl_context=ssl_context)
-        ) as upgraded,
+        _upgraded(url, protocols, websocket, ssl_context) as upgraded,
         SpdySession(upgraded.stream, spdy.Role.CLIENT, _LIMITS, upgraded.received) as session,
+        farewell(session.goodbye, _FAREWELL_S),
     ):
         session.connection.send_settings()
         command = RemoteCommand(
@@ -145,17 +139,10 @@ async def open_command(  # noqa: PLR0913 - options given by name; long: one for 
         if tty and command.version >= 3:
             streams["resize"] = session.open({"streamtype": "resize"})
         await _replies(list(streams.values()))
-        command.stdin, command.stdout, command.stderr = (
-            streams.get("stdin"),
-            streams.get("stdout"),
-            streams.get("stderr"),
-        )
-        command._error, command._resize = streams["error"], streams.get("resize")
-        try:
-            yield command
-        finally:
-            with anyio.move_on_after(_FAREWELL_S, shield=True):
-                await session.goodbye()
+        command.stdin, command.stdout = streams.get("stdin"), streams.get("stdout")
+        command.stderr, command._resize = streams.get("stderr"), streams.get("resize")
+        command._error = streams["error"]
+        yield command
 
 
 @contextlib.asynccontextmanager
@@ -172,21 +159,16 @@ async def _channel_command(
             writable=(channels.STDIN, channels.RESIZE),
             client=True,
         ) as session,
+        farewell(session.goodbye, _FAREWELL_S),
     ):
         command = RemoteCommand(protocol=upgraded.protocol, version=protocol.version)
         streams = session.streams
         command.stdin = streams[channels.STDIN] if "stdin" in kinds else None
         command.stdout = streams[channels.STDOUT] if "stdout" in kinds else None
         command.stderr = streams[channels.STDERR] if "stderr" in kinds else None
-        command._error, command._resize = (
-            streams[channels.ERROR],
-            streams[channels.RESIZE] if tty else None,
-        )
-        try:
-            yield command
-        finally:
-            with anyio.move_on_after(_FAREWELL_S, shield=True):
-                await session.goodbye()
+        command._resize = streams[channels.RESIZE] if tty else None
+        command._error = streams[channels.ERROR]
+        yield command
 
 
 @dataclass(slots=True)
@@ -258,27 +240,22 @@ async def open_port_forward(
     protocols = [TUNNEL] if websocket else [PORT_FORWARD]
     async with contextlib.AsyncExitStack() as stack:
         upgraded = await stack.enter_async_context(
-            _connection(await upgrade(url, protocols, websocket=websocket, ssl_context=ssl_context))
+            _upgraded(url, protocols, websocket, ssl_context)
         )
         stream, received = upgraded.stream, upgraded.received
-        tunnel: WebSocket | None = None
         if websocket:
             tunnel = await stack.enter_async_context(
                 WebSocket(stream, client=True, received=received)
             )
+            await stack.enter_async_context(farewell(tunnel.close, _FAREWELL_S))
             stream, received = WebSocketByteStream(tunnel), b""
         session = await stack.enter_async_context(
             SpdySession(stream, spdy.Role.CLIENT, _LIMITS, received)
         )
         session.connection.send_settings()
         session.push()
-        try:
+        async with farewell(session.goodbye, _FAREWELL_S):
             yield PortForwarder(session)
-        finally:
-            with anyio.move_on_after(_FAREWELL_S, shield=True):
-                await session.goodbye()
-                if tunnel is not None:
-                    await tunnel.close()
 
 
 @contextlib.asynccontextmanager
@@ -301,10 +278,11 @@ async def open_port_channels(
         ServiceError: as :func:`asupervisor.streaming.dial.upgrade` does; Unavailable if the server
             does not name the ports.
     """
-    names = list(protocols) if protocols is not None else [name for name in PORT_CHANNELS if name]
+    if protocols is None:
+        protocols = list(filter(None, PORT_CHANNELS))
     everything = range(2 * len(ports))
     async with (
-        _connection(await upgrade(url, names, websocket=True, ssl_context=ssl_context)) as upgraded,
+        _upgraded(url, protocols, True, ssl_context) as upgraded,
         WebSocket(upgraded.stream, client=True, received=upgraded.received) as websocket,
         ChannelSession(
             websocket,
@@ -313,18 +291,15 @@ async def open_port_channels(
             writable=everything[::2],
             client=True,
         ) as session,
+        farewell(session.goodbye, _FAREWELL_S),
     ):
         for index, port in enumerate(ports):
             await _port_announced(session.streams[2 * index], port)
             await _port_announced(session.streams[2 * index + 1], port)
-        try:
-            yield [
-                Forwarded(session.streams[2 * index], session.streams[2 * index + 1])
-                for index in range(len(ports))
-            ]
-        finally:
-            with anyio.move_on_after(_FAREWELL_S, shield=True):
-                await session.goodbye()
+        yield [
+            Forwarded(session.streams[2 * index], session.streams[2 * index + 1])
+            for index in range(len(ports))
+        ]
 
 
 async def _port_announced(stream: ChannelStream, port: int) -> None:
@@ -343,7 +318,10 @@ async def _port_announced(stream: ChannelStream, port: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _connection(upgraded: Upgraded) -> AsyncIterator[Upgraded]:
+async def _upgraded(
+    url: str, protocols: Sequence[str], websocket: bool, ssl_context: ssl.SSLContext | None
+) -> AsyncIterator[Upgraded]:
+    upgraded = await upgrade(url, protocols, websocket=websocket, ssl_context=ssl_context)
     try:
         yield upgraded
     finally:

@@ -17,6 +17,7 @@ from asupervisor.admission import Admission, Guest, peer_address
 from asupervisor.errors import NotFound
 from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
+from asupervisor.streaming.background_tasks import farewell
 from asupervisor.streaming.http import HttpConnection, HttpRequest, websocket_answer
 from asupervisor.streaming.loop_turns import turns
 from asupervisor.streaming.memory import Heap
@@ -42,7 +43,7 @@ VERBS = ("exec", "attach", "portforward")
 SessionObserver = Callable[[str], AbstractContextManager[None]]
 
 
-def _nobody(verb: str) -> AbstractContextManager[None]:
+def _not_counted(verb: str) -> AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
@@ -78,7 +79,7 @@ class StreamHandler:
         tokens: TokenCache,
         backend: Backend,
         settings: Settings | None = None,
-        observe: SessionObserver = _nobody,
+        observe: SessionObserver = _not_counted,
     ) -> None:
         self._tokens = tokens
         self._backend = backend
@@ -218,9 +219,8 @@ class StreamHandler:
             return
         visit.status, visit.protocol = 101, f"{choice.transport}:{choice.name}"
         try:
-            rest = await http.upgrade(
-                "SPDY/3.1" if choice.transport == "spdy" else "websocket", answer
-            )
+            protocol = "SPDY/3.1" if choice.transport == "spdy" else "websocket"
+            rest = await http.upgrade(protocol, answer)
             with self._observe(wanted.verb):
                 visit.outcome = await self._session(stream, rest, choice, wanted)
         except anyio.BrokenResourceError:
@@ -261,22 +261,20 @@ class StreamHandler:
                 return await serve_channels(
                     websocket, choice, wanted, self._backend, self._settings
                 )
-            try:
-                async with self._spdy(WebSocketByteStream(websocket), b"") as session:
-                    return await serve_spdy(session, choice, wanted, self._backend, self._settings)
-            finally:
-                with anyio.move_on_after(self._settings.farewell_timeout_s, shield=True):
-                    await websocket.close()
+            async with (
+                farewell(websocket.close, self._settings.farewell_timeout_s),
+                self._spdy(WebSocketByteStream(websocket), b"") as session,
+            ):
+                return await serve_spdy(session, choice, wanted, self._backend, self._settings)
 
     @contextlib.asynccontextmanager
     async def _spdy(self, stream: anyio.abc.ByteStream, rest: bytes) -> AsyncIterator[SpdySession]:
         """A SPDY session that says GOAWAY at its end, however it ends."""
-        async with SpdySession(stream, spdy.Role.SERVER, self._settings.spdy, rest) as session:
-            try:
-                yield session
-            finally:
-                with anyio.move_on_after(self._settings.farewell_timeout_s, shield=True):
-                    await session.goodbye()
+        async with (
+            SpdySession(stream, spdy.Role.SERVER, self._settings.spdy, rest) as session,
+            farewell(session.goodbye, self._settings.farewell_timeout_s),
+        ):
+            yield session
 
     async def _linger(self, stream: anyio.abc.ByteStream, guest: Guest) -> None:
         """Read and drop what still comes until the peer closes: closing on unread bytes would reset

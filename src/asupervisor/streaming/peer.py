@@ -87,11 +87,13 @@ class Backpressure:
     Args:
         stream: the connection.
         limit: bytes over all inboxes.
+        inbox_limit: bytes in one inbox.
     """
 
-    def __init__(self, stream: anyio.abc.ByteStream, limit: int) -> None:
+    def __init__(self, stream: anyio.abc.ByteStream, limit: int, inbox_limit: int) -> None:
         self._stream = stream
         self._limit = limit
+        self._inbox_limit = inbox_limit
         self._held = 0
         self._full: set[int] = set()
         self._changed = anyio.Event()
@@ -101,16 +103,16 @@ class Backpressure:
         """Whether the connection may be read."""
         return self._held <= self._limit and not self._full
 
-    def take(self, key: int, inbox: Inbox, count: int, inbox_limit: int) -> None:
+    def take(self, key: int, inbox: Inbox, count: int) -> None:
         """Count bytes that went into the inbox called ``key``."""
         self._held += count
-        if inbox.size > inbox_limit:
+        if inbox.size > self._inbox_limit:
             self._full.add(key)
 
-    def give(self, key: int, inbox: Inbox, count: int, inbox_limit: int) -> None:
+    def give(self, key: int, inbox: Inbox, count: int) -> None:
         """Count bytes that left it."""
         self._held -= count
-        if inbox.size <= inbox_limit:
+        if inbox.size <= self._inbox_limit:
             self._full.discard(key)
         if self.is_open:
             self._changed.set()

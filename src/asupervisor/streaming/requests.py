@@ -10,41 +10,12 @@ from asupervisor.errors import InvalidArgument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecRequest:
-    """Run a command in a container (CRI ExecRequest)."""
-
-    container_id: str
-    command: tuple[str, ...]
-    tty: bool = False
-    stdin: bool = False
-    stdout: bool = True
-    stderr: bool = True
-
-    verb = "exec"
-
-    def check(self) -> None:
-        """Refuse what no client may ask for.
-
-        Raises:
-            InvalidArgument: no container, no command, no stream, or stderr of its own with a
-                terminal.
-        """
-        if not self.command:
-            raise InvalidArgument("a command is needed", subject=self.container_id)
-        _check_streams(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachRequest:
-    """Join a container's own streams (CRI AttachRequest)."""
-
+class _ContainerStreams:
     container_id: str
     tty: bool = False
     stdin: bool = False
     stdout: bool = True
     stderr: bool = True
-
-    verb = "attach"
 
     def check(self) -> None:
         """Refuse what no client may ask for.
@@ -52,7 +23,38 @@ class AttachRequest:
         Raises:
             InvalidArgument: no container, no stream, or stderr of its own with a terminal.
         """
-        _check_streams(self)
+        subject = self.container_id
+        if not subject:
+            raise InvalidArgument("a container id is needed")
+        if self.tty and self.stderr:
+            raise InvalidArgument(
+                "a terminal has no stderr of its own: tty and stderr exclude each other",
+                subject=subject,
+            )
+        if not (self.stdin or self.stdout or self.stderr):
+            raise InvalidArgument("one of stdin, stdout and stderr is needed", subject=subject)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecRequest(_ContainerStreams):
+    """Run a command in a container (CRI ExecRequest)."""
+
+    command: tuple[str, ...]
+
+    verb = "exec"
+
+    def check(self) -> None:
+        """As for an attachment, and refuse an empty command."""
+        if not self.command:
+            raise InvalidArgument("a command is needed", subject=self.container_id)
+        _ContainerStreams.check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachRequest(_ContainerStreams):
+    """Join a container's own streams (CRI AttachRequest)."""
+
+    verb = "attach"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +85,3 @@ class PortForwardRequest:
 
 
 Request = ExecRequest | AttachRequest | PortForwardRequest
-
-
-def _check_streams(request: ExecRequest | AttachRequest) -> None:
-    subject = request.container_id
-    if not subject:
-        raise InvalidArgument("a container id is needed")
-    if request.tty and request.stderr:
-        raise InvalidArgument(
-            "a terminal has no stderr of its own: tty and stderr exclude each other",
-            subject=subject,
-        )
-    if not (request.stdin or request.stdout or request.stderr):
-        raise InvalidArgument("one of stdin, stdout and stderr is needed", subject=subject)

@@ -5,19 +5,21 @@ moves any more.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 
 import anyio
 
 from asupervisor.streaming import channels, spdy
 from asupervisor.streaming.backend import Backend
-from asupervisor.streaming.background_tasks import BackgroundTasks, cancel_when
+from asupervisor.streaming.background_tasks import BackgroundTasks, cancel_when, farewell
 from asupervisor.streaming.channel_session import ChannelSession
 from asupervisor.streaming.negotiation import Choice, Refused
 from asupervisor.streaming.port_forward import Pair, SpdyForwards, forward
 from asupervisor.streaming.remote_command import CommandStreams, serve_command
 from asupervisor.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request
 from asupervisor.streaming.settings import Settings
-from asupervisor.streaming.spdy_session import SpdySession, SpdyStream
+from asupervisor.streaming.spdy_session import SpdySession
 from asupervisor.streaming.status import ExitStatus
 from asupervisor.streaming.websocket import WebSocket
 
@@ -55,11 +57,8 @@ async def serve_spdy(
             return f"{forwards.served} connections"
         streams = await _collect(session, choice, request, settings)
         if streams is None:
-            return (
-                "the streams were not opened in time"
-                if not session.ended.is_set()
-                else "client disconnected"
-            )
+            ended = session.ended.is_set()
+            return "client disconnected" if ended else "the streams were not opened in time"
         async with BackgroundTasks() as background:
             background.start_soon(_refuse_more, session)
             return _outcome(await serve_command(streams, request, backend, settings))
@@ -81,13 +80,16 @@ async def serve_channels(
         writable = {channels.ERROR}
         writable |= {channels.STDOUT} if request.stdout else set()
         writable |= {channels.STDERR} if request.stderr else set()
-    async with ChannelSession(
-        websocket,
-        choice.channels,
-        readable=readable,
-        writable=writable,
-        buffer_bytes=settings.buffer_bytes,
-    ) as session:
+    async with (
+        ChannelSession(
+            websocket,
+            choice.channels,
+            readable=readable,
+            writable=writable,
+            buffer_bytes=settings.buffer_bytes,
+        ) as session,
+        farewell(session.goodbye, settings.farewell_timeout_s),
+    ):
 
         async def work() -> str:
             if isinstance(request, PortForwardRequest):
@@ -95,29 +97,18 @@ async def serve_channels(
             # Clients take the first message, which carries nothing, as the sign that the session
             # stands.
             session.put(min(writable), b"")
-            streams = {number: session.streams.get(number) for number in range(5)}
-            return _outcome(
-                await serve_command(
-                    CommandStreams(
-                        version=choice.version,
-                        ended=session.ended,
-                        error=streams[channels.ERROR],
-                        stdin=streams[channels.STDIN],
-                        stdout=streams[channels.STDOUT],
-                        stderr=streams[channels.STDERR],
-                        resize=streams[channels.RESIZE],
-                    ),
-                    request,
-                    backend,
-                    settings,
-                )
+            streams = CommandStreams(
+                version=choice.version,
+                ended=session.ended,
+                error=session.streams.get(channels.ERROR),
+                stdin=session.streams.get(channels.STDIN),
+                stdout=session.streams.get(channels.STDOUT),
+                stderr=session.streams.get(channels.STDERR),
+                resize=session.streams.get(channels.RESIZE),
             )
+            return _outcome(await serve_command(streams, request, backend, settings))
 
-        try:
-            return await _until_idle(session, work, settings)
-        finally:
-            with anyio.move_on_after(settings.farewell_timeout_s, shield=True):
-                await session.goodbye()
+        return await _until_idle(session, work, settings)
 
 
 async def _collect(
@@ -146,12 +137,9 @@ async def _collect(
 
 
 async def _refuse_more(session: SpdySession) -> None:
-    while True:
-        try:
-            stream: SpdyStream = await session.accept()
-        except anyio.EndOfStream:
-            return
-        session.release(stream, spdy.ResetCode.REFUSED_STREAM)
+    with suppress(anyio.EndOfStream):
+        while True:
+            session.release(await session.accept(), spdy.ResetCode.REFUSED_STREAM)
 
 
 async def _forward_channels(
@@ -165,12 +153,11 @@ async def _forward_channels(
                 for channel in (2 * index, 2 * index + 1):
                     session.put(channel, port.to_bytes(2, "little"))
                 # Channels have no half-close: when the pod has sent all, the connection is over.
-                pairs.start_soon(_forward, pair, request.pod_sandbox_id, backend)
+                served = partial(
+                    forward, pair, request.pod_sandbox_id, backend, peer_half_closes=False
+                )
+                pairs.start_soon(served)
     return f"{len(request.ports)} connections"
-
-
-async def _forward(pair: Pair, pod_sandbox_id: str, backend: Backend) -> None:
-    await forward(pair, pod_sandbox_id, backend, peer_half_closes=False)
 
 
 async def _until_idle(

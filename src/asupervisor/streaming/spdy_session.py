@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import anyio
@@ -38,7 +39,7 @@ class SpdyStream:
         """Whether the peer has taken it."""
         self.id = stream_id
         self.headers = headers
-        self.inbox = Inbox(self._on_read)
+        self.inbox = Inbox(partial(session.on_read, self))
 
     async def receive(self) -> bytes:
         """The next bytes."""
@@ -101,9 +102,6 @@ class SpdyStream:
         if self._lost or self._write_closed:
             raise anyio.BrokenResourceError(f"stream {self.id} is closed for writing")
 
-    def _on_read(self, count: int) -> None:
-        self._session.on_read(self, count)
-
 
 class SpdySession:
     """Drives one connection. Use as an async context manager; the end of the peer sets
@@ -134,9 +132,10 @@ class SpdySession:
         """How the peer broke the protocol, if it did."""
         self._stream = stream
         self._received = received
-        self._backpressure = Backpressure(stream, self.connection.limits.session_window)
+        limits = self.connection.limits
+        self._backpressure = Backpressure(stream, limits.session_window, limits.stream_window)
         self._accept_send, self._accept_receive = anyio.create_memory_object_stream[SpdyStream](
-            self.connection.limits.streams
+            limits.streams
         )
         self._answered = 0
         self._empty = 0
@@ -198,9 +197,7 @@ class SpdySession:
 
     def on_read(self, stream: SpdyStream, count: int) -> None:
         """Bytes left a stream's inbox: let the peer send as many more."""
-        self._backpressure.give(
-            stream.id, stream.inbox, count, self.connection.limits.stream_window
-        )
+        self._backpressure.give(stream.id, stream.inbox, count)
         self.connection.consume(stream.id, count)
         self.push()
 
@@ -241,11 +238,8 @@ class SpdySession:
             self._end(reason)
 
     def _check_flood(self) -> None:
-        empty, self._empty = (
-            self.connection.empty_frames - self._empty,
-            self.connection.empty_frames,
-        )
-        if not self._patience.spend(empty):
+        before, self._empty = self._empty, self.connection.empty_frames
+        if not self._patience.spend(self._empty - before):
             self.connection.give_up()
             raise spdy.RemoteProtocolError("a flood of frames that carry nothing")
 
@@ -292,8 +286,7 @@ class SpdySession:
             self.connection.consume(event.stream_id, size)
             return
         if size:
-            window = self.connection.limits.stream_window
-            self._backpressure.take(stream.id, stream.inbox, size, window)
+            self._backpressure.take(stream.id, stream.inbox, size)
         if event.fin:
             stream.inbox.feed_eof()
 

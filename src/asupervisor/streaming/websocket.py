@@ -108,11 +108,8 @@ class WebSocket:
     def put(self, data: bytes, *, text: bool = False) -> None:
         """Queue one message without waiting; nothing once a close was sent or received."""
         if self._connection.state is ConnectionState.OPEN:
-            self.outbox.put(
-                self._connection.send(
-                    TextMessage(data.decode("ascii")) if text else BytesMessage(data)
-                )
-            )
+            message = TextMessage(data.decode("ascii")) if text else BytesMessage(data)
+            self.outbox.put(self._connection.send(message))
 
     def pong(self) -> None:
         """Queue a pong that was not asked for, unless something waits anyway: it shows that this
@@ -124,12 +121,14 @@ class WebSocket:
     async def close(self, code: int = CloseReason.NORMAL_CLOSURE, reason: str = "") -> None:
         """Send a close frame behind everything that waits; does not wait for the peer's."""
         if self._connection.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
-            with contextlib.suppress(LocalProtocolError):
-                self.outbox.put(
-                    self._connection.send(CloseConnection(code=code, reason=reason[:120] or None))
-                )
+            self._put_close(code, reason)
         with contextlib.suppress(anyio.BrokenResourceError):
             await self.outbox.flush()
+
+    def _put_close(self, code: int, reason: str = "") -> None:
+        close = CloseConnection(code=code, reason=reason[:120] or None)
+        with contextlib.suppress(LocalProtocolError):
+            self.outbox.put(self._connection.send(close))
 
     def _collect(self) -> bool:
         """Have wsproto parse some frames; whether there may be more in what came in."""
@@ -157,18 +156,12 @@ class WebSocket:
                 if taken == FRAMES_PER_TURN:
                     break
         except RemoteProtocolError as error:
-            with contextlib.suppress(LocalProtocolError):
-                self.outbox.put(
-                    self._connection.send(CloseConnection(code=CloseReason.PROTOCOL_ERROR))
-                )
+            self._put_close(CloseReason.PROTOCOL_ERROR)
             raise anyio.BrokenResourceError(
                 f"the peer broke the WebSocket protocol ({error})"
             ) from error
         if not self._patience.spend(empty):
-            with contextlib.suppress(LocalProtocolError):
-                self.outbox.put(
-                    self._connection.send(CloseConnection(code=CloseReason.POLICY_VIOLATION))
-                )
+            self._put_close(CloseReason.POLICY_VIOLATION)
             raise anyio.BrokenResourceError("a flood of frames that carry nothing")
         return taken == FRAMES_PER_TURN
 

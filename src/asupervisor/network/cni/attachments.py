@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from asupervisor.errors import FailedPrecondition, Internal, ServiceError
 from asupervisor.host.netns import bring_loopback_up
+from asupervisor.locks import KeyedLock
 from asupervisor.network.addresses import is_own_namespace, namespace_addresses, namespace_identity
 from asupervisor.network.cni.cache import Cached, ResultCache
 from asupervisor.network.cni.chain import Chain
@@ -175,13 +176,14 @@ class Attachments:
             self._addresses[pod.sandbox_id] = found
         return found
 
-    def vanished(self, alive: Collection[str]) -> list[PodNetwork]:
+    def vanished(self, alive: Collection[str], locks: KeyedLock) -> list[PodNetwork]:
         """The pods that are noted or cached and not alive, with an empty netns.
 
         Args:
             alive: sandbox ids, as they were known a moment ago. A pod that was added since then
                 is not on the list; its namespace is there, and so it is not taken for one that
                 vanished.
+            locks: by sandbox id: nor is one whose lock is held.
         """
         found: dict[str, PodNetwork] = {}
         for cached in (*self._results.everything(), *self._begun.everything()):
@@ -200,7 +202,7 @@ class Attachments:
                 namespace=arguments.get("K8S_POD_NAMESPACE", ""),
                 uid=arguments.get("K8S_POD_UID", ""),
             )
-        return list(found.values())
+        return [pod for pod in found.values() if not locks.held(pod.sandbox_id)]
 
     async def collect_garbage(
         self, network: NetworkList, alive: Collection[str], interface: str, deadline_s: float

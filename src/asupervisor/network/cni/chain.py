@@ -100,13 +100,8 @@ class Chain:
         end = anyio.current_time() + deadline_s
         previous = in_version(result, self.network.version)
         for plugin in self.network.plugins:
-            await self._call(
-                "CHECK",
-                plugin,
-                self._document(plugin, attachment.capability_arguments, previous),
-                attachment,
-                end,
-            )
+            document = self._document(plugin, attachment.capability_arguments, previous)
+            await self._call("CHECK", plugin, document, attachment, end)
 
     async def status(self, deadline_s: float) -> None:
         """STATUS of each plugin, where the list's version has it (1.1.0).

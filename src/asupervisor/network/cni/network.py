@@ -163,16 +163,12 @@ class CniNetwork:
         ports; then GC and CHECK behind it.
         """
         alive = {pod.sandbox_id for pod in living}
-        vanished = [
-            pod for pod in self._attachments.vanished(alive) if not self._locks.held(pod.sandbox_id)
-        ]
+        vanished = self._attachments.vanished(alive, self._locks)
         for pod in living:
             try:
                 self._claims.claim(pod, unless_same_pod=True)
             except FailedPrecondition as error:
                 log.warning("%s", error)
-        if vanished:
-            log.info("releasing the networks of %d sandboxes that are gone", len(vanished))
         await self._tear_downs.finish_all(
             vanished, gone or (lambda sandbox_id: sandbox_id not in alive)
         )
@@ -184,15 +180,8 @@ class CniNetwork:
             if not self._tear_downs.wanted(pod.sandbox_id):
                 return
             # Annotations that are wrong must not keep a pod from going.
-            fallback = (
-                (
-                    self._network,
-                    attachment_of(replace(pod, annotations={}), pod_cidr=str(self._pod_cidr)),
-                )
-                if self._network
-                else None
-            )
-            await self._attachments.delete(pod, fallback)
+            told = attachment_of(replace(pod, annotations={}), pod_cidr=str(self._pod_cidr))
+            await self._attachments.delete(pod, (self._network, told) if self._network else None)
             self._claims.release(pod.sandbox_id)
 
     def _missing(self) -> str:

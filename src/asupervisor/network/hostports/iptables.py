@@ -79,16 +79,9 @@ class Iptables:
         Raises:
             ServiceError: iptables fails.
         """
-        command = self._commands[family].save
-        finished = await run_program([command], deadline_s=_DEADLINE_S)
-        if finished.returncode != 0:
-            raise Internal(
-                f"{command} exited with status {finished.returncode}:"
-                f" {finished.stderr.decode(errors='replace').strip()}"
-            )
         tables: dict[str, list[str]] = {}
         lines: list[str] = []
-        for line in finished.stdout.decode(errors="replace").splitlines():
+        for line in (await _run([self._commands[family].save])).splitlines():
             if line.startswith("*"):
                 lines = tables.setdefault(line[1:].strip(), [])
             elif line.startswith((":", "-A ")):
@@ -107,17 +100,18 @@ class Iptables:
         Raises:
             ServiceError: iptables refuses; the message has its words.
         """
-        command = self._commands[family].restore
-        finished = await run_program(
-            [command, "-w", str(_LOCK_WAIT_S), "--noflush"],
-            stdin=text.encode(),
-            deadline_s=_DEADLINE_S,
+        command = [self._commands[family].restore, "-w", str(_LOCK_WAIT_S), "--noflush"]
+        await _run(command, text.encode())
+
+
+async def _run(command: list[str], stdin: bytes = b"") -> str:
+    finished = await run_program(command, stdin=stdin, deadline_s=_DEADLINE_S)
+    if finished.returncode != 0:
+        raise Internal(
+            f"{command[0]} exited with status {finished.returncode}:"
+            f" {finished.stderr.decode(errors='replace').strip()}"
         )
-        if finished.returncode != 0:
-            raise Internal(
-                f"{command} exited with status {finished.returncode}:"
-                f" {finished.stderr.decode(errors='replace').strip()}"
-            )
+    return finished.stdout.decode(errors="replace")
 
 
 async def _has_hint(save: str) -> bool:

@@ -181,17 +181,13 @@ class KubenetNetwork:
     async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
         """Release the host ports of pods that are gone; hold and publish those of the others."""
         alive = {pod.sandbox_id for pod in living}
-        vanished = [
-            pod for pod in self._attachments.vanished(alive) if not self._locks.held(pod.sandbox_id)
-        ]
+        vanished = self._attachments.vanished(alive, self._locks)
         published = {
             pod.sandbox_id: Published(pod, self._attachments.addresses(pod)) for pod in living
         }
         await self._host_ports.rebuild(
             {sandbox_id: entry for sandbox_id, entry in published.items() if entry.addresses}
         )
-        if vanished:
-            log.info("releasing the networks of %d sandboxes that are gone", len(vanished))
         await self._tear_downs.finish_all(
             vanished, gone or (lambda sandbox_id: sandbox_id not in alive)
         )
@@ -201,12 +197,8 @@ class KubenetNetwork:
             if not self._tear_downs.wanted(pod.sandbox_id):
                 return
             await self._host_ports.withdraw(pod.sandbox_id)
-            fallback = (
-                (self._network, attachment_of(replace(pod, annotations={})))
-                if self._network
-                else None
-            )
-            await self._attachments.delete(pod, fallback)
+            told = attachment_of(replace(pod, annotations={}))
+            await self._attachments.delete(pod, (self._network, told) if self._network else None)
 
     async def _prepare(self) -> None:
         """Bridge, switches and rules. What is missing becomes the status, and is tried again."""
