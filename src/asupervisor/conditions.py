@@ -72,10 +72,8 @@ class Conditions:
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
         self._last: dict[str, Condition] = {}
-        self._phase: tuple[Reason | Holds, str] = (
-            Reason.SERVICE_STARTING,
-            "the service is starting",
-        )
+        self._phase: tuple[Reason | Holds, str]
+        self._phase = Reason.SERVICE_STARTING, "the service is starting"
         self._changed = anyio.Event()
         self.follow(SERVICE, lambda: self._phase)
 

@@ -14,11 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from asupervisor.errors import FailedPrecondition
+from asupervisor.host.netns import set_up
 
 _SIOCBRADDBR = 0x89A0
 _SIOCGIFADDR, _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8915, 0x8916, 0x891C
-_SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
-_IFF_UP = 0x1
 _NAME_BYTES = 16
 _ROUTES = Path("/proc/net/route")
 _CANDIDATES = (
@@ -53,15 +52,7 @@ def ensure_bridge(name: str) -> str:
                 address = str(subnet.network_address + 1)
                 fcntl.ioctl(control, _SIOCSIFADDR, _request(name, address))
                 fcntl.ioctl(control, _SIOCSIFNETMASK, _request(name, str(subnet.netmask)))
-            request = struct.pack(f"{_NAME_BYTES}sh14x", name.encode(), 0)
-            flags = struct.unpack(
-                f"{_NAME_BYTES}sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request)
-            )[1]
-            fcntl.ioctl(
-                control,
-                _SIOCSIFFLAGS,
-                struct.pack(f"{_NAME_BYTES}sh14x", name.encode(), flags | _IFF_UP),
-            )
+            set_up(control, name)
         except OSError as error:
             raise FailedPrecondition(
                 f"the bridge {name} of the managed engine cannot be made: {error.strerror}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import posixpath
 import tarfile
+from typing import Any
 
 import anyio
 import orjson
@@ -87,9 +88,7 @@ class ContainersApi:
 
     async def start(self, container: str) -> None:
         """``POST /containers/{id}/start``; a container that runs already is fine."""
-        await self._session.json(
-            "POST", f"containers/{container}/start", "start_container", container
-        )
+        await self._post(container, "start", "start_container")
 
     async def stop(self, container: str, grace_s: int) -> None:
         """``POST /containers/{id}/stop``: the stop signal, then SIGKILL after ``grace_s`` seconds;
@@ -97,24 +96,13 @@ class ContainersApi:
 
         A container that is stopped already is fine; so is, for the engine's clients, a grace of 0
         (kill at once)."""
-        await self._session.json(
-            "POST",
-            f"containers/{container}/stop",
-            "stop_container",
-            container,
-            params={"t": str(grace_s)},
-            timeout_s=grace_s + self._session.timeout_s,
-        )
+        timeout_s = grace_s + self._session.timeout_s
+        params = {"t": str(grace_s)}
+        await self._post(container, "stop", "stop_container", params=params, timeout_s=timeout_s)
 
     async def kill(self, container: str, signal: str = "KILL") -> None:
         """``POST /containers/{id}/kill``."""
-        await self._session.json(
-            "POST",
-            f"containers/{container}/kill",
-            "kill_container",
-            container,
-            params={"signal": signal},
-        )
+        await self._post(container, "kill", "kill_container", params={"signal": signal})
 
     async def remove(self, container: str, force: bool = False) -> None:
         """``DELETE /containers/{id}`` with its anonymous volumes; one that is gone already is
@@ -160,9 +148,7 @@ class ContainersApi:
 
     async def update(self, container: str, body: Document) -> None:
         """``POST /containers/{id}/update``: resources of a container that exists."""
-        await self._session.json(
-            "POST", f"containers/{container}/update", "update_container", container, body=body
-        )
+        await self._post(container, "update", "update_container", body=body)
 
     async def create_checkpoint(
         self, container: str, name: str, directory: str, timeout_s: float
@@ -170,14 +156,14 @@ class ContainersApi:
         """``POST /containers/{id}/checkpoints``: CRIU's images below ``<directory>/<name>`` of the
         engine's host; the container runs on.
         """
-        await self._session.json(
-            "POST",
-            f"containers/{container}/checkpoints",
-            "create_checkpoint",
-            container,
-            body={"CheckpointID": name, "CheckpointDir": directory, "Exit": False},
-            timeout_s=timeout_s,
+        body = {"CheckpointID": name, "CheckpointDir": directory, "Exit": False}
+        await self._post(
+            container, "checkpoints", "create_checkpoint", body=body, timeout_s=timeout_s
         )
+
+    async def _post(self, container: str, action: str, operation: str, **options: Any) -> None:
+        path = f"containers/{container}/{action}"
+        await self._session.json("POST", path, operation, container, **options)
 
     async def read_file(self, container: str, path: str, limit_bytes: int = 4 << 20) -> bytes:
         """``GET /containers/{id}/archive`` of one regular file, running or not; symbolic links are

@@ -254,18 +254,15 @@ class EngineSession:
         """
         if not while_down:
             self.health.require(operation.replace("_", " "), subject)
-        lane = lane_of(operation, while_down)
+        lane, where = lane_of(operation, while_down), {"operation": operation, "subject": subject}
         docker = self._lanes.get(lane)
         if docker is None:
-            raise Unavailable(
-                "the connection to Docker Engine is closed", operation=operation, subject=subject
-            )
+            raise Unavailable("the connection to Docker Engine is closed", **where)
         if lane is Lane.LONG and self._long >= lane.value:
             raise ResourceExhausted(
                 f"cannot {_words(operation, subject)}: {self._long} calls that may take long are"
                 " under way with Docker Engine; try again when some of them have ended",
-                operation=operation,
-                subject=subject,
+                **where,
             )
         if params:
             path = f"{path}?{urlencode(params)}"
@@ -289,8 +286,7 @@ class EngineSession:
                 failure = DeadlineExceeded(
                     f"Docker Engine did not answer {_words(operation, subject)} within"
                     f" {deadline:g} s",
-                    operation=operation,
-                    subject=subject,
+                    **where,
                 )
                 raise failure
         except aiodocker.DockerError as error:
@@ -298,9 +294,7 @@ class EngineSession:
             raise failure from error
         except (aiohttp.ClientError, ConnectionError) as error:
             failure = Unavailable(
-                f"Docker Engine broke off during {_words(operation, subject)}: {error}",
-                operation=operation,
-                subject=subject,
+                f"Docker Engine broke off during {_words(operation, subject)}: {error}", **where
             )
             raise failure from error
         except ServiceError as error:

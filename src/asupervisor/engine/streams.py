@@ -14,7 +14,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -149,22 +149,17 @@ class StreamsApi:
         )
         return document_id(answer, "command")
 
-    @asynccontextmanager
-    async def start_exec(self, exec_id: str, *, tty: bool) -> AsyncIterator[Hijacked]:
+    def start_exec(self, exec_id: str, *, tty: bool) -> AbstractAsyncContextManager[Hijacked]:
         """``POST /exec/{id}/start``; the exec's streams for as long as the context lasts.
 
         Raises:
             NotFound: no such exec.
             FailedPrecondition: its container does not run any more.
         """
-        async with self._hijack(
-            f"exec/{exec_id}/start",
-            "start_exec",
-            exec_id,
-            body={"Detach": False, "Tty": tty},
-            framed=not tty,
-        ) as stream:
-            yield stream
+        body = {"Detach": False, "Tty": tty}
+        return self._hijack(
+            f"exec/{exec_id}/start", "start_exec", exec_id, body=body, framed=not tty
+        )
 
     @asynccontextmanager
     async def exec_output(self, exec_id: str) -> AsyncIterator[Any]:
@@ -200,20 +195,11 @@ class StreamsApi:
         Raises:
             ServiceError: it is not running yet, or not any more.
         """
-        params = {"w": str(width), "h": str(height)}
-        await self._session.json(
-            "POST",
-            f"exec/{exec_id}/resize",
-            "resize_exec",
-            exec_id,
-            params=params,
-            timeout_s=timeout_s,
-        )
+        await self._resize(f"exec/{exec_id}", "resize_exec", exec_id, (width, height), timeout_s)
 
-    @asynccontextmanager
-    async def attach(
+    def attach(
         self, container: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool
-    ) -> AsyncIterator[Hijacked]:
+    ) -> AbstractAsyncContextManager[Hijacked]:
         """``POST /containers/{id}/attach``; its streams from now on, for as long as the context
         lasts.
 
@@ -231,17 +217,10 @@ class StreamsApi:
             "stdout": stdout,
             "stderr": stderr and not tty,
         }
-        params = {name: "1" if value else "0" for name, value in flags.items()} | {
-            "detachKeys": _DETACH_KEYS
-        }
-        async with self._hijack(
-            f"containers/{container}/attach",
-            "attach_container",
-            container,
-            params=params,
-            framed=not tty,
-        ) as stream:
-            yield stream
+        params = {name: "1" if value else "0" for name, value in flags.items()}
+        params["detachKeys"] = _DETACH_KEYS
+        path = f"containers/{container}/attach"
+        return self._hijack(path, "attach_container", container, params=params, framed=not tty)
 
     async def resize_container(
         self, container: str, width: int, height: int, timeout_s: float
@@ -251,14 +230,15 @@ class StreamsApi:
         Raises:
             ServiceError: it does not run.
         """
-        params = {"w": str(width), "h": str(height)}
+        path = f"containers/{container}"
+        await self._resize(path, "resize_container", container, (width, height), timeout_s)
+
+    async def _resize(
+        self, path: str, operation: str, subject: str, size: tuple[int, int], timeout_s: float
+    ) -> None:
+        params = {"w": str(size[0]), "h": str(size[1])}
         await self._session.json(
-            "POST",
-            f"containers/{container}/resize",
-            "resize_container",
-            container,
-            params=params,
-            timeout_s=timeout_s,
+            "POST", f"{path}/resize", operation, subject, params=params, timeout_s=timeout_s
         )
 
     @asynccontextmanager

@@ -14,9 +14,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
-from types import TracebackType
 
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -102,10 +101,8 @@ class HeldDirectory:
         """Be the directory of that name instead."""
         path = f"{self.path.rstrip('/')}/{name}"
         if make is not None:
-            try:
+            with suppress(FileExistsError):
                 os.mkdir(name, make, dir_fd=self.descriptor)
-            except FileExistsError:
-                pass
         descriptor = os.open(name, _LOOK, dir_fd=self.descriptor)
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISDIR(mode):
@@ -228,12 +225,7 @@ class HeldDirectory:
     def __enter__(self) -> HeldDirectory:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

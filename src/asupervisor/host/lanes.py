@@ -1,7 +1,7 @@
 """Threads for what may hang: a path on a dead file server, a device, a volume of a tenant.
 
 The law: each kind of waiting has a lane of its own, with so many threads and a deadline, and takes
-no thread from anybody else. A thread that hangs in the kernel cannot be ended; it keeps its place
+no thread from another. A thread that hangs in the kernel cannot be ended; it keeps its place
 in the lane until it comes back, its caller is told after the deadline, and who asks for the same
 path again meanwhile is told at once. The threads are daemons, so that a hung one does not keep the
 process from ending."""

@@ -1,8 +1,8 @@
 """Work inside another network namespace, without a process for it.
 
 A thread enters the namespace, does the work and ends: nothing has to find its way back, and nothing
-of ours can be left inside. A socket belongs to the namespace of the thread that made it, whoever
-uses it later.
+of ours can be left inside. A socket belongs to the namespace of the thread that made it, whichever
+thread uses it later.
 
 A namespace ends with the last process that is in it, unless a descriptor holds it.
 """
@@ -145,11 +145,25 @@ def bring_loopback_up(path: str) -> None:
         ) from error
 
 
+def set_up(any_socket: socket.socket, interface: str) -> None:
+    """Set an interface up, where it is not.
+
+    Args:
+        any_socket: of the namespace that it is in.
+        interface: its name.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    asked = _FLAGS.pack(interface.encode(), 0)
+    name, flags = _FLAGS.unpack(fcntl.ioctl(any_socket, _SIOCGIFFLAGS, asked))
+    if not flags & _IFF_UP:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _FLAGS.pack(name, flags | _IFF_UP))
+
+
 def _set_lo_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        name, flags = _FLAGS.unpack(fcntl.ioctl(any_socket, _SIOCGIFFLAGS, _FLAGS.pack(b"lo", 0)))
-        if not flags & _IFF_UP:
-            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _FLAGS.pack(name, flags | _IFF_UP))
+        set_up(any_socket, "lo")
 
 
 def _ipv6_off() -> bool:

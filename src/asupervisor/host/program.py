@@ -18,6 +18,7 @@ import anyio
 import anyio.to_thread
 
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, Internal, ResourceExhausted
+from asupervisor.host.atomic import write_all
 
 OUTPUT_LIMIT_BYTES = 4 << 20
 """More than this on stdout or stderr is not an answer; the program is killed."""
@@ -215,13 +216,11 @@ async def _reap(process: subprocess.Popen[bytes]) -> None:
 
 def _memory(data: bytes) -> int:
     """A file in memory to be read from its start: unlike a pipe it takes any size at once, and
-    nobody can close its other end.
+    has no other end that could be closed.
     """
     descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        write_all(descriptor, data)
         os.lseek(descriptor, 0, os.SEEK_SET)
     except BaseException:
         os.close(descriptor)

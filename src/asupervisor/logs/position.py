@@ -82,11 +82,11 @@ class PositionFile:
             body, check = raw[: _RECORD.size], raw[_RECORD.size : _RECORD.size + 4]
             if len(check) < 4 or zlib.crc32(body) != int.from_bytes(check, "little"):
                 continue
-            magic, sequence, boot, *offsets, length, tail = _RECORD.unpack(body)
+            magic, sequence, boot, inode, offset, target, end, length, tail = _RECORD.unpack(body)
             if magic != _MAGIC or sequence <= self._sequence:
                 continue
             self._sequence = sequence
-            newest = Position(*offsets, tail[:length], boot == self._boot)
+            newest = Position(inode, offset, target, end, tail[:length], boot == self._boot)
         return newest
 
     def store(self, position: Position) -> None:

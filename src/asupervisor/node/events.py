@@ -193,10 +193,8 @@ class EventHub:
             container_id=record.id, container_event_type=kind, created_at=self._last_ns
         )
         if isinstance(record, SandboxRecord):
-            sandbox_id, status = (
-                record.id,
-                retag(4, record.status_bytes) if change.after is not None else _ended(record),
-            )
+            sandbox_id = record.id
+            status = retag(4, record.status_bytes) if change.after is not None else _ended(record)
         else:
             sandbox_id, sandbox = record.sandbox_id, self._store.sandboxes.get(record.sandbox_id)
             status = retag(4, sandbox.status_bytes) if sandbox is not None else b""

@@ -49,12 +49,8 @@ class Tracing:
         self._provider.add_span_processor(self._processor)
         self._tracer = self._provider.get_tracer("asupervisor")
         self._propagator = TraceContextTextMapPropagator()
-        self._trace, self._kinds, self._status, self._codes = (
-            trace,
-            trace.SpanKind,
-            trace.Status,
-            trace.StatusCode,
-        )
+        self._trace, self._kinds = trace, trace.SpanKind
+        self._status, self._codes = trace.Status, trace.StatusCode
 
     @contextmanager
     def call(

@@ -36,12 +36,8 @@ class _Pressure:
             return
         for name, line in parse_pressure(content).items():
             data = target.psi.Full if name == "full" else target.psi.Some
-            data.Total, data.Avg10, data.Avg60, data.Avg300 = (
-                line.total_ns,
-                line.avg10,
-                line.avg60,
-                line.avg300,
-            )
+            data.Total, data.Avg10 = line.total_ns, line.avg10
+            data.Avg60, data.Avg300 = line.avg60, line.avg300
 
 
 class UsageFields:
@@ -60,12 +56,8 @@ class UsageFields:
     )
 
     def __init__(self) -> None:
-        self.cpu, self.memory, self.io, self.swap = (
-            cri.CpuUsage(),
-            cri.MemoryUsage(),
-            cri.IoUsage(),
-            cri.SwapUsage(),
-        )
+        self.cpu, self.memory = cri.CpuUsage(), cri.MemoryUsage()
+        self.io, self.swap = cri.IoUsage(), cri.SwapUsage()
         self._seen_layer: tuple[LayerUsage, str] | None = None
         self._layer = b""
         self._cpu_psi, self._memory_psi, self._io_psi = _Pressure(), _Pressure(), _Pressure()

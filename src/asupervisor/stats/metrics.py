@@ -97,16 +97,10 @@ class CgroupMetrics:
                 # next reading of its use tells.
                 contents = [b""] * len(section.sources)
             if contents != self._seen[index]:
-                self._seen[index], self._encoded[index] = (
-                    contents,
-                    self.encoder.encode(section.parse(*contents)),
-                )
+                self._encoded[index] = self.encoder.encode(section.parse(*contents))
+                self._seen[index] = contents
         parts += self._encoded
         return parts
-
-    def close(self) -> None:
-        """Close the files; a later reading opens them again."""
-        self.details.close()
 
 
 def _memory(usage: Usage) -> list[Figure]:
@@ -116,15 +110,10 @@ def _memory(usage: Usage) -> list[Figure]:
         Figure("container_memory_rss", usage.rss_bytes),
         Figure("container_memory_swap", max(0, usage.swap_bytes)),
     ]
+    faults = (("pgfault", usage.page_faults), ("pgmajfault", usage.major_page_faults))
     for scope in ("container", "hierarchy"):
-        figures.append(
-            Figure("container_memory_failures_total", usage.page_faults, ("pgfault", scope))
-        )
-        figures.append(
-            Figure(
-                "container_memory_failures_total", usage.major_page_faults, ("pgmajfault", scope)
-            )
-        )
+        for kind, count in faults:
+            figures.append(Figure("container_memory_failures_total", count, (kind, scope)))
     return figures
 
 

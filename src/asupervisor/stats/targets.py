@@ -109,7 +109,7 @@ class CgroupTarget:
         if self.reader is not None:
             self.reader.close()
         if self.metrics is not None:
-            self.metrics.close()
+            self.metrics.details.close()
         self.reader = None
         self.metrics = None
         self.usage = None

@@ -173,11 +173,6 @@ def describe_container(
     return container
 
 
-def _args(document: Any) -> list[str]:
-    path = text(document, "Path")
-    return [path, *texts(document, "Args")] if path else []
-
-
 def _digest(image: ImageRecord | None) -> str:
     digests = image.image.repo_digests if image is not None else ()
     return digests[0].rpartition("@")[2] if digests else ""

@@ -148,11 +148,8 @@ class FrameParser:
                 raise RemoteProtocolError("a data frame for stream 0")
             if length == 0:
                 return DataPart(first, b"", bool(flags & FLAG_FIN))
-            self._data_stream, self._data_left, self._data_fin = (
-                first,
-                length,
-                bool(flags & FLAG_FIN),
-            )
+            self._data_stream, self._data_left = first, length
+            self._data_fin = bool(flags & FLAG_FIN)
             return None
         version, number = (first >> 16) & 0x7FFF, first & 0xFFFF
         if version != VERSION:
