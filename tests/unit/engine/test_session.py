@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from asupervisor.conditions import Reason
@@ -31,28 +30,18 @@ from tests.harness.fake_engine import FakeEngine
 
 
 @asynccontextmanager
-async def client(fake: FakeEngine, reachable: bool = True) -> AsyncIterator[EngineClient]:
-    engine = EngineClient(fake.endpoint, 5.0)
-    await engine.open()
-    if reachable:
-        engine.health.set_reachable()
-    try:
-        yield engine
-    finally:
-        await engine.close()
-
-
-def run(
-    tmp_path: Path,
-    scenario: Callable[[FakeEngine, EngineClient], Awaitable[None]],
-    reachable: bool = True,
-) -> None:
-    async def main() -> None:
-        async with client(fake, reachable) as engine:
-            await scenario(fake, engine)
-
+async def client(
+    tmp_path: Path, reachable: bool = True
+) -> AsyncIterator[tuple[FakeEngine, EngineClient]]:
     with FakeEngine(tmp_path / "docker.sock") as fake:
-        anyio.run(main)
+        engine = EngineClient(fake.endpoint, 5.0)
+        await engine.open()
+        if reachable:
+            engine.health.set_reachable()
+        try:
+            yield fake, engine
+        finally:
+            await engine.close()
 
 
 @pytest.mark.parametrize(
@@ -69,10 +58,10 @@ def run(
         (418, Internal),
     ],
 )
-def test_a_status_becomes_an_error_with_operation_subject_and_the_engines_words(
+async def test_a_status_becomes_an_error_with_operation_subject_and_the_engines_words(
     tmp_path: Path, status: int, kind: type[ServiceError]
 ) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+    async with client(tmp_path) as (fake, engine):
         fake.answers["POST /containers/abc/start"] = lambda: (
             status,
             {"message": "because of this"},
@@ -83,27 +72,21 @@ def test_a_status_becomes_an_error_with_operation_subject_and_the_engines_words(
         assert "because of this" in str(caught.value) and "start container abc" in str(caught.value)
         assert (caught.value.operation, caught.value.subject) == ("start_container", "abc")
 
-    run(tmp_path, scenario)
 
-
-def test_a_conflict_of_names_is_told_from_a_conflict_of_states(tmp_path: Path) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+async def test_a_conflict_of_names_is_told_from_a_conflict_of_states(tmp_path: Path) -> None:
+    async with client(tmp_path) as (fake, engine):
         fake.answers["POST /containers/create"] = lambda: (409, {"message": "in use"})
         with pytest.raises(AlreadyExists):
             await engine.containers.create("name", {})
 
-    run(tmp_path, scenario)
 
-
-def test_the_removal_of_what_is_gone_is_done(tmp_path: Path) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+async def test_the_removal_of_what_is_gone_is_done(tmp_path: Path) -> None:
+    async with client(tmp_path) as (_fake, engine):
         await engine.containers.remove("gone", force=True)
 
-    run(tmp_path, scenario)
 
-
-def test_an_engine_that_does_not_answer_in_time(tmp_path: Path) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+async def test_an_engine_that_does_not_answer_in_time(tmp_path: Path) -> None:
+    async with client(tmp_path) as (fake, engine):
         let_go = threading.Event()
 
         def frozen() -> tuple[int, Any]:
@@ -121,11 +104,9 @@ def test_an_engine_that_does_not_answer_in_time(tmp_path: Path) -> None:
         del fake.answers["GET /containers/abc/json"]
         assert await engine.containers.inspect("abc") == {"Id": "abc"}
 
-    run(tmp_path, scenario)
 
-
-def test_a_closed_gate_lets_only_the_probe_through(tmp_path: Path) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+async def test_a_closed_gate_lets_only_the_probe_through(tmp_path: Path) -> None:
+    async with client(tmp_path, reachable=False) as (fake, engine):
         engine.health.set_unreachable(Reason.ENGINE_NOT_ANSWERING, "it does not answer")
         with pytest.raises(Unavailable, match="cannot inspect container: it does not answer"):
             await engine.containers.inspect("abc")
@@ -133,8 +114,6 @@ def test_a_closed_gate_lets_only_the_probe_through(tmp_path: Path) -> None:
         await engine.system.ping(1.0)
         await engine.identify(1.0)
         assert engine.cgroup_driver == "systemd" and engine.runtimes == ("runc",)
-
-    run(tmp_path, scenario, reachable=False)
 
 
 @pytest.mark.parametrize(
@@ -148,15 +127,13 @@ def test_a_closed_gate_lets_only_the_probe_through(tmp_path: Path) -> None:
         ({"ApiVersion": "2.0", "MinAPIVersion": "1.40"}, (1, 56)),
     ],
 )
-def test_the_newest_api_version_that_both_speak_is_spoken(
+async def test_the_newest_api_version_that_both_speak_is_spoken(
     tmp_path: Path, theirs: dict[str, str], spoken: tuple[int, int]
 ) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+    async with client(tmp_path) as (fake, engine):
         fake.version |= theirs
         await engine.identify(1.0)
         assert engine.api_version == spoken
-
-    run(tmp_path, scenario)
 
 
 @pytest.mark.parametrize(
@@ -179,29 +156,25 @@ def test_the_newest_api_version_that_both_speak_is_spoken(
         ({"MinAPIVersion": "odd"}, Internal, "odd"),
     ],
 )
-def test_an_api_that_has_no_version_in_common_is_an_error_that_names_both(
+async def test_an_api_that_has_no_version_in_common_is_an_error_that_names_both(
     tmp_path: Path, theirs: dict[str, Any], kind: type[ServiceError], words: str
 ) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+    async with client(tmp_path) as (fake, engine):
         fake.version |= theirs
         with pytest.raises(kind, match=words):
             await engine.identify(1.0)
 
-    run(tmp_path, scenario)
 
-
-def test_a_client_that_is_closed_says_so(tmp_path: Path) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+async def test_a_client_that_is_closed_says_so(tmp_path: Path) -> None:
+    async with client(tmp_path) as (_fake, engine):
         await engine.close()
         await engine.close()
         with pytest.raises(Unavailable, match="closed"):
             await engine.system.ping(1.0)
 
-    run(tmp_path, scenario)
 
-
-def test_a_registrys_words_without_end_are_cut(tmp_path: Path) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+async def test_a_registrys_words_without_end_are_cut(tmp_path: Path) -> None:
+    async with client(tmp_path) as (fake, engine):
         fake.answers["POST /images/create"] = lambda: (404, {"message": "<" * (2 << 20)})
         with pytest.raises(NotFound) as refused:
             async with engine.images.pull("busybox", "1", None):
@@ -214,11 +187,9 @@ def test_a_registrys_words_without_end_are_cut(tmp_path: Path) -> None:
             with pytest.raises(Unavailable, match="more than 1048576 bytes at once"):
                 await anext(progress)
 
-    run(tmp_path, scenario)
 
-
-def test_pull_progress_is_read_in_whatever_pieces_it_comes(tmp_path: Path) -> None:
-    async def scenario(fake: FakeEngine, engine: EngineClient) -> None:
+async def test_pull_progress_is_read_in_whatever_pieces_it_comes(tmp_path: Path) -> None:
+    async with client(tmp_path) as (fake, engine):
         fake.answers["POST /images/create"] = lambda: (
             200,
             b'{"status":"a"}\r\n{"status":"b"}\n\n{"error":"c"}',
@@ -229,8 +200,6 @@ def test_pull_progress_is_read_in_whatever_pieces_it_comes(tmp_path: Path) -> No
                 {"status": "b"},
                 {"error": "c"},
             ]
-
-    run(tmp_path, scenario)
 
 
 async def test_who_wants_a_stream_is_told_why_nobody_listens_like_everybody_else(
@@ -284,13 +253,12 @@ def test_what_the_engine_makes_its_rules_with(told: Any, firewall: str) -> None:
 async def test_an_answer_of_another_kind_is_an_error_that_names_the_request(
     tmp_path: Path, request_: str, ask: Callable[[EngineClient], Awaitable[Any]], answer: Any
 ) -> None:
-    with FakeEngine(tmp_path / "docker.sock") as fake:
-        async with client(fake) as engine:
-            fake.answers[request_] = lambda: (200, answer)
-            wanted = list if request_.endswith("s/json") else dict
-            if isinstance(answer, wanted) and answer in ([], {"Id": 5}):
-                with suppress(Internal):  # of what has to have an id
-                    assert await ask(engine) in (answer, 0)
-                return
-            with pytest.raises(Internal, match=r"Docker Engine answered .* something that is not"):
-                await ask(engine)
+    async with client(tmp_path) as (fake, engine):
+        fake.answers[request_] = lambda: (200, answer)
+        wanted = list if request_.endswith("s/json") else dict
+        if isinstance(answer, wanted) and answer in ([], {"Id": 5}):
+            with suppress(Internal):  # of what has to have an id
+                assert await ask(engine) in (answer, 0)
+            return
+        with pytest.raises(Internal, match=r"Docker Engine answered .* something that is not"):
+            await ask(engine)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,23 +74,20 @@ async def test_who_wants_to_be_alone_waits_and_is_not_joined() -> None:
     assert order == ["one", "two", "alone", "three"]
 
 
-def with_tear_downs(
+@asynccontextmanager
+async def tear_downs_of(
     delete: Callable[[PodNetwork], Awaitable[None]],
-    scenario: Callable[[TearDowns], Awaitable[None]],
-) -> None:
-    async def main() -> None:
-        tear_downs = TearDowns(delete, retry_delay_s=0.01)
-        async with anyio.create_task_group() as group:
-            await group.start(tear_downs.run)
-            await scenario(tear_downs)
-            group.cancel_scope.cancel()
-        with pytest.raises(Unavailable):
-            await tear_downs.finish(POD)
-
-    anyio.run(main)
+) -> AsyncIterator[TearDowns]:
+    tear_downs = TearDowns(delete, retry_delay_s=0.01)
+    async with anyio.create_task_group() as group:
+        await group.start(tear_downs.run)
+        yield tear_downs
+        group.cancel_scope.cancel()
+    with pytest.raises(Unavailable):
+        await tear_downs.finish(POD)
 
 
-def test_a_tear_down_is_joined_and_survives_its_caller() -> None:
+async def test_a_tear_down_is_joined_and_survives_its_caller() -> None:
     calls: list[str] = []
     started, go = anyio.Event(), anyio.Event()
 
@@ -98,7 +96,7 @@ def test_a_tear_down_is_joined_and_survives_its_caller() -> None:
         started.set()
         await go.wait()
 
-    async def scenario(tear_downs: TearDowns) -> None:
+    async with tear_downs_of(delete) as tear_downs:
         async with anyio.create_task_group() as group:
             group.start_soon(tear_downs.finish, POD)
             await started.wait()
@@ -109,11 +107,9 @@ def test_a_tear_down_is_joined_and_survives_its_caller() -> None:
             go.set()
         assert calls == ["/proc/7/ns/net"]
 
-    with_tear_downs(delete, scenario)
-
 
 @pytest.mark.parametrize("fate", ["lives", "is gone", "is another's"])
-def test_a_tear_down_is_repeated_with_the_namespace_while_that_is_there(
+async def test_a_tear_down_is_repeated_with_the_namespace_while_that_is_there(
     tmp_path: Path, fate: str
 ) -> None:
     namespace, calls = tmp_path / "net", list[str]()
@@ -126,7 +122,7 @@ def test_a_tear_down_is_repeated_with_the_namespace_while_that_is_there(
             raise Internal("not yet")
         succeeded.set()
 
-    async def scenario(tear_downs: TearDowns) -> None:
+    async with tear_downs_of(delete) as tear_downs:
         with pytest.raises(Internal, match="not yet"):
             await tear_downs.finish(replace(POD, netns=str(namespace)))
         assert tear_downs.failed == 1
@@ -140,21 +136,17 @@ def test_a_tear_down_is_repeated_with_the_namespace_while_that_is_there(
         told = str(namespace) if fate == "lives" else ""
         assert (tear_downs.failed, calls) == (0, [str(namespace), told, told])
 
-    with_tear_downs(delete, scenario)
 
-
-def test_a_defect_in_a_tear_down_reaches_its_caller_and_nobody_else() -> None:
+async def test_a_defect_in_a_tear_down_reaches_its_caller_and_nobody_else() -> None:
     async def delete(pod: PodNetwork) -> None:
         raise ZeroDivisionError
 
-    async def scenario(tear_downs: TearDowns) -> None:
+    async with tear_downs_of(delete) as tear_downs:
         with pytest.raises(Internal, match="ZeroDivisionError"):
             await tear_downs.finish(POD)
 
-    with_tear_downs(delete, scenario)
 
-
-def test_a_set_up_that_fails_is_undone_and_says_when_that_fails() -> None:
+async def test_a_set_up_that_fails_is_undone_and_says_when_that_fails() -> None:
     broken = True
     deleted: list[str] = []
 
@@ -163,8 +155,7 @@ def test_a_set_up_that_fails_is_undone_and_says_when_that_fails() -> None:
             raise Internal("stuck")
         deleted.append(pod.sandbox_id)
 
-    async def scenario(tear_downs: TearDowns) -> None:
-        nonlocal broken
+    async with tear_downs_of(delete) as tear_downs:
         with pytest.raises(RollbackFailed, match=r"no address.*stuck"):
             async with tear_downs.unless_complete(POD, 5.0):
                 raise Internal("no address")
@@ -173,8 +164,6 @@ def test_a_set_up_that_fails_is_undone_and_says_when_that_fails() -> None:
             async with tear_downs.unless_complete(POD, 5.0):
                 raise Internal("no address")
         assert deleted == ["abc"]
-
-    with_tear_downs(delete, scenario)
 
 
 async def test_two_who_want_to_be_alone_both_get_their_turn() -> None:
@@ -200,12 +189,14 @@ async def test_two_who_want_to_be_alone_both_get_their_turn() -> None:
     assert sorted(order) == ["one", "three", "two"]
 
 
-def test_what_lives_by_the_time_of_its_turn_is_not_torn_down() -> None:
+async def test_what_lives_by_the_time_of_its_turn_is_not_torn_down() -> None:
     deleted: list[str] = []
     gone, turn = True, anyio.Event()
 
-    async def scenario(tear_downs: TearDowns) -> None:
-        nonlocal gone
+    async def never(pod: PodNetwork) -> None:
+        raise AssertionError
+
+    async with tear_downs_of(never) as tear_downs:
 
         async def release(pod: PodNetwork) -> None:
             await turn.wait()
@@ -222,17 +213,16 @@ def test_what_lives_by_the_time_of_its_turn_is_not_torn_down() -> None:
         await tear_downs.finish(POD)
         assert deleted == ["abc"], "who asks for it gets it"
 
-    async def never(pod: PodNetwork) -> None:
-        raise AssertionError
 
-    with_tear_downs(never, scenario)
-
-
-def test_who_joins_a_release_that_may_be_called_off_gets_his_tear_down() -> None:
+async def test_who_joins_a_release_that_may_be_called_off_gets_his_tear_down() -> None:
     deleted: list[str] = []
     turn = anyio.Event()
 
-    async def scenario(tear_downs: TearDowns) -> None:
+    async def never(pod: PodNetwork) -> None:
+        raise AssertionError
+
+    async with tear_downs_of(never) as tear_downs:
+
         async def release(pod: PodNetwork) -> None:
             await turn.wait()
             if tear_downs.wanted(pod.sandbox_id):
@@ -247,13 +237,10 @@ def test_who_joins_a_release_that_may_be_called_off_gets_his_tear_down() -> None
             turn.set()
         assert deleted == ["abc"]
 
-    async def never(pod: PodNetwork) -> None:
-        raise AssertionError
 
-    with_tear_downs(never, scenario)
-
-
-def test_a_tear_down_holds_the_namespace_itself_and_is_repeated_without_it(tmp_path: Path) -> None:
+async def test_a_tear_down_holds_the_namespace_itself_and_is_repeated_without_it(
+    tmp_path: Path,
+) -> None:
     namespace, calls = tmp_path / "net", list[str]()
     namespace.touch()
     begun, go, succeeded = anyio.Event(), anyio.Event(), anyio.Event()
@@ -269,7 +256,7 @@ def test_a_tear_down_holds_the_namespace_itself_and_is_repeated_without_it(tmp_p
         assert os.path.samefile(pod.netns, namespace)  # noqa: ASYNC240
         raise Internal("not yet")
 
-    async def scenario(tear_downs: TearDowns) -> None:
+    async with tear_downs_of(delete) as tear_downs:
         async with anyio.create_task_group() as group:
             with HeldNamespace(os.open(namespace, os.O_RDONLY)) as held:
                 group.start_soon(tear_downs.finish, replace(POD, netns="/proc/0/ns/net", held=held))
@@ -278,5 +265,3 @@ def test_a_tear_down_holds_the_namespace_itself_and_is_repeated_without_it(tmp_p
         go.set()
         await succeeded.wait()
         assert calls[0].startswith(f"/proc/{os.getpid()}/fd/") and calls[1] == ""
-
-    with_tear_downs(delete, scenario)

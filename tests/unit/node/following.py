@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -45,23 +45,15 @@ async def following(fake: FakeEngine, root: Path) -> AsyncIterator[Node]:
     store, checkpoints = NodeStore(), CheckpointStore(root)
     await checkpoints.load()
     await engine.open()
-    async with anyio.create_task_group() as tasks:
-        images = ImageFeed(engine, store, tasks, pinned=lambda names: False)
-        feed = Feed(engine, store, checkpoints, tasks, images)
-        tasks.start_soon(feed.run)
-        tasks.start_soon(Probe(engine, 0.05, 1.0).run)
-        with anyio.fail_after(30):
-            await engine.health.wait_ready()
-            await store.images_known.wait()
-        yield Node(engine, store, checkpoints, feed)
-        tasks.cancel_scope.cancel()
-    await engine.close()
-
-
-def run(fake: FakeEngine, root: Path, scenario: Callable[[Node], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with following(fake, root) as node:
-            await scenario(node)
-
     with fake:
-        anyio.run(main)
+        async with anyio.create_task_group() as tasks:
+            images = ImageFeed(engine, store, tasks, pinned=lambda names: False)
+            feed = Feed(engine, store, checkpoints, tasks, images)
+            tasks.start_soon(feed.run)
+            tasks.start_soon(Probe(engine, 0.05, 1.0).run)
+            with anyio.fail_after(30):
+                await engine.health.wait_ready()
+                await store.images_known.wait()
+            yield Node(engine, store, checkpoints, feed)
+            tasks.cancel_scope.cancel()
+        await engine.close()

@@ -21,15 +21,15 @@ from asupervisor.proto import cri
 from asupervisor.translate.checkpoint import Checkpoint
 from asupervisor.translate.labels import TYPE_LABEL
 from tests.harness.fake_engine import FakeEngine, container_document, summary
-from tests.unit.node.following import A, B, Node, run
+from tests.unit.node.following import A, B, Node, following
 
 
-def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(
+async def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
     fake.containers[A] = container_document(A)
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         assert set(node.store.containers) == {A}
         fake.containers[B] = container_document(B)
         fake.container_event("create", B)
@@ -44,10 +44,8 @@ def test_what_is_there_is_shown_before_ready_and_what_comes_and_goes_after(
         fake.container_event("destroy", A)
         await node.until(lambda: set(node.store.containers) == {B})
 
-    run(fake, tmp_path, scenario)
 
-
-def test_a_container_removed_while_it_is_read_does_not_come_back(
+async def test_a_container_removed_while_it_is_read_does_not_come_back(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
     seen_alive, go_on = threading.Event(), threading.Event()
@@ -61,7 +59,7 @@ def test_a_container_removed_while_it_is_read_does_not_come_back(
         go_on.wait(10)
         return 200, document
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         fake.answers[f"GET /containers/{A}/json"] = slow
         fake.container_event("die", A)
         await node.until(seen_alive.is_set)
@@ -74,13 +72,14 @@ def test_a_container_removed_while_it_is_read_does_not_come_back(
         await node.feed.refresh(A)
         assert brought_back == []
 
-    run(fake, tmp_path, scenario)
 
-
-def test_a_change_that_an_event_told_of_is_read_once(fake: FakeEngine, tmp_path: Path) -> None:
+async def test_a_change_that_an_event_told_of_is_read_once(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
     fake.containers[A] = container_document(A)
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
+
         def readings() -> int:
             return fake.requests.count(f"GET /containers/{A}/json")
 
@@ -98,13 +97,14 @@ def test_a_change_that_an_event_told_of_is_read_once(fake: FakeEngine, tmp_path:
         await node.feed.refresh(A, after="start")
         assert readings() == before + 5, "something else was told of since"
 
-    run(fake, tmp_path, scenario)
 
-
-def test_an_event_from_before_a_gap_is_not_counted_on(fake: FakeEngine, tmp_path: Path) -> None:
+async def test_an_event_from_before_a_gap_is_not_counted_on(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
     fake.containers[A] = container_document(A)
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
+
         def readings() -> int:
             return fake.requests.count(f"GET /containers/{A}/json")
 
@@ -117,8 +117,6 @@ def test_an_event_from_before_a_gap_is_not_counted_on(fake: FakeEngine, tmp_path
         before = readings()
         await node.feed.refresh(A, after="start")
         assert readings() == before + 1
-
-    run(fake, tmp_path, scenario)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +131,12 @@ def test_an_event_from_before_a_gap_is_not_counted_on(fake: FakeEngine, tmp_path
     ],
     ids=["cut", "no object", "empty", "odd time", "odd actor", "endless"],
 )
-def test_an_event_that_cannot_be_read_has_everything_compared_and_keeps_the_stream(
+async def test_an_event_that_cannot_be_read_has_everything_compared_and_keeps_the_stream(
     fake: FakeEngine, tmp_path: Path, event: bytes
 ) -> None:
     fake.containers[A] = container_document(A)
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         changes, resyncs = node.engine.health.changes, node.feed.resyncs
         fake.containers[B] = container_document(B)
         fake.emit(event)
@@ -147,14 +145,12 @@ def test_an_event_that_cannot_be_read_has_everything_compared_and_keeps_the_stre
         assert node.engine.health.ready and node.engine.health.changes == changes
         assert fake.requests.count("GET /events") == 1
 
-    run(fake, tmp_path, scenario)
 
-
-def test_an_event_of_any_size_is_taken_up(fake: FakeEngine, tmp_path: Path) -> None:
+async def test_an_event_of_any_size_is_taken_up(fake: FakeEngine, tmp_path: Path) -> None:
     """The engine's events carry every label, with six bytes for each character that HTML knows."""
     fake.containers[A] = container_document(A)
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         changes, resyncs = node.engine.health.changes, node.feed.resyncs
         attributes = {"annotation.big": "\\u003c" * 200_000, TYPE_LABEL: "container"}
         pairs = ",".join(f'"{key}":"{value}"' for key, value in attributes.items())
@@ -174,10 +170,8 @@ def test_an_event_of_any_size_is_taken_up(fake: FakeEngine, tmp_path: Path) -> N
         await node.until(lambda: set(node.store.containers) == {B})
         assert node.feed.resyncs == resyncs and node.engine.health.changes == changes
 
-    run(fake, tmp_path, scenario)
 
-
-def test_events_are_taken_up_during_a_full_reading(fake: FakeEngine, tmp_path: Path) -> None:
+async def test_events_are_taken_up_during_a_full_reading(fake: FakeEngine, tmp_path: Path) -> None:
     """The engine keeps a few hundred for who is slow, and drops the rest."""
     listed_once, go_on = threading.Event(), threading.Event()
 
@@ -187,7 +181,7 @@ def test_events_are_taken_up_during_a_full_reading(fake: FakeEngine, tmp_path: P
         go_on.wait(10)
         return 200, answer
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         fake.containers[A] = container_document(A)
         fake.answers["GET /containers/json"] = listing
         async with anyio.create_task_group() as tasks:
@@ -205,13 +199,11 @@ def test_events_are_taken_up_during_a_full_reading(fake: FakeEngine, tmp_path: P
             go_on.set()
         assert A not in node.store.unread and A not in node.store.containers
 
-    run(fake, tmp_path, scenario)
 
-
-def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_as_not_ready(
+async def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_as_not_ready(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         await node.checkpoints.write(
             A, Checkpoint(name="web", namespace="default", uid="u1", attempt=2)
         )
@@ -225,10 +217,8 @@ def test_a_sandbox_that_only_a_checkpoint_knows_is_shown_as_not_ready(
         node.feed.forget(A)
         assert not node.store.sandboxes
 
-    run(fake, tmp_path, scenario)
 
-
-def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(
+async def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
     listed_once, go_on = threading.Event(), threading.Event()
@@ -239,7 +229,7 @@ def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(
         go_on.wait(10)
         return 200, ids
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         fake.answers["GET /containers/json"] = listing
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(node.feed.resync)
@@ -252,16 +242,14 @@ def test_a_sandbox_made_during_a_full_reading_is_not_taken_for_gone(
             go_on.set()
         assert node.store.sandbox(A).ready
 
-    run(fake, tmp_path, scenario)
 
-
-def test_images_follow_too_and_containers_are_told_their_names(
+async def test_images_follow_too_and_containers_are_told_their_names(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
     image_id = "sha256:" + "0" * 64
     fake.containers[A] = container_document(A)
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         assert node.store.container(A).status.image_ref == f"docker://{image_id}"
         summary = {
             "Id": image_id,
@@ -278,8 +266,6 @@ def test_images_follow_too_and_containers_are_told_their_names(
             "busybox:1",
             f"docker-pullable://busybox@sha256:{'1' * 64}",
         )
-
-    run(fake, tmp_path, scenario)
 
 
 async def test_a_container_that_mounts_an_image_is_told_its_id_behind(

@@ -19,13 +19,13 @@ from asupervisor.node.images import ImageFeed
 from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
 from tests.harness.fake_engine import FakeEngine, container_document
-from tests.unit.node.following import A, B, Node, listed, run
+from tests.unit.node.following import A, B, following, listed
 
 
-def test_a_reading_that_failed_is_made_up_for(fake: FakeEngine, tmp_path: Path) -> None:
+async def test_a_reading_that_failed_is_made_up_for(fake: FakeEngine, tmp_path: Path) -> None:
     fake.containers[A] = container_document(A)
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         fake.containers[A]["State"].update(Running=False, ExitCode=1)
         fake.answers[f"GET /containers/{A}/json"] = lambda: (500, {"message": "try later"})
         fake.container_event("die", A)
@@ -35,21 +35,19 @@ def test_a_reading_that_failed_is_made_up_for(fake: FakeEngine, tmp_path: Path) 
         del fake.answers[f"GET /containers/{A}/json"]
         await node.until(lambda: not node.store.container(A).running)
 
-    run(fake, tmp_path, scenario)
-
 
 @pytest.mark.parametrize(
     "answer",
     [(500, {"message": "corrupt"}), (200, {"Id": B}), (200, b"{broken")],
     ids=["500", "odd", "no JSON"],
 )
-def test_one_container_that_cannot_be_read_does_not_keep_the_node_from_being_ready(
+async def test_one_container_that_cannot_be_read_does_not_keep_the_node_from_being_ready(
     fake: FakeEngine, tmp_path: Path, answer: tuple[int, Any]
 ) -> None:
     fake.containers = {A: container_document(A), B: container_document(B)}
     fake.answers[f"GET /containers/{B}/json"] = lambda: answer
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         assert set(node.store.containers) == {A}
         assert set(node.store.unread) == {B}, "shown as the engine lists it"
         assert {item.id for item in listed(node.store)} == {A, B}
@@ -59,10 +57,8 @@ def test_one_container_that_cannot_be_read_does_not_keep_the_node_from_being_rea
         await node.until(lambda: set(node.store.containers) == {A, B})
         assert not node.store.unread
 
-    run(fake, tmp_path, scenario)
 
-
-def test_the_node_is_ready_although_the_engine_is_stuck_on_one_container(
+async def test_the_node_is_ready_although_the_engine_is_stuck_on_one_container(
     fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asupervisor.node.feed._STRAGGLERS_S", 0.2)
@@ -75,20 +71,18 @@ def test_the_node_is_ready_although_the_engine_is_stuck_on_one_container(
 
     fake.answers[f"GET /containers/{B}/json"] = stuck
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         assert set(node.store.containers) == {A}
         let_go.set()
         await node.until(lambda: set(node.store.containers) == {A, B})
 
-    run(fake, tmp_path, scenario)
 
-
-def test_a_lost_stream_is_a_gap_that_ends_readiness_until_all_was_read_again(
+async def test_a_lost_stream_is_a_gap_that_ends_readiness_until_all_was_read_again(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
     fake.containers = {A: container_document(A), B: container_document(B)}
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         readings = node.feed.resyncs
         fake.stop()
         await node.until(lambda: not node.engine.health.ready)
@@ -99,8 +93,6 @@ def test_a_lost_stream_is_a_gap_that_ends_readiness_until_all_was_read_again(
         await node.until(lambda: node.engine.health.ready)
         assert node.feed.resyncs > readings
         assert set(node.store.containers) == {B} and not node.store.container(B).running
-
-    run(fake, tmp_path, scenario)
 
 
 async def test_nothing_is_known_before_the_engine_was_read_once(
@@ -138,16 +130,14 @@ async def test_nothing_is_known_before_the_engine_was_read_once(
     await engine.close()
 
 
-def test_the_node_is_ready_although_the_engine_breaks_off_each_reading(
+async def test_the_node_is_ready_although_the_engine_breaks_off_each_reading(
     fake: FakeEngine, tmp_path: Path
 ) -> None:
     fake.containers = {A: container_document(A)}
     fake.answers[f"GET /containers/{A}/json"] = lambda: (503, {"message": "not now"})
 
-    async def scenario(node: Node) -> None:
+    async with following(fake, tmp_path) as node:
         assert set(node.store.unread) == {A} and node.engine.health.ready
-
-    run(fake, tmp_path, scenario)
 
 
 def test_many_that_cannot_be_read_are_told_in_one_line_with_the_reason(
