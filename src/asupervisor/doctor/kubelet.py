@@ -28,7 +28,7 @@ def configuration_places(node: Node) -> tuple[str, str]:
 
 
 def _path_of(flag: str, words: list[str]) -> str:
-    """The value of a flag, written in either way; empty where it is none or no absolute path."""
+    """The value of a flag, written in either way; empty where it is not an absolute path."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, joined, value = word.partition("=")
         if name == flag:

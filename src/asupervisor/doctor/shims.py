@@ -40,7 +40,7 @@ def running(node: Node) -> Found:
 
 
 def left(node: Node) -> Found:
-    """No socket and no checkpoint of theirs misleads anybody."""
+    """No socket and no checkpoint of theirs is misleading."""
     found: list[Finding] = []
     ours = os.path.realpath(node.path(node.config.root_directory))
     for path in _SOCKETS:

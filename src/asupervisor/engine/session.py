@@ -352,7 +352,7 @@ def decode(content: bytes, operation: str, subject: str = "") -> Any:
     """JSON that the engine sent.
 
     Raises:
-        Internal: it is none.
+        Internal: it is not JSON.
     """
     try:
         return orjson.loads(content)

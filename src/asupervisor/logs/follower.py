@@ -71,7 +71,7 @@ class FileFollower:
 
     @property
     def malformed(self) -> int:
-        """Source lines that were no json-file lines."""
+        """Source lines that were not json-file lines."""
         return self._encoder.malformed
 
     def turn(self, limit: int) -> int:
@@ -119,7 +119,7 @@ class FileFollower:
             OSError: the new file cannot be opened; the old one stays in use.
         """
         if self._target.unlinked() and (former := newest_renamed(self._target.path)) is not None:
-            # Replaced by that one, which was renamed again before anybody noticed.
+            # Replaced by that one, which was renamed again before this was noticed.
             self._use_former(former)
             self._read_again()
         if self._held:

@@ -37,7 +37,7 @@ class LineEncoder:
     faster.
 
     Attributes:
-        malformed: lines so far that were no json-file line (torn by a crash of the machine, say)
+        malformed: lines so far that were not json-file lines (torn by a crash of the machine, say)
             and were left out.
     """
 

@@ -46,7 +46,7 @@ class LogFollower(Protocol):
 
     @property
     def malformed(self) -> int:
-        """Lines that were left out because they were none."""
+        """Lines that were left out because they could not be read."""
 
     def turn(self, limit: int) -> int:
         """Move at most about ``limit`` bytes of the source; returns how many. Never waits."""

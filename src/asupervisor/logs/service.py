@@ -62,7 +62,7 @@ class LogFigures:
         read_bytes: of the engine's log.
         written_bytes: to the CRI log file.
         lag_bytes: of the engine's log that are not written yet.
-        malformed: lines of the engine's log that were none and were left out.
+        malformed: lines of the engine's log that could not be read and were left out.
     """
 
     read_bytes: int

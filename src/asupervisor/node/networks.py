@@ -105,7 +105,7 @@ def _is_bare(pid: int, sandbox_id: str) -> bool:
     if not namespace:
         return False
     try:
-        # Whoever is in the namespace may have named an interface by any bytes.
+        # A process in the namespace may have named an interface by any bytes.
         lines = Path(namespace).parents[1].joinpath("net/dev").read_bytes().split(b"\n")[2:-1]
     except OSError:
         return False

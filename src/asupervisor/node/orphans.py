@@ -75,7 +75,7 @@ class Orphans:
         """See that nothing runs of a sandbox or container that the engine does not have.
 
         Args:
-            any_id: its whole id; nothing is known of what is none.
+            any_id: its whole id; nothing is known of what is not a whole id.
 
         Raises:
             FailedPrecondition: a process of it runs; it names the process and what to do.

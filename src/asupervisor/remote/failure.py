@@ -29,7 +29,7 @@ _BY_CODE: dict[grpc.StatusCode, type[errors.ServiceError]] = {
     grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
     grpc.StatusCode.UNIMPLEMENTED: errors.Unimplemented,
-    # containerd and CRI-O answer UNKNOWN for every error that nobody gave a status.
+    # containerd and CRI-O answer UNKNOWN for every error that was given no status.
     grpc.StatusCode.UNKNOWN: errors.Internal,
     grpc.StatusCode.DATA_LOSS: errors.Internal,
     grpc.StatusCode.INTERNAL: errors.Internal,

@@ -282,7 +282,7 @@ def _field(fields: list[bytes], index: int) -> bytes:
 
 
 def _atoi(field: bytes) -> int:
-    """A number as the engine reads it: 0 where it is none, the nearest of 64 bits."""
+    """A number as the engine reads it: 0 where it is not one, the nearest of 64 bits."""
     digits = field[1:] if field[:1] in (b"+", b"-") else field
     if not digits.isdigit():
         return 0

@@ -136,7 +136,7 @@ class ImageNames:
 def image_names(document: Mapping[str, Any]) -> ImageNames:
     """An image's names out of its inspect document.
 
-    What is none is left out: the engine's ``<none>`` for a name that is missing, and since Docker
+    What is not one is left out: the engine's ``<none>`` for a missing name, and since Docker
     29 the digests that it gives among the tags.
     """
     tags, digests = texts(document, "RepoTags"), texts(document, "RepoDigests")

@@ -2,7 +2,8 @@
 meanwhile, stopped when none is left.
 
 The progress deadline counts from the last sign of progress: a layer that is in another state, or of
-which more was downloaded, verified or extracted. An entry that only says the same again is none."""
+which more was downloaded, verified or extracted. An entry that only says the same again does not
+count."""
 
 from __future__ import annotations
 
