@@ -19,13 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
 import uvloop
 
 import asupervisor.network.cni.execute
 import asupervisor.network.hostports.iptables
 from asupervisor.host.program import Finished, run_program
-from asupervisor.network.plugin import NetworkPlugin, PortMapping
+from asupervisor.network.plugin import PortMapping
 from tests.integration.network import test_cni, test_kubenet
 from tests.integration.network.namespaces import Namespace, pod
 
@@ -85,27 +84,30 @@ def main() -> None:
     clock = _Clock()
     for module in (asupervisor.network.cni.execute, asupervisor.network.hostports.iptables):
         module.run_program = clock.run_program  # type: ignore[attr-defined]
-    anyio.run = lambda function: uvloop.run(function())  # type: ignore[assignment, misc]
     with tempfile.TemporaryDirectory() as directory:
         for number, ports in enumerate(((), (PortMapping("tcp", 80, 8080),))):
             for name, make in (("cni", test_cni.Node), ("kubenet", test_kubenet.Node)):
                 root = Path(directory, f"{name}{number}")
                 root.mkdir()
-                make(root).run(
-                    partial(_measure, clock, arguments.pods, f"{name}, {number} host ports", ports)
-                )
+                label = f"{name}, {number} host ports"
+                uvloop.run(_measure(clock, arguments.pods, label, ports, make(root)))
 
 
 async def _measure(
-    clock: _Clock, pods: int, label: str, ports: tuple[PortMapping, ...], plugin: NetworkPlugin
+    clock: _Clock,
+    pods: int,
+    label: str,
+    ports: tuple[PortMapping, ...],
+    node: test_cni.Node | test_kubenet.Node,
 ) -> None:
     figures: dict[str, list[tuple[float, float, float]]] = {"set up": [], "tear down": []}
-    for _ in range(pods):
-        namespace = Namespace()
-        network = pod(namespace, *ports)
-        for what, action in (("set up", plugin.set_up), ("tear down", plugin.tear_down)):
-            figures[what].append(await _timed(clock, partial(action, network)))
-        namespace.close()
+    async with node.running() as plugin:
+        for _ in range(pods):
+            namespace = Namespace()
+            network = pod(namespace, *ports)
+            for what, action in (("set up", plugin.set_up), ("tear down", plugin.tear_down)):
+                figures[what].append(await _timed(clock, partial(action, network)))
+            namespace.close()
     for what, samples in figures.items():
         totals, own = (
             [total for total, _, _ in samples],

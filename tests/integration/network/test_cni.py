@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from asupervisor.config import NetworkConfig
 from asupervisor.network.cni.network import CniNetwork
 from asupervisor.network.plugin import PortMapping
+from tests.harness.pods import until
 from tests.integration.network.namespaces import (
     CNI_BINARIES,
     Echo,
@@ -83,17 +85,15 @@ class Node:
     def plugin(self, **settings: Any) -> CniNetwork:
         return CniNetwork(self.config, self.root / "state", **settings)
 
-    def run(self, scenario: Callable[[CniNetwork], Awaitable[None]], **settings: Any) -> None:
-        """Run a scenario against a plugin that is started and stopped around it."""
-
-        async def main() -> None:
-            plugin = self.plugin(**settings)
-            async with anyio.create_task_group() as group:
-                await group.start(plugin.run)
-                await scenario(plugin)
-                group.cancel_scope.cancel()
-
-        anyio.run(main)
+    @asynccontextmanager
+    async def running(self, **settings: Any) -> AsyncIterator[CniNetwork]:
+        """A plugin that is started, has read its configuration, and is stopped after the block."""
+        plugin = self.plugin(**settings)
+        async with anyio.create_task_group() as group:
+            await group.start(plugin.run)
+            await until(lambda: "has not been read" not in plugin.status().message, "it is read")
+            yield plugin
+            group.cancel_scope.cancel()
 
     def nothing_left(self) -> None:
         """No lease, cached result, journal entry, veth or shaping interface."""
@@ -107,7 +107,7 @@ class Node:
         assert [name for name in links() if name.startswith(("veth", "bwp", "ifb"))] == []
 
 
-def test_pods_reach_each_other_and_the_host_in_both_families(
+async def test_pods_reach_each_other_and_the_host_in_both_families(
     tmp_path: Path, namespaces: Callable[[], Namespace]
 ) -> None:
     node = Node(tmp_path)
@@ -122,7 +122,7 @@ def test_pods_reach_each_other_and_the_host_in_both_families(
         name="client",
     )
 
-    async def scenario(plugin: CniNetwork) -> None:
+    async with node.running() as plugin:
         assert plugin.status().ready
         addresses = await plugin.set_up(web)
         assert (
@@ -150,8 +150,6 @@ def test_pods_reach_each_other_and_the_host_in_both_families(
         assert web.sandbox_id not in rules() and "8080" not in rules()
         node.nothing_left()
 
-    node.run(scenario)
-
 
 def shaping() -> str:
     return subprocess.run(
@@ -159,7 +157,7 @@ def shaping() -> str:
     ).stdout
 
 
-def test_a_later_process_knows_the_addresses_and_takes_down_without_the_namespace(
+async def test_a_later_process_knows_the_addresses_and_takes_down_without_the_namespace(
     tmp_path: Path, namespaces: Callable[[], Namespace]
 ) -> None:
     node = Node(tmp_path)
@@ -167,28 +165,22 @@ def test_a_later_process_knows_the_addresses_and_takes_down_without_the_namespac
     living, dead = pod(alive, PortMapping("tcp", 80, 8082)), pod(gone, PortMapping("tcp", 80, 8083))
     given: dict[str, tuple[str, ...]] = {}
 
-    async def before(plugin: CniNetwork) -> None:
+    async with node.running() as plugin:
         given["living"] = await plugin.set_up(living)
         await plugin.set_up(dead)
-
-    async def after(plugin: CniNetwork) -> None:
-        assert await plugin.addresses(living) == given["living"]
-        await plugin.reconcile([living])
-        assert "--dport 8083 " not in rules()
-        assert len(leases(node.leases)) == 2
-        await plugin.tear_down(living)
-
-    async def without_cache(plugin: CniNetwork) -> None:
-        assert await plugin.addresses(living) == given["living"], "read from the namespace"
-
-    node.run(before)
     gone.close()
     results = tmp_path / "cache" / "results"
     saved = {path: path.read_bytes() for path in results.iterdir()}
     for path in saved:
         path.unlink()
-    node.run(without_cache)
+    async with node.running() as plugin:
+        assert await plugin.addresses(living) == given["living"], "read from the namespace"
     for path, content in saved.items():
         path.write_bytes(content)
-    node.run(after)
+    async with node.running() as plugin:
+        assert await plugin.addresses(living) == given["living"]
+        await plugin.reconcile([living])
+        assert "--dport 8083 " not in rules()
+        assert len(leases(node.leases)) == 2
+        await plugin.tear_down(living)
     node.nothing_left()

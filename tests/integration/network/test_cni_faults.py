@@ -19,7 +19,6 @@ from asupervisor.errors import (
     ServiceError,
     Unavailable,
 )
-from asupervisor.network.cni.network import CniNetwork
 from asupervisor.network.plugin import PortMapping
 from tests.harness.pods import until
 from tests.integration.network.namespaces import CNI_BINARIES, Echo, Namespace, ask, leases, pod
@@ -99,14 +98,16 @@ def faulty(tmp_path: Path) -> Faulty:
         ("yes | head -c 9000000; exit 0", Internal, "more than"),
     ],
 )
-def test_a_plugin_that_fails_on_add_fails_the_pod_clearly_and_leaves_nothing(
+async def test_a_plugin_that_fails_on_add_fails_the_pod_clearly_and_leaves_nothing(
     faulty: Faulty,
     namespaces: Callable[[], Namespace],
     script: str,
     error: type[ServiceError],
     words: str,
 ) -> None:
-    async def scenario(plugin: CniNetwork) -> None:
+    web = pod(namespaces(), PortMapping("tcp", 80, 8090))
+    faulty.does("ADD", script)
+    async with faulty.node.running() as plugin:
         with pytest.raises(error) as caught:
             await plugin.set_up(web)
         assert words in caught.value.message
@@ -117,15 +118,12 @@ def test_a_plugin_that_fails_on_add_fails_the_pod_clearly_and_leaves_nothing(
         await plugin.tear_down(web)
         faulty.node.nothing_left()
 
-    web = pod(namespaces(), PortMapping("tcp", 80, 8090))
-    faulty.does("ADD", script)
-    faulty.node.run(scenario)
 
-
-def test_a_plugin_that_hangs_is_killed_with_its_children_and_delays_no_other_pod(
+async def test_a_plugin_that_hangs_is_killed_with_its_children_and_delays_no_other_pod(
     faulty: Faulty, namespaces: Callable[[], Namespace]
 ) -> None:
-    async def scenario(plugin: CniNetwork) -> None:
+    stuck, other = pod(namespaces()), pod(namespaces())
+    async with faulty.node.running(pod_deadline_s=4.0) as plugin:
         faulty.does(
             "ADD",
             f'case $CNI_CONTAINERID in {stuck.sandbox_id}) sleep 612 & echo $! > "$here/child";'
@@ -149,15 +147,14 @@ def test_a_plugin_that_hangs_is_killed_with_its_children_and_delays_no_other_pod
         await until(lambda: not _runs(child), "the plugin's child is killed with it")
         faulty.node.nothing_left()
 
-    stuck, other = pod(namespaces()), pod(namespaces())
-    faulty.node.run(scenario, pod_deadline_s=4.0)
-
 
 @pytest.mark.parametrize("lives", [True, False], ids=["the namespace lives", "it is gone"])
-def test_a_del_that_fails_is_repeated_until_it_succeeds(
+async def test_a_del_that_fails_is_repeated_until_it_succeeds(
     faulty: Faulty, namespaces: Callable[[], Namespace], lives: bool
 ) -> None:
-    async def scenario(plugin: CniNetwork) -> None:
+    ended = namespaces()
+    web, other = pod(ended), pod(namespaces())
+    async with faulty.node.running(retry_delay_s=0.05) as plugin:
         await plugin.set_up(web)
         faulty.does("DEL", "echo 'cannot let go' >&2; exit 1")
         with pytest.raises(Internal, match="cannot let go"):
@@ -183,38 +180,32 @@ def test_a_del_that_fails_is_repeated_until_it_succeeds(
         await plugin.tear_down(other)
         faulty.node.nothing_left()
 
-    ended = namespaces()
-    web, other = pod(ended), pod(namespaces())
-    faulty.node.run(scenario, retry_delay_s=0.05)
 
-
-def test_a_rollback_that_fails_is_reported_and_finished_by_the_next_process(
+async def test_a_rollback_that_fails_is_reported_and_finished_by_the_next_process(
     faulty: Faulty, namespaces: Callable[[], Namespace]
 ) -> None:
-    async def first(plugin: CniNetwork) -> None:
-        with pytest.raises(RollbackFailed, match="no add"):
-            await plugin.set_up(web)
-
-    async def second(plugin: CniNetwork) -> None:
-        assert await plugin.addresses(web) == (), "half set up is not set up"
-        await plugin.reconcile([])
-        faulty.node.nothing_left()
-
     namespace = namespaces()
     web = pod(namespace)
     faulty.does("ADD", "echo 'no add' >&2; exit 1")
     faulty.does("DEL", "exit 1")
-    faulty.node.run(first, retry_delay_s=60.0)
+    async with faulty.node.running(retry_delay_s=60.0) as plugin:
+        with pytest.raises(RollbackFailed, match="no add"):
+            await plugin.set_up(web)
     assert len(leases(faulty.node.leases)) == 2
     faulty.does("DEL", None)
     namespace.close()
-    faulty.node.run(second)
+    async with faulty.node.running() as plugin:
+        assert await plugin.addresses(web) == (), "half set up is not set up"
+        await plugin.reconcile([])
+        faulty.node.nothing_left()
 
 
-def test_a_caller_that_gives_up_on_add_leaves_nothing(
+async def test_a_caller_that_gives_up_on_add_leaves_nothing(
     faulty: Faulty, namespaces: Callable[[], Namespace]
 ) -> None:
-    async def scenario(plugin: CniNetwork) -> None:
+    web = pod(namespaces())
+    faulty.does("ADD", "sleep 100")
+    async with faulty.node.running() as plugin:
         async with anyio.create_task_group() as group:
             group.start_soon(plugin.set_up, web)
             await until(lambda: bool(faulty.calls("ADD")), "ADD is under way")
@@ -223,15 +214,12 @@ def test_a_caller_that_gives_up_on_add_leaves_nothing(
         await plugin.tear_down(web)
         faulty.node.nothing_left()
 
-    web = pod(namespaces())
-    faulty.does("ADD", "sleep 100")
-    faulty.node.run(scenario)
 
-
-def test_del_hands_back_what_add_returned_with_the_arguments_of_that_time(
+async def test_del_hands_back_what_add_returned_with_the_arguments_of_that_time(
     faulty: Faulty, namespaces: Callable[[], Namespace]
 ) -> None:
-    async def scenario(plugin: CniNetwork) -> None:
+    web = pod(namespaces())
+    async with faulty.node.running() as plugin:
         addresses = await plugin.set_up(web)
         faulty.node.network["name"] = "renamed"
         faulty.node.write()
@@ -253,32 +241,25 @@ def test_del_hands_back_what_add_returned_with_the_arguments_of_that_time(
         assert faulty.calls("DEL") == [f"DEL {web.sandbox_id} netns={web.netns} {arguments}"]
         faulty.node.nothing_left()
 
-    web = pod(namespaces())
-    faulty.node.run(scenario)
 
-
-def test_a_pod_that_a_peer_had_only_begun_is_taken_down_all_the_same(
+async def test_a_pod_that_a_peer_had_only_begun_is_taken_down_all_the_same(
     faulty: Faulty, namespaces: Callable[[], Namespace]
 ) -> None:
-    async def first(plugin: CniNetwork) -> None:
-        await plugin.set_up(web)
-
-    async def second(plugin: CniNetwork) -> None:
-        await plugin.tear_down(web)
-        faulty.node.nothing_left()
-
     web = pod(namespaces())
-    faulty.node.run(first)
+    async with faulty.node.running() as plugin:
+        await plugin.set_up(web)
     (cached,) = (faulty.node.root / "cache" / "results").iterdir()
     document = json.loads(cached.read_text()) | {"networkName": "cni-loopback"}
     cached.with_name(cached.name.replace("testnet", "cni-loopback")).write_text(
         json.dumps(document)
     )
     cached.unlink()
-    faulty.node.run(second)
+    async with faulty.node.running() as plugin:
+        await plugin.tear_down(web)
+        faulty.node.nothing_left()
 
 
-def test_status_and_garbage_collection_of_version_1_1(
+async def test_status_and_garbage_collection_of_version_1_1(
     faulty: Faulty, namespaces: Callable[[], Namespace]
 ) -> None:
     node = faulty.node
@@ -295,7 +276,8 @@ def test_status_and_garbage_collection_of_version_1_1(
     faulty.does("STATUS", 'echo \'{"code":50,"msg":"no daemon"}\'; exit 1')
     faulty.does("ADD", 'echo \'{"ips":[{"address":"10.9.9.9/24"}]}\'; exit 0')
 
-    async def scenario(plugin: CniNetwork) -> None:
+    web = pod(namespaces())
+    async with node.running(poll_interval_s=0.1) as plugin:
         assert not plugin.status().ready and "no daemon" in plugin.status().message
         with pytest.raises(Unavailable, match="no daemon"):
             plugin.check(web)
@@ -314,18 +296,18 @@ def test_status_and_garbage_collection_of_version_1_1(
         await plugin.tear_down(web)
         node.nothing_left()
 
-    web = pod(namespaces())
-    node.run(scenario, poll_interval_s=0.1)
 
-
-def test_readiness_follows_the_configuration_directory(faulty: Faulty) -> None:
+async def test_readiness_follows_the_configuration_directory(faulty: Faulty) -> None:
     directory = faulty.node.root / "conf"
     good = (directory / "10-test.conflist").read_text()
 
     def edit(name: str, text: str | None) -> None:
         (directory / name).write_text(text) if text is not None else (directory / name).unlink()
 
-    async def scenario(plugin: CniNetwork) -> None:
+    edit("10-test.conflist", None)
+    # An interval that never ends: what is seen is seen by inotify.
+    async with faulty.node.running(poll_interval_s=3600.0) as plugin:
+
         async def becomes(words: str) -> None:
             await until(
                 lambda: words in plugin.status().message,
@@ -348,38 +330,30 @@ def test_readiness_follows_the_configuration_directory(faulty: Faulty) -> None:
         await anyio.sleep(0.1)
         assert plugin.status().ready, "the last good configuration is kept"
 
-    edit("10-test.conflist", None)
-    # An interval that never ends: what is seen is seen by inotify.
-    faulty.node.run(scenario, poll_interval_s=3600.0)
 
-
-def test_a_plugin_that_hangs_on_status_does_not_hold_up_the_start(faulty: Faulty) -> None:
+async def test_a_plugin_that_hangs_on_status_does_not_hold_up_the_start(faulty: Faulty) -> None:
     faulty.node.network["cniVersion"] = "1.1.0"
     faulty.node.network["plugins"] = [{"type": "faulty"}]
     faulty.node.write()
     faulty.does("STATUS", "sleep 613")
 
-    async def scenario(plugin: CniNetwork) -> None:
-        assert faulty.calls("STATUS"), "it hangs still, and the start is over"
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asupervisor.network.cni.network._START_PATIENCE_S", 0.5)
-        faulty.node.run(scenario)
+        async with faulty.node.running():
+            assert faulty.calls("STATUS"), "it hangs still, and the start is over"
 
 
-def test_a_directory_that_appears_late_is_found_by_looking_again(faulty: Faulty) -> None:
+async def test_a_directory_that_appears_late_is_found_by_looking_again(faulty: Faulty) -> None:
     directory = faulty.node.root / "conf"
     directory.rename(faulty.node.root / "elsewhere")
 
-    async def scenario(plugin: CniNetwork) -> None:
+    async with faulty.node.running(poll_interval_s=0.05) as plugin:
         assert "there is no such directory" in plugin.status().message
         (faulty.node.root / "elsewhere").rename(directory)
         await until(lambda: plugin.status().ready, "the configuration is found")
 
-    faulty.node.run(scenario, poll_interval_s=0.05)
 
-
-def test_lo_is_brought_up_without_a_plugin(
+async def test_lo_is_brought_up_without_a_plugin(
     faulty: Faulty, namespaces: Callable[[], Namespace]
 ) -> None:
     namespace = namespaces()
@@ -388,23 +362,23 @@ def test_lo_is_brought_up_without_a_plugin(
         shown = subprocess.run(["ip", "link", "show", "lo"], check=True, capture_output=True)
         return b",UP" in shown.stdout
 
-    async def scenario(plugin: CniNetwork) -> None:
+    (faulty.bin / "loopback").unlink()
+    namespace.run(lambda: subprocess.run(["ip", "link", "set", "lo", "down"], check=True))
+    assert not namespace.run(is_up)
+    web = pod(namespace)
+    async with faulty.node.running() as plugin:
         for _ in range(2):  # also where it is up already
             await plugin.set_up(web)
             assert namespace.run(is_up)
             await plugin.tear_down(web)
 
-    (faulty.bin / "loopback").unlink()
-    namespace.run(lambda: subprocess.run(["ip", "link", "set", "lo", "down"], check=True))
-    assert not namespace.run(is_up)
-    web = pod(namespace)
-    faulty.node.run(scenario)
 
-
-def test_host_ports_are_refused_before_anything_is_created(
+async def test_host_ports_are_refused_before_anything_is_created(
     faulty: Faulty, namespaces: Callable[[], Namespace]
 ) -> None:
-    async def scenario(plugin: CniNetwork) -> None:
+    web = pod(namespaces(), PortMapping("tcp", 80, 8080))
+    rival = pod(namespaces(), PortMapping("tcp", 81, 8080, "127.0.0.1"), name="rival")
+    async with faulty.node.running() as plugin:
         await plugin.set_up(web)
         with pytest.raises(
             FailedPrecondition, match=r"tcp/8080 is held by pod default/web .*pod default/rival"
@@ -416,12 +390,8 @@ def test_host_ports_are_refused_before_anything_is_created(
         await plugin.tear_down(web)
         plugin.check(rival)
 
-    web = pod(namespaces(), PortMapping("tcp", 80, 8080))
-    rival = pod(namespaces(), PortMapping("tcp", 81, 8080, "127.0.0.1"), name="rival")
-    faulty.node.run(scenario)
 
-
-def test_the_address_range_comes_from_the_pod_cidr(
+async def test_the_address_range_comes_from_the_pod_cidr(
     tmp_path: Path, namespaces: Callable[[], Namespace]
 ) -> None:
     node = Node(tmp_path)
@@ -430,7 +400,9 @@ def test_the_address_range_comes_from_the_pod_cidr(
     del bridge["ipam"]["ranges"]
     node.write()
 
-    async def scenario(plugin: CniNetwork) -> None:
+    one = namespaces()
+    web = pod(one)
+    async with node.running() as plugin:
         assert not plugin.status().ready and "ipRanges" in plugin.status().message
         await plugin.update_pod_cidr("10.78.3.0/24,fd78:3::/64")
         await plugin.update_pod_cidr("10.79.0.0/24")
@@ -441,10 +413,6 @@ def test_the_address_range_comes_from_the_pod_cidr(
             assert ask(addresses[0], 80)
         await plugin.tear_down(web)
         node.nothing_left()
-
-    one = namespaces()
-    web = pod(one)
-    node.run(scenario)
 
 
 def _runs(pid: int) -> bool:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,31 +47,26 @@ class Node:
         self.root = root
         self.leases = root / "leases"
 
-    def run(
-        self,
-        scenario: Callable[[KubenetNetwork], Awaitable[None]],
-        *,
-        settings: dict[str, Any] | None = None,
-        **config: Any,
-    ) -> None:
-        async def main() -> None:
-            plugin = KubenetNetwork(
-                NetworkConfig(
-                    plugin="kubenet",
-                    cni_bin_dirs=(CNI_BINARIES,),
-                    cni_cache_dir=str(self.root / "cache"),
-                    **{"pod_cidr": CIDR, "hairpin_mode": "hairpin-veth", **config},
-                ),
-                self.root / "state",
-                lease_dir=str(self.leases),
-                **(settings or {}),
-            )
-            async with anyio.create_task_group() as group:
-                await group.start(plugin.run)
-                await scenario(plugin)
-                group.cancel_scope.cancel()
-
-        anyio.run(main)
+    @asynccontextmanager
+    async def running(
+        self, *, settings: dict[str, Any] | None = None, **config: Any
+    ) -> AsyncIterator[KubenetNetwork]:
+        plugin = KubenetNetwork(
+            NetworkConfig(
+                plugin="kubenet",
+                cni_bin_dirs=(CNI_BINARIES,),
+                cni_cache_dir=str(self.root / "cache"),
+                **{"pod_cidr": CIDR, "hairpin_mode": "hairpin-veth", **config},
+            ),
+            self.root / "state",
+            lease_dir=str(self.leases),
+            **(settings or {}),
+        )
+        async with anyio.create_task_group() as group:
+            await group.start(plugin.run)
+            await until(lambda: "not been started" not in plugin.status().message, "it was tried")
+            yield plugin
+            group.cancel_scope.cancel()
 
     def nothing_left(self) -> None:
         """No lease, cached result, journal entry, veth or rule of a pod."""
@@ -126,7 +121,7 @@ def clean() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
-def test_a_pod_reaches_others_the_host_and_itself_and_serves_host_ports(
+async def test_a_pod_reaches_others_the_host_and_itself_and_serves_host_ports(
     node: Node, namespaces: Callable[[], Namespace], clean: None, backend: str
 ) -> None:
     one, two = namespaces(), namespaces()
@@ -140,52 +135,50 @@ def test_a_pod_reaches_others_the_host_and_itself_and_serves_host_ports(
     )
     client = pod(two, name="client")
 
-    async def scenario(plugin: KubenetNetwork) -> None:
-        assert plugin.status().ready
-        plugin.check(web)
-        addresses = await plugin.set_up(web)
-        assert addresses[0].startswith("10.88.0.") and addresses[1].startswith("fd88::")
-        other = await plugin.set_up(client)
-        with Echo(one, 80), Echo(None, 19000):
-            assert ask(addresses[0], 80, two) == other[0]
-            assert ask(addresses[0], 80) == "10.88.0.1"
-            assert ask("10.88.0.1", 19000, two) == other[0]
-            assert ask("127.0.0.1", 18080) and ask("127.0.0.1", 18081)
-            assert ask("10.88.0.1", 18080) == "10.88.0.1"
-            assert ask("10.88.0.1", 18080, two) == other[0], (
-                "another pod comes with its own address"
-            )
-            assert ask("10.88.0.1", 18080, one) == "10.88.0.1", (
-                "the pod reaches itself, masqueraded"
-            )
-            with pytest.raises(OSError, match="refused"):
-                ask("10.88.0.1", 18081, two)
-        with Echo(one, 80, socket.AF_INET6):
-            assert ask(addresses[1], 80, two) == other[1]
-            assert ask("fd88::1", 18080, two) == other[1]
-            assert ask("fd88::1", 18082) and ask("fd88::1", 18080, one)
-            with pytest.raises(OSError, match="refused"):
-                ask("::1", 18080)
-        with one.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
-            server.bind(("0.0.0.0", 53))
-            server.settimeout(5)
-            assert udp_round_trip(server, "127.0.0.1", 18053) == b"ping pong"
-            assert udp_round_trip(server, "10.88.0.1", 18053, two) == b"ping pong"
-        text = rules()
-        assert (
-            "-p sctp -m sctp --dport 18099" in text
-            and f"--to-destination {addresses[0]}:99" in text
-        )
-        await plugin.tear_down(web)
-        await plugin.tear_down(web)
-        await plugin.tear_down(client)
-        node.nothing_left()
-
     with foreign_rules(backend):
-        node.run(scenario, settings={"iptables_backend": backend})
+        async with node.running(settings={"iptables_backend": backend}) as plugin:
+            assert plugin.status().ready
+            plugin.check(web)
+            addresses = await plugin.set_up(web)
+            assert addresses[0].startswith("10.88.0.") and addresses[1].startswith("fd88::")
+            other = await plugin.set_up(client)
+            with Echo(one, 80), Echo(None, 19000):
+                assert ask(addresses[0], 80, two) == other[0]
+                assert ask(addresses[0], 80) == "10.88.0.1"
+                assert ask("10.88.0.1", 19000, two) == other[0]
+                assert ask("127.0.0.1", 18080) and ask("127.0.0.1", 18081)
+                assert ask("10.88.0.1", 18080) == "10.88.0.1"
+                assert ask("10.88.0.1", 18080, two) == other[0], (
+                    "another pod comes with its own address"
+                )
+                assert ask("10.88.0.1", 18080, one) == "10.88.0.1", (
+                    "the pod reaches itself, masqueraded"
+                )
+                with pytest.raises(OSError, match="refused"):
+                    ask("10.88.0.1", 18081, two)
+            with Echo(one, 80, socket.AF_INET6):
+                assert ask(addresses[1], 80, two) == other[1]
+                assert ask("fd88::1", 18080, two) == other[1]
+                assert ask("fd88::1", 18082) and ask("fd88::1", 18080, one)
+                with pytest.raises(OSError, match="refused"):
+                    ask("::1", 18080)
+            with one.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+                server.bind(("0.0.0.0", 53))
+                server.settimeout(5)
+                assert udp_round_trip(server, "127.0.0.1", 18053) == b"ping pong"
+                assert udp_round_trip(server, "10.88.0.1", 18053, two) == b"ping pong"
+            text = rules()
+            assert (
+                "-p sctp -m sctp --dport 18099" in text
+                and f"--to-destination {addresses[0]}:99" in text
+            )
+            await plugin.tear_down(web)
+            await plugin.tear_down(web)
+            await plugin.tear_down(client)
+            node.nothing_left()
 
 
-def test_host_port_conflicts_are_refused_before_anything_is_created(
+async def test_host_port_conflicts_are_refused_before_anything_is_created(
     node: Node, namespaces: Callable[[], Namespace], clean: None
 ) -> None:
     web, rival = (
@@ -193,7 +186,7 @@ def test_host_port_conflicts_are_refused_before_anything_is_created(
         pod(namespaces(), PortMapping("tcp", 80, 18080), name="rival"),
     )
 
-    async def scenario(plugin: KubenetNetwork) -> None:
+    async with node.running() as plugin:
         with (
             Echo(None, 18080),
             pytest.raises(
@@ -216,10 +209,8 @@ def test_host_port_conflicts_are_refused_before_anything_is_created(
         socket.create_server(("127.0.0.1", 18080)).close()
         node.nothing_left()
 
-    node.run(scenario)
 
-
-def test_a_later_process_rebuilds_what_lives_and_removes_what_does_not(
+async def test_a_later_process_rebuilds_what_lives_and_removes_what_does_not(
     node: Node, namespaces: Callable[[], Namespace], clean: None
 ) -> None:
     one, two = namespaces(), namespaces()
@@ -230,11 +221,11 @@ def test_a_later_process_rebuilds_what_lives_and_removes_what_does_not(
     third = pod(namespaces(), PortMapping("tcp", 80, 18100), name="third")
     given: dict[str, tuple[str, ...]] = {}
 
-    async def before(plugin: KubenetNetwork) -> None:
+    async with node.running() as plugin:
         given["living"] = await plugin.set_up(living)
         await plugin.set_up(dead)
-
-    async def after(plugin: KubenetNetwork) -> None:
+    two.close()
+    async with node.running() as plugin:
         with Echo(one, 80):
             assert ask("127.0.0.1", 18080), "the rules outlive the process"
             await plugin.set_up(third)
@@ -254,38 +245,30 @@ def test_a_later_process_rebuilds_what_lives_and_removes_what_does_not(
         await plugin.tear_down(third)
         node.nothing_left()
 
-    node.run(before)
-    two.close()
-    node.run(after)
 
-
-def test_results_of_a_peer_that_names_no_pod_are_released_too(
+async def test_results_of_a_peer_that_names_no_pod_are_released_too(
     node: Node, namespaces: Callable[[], Namespace], clean: None
 ) -> None:
     namespace = namespaces()
 
-    async def before(plugin: KubenetNetwork) -> None:
+    async with node.running() as plugin:
         await plugin.set_up(pod(namespace))
-
-    async def after(plugin: KubenetNetwork) -> None:
-        await plugin.reconcile([])
-        node.nothing_left()
-
-    node.run(before)
     (cached,) = (node.root / "cache" / "results").iterdir()
     document = json.loads(cached.read_text())
     del document["cniArgs"]  # cri-dockerd's kubenet gives none
     cached.write_text(json.dumps(document))
     namespace.close()
-    node.run(after)
+    async with node.running() as plugin:
+        await plugin.reconcile([])
+        node.nothing_left()
 
 
-def test_the_pod_cidr_comes_by_update_runtime_config_and_is_remembered(
+async def test_the_pod_cidr_comes_by_update_runtime_config_and_is_remembered(
     node: Node, namespaces: Callable[[], Namespace], clean: None
 ) -> None:
     web = pod(namespaces())
 
-    async def first(plugin: KubenetNetwork) -> None:
+    async with node.running(pod_cidr="") as plugin:
         assert not plugin.status().ready and "pod CIDR" in plugin.status().message
         with pytest.raises(Unavailable, match="pod CIDR"):
             plugin.check(web)
@@ -294,8 +277,7 @@ def test_the_pod_cidr_comes_by_update_runtime_config_and_is_remembered(
         await plugin.update_pod_cidr("10.90.0.0/24")
         assert (await plugin.set_up(web))[0].startswith("10.89.0.")
         await plugin.tear_down(web)
-
-    async def second(plugin: KubenetNetwork) -> None:
+    async with node.running(pod_cidr="") as plugin:
         assert plugin.status().ready, "kubelet does not say it again"
         await plugin.update_pod_cidr("10.91.0.0/24,fd91::/64")
         addresses = await plugin.set_up(web)
@@ -303,17 +285,14 @@ def test_the_pod_cidr_comes_by_update_runtime_config_and_is_remembered(
         await plugin.tear_down(web)
         node.nothing_left()
 
-    node.run(first, pod_cidr="")
-    node.run(second, pod_cidr="")
 
-
-def test_rules_that_somebody_flushed_are_written_again(
+async def test_rules_that_somebody_flushed_are_written_again(
     node: Node, namespaces: Callable[[], Namespace], clean: None
 ) -> None:
     one = namespaces()
     web = pod(one, PortMapping("tcp", 80, 18080))
 
-    async def scenario(plugin: KubenetNetwork) -> None:
+    async with node.running(settings={"repair_interval_s": 0.1}) as plugin:
         await plugin.set_up(web)
         with Echo(one, 80):
             await anyio.to_thread.run_sync(
@@ -324,10 +303,8 @@ def test_rules_that_somebody_flushed_are_written_again(
         await plugin.tear_down(web)
         node.nothing_left()
 
-    node.run(scenario, settings={"repair_interval_s": 0.1})
 
-
-def test_bandwidth_is_limited_both_ways_and_the_limits_go_with_the_pod(
+async def test_bandwidth_is_limited_both_ways_and_the_limits_go_with_the_pod(
     node: Node, namespaces: Callable[[], Namespace], clean: None
 ) -> None:
     one = namespaces()
@@ -339,7 +316,7 @@ def test_bandwidth_is_limited_both_ways_and_the_limits_go_with_the_pod(
         },
     )
 
-    async def scenario(plugin: KubenetNetwork) -> None:
+    async with node.running() as plugin:
         await plugin.set_up(web)
         veth = next(name for name in links() if name.startswith("veth"))
         assert "rate 10Mbit ceil 10Mbit" in classes(veth)
@@ -348,8 +325,6 @@ def test_bandwidth_is_limited_both_ways_and_the_limits_go_with_the_pod(
             plugin.check(replace(web, annotations={"kubernetes.io/egress-bandwidth": "much"}))
         await plugin.tear_down(web)
         node.nothing_left()
-
-    node.run(scenario)
 
 
 @contextmanager
@@ -371,14 +346,23 @@ def service(address: str, pod_address: str) -> Iterator[None]:
         subprocess.run(["iptables", "-t", "nat", *argument], check=True)
 
 
+def remove_dedup() -> None:
+    for argument in (
+        ["-D", "OUTPUT", "-j", "KUBE-DEDUP"],
+        ["-F", "KUBE-DEDUP"],
+        ["-X", "KUBE-DEDUP"],
+    ):
+        subprocess.run(["ebtables", "-t", "filter", *argument], check=True)
+
+
 @pytest.mark.parametrize("mode", ["hairpin-veth", "promiscuous-bridge", "none"])
-def test_hairpin_modes(
+async def test_hairpin_modes(
     node: Node, namespaces: Callable[[], Namespace], clean: None, mode: str
 ) -> None:
     one = namespaces()
     web = pod(one, PortMapping("tcp", 80, 18080))
 
-    async def scenario(plugin: KubenetNetwork) -> None:
+    async with node.running(hairpin_mode=mode) as plugin:
         addresses = await plugin.set_up(web)
         with Echo(one, 80), service("10.96.0.10", addresses[0]):
             if mode == "none":
@@ -394,15 +378,8 @@ def test_hairpin_modes(
                 )
         await plugin.tear_down(web)
         node.nothing_left()
-
-    node.run(scenario, hairpin_mode=mode)
     if mode == "promiscuous-bridge":
-        for argument in (
-            ["-D", "OUTPUT", "-j", "KUBE-DEDUP"],
-            ["-F", "KUBE-DEDUP"],
-            ["-X", "KUBE-DEDUP"],
-        ):
-            subprocess.run(["ebtables", "-t", "filter", *argument], check=True)
+        remove_dedup()
 
 
 def test_the_backend_is_the_one_that_kubelet_uses(clean: None) -> None:
@@ -420,15 +397,15 @@ def test_the_backend_is_the_one_that_kubelet_uses(clean: None) -> None:
         subprocess.run([f"iptables-{backend}", "-t", "mangle", "-X"], check=True)
 
 
-def test_without_iptables_the_network_is_not_ready_and_says_so(node: Node, clean: None) -> None:
-    async def scenario(plugin: KubenetNetwork) -> None:
-        assert "iptables-nft-restore" in plugin.status().message and not plugin.status().ready
-        await plugin.reconcile([])
-
+async def test_without_iptables_the_network_is_not_ready_and_says_so(
+    node: Node, clean: None
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asupervisor.network.hostports.iptables._SEARCH", str(node.root))
         patch.setenv("PATH", str(node.root))
-        node.run(scenario, settings={"iptables_backend": "nft"})
+        async with node.running(settings={"iptables_backend": "nft"}) as plugin:
+            assert "iptables-nft-restore" in plugin.status().message and not plugin.status().ready
+            await plugin.reconcile([])
 
 
 def dedup() -> str:
