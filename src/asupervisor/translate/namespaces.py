@@ -53,13 +53,7 @@ def sandbox_modes(
         InvalidArgument: TARGET, or CONTAINER for network or ipc: a sandbox has nothing to share
             with.
     """
-    refuse_user_namespaces(options, subject)
-    for what, mode in (("network", options.network), ("ipc", options.ipc)):
-        if mode not in (cri.POD, cri.NODE):
-            raise InvalidArgument(
-                f"{subject}: {what} namespace mode {cri.NamespaceMode.Name(mode)} is not valid for"
-                " a sandbox"
-            )
+    _check_shared(options, "a sandbox", subject)
     if options.pid == cri.TARGET:
         raise InvalidArgument(f"{subject}: pid namespace mode TARGET is not valid for a sandbox")
     return {
@@ -91,13 +85,7 @@ def container_modes(
         InvalidArgument: TARGET without a target, CONTAINER or TARGET for network or ipc, or the
             host's network for a container of a pod that is not on it.
     """
-    refuse_user_namespaces(options, subject)
-    for what, mode in (("network", options.network), ("ipc", options.ipc)):
-        if mode not in (cri.POD, cri.NODE):
-            raise InvalidArgument(
-                f"{subject}: {what} namespace mode {cri.NamespaceMode.Name(mode)} is not valid for"
-                " a container"
-            )
+    _check_shared(options, "a container", subject)
     if options.pid == cri.TARGET and not target_id:
         raise InvalidArgument(f"{subject}: pid namespace mode TARGET needs a target_id")
     if options.network == cri.NODE and not on_host_network:
@@ -115,6 +103,16 @@ def container_modes(
     if on_host_network:
         modes["UTSMode"] = HOST
     return modes
+
+
+def _check_shared(options: cri.NamespaceOption, whose: str, subject: str) -> None:
+    refuse_user_namespaces(options, subject)
+    for what, mode in (("network", options.network), ("ipc", options.ipc)):
+        if mode not in (cri.POD, cri.NODE):
+            raise InvalidArgument(
+                f"{subject}: {what} namespace mode {cri.NamespaceMode.Name(mode)} is not valid for"
+                f" {whose}"
+            )
 
 
 def sandbox_namespaces(

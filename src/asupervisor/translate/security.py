@@ -152,6 +152,16 @@ def seccomp_options(
     ]
 
 
+def _seccomp(
+    context: cri.LinuxSandboxSecurityContext | cri.LinuxContainerSecurityContext,
+    read_profile: ReadProfile,
+    subject: str,
+) -> list[str]:
+    profile, path = context.seccomp, context.seccomp_profile_path
+    given = profile if context.HasField("seccomp") else None
+    return seccomp_options(given, path, context.privileged, read_profile, subject)
+
+
 def _localhost_seccomp(path: str, read_profile: ReadProfile, subject: str) -> str:
     if not path.startswith("/"):
         raise InvalidArgument(
@@ -184,20 +194,10 @@ def sandbox_security(
     options = ["no-new-privileges"]
     if not context.privileged:
         options += selinux_options(context.selinux_options)
-        options += apparmor_options(
-            context.apparmor if context.HasField("apparmor") else None,
-            "",
-            apparmor_enabled,
-            subject,
-        )
+        apparmor = context.apparmor if context.HasField("apparmor") else None
+        options += apparmor_options(apparmor, "", apparmor_enabled, subject)
     if context.HasField("seccomp") or context.seccomp_profile_path:
-        options += seccomp_options(
-            context.seccomp if context.HasField("seccomp") else None,
-            context.seccomp_profile_path,
-            context.privileged,
-            read_profile,
-            subject,
-        )
+        options += _seccomp(context, read_profile, subject)
     return user, {
         "SecurityOpt": options,
         "Privileged": context.privileged,
@@ -228,13 +228,7 @@ def container_security(
         options += selinux_options(context.selinux_options)
         apparmor = context.apparmor if context.HasField("apparmor") else None
         options += apparmor_options(apparmor, context.apparmor_profile, apparmor_enabled, subject)
-    options += seccomp_options(
-        context.seccomp if context.HasField("seccomp") else None,
-        context.seccomp_profile_path,
-        context.privileged,
-        read_profile,
-        subject,
-    )
+    options += _seccomp(context, read_profile, subject)
     if context.no_new_privs:
         options.append("no-new-privileges")
     if context.capabilities.add_ambient_capabilities:
