@@ -26,6 +26,7 @@ from asupervisor.node.feed import Feed
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.orphans import Orphans
 from asupervisor.node.store import NodeStore
+from asupervisor.oci.wrapper import OciFiles
 from asupervisor.translate.checkpoint import Checkpoint
 from tests.harness.fake_engine import Answer, FakeEngine, container_document
 
@@ -179,6 +180,7 @@ class Ground:
                 image_files=nothing,
                 streaming=nothing,
                 on_step=lambda step: self.on_step(step),
+                oci=OciFiles(self.root / "oci" / "runtime"),
             )
             async with anyio.create_task_group() as callers:
                 yield callers

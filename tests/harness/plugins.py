@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import json
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import anyio
 
 from asupervisor.config import Config, NriConfig
 from asupervisor.nri.stub import PluginStub, api
-from tests.harness.engine import Engine
+from asupervisor.oci import RUNTIME
+from asupervisor.oci.wrapper import install_wrapper
+from tests.harness.engine import Engine, eventually
 from tests.harness.service import service_config
 
 Adjust = Callable[[api.PodSandbox, api.Container], api.CreateContainerResponse]
@@ -138,3 +142,39 @@ async def plugged(directory: Path, *plugins: PluginStub) -> AsyncIterator[None]:
         yield
         for plugin in plugins:
             plugin.close()
+
+
+@contextmanager
+def oci_runtime(engine: Engine, directory: Path, **others: Any) -> Iterator[None]:
+    """An engine that has the runtime which changes OCI documents, as its daemon.json names it.
+
+    Args:
+        engine: told of it by a reload.
+        directory: of the service, as :func:`config_with_nri` has it.
+        others: further runtimes.
+    """
+    settings = engine.root / "daemon.json"
+    before = settings.read_text()
+    path = install_wrapper(directory / "root").path
+
+    def reload(runtimes: dict[str, Any]) -> None:
+        settings.write_text(json.dumps({**json.loads(before), "runtimes": runtimes}))
+        engine.signal(signal.SIGHUP)
+        eventually(lambda: _paths(engine) == runtimes, "the engine has the runtimes")
+
+    reload({RUNTIME: {"path": path}, **others})
+    try:
+        yield
+    finally:
+        reload({})
+        settings.write_text(before)
+
+
+def _paths(engine: Engine) -> dict[str, Any]:
+    """The runtimes that are configured, beside those that an engine has anyway."""
+    told = engine.request("GET", "/info")[1]["Runtimes"]
+    return {
+        name: {"path": one["path"]}
+        for name, one in told.items()
+        if name != "runc" and not name.startswith("io.containerd.")
+    }

@@ -36,6 +36,12 @@ class Shape(Protocol):
             ServiceError: something that this engine cannot be given.
         """
 
+    @property
+    def document(self) -> tuple[str, dict[str, Any]] | None:
+        """What only the OCI runtime's document can carry, once there is a body: the real runtime,
+        and what is to be changed (:mod:`asupervisor.oci`). None where the engine can be told all.
+        """
+
 
 class Plugins(Protocol):
     """The plugins that are there. What only tells them of something never raises; what asks them

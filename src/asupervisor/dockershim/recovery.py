@@ -8,6 +8,7 @@ under the lock of what it changes. What the engine lists and could not be read i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection
 from functools import partial
@@ -60,6 +61,7 @@ async def recover(shim: Shim) -> None:
     await shim.orphans.note()
     orphans = await shim.orphans.living(_only_kept(shim))
     await _sweep_checkpoints(shim, orphans)
+    await _sweep_oci_files(shim)
     try:
         await shim.network.reconcile(_living(shim, orphans), partial(_gone, shim, orphans))
     except ServiceError as error:
@@ -181,6 +183,16 @@ async def _sweep_checkpoints(shim: Shim, orphans: Collection[str]) -> None:
             _logger.warning(
                 "removed the checkpoint of sandbox %s, which is gone: %s", sandbox_id, reason
             )
+
+
+async def _sweep_oci_files(shim: Shim) -> None:
+    """What plugins wanted of a container has no use once that is gone, whoever removed it."""
+    for container_id in shim.oci.ids:
+        if not shim.store.containers_known.complete or not shim.store.absent(container_id):
+            continue
+        with contextlib.suppress(ServiceError):  # it runs beside the engine, or cannot be asked for
+            await shim.orphans.require_ended(container_id)
+            await shim.oci.remove(container_id)
 
 
 async def _quietly(shim: Shim, sandbox_id: str) -> None:

@@ -26,6 +26,7 @@ from asupervisor.node.events import EventHub
 from asupervisor.node.feed import Feed
 from asupervisor.node.orphans import Orphans
 from asupervisor.node.store import NodeStore
+from asupervisor.oci.wrapper import OciFiles
 from asupervisor.stats.service import Stats
 from asupervisor.streaming.server import StreamingService
 
@@ -79,5 +80,6 @@ class Shim:
     cdi: CdiFiles = field(default_factory=CdiFiles)
     conditions: Conditions = field(default_factory=Conditions)
     hooks: Hooks = field(default_factory=Hooks)
+    oci: OciFiles
     changing: KeyedLock = field(default_factory=KeyedLock)
     """Held by id while a container's resources are changed."""

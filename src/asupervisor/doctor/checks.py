@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from asupervisor.doctor import certificates, disk, engine, kernel, kubelet, network, shims, sockets
+from asupervisor.doctor import (
+    certificates,
+    disk,
+    engine,
+    kernel,
+    kubelet,
+    network,
+    nri,
+    shims,
+    sockets,
+)
 from asupervisor.doctor.finding import Check
 
 CHECKS = (
@@ -21,6 +31,8 @@ CHECKS = (
     Check("userns-remap", engine.user_namespaces),
     Check("oom-score", engine.oom_score),
     Check("engine-warnings", engine.engine_warnings),
+    Check("nri", nri.plugins),
+    Check("nri-runtime", nri.runtime),
     Check("cgroups", kernel.cgroups),
     Check("overlay", kernel.overlay),
     Check("bridge-netfilter", kernel.bridge_netfilter),

@@ -14,6 +14,7 @@ from asupervisor.engine.images import ImagesApi
 from asupervisor.engine.session import Document, EngineObserver, EngineSession
 from asupervisor.engine.streams import StreamsApi
 from asupervisor.engine.system import SystemApi
+from asupervisor.oci import RUNTIME
 from asupervisor.translate.documents import text
 from asupervisor.translate.engine_facts import EngineFacts
 from asupervisor.translate.images import uses_containerd_store
@@ -73,8 +74,10 @@ class EngineClient:
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """Names of the OCI runtimes that the engine has: the CRI's runtime handlers."""
-        return tuple(sorted(self.info.get("Runtimes") or {}))
+        """Names of the OCI runtimes that the engine has: the CRI's runtime handlers. The one that
+        plugins' wishes are carried by is no pod's.
+        """
+        return tuple(sorted({*(self.info.get("Runtimes") or {})} - {RUNTIME}))
 
     def has_security(self, name: str) -> bool:
         """Whether the engine confines containers by ``selinux``, ``apparmor``, ``seccomp``, …."""

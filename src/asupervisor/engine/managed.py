@@ -7,6 +7,7 @@ and the next engine takes them up again."""
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import signal
@@ -25,6 +26,8 @@ from asupervisor.engine.endpoint import find_daemon
 from asupervisor.errors import FailedPrecondition
 from asupervisor.host.atomic import write_file
 from asupervisor.host.child_process import ChildProcess
+from asupervisor.oci import RUNTIME
+from asupervisor.translate.documents import mapping
 
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +48,8 @@ class ManagedEngine:
         root: the service's root directory; the engine lives in ``<root>/engine``, and
             ``<root>/engine/daemon.json`` is its configuration file, for what an operator wants to
             set.
+        wrapper: path of the OCI runtime for what plugins want (:mod:`asupervisor.oci`), which is
+            added to that file; empty for none.
 
     Attributes:
         endpoint: where it listens.
@@ -52,7 +57,8 @@ class ManagedEngine:
         pid: its process id while it runs.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, wrapper: str = "") -> None:
+        self._wrapper = wrapper
         self.directory = root.absolute() / "engine"
         tag = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:8]
         self.bridge = f"asv{tag}"
@@ -157,6 +163,7 @@ class ManagedEngine:
             if not settings.exists():
                 # Else dockerd reads the configuration of the system's engine.
                 write_file(settings, b"{}\n", mode=0o644)
+            self._add_wrapper(settings)
         except OSError as error:
             raise FailedPrecondition(
                 f"{error.filename} cannot be made for the managed engine: {error.strerror}"
@@ -182,6 +189,18 @@ class ManagedEngine:
             f"{self.containerd_namespace}-plugins",
             "--live-restore",
         ]
+
+    def _add_wrapper(self, settings: Path) -> None:
+        """In the file, since dockerd takes no runtimes by flag beside those of its file."""
+        try:
+            document = json.loads(settings.read_bytes())
+        except ValueError:
+            return  # dockerd says what is wrong with it
+        runtimes = mapping(document, "runtimes")
+        wanted = {**runtimes, RUNTIME: {"path": self._wrapper}}
+        if self._wrapper and wanted != runtimes and isinstance(document, dict):
+            content = json.dumps({**document, "runtimes": wanted}, indent=2)
+            write_file(settings, f"{content}\n".encode(), mode=0o644)
 
     @property
     def _pid_file(self) -> Path:
@@ -215,16 +234,17 @@ class ManagedEngine:
 
 
 @asynccontextmanager
-async def managed_engine(root: Path) -> AsyncIterator[ManagedEngine]:
+async def managed_engine(root: Path, wrapper: str) -> AsyncIterator[ManagedEngine]:
     """Run a managed engine around a scope.
 
     Args:
         root: the service's root directory.
+        wrapper: as :class:`ManagedEngine` has it.
 
     Raises:
         FailedPrecondition: as :meth:`ManagedEngine.run` does.
     """
-    engine = ManagedEngine(root)
+    engine = ManagedEngine(root, wrapper)
     async with anyio.create_task_group() as tasks:
         await tasks.start(engine.run, name="managed engine")
         try:

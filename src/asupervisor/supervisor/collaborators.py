@@ -30,6 +30,7 @@ from asupervisor.node.orphans import Orphans
 from asupervisor.node.ownership import Ownership
 from asupervisor.node.store import NodeStore
 from asupervisor.node.subjects import feed_stats
+from asupervisor.oci.wrapper import OciFiles
 from asupervisor.stats.layers import WritableLayers
 from asupervisor.stats.service import Stats
 from asupervisor.streaming.server import StreamingService
@@ -47,6 +48,7 @@ class Ground:
         network: the pods' network.
         checkpoints: of the sandboxes, loaded.
         seal: of the labels.
+        oci: of the containers whose OCI documents are changed, installed.
     """
 
     tasks: TaskGroup
@@ -54,6 +56,7 @@ class Ground:
     network: NetworkPlugin
     checkpoints: CheckpointStore
     seal: Seal
+    oci: OciFiles
 
 
 def make_shim(  # long: each collaborator once
@@ -130,5 +133,6 @@ def make_shim(  # long: each collaborator once
             config.streaming, EngineBackend(engine, store), observe=metrics.streaming_session
         ),
         on_step=on_step,
+        oci=ground.oci,
         conditions=conditions,
     )

@@ -43,6 +43,7 @@ from asupervisor.node.key import load_key
 from asupervisor.observability.page.live import LivePage
 from asupervisor.observability.pages import Observability
 from asupervisor.observability.tracing import Tracing
+from asupervisor.oci.wrapper import install_wrapper
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from asupervisor.streaming.handler import StreamHandler
 from asupervisor.supervisor.activation import SCHEME, Relay, inherited_listener
@@ -247,8 +248,11 @@ class Supervisor:
         await checkpoints.load()
         seal = Seal(await anyio.to_thread.run_sync(load_key, root))
         await anyio.to_thread.run_sync(clear_workplaces, root)
+        oci = await anyio.to_thread.run_sync(install_wrapper, root)
         if config.docker_endpoint == MANAGED_ENGINE:
-            managed = await stack.enter_async_context(managed_engine(root))
+            managed = await stack.enter_async_context(
+                managed_engine(root, "" if config.nri.disable else oci.path)
+            )
             endpoint, why_absent = managed.endpoint, managed.diagnose
         else:
             managed, why_absent = None, diagnose
@@ -272,7 +276,7 @@ class Supervisor:
         await tasks.start(network.run, name="pod network")
         self.conditions.follow(RUNTIME, lambda: engine.health.condition)
         self.conditions.follow(NETWORK, lambda: network.status().condition)
-        ground = Ground(tasks, engine, network, checkpoints, seal)
+        ground = Ground(tasks, engine, network, checkpoints, seal, oci)
         self.shim = shim = make_shim(config, self.metrics, ground, self.conditions, self._on_step)
         if config.metrics_bind_address:
             shim.store.listen(self._journal.changed)

@@ -38,6 +38,7 @@ class Ground:
         self.network = SimpleNamespace(reconcile=self._reconcile)
         self.image_files = SimpleNamespace(clear=self._clear)
         self.orphans = SimpleNamespace(note=self._clear, living=self._orphans)
+        self.oci = SimpleNamespace(ids=frozenset())
         self.run_on: set[str] = set()
 
     async def _roll_back(self, key: str, action: str, work: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import json
 import os
 from pathlib import Path
 
@@ -89,3 +90,27 @@ def test_its_configuration_is_whole_or_not_there(
     settings.write_text('{"debug": true}')
     engine._prepare()
     assert settings.read_text() == '{"debug": true}', "it is the operator's"
+
+
+def test_the_runtime_for_plugins_is_added_to_what_an_operator_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = ManagedEngine(tmp_path, "/root/oci/runtime")
+    engine.exec_root = tmp_path / "run"
+    monkeypatch.setattr(managed, "find_daemon", lambda: "/usr/bin/dockerd")
+    monkeypatch.setattr(managed, "ensure_bridge", lambda name: None)
+    settings = engine.directory / "daemon.json"
+    added = {"asupervisor-nri": {"path": "/root/oci/runtime"}}
+    engine._prepare()
+    assert json.loads(settings.read_text()) == {"runtimes": added}
+    kata = {"kata": {"path": "/usr/bin/kata"}}
+    settings.write_text(json.dumps({"debug": True, "runtimes": kata}))
+    engine._prepare()
+    assert json.loads(settings.read_text()) == {"debug": True, "runtimes": kata | added}
+    written = settings.stat().st_ino
+    engine._prepare()
+    assert settings.stat().st_ino == written, "nothing was to be changed"
+    for odd in ("{", "[]"):
+        settings.write_text(odd)
+        engine._prepare()
+        assert settings.read_text() == odd, "dockerd says what is wrong with it"

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from asupervisor.translate.runtimes import takes_recursive_read_only
+from asupervisor.oci import RUNTIME
+from asupervisor.translate.runtimes import (
+    Wrapped,
+    takes_recursive_read_only,
+    wrapped_runtime,
+)
 
 FEATURES = "org.opencontainers.runtime-spec.features"
 
@@ -48,3 +53,40 @@ def test_a_runtime_that_says_it_cannot_is_believed(name: str, can: bool) -> None
 
 def test_no_information_is_no_refusal() -> None:
     assert takes_recursive_read_only({}, "")
+
+
+PATH = "/root/oci/runtime"
+
+
+def engine(default: str = "runc", version: str = "1.3.0", **runtimes: Any) -> dict[str, Any]:
+    features = {FEATURES: json.dumps({"ociVersionMax": version})}
+    known = {"runc": {"path": "runc"}, RUNTIME: {"path": PATH, "status": features}}
+    return {"DefaultRuntime": default, "Runtimes": known | runtimes}
+
+
+def test_the_runtime_that_changes_documents_stands_before_the_default() -> None:
+    assert wrapped_runtime(engine(), PATH) == Wrapped("runc", (1, 3))
+    assert wrapped_runtime(engine(), PATH, "runc") == Wrapped("runc", (1, 3))
+    other = engine("crun", crun={"path": "/usr/bin/crun"})
+    assert wrapped_runtime(other, PATH).program == "/usr/bin/crun"
+    assert wrapped_runtime(engine(version="1.0.2-dev"), PATH).version == (1, 0)
+    for odd in ("", "1", "x.y", "1.²"):
+        assert wrapped_runtime(engine(version=odd), PATH).version == (1, 0)
+    silent = engine(**{RUNTIME: {"path": PATH}})
+    assert wrapped_runtime(silent, PATH) == Wrapped("runc", (1, 0))
+
+
+@pytest.mark.parametrize(
+    ("info", "handler", "words"),
+    [
+        ({}, "", f'add "{RUNTIME}": {{"path": "{PATH}"}} to "runtimes"'),
+        (engine(**{RUNTIME: {"path": "/else"}}), "", "is /else"),
+        (engine(), "kata", "handler kata"),
+        (engine("runsc", runsc={"runtimeType": "io.containerd.runsc.v1"}), "", "runsc"),
+        (engine("x", x={"path": "/x", "runtimeArgs": ["--y"]}), "", "without arguments"),
+        (engine(RUNTIME), "", f"default runtime {RUNTIME}"),
+    ],
+)
+def test_where_it_cannot_stand(info: Any, handler: str, words: str) -> None:
+    wrapped = wrapped_runtime(info, PATH, handler)
+    assert words in wrapped.problem and not wrapped.program

@@ -46,6 +46,7 @@ async def remove_engine_container(shim: Shim, record: ContainerRecord) -> None:
     fields = container_fields(shim, record)
     farewell = await shim.hooks.leaves(record.id)
     await shim.engine.containers.remove(record.id, force=True)
+    await shim.oci.remove(record.id)
     await shim.on_step("RemoveContainer.removed")
     path, engine_path = record.status.log_path, record.engine_log_path
     if path and engine_path:

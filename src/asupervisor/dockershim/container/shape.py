@@ -66,10 +66,11 @@ async def shape_container(
         answer = await plugins.create(container_id, shape)
         shape = shape or answer
         wanted = (await replan(answer)).body
-        if wanted == body:
-            return container_id
-        if (change := _update(body, wanted)) is not None:
-            await shim.engine.containers.update(container_id, change)
+        change = {} if wanted == body else _update(body, wanted)
+        if change is not None:
+            if change:
+                await shim.engine.containers.update(container_id, change)
+            await _leave_document(shim, container_id, answer, undo)
             return container_id
         await _tell_gone(shim, container_id, remove=True)
         container_id = await create_undoably(shim, plan.name, wanted, undo)
@@ -80,6 +81,12 @@ async def shape_container(
         " what they want must not depend on the id",
         subject=container_id,
     )
+
+
+async def _leave_document(shim: Shim, container_id: str, shape: Shape, undo: Rollback) -> None:
+    if shape.document is not None:
+        undo.push("remove its OCI document", lambda: shim.oci.remove(container_id))
+        await shim.oci.write(container_id, *shape.document)
 
 
 def _update(body: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any] | None:

@@ -30,6 +30,7 @@ from asupervisor.nri.registry import Registry
 from asupervisor.proto import cri
 from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
 from asupervisor.translate.documents import sequence
+from asupervisor.translate.runtimes import wrapped_runtime
 
 _logger = logging.getLogger(__name__)
 _READING_S = 5.0
@@ -144,7 +145,11 @@ class NodePlugins:
             api.CreateContainerRequest(pod=pod, container=container)
         )
         subject = f"container {described.name} of pod {pod.namespace}/{pod.name}"
-        return AdjustedShape(creation.adjust, creation.owners.message, described, subject)
+        shim = self._shim
+        sandbox = shim.store.sandboxes.get(SandboxId(pod.id))
+        handler = sandbox.runtime if sandbox is not None else ""
+        wrapped = wrapped_runtime(shim.engine.info, shim.oci.path, handler)
+        return AdjustedShape(creation.adjust, creation.owners.message, described, subject, wrapped)
 
     async def created(self, container_id: str) -> None:
         """Tell that a container is there."""

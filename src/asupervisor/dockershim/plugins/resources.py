@@ -89,11 +89,6 @@ def engine_settings(asked: api.LinuxResources, subject: str, creating: bool) -> 
         settings["PidsLimit"] = asked.pids.limit
     rules = []
     for rule in asked.devices:
-        if not rule.allow:
-            raise FailedPrecondition(
-                f"{subject}: a device rule that denies cannot be set: Docker Engine only adds what"
-                " is allowed"
-            )
         numbers = ":".join(
             str(getattr(rule, name).value) if rule.HasField(name) else "*"
             for name in ("major", "minor")

@@ -1,8 +1,9 @@
 """What plugins want a container to be like, as the engine is given it.
 
 What the CRI has a field for goes into the request, and so through every check that a request goes
-through; what only the engine has a field for goes into its body. What neither has is refused, with
-the adjustment, the plugin and what to do instead: nothing is dropped."""
+through; what only the engine has a field for goes into its body; what neither has goes into the OCI
+runtime's document, where the engine has the runtime that changes it. What cannot be is refused,
+with the adjustment, the plugin and what to do instead: nothing is dropped."""
 
 from __future__ import annotations
 
@@ -10,24 +11,24 @@ import json
 from typing import Any
 
 from asupervisor.dockershim.plugins.devices import host_device
+from asupervisor.dockershim.plugins.document import (
+    DEVICE_TYPES,
+    NAMESPACES,
+    OciDocument,
+    document_parts,
+    oci_device,
+    oci_mount,
+    oci_namespace,
+    oci_rules,
+)
 from asupervisor.dockershim.plugins.resources import engine_settings, with_resources
 from asupervisor.errors import FailedPrecondition
 from asupervisor.nri.merge import drop_keyed
+from asupervisor.oci import RUNTIME
 from asupervisor.proto import cri
 from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
+from asupervisor.translate.runtimes import Wrapped
 
-_OCI = (
-    "only an OCI runtime's document can carry it, and Docker Engine has no field for it; run this"
-    " pod without the plugin, or the plugin without this adjustment"
-)
-_REFUSED: tuple[tuple[str, str, api.Field], ...] = (
-    ("hooks", "hooks", api.OciHooks),
-    ("io_priority", "linux.io_priority", api.IoPriority),
-    ("scheduler", "linux.scheduler", api.LinuxSched),
-    ("memory_policy", "linux.memory_policy", api.MemoryPolicy),
-    ("net_devices", "linux.net_devices", api.LinuxNetDevices),
-    ("rdt", "linux.rdt", api.RdtClosID),
-)
 _PROPAGATION = {
     "private": cri.PROPAGATION_PRIVATE,
     "rprivate": cri.PROPAGATION_PRIVATE,
@@ -55,6 +56,7 @@ class AdjustedShape:
         owners: who wants it.
         described: the container that was asked about, as it was to be.
         subject: names the container, for errors.
+        wrapped: the OCI runtime that changes documents.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class AdjustedShape:
         owners: api.OwningPlugins,
         described: api.Container,
         subject: str,
+        wrapped: Wrapped,
     ) -> None:
         self.described = described
+        self._oci = OciDocument(wrapped)
         self._adjust = adjust
         self._owners = owners.owners[described.id]
         self._cgroups_path = described.linux.cgroups_path
@@ -76,7 +80,7 @@ class AdjustedShape:
         changed = cri.CreateContainerRequest()
         changed.CopyFrom(request)
         adjust, config = self._adjust, changed.config
-        self._refuse_what_cannot_be()
+        self._carry_whole()
         for key, value in sorted(adjust.annotations.items()):
             if key.startswith("-"):
                 config.annotations.pop(key[1:], None)
@@ -107,15 +111,23 @@ class AdjustedShape:
             target = mount.destination.removeprefix("-")
             drop_keyed(config.mounts, "container_path", target)
             if target == mount.destination and mount.type != "tmpfs":
-                config.mounts.append(self._mount(mount))
+                self._set_mount(config, mount)
         for device in self._adjust.linux.devices:
             path = device.path.removeprefix("-")
             drop_keyed(config.devices, "container_path", path)
             if path == device.path:
-                where = self._where("device", path, api.Devices)
-                config.devices.add(
-                    container_path=path, host_path=host_device(device, where), permissions="rwm"
-                )
+                self._set_device(config, device)
+
+    def _set_device(self, config: cri.ContainerConfig, device: api.LinuxDevice) -> None:
+        where = self._where("device", device.path, api.Devices)
+        try:
+            host_path = host_device(device, where)
+        except FailedPrecondition as error:
+            if device.type not in DEVICE_TYPES:
+                raise
+            self._oci.carry(oci_device(device), error.message)
+        else:
+            config.devices.add(container_path=device.path, host_path=host_path, permissions="rwm")
 
     def body(self, body: dict[str, Any]) -> dict[str, Any]:
         """The body with what only the engine has a field for; see :class:`Shape`."""
@@ -140,25 +152,39 @@ class AdjustedShape:
                 f"seccomp={json.dumps(_seccomp(linux.seccomp_policy))}",
             ]
         for namespace in linux.namespaces:
-            key, own = self._mode(namespace)
-            host_config[key] = "host" if namespace.type.startswith("-") else own
+            self._set_namespace(host_config, namespace)
         if linux.cgroups_path:
             host_config["CgroupParent"] = self._cgroup_parent(linux.cgroups_path)
-        host_config |= engine_settings(linux.resources, self._subject, creating=True)
+        resources = api.LinuxResources()
+        resources.CopyFrom(linux.resources)
+        if not all(rule.allow for rule in resources.devices):
+            refusal = "a device rule that denies: Docker Engine only adds what is allowed"
+            self._oci.carry(oci_rules(resources.devices), f"{self._subject}: {refusal}")
+            del resources.devices[:]
+        host_config |= engine_settings(resources, self._subject, creating=True)
+        if self._oci.content:
+            host_config["Runtime"] = RUNTIME
         return changed
 
-    def _refuse_what_cannot_be(self) -> None:
-        for name, where, field in _REFUSED:
-            value: Any = self._adjust
-            for part in where.split("."):
-                value = getattr(value, part)
-            asked = value if name == "net_devices" else value.ListFields()
-            if asked:
-                plugins = self._plugin(field) or self._plugin(api.RdtSchemata) or "plugins"
-                raise FailedPrecondition(
-                    f"{self._subject}: the adjustment {name} of the NRI plugin {plugins} cannot be"
-                    f" made: {_OCI}"
-                )
+    @property
+    def document(self) -> tuple[str, dict[str, Any]] | None:
+        """The real OCI runtime and what its document is to have; see :class:`Shape`."""
+        return (self._oci.runtime, self._oci.content) if self._oci.content else None
+
+    def _carry_whole(self) -> None:
+        """What the engine has no field for at all."""
+        for part in document_parts(self._adjust):
+            plugins = ", ".join(
+                sorted({name for one in part.fields if (name := self._plugin(one))})
+            )
+            refusal = (
+                f"{self._subject}: the adjustment {part.name} of the NRI plugin {plugins} cannot be"
+                " made: "
+            )
+            if part.lacks:
+                raise FailedPrecondition(f"{refusal}it has no {part.lacks}; set one")
+            refusal += "Docker Engine has no field for it"
+            self._oci.carry(part.change, refusal, part.since)
 
     def _plugin(self, field: api.Field, key: str = "") -> str:
         if key:
@@ -170,24 +196,23 @@ class AdjustedShape:
         plugin = self._plugin(field, name) or "?"
         return f"{self._subject}: {what} {name}, which the NRI plugin {plugin} wants"
 
-    def _mount(self, mount: api.Mount) -> cri.Mount:
+    def _set_mount(self, config: cri.ContainerConfig, mount: api.Mount) -> None:
         where = self._where("mount", mount.destination, api.Mounts)
-        if mount.type not in ("bind", "", "none"):
-            raise FailedPrecondition(
-                f'{where}: Docker Engine mounts no file system of the type "{mount.type}" for it;'
-                " bind and tmpfs are possible"
-            )
+        refusal = ""
         changed = cri.Mount(container_path=mount.destination, host_path=mount.source)
+        if mount.type not in ("bind", "", "none"):
+            refusal = f'Docker Engine mounts no file system of the type "{mount.type}" for it'
         for option in mount.options:
             if option == "ro":
                 changed.readonly = True
             elif option in _PROPAGATION:
                 changed.propagation = _PROPAGATION[option]
             elif option not in _PLAIN_OPTIONS:
-                raise FailedPrecondition(
-                    f'{where}: Docker Engine has no option "{option}" for a bind mount'
-                )
-        return changed
+                refusal = refusal or f'Docker Engine has no option "{option}" for a bind mount'
+        if refusal:
+            self._oci.carry(oci_mount(mount), f"{where}: {refusal}")
+        else:
+            config.mounts.append(changed)
 
     def _rlimit(self, limit: api.POSIXRlimit) -> dict[str, Any]:
         name = limit.type.upper().removeprefix("RLIMIT_").lower()
@@ -197,17 +222,22 @@ class AdjustedShape:
             "Hard": -1 if limit.hard == _UNLIMITED else limit.hard,
         }
 
-    def _mode(self, namespace: api.LinuxNamespace) -> tuple[str, str]:
+    def _set_namespace(self, host_config: dict[str, Any], namespace: api.LinuxNamespace) -> None:
         kind = namespace.type.removeprefix("-")
         where = self._where("namespace", kind, api.Namespace)
-        if kind not in _MODES:
+        removed = kind != namespace.type
+        if kind in _MODES and (removed or not namespace.path):
+            key, own = _MODES[kind]
+            host_config[key] = "host" if removed else own
+        elif removed or kind not in NAMESPACES:
             raise FailedPrecondition(
                 f"{where}: Docker Engine lets a pod's container have no other one; pid, ipc, uts"
                 " and cgroup can be the host's or its own"
             )
-        if namespace.path and not namespace.type.startswith("-"):
-            raise FailedPrecondition(f"{where}: Docker Engine joins no namespace by its path")
-        return _MODES[kind]
+        else:
+            self._oci.carry(
+                oci_namespace(namespace), f"{where}: Docker Engine gives a container no such one"
+            )
 
     def _cgroup_parent(self, path: str) -> str:
         """Where a container's cgroup lies is its parent's path and its own id."""
