@@ -76,12 +76,15 @@ def install_wrapper(root: Path) -> OciFiles:
         if not path.exists() or path.read_bytes() != script:
             # By a rename: the engine may be running it.
             write_file(path, script, mode=0o700)
-        names = [name for name in os.listdir(path.parent) if _IS_ID(name)]
+        names = os.listdir(path.parent)
+        for name in names:
+            if name.startswith("."):  # of a write that was cut off
+                (path.parent / name).unlink()
     except OSError as error:
         raise FailedPrecondition(
             f"--root-directory: {path.parent} cannot be used: {error}"
         ) from error
-    return OciFiles(path, names)
+    return OciFiles(path, filter(_IS_ID, names))
 
 
 class OciFiles:

@@ -116,14 +116,14 @@ def test_all_of_them_on_one_pod(engine: Engine, directory: Path) -> None:
     annotations = {
         "devices.noderesource.dev/container.main": (
             "- {path: /dev/given, type: c, major: 1, minor: 3}\n"
-            "- {path: /dev/own-mode, type: c, major: 1, minor: 5, file_mode: 0o600}\n"
+            "- {path: /dev/own-mode, type: c, major: 1, minor: 5, file_mode: 0600}\n"
         ),
         "mounts.noderesource.dev/container.main": (
             f"- {{source: {directory}, destination: /given, type: bind,"
             " options: [rbind, ro, noexec]}\n"
         ),
         "ulimits.noderesource.dev/container.main": (
-            "- {type: RLIMIT_NOFILE, soft: 1024, hard: 4096}\n- {type: core, soft: 0, hard: 0}\n"
+            "- {type: RLIMIT_MEMLOCK, soft: 1048576, hard: 4194304}\n- {type: nofile, soft: 4096, hard: 4096}\n"
         ),
     }
 
@@ -170,8 +170,8 @@ def test_all_of_them_on_one_pod(engine: Engine, directory: Path) -> None:
             shown = await output(supervisor, plain, "ls -d /dev/given /given || true")
             assert shown == ""
             # ulimit-adjuster.
-            assert await output(supervisor, main, "ulimit -Sn; ulimit -Hn; ulimit -c") == (
-                "1024\n4096\n0\n"
+            assert await output(supervisor, main, "ulimit -Sl; ulimit -Hl; ulimit -n") == (
+                "1024\n4096\n4096\n"
             )
             assert await output(supervisor, plain, "ulimit -Hn") != "4096\n"
             await runtime.remove_pod_sandbox(sandbox_id)

@@ -107,6 +107,7 @@ async def test_files_are_roots_alone_and_known_to_the_next_process(
     await files.write(ID, "runc", {})
     assert (tmp_path / "oci" / ID).stat().st_mode & 0o777 == 0o600
     os.truncate(wrapper_path(tmp_path), 9)  # as if of an earlier version
+    os.mkfifo(tmp_path / "oci" / f".{OTHER}")  # as if a write was cut off
     later = install_wrapper(tmp_path)
     assert (tmp_path / "oci").stat().st_mode & 0o777 == 0o700
     assert later.ids == {ID} and call(later, "create").returncode == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -58,21 +60,25 @@ def test_no_information_is_no_refusal() -> None:
 PATH = "/root/oci/runtime"
 
 
-def engine(default: str = "runc", version: str = "1.3.0", **runtimes: Any) -> dict[str, Any]:
+def told(
+    default: str = "runc",
+    version: str = "1.3.0",
+    runtimes: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     features = {FEATURES: json.dumps({"ociVersionMax": version})}
     known = {"runc": {"path": "runc"}, RUNTIME: {"path": PATH, "status": features}}
-    return {"DefaultRuntime": default, "Runtimes": known | runtimes}
+    return {"DefaultRuntime": default, "Runtimes": {**known, **runtimes}}
 
 
 def test_the_runtime_that_changes_documents_stands_before_the_default() -> None:
-    assert wrapped_runtime(engine(), PATH) == Wrapped("runc", (1, 3))
-    assert wrapped_runtime(engine(), PATH, "runc") == Wrapped("runc", (1, 3))
-    other = engine("crun", crun={"path": "/usr/bin/crun"})
+    assert wrapped_runtime(told(), PATH) == Wrapped("runc", (1, 3))
+    assert wrapped_runtime(told(), PATH, "runc") == Wrapped("runc", (1, 3))
+    other = told("crun", runtimes={"crun": {"path": "/usr/bin/crun"}})
     assert wrapped_runtime(other, PATH).program == "/usr/bin/crun"
-    assert wrapped_runtime(engine(version="1.0.2-dev"), PATH).version == (1, 0)
+    assert wrapped_runtime(told(version="1.0.2-dev"), PATH).version == (1, 0)
     for odd in ("", "1", "x.y", "1.²"):
-        assert wrapped_runtime(engine(version=odd), PATH).version == (1, 0)
-    silent = engine(**{RUNTIME: {"path": PATH}})
+        assert wrapped_runtime(told(version=odd), PATH).version == (1, 0)
+    silent = told(runtimes={RUNTIME: {"path": PATH}})
     assert wrapped_runtime(silent, PATH) == Wrapped("runc", (1, 0))
 
 
@@ -80,11 +86,15 @@ def test_the_runtime_that_changes_documents_stands_before_the_default() -> None:
     ("info", "handler", "words"),
     [
         ({}, "", f'add "{RUNTIME}": {{"path": "{PATH}"}} to "runtimes"'),
-        (engine(**{RUNTIME: {"path": "/else"}}), "", "is /else"),
-        (engine(), "kata", "handler kata"),
-        (engine("runsc", runsc={"runtimeType": "io.containerd.runsc.v1"}), "", "runsc"),
-        (engine("x", x={"path": "/x", "runtimeArgs": ["--y"]}), "", "without arguments"),
-        (engine(RUNTIME), "", f"default runtime {RUNTIME}"),
+        (told(runtimes={RUNTIME: {"path": "/else"}}), "", "is /else"),
+        (told(), "kata", "handler kata"),
+        (told("runsc", runtimes={"runsc": {"runtimeType": "io.containerd.runsc.v1"}}), "", "runsc"),
+        (
+            told("x", runtimes={"x": {"path": "/x", "runtimeArgs": ["--y"]}}),
+            "",
+            "without arguments",
+        ),
+        (told(RUNTIME), "", f"default runtime {RUNTIME}"),
     ],
 )
 def test_where_it_cannot_stand(info: Any, handler: str, words: str) -> None:
