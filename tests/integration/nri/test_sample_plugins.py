@@ -123,7 +123,8 @@ def test_all_of_them_on_one_pod(engine: Engine, directory: Path) -> None:
             " options: [rbind, ro, noexec]}\n"
         ),
         "ulimits.noderesource.dev/container.main": (
-            "- {type: RLIMIT_MEMLOCK, soft: 1048576, hard: 4194304}\n- {type: nofile, soft: 4096, hard: 4096}\n"
+            "- {type: RLIMIT_MEMLOCK, soft: 1048576, hard: 4194304}\n"
+            "- {type: nofile, soft: 4096, hard: 4096}\n"
         ),
     }
 
