@@ -21,6 +21,12 @@ from asupervisor.stats.subjects import ImageFilesystem
 _logger = logging.getLogger(__name__)
 _DEADLINE_S = 600.0
 _LOOK_S = 10.0
+_INTERVAL_S = 60.0
+"""Between two questions where nothing changed, at least."""
+_SHARE = 0.02
+"""Of the time, that the engine may be kept busy with them: an old engine measures every container
+for the answer.
+"""
 _SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 5.0, 3600.0
 
 
@@ -31,9 +37,6 @@ class ImageUsage:
         engine: asked.
         store: shows when images came or went, which is asked about soon.
         stats: told.
-        interval_s: seconds between two questions where nothing changed, at least.
-        share: of the time, that the engine may be kept busy with them: an old engine measures every
-            container for the answer.
         measure_interval_s: seconds between two looks at the file system itself; kubelet looks every
             10 s.
     """
@@ -44,15 +47,11 @@ class ImageUsage:
         store: NodeStore,
         stats: Stats,
         *,
-        interval_s: float = 60.0,
-        share: float = 0.02,
         measure_interval_s: float = 5.0,
     ) -> None:
         self._engine = engine
         self._store = store
         self._stats = stats
-        self._interval_s = interval_s
-        self._share = share
         self._measure_interval_s = measure_interval_s
         self._lane = Lane("measure the image file system", width=1, deadline_s=_LOOK_S)
         self._image_bytes: int | None = None
@@ -86,9 +85,9 @@ class ImageUsage:
             else:
                 await self._try_to_measure()
             busy_s = time.monotonic() - started
-            rest_s = min(_LONGEST_INTERVAL_S, busy_s / self._share)
+            rest_s = min(_LONGEST_INTERVAL_S, busy_s / _SHARE)
             await anyio.sleep(max(_SHORTEST_INTERVAL_S, rest_s))
-            with anyio.move_on_after(max(0.0, self._interval_s - rest_s)):
+            with anyio.move_on_after(max(0.0, _INTERVAL_S - rest_s)):
                 while self._store.images is seen:  # noqa: ASYNC110 - every reading of the images makes a new mapping
                     await anyio.sleep(_SHORTEST_INTERVAL_S)
 

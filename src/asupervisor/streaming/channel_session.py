@@ -119,10 +119,10 @@ class ChannelSession:
         """Bytes left a channel's inbox."""
         self._backpressure.give(stream.channel, stream.inbox, count)
 
-    async def goodbye(self, code: int = CloseReason.NORMAL_CLOSURE) -> None:
+    async def goodbye(self) -> None:
         """Close in order, after everything that waits."""
         if not self.violation:
-            await self.websocket.close(code)
+            await self.websocket.close()
         else:
             await self.websocket.close(CloseReason.PROTOCOL_ERROR, self.violation)
 

@@ -61,7 +61,6 @@ async def upgrade(
     *,
     websocket: bool,
     ssl_context: ssl.SSLContext | None = None,
-    timeout_s: float = UPGRADE_TIMEOUT_S,
 ) -> Upgraded:
     """Connect to a streaming URL and upgrade; the caller closes the connection.
 
@@ -70,7 +69,6 @@ async def upgrade(
         protocols: what to offer, the best first.
         websocket: WebSocket instead of SPDY/3.1.
         ssl_context: for ``https``; without one the system's certificates are trusted.
-        timeout_s: seconds for all of it.
 
     Raises:
         NotFound: the URL is used up or expired.
@@ -85,7 +83,7 @@ async def upgrade(
         raise InvalidArgument(f'"{url}" is not an http:// or https:// URL')
     stream: anyio.abc.ByteStream | None = None
     try:
-        with anyio.fail_after(timeout_s):
+        with anyio.fail_after(UPGRADE_TIMEOUT_S):
             stream = await anyio.connect_tcp(
                 parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
             )
@@ -102,7 +100,9 @@ async def upgrade(
         if stream is not None:
             await anyio.aclose_forcefully(stream)
         if isinstance(error, TimeoutError):
-            raise DeadlineExceeded(f"{parts.netloc} did not answer in {timeout_s:g} s") from error
+            raise DeadlineExceeded(
+                f"{parts.netloc} did not answer in {UPGRADE_TIMEOUT_S:g} s"
+            ) from error
         if isinstance(error, OSError | anyio.BrokenResourceError):
             raise Unavailable(f"no connection to {parts.netloc}: {error}") from error
         raise

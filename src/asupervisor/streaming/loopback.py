@@ -14,18 +14,17 @@ import anyio.to_thread
 from asupervisor.errors import Unavailable
 from asupervisor.host.netns import in_namespace
 
+_TIMEOUT_S = 10.0
+"""For one address to answer."""
 _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
-async def connect_loopback(
-    netns_path: str, port: int, *, timeout_s: float = 10.0
-) -> anyio.abc.SocketStream:
+async def connect_loopback(netns_path: str, port: int) -> anyio.abc.SocketStream:
     """Connect to a port on a namespace's loopback, IPv4 first and then IPv6.
 
     Args:
         netns_path: e.g. ``/proc/<pid>/ns/net``.
         port: TCP port.
-        timeout_s: seconds for one address to answer.
 
     Raises:
         NotFound: the namespace is gone.
@@ -35,16 +34,14 @@ async def connect_loopback(
     first: Unavailable | None = None
     for family, address in _LOOPBACKS:
         try:
-            return await _connect(netns_path, family, address, port, timeout_s)
+            return await _connect(netns_path, family, address, port)
         except Unavailable as error:
             first = first or error
     assert first is not None
     raise first
 
 
-async def _connect(
-    netns_path: str, family: int, address: str, port: int, timeout_s: float
-) -> anyio.abc.SocketStream:
+async def _connect(netns_path: str, family: int, address: str, port: int) -> anyio.abc.SocketStream:
     made = partial(socket.socket, family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         # Shielded: a socket that was made has an owner.
@@ -53,7 +50,7 @@ async def _connect(
     except OSError as error:
         raise _refused(address, port, str(error.strerror)) from error
     try:
-        with anyio.fail_after(timeout_s):
+        with anyio.fail_after(_TIMEOUT_S):
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
         return await anyio.abc.SocketStream.from_socket(sock)
     except BaseException as error:

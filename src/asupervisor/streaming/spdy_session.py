@@ -201,10 +201,10 @@ class SpdySession:
         self.connection.consume(stream.id, count)
         self.push()
 
-    async def goodbye(self, status: spdy.GoAwayStatus = spdy.GoAwayStatus.OK) -> None:
+    async def goodbye(self) -> None:
         """GOAWAY behind everything that waits; does not outwait a peer that is gone."""
         if not self.violation:
-            self.connection.goaway(status)
+            self.connection.goaway()
             self.push()
         with contextlib.suppress(anyio.BrokenResourceError):
             await self.outbox.flush()

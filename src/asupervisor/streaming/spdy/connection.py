@@ -278,8 +278,8 @@ class Connection:
                 else:
                     self.pending = False
                     break
-        except RemoteProtocolError as error:
-            self.give_up(error.status)
+        except RemoteProtocolError:
+            self.give_up()
             raise
         return events
 
@@ -288,9 +288,9 @@ class Connection:
         """Frames so far that carried nothing: pings, settings, empty data, unknown ones."""
         return self._empty_frames + self._parser.unknown_frames
 
-    def give_up(self, status: GoAwayStatus = GoAwayStatus.PROTOCOL_ERROR) -> None:
+    def give_up(self) -> None:
         """Say GOAWAY and take nothing more in."""
-        self.goaway(status)
+        self.goaway(GoAwayStatus.PROTOCOL_ERROR)
         self._dead = True
         self.pending = False
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asupervisor.streaming.spdy.codes import GoAwayStatus
-
 DEFAULT_WINDOW = 64 * 1024
 """Bytes of every send window, the session's too, before SETTINGS or WINDOW_UPDATE say otherwise
 (SPDY/3.1, 2.6.8).
@@ -41,15 +39,7 @@ class Limits:
 class RemoteProtocolError(Exception):
     """The peer broke the protocol beyond one stream; a GOAWAY that says so waits to be sent, then
     the connection ends.
-
-    Args:
-        message: what the peer did.
-        status: the GOAWAY's status.
     """
-
-    def __init__(self, message: str, status: GoAwayStatus = GoAwayStatus.PROTOCOL_ERROR) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class LocalProtocolError(Exception):
