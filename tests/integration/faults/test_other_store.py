@@ -60,13 +60,18 @@ def test_what_another_store_hides_is_not_called_stopped(
             container_id = await runtime.create_container(sandbox_id, container_config(), pod)
             await runtime.start_container(container_id)
             pids = [engine.inspect(one)["State"]["Pid"] for one in (sandbox_id, container_id)]
-            readings = shim.feed.resyncs
+
+            async def listed(state: int) -> None:
+                async def as_said() -> bool:
+                    items = await runtime.list_pod_sandbox()
+                    return [(item.id, item.state) for item in items] == [(sandbox_id, state)]
+
+                await until(as_said, f"the sandbox is listed, and alone, with state {state}", 60)
+
             await anyio.to_thread.run_sync(restart, other)
-            await until(lambda: shim.feed.resyncs > readings, "read anew", timeout_s=60)
             assert engine.containers() == []
-            await until(lambda: "elsewhere than before" in caplog.text, "the change is told")
-            (item,) = await runtime.list_pod_sandbox()
-            assert (item.id, item.state) == (sandbox_id, cri.SANDBOX_NOTREADY)
+            await until(lambda: "elsewhere than before" in caplog.text, "the change is told", 60)
+            await listed(cri.SANDBOX_NOTREADY)
             for call, one, pid in (
                 (runtime.stop_pod_sandbox, sandbox_id, pids[0]),
                 (runtime.remove_pod_sandbox, sandbox_id, pids[0]),
@@ -77,9 +82,8 @@ def test_what_another_store_hides_is_not_called_stopped(
                     await call(one)
             assert [item.id for item in await runtime.list_pod_sandbox()] == [sandbox_id]
             assert all(os.path.exists(f"/proc/{pid}") for pid in pids)  # noqa: ASYNC240
-            readings = shim.feed.resyncs
             await anyio.to_thread.run_sync(restart, before)
-            await until(lambda: shim.feed.resyncs > readings, "read anew", timeout_s=60)
+            await listed(cri.SANDBOX_READY)
             await until(lambda: container_id in shim.store.containers, "it is back")
             await runtime.stop_pod_sandbox(sandbox_id)
             await runtime.remove_pod_sandbox(sandbox_id)
