@@ -9,18 +9,38 @@ from pathlib import Path
 from asupervisor.engine.endpoint import socket_path
 from asupervisor.errors import FailedPrecondition, NotFound
 from asupervisor.host.beneath import read_regular
+from asupervisor.host.lanes import Lane
+from asupervisor.proto import cri
+from asupervisor.translate.security import seccomp_file
 
 _PROFILE_BYTES = 1 << 20
 _APPARMOR_PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 
 
-def read_profile(path: str) -> bytes:
-    """A localhost profile's content. Its path is the operator's, links in it are followed.
+async def read_seccomp(
+    lane: Lane,
+    context: cri.LinuxContainerSecurityContext | cri.LinuxSandboxSecurityContext,
+    subject: str,
+) -> bytes:
+    """The content of the Localhost seccomp profile that a security context names; empty where it
+    names none. Its path is the operator's, links in it are followed.
+
+    Args:
+        lane: its file system may hang.
+        context: of a container or a sandbox.
+        subject: names it in errors.
 
     Raises:
+        InvalidArgument: the path is not absolute.
         NotFound: the file is not there.
         FailedPrecondition: it cannot be read, is not a regular file or has more than 1 MiB.
+        DeadlineExceeded: its file system hangs.
     """
+    path = seccomp_file(context, subject)
+    return await lane.run(path, _read, path) if path else b""
+
+
+def _read(path: str) -> bytes:
     try:
         return read_regular(os.path.realpath(path), _PROFILE_BYTES)
     except FileNotFoundError as error:

@@ -20,7 +20,7 @@ from asupervisor.translate.mounts import engine_mounts
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
 from asupervisor.translate.namespaces import HOST, container_modes
 from asupervisor.translate.resources import cgroup_parent, engine_resources
-from asupervisor.translate.security import ReadProfile, container_security
+from asupervisor.translate.security import container_security
 from asupervisor.translate.signals import engine_signal
 
 _SHM_BYTES = 64 << 20
@@ -207,7 +207,7 @@ def plan_container(  # long: one field after the other
     sandbox: OfSandbox,
     found: Resolved,
     facts: EngineFacts,
-    read_profile: ReadProfile,
+    profile: bytes,
 ) -> ContainerPlan:
     """Plan a container of a sandbox.
 
@@ -216,7 +216,7 @@ def plan_container(  # long: one field after the other
         sandbox: what it has of its sandbox.
         found: what the request's names stand for.
         facts: of the engine.
-        read_profile: reads localhost seccomp profiles.
+        profile: the content of its Localhost seccomp profile.
 
     Raises:
         ServiceError: a setting that cannot be applied.
@@ -225,7 +225,7 @@ def plan_container(  # long: one field after the other
     subject = container_subject(config, sandbox.pod)
     context = config.linux.security_context
     apparmor = "apparmor" in facts.security
-    security = container_security(context, found.identity.groups, read_profile, apparmor, subject)
+    security = container_security(context, found.identity.groups, profile, apparmor, subject)
     if not config.linux.HasField("security_context") and not context.privileged:
         # Which paths to mask was not said, which is not the same as saying that none are.
         del security["MaskedPaths"], security["ReadonlyPaths"]

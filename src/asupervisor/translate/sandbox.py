@@ -18,7 +18,7 @@ from asupervisor.translate.labels import check_labels, sandbox_labels
 from asupervisor.translate.names import SANDBOX_CONTAINER_NAME, container_name
 from asupervisor.translate.namespaces import HOST, needs_host_users, sandbox_modes
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score
-from asupervisor.translate.security import ReadProfile, sandbox_security
+from asupervisor.translate.security import sandbox_security
 
 DEFAULT_HANDLERS = ("", "docker")
 """Runtime handlers that mean the engine's default runtime."""
@@ -196,7 +196,7 @@ def plan_sandbox(  # long: one field after the other
     engine_network_mode: str,
     publish_ports: bool,
     facts: EngineFacts,
-    read_profile: ReadProfile,
+    profile: bytes,
 ) -> SandboxPlan:
     """Plan a sandbox.
 
@@ -206,7 +206,7 @@ def plan_sandbox(  # long: one field after the other
         engine_network_mode: for a pod that is not on the host's network.
         publish_ports: whether the engine publishes the host ports itself (no-op plugin).
         facts: of the engine.
-        read_profile: reads localhost seccomp profiles.
+        profile: the content of its Localhost seccomp profile.
 
     Raises:
         ServiceError: a setting that cannot be applied.
@@ -215,7 +215,7 @@ def plan_sandbox(  # long: one field after the other
     subject = pod_subject(config.metadata)
     context = config.linux.security_context
     apparmor = "apparmor" in facts.security
-    user, security = sandbox_security(context, read_profile, apparmor, subject)
+    user, security = sandbox_security(context, profile, apparmor, subject)
     handler = request.runtime_handler
     runtime = "" if handler in DEFAULT_HANDLERS else handler
     modes = sandbox_modes(context.namespace_options, engine_network_mode, subject)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.proto import cri
 from asupervisor.translate.accounts import LARGEST_ID
-
-ReadProfile = Callable[[str], bytes]
-"""Reads a localhost seccomp profile; raises InvalidArgument or NotFound when it cannot."""
 
 _PROFILE = cri.SecurityProfile
 
@@ -107,67 +104,58 @@ def _localhost_apparmor(reference: str, subject: str) -> str:
     return f"apparmor={name}"
 
 
-def seccomp_options(
-    profile: cri.SecurityProfile | None,
-    deprecated: str,
-    privileged: bool,
-    read_profile: ReadProfile,
+def seccomp_file(
+    context: cri.LinuxContainerSecurityContext | cri.LinuxSandboxSecurityContext, subject: str
+) -> str:
+    """The path of the Localhost profile that a security context names; empty where it names none.
+
+    Raises:
+        InvalidArgument: the path is not absolute.
+    """
+    if context.privileged:
+        return ""  # CRI: no profile applies to it
+    if context.HasField("seccomp"):
+        # A type that this version does not know must not leave a container unconfined.
+        named = context.seccomp.profile_type not in (_PROFILE.RuntimeDefault, _PROFILE.Unconfined)
+        path = context.seccomp.localhost_ref.removeprefix("localhost/")
+    else:
+        named = context.seccomp_profile_path.startswith("localhost/")
+        path = context.seccomp_profile_path.removeprefix("localhost/")
+    if named and not path.startswith("/"):
+        raise InvalidArgument(
+            f'{subject}: the localhost seccomp profile "{path}" must be an absolute path'
+        )
+    return path if named else ""
+
+
+def _seccomp_options(
+    context: cri.LinuxContainerSecurityContext | cri.LinuxSandboxSecurityContext,
+    profile: bytes,
     subject: str,
 ) -> list[str]:
     """``seccomp=…``: nil means unconfined, a privileged container always is, RuntimeDefault adds
     nothing.
-
-    Args:
-        profile: the ``seccomp`` field; None where it is not set.
-        deprecated: ``seccomp_profile_path``, read only where ``profile`` is not set.
-        privileged: whether the container is privileged, to which no profile applies (CRI).
-        read_profile: reads the file of a Localhost profile.
-        subject: names the container in errors.
-
-    Raises:
-        InvalidArgument: a Localhost profile without a file name, or a file that is not JSON.
-        NotFound: the file is not there.
     """
-    if privileged:
+    path = seccomp_file(context, subject)
+    if path:
+        return [_localhost_seccomp(path, profile, subject)]
+    if context.privileged:
         return ["seccomp=unconfined"]
-    if profile is None:
-        if deprecated in ("runtime/default", "docker/default"):
-            return []
-        if deprecated.startswith("localhost/"):
-            return [
-                _localhost_seccomp(deprecated.removeprefix("localhost/"), read_profile, subject)
-            ]
-        if deprecated not in ("", "unconfined"):
-            raise InvalidArgument(
-                f'{subject}: seccomp profile "{deprecated}" is not one of runtime/default,'
-                " unconfined, localhost/<path>"
-            )
-        return ["seccomp=unconfined"]
-    if profile.profile_type == _PROFILE.RuntimeDefault:
+    if context.HasField("seccomp"):
+        is_default = context.seccomp.profile_type == _PROFILE.RuntimeDefault
+        return [] if is_default else ["seccomp=unconfined"]
+    deprecated = context.seccomp_profile_path
+    if deprecated in ("runtime/default", "docker/default"):
         return []
-    if profile.profile_type == _PROFILE.Unconfined:
-        return ["seccomp=unconfined"]
-    return [
-        _localhost_seccomp(profile.localhost_ref.removeprefix("localhost/"), read_profile, subject)
-    ]
-
-
-def _seccomp(
-    context: cri.LinuxSandboxSecurityContext | cri.LinuxContainerSecurityContext,
-    read_profile: ReadProfile,
-    subject: str,
-) -> list[str]:
-    profile, path = context.seccomp, context.seccomp_profile_path
-    given = profile if context.HasField("seccomp") else None
-    return seccomp_options(given, path, context.privileged, read_profile, subject)
-
-
-def _localhost_seccomp(path: str, read_profile: ReadProfile, subject: str) -> str:
-    if not path.startswith("/"):
+    if deprecated not in ("", "unconfined"):
         raise InvalidArgument(
-            f'{subject}: the localhost seccomp profile "{path}" must be an absolute path'
+            f'{subject}: seccomp profile "{deprecated}" is not one of runtime/default,'
+            " unconfined, localhost/<path>"
         )
-    content = read_profile(path)
+    return ["seccomp=unconfined"]
+
+
+def _localhost_seccomp(path: str, content: bytes, subject: str) -> str:
     try:
         profile = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -182,7 +170,7 @@ def _localhost_seccomp(path: str, read_profile: ReadProfile, subject: str) -> st
 
 def sandbox_security(
     context: cri.LinuxSandboxSecurityContext,
-    read_profile: ReadProfile,
+    profile: bytes,
     apparmor_enabled: bool,
     subject: str,
 ) -> tuple[str, dict[str, Any]]:
@@ -197,7 +185,7 @@ def sandbox_security(
         apparmor = context.apparmor if context.HasField("apparmor") else None
         options += apparmor_options(apparmor, "", apparmor_enabled, subject)
     if context.HasField("seccomp") or context.seccomp_profile_path:
-        options += _seccomp(context, read_profile, subject)
+        options += _seccomp_options(context, profile, subject)
     return user, {
         "SecurityOpt": options,
         "Privileged": context.privileged,
@@ -209,7 +197,7 @@ def sandbox_security(
 def container_security(
     context: cri.LinuxContainerSecurityContext,
     groups: Iterable[int],
-    read_profile: ReadProfile,
+    profile: bytes,
     apparmor_enabled: bool,
     subject: str,
 ) -> dict[str, Any]:
@@ -218,7 +206,7 @@ def container_security(
     Args:
         context: its security context.
         groups: its supplementary groups, resolved.
-        read_profile: reads localhost seccomp profiles.
+        profile: the content of :func:`seccomp_file`.
         apparmor_enabled: whether the engine's host has AppArmor.
         subject: names the container in errors.
     """
@@ -228,7 +216,7 @@ def container_security(
         options += selinux_options(context.selinux_options)
         apparmor = context.apparmor if context.HasField("apparmor") else None
         options += apparmor_options(apparmor, context.apparmor_profile, apparmor_enabled, subject)
-    options += _seccomp(context, read_profile, subject)
+    options += _seccomp_options(context, profile, subject)
     if context.no_new_privs:
         options.append("no-new-privileges")
     if context.capabilities.add_ambient_capabilities:

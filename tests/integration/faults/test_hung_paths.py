@@ -61,3 +61,31 @@ async def _forty_that_hang(engine: Engine, directory: Path, tmp_path: Path, dead
         for one in (sandbox, living):
             await runtime.stop_pod_sandbox(one)
             await runtime.remove_pod_sandbox(one)
+
+
+async def test_a_seccomp_profile_that_hangs_keeps_no_other_call_waiting(
+    engine: Engine, directory: Path, tmp_path: Path
+) -> None:
+    with dead_mount(tmp_path / "dead") as dead:
+        async with Supervisor(service_config(engine, directory)) as supervisor:
+            runtime = supervisor.runtime
+            path = f"{dead}/profile.json"
+            profile = cri.SecurityProfile(
+                profile_type=cri.SecurityProfile.Localhost, localhost_ref=path
+            )
+            config = pod_config("hangs")
+            config.linux.security_context.seccomp.CopyFrom(profile)
+            failed = False
+
+            async def run_it() -> None:
+                nonlocal failed
+                with pytest.raises(DeadlineExceeded, match=path):
+                    await runtime.run_pod_sandbox(config)
+                failed = True
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(run_it)
+                await until(lambda: _looking() == 1, "it hangs")
+                assert await runtime.list_pod_sandbox() == []
+                assert not failed, "the other still hangs"
+            assert failed and engine.containers() == []

@@ -246,7 +246,7 @@ def test_what_the_engine_makes_its_rules_with(told: Any, firewall: str) -> None:
         ("POST /containers/x/exec", lambda engine: engine.streams.create_exec("x", ["id"])),
         ("GET /exec/x/json", lambda engine: engine.streams.inspect_exec("x")),
         ("GET /info", lambda engine: engine.system.info()),
-        ("GET /system/df", lambda engine: engine.system.image_bytes(1.0)),
+        ("GET /system/df", lambda engine: engine.system.image_bytes(60.0)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

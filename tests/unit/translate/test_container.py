@@ -52,7 +52,7 @@ def plan(
         ),
     )
     before = request.SerializeToString(deterministic=True)
-    made = plan_container(request, sandbox, found, facts, lambda path: b"{}")
+    made = plan_container(request, sandbox, found, facts, b"{}")
     assert request.SerializeToString(deterministic=True) == before, "a request is not changed"
     return made
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from asupervisor.errors import (
     InvalidArgument,
-    NotFound,
 )
 from asupervisor.proto import cri
 from asupervisor.translate.container import check_container_config
@@ -21,7 +20,7 @@ from asupervisor.translate.labels import container_labels, sandbox_labels, split
 from asupervisor.translate.names import ContainerName, container_name, parse_container_name
 from asupervisor.translate.namespaces import container_modes, sandbox_modes, sandbox_namespaces
 from asupervisor.translate.resources import cgroup_parent, clamp_oom_score, engine_resources
-from asupervisor.translate.security import apparmor_options, seccomp_options
+from asupervisor.translate.security import apparmor_options, container_security, seccomp_file
 from asupervisor.translate.signals import cri_signal, engine_signal
 from asupervisor.translate.states import container_facts
 from asupervisor.translate.times import unix_nanoseconds
@@ -307,10 +306,6 @@ def test_user_namespaces_are_refused_clearly(mode: cri.NamespaceMode) -> None:
         container_modes(options, "S", False, "", "container main")
 
 
-def _missing(path: str) -> bytes:
-    raise NotFound(f"the seccomp profile {path} is not there")
-
-
 PROFILE = cri.SecurityProfile
 
 
@@ -335,27 +330,45 @@ PROFILE = cri.SecurityProfile
 def test_seccomp(
     profile: cri.SecurityProfile | None, deprecated: str, privileged: bool, options: list[str]
 ) -> None:
-    assert (
-        seccomp_options(profile, deprecated, privileged, lambda path: b'{ "a": [1, 2] }', "c")
-        == options
+    context = cri.LinuxContainerSecurityContext(
+        seccomp=profile, seccomp_profile_path=deprecated, privileged=privileged
     )
+    assert seccomp_file(context, "c") == ("/p.json" if '"a"' in "".join(options) else "")
+    assert seccomp_of(context, b'{ "a": [1, 2] }') == options
 
 
-def test_a_seccomp_profile_that_is_missing_or_none_is_an_error_and_never_nothing() -> None:
+def seccomp_of(context: cri.LinuxContainerSecurityContext, content: bytes) -> list[str]:
+    """What the engine is told of seccomp."""
+    options = container_security(context, (), content, False, "c")["SecurityOpt"]
+    return [option for option in options if option.startswith("seccomp=")]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"null", "not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b'"unconfined"', "not a JSON object"),
+    ],
+)
+def test_a_seccomp_profile_that_is_none_is_an_error_and_never_nothing(
+    content: bytes, reason: str
+) -> None:
     localhost = PROFILE(profile_type=PROFILE.Localhost, localhost_ref="/p.json")
-    with pytest.raises(NotFound):
-        seccomp_options(localhost, "", False, _missing, "c")
-    with pytest.raises(InvalidArgument, match="not valid JSON"):
-        seccomp_options(localhost, "", False, lambda path: b"{", "c")
-    with pytest.raises(InvalidArgument, match="not valid JSON"):
-        seccomp_options(localhost, "", False, lambda path: b"[" * 100_000, "c")
-    for content in (b"null", b"[]", b'"unconfined"'):
-        with pytest.raises(InvalidArgument, match="not a JSON object"):
-            seccomp_options(
-                localhost, "", False, dict.fromkeys(["/p.json"], content).__getitem__, "c"
-            )
+    with pytest.raises(InvalidArgument, match=reason):
+        seccomp_of(cri.LinuxContainerSecurityContext(seccomp=localhost), content)
+
+
+@pytest.mark.parametrize("kind", [PROFILE.Localhost, 99])
+def test_a_seccomp_profile_without_a_path_is_refused(kind: PROFILE.ProfileType) -> None:
+    context = cri.LinuxContainerSecurityContext(seccomp=PROFILE(profile_type=kind))
     with pytest.raises(InvalidArgument, match="absolute"):
-        seccomp_options(PROFILE(profile_type=PROFILE.Localhost), "", False, _missing, "c")
+        seccomp_of(context, b"{}")
+    with pytest.raises(InvalidArgument, match="absolute"):
+        seccomp_file(context, "c")
 
 
 @pytest.mark.parametrize("reference", ["unconfined", "localhost/unconfined", "localhost/", ""])

@@ -38,7 +38,7 @@ def plan(
         engine_network_mode="none",
         publish_ports=publish_ports,
         facts=facts,
-        read_profile=lambda path: b"{}",
+        profile=b"{}",
     )
     assert request.SerializeToString(deterministic=True) == before, "a request is not changed"
     return made

@@ -21,7 +21,7 @@ from asupervisor.dockershim.container.shape import create_undoably, shape_contai
 from asupervisor.dockershim.fields import sandbox_fields
 from asupervisor.dockershim.hooks import Plugins, Shape
 from asupervisor.dockershim.operations import Ticket
-from asupervisor.dockershim.profiles import check_apparmor, read_profile
+from asupervisor.dockershim.profiles import check_apparmor, read_seccomp
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -129,7 +129,8 @@ async def _plan(
         log_config=engine_log_config(sandbox.log_config, shim.config.container_log_format),
     )
     facts = shim.engine.facts(shim.config.runtime_annotations)
-    plan = plan_container(request, of_sandbox, found, facts, read_profile)
+    profile = await read_seccomp(shim.lanes.host_paths, security, subject)
+    plan = plan_container(request, of_sandbox, found, facts, profile)
     if shape is not None:
         plan = replace(plan, body=shape.body(plan.body))
     await anyio.to_thread.run_sync(

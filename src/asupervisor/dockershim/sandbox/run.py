@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from asupervisor.dockershim.fields import pod_fields
 from asupervisor.dockershim.naming import create_named
-from asupervisor.dockershim.profiles import check_apparmor, read_profile
+from asupervisor.dockershim.profiles import check_apparmor, read_seccomp
 from asupervisor.dockershim.rollback import Rollback
 from asupervisor.dockershim.sandbox.network import pod_network
 from asupervisor.dockershim.sandbox.start import start_sandbox
@@ -74,7 +74,11 @@ async def _run(shim: Shim, request: cri.RunPodSandboxRequest) -> str:
         engine_network_mode=shim.network.engine_network_mode,
         publish_ports=shim.network.engine_publishes_ports,
         facts=shim.engine.facts(shim.config.runtime_annotations),
-        read_profile=read_profile,
+        profile=await read_seccomp(
+            shim.lanes.host_paths,
+            config.linux.security_context,
+            pod_subject(config.metadata),
+        ),
     )
     await anyio.to_thread.run_sync(
         check_apparmor,
