@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -59,14 +58,13 @@ async def test_snippets_of_every_kind(client: Client, example: ModuleType) -> No
     assert await client.pods() == []
 
 
-def test_the_example_as_a_program(service: Service) -> None:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE), BUSYBOX_IMAGE, *SHELL],
-        input=b"echo out; echo err >&2; exit 3",
-        env={**os.environ, "ASUPERVISOR_ENDPOINT": service.endpoint},
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
+async def test_the_example_as_a_program(service: Service) -> None:
+    with anyio.fail_after(120):
+        done = await anyio.run_process(
+            [sys.executable, str(EXAMPLE), BUSYBOX_IMAGE, *SHELL],
+            input=b"echo out; echo err >&2; exit 3",
+            env={**os.environ, "ASUPERVISOR_ENDPOINT": service.endpoint},
+            check=False,
+        )
     assert (done.returncode, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
     assert len(EXAMPLE.read_text().split('"""\n', 1)[1].strip().splitlines()) < 60
