@@ -50,7 +50,7 @@ VERBS = {
     "cp": "copy files into a container or out of it",
     "port-forward": "reach a pod's ports from here",
     "pull": "fetch an image",
-    "run": "run a pod from a manifest (Kubernetes kind: Pod, the fields that need no cluster)",
+    "run": "run pods from a manifest (Kubernetes kind: Pod), or one command in an image",
     "runp": "run a sandbox alone, from the CRI's own configuration",
     "create": "make a container in a sandbox, from the CRI's own configuration",
     "start": "start created containers",
@@ -317,5 +317,6 @@ def _help(rest: list[str]) -> int:
 async def _run(verb: Verb, options: argparse.Namespace) -> int:
     from asupervisor.client import Client
 
-    async with Client.connect(options.settings, timeout_s=options.timeout_s) as client:
+    logs = {"log_root": options.log_directory} if "log_directory" in options else {}
+    async with Client.connect(options.settings, timeout_s=options.timeout_s, **logs) as client:
         return await verb.run(client, options)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -13,13 +15,13 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, Unpack
 
 from asupervisor.client.changes import Changes
 from asupervisor.client.containers import Container
 from asupervisor.client.endpoint import TIMEOUT_S, Settings, find_settings
 from asupervisor.client.find import choose_container, choose_pod, newest
-from asupervisor.client.pods import Pod, pod_block, start_pod
+from asupervisor.client.pods import Pod, pod_block
 from asupervisor.client.values import (
     ContainerInfo,
     Event,
@@ -33,6 +35,7 @@ from asupervisor.errors import (
     AlreadyExists,
     ConfigError,
     FailedPrecondition,
+    InvalidArgument,
     NotFound,
     ServiceError,
 )
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 
 LOG_ROOT = "/var/log/pods"
 """Where kubelet keeps the logs of pods."""
+VOLUME_ROOT = "/var/lib/asupervisor/pods"
+"""Where the volumes of pods are that this client made."""
+_UID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}$")
 Item = TypeVar("Item")
 
 
@@ -71,11 +77,13 @@ class Client:
         images: RemoteImageService,
         changes: Changes,
         log_root: str,
+        volume_root: str,
     ) -> None:
         self.runtime = runtime
         self.image_service = images
         self._changes = changes
         self._log_root = log_root
+        self._volume_root = volume_root
 
     @classmethod
     @asynccontextmanager
@@ -85,6 +93,7 @@ class Client:
         *,
         timeout_s: float | None = None,
         log_root: str = LOG_ROOT,
+        volume_root: str = VOLUME_ROOT,
     ) -> AsyncIterator[Self]:
         """Connect for the length of an ``async with`` block.
 
@@ -96,6 +105,7 @@ class Client:
                 one. Not used with a Supervisor.
             log_root: absolute path of the directory of the logs of pods that this client makes, on
                 the server's node; empty makes pods without logs.
+            volume_root: absolute path of the directory of volumes, on the server's node.
 
         Raises:
             ConfigError: the endpoint or the timeout is malformed.
@@ -119,7 +129,7 @@ class Client:
             else:
                 runtime, images = endpoint.runtime, endpoint.images
             tasks = await stack.enter_async_context(BackgroundTasks())
-            yield cls(runtime, images, Changes(runtime, tasks), log_root)
+            yield cls(runtime, images, Changes(runtime, tasks), log_root, volume_root)
 
     def within(self, timeout_s: float) -> Client:
         """This client with another deadline for each call, as in
@@ -132,56 +142,89 @@ class Client:
             self.image_service.within(timeout_s),
             self._changes,
             self._log_root,
+            self._volume_root,
         )
+
+    def volume_directory(self, uid: str) -> str:
+        """Of one pod; empty where its uid, which others gave, cannot name a directory."""
+        return f"{os.path.realpath(self._volume_root)}/{uid}" if _UID.match(uid) else ""
 
     @asynccontextmanager
     async def pod(
         self,
-        image: str,
+        image: str = "",
         command: Sequence[str] = (),
         *,
+        manifest: str | Mapping[str, Any] | PodPlan | None = None,
         deadline_s: float | None = None,
+        keep: bool = False,
         **options: Unpack[PodOptions],
     ) -> AsyncIterator[Pod]:
-        """Run a pod of one container, ``main``, while the block runs.
+        """Run a pod while the block runs: one container, ``main``, or what a manifest says.
 
-        It is removed with its log when the block is left, also by an error or by cancellation.
+        It is removed with its log and its volumes when the block is left, also by an error or by
+        cancellation. With a manifest the block begins once all is ready, and while it runs
+        containers are probed and started again as kubelet would.
 
         Args:
             image: its reference; fetched where it is not on the node.
             command: program and arguments, without a shell; empty for the image's own.
+            manifest: a Pod of the Kubernetes API instead of the two, as a mapping, as YAML, or as
+                :func:`read_manifest` gives it.
             deadline_s: of the block in seconds; None for none.
-            options: those of :class:`PodOptions`.
+            keep: stop it in the end, and leave it there, for its logs.
+            options: those of :class:`PodOptions`, where there is no manifest.
 
         Raises:
             InvalidArgument: an option is malformed.
+            ConfigError: the manifest is; the field is named.
             DeadlineExceeded: the block took longer; it was cancelled, and the pod removed.
             RollbackFailed: what was made could not be removed; ``leftovers`` says what and why.
         """
-        from asupervisor.client.plan import pod_plan
+        from asupervisor.client.making import made_pod
+        from asupervisor.client.plan import PodPlan, pod_plan
 
-        pod = await self.start_pod(pod_plan(image, command, options))
-        async with pod_block(pod, deadline_s):
+        if manifest is None:
+            plan = pod_plan(image, command, options)
+        elif image or command or options:
+            raise InvalidArgument("a manifest excludes image, command and options")
+        elif isinstance(manifest, PodPlan):
+            plan = manifest
+        else:
+            from asupervisor.client.manifest import read_one_pod
+
+            plan = read_one_pod(manifest)
+        await self._check_name(plan)
+        async with (
+            made_pod(self, plan, self._log_root) as pod,
+            pod_block(pod, deadline_s, keep=keep),
+        ):
             yield pod
 
-    async def start_pod(self, plan: PodPlan, *, log_root: str | None = None) -> Pod:
-        """Start a pod that stays; what fails, or is cancelled, takes the whole pod with it.
+    async def start_pod(self, plan: PodPlan) -> Pod:
+        """Start a pod that stays, and return once all of it is ready; nobody probes or restarts it
+        from then on. What fails, or is cancelled, takes the whole pod with it.
 
         Args:
             plan: what it is to be.
-            log_root: instead of the client's.
 
         Raises:
             AlreadyExists: there is a pod of that name.
             RollbackFailed: what was made could not be removed.
         """
+        from asupervisor.client.making import made_pod
+
+        await self._check_name(plan)
+        async with made_pod(self, plan, self._log_root) as pod:
+            return pod
+
+    async def _check_name(self, plan: PodPlan) -> None:
         metadata = plan.sandbox.metadata
         name = f"{metadata.namespace}/{metadata.name}"
         if any(f"{pod.namespace}/{pod.name}" == name for pod in await self.pods()):
             raise AlreadyExists(
                 f'there is a pod "{name}"; remove it first (asupervisor rm -f {name})', subject=name
             )
-        return await start_pod(self, plan, self._log_root if log_root is None else log_root)
 
     async def pods(self, labels: Mapping[str, str] | None = None) -> list[PodInfo]:
         """All pods, ready or not, newest first; only those with these labels."""
@@ -333,7 +376,7 @@ class Client:
         if pods:
             busy = {each.pod_id for each in containers if each.state is State.RUNNING}
             idle = [pod for pod in await self.pods() if not pod.ready and pod.id not in busy]
-            gone_pods = await _each(idle, lambda pod: self._remove(pod.id), failures)
+            gone_pods = await _each(idle, self._remove, failures)
             containers = await self.containers()
         if images:
             used = _used_images(containers)
@@ -342,9 +385,8 @@ class Client:
             gone_images = await _each(unused, lambda each: self.remove_image(each.id), failures)
         return Pruned(pods=tuple(gone_pods), images=tuple(gone_images), failures=tuple(failures))
 
-    async def _remove(self, pod_id: str) -> None:
-        await self.runtime.stop_pod_sandbox(pod_id)
-        await self.runtime.remove_pod_sandbox(pod_id)
+    async def _remove(self, pod: PodInfo) -> None:
+        await Pod(self, pod, ()).remove()
 
 
 def _used_images(containers: Iterable[ContainerInfo]) -> set[str]:

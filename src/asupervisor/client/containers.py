@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod"
 """Where kubelet notes terminationGracePeriodSeconds on a container."""
+PRE_STOP_ANNOTATION = "io.kubernetes.container.preStopHandler"
+"""Where kubelet notes ``lifecycle.preStop``, as JSON."""
+STOP_STAGE_ANNOTATION = "asupervisor.io/stop-stage"
+"""When a container of a pod is stopped: 1 after all without it, 2 after those of 1, and so on."""
 DEFAULT_GRACE_S = 30
 """As a pod without terminationGracePeriodSeconds has it."""
 OUTPUT_BYTES = 16 * 1024 * 1024
@@ -246,14 +250,22 @@ class Container:
         await self._runtime.start_container(self.id)
 
     async def stop(self, grace_s: int | None = None) -> None:
-        """Its stop signal, and SIGKILL after the grace.
+        """What its manifest has as ``preStop``, then its stop signal, and SIGKILL after the grace.
 
         Args:
-            grace_s: seconds; None: what its manifest says, else 30.
+            grace_s: seconds for all of it; None: what its manifest says, else 30. With 0 the hook
+                is left out.
         """
         noted = self.info.annotations.get(GRACE_ANNOTATION, "")
-        own = int(noted) if noted.isdecimal() else DEFAULT_GRACE_S
-        await self._runtime.stop_container(self.id, own if grace_s is None else grace_s)
+        if grace_s is None:
+            grace_s = int(noted) if noted.isdecimal() else DEFAULT_GRACE_S
+        hook = self.info.annotations.get(PRE_STOP_ANNOTATION, "")
+        if hook and grace_s > 0 and (await self.status()).state is State.RUNNING:
+            from asupervisor.client.manifest.hooks import run_pre_stop
+
+            network = (await self._runtime.pod_sandbox_status(self.info.pod_id)).status.network
+            grace_s = await run_pre_stop(self, hook, network.ip, grace_s)
+        await self._runtime.stop_container(self.id, grace_s)
 
     async def update(self, resources: Resources) -> None:
         """Change its limits in place; those that are None stay."""

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from asupervisor.errors import InvalidArgument
 from asupervisor.proto import cri
+
+if TYPE_CHECKING:
+    from asupervisor.client.manifest.actions import Action, Probe
 
 CPU_PERIOD_US = 100_000
 CPU_SHARES_OF_ONE = 1024
 LEAST_CPU_SHARES = 2
 LEAST_CPU_QUOTA_US = 1000
 PullPolicy = Literal["IfNotPresent", "Always", "Never"]
+RestartPolicy = Literal["Always", "OnFailure", "Never"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,20 +106,159 @@ class PodOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
+class EmptyDir:
+    """A directory that begins empty and goes with its pod.
+
+    Args:
+        in_memory: on a tmpfs.
+        size_bytes: most that it takes; None for no limit. Only one in memory is held to it.
+    """
+
+    in_memory: bool = False
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostPath:
+    """A path of the node.
+
+    Args:
+        path: absolute.
+        type: as the Kubernetes API has it, ``DirectoryOrCreate`` and so on; empty for no check.
+    """
+
+    path: str
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What stands in a volume of files."""
+
+    content: bytes
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files that containers can read.
+
+    Args:
+        files: by path in the volume.
+        in_memory: on a tmpfs, since they are secret.
+    """
+
+    files: Mapping[str, File]
+    in_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVolume:
+    """The files of an image."""
+
+    reference: str
+    pull_policy: PullPolicy
+
+
+Volume = EmptyDir | HostPath | Files | ImageVolume
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeMount:
+    """A volume seen in a container.
+
+    Args:
+        volume: its name.
+        sub_path: what of it; empty for all.
+        mount: where and how.
+        place: in the manifest, for errors.
+    """
+
+    volume: str
+    sub_path: str
+    mount: cri.Mount
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerPlan:
-    """One container to be: its configuration, and when its image is to be pulled."""
+    """One container to be.
+
+    Args:
+        config: its configuration, without what its volumes become.
+        pull_policy: when its image is fetched.
+        mounts: its volumes.
+        not_as_root: refuse to start it as user 0.
+        restart: when it is started again after its end.
+        probes: ``startup``, ``liveness``, ``readiness``, those that there are.
+        post_start: done once it runs; what fails ends it.
+    """
 
     config: cri.ContainerConfig
     pull_policy: PullPolicy
+    mounts: tuple[VolumeMount, ...] = ()
+    not_as_root: bool = False
+    restart: RestartPolicy = "Never"
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    post_start: Action | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the pod."""
+        return self.config.metadata.name
 
 
 @dataclass(frozen=True, slots=True)
 class PodPlan:
-    """A pod to be; the log directory is set when it is made."""
+    """A pod to be; the log directory is set when it is made.
+
+    Args:
+        sandbox: its configuration.
+        runtime_handler: empty for the server's default.
+        containers: in the order in which they start.
+        init_containers: before these, one after the other; one with the restart policy ``Always``
+            is a sidecar, which only has to be started.
+        volumes: by name.
+        fs_group: owner of what the volumes hold; None for root.
+        hosts: lines for ``/etc/hosts``.
+    """
 
     sandbox: cri.PodSandboxConfig
     runtime_handler: str
     containers: tuple[ContainerPlan, ...]
+    init_containers: tuple[ContainerPlan, ...] = ()
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    fs_group: int | None = None
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> list[tuple[str, PullPolicy]]:
+        """All that must be on the node, and when each is fetched."""
+        volumes = self.volumes.values()
+        return [
+            *(
+                (each.config.image.image, each.pull_policy)
+                for each in (*self.init_containers, *self.containers)
+            ),
+            *(
+                (each.reference, each.pull_policy)
+                for each in volumes
+                if isinstance(each, ImageVolume)
+            ),
+        ]
+
+    @property
+    def needs_life(self) -> bool:
+        """Whether there is more to it than to start its containers one after the other."""
+        hooks = any(each.post_start for each in self.containers)
+        return hooks or bool(self.init_containers) or self.needs_keeping
+
+    @property
+    def needs_keeping(self) -> bool:
+        """Whether there is something to do for it once its containers were started."""
+        return any(each.probes or each.restart != "Never" for each in self.containers) or any(
+            each.restart == "Always" for each in self.init_containers
+        )
 
 
 def identity(name: str, namespace: str, uid: str) -> dict[str, str]:

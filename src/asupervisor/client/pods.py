@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from asupervisor.client.containers import OUTPUT_BYTES, Container
+from asupervisor.client.containers import OUTPUT_BYTES, STOP_STAGE_ANNOTATION, Container
 from asupervisor.client.values import Completed, ContainerInfo, PodInfo, State
 from asupervisor.errors import (
     DeadlineExceeded,
@@ -20,14 +20,12 @@ from asupervisor.errors import (
     NotFound,
     RollbackFailed,
     ServiceError,
-    Unavailable,
 )
-from asupervisor.proto import cri
 
 if TYPE_CHECKING:
     from asupervisor.client.client import Client
     from asupervisor.client.logs import LogLine
-    from asupervisor.client.plan import PodPlan
+    from asupervisor.client.manifest.life import Life
     from asupervisor.client.tunnel import PortStream, Tunnel
     from asupervisor.streaming.client import RemoteCommand
 
@@ -54,11 +52,14 @@ class Pod:
         info: PodInfo,
         containers: Iterable[Container],
         log_directory: str = "",
+        main: str = "",
     ) -> None:
         self._client = client
         self._log_directory = log_directory
+        self._main = main
+        self.life: Life | None = None
         self.info = info
-        self.containers: Mapping[str, Container] = {each.name: each for each in containers}
+        self.containers: dict[str, Container] = {each.name: each for each in containers}
 
     @property
     def id(self) -> str:
@@ -72,14 +73,14 @@ class Pod:
 
     @property
     def main(self) -> Container:
-        """Its first container.
+        """Its first container, after those that only prepare it where this client made it.
 
         Raises:
             NotFound: it has none.
         """
         if not self.containers:
             raise NotFound(f'pod "{self.name}" has no container', subject=self.id)
-        return next(iter(self.containers.values()))
+        return self.containers.get(self._main) or next(iter(self.containers.values()))
 
     async def status(self) -> PodInfo:
         """How it is now, with its addresses."""
@@ -88,6 +89,14 @@ class Pod:
     async def wait(self, timeout_s: float | None = None) -> ContainerInfo:
         """:meth:`Container.wait` of the main container."""
         return await self.main.wait(timeout_s)
+
+    async def wait_over(self) -> list[ContainerInfo]:
+        """Wait until its containers have ended, and return how. Where this client keeps it running,
+        that is when none of them is started again; sidecars do not count.
+        """
+        if self.life is not None and self.life.keeps:
+            return await self.life.wait_over()
+        return [await each.wait() for each in self.containers.values()]
 
     def logs(
         self, *, follow: bool = False, tail: int | None = None
@@ -155,16 +164,19 @@ class Pod:
             yield await tunnel.listen(port, local_port)
 
     async def stop(self, grace_s: int | None = None) -> None:
-        """Stop it: its containers get their stop signal all at once, then the sandbox goes.
+        """Stop it: its containers get their stop signal all at once, after them sidecars one after
+        the other, then the sandbox goes.
 
         Args:
             grace_s: seconds before SIGKILL; None: what its manifest says, else 30.
         """
-        running = [
-            each
-            for each in await self._client.containers(pod_id=self.id)
-            if each.state is State.RUNNING
-        ]
+        if self.life is not None:
+            self.life.closing.set()
+        stages: dict[int, list[ContainerInfo]] = {}
+        for each in await self._client.containers(pod_id=self.id):
+            if each.state is State.RUNNING:
+                noted = each.annotations.get(STOP_STAGE_ANNOTATION, "")
+                stages.setdefault(int(noted) if noted.isdecimal() else 0, []).append(each)
         failures: list[ServiceError] = []
 
         async def stop(info: ContainerInfo) -> None:
@@ -173,9 +185,10 @@ class Pod:
             except ServiceError as error:
                 failures.append(error)
 
-        async with anyio.create_task_group() as tasks:
-            for each in running:
-                tasks.start_soon(stop, each)
+        for _, running in sorted(stages.items()):
+            async with anyio.create_task_group() as tasks:
+                for each in running:
+                    tasks.start_soon(stop, each)
         if failures:
             raise failures[0]
         await self._client.runtime.stop_pod_sandbox(self.id)
@@ -185,83 +198,24 @@ class Pod:
 
         Where this client made it, its log directory goes too.
         """
+        if self.life is not None:
+            self.life.closing.set()
         await self._client.runtime.stop_pod_sandbox(self.id)
         await self._client.runtime.remove_pod_sandbox(self.id)
-        if self._log_directory:
-            await anyio.to_thread.run_sync(_remove_directory, self._log_directory)
-
-
-async def start_pod(client: Client, plan: PodPlan, log_root: str) -> Pod:
-    """Make and start a pod; what fails, or is cancelled, takes the whole pod with it.
-
-    Args:
-        client: of the server.
-        plan: what it is to be.
-        log_root: directory of pod logs on this node; empty for a pod without logs.
-
-    Raises:
-        RollbackFailed: it failed, and what was made could not be removed.
-    """
-    for container in plan.containers:
-        await client.pull(container.config.image.image, policy=container.pull_policy)
-    metadata = plan.sandbox.metadata
-    if log_root:
-        name = f"{metadata.namespace}_{metadata.name}_{metadata.uid}"
-        plan.sandbox.log_directory = f"{log_root.rstrip('/')}/{name}"
-        await anyio.to_thread.run_sync(_make_log_directories, plan)
-    try:
-        return await _start(client, plan)
-    except BaseException as error:
-        await _undo(client, plan, error)
-        raise
-
-
-async def _start(client: Client, plan: PodPlan) -> Pod:
-    # Each step is seen to its end, which its own deadline bounds: what a call that was left has
-    # made could not be removed, since nobody knows it.
-    runtime = client.runtime
-    with anyio.CancelScope(shield=True):
-        sandbox_id = await runtime.run_pod_sandbox(plan.sandbox, plan.runtime_handler)
-    await anyio.lowlevel.checkpoint_if_cancelled()
-    for container in plan.containers:
-        with anyio.CancelScope(shield=True):
-            container_id = await runtime.create_container(
-                sandbox_id, container.config, plan.sandbox
-            )
-            await runtime.start_container(container_id)
-        await anyio.lowlevel.checkpoint_if_cancelled()
-    return await client.known_pod(sandbox_id, plan.sandbox.log_directory)
-
-
-async def _undo(client: Client, plan: PodPlan, error: BaseException) -> None:
-    """Remove every sandbox of the plan's uid."""
-    metadata, leftovers = plan.sandbox.metadata, []
-    name = f"{metadata.namespace}/{metadata.name}"
-    wanted = cri.PodSandboxFilter(label_selector={_UID_LABEL: metadata.uid})
-    with anyio.move_on_after(CLEANUP_S, shield=True) as scope:
-        try:
-            found = await client.runtime.list_pod_sandbox(wanted)
-            for sandbox in found:
-                await client.runtime.stop_pod_sandbox(sandbox.id)
-                await client.runtime.remove_pod_sandbox(sandbox.id)
-            if not found and isinstance(error, DeadlineExceeded | Unavailable):
-                leftovers.append(f"the server may still make pod {name}: it did not answer")
-            if plan.sandbox.log_directory:
-                await anyio.to_thread.run_sync(_remove_directory, plan.sandbox.log_directory)
-        except ServiceError as failure:
-            leftovers.append(f"pod {name} may be left: {failure}")
-    if scope.cancelled_caught:
-        leftovers.append(f"pod {name} may be left: not removed within {CLEANUP_S:g} s")
-    _say(error, tuple(leftovers), metadata.uid)
+        volumes = self._client.volume_directory(self.info.uid)
+        await remove_directories(volumes, self._log_directory)
 
 
 @asynccontextmanager
-async def pod_block(pod: Pod, deadline_s: float | None) -> AsyncIterator[Pod]:
+async def pod_block(
+    pod: Pod, deadline_s: float | None, *, keep: bool = False
+) -> AsyncIterator[Pod]:
     """Remove the pod when the block is left, however that happens.
 
     Args:
         pod: to be removed.
         deadline_s: of the block in seconds; None for none.
+        keep: stop it only.
 
     Raises:
         DeadlineExceeded: the block took longer; it was cancelled.
@@ -282,15 +236,15 @@ async def pod_block(pod: Pod, deadline_s: float | None) -> AsyncIterator[Pod]:
         leftovers: tuple[str, ...] = ()
         with anyio.move_on_after(CLEANUP_S, shield=True) as cleanup:
             try:
-                await pod.remove()
+                await (pod.stop(0) if keep else pod.remove())
             except ServiceError as error:
                 leftovers = (f'pod "{pod.name}" ({pod.id}) is left: {error}',)
         if cleanup.cancelled_caught:
             leftovers = (f'pod "{pod.name}" ({pod.id}) is left: no answer in {CLEANUP_S:g} s',)
-        _say(failure, leftovers, pod.id)
+        say_leftovers(failure, leftovers, pod.id)
 
 
-def _say(error: BaseException | None, leftovers: tuple[str, ...], subject: str) -> None:
+def say_leftovers(error: BaseException | None, leftovers: tuple[str, ...], subject: str) -> None:
     """What is left is an error of its own; a cancellation stays one, and the log has it."""
     if not leftovers:
         return
@@ -302,18 +256,18 @@ def _say(error: BaseException | None, leftovers: tuple[str, ...], subject: str) 
         error.add_note(leftover)
 
 
-def _make_log_directories(plan: PodPlan) -> None:
-    """The caller of the CRI makes them, as kubelet does."""
-    directory = Path(plan.sandbox.log_directory)
-    try:
-        for container in plan.containers:
-            path = (directory / container.config.log_path).parent
-            path.mkdir(mode=0o755, parents=True, exist_ok=True)
-    except OSError as error:
-        raise FailedPrecondition(
-            f"{directory} cannot be made: {error.strerror}; choose another log directory",
-            subject=str(directory),
-        ) from error
+async def remove_directories(volumes: str, logs: str) -> None:
+    """Take away what was made for a pod on this node.
+
+    Args:
+        volumes, logs: its directories; empty for none.
+    """
+    if volumes and await anyio.Path(volumes).is_dir():
+        from asupervisor.client.manifest.layout import remove_layout
+
+        await anyio.to_thread.run_sync(remove_layout, volumes)
+    if logs:
+        await anyio.to_thread.run_sync(_remove_directory, logs)
 
 
 def _remove_directory(path: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from asupervisor.client import Client
+from asupervisor.host.mounting import mounts_below
 from tests.harness.engine import Engine
 from tests.harness.service import Service, running_service
 
@@ -30,8 +31,18 @@ def log_root(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-async def client(service: Service, log_root: Path) -> AsyncIterator[Client]:
+def volume_root(tmp_path: Path) -> Iterator[Path]:
+    """Where the volumes of its pods are; nothing of them stays."""
+    yield tmp_path / "volumes"
+    assert list(tmp_path.glob("volumes/*")) == []
+    assert mounts_below(str(tmp_path.resolve())) == []
+
+
+@pytest.fixture
+async def client(service: Service, log_root: Path, volume_root: Path) -> AsyncIterator[Client]:
     """Connected."""
-    async with Client.connect(service.endpoint, log_root=str(log_root)) as connected:
+    async with Client.connect(
+        service.endpoint, log_root=str(log_root), volume_root=str(volume_root)
+    ) as connected:
         yield connected
         assert await connected.pods() == [], "a pod was left behind"

@@ -1,59 +1,124 @@
-"""``run``: a pod from a manifest, as kubelet would start it."""
+"""``run``: pods from a manifest as kubelet would run them, or one command in an image."""
 
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from pathlib import Path
 
 from asupervisor.cli.messages import read_text
 from asupervisor.cli.output import print_document, short_id
-from asupervisor.client import Client
-from asupervisor.client.manifest import read_manifest
+from asupervisor.client import Client, Pod
+from asupervisor.client.client import LOG_ROOT
+from asupervisor.client.manifest import Manifest, read_manifest
+from asupervisor.errors import ConfigError
+
+_ENDINGS = (".yaml", ".yml", ".json")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The manifest."""
+    """What, and how long this stays."""
     parser.add_argument(
-        "file",
-        metavar="FILE",
-        help="Pods in YAML, and ConfigMaps and Secrets that they name; -: standard input",
+        "what",
+        metavar="FILE|IMAGE",
+        help=(
+            "Pods in YAML, and ConfigMaps and Secrets that they name; -: standard input; what is"
+            " not a file is an image"
+        ),
     )
+    parser.add_argument(
+        "command", nargs="*", metavar="-- COMMAND", help="in an image, else the image's own"
+    )
+    parser.add_argument(
+        "-d",
+        "--detach",
+        action="store_true",
+        help="leave once all is ready; nobody probes or restarts it from then on",
+    )
+    parser.add_argument(
+        "--rm", action="store_true", help="remove it in the end, with its log, and not only stop it"
+    )
+    parser.add_argument("-i", "--stdin", action="store_true", help="image: standard input goes in")
+    parser.add_argument("-t", "--tty", action="store_true", help="image: with a terminal")
+    parser.add_argument("-it", "-ti", dest="interactive", action="store_true", help="both")
+    parser.add_argument("--name", default="", help="image: of the pod")
     parser.add_argument(
         "--configmap",
         action="append",
         default=[],
         metavar="FILE",
-        help="further ConfigMaps and Secrets",
+        help="manifest: further ConfigMaps and Secrets",
     )
     parser.add_argument(
         "--log-directory",
-        default="/var/log/pods",
+        default=LOG_ROOT,
+        type=os.path.abspath,
         metavar="DIR",
-        help="of pod logs (default: /var/log/pods)",
+        help=f"of pod logs (default: {LOG_ROOT})",
     )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Images, sandbox, containers, one pod after the other. What fails takes its whole pod with
-    it; earlier ones stay."""
+    """Images, sandbox, containers, one pod after the other. What fails in the start takes its whole
+    pod with it; earlier ones are stopped, or with ``--detach`` stay."""
+    if not _is_manifest(options.what):
+        from asupervisor.cli.running_pods import run_image
+
+        return await run_image(client, options)
+    if options.command or options.stdin or options.tty or options.interactive or options.name:
+        raise ConfigError("a command, --name, -i and -t are for an image; a manifest has its own")
+    if options.detach and options.rm:
+        raise ConfigError("--detach leaves the pod, and --rm would remove it")
     beside = [(read_text(file), file) for file in options.configmap]
-    manifest = read_manifest(read_text(options.file), options.file, beside)
+    manifest = read_manifest(read_text(options.what), options.what, beside)
     if manifest.notes:
-        passed_over = ", ".join(manifest.notes)
-        print(
-            f"asupervisor: passed over, as it counts in a cluster only: {passed_over}",
-            file=sys.stderr,
-        )
+        say(f"passed over, as it counts in a cluster only: {', '.join(manifest.notes)}")
+    tell_what_happens()
+    if not options.detach:
+        from asupervisor.cli.running_pods import stay
+
+        return await stay(client, manifest.pods, options)
     for plan in manifest.pods:
-        pod = await client.start_pod(plan, log_root=_absolute(options.log_directory))
-        started = {name: each.id for name, each in pod.containers.items()}
-        if not print_document(options.output, {"podSandboxId": pod.id, "containers": started}):
-            print(f"pod {pod.info.namespace}/{pod.name} runs: {short_id(pod.id)}")
-            for name, container_id in started.items():
-                print(f"  {name}: {short_id(container_id)}")
+        announce(await client.start_pod(plan), options.output)
+    _say_what_nobody_does(manifest)
     return 0
 
 
-def _absolute(directory: str) -> str:
-    return str(Path(directory).absolute())
+def announce(pod: Pod, form: str) -> None:
+    """Say that it runs, or print it for a program."""
+    started = {name: each.id for name, each in pod.containers.items()}
+    if not print_document(form, {"podSandboxId": pod.id, "containers": started}):
+        print(f"pod {pod.info.namespace}/{pod.name} runs: {short_id(pod.id)}")
+        for name, container_id in started.items():
+            print(f"  {name}: {short_id(container_id)}")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """One line beside the output."""
+    print(f"asupervisor: {text}", file=sys.stderr)
+
+
+def tell_what_happens() -> None:
+    """Print what the client does for the pods: probes that fail, restarts."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("asupervisor: %(message)s"))
+    logger = logging.getLogger("asupervisor.client.pods")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+def _is_manifest(what: str) -> bool:
+    return what == "-" or what.endswith(_ENDINGS) or Path(what).is_file() or what.startswith("/")
+
+
+def _say_what_nobody_does(manifest: Manifest) -> None:
+    kept = [
+        f"{plan.sandbox.metadata.namespace}/{plan.sandbox.metadata.name}"
+        for plan in manifest.pods
+        if plan.needs_keeping
+    ]
+    if kept:
+        say(f"nobody probes or restarts containers from here on: {', '.join(kept)}")

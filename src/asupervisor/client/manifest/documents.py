@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from asupervisor.client.manifest.fields import Fields
 from asupervisor.client.manifest.pod import read_pod
@@ -29,11 +30,13 @@ class Manifest:
     notes: tuple[str, ...]
 
 
-def read_manifest(text: str, source: str, beside: Iterable[tuple[str, str]] = ()) -> Manifest:
+def read_manifest(
+    text: str | Mapping[str, Any], source: str, beside: Iterable[tuple[str, str]] = ()
+) -> Manifest:
     """Read a manifest.
 
     Args:
-        text: YAML documents: Pods, ConfigMaps and Secrets.
+        text: YAML documents: Pods, ConfigMaps and Secrets; or one of them as a mapping.
         source: its file name, for errors.
         beside: texts and names of files with further ConfigMaps and Secrets.
 
@@ -61,6 +64,21 @@ def read_manifest(text: str, source: str, beside: Iterable[tuple[str, str]] = ()
     return Manifest(plans, tuple(dict.fromkeys(notes)))
 
 
+def read_one_pod(manifest: str | Mapping[str, Any]) -> PodPlan:
+    """The one Pod of a manifest.
+
+    Args:
+        manifest: YAML documents, or a Pod as a mapping.
+
+    Raises:
+        ConfigError: there is not exactly one; else as :func:`read_manifest`.
+    """
+    pods = read_manifest(manifest, "manifest").pods
+    if len(pods) > 1:
+        raise ConfigError(f"manifest: there are {len(pods)} Pods in it")
+    return pods[0]
+
+
 @contextmanager
 def _named(source: str) -> Iterator[None]:
     """Put the name of the file before each error."""
@@ -70,7 +88,10 @@ def _named(source: str) -> Iterator[None]:
         raise ConfigError(f"{source}: {error}") from error
 
 
-def _documents(text: str) -> Iterator[Fields]:
+def _documents(text: str | Mapping[str, Any]) -> Iterator[Fields]:
+    if isinstance(text, Mapping):
+        yield Fields(dict(text))
+        return
     import yaml
 
     try:

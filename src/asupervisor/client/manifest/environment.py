@@ -3,6 +3,7 @@ of the same file, and ``$(VAR)`` as kubelet expands it."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -93,9 +94,9 @@ def _value(origin: Fields, resources: Mapping[str, Decimal], around: Surrounding
     value: bytes | None = None
     if not (field := origin.below("fieldRef")).empty:
         field.choice("apiVersion", "v1", ("v1",))
-        value = _pod_field(field, around).encode()
+        value = pod_field(field, around).encode()
     elif not (resource := origin.below("resourceFieldRef")).empty:
-        value = _resource(resource, resources)
+        value = resource_amount(resource, resources)
         field = resource
     else:
         for kind in ("configMap", "secret"):
@@ -107,11 +108,17 @@ def _value(origin: Fields, resources: Mapping[str, Decimal], around: Surrounding
     return value
 
 
-def _pod_field(field: Fields, around: Surroundings) -> str:
+def pod_field(field: Fields, around: Surroundings) -> str:
+    """What a ``fieldRef`` names; one that is not known is a ConfigError."""
     path = field.text("fieldPath")
     if keyed := _KEYED_FIELD.match(path):
         values = around.labels if keyed.group(1) == "labels" else around.annotations
         return values.get(keyed.group(2), "")
+    if path in ("metadata.labels", "metadata.annotations"):
+        texts = around.labels if path.endswith("labels") else around.annotations
+        return "\n".join(
+            f"{key}={json.dumps(texts[key], ensure_ascii=False)}" for key in sorted(texts)
+        )
     if path not in around.pod:
         names = ", ".join(around.pod)
         raise ConfigError(
@@ -121,7 +128,8 @@ def _pod_field(field: Fields, around: Surroundings) -> str:
     return around.pod[path]
 
 
-def _resource(field: Fields, resources: Mapping[str, Decimal]) -> bytes:
+def resource_amount(field: Fields, resources: Mapping[str, Decimal]) -> bytes:
+    """What a ``resourceFieldRef`` names, in its divisor; one that is not set is a ConfigError."""
     name, divisor_text = field.text("resource"), field.quantity("divisor")
     divisor = parse_quantity(divisor_text, field.place("divisor")) if divisor_text else Decimal(0)
     if name not in resources:
@@ -142,14 +150,33 @@ def _key(kind: str, reference: Fields, around: Surroundings) -> bytes | None:
 def _content(
     kind: str, reference: Fields, around: Surroundings, optional: bool | None = None
 ) -> Mapping[str, bytes] | None:
-    name = reference.text("name")
     may_miss = reference.flag("optional") if optional is None else optional
+    content = named_content(kind, reference, around, may_miss)
     reference.done()
+    return content
+
+
+def named_content(
+    kind: str, reference: Fields, around: Surroundings, may_miss: bool, field: str = "name"
+) -> Mapping[str, bytes] | None:
+    """The content of a ConfigMap or Secret that was given.
+
+    Args:
+        kind: ``configMap`` or ``secret``.
+        reference: has its name.
+        around: has what was given.
+        may_miss: None is returned then, where there is none.
+        field: of the name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    name = reference.text(field)
     content = around.data.get((kind, around.namespace, name))
     if content is None and not may_miss:
         word = {"configMap": "ConfigMap", "secret": "Secret"}[kind]
         raise ConfigError(
-            f'{reference.place("name")}: there is no {word} "{name}" in namespace'
+            f'{reference.place(field)}: there is no {word} "{name}" in namespace'
             f" {around.namespace}, and there is no cluster to ask; put it into the file, or give"
             " --configmap FILE"
         )

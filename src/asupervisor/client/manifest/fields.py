@@ -56,6 +56,10 @@ class Fields:
         """Whether nothing is left in it."""
         return not self._rest
 
+    def has(self, name: str) -> bool:
+        """Whether the field is there."""
+        return self._rest.get(name) is not None
+
     def quantity(self, name: str) -> str:
         """A quantity as it was written, which may be as a number; empty where absent."""
         value = self._rest.pop(name, None)
@@ -67,7 +71,7 @@ class Fields:
 
     def optional_number(self, name: str) -> int | None:
         """A whole number, or None where the field is absent."""
-        return self.number(name) if self._rest.get(name) is not None else None
+        return self.number(name) if self.has(name) else None
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...], why: str = "") -> str:
         """One of a few texts; ``why`` ends the error for any other."""

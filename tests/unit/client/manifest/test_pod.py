@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from asupervisor.client.containers import GRACE_ANNOTATION
-from asupervisor.client.manifest import read_manifest
-from asupervisor.client.plan import PodPlan
+from asupervisor.client.containers import (
+    GRACE_ANNOTATION,
+    PRE_STOP_ANNOTATION,
+    STOP_STAGE_ANNOTATION,
+)
+from asupervisor.client.manifest import read_manifest, read_one_pod
+from asupervisor.client.manifest.actions import Exec, Grpc, HttpGet, Probe, read_hook
+from asupervisor.client.manifest.fields import Fields
+from asupervisor.client.plan import HostPath, PodPlan
 from asupervisor.errors import ConfigError
 from asupervisor.proto import cri
 
@@ -140,9 +148,10 @@ def test_every_field() -> None:
         "/srv",
     )
     assert [(pair.key, pair.value) for pair in main.envs] == [("A", b"b"), ("EMPTY", b"")]
-    assert list(main.mounts) == [
-        cri.Mount(host_path="/srv/data", container_path="/data", readonly=True)
-    ]
+    assert main.mounts == [] and plan.volumes == {"data": HostPath("/srv/data", "Directory")}
+    (mount,) = plan.containers[0].mounts
+    assert (mount.volume, mount.sub_path) == ("data", "")
+    assert mount.mount == cri.Mount(container_path="/data", readonly=True)
     assert main.linux.resources == cri.LinuxContainerResources(
         cpu_shares=256, cpu_period=100000, cpu_quota=150000, memory_limit_in_bytes=64 << 20
     )
@@ -202,19 +211,70 @@ def test_the_nodes_network_has_the_nodes_name() -> None:
         ("spec:", "spec:\n  serviceAccountName: x", "spec.serviceAccountName is not supported"),
         (
             "spec:",
-            "spec:\n  restartPolicy: Always",
-            'spec.restartPolicy: "Always" is not supported, only "Never"',
+            "spec:\n  restartPolicy: Sometimes",
+            'spec.restartPolicy: "Sometimes" is not supported, only "Always"',
         ),
         ("spec:", "spec:\n  hostNetwork: sure", "spec.hostNetwork must be true or false"),
         (
             "spec:",
-            "spec:\n  volumes: [{name: v, emptyDir: {}}]",
-            "spec.volumes[0].hostPath.path is missing",
+            "spec:\n  volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]",
+            "spec.volumes[0].persistentVolumeClaim is not supported",
+        ),
+        (
+            "spec:",
+            "spec:\n  volumes: [{name: ../v}]",
+            'spec.volumes[0].name: "../v" is not a DNS label',
+        ),
+        (
+            "spec:",
+            "spec:\n  volumes: [{name: v, emptyDir: {}, hostPath: {path: /}}]",
+            "spec.volumes[0]: emptyDir and hostPath exclude each other",
+        ),
+        (
+            "spec:",
+            "spec:\n  volumes: [{name: v, projected: {sources: [{serviceAccountToken: {path: t}}]}}]",
+            "spec.volumes[0].projected.sources[0]: a token or a trust bundle needs a cluster",
+        ),
+        (
+            "spec:",
+            "spec:\n  volumes: [{name: v, downwardAPI: {items: [{path: ../x}]}}]",
+            'items[0].path: "../x" is not a relative path',
+        ),
+        ("{name: web}", "{name: web, uid: ../x}", 'metadata.uid: "../x" is not letters'),
+        (
+            "image:",
+            "volumeMounts: [{name: v, mountPath: /v, subPath: a/../..}]\n      image:",
+            'subPath "a/../.." is not a path in the volume',
+        ),
+        (
+            "image:",
+            "lifecycle: {stopSignal: SIGNONE}\n      image:",
+            'spec.containers[0].lifecycle.stopSignal: "SIGNONE" is not a signal',
+        ),
+        (
+            "image:",
+            "lifecycle: {postStart: {tcpSocket: {port: 1}}}\n      image:",
+            "spec.containers[0].lifecycle.postStart must have one of exec, httpGet, sleep",
+        ),
+        (
+            "image:",
+            "readinessProbe: {tcpSocket: {port: http}}\n      image:",
+            'readinessProbe.tcpSocket.port: "http" is neither a port',
+        ),
+        (
+            "image:",
+            "readinessProbe: {exec: {command: [a]}, periodSeconds: 0}\n      image:",
+            "readinessProbe.periodSeconds: 0 is not above 0",
+        ),
+        (
+            "containers:",
+            "initContainers: [{name: i, image: i, startupProbe: {exec: {command: [a]}}}]\n  containers:",
+            "spec.initContainers[0]: probes and hooks are for sidecars",
         ),
         (
             "image:",
             "livenessProbe: {}\n      image:",
-            "spec.containers[0].livenessProbe is not supported; remove it",
+            "spec.containers[0].livenessProbe must have one of exec, httpGet, tcpSocket, grpc",
         ),
         (
             "image:",
@@ -243,7 +303,7 @@ def test_the_nodes_network_has_the_nodes_name() -> None:
             "spec.containers[0].env[0].valueFrom.fileRef is not supported",
         ),
         ("image: example.test/web:1", "args: []", "spec.containers[0].image is missing"),
-        ("containers:", "initContainers:", "spec.initContainers is not supported"),
+        ("containers:", "initContainers:", "spec.containers is missing"),
     ],
 )
 def test_what_cannot_be_had_is_refused_by_its_name(old: str, new: str, complaint: str) -> None:
@@ -268,3 +328,63 @@ def test_the_example_is_one() -> None:
     plan = read(EXAMPLE.read_text())
     assert plan.sandbox.metadata.name == "hello"
     assert [container.config.metadata.name for container in plan.containers] == ["greeter"]
+
+
+LIFE = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  restartPolicy: OnFailure
+  dnsPolicy: ClusterFirst
+  hostAliases: [{ip: 192.0.2.7, hostnames: [one, two]}]
+  securityContext: {fsGroup: 42, supplementalGroups: [7], runAsNonRoot: true}
+  initContainers:
+    - {name: first, image: "a:1"}
+    - {name: side, image: "a:1", restartPolicy: Always}
+    - {name: beside, image: "a:1", restartPolicy: Always}
+  containers:
+    - name: main
+      image: a:1
+      ports: [{name: http, containerPort: 80}]
+      startupProbe: {httpGet: {port: http, path: /up, httpHeaders: [{name: A, value: b}]}}
+      livenessProbe: {exec: {command: [check]}, failureThreshold: 1, terminationGracePeriodSeconds: 3}
+      readinessProbe: {grpc: {port: 9000, service: x}, initialDelaySeconds: 2}
+      lifecycle:
+        postStart: {exec: {command: [hello]}}
+        preStop: {httpGet: {port: http, host: 127.0.0.1}}
+        stopSignal: SIGUSR1
+      securityContext: {runAsNonRoot: false}
+      terminationMessagePath: /dev/termination-log
+"""
+
+
+def test_what_lives_with_the_pod() -> None:
+    manifest = read_manifest(LIFE, "pod.yaml")
+    assert manifest.notes == ("spec.containers[0].terminationMessagePath", "spec.dnsPolicy")[::-1]
+    (plan,) = manifest.pods
+    assert plan.hosts == ("192.0.2.7\tone\ttwo",) and plan.fs_group == 42
+    assert list(plan.sandbox.linux.security_context.supplemental_groups) == [7, 42]
+    first, side, _ = plan.init_containers
+    assert (first.restart, side.restart, first.not_as_root) == ("OnFailure", "Always", True)
+    stages = [each.config.annotations.get(STOP_STAGE_ANNOTATION) for each in plan.init_containers]
+    assert stages == [None, "2", "1"], "the sidecar that started last is stopped first"
+    (main,) = plan.containers
+    assert (main.restart, main.not_as_root, main.config.stop_signal) == (
+        "OnFailure",
+        False,
+        cri.SIGNAL_SIGUSR1,
+    )
+    assert main.post_start == Exec(("hello",))
+    assert main.probes["startup"].action == HttpGet(80, "", "/up", "HTTP", (("A", "b"),))
+    assert main.probes["liveness"] == Probe(Exec(("check",)), 0, 10, 1, 1, 1, 3)
+    assert main.probes["readiness"] == Probe(Grpc(9000, "x"), 2, 10, 1, 1, 3, None)
+    noted = json.loads(main.config.annotations[PRE_STOP_ANNOTATION])
+    assert read_hook(Fields(noted), {}) == HttpGet(80, "127.0.0.1", "/", "HTTP", ())
+
+
+def test_a_mapping_is_a_manifest_too() -> None:
+    plan = read_one_pod(yaml.safe_load(MINIMAL))
+    assert plan.sandbox.metadata.name == "web" and plan.containers[0].restart == "Always"
+    with pytest.raises(ConfigError, match="there are 2 Pods"):
+        read_one_pod(f"{MINIMAL}---\n{MINIMAL}")

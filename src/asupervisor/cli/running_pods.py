@@ -1,0 +1,120 @@
+"""``run`` in the foreground: pods that live as long as the command, and one command in an image."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, aclosing
+from typing import TYPE_CHECKING
+
+import anyio
+
+from asupervisor.cli.verbs.run import announce, say
+from asupervisor.client import Client, Pod
+from asupervisor.client.plan import PodOptions, PodPlan, pod_plan
+from asupervisor.client.values import ContainerInfo
+from asupervisor.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+async def stay(client: Client, plans: Sequence[PodPlan], options: argparse.Namespace) -> int:
+    """Run pods until all their containers have ended for good, or until a signal; a second one
+    stops them at once.
+
+    Returns:
+        The exit code of the first container that failed; 0 after a signal.
+    """
+    async with AsyncExitStack() as stack:
+        pods = []
+        for plan in plans:
+            block = client.pod(manifest=plan, keep=not options.rm)
+            pods.append(await stack.enter_async_context(block))
+            announce(pods[-1], options.output)
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            ended = await _over(pods, signals)
+            if ended is not None:
+                return next((each.exit_code for each in ended if each.exit_code), 0)
+            say("stopping; once more to stop at once")
+            await _stop(pods, signals)
+    return 0
+
+
+async def _over(
+    pods: Sequence[Pod], signals: AsyncIterator[signal.Signals]
+) -> list[ContainerInfo] | None:
+    """How the containers ended; None where a signal came first."""
+    ended: list[ContainerInfo] | None = None
+    async with anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            nonlocal ended
+            ended = [each for pod in pods for each in await pod.wait_over()]
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(wait)
+        async for _ in signals:
+            tasks.cancel_scope.cancel()
+            break
+    return ended
+
+
+async def _stop(pods: Sequence[Pod], signals: AsyncIterator[signal.Signals]) -> None:
+    """With their grace, unless a signal comes; what is left the blocks do at once."""
+
+    async def stop(pod: Pod) -> None:
+        try:
+            await pod.stop()
+        except ServiceError as error:
+            say(str(error))
+
+    async with anyio.create_task_group() as tasks:
+
+        async def stop_all() -> None:
+            async with anyio.create_task_group() as stopping:
+                for pod in pods:
+                    stopping.start_soon(stop, pod)
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(stop_all)
+        async for _ in signals:
+            tasks.cancel_scope.cancel()
+            break
+
+
+async def run_image(client: Client, options: argparse.Namespace) -> int:
+    """One container; its output goes here, and its exit code is ours."""
+    stdin, tty = options.stdin or options.interactive, options.tty or options.interactive
+    settings: PodOptions = {"stdin": stdin, "terminal": tty}
+    if options.name:
+        settings["name"] = options.name
+    if options.detach:
+        announce(
+            await client.start_pod(pod_plan(options.what, options.command, settings)),
+            options.output,
+        )
+        return 0
+    async with client.pod(options.what, options.command, keep=not options.rm, **settings) as pod:
+        if not options.rm:
+            say(f"pod {pod.info.namespace}/{pod.name}")
+        if stdin:
+            from asupervisor.cli.terminal import run_session
+
+            async with pod.main.attach(stdin=True, terminal=tty) as joined:
+                await run_session(joined, has_terminal=tty)
+        else:
+            await _print_log(pod)
+        return (await pod.wait()).exit_code or 0
+
+
+async def _print_log(pod: Pod) -> None:
+    async with aclosing(pod.logs(follow=True)) as lines:
+        async for line in lines:
+            out = sys.stderr.buffer if line.stream == "stderr" else sys.stdout.buffer
+            out.write(line.content + (b"" if line.partial else b"\n"))
+            out.flush()

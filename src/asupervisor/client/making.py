@@ -1,0 +1,197 @@
+"""Making a pod: whole, or nothing of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+
+from asupervisor.client.containers import Container
+from asupervisor.client.pods import CLEANUP_S, Pod, remove_directories, say_leftovers
+from asupervisor.client.values import ContainerInfo, PodInfo
+from asupervisor.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    ServiceError,
+    Unavailable,
+)
+from asupervisor.proto import cri
+from asupervisor.streaming.background_tasks import BackgroundTasks
+
+if TYPE_CHECKING:
+    from asupervisor.client.client import Client
+    from asupervisor.client.manifest.layout import Layout
+    from asupervisor.client.plan import ContainerPlan, PodPlan
+
+_logger = logging.getLogger("asupervisor.client")
+_UID_LABEL = "io.kubernetes.pod.uid"
+
+
+@asynccontextmanager
+async def made_pod(client: Client, plan: PodPlan, log_root: str) -> AsyncIterator[Pod]:
+    """A pod that was started and is ready; while the block runs, its containers are probed and
+    started again as the plan says. What fails in the start, or is cancelled, takes the whole pod
+    with it; afterwards it stays.
+
+    Args:
+        client: of the server.
+        plan: what it is to be.
+        log_root: directory of pod logs on this node; empty for a pod without logs.
+
+    Raises:
+        RollbackFailed: it failed, and what was made could not be removed.
+    """
+    for image, policy in plan.images:
+        await client.pull(image, policy=policy)
+    metadata = plan.sandbox.metadata
+    if log_root:
+        name = f"{metadata.namespace}_{metadata.name}_{metadata.uid}"
+        plan.sandbox.log_directory = f"{log_root.rstrip('/')}/{name}"
+        await anyio.to_thread.run_sync(_make_log_directories, plan)
+    async with BackgroundTasks() as tasks:
+        try:
+            pod = await _Making(client, plan).start(tasks)
+        except BaseException as error:
+            await _undo(client, plan, error)
+            raise
+        yield pod
+
+
+class _Making:
+    """One pod, as it comes to be.
+
+    Args:
+        client: of the server.
+        plan: of the pod.
+    """
+
+    def __init__(self, client: Client, plan: PodPlan) -> None:
+        self._client = client
+        self._plan = plan
+        self._layout: Layout | None = None
+        self._before: dict[str, Container] = {}
+
+    async def start(self, tasks: BackgroundTasks) -> Pod:
+        """Make it, and start its containers.
+
+        Args:
+            tasks: what goes on afterwards runs in it.
+        """
+        plan, runtime = self._plan, self._client.runtime
+        if plan.volumes or plan.hosts:
+            from asupervisor.client.manifest.layout import Layout
+
+            self._layout = Layout(plan, self._client.volume_directory(plan.sandbox.metadata.uid))
+            await anyio.to_thread.run_sync(self._layout.make)
+        # Each step is seen to its end, which its own deadline bounds: what a call that was left
+        # has made could not be removed, since nobody knows it.
+        with anyio.CancelScope(shield=True):
+            sandbox_id = await runtime.run_pod_sandbox(plan.sandbox, plan.runtime_handler)
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        info = PodInfo.of((await runtime.pod_sandbox_status(sandbox_id)).status)
+        if self._layout is not None:
+            await anyio.to_thread.run_sync(self._layout.write_hosts, info.addresses)
+        self._pod = pod = Pod(
+            self._client, info, (), plan.sandbox.log_directory, plan.containers[0].name
+        )
+        if plan.needs_life:
+            from asupervisor.client.manifest.life import Life
+
+            pod.life = Life(plan, pod.status, self._make, tasks)
+            await pod.life.start()
+        else:
+            for each in plan.containers:
+                await self._make(each, 0)
+        return pod
+
+    async def _make(self, plan: ContainerPlan, attempt: int) -> Container:
+        """One attempt of a container; the one before the last goes."""
+        runtime, config = self._client.runtime, cri.ContainerConfig()
+        config.CopyFrom(plan.config)
+        config.metadata.attempt = attempt
+        config.log_path = f"{plan.name}/{attempt}.log"
+        if self._layout is not None:
+            config.mounts.extend(await anyio.to_thread.run_sync(self._layout.mounts, plan))
+        if attempt:
+            await self._client.pull(config.image.image, policy=plan.pull_policy)
+        if plan.not_as_root:
+            await self._check_user(config)
+        with anyio.CancelScope(shield=True):
+            container_id = await runtime.create_container(self._pod.id, config, self._plan.sandbox)
+            await runtime.start_container(container_id)
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        status = (await runtime.container_status(container_id)).status
+        container = self._client.container(ContainerInfo.of(status, self._pod.id))
+        await self._replace(plan.name, container)
+        return container
+
+    async def _replace(self, name: str, container: Container) -> None:
+        """The newest attempt is the pod's; one that has ended is kept beside it, as by kubelet."""
+        oldest, before = self._before.get(name), self._pod.containers.get(name)
+        self._pod.containers[name] = container
+        if before is not None:
+            self._before[name] = before
+        if oldest is not None:
+            try:
+                await oldest.remove()
+                if self._plan.sandbox.log_directory:
+                    log = Path(self._plan.sandbox.log_directory, name)
+                    (log / f"{oldest.info.attempt}.log").unlink(missing_ok=True)
+            except (ServiceError, OSError) as error:
+                _logger.warning('an old attempt of container "%s" is left: %s', name, error)
+
+    async def _check_user(self, config: cri.ContainerConfig) -> None:
+        """``runAsNonRoot``, by the number that the manifest or the image gives."""
+        context = config.linux.security_context
+        if context.HasField("run_as_user"):
+            user: int | str = context.run_as_user.value
+        else:
+            image = (await self._client.image_service.image_status(config.image.image)).image
+            user = image.username or image.uid.value
+        if isinstance(user, str) or user == 0:
+            raise FailedPrecondition(
+                f'container "{config.metadata.name}" must not run as root, and its image has the'
+                f' user "{user}"; give runAsUser a number above 0'
+            )
+
+
+async def _undo(client: Client, plan: PodPlan, error: BaseException) -> None:
+    """Remove every sandbox of the plan's uid."""
+    metadata, leftovers = plan.sandbox.metadata, []
+    name = f"{metadata.namespace}/{metadata.name}"
+    wanted = cri.PodSandboxFilter(label_selector={_UID_LABEL: metadata.uid})
+    with anyio.move_on_after(CLEANUP_S, shield=True) as scope:
+        try:
+            found = await client.runtime.list_pod_sandbox(wanted)
+            for sandbox in found:
+                await client.runtime.stop_pod_sandbox(sandbox.id)
+                await client.runtime.remove_pod_sandbox(sandbox.id)
+            if not found and isinstance(error, DeadlineExceeded | Unavailable):
+                leftovers.append(f"the server may still make pod {name}: it did not answer")
+            await remove_directories(
+                client.volume_directory(metadata.uid), plan.sandbox.log_directory
+            )
+        except ServiceError as failure:
+            leftovers.append(f"pod {name} may be left: {failure}")
+    if scope.cancelled_caught:
+        leftovers.append(f"pod {name} may be left: not removed within {CLEANUP_S:g} s")
+    say_leftovers(error, tuple(leftovers), metadata.uid)
+
+
+def _make_log_directories(plan: PodPlan) -> None:
+    """The caller of the CRI makes them, as kubelet does."""
+    directory = Path(plan.sandbox.log_directory)
+    try:
+        for container in (*plan.init_containers, *plan.containers):
+            path = (directory / container.config.log_path).parent
+            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{directory} cannot be made: {error.strerror}; choose another log directory",
+            subject=str(directory),
+        ) from error
