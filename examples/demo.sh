@@ -48,7 +48,7 @@ grep 'ready: serving' "$directory/service.log" || exit 1
 "$here/.venv/bin/python" "$here/examples/busybox_image.py" asupervisor.example/busybox:1
 
 show info
-show run "$here/examples/pod.yaml" --log-directory "$directory/logs"
+show run -d "$here/examples/pod.yaml" --log-directory "$directory/logs"
 sleep 2
 show logs hello/greeter
 show exec -s hello/greeter -- ps

@@ -35,8 +35,9 @@ async def stay(client: Client, plans: Sequence[PodPlan], options: argparse.Names
         for plan in plans:
             block = client.pod(manifest=plan, keep=not options.rm)
             pods.append(await stack.enter_async_context(block))
-            announce(pods[-1], options.output)
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            for pod in pods:
+                announce(pod, options.output)
             ended = await _over(pods, signals)
             if ended is not None:
                 return next((each.exit_code for each in ended if each.exit_code), 0)

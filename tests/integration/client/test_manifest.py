@@ -151,7 +151,8 @@ spec:
             "/empty/some/where\n4321"
         )
         assert "tmpfs" in await says("grep ' /memory ' /proc/mounts")
-        assert "No space" in await says("head -c 2000000 /dev/zero >/memory/x")
+        await says("head -c 2000000 /dev/zero >/memory/x")
+        assert await says("stat -c %s /memory/x") == str(1 << 20)
         assert "Read-only" in await says("touch /made/x")
         assert await says("test -f /file && cat /settings/a/colour /keys/token") == "redsecret"
         assert "Read-only" in await says("touch /settings/a/new")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,8 @@ from tests.harness.service import Service
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "sandbox.py"
 SHELL = ("sh", "-s")
+AT_A_TIME = 8
+KINDS = ("well", "well", "killed", "well", "hanging", "well", "cancelled")
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +71,43 @@ async def test_the_example_as_a_program(service: Service) -> None:
         )
     assert (done.returncode, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
     assert len(EXAMPLE.read_text().split('"""\n', 1)[1].strip().splitlines()) < 60
+
+
+async def test_many_snippets_of_every_kind_at_a_time(client: Client, example: ModuleType) -> None:
+    """``ASUPERVISOR_SNIPPETS`` says how many; each sees what it wrote itself, and nothing else."""
+    numbers = iter(range(int(os.environ.get("ASUPERVISOR_SNIPPETS", "40"))))
+    ends: Counter[str] = Counter()
+
+    async with example.sandbox(client, BUSYBOX_IMAGE, warm=AT_A_TIME) as run:
+
+        async def one(number: int) -> str:
+            own = f"snippet-{number}"
+            script = f"cat /dev/shm/* 2>/dev/null; echo {own} | tee /dev/shm/{own}"
+            kind = KINDS[number % len(KINDS)]
+            if kind == "cancelled":
+                with anyio.CancelScope() as scope:
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(run, SHELL, b"while :; do :; done", 600.0)
+                        await anyio.sleep(number % 20 / 10)  # at any moment of a run
+                        scope.cancel()
+                assert scope.cancelled_caught
+            elif kind == "hanging":
+                with pytest.raises(DeadlineExceeded):
+                    await run(SHELL, f"{script}; while :; do :; done".encode(), 1.0)
+            elif kind == "killed":
+                done = await run(SHELL, f"{script}; kill -9 $$".encode(), 600.0)
+                assert (done.exit_code, done.stdout) == (137, f"{own}\n".encode())
+            else:
+                done = await run(SHELL, script.encode(), 600.0)
+                assert (done.exit_code, done.stdout) == (0, f"{own}\n".encode())
+            return kind
+
+        async def work() -> None:
+            for number in numbers:
+                ends[await one(number)] += 1
+
+        async with anyio.create_task_group() as workers:
+            for _ in range(AT_A_TIME):
+                workers.start_soon(work)
+    assert set(ends) == set(KINDS)
+    assert await client.pods() == [] and await client.containers() == []

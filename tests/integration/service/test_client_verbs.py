@@ -66,8 +66,8 @@ def test_a_manifest_from_run_to_rm(terminal: Terminal) -> None:
 
     assert "RuntimeReady:     true" in terminal.run("info").stdout
     assert f"{BUSYBOX_IMAGE} " in terminal.run("images").stdout
-    assert "pod default/hello runs: " in terminal.run("run", str(manifest), *logs).stdout
-    again = terminal.run("run", str(manifest), *logs, code=1)
+    assert "pod default/hello runs: " in terminal.run("run", "-d", str(manifest), *logs).stdout
+    again = terminal.run("run", "-d", str(manifest), *logs, code=1)
     assert (
         again.stderr.startswith('asupervisor: there is a pod "default/hello"; remove it first')
         and again.stderr.count("\n") == 1

@@ -74,7 +74,7 @@ async def run(client: Client, options: argparse.Namespace) -> int:
     beside = [(read_text(file), file) for file in options.configmap]
     manifest = read_manifest(read_text(options.what), options.what, beside)
     if manifest.notes:
-        say(f"passed over, as it counts in a cluster only: {', '.join(manifest.notes)}")
+        say(f"passed over, as nobody does it here: {', '.join(manifest.notes)}")
     tell_what_happens()
     if not options.detach:
         from asupervisor.cli.running_pods import stay

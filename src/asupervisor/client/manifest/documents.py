@@ -23,7 +23,7 @@ class Manifest:
 
     Args:
         pods: in the order of the file, one at least.
-        notes: fields that count only in a cluster, and were passed over.
+        notes: fields that were passed over, as nobody does here what they ask for.
     """
 
     pods: tuple[PodPlan, ...]

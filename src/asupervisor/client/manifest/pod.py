@@ -42,7 +42,7 @@ def read_pod(top: Fields, data: Data, notes: list[str]) -> PodPlan:  # long: fie
     Args:
         top: the document, without its kind.
         data: ConfigMaps and Secrets that it may name.
-        notes: takes the fields that count only in a cluster, and are passed over.
+        notes: takes the fields that are passed over, as nobody does here what they ask for.
 
     Raises:
         ConfigError: it is not such a Pod; the field is named.
@@ -143,7 +143,7 @@ def _volumes(spec: Fields, reading: PodReading) -> dict[str, Volume]:
                 f'{fields.place("name")}: "{name}" is not a DNS label of its own of lower case'
                 ' letters, digits and "-"'
             )
-        volumes[name] = read_volume(fields, reading.around, reading.amounts)
+        volumes[name] = read_volume(fields, reading.around, reading.amounts, reading.notes)
     return volumes
 
 

@@ -37,7 +37,7 @@ Amounts = Mapping[str, Mapping[str, Decimal]]
 """Resources of each container by path, as ``limits.cpu``."""
 
 
-def read_volume(fields: Fields, around: Surroundings, amounts: Amounts) -> Volume:
+def read_volume(fields: Fields, around: Surroundings, amounts: Amounts, notes: list[str]) -> Volume:
     """One entry of ``volumes``, without its name; one without a source is an ``emptyDir``.
 
     Raises:
@@ -49,7 +49,7 @@ def read_volume(fields: Fields, around: Surroundings, amounts: Amounts) -> Volum
     kind = kinds[0] if kinds else "emptyDir"
     source = fields.below(kind)
     if kind == "emptyDir":
-        volume: Volume = _empty_dir(source)
+        volume: Volume = _empty_dir(source, notes)
     elif kind == "hostPath":
         volume = HostPath(source.text("path"), source.choice("type", "", _HOST_PATH_TYPES))
     elif kind == "image":
@@ -74,10 +74,12 @@ def default_pull_policy(image: str) -> str:
     return "Always" if latest else "IfNotPresent"
 
 
-def _empty_dir(source: Fields) -> EmptyDir:
+def _empty_dir(source: Fields, notes: list[str]) -> EmptyDir:
     in_memory = source.choice("medium", "", ("", "Memory")) == "Memory"
     limit = source.quantity("sizeLimit")
     size = int(parse_quantity(limit, source.place("sizeLimit"))) if limit else None
+    if size and not in_memory:
+        notes.append(source.place("sizeLimit"))  # nobody measures it
     return EmptyDir(in_memory, size or None)
 
 
