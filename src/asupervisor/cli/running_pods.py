@@ -39,11 +39,10 @@ async def stay(client: Client, plans: Sequence[PodPlan], options: argparse.Names
             for pod in pods:
                 announce(pod, options.output)
             ended = await _over(pods, signals)
-            if ended is not None:
-                return next((each.exit_code for each in ended if each.exit_code), 0)
-            say("stopping; once more to stop at once")
+            if ended is None:
+                say("stopping; once more to stop at once")
             await _stop(pods, signals)
-    return 0
+    return next((each.exit_code for each in ended or () if each.exit_code), 0)
 
 
 async def _over(

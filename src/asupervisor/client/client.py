@@ -8,14 +8,11 @@ import re
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
     Mapping,
     Sequence,
 )
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from asupervisor.client.changes import Changes
 from asupervisor.client.containers import Container
@@ -28,7 +25,6 @@ from asupervisor.client.values import (
     ImageInfo,
     PodInfo,
     Pruned,
-    State,
     Usage,
 )
 from asupervisor.errors import (
@@ -37,7 +33,6 @@ from asupervisor.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    ServiceError,
 )
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
@@ -51,7 +46,6 @@ LOG_ROOT = "/var/log/pods"
 VOLUME_ROOT = "/var/lib/asupervisor/pods"
 """Where the volumes of pods are that this client made."""
 _UID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}$")
-Item = TypeVar("Item")
 
 
 class Host(Protocol):
@@ -369,44 +363,6 @@ class Client:
             pods: whether to remove pods.
             images: whether to remove images.
         """
-        failures: list[str] = []
-        gone_pods: list[PodInfo] = []
-        gone_images: list[ImageInfo] = []
-        containers = await self.containers()
-        if pods:
-            busy = {each.pod_id for each in containers if each.state is State.RUNNING}
-            idle = [pod for pod in await self.pods() if not pod.ready and pod.id not in busy]
-            gone_pods = await _each(idle, self._remove, failures)
-            containers = await self.containers()
-        if images:
-            used = _used_images(containers)
-            unused = [each for each in await self.images() if not each.pinned]
-            unused = [each for each in unused if not used & {each.id, *each.tags, *each.digests}]
-            gone_images = await _each(unused, lambda each: self.remove_image(each.id), failures)
-        return Pruned(pods=tuple(gone_pods), images=tuple(gone_images), failures=tuple(failures))
+        from asupervisor.client.pruning import prune
 
-    async def _remove(self, pod: PodInfo) -> None:
-        await Pod(self, pod, ()).remove()
-
-
-def _used_images(containers: Iterable[ContainerInfo]) -> set[str]:
-    """Ids and names; a name that moved on still means the image that the container runs."""
-    names: set[str] = set()
-    for each in containers:
-        names |= {each.raw.image_ref, each.raw.image_id, each.raw.image.image, each.image}
-    return names - {""}
-
-
-async def _each(
-    items: Iterable[Item], act: Callable[[Item], Awaitable[None]], failures: list[str]
-) -> list[Item]:
-    """Those for which it could be done; why not of the others goes to ``failures``."""
-    done = []
-    for item in items:
-        try:
-            await act(item)
-        except ServiceError as error:
-            failures.append(str(error))
-        else:
-            done.append(item)
-    return done
+        return await prune(self, pods, images)

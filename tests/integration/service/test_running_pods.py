@@ -49,14 +49,14 @@ def manifest(directory: Path, name: str, **spec: object) -> str:
 def test_it_stays_until_it_is_told_to_stop(command: list[str], tmp_path: Path) -> None:
     file = manifest(tmp_path, "stays-here")
     with running(
-        [*command, "--rm", file], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--rm", file], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as program:
         assert program.stdout is not None and program.stderr is not None
-        assert program.stdout.readline().startswith("pod default/stays-here runs: ")
-        assert program.stdout.readline().startswith("  main: ")
+        assert program.stdout.readline().startswith(b"pod default/stays-here runs: ")
+        assert program.stdout.readline().startswith(b"  main: ")
         program.send_signal(signal.SIGINT)
         assert program.wait(120) == 0
-        errors = program.stderr.read()
+        errors = program.stderr.read().decode()
     assert "stopping; once more to stop at once" in errors
     assert "passed over, as nobody does it here: spec.schedulerName" in errors
 

@@ -141,4 +141,6 @@ class Fields:
         # A bool is an int to Python, not to the author of a manifest.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise ConfigError(f"{self.place(name)} must be {_KINDS[kind]}")
+        if isinstance(value, str) and "\0" in value:
+            raise ConfigError(f"{self.place(name)} has a NUL in it")
         return value

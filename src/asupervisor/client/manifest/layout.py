@@ -57,6 +57,7 @@ class Layout:
         Raises:
             FailedPrecondition: a path is not what its type says, or cannot be made.
         """
+        self._hold()
         for name, volume in self.plan.volumes.items():
             place = f"{self.path}/volumes/{name}"
             try:
@@ -109,8 +110,19 @@ class Layout:
         hostname = self.plan.sandbox.hostname or socket.gethostname()
         own = (f"{address}\t{hostname}" for address in addresses)
         lines = ("127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost", *own, *self.plan.hosts)
-        os.makedirs(self.path, 0o700, exist_ok=True)
+        self._hold()
         Path(self.path, "hosts").write_text("\n".join(lines) + "\n")
+
+    def _hold(self) -> None:
+        """Nobody else on the node gets into it."""
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            os.chmod(self.path, 0o700)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"{self.path} cannot be made: {error.strerror}; volumes need root",
+                subject=self.path,
+            ) from error
 
     def _empty_dir(self, place: str, volume: EmptyDir) -> None:
         os.makedirs(place, 0o700, exist_ok=True)

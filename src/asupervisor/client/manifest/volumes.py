@@ -3,6 +3,7 @@ the manifest is read; :mod:`asupervisor.client.manifest.layout` puts it on the n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import cast
@@ -31,6 +32,7 @@ _HOST_PATH_TYPES = (
     *("CharDevice", "BlockDevice"),
 )
 _SOURCES = ("emptyDir", "hostPath", "configMap", "secret", "downwardAPI", "projected", "image")
+_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _DEFAULT_MODE = 0o644
 
 Amounts = Mapping[str, Mapping[str, Decimal]]
@@ -52,6 +54,8 @@ def read_volume(fields: Fields, around: Surroundings, amounts: Amounts, notes: l
         volume: Volume = _empty_dir(source, notes)
     elif kind == "hostPath":
         volume = HostPath(source.text("path"), source.choice("type", "", _HOST_PATH_TYPES))
+        if not volume.path.startswith("/"):
+            raise ConfigError(f'{source.place("path")}: "{volume.path}" is not an absolute path')
     elif kind == "image":
         policies = ("Always", "IfNotPresent", "Never")
         reference = source.text("reference")
@@ -121,6 +125,9 @@ def _files(
     field = name_field or ("secretName" if kind == "secret" else "name")
     content = named_content(kind, source, around, is_optional, field)
     if not items or content is None:
+        for key in content or {}:
+            if not _KEY.fullmatch(key) or key in (".", ".."):
+                raise ConfigError(f'{source.where}: "{key}" cannot be the name of a file')
         return {key: File(value, mode) for key, value in (content or {}).items()}
     files = {}
     for key, path, its_mode, place in items:

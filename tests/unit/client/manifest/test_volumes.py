@@ -19,6 +19,11 @@ kind: Secret
 metadata: {name: keys}
 stringData: {token: secret}
 ---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: odd}
+data: {../x: y}
+---
 """
 POD = """\
 apiVersion: v1
@@ -88,6 +93,9 @@ def test_what_a_volume_holds(source: str, volume: Volume) -> None:
     [
         ("configMap: {name: none}", r"configMap\.name: there is no ConfigMap"),
         ("secret: {secretName: keys, items: [{key: gone, path: x}]}", 'there is no "gone" in it'),
+        ("configMap: {name: odd}", '"../x" cannot be the name of a file'),
+        ('hostPath: {path: "/a\\0"}', "path has a NUL in it"),
+        ("hostPath: {path: srv}", '"srv" is not an absolute path'),
         ("secret: {name: keys}", r"secret\.secretName is missing"),
         (
             "downwardAPI: {items: [{path: x, resourceFieldRef: {containerName: gone, resource: r}}]}",
