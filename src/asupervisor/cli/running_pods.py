@@ -16,6 +16,7 @@ from asupervisor.client import Client, Pod
 from asupervisor.client.plan import PodOptions, PodPlan, pod_plan
 from asupervisor.client.values import ContainerInfo
 from asupervisor.errors import ServiceError
+from asupervisor.streaming.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -93,23 +94,38 @@ async def run_image(client: Client, options: argparse.Namespace) -> int:
     settings: PodOptions = {"stdin": stdin, "terminal": tty}
     if options.name:
         settings["name"] = options.name
+    plan = pod_plan(options.what, options.command, settings)
+    plan.containers[0].config.stdin_once = stdin  # what ends here ends there
     if options.detach:
-        announce(
-            await client.start_pod(pod_plan(options.what, options.command, settings)),
-            options.output,
-        )
+        announce(await client.start_pod(plan), options.output)
         return 0
-    async with client.pod(options.what, options.command, keep=not options.rm, **settings) as pod:
+    async with client.pod(manifest=plan, keep=not options.rm) as pod:
         if not options.rm:
             say(f"pod {pod.info.namespace}/{pod.name}")
-        if stdin:
+        if tty:
             from asupervisor.cli.terminal import run_session
 
-            async with pod.main.attach(stdin=True, terminal=tty) as joined:
-                await run_session(joined, has_terminal=tty)
+            async with pod.main.attach(stdin=stdin, terminal=True) as joined:
+                await run_session(joined, has_terminal=True)
         else:
-            await _print_log(pod)
+            async with BackgroundTasks() as feeding:
+                if stdin:
+                    feeding.start_soon(_feed, pod)
+                await _print_log(pod)
         return (await pod.wait()).exit_code or 0
+
+
+async def _feed(pod: Pod) -> None:
+    """Standard input goes in; the output is read from the log, which has all of it, once."""
+    from asupervisor.cli.terminal import run_session
+
+    try:
+        async with pod.main.attach(stdin=True) as joined:
+            code = await run_session(joined, has_terminal=False, shows_output=False)
+    except ServiceError:  # it has ended already
+        return
+    if code > 128:  # a signal
+        await pod.stop(0)
 
 
 async def _print_log(pod: Pod) -> None:

@@ -39,13 +39,16 @@ def raw_terminal(descriptor: int = _STDIN) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-async def run_session(command: RemoteCommand, *, has_terminal: bool) -> int:
+async def run_session(
+    command: RemoteCommand, *, has_terminal: bool, shows_output: bool = True
+) -> int:
     """Join stdin, stdout and stderr to a session until it ends.
 
     Args:
         command: the session.
         has_terminal: whether the remote end has one: keys then go through as they are, and so do
             changes of size.
+        shows_output: otherwise it is dropped, since the caller has it from elsewhere.
 
     Returns:
         The exit code; 128 and the signal's number when one ended this end.
@@ -66,7 +69,8 @@ async def run_session(command: RemoteCommand, *, has_terminal: bool) -> int:
             async with anyio.create_task_group() as outputs:
                 for stream, descriptor in ((command.stdout, _STDOUT), (command.stderr, _STDERR)):
                     if stream is not None:
-                        outputs.start_soon(_carry_output, stream, descriptor)
+                        shown = descriptor if shows_output else None
+                        outputs.start_soon(_carry_output, stream, shown)
             status = await command.wait()
     if ended_by:
         return 128 + ended_by[0]
@@ -95,13 +99,14 @@ async def _carry_stdin(stream: PeerStream) -> None:
             await stream.send(data)
 
 
-async def _carry_output(stream: PeerStream, descriptor: int) -> None:
+async def _carry_output(stream: PeerStream, descriptor: int | None) -> None:
     with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, BrokenPipeError):
         while True:
             data = await stream.receive()
             # In a thread: a reader that does not read this output must not keep keys and pings
             # waiting.
-            await anyio.to_thread.run_sync(_write, descriptor, data)
+            if descriptor is not None:
+                await anyio.to_thread.run_sync(_write, descriptor, data)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -314,9 +314,9 @@ spec:
     started = await client.start_pod(plan)
     found = await client.find_pod("alone")
     assert (await found.main.status()).state is State.RUNNING
-    await found.remove()
+    await started.remove()
     with pytest.raises(NotFound):
-        await started.status()
+        await found.status()
 
 
 async def test_a_manifest_excludes_the_rest(client: Client) -> None:
