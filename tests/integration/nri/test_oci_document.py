@@ -151,7 +151,7 @@ def test_a_later_runtime_is_told_of_priorities_and_an_earlier_one_is_not(
                 pid = engine.inspect(container_id)["State"]["Pid"]
                 assert os.sched_getscheduler(pid) == os.SCHED_BATCH
                 assert os.getpriority(os.PRIO_PROCESS, pid) == 7
-                shown = await output(supervisor, container_id, "ionice -p 1")
+                shown = await output(supervisor, container_id, "ionice -p $(pidof sleep)")
                 assert shown == "best-effort: prio 6\n"
             await runtime.remove_pod_sandbox(sandbox_id)
 
