@@ -11,7 +11,7 @@ from asupervisor.doctor.node import Node
 from asupervisor.doctor.reasons import remedy
 from asupervisor.errors import FailedPrecondition, ServiceError
 from asupervisor.network.cni.chain import Chain, supported_versions
-from asupervisor.network.cni.config import LOOPBACK, NetworkList, find_binary
+from asupervisor.network.cni.config import NetworkList
 from asupervisor.network.cni.load import Loader
 from asupervisor.network.hostports.iptables import Iptables
 
@@ -62,16 +62,16 @@ async def plugins(node: Node) -> Found:
     if node.config.network.plugin != "cni":
         return []
     settings = node.config.network
-    if find_binary("loopback", settings.cni_bin_dirs) is None:
-        return error(
-            f"there is no plugin loopback in {', '.join(settings.cni_bin_dirs)}",
-            "install the CNI plugins (containernetworking-plugins), or give --cni-bin-dir",
-        )
     network = (await _loader(settings).load()).network
     if network is None:
-        return []
+        if any(map(_has_files, settings.cni_bin_dirs)):
+            return []
+        return error(
+            f"there is no plugin in {', '.join(settings.cni_bin_dirs)}",
+            "install the CNI plugins (containernetworking-plugins), or give --cni-bin-dir",
+        )
     found, speak = list[Finding](), list[str]()
-    for plugin in (*LOOPBACK.plugins, *network.plugins):
+    for plugin in network.plugins:
         try:
             versions = await supported_versions(
                 plugin.type, settings.cni_bin_dirs, network.version, node.deadline_s
@@ -80,6 +80,14 @@ async def plugins(node: Node) -> Found:
         except ServiceError as failure:
             found.append(warning(str(failure), "install the plugin anew"))
     return found or ok(f"configuration {network.version}; {', '.join(speak)}")
+
+
+def _has_files(directory: str) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(entry.is_file() for entry in entries)
+    except OSError:
+        return False
 
 
 def _loader(settings: NetworkConfig) -> Loader:

@@ -50,6 +50,7 @@ cgroupDriver: $OTHER_DRIVER
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock" >"$HERE/kubelet.yaml"
 openssl req -x509 -newkey rsa:2048 -nodes -days 5 -subj /CN=node \
     -keyout "$HERE/key" -out "$HERE/certificate" 2>/dev/null
+mkdir "$HERE/plugins"
 cp "$(command -v sleep)" "$HERE/cri-dockerd"; "$HERE/cri-dockerd" 600 & shim=$!
 "$PYTHON" -c '
 import signal, socket
@@ -63,7 +64,7 @@ trap 'kill $shim $listener' EXIT
 until [ -s "$HERE/listener" ]; do sleep 0.1; done
 "$PYTHON" -m asupervisor doctor -o json --timeout 20s --kubelet-config "$HERE/kubelet.yaml" \
     --endpoint unix:///run/asupervisor.sock -- --docker-endpoint "$ENGINE" \
-    --network-plugin cni --cni-bin-dir "$HERE" --metrics-bind-addr 127.0.0.1:9095 \
+    --network-plugin cni --cni-bin-dir "$HERE/plugins" --metrics-bind-addr 127.0.0.1:9095 \
     --streaming-bind-addr 0.0.0.0:0 --streaming-tls-cert-file "$HERE/certificate" \
     --streaming-tls-private-key-file "$HERE/key" || [ $? = 2 ]
 """
@@ -84,7 +85,7 @@ FAULTS = {
     "no descriptors are left": ("descriptors", "error", "95000 of 100000 files are open"),
     "swap that kubelet does not take": ("swap", "error", "/dev/sda5"),
     "a network configuration that is none": ("cni", "error", "invalid JSON"),
-    "there is no network plugin": ("cni-plugins", "error", "there is no plugin loopback"),
+    "there is no network plugin": ("cni-plugins", "error", "there is no plugin in "),
     "a policy that lets no pod through": ("iptables", "warning", "FORWARD is DROP"),
     "an interface of an earlier network": ("other-networks", "warning", "flannel.1 is left"),
     "no inode is left for logs": ("disk-logs", "error", "of the inodes are free"),
@@ -132,7 +133,8 @@ def findings() -> Iterator[list[dict[str, Any]]]:
 def test_it_finds(findings: list[dict[str, Any]], fault: str) -> None:
     check, level, words = FAULTS[fault]
     found = [one for one in findings if one["check"] == check and words in one["message"]]
-    assert [one["level"] for one in found] == [level], [
+    # More than one of some: another shim may run on the machine that tests this.
+    assert {one["level"] for one in found} == {level}, [
         one for one in findings if one["check"] == check
     ]
     assert found[0]["remedy"]

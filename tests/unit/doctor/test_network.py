@@ -22,8 +22,7 @@ NAT = [":PREROUTING ACCEPT", "-A PREROUTING -j KUBE-SERVICES"]
 def made(tmp_path: Path) -> MadeNode:
     """With a network of one plugin."""
     node = MadeNode(tmp_path)
-    for name in ("loopback", "bridge"):
-        node.write(f"opt/cni/bin/{name}", PLUGIN).chmod(0o755)
+    node.write("opt/cni/bin/bridge", PLUGIN).chmod(0o755)
     configure(node)
     return node
 
@@ -36,7 +35,7 @@ def configure(node: MadeNode, name: str = "10-pods.conflist", **fields: object) 
 async def test_a_good_network_is_ok(made: MadeNode) -> None:
     assert_finds(only(await network.cni(made.node)), Level.OK, 'network "pods"')
     found = only(await network.plugins(made.node))
-    assert_finds(found, Level.OK, "loopback up to 1.0.0, bridge up to 1.0.0")
+    assert_finds(found, Level.OK, "configuration 1.0.0; bridge up to 1.0.0")
     assert_finds(only(await network.other_networks(made.node)), Level.OK)
     made.network["plugin"] = "no-op"
     assert await network.cni(made.node) == [] == await network.plugins(made.node)
@@ -70,10 +69,12 @@ async def test_a_plugin_is_missing(made: MadeNode) -> None:
     assert_finds(only(await network.cni(made.node)), Level.ERROR, 'there is no plugin "flannel"')
 
 
-async def test_loopback_is_missing(made: MadeNode) -> None:
-    made.remove("opt/cni/bin/loopback")
+async def test_there_is_neither_a_network_nor_a_plugin(made: MadeNode) -> None:
+    made.remove("etc/cni/net.d/10-pods.conflist")
+    assert await network.plugins(made.node) == []
+    made.remove("opt/cni/bin/bridge")
     found = only(await network.plugins(made.node))
-    assert_finds(found, Level.ERROR, "there is no plugin loopback")
+    assert_finds(found, Level.ERROR, "there is no plugin in ")
     assert "install the CNI plugins" in found.remedy
 
 

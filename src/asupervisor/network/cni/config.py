@@ -101,15 +101,6 @@ class NetworkList:
         return SUPPORTED_VERSIONS.index(self.version) >= SUPPORTED_VERSIONS.index(version)
 
 
-LOOPBACK = NetworkList(
-    name="cni-loopback",
-    version="0.3.1",
-    plugins=(PluginConfig("loopback", {"type": "loopback"}),),
-    source=b'{"cniVersion":"0.3.1","name":"cni-loopback","plugins":[{"type":"loopback"}]}',
-)
-"""Brings up ``lo`` in a pod, before its network; the name is cri-dockerd's."""
-
-
 def config_files(directory: str) -> list[str]:
     """The paths of the configuration files in a directory, in the order in which they count.
 
