@@ -53,6 +53,15 @@ async def accept(listener: socket.socket, purpose: str) -> socket.socket:
         return connection
 
 
+async def open_stream(connection: socket.socket) -> SocketStream | None:
+    """A connection as a stream; None, and it is closed, where its client has gone meanwhile."""
+    try:
+        return await SocketStream.from_socket(connection)
+    except (OSError, ValueError):  # to anyio, one that is not connected is a ValueError
+        connection.close()
+        return None
+
+
 async def serve(
     listener: MultiListener[SocketStream],
     purpose: str,
@@ -70,7 +79,8 @@ async def serve(
     """
 
     async def handle(connection: socket.socket) -> None:
-        await handler(await SocketStream.from_socket(connection))
+        if (stream := await open_stream(connection)) is not None:
+            await handler(stream)
 
     async def take(one: socket.socket) -> None:
         while True:

@@ -138,7 +138,7 @@ class Service:
     @property
     def pages_url(self) -> str:
         """Where it says that its page, metrics and health are."""
-        found = re.findall(r"status page, metrics and health at (http://\S+)", self.output)
+        found = re.findall(r"status page, metrics and health at (http://[^\s\"]+)", self.output)
         assert found, self.output
         return str(found[-1])
 

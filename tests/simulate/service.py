@@ -25,6 +25,7 @@ from asupervisor.errors import NotFound
 from asupervisor.host.first_process import FirstProcess
 from asupervisor.host.netns import HeldNamespace
 from asupervisor.logs.service import LogService
+from asupervisor.streaming import server as streaming_server
 from asupervisor.streaming.memory import Heap
 from asupervisor.streaming.server import StreamingService
 from asupervisor.streaming.tokens import TokenCache
@@ -361,8 +362,13 @@ def stand_ins(
 
     async def listen(streaming: Any) -> Any:
         streaming._base_url = "http://node:1"
-        door = service.open_door(server.latency)
-        return SimpleNamespace(accept=door.arrived.get, aclose=door.close)
+        return service.open_door(server.latency)
+
+    async def taken(door: Door, purpose: str) -> MemoryStream:
+        return await door.arrived.get()
+
+    async def as_it_is(stream: MemoryStream) -> MemoryStream:
+        return stream
 
     async def dialled(host: str, port: int) -> MemoryStream:
         if service.door is None:
@@ -385,6 +391,8 @@ def stand_ins(
         (supervisor_module, "gc", SimpleNamespace(collect=lambda: 0, freeze=lambda: None)),
         (LogService, "_spawn", lambda logs: service.pumps.spawn(logs)),
         (StreamingService, "_listen", listen),
+        (streaming_server, "accept", taken),
+        (streaming_server, "open_stream", as_it_is),
         (_Server, "current", None),
         (streams, "_connect", lambda endpoint: connect(side, service.connections)),
         (anyio, "connect_tcp", dialled),

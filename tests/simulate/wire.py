@@ -265,6 +265,6 @@ class Door:
 
         return Guest()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """No more of them."""
         self._open = False

@@ -7,12 +7,14 @@ import errno
 import os
 import resource
 import socket
+import struct
 from collections.abc import Iterator
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
-from asupervisor.listening import accept
+from asupervisor.listening import accept, open_stream, serve
 
 
 @pytest.fixture(params=[{"use_uvloop": False}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
@@ -80,3 +82,38 @@ async def test_a_socket_that_listens_no_more_is_an_error(listener: socket.socket
     with anyio.fail_after(30), pytest.raises(OSError) as caught:  # noqa: PT011
         await accept(listener, "a test")
     assert caught.value.errno == errno.EINVAL
+
+
+def reset(client: socket.socket) -> None:
+    """End a connection in a way that the other side cannot even ask whose it was."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+async def test_a_client_that_resets_before_it_is_served_ends_nothing() -> None:
+    served = anyio.Event()
+
+    async def handle(stream: SocketStream) -> None:
+        async with stream:
+            served.set()
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(serve, listener, "a test", handle)
+        address = ("127.0.0.1", listener.extra(SocketAttribute.local_port))
+        for _ in range(20):
+            reset(socket.create_connection(address))
+        with socket.create_connection(address), anyio.fail_after(30):
+            await served.wait()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_connection_that_was_reset_has_no_stream(listener: socket.socket) -> None:
+    client = socket.create_connection(listener.getsockname())
+    with anyio.fail_after(30):
+        connection = await accept(listener, "a test")
+    reset(client)
+    assert await open_stream(connection) is None
+    assert connection.fileno() == -1

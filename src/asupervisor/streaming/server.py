@@ -4,7 +4,6 @@ embedding program listens).
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import ssl
@@ -16,7 +15,7 @@ from anyio.streams.tls import TLSStream
 from asupervisor.admission import Guest
 from asupervisor.config import StreamingConfig
 from asupervisor.errors import ConfigError, FailedPrecondition
-from asupervisor.listening import accept
+from asupervisor.listening import accept, open_stream
 from asupervisor.streaming.backend import Backend
 from asupervisor.streaming.handler import SessionObserver, StreamHandler
 from asupervisor.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request
@@ -152,6 +151,8 @@ class StreamingService:
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                # Its connections have it from the beginning.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.setblocking(False)
                 sock.bind(address)
                 sock.listen(1024)
@@ -174,10 +175,9 @@ class StreamingService:
         return sock
 
     async def _serve(self, accepted: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        stream = await anyio.abc.SocketStream.from_socket(accepted)
+        stream = await open_stream(accepted)
+        if stream is None:
+            return
         try:
             with self.handler.admit(stream) as guest:
                 connection = await self._secure(stream, guest)
