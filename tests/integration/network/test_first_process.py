@@ -110,7 +110,7 @@ def test_a_namespace_outlives_its_process_while_it_is_held(cgroup: list[Path]) -
         identity = held.identity
     with held.again() as again:
         held.close()
-        assert not Path(f"/proc/{pid}/ns/net").exists()
+        eventually(lambda: not Path(f"/proc/{pid}/ns/net").exists(), "the process has ended")
         assert os.stat(again.path).st_ino == identity[1]
         ipv6_is_off(again.path)
 
