@@ -37,7 +37,7 @@ async def run_pre_stop(container: Container, document: str, address: str, grace_
     try:
         hook = read_hook(Fields(json.loads(document), "preStop"), {})
         failure = await failure_of(hook, container, address, float(grace_s))
-    except (ServiceError, ValueError) as error:
+    except (ServiceError, ValueError, RecursionError) as error:
         failure = str(error)
     if failure:
         _logger.warning('preStop of container "%s" failed: %s', container.name, failure)

@@ -46,7 +46,13 @@ async def failure_of(
             return await _over_network(action, address or "127.0.0.1", timeout_s)
     except (DeadlineExceeded, TimeoutError):
         return f"no answer within {timeout_s:g} s" if timeout_s is not None else "no answer"
-    except (OSError, h11.ProtocolError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
+    except (
+        OSError,
+        ValueError,  # of a place that the pod's own answer leads to
+        h11.ProtocolError,
+        anyio.BrokenResourceError,
+        anyio.EndOfStream,
+    ) as error:
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
