@@ -225,11 +225,12 @@ async def test_probes_decide(client: Client, caplog: pytest.LogCaptureFixture) -
     every = {"periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 120}
     web = container(
         "web",
-        "mkdir /www; cd /www; echo up >ready; echo -n >healthy;"
-        " trap 'exit 0' TERM; while :; do"
-        ' { printf "HTTP/1.0 302 Found\\r\\nLocation: /other\\r\\n\\r\\n"; } | nc -l -p 8080; done',
+        "mkdir /www; echo up >/www/ready; trap 'exit 0' TERM; httpd -f -p 8080 -h /www & wait",
         ports=[{"name": "http", "containerPort": 8080}],
-        readinessProbe={"httpGet": {"port": "http", "host": "127.0.0.1", "path": "/"}, **every},
+        readinessProbe={
+            "httpGet": {"port": "http", "host": "127.0.0.1", "path": "/ready"},
+            **every,
+        },
     )
     sick = container(
         "sick",

@@ -83,6 +83,8 @@ async def _http_get(action: HttpGet, host: str) -> str:
         if urlsplit(target).hostname != host or not target.startswith(("http://", "https://")):
             break
         url = target
+    else:
+        return f"stopped after {_MOST_REDIRECTS} redirects"
     return "" if 200 <= answer.status_code < 400 else f"{url}: HTTP status {answer.status_code}"
 
 

@@ -17,13 +17,14 @@ from asupervisor.listening import serve
 NO_CONTAINER = cast(Container, None)  # a request needs none
 
 
-async def failure(answer: bytes, path: str = "/", timeout_s: float = 60.0) -> str:
-    """Of a request that a pod answers so."""
+async def failure(answer: bytes, *further: bytes, path: str = "/") -> str:
+    """Of a request that a pod answers so, and further ones that follow it."""
+    answers = iter((answer, *further))
 
     async def reply(stream: SocketStream) -> None:
         async with stream:
             await stream.receive()
-            await stream.send(answer)
+            await stream.send(next(answers))
 
     async with (
         await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
@@ -32,7 +33,7 @@ async def failure(answer: bytes, path: str = "/", timeout_s: float = 60.0) -> st
         tasks.start_soon(serve, listener, "a pod", reply)
         port = listener.extra(SocketAttribute.local_port)
         action = HttpGet(port=port, host="", path=path, scheme="HTTP", headers=())
-        failed = await failure_of(action, NO_CONTAINER, "127.0.0.1", timeout_s)
+        failed = await failure_of(action, NO_CONTAINER, "127.0.0.1", 60.0)
         tasks.cancel_scope.cancel()
     return failed
 
@@ -42,6 +43,14 @@ async def failure(answer: bytes, path: str = "/", timeout_s: float = 60.0) -> st
 )
 async def test_these_are_successes(answer: str) -> None:
     assert await failure(f"HTTP/1.1 {answer}\r\n\r\n".encode()) == ""
+
+
+async def test_a_redirect_to_the_same_host_is_followed() -> None:
+    to_other = b"HTTP/1.1 302 x\r\nLocation: /other\r\n\r\n"
+    assert await failure(to_other, b"HTTP/1.1 200 fine\r\n\r\n") == ""
+    failed = await failure(to_other, to_other, b"HTTP/1.1 404 none\r\n\r\n")
+    assert failed.endswith("/other: HTTP status 404")
+    assert await failure(*[to_other] * 10) == "stopped after 10 redirects"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +72,7 @@ async def test_these_are_failures_and_nothing_worse(answer: bytes) -> None:
 
 @pytest.mark.parametrize("path", ["/a\r\nb: c", "/\u00e4", "/a b"])
 async def test_a_path_that_is_none_is_a_failure(path: str) -> None:
-    assert await failure(b"HTTP/1.1 200 fine\r\n\r\n", path) != ""
+    assert await failure(b"HTTP/1.1 200 fine\r\n\r\n", path=path) != ""
 
 
 @pytest.mark.parametrize("document", ["[" * 100_000, "{", "[]", "null", '{"exec": 5}'])
