@@ -22,6 +22,7 @@ from asupervisor.errors import (
 )
 from asupervisor.proto import cri
 from tests.conformance.node import SLEEP, Node, Pod, unique
+from tests.harness.pods import until
 
 
 async def test_a_container_is_created_runs_ends_and_is_removed(node: Node, pod: Pod) -> None:
@@ -87,13 +88,21 @@ async def test_a_container_that_fails_says_error_and_its_exit_code(pod: Pod) -> 
 
 
 async def test_a_container_that_is_killed_for_memory_says_so(pod: Pod) -> None:
-    # Grows until the limit ends it; busybox' dd takes its buffer in one piece.
-    command = ("sh", "-c", "exec dd if=/dev/zero of=/dev/null bs=200M count=50")
+    # Grows until the limit ends it; busybox' dd takes its buffer in one piece. It begins once the
+    # start was answered: until then the engine may not watch the memory yet.
+    dd = "exec dd if=/dev/zero of=/dev/null bs=200M count=50"
+    command = ("sh", "-c", f"until [ -e /tmp/go ]; do sleep 0.1; done; {dd}")
     resources = cri.LinuxContainerResources(
         memory_limit_in_bytes=32 << 20, memory_swap_limit_in_bytes=32 << 20
     )
-    status = await pod.ended(await pod.run(command, resources=resources))
-    assert (status.reason, status.exit_code) == ("OOMKilled", 137)
+    container_id = await pod.run(command, resources=resources)
+    await pod.sh(container_id, ": >/tmp/go")
+    assert (await pod.ended(container_id)).exit_code == 137
+
+    async def is_told() -> bool:
+        return (await pod.status(container_id)).reason == "OOMKilled"
+
+    await until(is_told, "the reason is known; engines tell it before or after the end")
 
 
 async def test_a_container_whose_command_is_not_there_cannot_be_started_and_says_why(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from asupervisor.oci import RUNTIME
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from asupervisor.translate.runtimes import wrapped_runtime
-from tests.harness.engine import Engine, busybox_archive
+from tests.harness.engine import ENGINE, Engine, busybox_archive
 from tests.harness.plugins import Adjuster, config_with_nri, oci_runtime, plugged
 from tests.harness.pods import container_config, pod_config, run, until
 
@@ -182,7 +183,10 @@ def test_the_runtime_is_no_handler_of_a_pod_and_stands_before_none(
             assert not await runtime.list_containers() and files(directory) == []
             await runtime.remove_pod_sandbox(sandbox_id)
 
-    with oci_runtime(engine, directory, other={"path": "/usr/sbin/runc"}):
+    # An engine's own stands beside it.
+    places = os.pathsep.join((os.path.dirname(ENGINE), os.environ["PATH"], "/usr/sbin"))
+    runc = shutil.which("runc", path=places)
+    with oci_runtime(engine, directory, other={"path": runc}):
         run(scenario)
 
 
