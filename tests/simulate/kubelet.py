@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from asupervisor.proto import cri
 from tests.simulate.errors import CallFailed
 from tests.simulate.service import Service
@@ -146,23 +148,20 @@ class Kubelet:
     async def run(self, at_once: int, until: float) -> None:
         """Keep some pods, each synced for itself, and new ones as others go."""
         loop = asyncio.get_running_loop()
-        tasks: set[asyncio.Task[None]] = set()
-        while not self.ending and loop.time() < until:
-            tasks = {task for task in tasks if not task.done() or task.result()}
-            while len(tasks) < at_once:
-                self._numbers += 1
-                pod = Pod(
-                    uid=f"p{self._numbers}",
-                    containers=self.rng.choice((1, 1, 2, 3)),
-                    until=loop.time() + self.rng.expovariate(1 / self.rng.choice((4, 20, 80))),
-                    grace_s=self.rng.choice((0, 1, 5, 30)),
-                )
-                self.pods[pod.uid] = pod
-                worker = self._follow(pod)
-                tasks.add(asyncio.ensure_future(worker))  # one for each pod; all are awaited below
-            await asyncio.sleep(self.rng.uniform(0.5, 5.0))
-        self.ending = True
-        await asyncio.gather(*tasks)
+        async with anyio.create_task_group() as workers:
+            while not self.ending and loop.time() < until:
+                while len(self.pods) < at_once:
+                    self._numbers += 1
+                    pod = Pod(
+                        uid=f"p{self._numbers}",
+                        containers=self.rng.choice((1, 1, 2, 3)),
+                        until=loop.time() + self.rng.expovariate(1 / self.rng.choice((4, 20, 80))),
+                        grace_s=self.rng.choice((0, 1, 5, 30)),
+                    )
+                    self.pods[pod.uid] = pod
+                    workers.start_soon(self._follow, pod)
+                await asyncio.sleep(self.rng.uniform(0.5, 5.0))
+            self.ending = True
 
     async def _follow(self, pod: Pod) -> None:
         while not self.ending:

@@ -58,12 +58,10 @@ class Visitors:
     async def run(self, every_s: float, until: float) -> None:
         """One visit after the other, several at a time where they take long."""
         loop = asyncio.get_running_loop()
-        tasks: list[asyncio.Task[None]] = []
-        while loop.time() < until:
-            await asyncio.sleep(self.rng.expovariate(1 / every_s))
-            visit = self._visit(self.rng.choice(self._visits))
-            tasks.append(asyncio.ensure_future(visit))  # visits overlap; all are awaited below
-        await asyncio.gather(*tasks)
+        async with anyio.create_task_group() as visits:
+            while loop.time() < until:
+                await asyncio.sleep(self.rng.expovariate(1 / every_s))
+                visits.start_soon(self._visit, self.rng.choice(self._visits))
 
     async def _visit(self, visit: Callable[[Any], Awaitable[None]]) -> None:
         try:

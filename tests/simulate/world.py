@@ -10,6 +10,8 @@ import random
 import traceback
 from pathlib import Path
 
+import anyio
+
 from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
 from tests.simulate.aftermath import all_followed, nothing_left, same
@@ -101,13 +103,11 @@ class World:
             trouble = asyncio.gather(
                 self._kills(until), self._outages(until), self._operators(until)
             )
-            syncs = kubelet.run(self.rng.choice((1, 2, 4)), until)
-            pods = asyncio.ensure_future(syncs)  # goes on after the trouble, and is awaited then
-            visitors = self.visitors.run(self.visit_every_s, until)
-            visits = asyncio.ensure_future(visitors)  # as the pods
-            await trouble
-            await self._calm()
-            await asyncio.gather(pods, visits)
+            async with anyio.create_task_group() as callers:
+                callers.start_soon(kubelet.run, self.rng.choice((1, 2, 4)), until)
+                callers.start_soon(self.visitors.run, self.visit_every_s, until)
+                await trouble
+                await self._calm()
             await self._settled(kubelet)
             await self._take_down(kubelet)
 
@@ -179,12 +179,11 @@ class World:
             await asyncio.sleep(rng.expovariate(1 / self.kill_every_s))
             self.service.kill()
             await asyncio.sleep(rng.uniform(0.1, 5.0))
-            # Beside the kill that may come while it starts; awaited in either case.
-            starting = asyncio.ensure_future(self.service.start())
-            if rng.random() < 0.2:  # and once more while it starts
-                await asyncio.sleep(rng.uniform(0.0, 0.5))
-                self.service.kill()
-            await starting
+            async with anyio.create_task_group() as starting:
+                starting.start_soon(self.service.start)
+                if rng.random() < 0.2:  # and once more while it starts
+                    await asyncio.sleep(rng.uniform(0.0, 0.5))
+                    self.service.kill()
             if not self.service.up:
                 await self.service.start()
 
