@@ -20,7 +20,6 @@ from pathlib import Path
 from statistics import median
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 
 from asupervisor.errors import ServiceError
@@ -32,6 +31,7 @@ from benchmarks.load import Generator
 from benchmarks.measure import Endpoint, Plan
 from benchmarks.methods import CALLS, Subjects, try_call
 from benchmarks.process import Memory, own_cpu_s
+from benchmarks.turns import LongestTurn
 from tests.harness.pods import until
 from tests.harness.service import service_config
 
@@ -166,21 +166,12 @@ async def _hold(node: own.Node, endpoint: Endpoint, plan: Plan, figures: Figures
 
 
 async def _longest_turn_s(work: Callable[[], object]) -> float:
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        last = time.thread_time()
-        while True:
-            await anyio.lowlevel.checkpoint()
-            now = time.thread_time()
-            longest, last = max(longest, now - last), now
-
+    longest = LongestTurn()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch)
+        tasks.start_soon(longest.watch)
         await anyio.to_thread.run_sync(work)
         tasks.cancel_scope.cancel()
-    return longest
+    return longest.seconds
 
 
 def _tell(line: str) -> None:

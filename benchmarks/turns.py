@@ -175,19 +175,27 @@ FLOODS = [
 ]
 
 
-async def longest_turn_s(service: StreamingService, flood: Flood) -> float:
-    """Send the flood. Returns the longest time without a turn for others, in seconds."""
-    longest = 0.0
+class LongestTurn:
+    """Of the event loop, while :meth:`watch` runs.
 
-    async def watch() -> None:
-        nonlocal longest
+    Attributes:
+        seconds: CPU time of the loop's thread.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    async def watch(self) -> None:
+        """Ask for one turn after the other, until cancelled."""
         last = time.thread_time()
         while True:
             await anyio.lowlevel.checkpoint()
             now = time.thread_time()
-            longest = max(longest, now - last)
-            last = now
+            self.seconds, last = max(self.seconds, now - last), now
 
+
+async def longest_turn_s(service: StreamingService, flood: Flood) -> float:
+    """Send the flood. Returns the longest time without a turn for others, in seconds."""
     url = (
         service.port_forward_url(PortForwardRequest(pod_sandbox_id="p", ports=(1,)))
         if flood.port_forward
@@ -200,8 +208,9 @@ async def longest_turn_s(service: StreamingService, flood: Flood) -> float:
     gc.freeze()  # as the service does: what is measured is not the collector at work on our imports
     upgraded = await upgrade(url, [flood.protocol], websocket=flood.websocket)
     sock = upgraded.stream.extra(anyio.abc.SocketAttribute.raw_socket)
+    longest = LongestTurn()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch)
+        tasks.start_soon(longest.watch)
         # From a thread: what the client does is not the server's time.
         with contextlib.suppress(anyio.BrokenResourceError, OSError):
             await anyio.to_thread.run_sync(_push, sock.fileno(), wire)
@@ -213,7 +222,7 @@ async def longest_turn_s(service: StreamingService, flood: Flood) -> float:
     with anyio.move_on_after(10):
         while service.handler.active:  # noqa: ASYNC110
             await anyio.sleep(0.01)
-    return longest
+    return longest.seconds
 
 
 def _push(descriptor: int, wire: bytes) -> None:

@@ -10,6 +10,7 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -111,8 +112,21 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A Docker Engine with a busybox image, shared by the session's tests."""
-    running = Engine()
-    running.start()
-    running.load(busybox_archive())
-    yield running
-    running.destroy()
+    with _running() as engine:
+        yield engine
+
+
+@pytest.fixture
+def restoring_engine() -> Iterator[Engine]:
+    """One of a test's own, whose containers outlive it."""
+    with _running("--live-restore") as engine:
+        yield engine
+
+
+@contextmanager
+def _running(*arguments: str) -> Iterator[Engine]:
+    engine = Engine(arguments=arguments)
+    engine.start()
+    engine.load(busybox_archive())
+    yield engine
+    engine.destroy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -20,6 +19,7 @@ from asupervisor.client.endpoint import TIMEOUT_S, Settings, find_settings
 from asupervisor.client.find import choose_container, choose_pod, newest
 from asupervisor.client.pods import Pod, pod_block
 from asupervisor.client.values import (
+    UID,
     ContainerInfo,
     Event,
     ImageInfo,
@@ -45,7 +45,6 @@ LOG_ROOT = "/var/log/pods"
 """Where kubelet keeps the logs of pods."""
 VOLUME_ROOT = "/var/lib/asupervisor/pods"
 """Where the volumes of pods are that this client made."""
-_UID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}$")
 
 
 class Host(Protocol):
@@ -141,7 +140,7 @@ class Client:
 
     def volume_directory(self, uid: str) -> str:
         """Of one pod; empty where its uid, which others gave, cannot name a directory."""
-        return f"{os.path.realpath(self._volume_root)}/{uid}" if _UID.match(uid) else ""
+        return f"{os.path.realpath(self._volume_root)}/{uid}" if UID.fullmatch(uid) else ""
 
     @asynccontextmanager
     async def pod(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asupervisor.client.changes import Changes
-from asupervisor.client.values import Completed, ContainerInfo, State, Usage
+from asupervisor.client.values import Completed, ContainerInfo, State, Usage, noted_number
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
@@ -256,9 +256,8 @@ class Container:
             grace_s: seconds for all of it; None: what its manifest says, else 30. With 0 the hook
                 is left out.
         """
-        noted = self.info.annotations.get(GRACE_ANNOTATION, "")
         if grace_s is None:
-            grace_s = int(noted) if noted.isdecimal() else DEFAULT_GRACE_S
+            grace_s = noted_number(self.info.annotations, GRACE_ANNOTATION, DEFAULT_GRACE_S)
         hook = self.info.annotations.get(PRE_STOP_ANNOTATION, "")
         if hook and grace_s > 0 and (await self.status()).state is State.RUNNING:
             from asupervisor.client.manifest.hooks import run_pre_stop

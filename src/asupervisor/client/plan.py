@@ -17,6 +17,7 @@ CPU_PERIOD_US = 100_000
 CPU_SHARES_OF_ONE = 1024
 LEAST_CPU_SHARES = 2
 LEAST_CPU_QUOTA_US = 1000
+_ID_DIGITS = 10
 PullPolicy = Literal["IfNotPresent", "Always", "Never"]
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
 
@@ -345,9 +346,12 @@ def _words(name: str, words: Sequence[str]) -> list[str]:
 
 def _set_user(user: int | str, security: cri.LinuxContainerSecurityContext) -> None:
     name, colon, group = str(user).partition(":")
-    if colon and not (name.isdecimal() and group.isdecimal()):
-        raise InvalidArgument(f'user: "{user}" is not UID:GID in numbers')
-    if name.isdecimal():
+    is_number = name.isascii() and name.isdecimal()
+    if (colon and not (is_number and group.isascii() and group.isdecimal())) or (
+        is_number and max(len(name), len(group)) > _ID_DIGITS
+    ):
+        raise InvalidArgument(f'user: "{user}" is neither a name, a UID nor UID:GID')
+    if is_number:
         security.run_as_user.value = int(name)
     else:
         security.run_as_username = name

@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from asupervisor.client.containers import OUTPUT_BYTES, STOP_STAGE_ANNOTATION, Container
-from asupervisor.client.values import Completed, ContainerInfo, PodInfo, State
+from asupervisor.client.values import Completed, ContainerInfo, PodInfo, State, noted_number
 from asupervisor.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -175,8 +175,8 @@ class Pod:
         stages: dict[int, list[ContainerInfo]] = {}
         for each in await self._client.containers(pod_id=self.id):
             if each.state is State.RUNNING:
-                noted = each.annotations.get(STOP_STAGE_ANNOTATION, "")
-                stages.setdefault(int(noted) if noted.isdecimal() else 0, []).append(each)
+                stage = noted_number(each.annotations, STOP_STAGE_ANNOTATION, 0)
+                stages.setdefault(stage, []).append(each)
         failures: list[ServiceError] = []
 
         async def stop(info: ContainerInfo) -> None:

@@ -5,12 +5,24 @@ What a server says is data: a state that is not known is ``UNKNOWN``, and labels
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from asupervisor.proto import cri
+
+UID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}")
+"""Of a pod, as it can name a directory."""
+
+
+def noted_number(annotations: Mapping[str, str], key: str, default: int) -> int:
+    """A whole number that an annotation holds; the default where it holds none of at most nine
+    digits.
+    """
+    noted = re.fullmatch(r"[0-9]{1,9}", annotations.get(key, ""))
+    return int(noted[0]) if noted else default
 
 
 class State(StrEnum):

@@ -5,26 +5,15 @@ were.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
-import pytest
 
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
-from tests.harness.engine import Engine, busybox_archive
+from tests.harness.engine import Engine
 from tests.harness.pods import container_config, pod_config, run, until, until_nothing
 from tests.harness.service import service_config
-
-
-@pytest.fixture
-def restoring_engine() -> Iterator[Engine]:
-    running = Engine(arguments=("--live-restore",))
-    running.start()
-    running.load(busybox_archive())
-    yield running
-    running.destroy()
 
 
 def test_pods_outlive_the_engine(restoring_engine: Engine, directory: Path) -> None:

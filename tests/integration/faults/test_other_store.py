@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -15,18 +14,9 @@ import pytest
 from asupervisor.errors import FailedPrecondition
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
-from tests.harness.engine import Engine, busybox_archive
+from tests.harness.engine import Engine
 from tests.harness.pods import container_config, pod_config, run, until, until_nothing
 from tests.harness.service import service_config
-
-
-@pytest.fixture
-def restoring_engine() -> Iterator[Engine]:
-    running = Engine(arguments=("--live-restore",))
-    running.start()
-    running.load(busybox_archive())
-    yield running
-    running.destroy()
 
 
 def other_store(engine: Engine) -> dict[str, object]:

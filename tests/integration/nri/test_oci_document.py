@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -18,7 +17,7 @@ from asupervisor.oci import RUNTIME
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from asupervisor.translate.runtimes import wrapped_runtime
-from tests.harness.engine import ENGINE, Engine, busybox_archive
+from tests.harness.engine import ENGINE, Engine
 from tests.harness.plugins import Adjuster, config_with_nri, oci_runtime, plugged
 from tests.harness.pods import container_config, pod_config, run, until
 
@@ -241,15 +240,6 @@ def test_a_container_that_others_remove_leaves_nothing(engine: Engine, directory
         run(taken_over)
 
 
-@pytest.fixture
-def restoring_engine() -> Iterator[Engine]:
-    running = Engine(arguments=("--live-restore",))
-    running.start()
-    running.load(busybox_archive())
-    yield running
-    running.destroy()
-
-
 def test_a_container_lives_through_the_engine_and_starts_again(
     restoring_engine: Engine, directory: Path
 ) -> None:
@@ -267,11 +257,12 @@ def test_a_container_lives_through_the_engine_and_starts_again(
             container_id = await runtime.create_container(sandbox_id, config, pod)
             await runtime.start_container(container_id)
             assert supervisor.shim is not None
-            feed = supervisor.shim.feed
-            readings = feed.resyncs
+            health = supervisor.shim.engine.health
             await anyio.to_thread.run_sync(engine.stop)
+            await until(lambda: not health.ready, "the engine is down")
             await anyio.to_thread.run_sync(engine.start)
-            await until(lambda: feed.resyncs > readings, "read anew", timeout_s=60)
+            with anyio.fail_after(60):
+                await health.wait_ready()
             shown = await output(supervisor, container_id, "rm /hooked && echo there")
             assert shown == "there\n"
             # As an operator may do by hand; kubelet makes another container.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -156,7 +157,7 @@ def _port(fields: Fields, ports: Mapping[str, int]) -> int:
     text = fields.quantity("port")
     if not text:
         raise ConfigError(f"{fields.place('port')} is missing")
-    port = int(text) if text.isdecimal() else ports.get(text, 0)
+    port = int(text) if re.fullmatch("[0-9]{1,5}", text) else ports.get(text, 0)
     if not 0 < port < 65536:
         raise ConfigError(
             f'{fields.place("port")}: "{text}" is neither a port from 1 to 65535 nor the name of'

@@ -36,7 +36,7 @@ from asupervisor.client.plan import (
 from asupervisor.errors import ConfigError
 from asupervisor.proto import cri
 
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PROTOCOLS = {"TCP": cri.TCP, "UDP": cri.UDP, "SCTP": cri.SCTP}
 _PULL_POLICIES = ("IfNotPresent", "Always", "Never")
 _PROPAGATIONS = {
@@ -84,7 +84,7 @@ def read_container(  # long: field by field
         ConfigError: a field is malformed or cannot be had; it is named.
     """
     name, image = fields.text("name"), fields.text("image")
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         raise ConfigError(
             f'{fields.place("name")}: "{name}" is not a DNS label of lower case letters, digits'
             ' and "-"'

@@ -12,6 +12,7 @@ from asupervisor.client.manifest.fields import Fields
 from asupervisor.client.manifest.pod import read_pod
 from asupervisor.client.plan import PodPlan
 from asupervisor.errors import ConfigError
+from asupervisor.words import one_line
 
 _KINDS = {"ConfigMap": "configMap", "Secret": "secret"}
 _PASSED_OVER = ("creationTimestamp", "resourceVersion", "managedFields", "uid", "ownerReferences")
@@ -85,7 +86,7 @@ def _named(source: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(f"{source}: {error}") from error
+        raise ConfigError(one_line(f"{source}: {error}")) from error
 
 
 def _documents(text: str | Mapping[str, Any]) -> Iterator[Fields]:

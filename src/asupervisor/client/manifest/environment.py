@@ -16,9 +16,9 @@ from asupervisor.errors import ConfigError
 
 Data = Mapping[tuple[str, str, str], Mapping[str, bytes]]
 """Content by kind, namespace and name."""
-_KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]$")
+_KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _REFERENCE = re.compile(rb"\$(\$|\(([^()]*)\))")
-_VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*$")
+_VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def read_environment(
             if not reference.empty:
                 values = _content(kind, reference, around) or {}
                 named = {f"{prefix}{key}": value for key, value in values.items()}
-                found |= {key: value for key, value in named.items() if _VARIABLE.match(key)}
+                found |= {key: value for key, value in named.items() if _VARIABLE.fullmatch(key)}
     for variable in container.each("env"):
         name, origin = variable.text("name"), variable.below("valueFrom")
         value: bytes | None = variable.text("value", "").encode()
@@ -111,7 +111,7 @@ def _value(origin: Fields, resources: Mapping[str, Decimal], around: Surrounding
 def pod_field(field: Fields, around: Surroundings) -> str:
     """What a ``fieldRef`` names; one that is not known is a ConfigError."""
     path = field.text("fieldPath")
-    if keyed := _KEYED_FIELD.match(path):
+    if keyed := _KEYED_FIELD.fullmatch(path):
         values = around.labels if keyed.group(1) == "labels" else around.annotations
         return values.get(keyed.group(2), "")
     if path in ("metadata.labels", "metadata.annotations"):

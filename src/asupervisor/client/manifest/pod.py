@@ -17,11 +17,11 @@ from asupervisor.client.manifest.fields import Fields
 from asupervisor.client.manifest.security import read_pod_security
 from asupervisor.client.manifest.volumes import read_volume
 from asupervisor.client.plan import ContainerPlan, PodPlan, RestartPolicy, Volume, identity
+from asupervisor.client.values import UID
 from asupervisor.errors import ConfigError
 from asupervisor.proto import cri
 
-_POD_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")
-_UID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}$")
+_POD_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 _RESTARTS = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("Default", "None", "ClusterFirst", "ClusterFirstWithHostNet")
 
@@ -52,18 +52,18 @@ def read_pod(top: Fields, data: Data, notes: list[str]) -> PodPlan:  # long: fie
     notes += spec.pass_over(_OF_THE_SCHEDULER)
     top.done()
     name = meta.text("name")
-    if not _POD_NAME.match(name):
+    if not _POD_NAME.fullmatch(name):
         raise ConfigError(
             f'metadata.name: "{name}" is not a DNS name of lower case letters, digits, "-" and "."'
         )
     namespace = meta.text("namespace", "default")
-    if not NAME.match(namespace):
+    if not NAME.fullmatch(namespace):
         raise ConfigError(
             f'metadata.namespace: "{namespace}" is not a DNS label of lower case letters, digits'
             ' and "-"'
         )
     uid = meta.text("uid", "") or str(uuid.uuid4())
-    if not _UID.match(uid):
+    if not UID.fullmatch(uid):
         raise ConfigError(f'metadata.uid: "{uid}" is not letters, digits, "-", "_" and "."')
     labels, annotations = meta.mapping("labels"), meta.mapping("annotations")
     meta.done()
@@ -138,7 +138,7 @@ def _volumes(spec: Fields, reading: PodReading) -> dict[str, Volume]:
     volumes: dict[str, Volume] = {}
     for fields in spec.each("volumes"):
         name = fields.text("name")
-        if not NAME.match(name) or name in volumes:
+        if not NAME.fullmatch(name) or name in volumes:
             raise ConfigError(
                 f'{fields.place("name")}: "{name}" is not a DNS label of its own of lower case'
                 ' letters, digits and "-"'

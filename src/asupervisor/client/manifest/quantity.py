@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from asupervisor.errors import ConfigError
 
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
+_QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 _FACTORS = {
     "m": Decimal("0.001"),
     "k": Decimal(10**3),
@@ -33,7 +33,7 @@ def parse_quantity(text: str, where: str) -> Decimal:
     Raises:
         ConfigError: it is malformed.
     """
-    found = _QUANTITY.match(text)
+    found = _QUANTITY.fullmatch(text)
     if found is None:
         raise ConfigError(f'{where}: "{text}" is not a quantity; write it like 500m, 2, 64Mi or 1G')
     return Decimal(found.group(1)) * _FACTORS.get(found.group(2) or "", Decimal(1))

@@ -203,6 +203,9 @@ def test_the_nodes_network_has_the_nodes_name() -> None:
         ("v1", "v2", 'apiVersion: "v2" is not supported'),
         ("{name: web}", "{name: Web}", 'metadata.name: "Web" is not a DNS name'),
         ("{name: web}", "{}", "metadata.name is missing"),
+        ("{name: web}", '{name: "web\\n"}', "is not a DNS name"),
+        ("{name: web}", '{name: web, uid: "a\\n"}', "is not letters, digits"),
+        ("- name: main", '- name: "main\\n"', "is not a DNS label"),
         (
             "{name: web}",
             "{name: web, labels: {a: 1}}",
