@@ -139,12 +139,13 @@ class Truth:
         self.answered[sandbox_id] = self._now()
 
     def _CreateContainer(self, request: Any, answer: Any, began: float) -> None:
-        box = self.engine.boxes.get(answer.container_id)
-        self.answered[answer.container_id] = self._now()
-        if box is None:
-            self.found(
-                "untrue", "CreateContainer: OK and it is not there", answer.container_id[:12]
-            )
+        any_id = answer.container_id
+        self.answered[any_id] = self._now()
+        if any_id in self.engine.boxes:
+            return
+        was = self.gone.get(any_id)
+        if was is None or not self._unheard(was, began):
+            self.found("untrue", "CreateContainer: OK and it is not there", any_id[:12])
 
     def _StartContainer(self, request: Any, answer: Any, began: float) -> None:
         box = self.engine.boxes.get(request.container_id)

@@ -185,7 +185,12 @@ class Visitors:
         """Without faults everything is to be had of what runs."""
         listed = await self.client("ListPodSandbox", cri.ListPodSandboxRequest())
         ready = {one.id for one in listed.items if one.state == cri.SANDBOX_READY}
-        running = await self.running()
+        # A stop that a hung plugin holds up still ends what an operator has started since.
+        running = [
+            one
+            for one in await self.running()
+            if self.truth.ending.isdisjoint((one.id, one.pod_sandbox_id))
+        ]
         if running and self.rng.random() < 0.5:
             with suppress(NotFound):
                 await self.exec(running[0], late=True)
