@@ -71,7 +71,8 @@ async def until_nothing(left: Callable[[], list[Any]], timeout_s: float = 20.0) 
     """Wait until ``left()`` gives an empty list; else fail with what it gives."""
     with contextlib.suppress(AssertionError):
         await until(lambda: not left(), "nothing is left", timeout_s)
-    assert left() == []
+    remaining = left()
+    assert not remaining, f"left behind: {remaining}"
 
 
 async def until(
