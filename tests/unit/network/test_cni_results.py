@@ -4,6 +4,9 @@ import base64
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,29 @@ async def test_the_cache_is_that_of_libcni(tmp_path: Path) -> None:
     cache.remove("net", "abc", "eth0")
     cache.remove("net", "abc", "eth0")
     assert cache.everything() == []
+
+
+_KILLED_IN_A_WRITE = """
+import os, signal, sys
+from pathlib import Path
+import anyio
+from asupervisor.network.cni.cache import Cached, ResultCache
+from asupervisor.network.cni.execute import Attachment
+os.rename = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
+cached = Cached("net", Attachment("abc", "/proc/7/ns/net"), b"{}", None)
+anyio.run(ResultCache(Path(sys.argv[1])).write, cached)
+"""
+
+
+def test_what_a_kill_left_of_a_write_goes_with_the_attachment(tmp_path: Path) -> None:
+    directory = tmp_path / "results"
+    killed = subprocess.run([sys.executable, "-c", _KILLED_IN_A_WRITE, directory], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [path for path in tmp_path.rglob("*") if path.is_file()], "it was cut off"
+    cache = ResultCache(directory)
+    assert cache.everything() == []
+    cache.remove("another", "abc", "eth0")
+    assert list(tmp_path.rglob("*")) == [directory]
 
 
 async def test_a_result_that_was_cut_is_not_written(

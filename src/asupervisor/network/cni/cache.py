@@ -77,17 +77,18 @@ class ResultCache:
             document["result"] = cached.result
         path = self._path(cached.network, attachment.container_id, attachment.interface)
         try:
-            await anyio.to_thread.run_sync(self._write, path, json.dumps(document).encode())
+            await anyio.to_thread.run_sync(
+                self._write, path, json.dumps(document).encode(), attachment.container_id
+            )
         except OSError as error:
             raise Internal(
                 f"cannot write the CNI result {path}: {error.strerror}",
                 subject=attachment.container_id,
             ) from error
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, content: bytes, container_id: str) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Beside the directory of results, where no reader of theirs looks.
-        write_file(path, content, aside=self._directory.parent / f".asupervisor-{path.name}")
+        write_file(path, content, aside=self._aside(container_id))
 
     def find(self, container_id: str) -> list[Cached]:
         """Every cached attachment of a container, of whatever network."""
@@ -98,21 +99,26 @@ class ResultCache:
         return self._read(lambda name: True, None)
 
     def remove(self, network: str, container_id: str, interface: str) -> None:
-        """Remove one attachment's file, if it is there.
+        """Remove one attachment's file, if it is there, and what a kill left of a write of it.
 
         Raises:
             Internal: the file system refuses.
         """
         path = self._path(network, container_id, interface)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise Internal(
-                f"cannot remove the CNI result {path}: {error.strerror}", subject=container_id
-            ) from error
+        for file in (path, self._aside(container_id)):
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise Internal(
+                    f"cannot remove the CNI result {file}: {error.strerror}", subject=container_id
+                ) from error
 
     def _path(self, network: str, container_id: str, interface: str) -> Path:
         return self._directory / f"{network}-{container_id}-{interface}"
+
+    def _aside(self, container_id: str) -> Path:
+        """Beside the directory of results, where no reader of theirs looks."""
+        return self._directory.parent / f".asupervisor-{container_id}"
 
     def _read(self, wanted: Callable[[str], bool], container_id: str | None) -> list[Cached]:
         try:
