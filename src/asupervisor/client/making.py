@@ -26,7 +26,7 @@ from asupervisor.streaming.background_tasks import BackgroundTasks
 if TYPE_CHECKING:
     from asupervisor.client.client import Client
     from asupervisor.client.manifest.layout import Layout
-    from asupervisor.client.plan import ContainerPlan, PodPlan
+    from asupervisor.client.plan import ContainerPlan, PodPlan, PullPolicy
 
 _logger = logging.getLogger("asupervisor.client")
 _UID_LABEL = "io.kubernetes.pod.uid"
@@ -47,7 +47,7 @@ async def made_pod(client: Client, plan: PodPlan, log_root: str) -> AsyncIterato
         RollbackFailed: it failed, and what was made could not be removed.
     """
     for image, policy in plan.images:
-        await client.pull(image, policy=policy)
+        await _pull(client, plan, image, policy)
     metadata = plan.sandbox.metadata
     if log_root:
         name = f"{metadata.namespace}_{metadata.name}_{metadata.uid}"
@@ -118,7 +118,7 @@ class _Making:
         if self._layout is not None:
             config.mounts.extend(await anyio.to_thread.run_sync(self._layout.mounts, plan))
         if attempt:
-            await self._client.pull(config.image.image, policy=plan.pull_policy)
+            await _pull(self._client, self._plan, config.image.image, plan.pull_policy)
         if plan.not_as_root:
             await self._check_user(config)
         with anyio.CancelScope(shield=True):
@@ -158,6 +158,20 @@ class _Making:
                 f'container "{config.metadata.name}" must not run as root, and its image has the'
                 f' user "{user}"; give runAsUser a number above 0'
             )
+
+
+async def _pull(client: Client, plan: PodPlan, image: str, policy: PullPolicy) -> None:
+    """With each of the pod's credentials for it until one does; the first failure counts."""
+    logins = plan.keyring.find(image) if plan.keyring is not None else []
+    failure: ServiceError | None = None
+    for username, password in logins or [("", "")]:
+        try:
+            await client.pull(image, policy=policy, username=username, password=password)
+            return
+        except ServiceError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 async def _undo(client: Client, plan: PodPlan, error: BaseException) -> None:

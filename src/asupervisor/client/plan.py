@@ -12,6 +12,7 @@ from asupervisor.proto import cri
 
 if TYPE_CHECKING:
     from asupervisor.client.manifest.actions import Action, Probe
+    from asupervisor.client.manifest.pull_secrets import Keyring
 
 CPU_PERIOD_US = 100_000
 CPU_SHARES_OF_ONE = 1024
@@ -222,6 +223,7 @@ class PodPlan:
         volumes: by name.
         fs_group: owner of what the volumes hold; None for root.
         hosts: lines for ``/etc/hosts``.
+        keyring: of the registries; None for none.
     """
 
     sandbox: cri.PodSandboxConfig
@@ -231,6 +233,7 @@ class PodPlan:
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     fs_group: int | None = None
     hosts: tuple[str, ...] = ()
+    keyring: Keyring | None = None
 
     @property
     def images(self) -> list[tuple[str, PullPolicy]]:

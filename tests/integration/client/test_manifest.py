@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,17 @@ import pytest
 
 from asupervisor.client import Client, State
 from asupervisor.client.manifest import read_manifest
-from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound, ServiceError
+from asupervisor.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ServiceError,
+    Unauthenticated,
+)
 from tests.harness.engine import BUSYBOX_IMAGE
 from tests.harness.pods import SLEEPER, until
+from tests.harness.registry import PASSWORD, USERNAME, BuiltImage, Registry
+from tests.harness.service import Service
 
 SHELL = ("sh", "-c")
 RUNS = {"command": list(SLEEPER)}
@@ -327,3 +337,49 @@ async def test_a_manifest_excludes_the_rest(client: Client) -> None:
     with pytest.raises(ServiceError, match="containers is missing"):
         async with client.pod(manifest=pod("none")):
             raise AssertionError("it has none")
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    running = Registry()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.destroy()
+
+
+async def test_the_credentials_of_a_secret_are_used(
+    client: Client, service: Service, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    registry.push("team/app", ("1",), BuiltImage())
+    image = f"{registry.guarded}/team/app:1"
+    keys = {
+        f"{registry.guarded}/team": {"username": USERNAME, "password": "not this one"},
+        registry.guarded: {"username": USERNAME, "password": PASSWORD},
+    }
+    main = {"image": image, "imagePullPolicy": "Always", **RUNS}
+    manifest = pod("pulled", main, imagePullSecrets=[{"name": "keys"}])
+
+    def secret(auths: dict[str, Any]) -> tuple[str, str]:
+        kind = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson"}
+        data = {"stringData": {".dockerconfigjson": json.dumps({"auths": auths})}}
+        return json.dumps({**kind, "metadata": {"name": "keys"}, **data}), "keys.json"
+
+    async def run(*auths: str) -> None:
+        given = secret({place: keys[place] for place in auths})
+        (plan,) = read_manifest(manifest, "pod", [given]).pods
+        async with client.pod(manifest=plan) as running:
+            assert (await running.main.status()).state is State.RUNNING
+
+    try:
+        with pytest.raises(Unauthenticated):
+            await run()
+        with pytest.raises(Unauthenticated):
+            await run(f"{registry.guarded}/team")
+        await run(*keys)
+    finally:
+        await client.remove_image(image)
+    for logged in (caplog.text, service.output):
+        assert PASSWORD not in logged and "not this one" not in logged

@@ -10,6 +10,7 @@ from typing import Any
 
 from asupervisor.client.manifest.fields import Fields
 from asupervisor.client.manifest.pod import read_pod
+from asupervisor.client.manifest.pull_secrets import KEYS
 from asupervisor.client.plan import PodPlan
 from asupervisor.errors import ConfigError
 from asupervisor.words import one_line
@@ -111,8 +112,7 @@ def _read_data(kind: str, top: Fields, data: dict[tuple[str, str, str], dict[str
     meta.done()
     top.flag("immutable")
     plain, encoded = ("data", "binaryData") if kind == "configMap" else ("stringData", "data")
-    if kind == "secret":
-        top.text("type", "")
+    type_key = KEYS.get(top.text("type", "")) if kind == "secret" else None
     content: dict[str, bytes] = {}
     for key, value in top.mapping(encoded).items():
         try:
@@ -124,3 +124,7 @@ def _read_data(kind: str, top: Fields, data: dict[tuple[str, str, str], dict[str
     if (kind, namespace, name) in data:
         raise ConfigError(f'there are two of the name "{name}" in namespace {namespace}')
     data[kind, namespace, name] = content
+    if type_key is not None:
+        if type_key not in content:
+            raise ConfigError(f'Secret "{name}" has no {type_key}, which its type asks for')
+        data["pullSecret", namespace, name] = {type_key: content[type_key]}

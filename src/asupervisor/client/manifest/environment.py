@@ -16,6 +16,11 @@ from asupervisor.errors import ConfigError
 
 Data = Mapping[tuple[str, str, str], Mapping[str, bytes]]
 """Content by kind, namespace and name."""
+_WORDS = {
+    "configMap": "ConfigMap",
+    "secret": "Secret",
+    "pullSecret": "Secret of type kubernetes.io/dockerconfigjson",
+}
 _KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _REFERENCE = re.compile(rb"\$(\$|\(([^()]*)\))")
 _VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
@@ -162,7 +167,7 @@ def named_content(
     """The content of a ConfigMap or Secret that was given.
 
     Args:
-        kind: ``configMap`` or ``secret``.
+        kind: ``configMap``, ``secret`` or ``pullSecret``.
         reference: has its name.
         around: has what was given.
         may_miss: None is returned then, where there is none.
@@ -174,7 +179,7 @@ def named_content(
     name = reference.text(field)
     content = around.data.get((kind, around.namespace, name))
     if content is None and not may_miss:
-        word = {"configMap": "ConfigMap", "secret": "Secret"}[kind]
+        word = _WORDS[kind]
         raise ConfigError(
             f'{reference.place(field)}: there is no {word} "{name}" in namespace'
             f" {around.namespace}, and there is no cluster to ask; put it into the file, or give"

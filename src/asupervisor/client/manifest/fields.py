@@ -112,6 +112,11 @@ class Fields:
         """A mapping inside this one; empty where absent."""
         return Fields(self._rest.pop(name, None), self.place(name))
 
+    def entries(self) -> Iterator[tuple[str, Fields]]:
+        """Every field as a mapping, with its name, where names are the document's own."""
+        for name in list(self._rest):
+            yield str(name), self.below(name)
+
     def each(self, name: str) -> Iterator[Fields]:
         """The mappings of a list; each is checked for rests after the caller is done with it."""
         for index, value in enumerate(self._take(name, list, [])):

@@ -14,6 +14,7 @@ from asupervisor.client.containers import STOP_STAGE_ANNOTATION
 from asupervisor.client.manifest.container import NAME, PodReading, read_container
 from asupervisor.client.manifest.environment import Data, Surroundings
 from asupervisor.client.manifest.fields import Fields
+from asupervisor.client.manifest.pull_secrets import read_pull_secrets
 from asupervisor.client.manifest.security import read_pod_security
 from asupervisor.client.manifest.volumes import read_volume
 from asupervisor.client.plan import ContainerPlan, PodPlan, RestartPolicy, Volume, identity
@@ -98,10 +99,13 @@ def read_pod(top: Fields, data: Data, notes: list[str]) -> PodPlan:  # long: fie
         "\t".join((alias.text("ip"), *alias.texts("hostnames")))
         for alias in spec.each("hostAliases")
     )
+    keyring = read_pull_secrets(spec, around)
     spec.done()
     if not containers:
         raise ConfigError("spec.containers is missing")
-    return PodPlan(sandbox, runtime_handler, containers, init_containers, volumes, fs_group, hosts)
+    return PodPlan(
+        sandbox, runtime_handler, containers, init_containers, volumes, fs_group, hosts, keyring
+    )
 
 
 def _namespaces(spec: Fields, name: str, sandbox: cri.PodSandboxConfig) -> None:
