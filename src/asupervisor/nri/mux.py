@@ -45,7 +45,8 @@ class Demultiplexer:
         """Take some bytes.
 
         Yields:
-            A connection's number and bytes for it, in order.
+            A connection's number and bytes for it, in order. Of an empty frame, which nobody sends
+            for a message, the number 0: that is no connection's.
         """
         position = 0
         while position < len(data):
@@ -61,3 +62,5 @@ class Demultiplexer:
             if len(self._header) == _HEADER.size:
                 self._connection, self._missing = _HEADER.unpack(self._header)
                 self._header.clear()
+                if not self._missing:
+                    yield 0, b""

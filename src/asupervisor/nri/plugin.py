@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import anyio
@@ -30,8 +30,10 @@ NRI_VERSION = "v0.12.0"
 """The release of NRI whose messages these are, as plugins are told it."""
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,128}", re.ASCII)
 _INDEX = re.compile(r"[0-9]{2}", re.ASCII)
-_FEWEST = 8
-"""Objects of one Synchronize that are not divided further."""
+_MOST_ENTRIES = 1000
+_MOST_CONTAINERS = 10_000
+"""Entries of one list of a plugin's message, and of one that names other containers: what several
+plugins want is put together entry by entry, and all else waits for that."""
 
 R = TypeVar("R", bound=Message)
 Update = Callable[["Plugin", api.UpdateContainersRequest], Awaitable[api.UpdateContainersResponse]]
@@ -137,20 +139,21 @@ class Plugin:
             FailedPrecondition: it refuses, or does not put the pieces together.
         """
         size = len(pods) + len(containers)
+        # It is part of its beginning, and may take as long; nothing is made meanwhile.
+        ends = anyio.current_time() + max(self._registration_timeout_s, self._request_timeout_s)
         while True:
             piece, rest = _divided(pods, containers, size)
             request = api.SynchronizeRequest(pods=piece[0], containers=piece[1], more=any(rest))
             try:
-                # It is part of its beginning, and may take as long.
-                timeout_s = max(self._registration_timeout_s, self._request_timeout_s)
+                timeout_s = max(0.001, ends - anyio.current_time())
                 answer = await self._ask("Synchronize", request, api.SynchronizeResponse, timeout_s)
             except TooLong:
-                if size <= _FEWEST:
+                if size <= 1:
                     self.connection.close("what is there does not fit its messages")
                     raise FailedPrecondition(
                         f"NRI plugin {self.name}: {self.connection.reason}"
                     ) from None
-                size = max(_FEWEST, size // 2)
+                size //= 2
                 continue
             if not request.more:
                 self._synchronized = True
@@ -159,6 +162,7 @@ class Plugin:
                 self.connection.close("it does not put the pieces of Synchronize together")
                 raise FailedPrecondition(f"NRI plugin {self.name}: {self.connection.reason}")
             pods, containers = rest
+            size *= 2
 
     async def tell(self, event: api.Event, request: Message) -> Message | None:
         """Tell it of an event.
@@ -203,9 +207,15 @@ class Plugin:
     async def _call(
         self, method: str, request: Message, response: type[R], timeout_s: float = 0.0
     ) -> R:
-        return await self.connection.call(
+        answer = await self.connection.call(
             PLUGIN_SERVICE, method, request, response, timeout_s or self._request_timeout_s
         )
+        if too_long := _too_long(answer):
+            raise FailedPrecondition(
+                f"the answer of NRI plugin {self.name} to {method} is not taken: {too_long}",
+                operation=method,
+            )
+        return answer
 
     async def _ask(
         self, method: str, request: Message, response: type[R], timeout_s: float = 0.0
@@ -239,6 +249,8 @@ class Plugin:
         request = api.UpdateContainersRequest.FromString(payload)
         if not self._synchronized:
             raise Refused(INVALID_ARGUMENT, "a plugin is synchronized before it asks for changes")
+        if too_long := _too_long(request):
+            raise Refused(INVALID_ARGUMENT, too_long)
         try:
             return (await self._update(self, request)).SerializeToString()
         except ServiceError as error:
@@ -258,6 +270,24 @@ class Plugin:
             self.index, self.base = parts
         self._registered.set()
         return api.Empty().SerializeToString()
+
+
+def _too_long(message: Message) -> str:
+    """Says which list of a message has more entries than any use of it needs; empty for none."""
+    for field, value in message.ListFields():
+        if isinstance(value, Message):
+            inner: Iterable[Message] = [value]
+        elif not isinstance(value, (Sequence, Mapping)) or isinstance(value, (str, bytes)):
+            continue
+        else:
+            most = _MOST_CONTAINERS if field.name in ("update", "evict") else _MOST_ENTRIES
+            if len(value) > most:
+                return f"{field.name} has {len(value)} entries, and {most} are taken"
+            entries = value.values() if isinstance(value, Mapping) else value
+            inner = [entry for entry in entries if isinstance(entry, Message)]
+        if found := next(filter(None, map(_too_long, inner)), ""):
+            return found
+    return ""
 
 
 Pieces = tuple[Sequence[api.PodSandbox], Sequence[api.Container]]

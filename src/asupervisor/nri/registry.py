@@ -2,7 +2,8 @@
 
 The law: events are told one after the other, each to one plugin after the other, so that what one
 decides is done before another decides. A plugin joins while nothing is being made: what it is not
-told then, it is told as an event."""
+told then, it is told as an event. Then as long a time passes until another joins, so that one that
+comes again and again does not keep things from being made."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 from google.protobuf.message import Message
 
 from asupervisor.config import NriConfig
@@ -22,6 +24,8 @@ from asupervisor.nri.validate import check_creation
 from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
 
 _logger = logging.getLogger(__name__)
+_UPDATES_S = 30.0
+"""For all changes that one message asks for: no event is told meanwhile."""
 
 
 class World(Protocol):
@@ -62,6 +66,8 @@ class Registry:
         self._world = world
         self._plugins: list[Plugin] = []
         self._turn = anyio.Lock()
+        self._joining = anyio.Lock()
+        self._rests_until = 0.0
         self._quiet = quiet
         self._changed = changed
 
@@ -81,15 +87,24 @@ class Registry:
             ServiceError: it is not taken.
         """
         await plugin.start()
+        async with self._joining:
+            await anyio.sleep_until(self._rests_until)
+            began = anyio.current_time()
+            try:
+                await self._take_in(plugin)
+            finally:
+                self._rests_until = 2 * anyio.current_time() - began
+        _logger.info(
+            "NRI plugin %s is told of events; the order is %s", plugin.name, ", ".join(self.names)
+        )
+
+    async def _take_in(self, plugin: Plugin) -> None:
         async with self._quiet(), self._turn:
             pods, containers = await self._world.everything()
             updates = await plugin.synchronize(pods, containers)
             self._plugins = sorted([*self._plugins, plugin], key=lambda one: one.index)
             self._changed()
             await self._update(plugin.name, updates)
-        _logger.info(
-            "NRI plugin %s is told of events; the order is %s", plugin.name, ", ".join(self.names)
-        )
 
     def leave(self, plugin: Plugin) -> None:
         """Forget a plugin whose connection has ended."""
@@ -221,18 +236,29 @@ class Registry:
     async def _update(
         self, plugin: str, updates: Sequence[api.ContainerUpdate]
     ) -> list[api.ContainerUpdate]:
-        failed = []
-        for update in updates:
-            try:
-                await self._world.update_other(update)
-            except ServiceError as error:
-                if update.ignore_failure:
-                    continue
-                _logger.warning(
-                    "an update of container %s, for which the NRI plugin %s asks, failed: %s",
-                    update.container_id[:12],
-                    plugin,
-                    error,
-                )
-                failed.append(update)
+        failed: list[api.ContainerUpdate] = []
+        done, words = 0, ""
+        with anyio.move_on_after(_UPDATES_S):
+            for update in updates:
+                try:
+                    await anyio.lowlevel.checkpoint()
+                    await self._world.update_other(update)
+                except ServiceError as error:
+                    if not update.ignore_failure:
+                        failed.append(update)
+                        words = str(error)
+                done += 1
+        if done < len(updates):
+            words = f"not done within {_UPDATES_S:g} s"
+            failed += [update for update in updates[done:] if not update.ignore_failure]
+        if failed:
+            _logger.warning(
+                "of %d updates for which the NRI plugin %s asks, %d failed; that of container %s:"
+                " %s",
+                len(updates),
+                plugin,
+                len(failed),
+                failed[-1].container_id[:12],
+                words,
+            )
         return failed

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from asupervisor.errors import FailedPrecondition
@@ -58,10 +60,10 @@ class Peer:
 
 
 @asynccontextmanager
-async def pair(**answers: Any) -> AsyncIterator[tuple[Plugin, Peer]]:
-    """A plugin as the registry has it, and its other side."""
+async def pair(patience_s: float = 30.0, **answers: Any) -> AsyncIterator[tuple[Plugin, Peer]]:
+    """A plugin as the registry has it, and its other side; ``patience_s`` is for each answer."""
     ours, theirs = socket.socketpair()
-    plugin = Plugin(ours, nothing, registration_timeout_s=5.0, request_timeout_s=0.5)
+    plugin = Plugin(ours, nothing, registration_timeout_s=30.0, request_timeout_s=patience_s)
     peer = Peer(theirs, **answers)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(plugin.connection.run)
@@ -72,8 +74,8 @@ async def pair(**answers: Any) -> AsyncIterator[tuple[Plugin, Peer]]:
 
 
 @asynccontextmanager
-async def started(**answers: Any) -> AsyncIterator[tuple[Plugin, Peer]]:
-    async with pair(**answers) as (plugin, peer):
+async def started(patience_s: float = 30.0, **answers: Any) -> AsyncIterator[tuple[Plugin, Peer]]:
+    async with pair(patience_s, **answers) as (plugin, peer):
         await peer.register()
         await plugin.start()
         yield plugin, peer
@@ -141,7 +143,7 @@ async def test_one_that_hangs_is_dropped_and_the_call_goes_on() -> None:
     async def hang(payload: bytes) -> None:
         await anyio.sleep_forever()
 
-    async with started(StopContainer=hang) as (plugin, _):
+    async with started(0.5, StopContainer=hang) as (plugin, _):
         assert await plugin.tell(api.STOP_CONTAINER, api.StopContainerRequest()) is None
         assert not plugin.alive and "does not answer StopContainer" in plugin.connection.reason
 
@@ -174,6 +176,75 @@ async def test_what_is_there_is_told_in_pieces_where_it_is_too_long() -> None:
         assert len(told) > 1 and [one.more for one in told] == [True] * (len(told) - 1) + [False]
         assert [pod.id for one in told for pod in one.pods] == [pod.id for pod in pods]
         assert [one.id for piece in told for one in piece.containers] == [one.id for one in big]
+
+
+async def test_what_is_there_is_told_one_by_one_where_it_must_be() -> None:
+    """Tenants choose how long their containers' arguments are; that must keep no plugin away."""
+    sizes = []
+
+    async def take(payload: bytes) -> api.SynchronizeResponse:
+        request = api.SynchronizeRequest.FromString(payload)
+        sizes.append(len(request.containers))
+        return api.SynchronizeResponse(more=request.more)
+
+    async with started(Synchronize=take) as (plugin, _):
+        big = [api.Container(args=["x" * 3_000_000]) for _ in range(3)]
+        small = [api.Container(args=["x"]) for _ in range(20)]
+        assert await plugin.synchronize([], [*big, *small]) == []
+        assert sizes[:2] == [1, 1] and sum(sizes) == 23 and len(sizes) < 10
+
+
+async def test_all_pieces_together_have_one_deadline() -> None:
+    last = anyio.Event()
+
+    async def take(payload: bytes) -> api.SynchronizeResponse:
+        request = api.SynchronizeRequest.FromString(payload)
+        if not request.more:
+            last.set()
+            await anyio.sleep_forever()  # it has to be dropped for this one
+        await anyio.sleep(0.3)  # longer than half of the deadline below: what is measured
+        return api.SynchronizeResponse(more=True)
+
+    async with started(Synchronize=take) as (plugin, _):
+        plugin._registration_timeout_s = plugin._request_timeout_s = 0.5
+        big = [api.Container(args=["x" * 3_000_000]) for _ in range(9)]
+        with pytest.raises(FailedPrecondition, match="NRI plugin 10-p"):
+            await plugin.synchronize([], big)
+        assert not plugin.alive and not last.is_set()
+
+
+MANY = [api.KeyValue(key=f"K{number}", value="1") for number in range(1001)]
+TOO_MUCH = [
+    (api.ContainerAdjustment(env=MANY), "env has 1001"),
+    (api.ContainerAdjustment(annotations={one.key: "1" for one in MANY}), "annotations has 1001"),
+    (api.ContainerAdjustment(mounts=[api.Mount(options=["ro"] * 1001)]), "options has 1001"),
+]
+
+
+@pytest.mark.parametrize(("adjust", "what"), TOO_MUCH, ids=[what for _, what in TOO_MUCH])
+async def test_an_answer_of_more_than_any_use_needs_is_not_taken(
+    adjust: api.ContainerAdjustment, what: str
+) -> None:
+    answer = api.CreateContainerResponse(adjust=adjust)
+    async with started(CreateContainer=answer) as (plugin, _):
+        with pytest.raises(
+            FailedPrecondition, match=f"10-p to CreateContainer is not taken: {what}"
+        ):
+            await plugin.tell(api.CREATE_CONTAINER, api.CreateContainerRequest())
+        assert plugin.alive
+
+
+async def test_a_request_of_more_than_any_use_needs_is_not_taken() -> None:
+    async with started(Synchronize=api.SynchronizeResponse()) as (plugin, peer):
+        await plugin.synchronize([], [])
+        for field in ("update", "evict"):
+            request = api.UpdateContainersRequest()
+            for _ in range(10_001):
+                getattr(request, field).add(container_id="c")
+            with pytest.raises(Refused, match=f"{field} has 10001 entries"):
+                await peer.connection.call(
+                    RUNTIME, "UpdateContainers", request, api.UpdateContainersResponse, 20.0
+                )
 
 
 async def test_one_that_does_not_put_pieces_together_is_dropped() -> None:
@@ -255,6 +326,66 @@ async def test_one_that_breaks_the_protocol_is_dropped(wire: bytes) -> None:
     with anyio.fail_after(10):
         await plugin.connection.run()
     assert plugin.connection.reason.startswith("a message")
+    theirs.close()
+
+
+FLOODS = {
+    "no-connection": frames(77, bytes(1 << 16)),
+    "empty": frames(77, b"x") + struct.pack(">II", RUNTIME_CONNECTION, 0) * 4096,
+    "answers": frames(PLUGIN_CONNECTION, struct.pack(">IIBB", 0, 1, 2, 0)) * 1024,
+}
+
+
+@pytest.mark.parametrize("wire", FLOODS.values(), ids=FLOODS)
+async def test_one_that_floods_is_dropped_and_keeps_nobody_from_running(wire: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    plugin = Plugin(ours, nothing, registration_timeout_s=5.0, request_timeout_s=0.5)
+    turns = 0
+
+    def flood() -> None:
+        # It ends by itself, so that a service that takes all of it fails this test.
+        with contextlib.suppress(OSError):
+            for _ in range((1 << 29) // len(wire)):
+                theirs.sendall(wire)
+        theirs.close()
+
+    async def others() -> None:
+        nonlocal turns
+        while not plugin.connection.ended.is_set():
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, flood)
+        tasks.start_soon(others)
+        await plugin.connection.run()
+    assert "floods" in plugin.connection.reason
+    assert turns > 1
+
+
+async def test_one_that_floods_with_calls_is_dropped() -> None:
+    ours, theirs = socket.socketpair()
+    plugin = Plugin(ours, nothing, registration_timeout_s=5.0, request_timeout_s=5.0)
+    calls = b"".join(
+        frames(RUNTIME_CONNECTION, encode_call(stream, RUNTIME, "RegisterPlugin", b"", 1.0))
+        for stream in range(1, 8192, 2)
+    )
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):
+            theirs.sendall(calls)
+            theirs.shutdown(socket.SHUT_WR)
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while theirs.recv(1 << 16):
+                pass
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, flood)
+        tasks.start_soon(anyio.to_thread.run_sync, read)
+        await plugin.connection.run()
+    assert "floods" in plugin.connection.reason
     theirs.close()
 
 

@@ -54,6 +54,7 @@ class NodePlugins:
         self._leaving: set[str] = set()
         """What is being removed: the engine tells of that before it answers."""
         self._telling = KeyedLock()
+        self._evicting: set[str] = set()
         self.registry = Registry(shim.config.nri, self, shim.hooks.quiet, self._plugins_changed)
         shim.store.listen(self._node_changed)
         self._plugins_changed()
@@ -329,18 +330,25 @@ class NodePlugins:
 
     def evict(self, eviction: api.ContainerEviction, plugin: str) -> None:
         """Have a container end, in the background."""
-        _logger.warning(
-            "container %s is ended, since the NRI plugin %s evicts it: %s",
-            eviction.container_id[:12],
-            plugin,
-            eviction.reason,
-        )
-        self._tasks.start_soon(self._beside, self._evicted, eviction.container_id)
+        container_id = eviction.container_id
+        if ContainerId(container_id) not in self._shim.store.containers:
+            _logger.warning(
+                "the NRI plugin %s evicts %s, which is no container here", plugin, container_id[:12]
+            )
+        elif container_id not in self._evicting:
+            self._evicting.add(container_id)
+            _logger.warning(
+                "container %s is ended, since the NRI plugin %s evicts it: %s",
+                container_id[:12],
+                plugin,
+                eviction.reason,
+            )
+            self._tasks.start_soon(self._beside, self._evicted, container_id)
 
     async def _evicted(self, container_id: str) -> None:
-        if ContainerId(container_id) not in self._shim.store.containers:
-            return
         try:
             await end_container(self._shim, container_id, 0)
         except ServiceError as error:
             _logger.warning("container %s is not ended: %s", container_id[:12], error)
+        finally:
+            self._evicting.discard(container_id)

@@ -46,6 +46,8 @@ _MODES = {
 }
 """The engine's key, and its value for a namespace of the container's own."""
 _UNLIMITED = (1 << 64) - 1
+_ANNOTATIONS = 256 << 10
+"""Characters of an object's annotations, keys included; Kubernetes takes as many bytes."""
 
 
 class AdjustedShape:
@@ -81,11 +83,7 @@ class AdjustedShape:
         changed.CopyFrom(request)
         adjust, config = self._adjust, changed.config
         self._carry_whole()
-        for key, value in sorted(adjust.annotations.items()):
-            if key.startswith("-"):
-                config.annotations.pop(key[1:], None)
-            else:
-                config.annotations[key] = value
+        self._set_annotations(config)
         for entry in adjust.env:
             key = entry.key.removeprefix("-")
             drop_keyed(config.envs, "key", key)
@@ -105,6 +103,20 @@ class AdjustedShape:
         if resources.ListFields():
             config.linux.resources.CopyFrom(resources)
         return changed
+
+    def _set_annotations(self, config: cri.ContainerConfig) -> None:
+        for key, value in sorted(self._adjust.annotations.items()):
+            if key.startswith("-"):
+                config.annotations.pop(key[1:], None)
+            else:
+                config.annotations[key] = value
+        size = sum(len(key) + len(value) for key, value in config.annotations.items())
+        if self._adjust.annotations and size > _ANNOTATIONS:
+            raise FailedPrecondition(
+                f"{self._subject}: with those of the NRI plugin {self._plugin(api.Annotations)} its"
+                f" annotations have {size} characters, and {_ANNOTATIONS} are taken, as by"
+                " Kubernetes; every list of containers carries them"
+            )
 
     def _set_mounts_and_devices(self, config: cri.ContainerConfig) -> None:
         for mount in self._adjust.mounts:
