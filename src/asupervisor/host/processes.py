@@ -174,6 +174,34 @@ def container_processes(ids: Collection[str], proc: str = _PROC) -> dict[str, li
     return found
 
 
+def kill_started_with(variable: str) -> bool:
+    """SIGKILL every process of this user, outside of containers, that was started with an
+    environment variable. A container's are not looked at: reading the environment of a process can
+    hang where its memory is a file of a dead file system.
+
+    Args:
+        variable: ``NAME=value``.
+
+    Returns:
+        Whether there was one; what was killed may take a moment to end.
+    """
+    found = False
+    for pid in map(int, filter(str.isdigit, os.listdir(_PROC))):
+        with suppress(OSError):
+            held = os.pidfd_open(pid)
+            try:
+                if os.stat(f"{_PROC}/{pid}").st_uid != os.geteuid() or _WORD.search(_group(pid)):
+                    continue
+                with open(f"{_PROC}/{pid}/environ", "rb") as file:
+                    started_with = file.read(_LONGEST).split(b"\0")
+                if os.fsencode(variable) in started_with:
+                    found = True
+                    signal.pidfd_send_signal(held, signal.SIGKILL)
+            finally:
+                os.close(held)
+    return found
+
+
 def network_namespace(pid: int, container_id: str) -> str:
     """The path of a container's network namespace; empty where its process is gone.
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -257,6 +259,45 @@ async def test_a_pod_that_a_peer_had_only_begun_is_taken_down_all_the_same(
     async with faulty.node.running() as plugin:
         await plugin.tear_down(web)
         faulty.node.nothing_left()
+
+
+_SET_UP = """
+import pickle, sys
+import anyio
+from asupervisor.network.cni.network import CniNetwork
+
+async def main():
+    config, state, pod = pickle.load(open(sys.argv[1], "rb"))
+    plugin = CniNetwork(config, state)
+    async with anyio.create_task_group() as group:
+        await group.start(plugin.run)
+        await plugin.set_up(pod)
+
+anyio.run(main)
+"""
+
+
+async def test_a_plugin_that_outlives_the_service_is_ended_before_del(
+    faulty: Faulty, namespaces: Callable[[], Namespace]
+) -> None:
+    web, node = pod(namespaces()), faulty.node
+    # What an ADD takes after its DEL nobody would give back.
+    faulty.does("ADD", 'sleep 612 & echo $! > "$here/child"; wait; touch "$here/taken"')
+    (node.root / "told").write_bytes(pickle.dumps((node.config, node.root / "state", web)))
+    killed = await anyio.open_process([sys.executable, "-c", _SET_UP, node.root / "told"])
+    try:
+        await until(lambda: (faulty.bin / "child").exists(), "ADD is under way")
+    finally:
+        killed.kill()
+        await killed.aclose()
+    child = int((faulty.bin / "child").read_text())
+    assert _runs(child)
+    running = f"grep -q sleep /proc/{child}/cmdline"  # one that has ended has an empty one
+    faulty.does("DEL", f'if {running}; then echo "beside an ADD" >&2; exit 1; fi')
+    async with node.running() as plugin:
+        await plugin.tear_down(web)
+        assert not (faulty.bin / "taken").exists()
+        node.nothing_left()
 
 
 async def test_status_and_garbage_collection_of_version_1_1(

@@ -23,7 +23,7 @@ from asupervisor.network.addresses import is_own_namespace, namespace_addresses,
 from asupervisor.network.cni.cache import Cached, ResultCache
 from asupervisor.network.cni.chain import Chain
 from asupervisor.network.cni.config import InvalidNetworkConfig, NetworkList, load_bytes
-from asupervisor.network.cni.execute import Attachment
+from asupervisor.network.cni.execute import Attachment, end_plugins
 from asupervisor.network.cni.result import result_addresses
 from asupervisor.network.plugin import PodNetwork
 
@@ -119,6 +119,8 @@ class Attachments:
             ServiceError: of the plugin that failed; nothing is forgotten then.
         """
         known = self._known(pod.sandbox_id)
+        if self._begun.find(pod.sandbox_id):
+            await end_plugins(pod.sandbox_id)
         if (
             fallback is not None
             and all(map(_is_loopback, known))

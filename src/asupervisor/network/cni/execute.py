@@ -9,15 +9,21 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import orjson
 
 from asupervisor.errors import FailedPrecondition, Internal, NotFound, ServiceError, Unavailable
+from asupervisor.host.processes import kill_started_with
 from asupervisor.host.program import Finished, run_program
 from asupervisor.network.cni.config import find_binary
 
 _EXCERPT_CHARACTERS = 600
+_END_S = 5.0
+_LOOK_AGAIN_S = 0.02
 _OURS_ALONE = (
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
@@ -115,6 +121,24 @@ async def call_plugin(
             subject=subject,
         )
     return answer
+
+
+async def end_plugins(container_id: str) -> None:
+    """End what runs of plugins for a container: an ADD goes on when the service that called it is
+    killed, and what it takes after its DEL nobody would give back.
+
+    Raises:
+        Unavailable: one does not end, as it is stuck in the kernel.
+    """
+    kill = partial(kill_started_with, f"CNI_CONTAINERID={container_id}")
+    with anyio.move_on_after(_END_S) as scope:
+        while await anyio.to_thread.run_sync(kill, abandon_on_cancel=True):  # noqa: ASYNC110 - by /proc
+            await anyio.sleep(_LOOK_AGAIN_S)
+    if scope.cancelled_caught:
+        raise Unavailable(
+            f"a CNI plugin of sandbox {container_id[:12]} was killed and does not end",
+            subject=container_id,
+        )
 
 
 def _environment(
