@@ -125,6 +125,20 @@ class OciFiles:
                 f"{self._directory / container_id} cannot be written: {error}", subject=container_id
             ) from error
 
+    async def read(self, container_id: str) -> Any:
+        """What was left of a container's document; an empty one where nothing was, or where it
+        cannot be read.
+        """
+        if container_id not in self._ids:
+            return {}
+        path = self._directory / container_id
+        try:
+            content = await anyio.to_thread.run_sync(path.read_bytes)
+            return json.loads(content.partition(b"\n")[2])
+        except (OSError, ValueError) as error:
+            _logger.warning("%s cannot be read: %s", path, error)
+            return {}
+
     async def remove(self, container_id: str) -> None:
         """Remove a container's file; none is fine. What fails is logged and tried again with the
         next sweep.

@@ -184,6 +184,10 @@ def other_cgroup(wanted: api.ContainerAdjustment) -> None:
     wanted.linux.cgroups_path = "/elsewhere/whatever"
 
 
+def engines_own_mount(wanted: api.ContainerAdjustment) -> None:
+    wanted.mounts.add(destination="-/dev/shm")
+
+
 REFUSED: list[tuple[Adjustment, str]] = [
     (hook, "hooks"),
     (scheduler, "scheduler"),
@@ -195,6 +199,7 @@ REFUSED: list[tuple[Adjustment, str]] = [
     (unknown_device, "4095:4095"),
     (by_path, "ipc"),
     (other_cgroup, "cgroups_path"),
+    (engines_own_mount, "/dev/shm"),
 ]
 
 

@@ -18,7 +18,7 @@ from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from asupervisor.translate.runtimes import wrapped_runtime
 from tests.harness.engine import ENGINE, Engine
-from tests.harness.plugins import Adjuster, config_with_nri, oci_runtime, plugged
+from tests.harness.plugins import Adjuster, Watcher, config_with_nri, oci_runtime, plugged
 from tests.harness.pods import container_config, pod_config, run, until
 
 SHELL = ("/bin/sh", "-c")
@@ -72,9 +72,10 @@ def test_what_the_engine_has_no_field_for_is_in_the_container(
 
     async def scenario() -> None:
         pod = pod_config("carried")
+        watcher = Watcher()
         async with (
             Supervisor(config_with_nri(engine, directory)) as supervisor,
-            plugged(directory, Adjuster(adjust)),
+            plugged(directory, Adjuster(adjust), watcher),
         ):
             runtime = supervisor.runtime
             sandbox_id = await runtime.run_pod_sandbox(pod)
@@ -110,6 +111,11 @@ def test_what_the_engine_has_no_field_for_is_in_the_container(
             )
             document = engine.inspect(container_id)
             assert document["HostConfig"]["Runtime"] == RUNTIME
+            _, told = watcher.last("PostStartContainer")
+            assert [one.args[-1] for one in told.hooks.start_container] == ["/hooked"]
+            assert {one.destination: one.type for one in told.mounts}["/fresh"] == "ramfs"
+            devices = {one.path: one.file_mode.value for one in told.linux.devices}
+            assert devices["/dev/injected"] == 0o640
             await runtime.stop_container(container_id, 0)
             await until(lambda: (directory / "stopped").exists(), "the last hook ran")
             await runtime.remove_pod_sandbox(sandbox_id)

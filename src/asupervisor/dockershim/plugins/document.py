@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.json_format import ParseDict, ParseError
+
 from asupervisor.errors import FailedPrecondition
+from asupervisor.nri.merge import drop_keyed
 from asupervisor.oci.adjust import merge
 from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
 from asupervisor.translate.runtimes import Wrapped
@@ -23,6 +26,11 @@ _HOOKS = {
     "poststart": "poststart",
     "poststop": "poststop",
 }
+_OPTIONAL = (("file_mode", "fileMode"), ("uid", "uid"), ("gid", "gid"))
+
+
+class Foreign(Exception):
+    """What is read back as a document is not what was written."""
 
 
 class OciDocument:
@@ -174,6 +182,56 @@ def _rdt(asked: api.LinuxRdt) -> tuple[dict[str, Any], tuple[int, int]]:
     return found, since
 
 
+def describe_carried(container: api.Container, content: Any) -> None:
+    """Add what a container's OCI document carries: its inspect document shows nothing of that.
+
+    Args:
+        container: as the inspect document shows it.
+        content: see :attr:`OciDocument.content`.
+
+    Raises:
+        Foreign: it is none of this module's.
+    """
+    try:
+        _describe(container, content)
+    except (AttributeError, KeyError, TypeError, ValueError, ParseError) as error:
+        raise Foreign(f"{type(error).__name__}: {error}") from error
+
+
+def _describe(container: api.Container, content: Any) -> None:
+    linux = content.get("linux", {})
+    keyed: tuple[tuple[Any, str, list[Any]], ...] = (
+        (container.mounts, "destination", [api.Mount(**one) for one in content.get("mounts", ())]),
+        (container.linux.devices, "path", [_device(one) for one in linux.get("devices", ())]),
+        (
+            container.linux.namespaces,
+            "type",
+            [api.LinuxNamespace(**one) for one in linux.get("namespaces", ())],
+        ),
+    )
+    for where, key, entries in keyed:
+        for entry in entries:
+            drop_keyed(where, key, getattr(entry, key))
+            where.append(entry)
+    for field, name in _HOOKS.items():
+        for hook in content.get("hooks", {}).get(name, ()):
+            of_stage = getattr(container.hooks, field).add(
+                path=hook["path"], args=hook["args"], env=hook["env"]
+            )
+            if "timeout" in hook:
+                of_stage.timeout.value = hook["timeout"]
+    kept = {**content.get("process", {}), "netDevices": linux.get("netDevices", {})}
+    ParseDict(kept, container.linux)
+
+
+def _device(found: Any) -> api.LinuxDevice:
+    device = api.LinuxDevice(**{name: found[name] for name in ("path", "type", "major", "minor")})
+    for name, key in _OPTIONAL:
+        if key in found:
+            getattr(device, name).value = found[key]
+    return device
+
+
 def oci_mount(mount: api.Mount) -> dict[str, Any]:
     """A mount in the document."""
     found = {
@@ -189,7 +247,7 @@ def oci_device(device: api.LinuxDevice) -> dict[str, Any]:
     """A device in the document, with the right to use it."""
     numbers = {"type": device.type, "major": device.major, "minor": device.minor}
     found: dict[str, Any] = {"path": device.path, **numbers}
-    for name, key in (("file_mode", "fileMode"), ("uid", "uid"), ("gid", "gid")):
+    for name, key in _OPTIONAL:
         if device.HasField(name):
             found[key] = getattr(device, name).value
     rule = {"allow": True, **numbers, "access": "rwm"}

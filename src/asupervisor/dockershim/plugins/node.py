@@ -19,6 +19,7 @@ from asupervisor.dockershim.plugins.describe import (
     describe_pod,
     nri_resources,
 )
+from asupervisor.dockershim.plugins.document import Foreign, describe_carried
 from asupervisor.dockershim.plugins.resources import engine_settings, with_resources
 from asupervisor.dockershim.plugins.shape import AdjustedShape
 from asupervisor.dockershim.shim import Shim
@@ -285,6 +286,10 @@ class NodePlugins:
             shim.engine.cgroup_driver,
         )
         container.linux.devices.extend(devices)
+        try:
+            describe_carried(container, await shim.oci.read(record.id))
+        except Foreign as error:
+            _logger.warning("plugins are told less of container %s: %s", container_id[:12], error)
         return self._pod(record.sandbox_id), container
 
     async def everything(self) -> tuple[list[api.PodSandbox], list[api.Container]]:

@@ -37,6 +37,10 @@ _PROPAGATION = {
     "shared": cri.PROPAGATION_BIDIRECTIONAL,
     "rshared": cri.PROPAGATION_BIDIRECTIONAL,
 }
+_OF_ENGINE = (
+    *("/proc", "/sys", "/sys/fs/cgroup", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"),
+    *("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"),
+)
 _PLAIN_OPTIONS = ("", "bind", "rbind", "rw")
 _MODES = {
     "pid": ("PidMode", ""),
@@ -121,6 +125,12 @@ class AdjustedShape:
     def _set_mounts_and_devices(self, config: cri.ContainerConfig) -> None:
         for mount in self._adjust.mounts:
             target = mount.destination.removeprefix("-")
+            asked = any(one.container_path == target for one in config.mounts)
+            if target in _OF_ENGINE and target != mount.destination and not asked:
+                raise FailedPrecondition(
+                    f"{self._subject}: the mount {target} that an NRI plugin wants away is Docker"
+                    " Engine's own in every container; another can be set in its place"
+                )
             drop_keyed(config.mounts, "container_path", target)
             if target == mount.destination and mount.type != "tmpfs":
                 self._set_mount(config, mount)

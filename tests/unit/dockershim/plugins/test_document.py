@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from asupervisor.dockershim.plugins.document import OciDocument, document_parts
+from asupervisor.dockershim.plugins.document import (
+    Foreign,
+    OciDocument,
+    describe_carried,
+    document_parts,
+    oci_device,
+    oci_mount,
+    oci_namespace,
+)
 from asupervisor.dockershim.plugins.shape import AdjustedShape
 from asupervisor.errors import FailedPrecondition
 from asupervisor.nri.merge import Creation
@@ -211,3 +219,47 @@ def test_mounts_devices_rules_and_namespaces() -> None:
             },
         },
     }
+
+
+def test_what_a_document_carries_is_described_as_it_was_asked_for() -> None:
+    document = OciDocument(LATE)
+    adjust = linux(
+        io_priority=PRIORITY,
+        scheduler=SCHEDULER,
+        net_devices={"eth7": api.LinuxNetDevice(name="eth1")},
+    )
+    adjust.hooks.MergeFrom(api.Hooks(prestart=[HOOK], start_container=[HOOK, HOOK]))
+    mount = api.Mount(destination="/m", type="bind", source="/s", options=["noexec"])
+    device = api.LinuxDevice(path="/dev/d", type="c", major=1, minor=5)
+    device.file_mode.value, device.uid.value = 0o600, 0
+    device.uid.SetInParent()
+    namespace = api.LinuxNamespace(type="ipc", path="/proc/1/ns/ipc")
+    for change in (oci_mount(mount), oci_device(device), oci_namespace(namespace)):
+        document.carry(change, "")
+    for part in document_parts(adjust):
+        document.carry(part.change, "", part.since)
+    container = api.Container(mounts=[api.Mount(destination="/m"), api.Mount(destination="/n")])
+    container.linux.namespaces.add(type="ipc")
+    describe_carried(container, document.content)
+    assert container.hooks == adjust.hooks
+    assert list(container.mounts) == [api.Mount(destination="/n"), mount]
+    assert list(container.linux.devices) == [device]
+    assert list(container.linux.namespaces) == [namespace]
+    assert container.linux.io_priority == PRIORITY and container.linux.scheduler == SCHEDULER
+    assert dict(container.linux.net_devices) == {"eth7": api.LinuxNetDevice(name="eth1")}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"mounts": [1]},
+        {"mounts": [{"x": 1}]},
+        {"linux": {"devices": [{}]}},
+        {"hooks": {"prestart": [{"path": 1, "args": [], "env": []}]}},
+        {"process": {"scheduler": {"policy": "NONE_SUCH"}}},
+        [],
+    ],
+)
+def test_what_nobody_wrote_is_not_described(content: Any) -> None:
+    with pytest.raises(Foreign):
+        describe_carried(api.Container(), content)
