@@ -20,8 +20,11 @@ HEALTHY = {
     "proc/sys/fs/inotify/max_user_instances": "8192\n",
     "proc/sys/fs/inotify/max_user_watches": "524288\n",
     "proc/sys/fs/file-nr": "4000\t0\t9223372\n",
+    "proc/loadavg": "0.20 0.18 0.12 1/590 4711\n",
+    "proc/sys/kernel/pid_max": "4194304\n",
     "proc/swaps": "Filename\tType\tSize\tUsed\tPriority\n",
     "proc/1/comm": "systemd\n",
+    "etc/resolv.conf": "nameserver 10.0.0.2\n",
     "proc/net/tcp": "  sl  local_address rem_address   st\n",
     "sys/module/apparmor/parameters/enabled": "Y\n",
 }

@@ -6,12 +6,13 @@ import ssl
 import time
 from datetime import UTC, datetime
 
-from asupervisor.doctor.finding import Finding, Found, error, ok, warning
+from asupervisor.doctor.finding import Finding, Found, Level, error, ok, warning
 from asupervisor.doctor.node import Node
 from asupervisor.errors import ConfigError
 from asupervisor.host.beneath import read_followed
 from asupervisor.streaming.tls import ReloadingCertificate
 
+_KUBELET = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 _LONGEST_BYTES = 1 << 20
 _SOON_S = 30 * 86400.0
 _SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
@@ -24,21 +25,52 @@ def streaming(node: Node) -> Found:
         return ok("the streaming server has no certificate of its own")
     renew = f"renew {settings.tls_cert_file} and its key: they are read again without a restart"
     try:
-        content = read_followed(settings.tls_cert_file, _LONGEST_BYTES).decode("ascii")
-        begin = content.index("-----BEGIN CERTIFICATE-----")
-        end = content.index("-----END CERTIFICATE-----", begin) + len("-----END CERTIFICATE-----")
-        since, until = validity(ssl.PEM_cert_to_DER_cert(content[begin:end]))
+        since, until = _dates(settings.tls_cert_file)
         ReloadingCertificate(settings.tls_cert_file, settings.tls_private_key_file).load()
     except (OSError, ValueError, ConfigError) as failure:
         return error(f"the streaming certificate cannot be used: {failure}", renew)
     return judge_dates(settings.tls_cert_file, since, until, time.time(), renew)
 
 
-def judge_dates(path: str, since: float, until: float, now: float, renew: str) -> Finding:
+def kubelet(node: Node) -> Found:
+    """The one that kubelet shows the API server is valid now; kubelet renews it by itself."""
+    path = node.path(_KUBELET)
+    renew = "look at kubelet's log; kubeadm certs check-expiration; else join the node again"
+    try:
+        since, until = _dates(path)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as failure:
+        return error(f"kubelet's certificate {path} cannot be used: {failure}", renew)
+    found = judge_dates(path, since, until, time.time(), renew, "kubelet is a stranger to its API")
+    return found if found.level is Level.ERROR else ok(f"{path} is valid")
+
+
+def _dates(path: str) -> tuple[float, float]:
+    """Of the first certificate in a PEM file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: there is none in it.
+    """
+    content = read_followed(path, _LONGEST_BYTES).decode("ascii")
+    begin = content.index("-----BEGIN CERTIFICATE-----")
+    end = content.index("-----END CERTIFICATE-----", begin) + len("-----END CERTIFICATE-----")
+    return validity(ssl.PEM_cert_to_DER_cert(content[begin:end]))
+
+
+def judge_dates(
+    path: str,
+    since: float,
+    until: float,
+    now: float,
+    renew: str,
+    effect: str = "exec and logs -f fail",
+) -> Finding:
     """What its dates mean; all in Unix seconds."""
     day = datetime.fromtimestamp(until, UTC).date()
     if now > until:
-        return error(f"{path} expired on {day}: exec and logs -f fail", renew)
+        return error(f"{path} expired on {day}: {effect}", renew)
     if now < since:
         return error(f"{path} is not valid yet: is the clock right?", renew)
     if until - now < _SOON_S:

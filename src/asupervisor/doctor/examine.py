@@ -161,6 +161,8 @@ async def _ask_service(node: Node, lane: Lane) -> None:
         pid = None if path is None else await lane.run(path, listener_process, path)
         if pid is None:
             return
+        behind = f"{node.config.root_directory}/cri.sock"  # where the first is systemd's
+        node.service_pid = await lane.run(behind, listener_process, behind) or pid
         async with RemoteRuntimeService.connect(
             node.config.runtime_endpoint, node.deadline_s
         ) as runtime:
@@ -168,7 +170,6 @@ async def _ask_service(node: Node, lane: Lane) -> None:
     except ServiceError as failure:
         node.service_problem = str(failure)
         return
-    node.service_pid = pid
     node.service_conditions = [
         (condition.type, condition.reason, condition.message)
         for condition in conditions

@@ -18,6 +18,9 @@ _FEW_LEFT = 0.9
 _LEAST_DESCRIPTORS = 65536
 _RELEASED = 1767225600.0
 """2026-01-01, in Unix seconds: no clock is right that is before this code."""
+_AGED = _RELEASED + 10 * 365 * 86400.0
+"""Ten years on this version is older than any clock that is right."""
+_DAY_S = 86400.0
 _TIME_ERROR = 5
 _TIMEX_BYTES = 512
 
@@ -127,6 +130,31 @@ def descriptors(node: Node) -> Found:
     return ok(f"{used} of {most} files are open")
 
 
+def tables(node: Node) -> Found:
+    """Room for processes and for connections."""
+    tasks = int(node.text("/proc/loadavg").split()[3].partition("/")[2])
+    found: list[Finding] = []
+    for what, used, name in (
+        ("processes and threads run", tasks, "kernel/pid_max"),
+        ("processes and threads run", tasks, "kernel/threads-max"),
+        (
+            "connections are tracked",
+            node.number("net/netfilter/nf_conntrack_count") or 0,
+            "net/netfilter/nf_conntrack_max",
+        ),
+    ):
+        most = node.number(name)
+        if most and used > _FEW_LEFT * most:  # 0: connections without a bound
+            setting = name.replace("/", ".")
+            found.append(
+                error(
+                    f"{used} of {most} {what}: further ones fail, whatever pod they are of",
+                    f"raise {setting} (sysctl), and look for who makes so many",
+                )
+            )
+    return found or ok(f"{tasks} processes and threads run")
+
+
 def _descriptor_limit(node: Node) -> int | None:
     for line in node.text(f"/proc/{node.service_pid}/limits").splitlines():
         if line.startswith("Max open files"):
@@ -167,20 +195,30 @@ def selinux(node: Node) -> Found:
 
 def clock(node: Node) -> Found:
     """Right enough for certificates, and kept right."""
-    return judge_clock(time.time(), _clock_state())
+    try:
+        hardware = float(node.text("/sys/class/rtc/rtc0/since_epoch"))
+    except (OSError, ValueError):
+        hardware = None  # many virtual machines have none
+    return judge_clock(time.time(), _clock_state(), hardware)
 
 
-def judge_clock(now_s: float, state: int) -> Finding:
+def judge_clock(now_s: float, state: int, hardware_s: float | None = None) -> Finding:
     """The same, of given figures.
 
     Args:
         now_s: Unix time in seconds.
         state: what adjtimex(2) returned; negative where it could not be asked.
+        hardware_s: Unix time of the machine's own clock in seconds; None where there is none.
     """
-    if now_s < _RELEASED:
-        day = time.strftime("%Y-%m-%d", time.gmtime(now_s))
+    day = _day(now_s)
+    if not _RELEASED <= now_s < _AGED:
         return error(
             f"the clock says {day}: no certificate is valid then", "set it, and run a time service"
+        )
+    if hardware_s is not None and abs(now_s - hardware_s) > _DAY_S:
+        return warning(
+            f"the clock says {day}, that of the hardware {_day(hardware_s)}",
+            "run a time service; hwclock --systohc once the first is right",
         )
     if state == _TIME_ERROR:
         return warning(
@@ -188,6 +226,10 @@ def judge_clock(now_s: float, state: int) -> Finding:
             "run systemd-timesyncd, chrony or another time service",
         )
     return ok("the clock is kept right" if state >= 0 else "the clock is plausible")
+
+
+def _day(unix_s: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(unix_s))
 
 
 def _clock_state() -> int:

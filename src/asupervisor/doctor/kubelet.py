@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from asupervisor.doctor.finding import Found, ok
+from asupervisor.doctor.finding import Found, ok, warning
 from asupervisor.doctor.node import KUBELET_CONFIGURATION, Node
+from asupervisor.translate.documents import text
+
+_RESOLVERS = "/etc/resolv.conf"
 
 
 def configuration(node: Node) -> Found:
@@ -13,6 +16,22 @@ def configuration(node: Node) -> Found:
     if not node.kubelet:
         return ok(f"there is no {node.kubelet_place}; --kubelet-config names another")
     return ok(f"{node.kubelet_place} is read")
+
+
+def resolvers(node: Node) -> Found:
+    """The name servers that kubelet hands to pods can be reached from there."""
+    if not node.kubelet:
+        return []
+    path = text(node.kubelet, "resolvConf") or _RESOLVERS
+    lines = [line.split() for line in node.text(path).splitlines()]
+    servers = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+    if servers and all(server.startswith("127.") or server == "::1" for server in servers):
+        return warning(
+            f"{path} names {', '.join(servers)}, which in a pod is the pod itself: cluster DNS and"
+            " pods with dnsPolicy Default resolve no name",
+            "set resolvConf for kubelet, with systemd-resolved to /run/systemd/resolve/resolv.conf",
+        )
+    return ok(f"pods get the name servers of {path}")
 
 
 def configuration_places(node: Node) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from asupervisor.conditions import Reason
 from asupervisor.config import NetworkConfig
@@ -11,9 +12,10 @@ from asupervisor.doctor.node import Node
 from asupervisor.doctor.reasons import remedy
 from asupervisor.errors import FailedPrecondition, ServiceError
 from asupervisor.network.cni.chain import Chain, supported_versions
-from asupervisor.network.cni.config import NetworkList
+from asupervisor.network.cni.config import NetworkList, PluginConfig, find_binary
 from asupervisor.network.cni.load import Loader
 from asupervisor.network.hostports.iptables import Iptables
+from asupervisor.translate.documents import text
 
 _INTERFACES = {
     "cni0": "bridge",
@@ -36,8 +38,9 @@ async def cni(node: Node) -> Found:
     if loaded.network is None:
         problems = "; ".join(loaded.problems)
         why = (
-            "install the cluster's network, or give --cni-conf-dir and --cni-bin-dir; without a"
-            " cluster, --network-plugin no-op gives pods the engine's bridge"
+            "mend what it names, or install the cluster's network, or give --cni-conf-dir and"
+            " --cni-bin-dir; without a cluster, --network-plugin no-op gives pods the engine's"
+            " bridge"
         )
         return error(f"{Reason.NETWORK_NOT_READY}: {problems}", why)
     network, found = loaded.network, list[Finding]()
@@ -72,6 +75,8 @@ async def plugins(node: Node) -> Found:
         )
     found, speak = list[Finding](), list[str]()
     for plugin in network.plugins:
+        if problem := _addresses(plugin, settings.cni_bin_dirs):
+            found.append(problem)
         try:
             versions = await supported_versions(
                 plugin.type, settings.cni_bin_dirs, network.version, node.deadline_s
@@ -80,6 +85,26 @@ async def plugins(node: Node) -> Found:
         except ServiceError as failure:
             found.append(warning(str(failure), "install the plugin anew"))
     return found or ok(f"configuration {network.version}; {', '.join(speak)}")
+
+
+def _addresses(plugin: PluginConfig, directories: Sequence[str]) -> Finding | None:
+    """What is wrong with the plugin that one takes addresses from, which it calls itself."""
+    name = text(plugin.document, "ipam", "type")
+    if not name:
+        return None
+    path = find_binary(name, directories)
+    if path is None:
+        return error(
+            f'there is no plugin "{name}" in {", ".join(directories)}, from which "{plugin.type}"'
+            " takes addresses: no pod gets one",
+            "install the CNI plugins (containernetworking-plugins), or give --cni-bin-dir",
+        )
+    if not os.access(path, os.X_OK):
+        return error(
+            f"{path} cannot be run: no pod gets an address",
+            f"chmod 0755 {path}; its file system must not be noexec",
+        )
+    return None
 
 
 def _has_files(directory: str) -> bool:
@@ -178,13 +203,13 @@ async def other_networks(node: Node) -> Found:
     network: NetworkList | None = None
     if node.config.network.plugin == "cni":
         network = (await _loader(node.config.network).load()).network
-    text = network.source.decode(errors="replace") if network else node.config.network.plugin
+    used = network.source.decode(errors="replace") if network else node.config.network.plugin
     found: list[Finding] = [
         warning(
             f"interface {name} is left of {owner}, which the configuration does not use",
             f"ip link delete {name}, once no pod is on it",
         )
         for name, owner in _INTERFACES.items()
-        if name in present and owner not in text and name not in text
+        if name in present and owner not in used and name not in used
     ]
     return found or ok("no interface is left of another pod network")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -33,7 +33,7 @@ class Node:
         kubelet_failure: why it cannot be read; None where it can, or is not there.
         engine: it answered, and said what it is; None where it did not.
         engine_problem: reason and message, where it did not.
-        service_pid: the process that answers the CRI; None where none does.
+        service_pid: the process that serves the CRI, also one that hangs; None where none does.
         service_conditions: ``(type, reason, message)`` of what is not ready, as that says itself.
         service_problem: why it could not be asked, where a process listens.
     """
@@ -77,14 +77,18 @@ class Node:
 
     def processes(self, name: str) -> list[int]:
         """The processes of a program, by the kernel's name for it."""
-        found = []
+        return [pid for pid, told in self._of_each_process("comm") if told.strip() == name]
+
+    def command_lines(self) -> list[tuple[int, list[str]]]:
+        """Every process and its words."""
+        return [(pid, told.split("\0")[:-1]) for pid, told in self._of_each_process("cmdline")]
+
+    def _of_each_process(self, file: str) -> Iterator[tuple[int, str]]:
         for pid in islice(filter(str.isdigit, os.listdir(self.path("/proc"))), _MOST_PROCESSES):
             try:
-                if self.text(f"/proc/{pid}/comm").strip() == name:
-                    found.append(int(pid))
+                yield int(pid), self.text(f"/proc/{pid}/{file}")
             except OSError:
                 continue  # it has ended
-        return found
 
     def number(self, name: str) -> int | None:
         """A sysctl that is a number; None where it is absent or none."""

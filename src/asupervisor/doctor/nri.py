@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asupervisor.doctor.finding import Finding, Found, error, ok, warning
 from asupervisor.doctor.node import Node
-from asupervisor.host.peers import listener_process
+from asupervisor.host.peers import listener_holders
 from asupervisor.host.program import run_program
 from asupervisor.oci import RUNTIME
 from asupervisor.oci.wrapper import wrapper_path
@@ -33,11 +33,12 @@ def plugins(node: Node) -> Found:
                 f"chown root {directory}; chmod 0700 {directory}",
             )
         )
-    pid = listener_process(nri.socket_path)
-    if pid is not None and pid != node.service_pid:
+    holders = listener_holders(nri.socket_path)  # a connection would be taken for a plugin's
+    if holders and node.service_pid not in holders:
         found.append(
             warning(
-                f"process {pid} listens on {nri.socket_path}: the service takes no NRI plugins",
+                f"process {holders[0]} listens on {nri.socket_path}: the service takes no NRI"
+                " plugins",
                 "stop it and restart the service, or give --nri-socket-path",
             )
         )

@@ -1,4 +1,4 @@
-"""More than twenty faults that are put into one node on purpose: the command finds each of them."""
+"""Thirty faults that are put into one node on purpose: the command finds each of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from asupervisor.stats.filesystem import image_root
 from tests.harness.engine import STORE, Engine
 
 # In mount and network namespaces of its own; what is written to /run, /var/lib, /var/log and /etc
@@ -28,6 +29,7 @@ says() { [ ! -e "$1" ] || { printf "$2" >"$HERE/file" && mv "$HERE/file" "$HERE/
 says /proc/sys/fs/inotify/max_user_instances '64\n'
 says /proc/sys/fs/file-nr '95000\t0\t100000\n'
 says /proc/filesystems 'nodev\tproc\n\text4\n'
+says /proc/sys/kernel/pid_max '20\n'
 says /proc/swaps 'Filename Type\n/dev/sda5 partition 100 0 -2\n'
 ip link set lo up
 echo 0 >/proc/sys/net/ipv4/ip_forward
@@ -40,14 +42,21 @@ echo '{"name": ' >/etc/cni/net.d/10-pods.conflist
 ln -s /lib/systemd/system/cri-docker.service /etc/systemd/system/multi-user.target.wants/
 mkdir -p /var/lib/dockershim/sandbox /var/lib/cri-dockerd /var/lib/kubelet /var/log/pods
 echo '{}' >/var/lib/dockershim/sandbox/0123456789ab
+mount -t tmpfs none /var/lib/cri-dockerd
 echo '{"now": "overlay2 in /old"}' >/var/lib/cri-dockerd/engine-store
+mount -o remount,ro /var/lib/cri-dockerd
+mount -t tmpfs -o size=1m none "$DATA"
+dd if=/dev/zero of="$DATA/layer" bs=1k count=1020 status=none
 mount -t tmpfs -o size=1m none /var/lib/kubelet
+mkdir /var/lib/kubelet/pki; echo damaged >/var/lib/kubelet/pki/kubelet-client-current.pem
 dd if=/dev/zero of=/var/lib/kubelet/volume bs=1k count=1020 status=none
 mount -t tmpfs -o nr_inodes=100 none /var/log/pods
 for number in $(seq 98); do : >/var/log/pods/$number; done
 echo "kind: KubeletConfiguration
 cgroupDriver: $OTHER_DRIVER
+resolvConf: $HERE/resolv.conf
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock" >"$HERE/kubelet.yaml"
+echo 'nameserver 127.0.0.53' >"$HERE/resolv.conf"
 openssl req -x509 -newkey rsa:2048 -nodes -days 5 -subj /CN=node \
     -keyout "$HERE/key" -out "$HERE/certificate" 2>/dev/null
 mkdir "$HERE/plugins"
@@ -60,7 +69,10 @@ gone.close()
 taken = socket.create_server(("127.0.0.1", 9095))
 print("listens", flush=True)
 signal.pause()' >"$HERE/listener" & listener=$!
-trap 'kill $shim $listener' EXIT
+"$PYTHON" -m asupervisor --docker-endpoint "$ENGINE" --network-plugin no-op --nri-disable \
+    --root-directory "$HERE/second" --container-runtime-endpoint "unix://$HERE/second.sock" \
+    2>/dev/null & second=$!
+trap 'kill $shim $listener $second; wait $second' EXIT
 until [ -s "$HERE/listener" ]; do sleep 0.1; done
 "$PYTHON" -m asupervisor doctor -o json --timeout 20s --kubelet-config "$HERE/kubelet.yaml" \
     --endpoint unix:///run/asupervisor.sock -- --docker-endpoint "$ENGINE" \
@@ -74,6 +86,7 @@ FAULTS = {
     "kubelet speaks to another runtime": ("cri-socket", "error", "kubelet speaks to unix:///run/c"),
     "a port is taken": ("ports", "error", "--metrics-bind-addr: another process listens"),
     "a certificate ends soon": ("certificate", "warning", "expires on"),
+    "kubelet's certificate is damaged": ("kubelet-certificate", "error", "cannot be used"),
     "another cgroup driver than kubelet's": ("cgroup-driver", "error", "the engine uses"),
     "a slow storage driver": ("storage-driver", "warning", SLOW_DRIVER),
     "containers have no logs": ("log-driver", "error", '"none"'),
@@ -83,6 +96,8 @@ FAULTS = {
     "packets are not forwarded": ("ip-forward", "error", "net.ipv4.ip_forward is off"),
     "few inotify instances": ("inotify", "warning", "max_user_instances is 64"),
     "no descriptors are left": ("descriptors", "error", "95000 of 100000 files are open"),
+    "no process can be made": ("tables", "error", "of 20 processes and threads run"),
+    "pods ask themselves for names": ("resolvers", "warning", "127.0.0.53"),
     "swap that kubelet does not take": ("swap", "error", "/dev/sda5"),
     "a network configuration that is none": ("cni", "error", "invalid JSON"),
     "there is no network plugin": ("cni-plugins", "error", "there is no plugin in "),
@@ -90,6 +105,9 @@ FAULTS = {
     "an interface of an earlier network": ("other-networks", "warning", "flannel.1 is left"),
     "no inode is left for logs": ("disk-logs", "error", "of the inodes are free"),
     "no room is left for volumes": ("disk-kubelet", "error", "(0%)"),
+    "no room is left for images": ("disk-images", "error", "(0%)"),
+    "the state cannot be written": ("disk-state", "error", "read-only"),
+    "a second service runs": ("other-shims", "error", "another service drives this engine too"),
     "a second shim runs": ("other-shims", "error", "cri-dockerd runs too"),
     "a second shim starts at the next boot": ("other-shims", "warning", "at the next boot"),
     "a socket without a listener": ("left-behind", "warning", "cri-dockerd.sock is left"),
@@ -106,13 +124,14 @@ def findings() -> Iterator[list[dict[str, Any]]]:
     )
     try:
         engine.start()
-        driver = engine.request("GET", "/info")[1]["CgroupDriver"]
+        info = engine.request("GET", "/info")[1]
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HERE": str(here),
             "ENGINE": engine.endpoint,
+            "DATA": image_root(info, ()),
             "PYTHON": sys.executable,
-            "OTHER_DRIVER": "systemd" if driver == "cgroupfs" else "cgroupfs",
+            "OTHER_DRIVER": "systemd" if info["CgroupDriver"] == "cgroupfs" else "cgroupfs",
         }
         told = subprocess.run(
             ["unshare", "-mn", "bash", "-c", NODE],

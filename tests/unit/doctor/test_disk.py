@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,21 @@ def test_dates_that_are_over_or_to_come() -> None:
     assert_finds(over, Level.ERROR, "c.pem expired on 2004-11-09")
     to_come = certificates.judge_dates("c.pem", 1.1e9, 1.2e9, 1e9, "renew it")
     assert_finds(to_come, Level.ERROR, "not valid yet")
+
+
+def test_a_certificate_of_kubelets_that_is_over(
+    made: MadeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert certificates.kubelet(made.node) == []
+    text = Path(certificate(made.root, days=5).tls_cert_file).read_text()
+    file = made.write("var/lib/kubelet/pki/kubelet-client-current.pem", text)
+    assert_finds(only(certificates.kubelet(made.node)), Level.OK)  # it is renewed by kubelet
+    later = time.time() + 6 * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    found = only(certificates.kubelet(made.node))
+    assert_finds(found, Level.ERROR, f"{file} expired on", "a stranger to its API")
+    file.write_text("nothing")
+    assert_finds(only(certificates.kubelet(made.node)), Level.ERROR, "cannot be used")
 
 
 def test_a_key_of_another_certificate(made: MadeNode) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +17,9 @@ from asupervisor.doctor.examine import examine, worst
 from asupervisor.doctor.finding import Check, Finding, Found, Level, ok, warning
 from asupervisor.doctor.node import Node
 from asupervisor.errors import Unavailable
+from asupervisor.host.peers import listener_process
 from tests.harness.made_node import MadeNode
+from tests.harness.pods import until
 
 
 @pytest.fixture
@@ -154,6 +159,26 @@ async def test_drop_ins_that_are_not_there(made: MadeNode) -> None:
     node.engine = None
     (line,) = [line for line in await examine(node) if line.check == "kubelet"]
     assert line.finding.level is Level.ERROR and "srv/none" in line.finding.message
+
+
+async def test_behind_a_socket_of_systemds_is_the_service(made: MadeNode) -> None:
+    made.config["root_directory"] = str(made.root / "root")
+    (made.root / "root").mkdir()
+    node = made.node
+    program = "import socket, sys; s = socket.socket(1); s.bind(sys.argv[1]); s.listen(); input()"
+    command = [sys.executable, "-c", program, f"{made.root}/root/cri.sock"]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE) as service,  # noqa: ASYNC220 (one start)
+        socket.socket(socket.AF_UNIX) as systemd,
+    ):
+        systemd.bind(f"{made.root}/cri.sock")
+        systemd.listen()
+        await until(lambda: listener_process(command[-1]) is not None, "it listens")
+        node.deadline_s = 1.0
+        await examine(node, [])
+        assert node.service_pid == service.pid
+        assert node.service_problem  # it does not speak the CRI
+        service.communicate()
 
 
 def test_names_are_told_apart() -> None:

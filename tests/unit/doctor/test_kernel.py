@@ -25,7 +25,8 @@ def made(tmp_path: Path) -> MadeNode:
     "look",
     [
         *(kernel.cgroups, kernel.overlay, kernel.bridge_netfilter, kernel.ip_forward),
-        *(kernel.inotify, kernel.descriptors, kernel.apparmor, kernel.selinux, kernel.swap),
+        *(kernel.inotify, kernel.descriptors, kernel.tables, kernel.apparmor, kernel.selinux),
+        kernel.swap,
     ],
     ids=lambda look: look.__name__,
 )
@@ -136,6 +137,33 @@ def test_a_clock_that_nobody_keeps_right() -> None:
 
 def test_a_clock_of_long_ago() -> None:
     assert_finds(kernel.judge_clock(86400.0, 0), Level.ERROR, "1970-01-02")
+
+
+def test_a_clock_that_is_years_ahead() -> None:
+    assert_finds(kernel.judge_clock(2.6e9, 0), Level.ERROR, "2052-05-22")
+
+
+def test_a_clock_that_the_hardware_contradicts() -> None:
+    found = kernel.judge_clock(1.8e9, 0, 1.9e9)
+    assert_finds(found, Level.WARNING, "2027-01-15", "that of the hardware 2030-03-17")
+    local = kernel.judge_clock(1.8e9, 0, 1.8e9 - 12 * 3600)
+    assert_finds(local, Level.OK)
+
+
+@pytest.mark.parametrize("setting", ["kernel/pid_max", "kernel/threads-max"])
+def test_no_process_can_be_made(made: MadeNode, setting: str) -> None:
+    made.write(f"proc/sys/{setting}", "600\n")
+    found = only(kernel.tables(made.node))
+    assert_finds(found, Level.ERROR, "590 of 600 processes and threads run")
+    assert setting.replace("/", ".") in found.remedy
+
+
+def test_no_connection_can_be_tracked(made: MadeNode) -> None:
+    made.write("proc/sys/net/netfilter/nf_conntrack_max", "1000\n")
+    made.write("proc/sys/net/netfilter/nf_conntrack_count", "1000\n")
+    assert_finds(only(kernel.tables(made.node)), Level.ERROR, "1000 of 1000 connections")
+    made.write("proc/sys/net/netfilter/nf_conntrack_max", "0\n")
+    assert_finds(only(kernel.tables(made.node)), Level.OK)
 
 
 def test_the_clock_of_this_machine_is_only_read(made: MadeNode) -> None:

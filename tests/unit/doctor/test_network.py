@@ -69,6 +69,26 @@ async def test_a_plugin_is_missing(made: MadeNode) -> None:
     assert_finds(only(await network.cni(made.node)), Level.ERROR, 'there is no plugin "flannel"')
 
 
+async def test_a_plugin_that_cannot_be_run(made: MadeNode) -> None:
+    (made.root / "opt/cni/bin/bridge").chmod(0o644)
+    found = only(await network.cni(made.node))
+    assert_finds(found, Level.ERROR, "cannot execute", "opt/cni/bin/bridge: Permission denied")
+
+
+async def test_the_plugin_for_addresses_cannot_be_run(made: MadeNode) -> None:
+    made.write("opt/cni/bin/host-local", PLUGIN).chmod(0o644)
+    configure(made, plugins=[{"type": "bridge", "ipam": {"type": "host-local"}}])
+    found = only(await network.plugins(made.node))
+    assert_finds(found, Level.ERROR, "opt/cni/bin/host-local cannot be run")
+    assert "chmod 0755" in found.remedy
+
+
+async def test_the_plugin_for_addresses_is_missing(made: MadeNode) -> None:
+    configure(made, plugins=[{"type": "bridge", "ipam": {"type": "host-local"}}])
+    found = only(await network.plugins(made.node))
+    assert_finds(found, Level.ERROR, 'there is no plugin "host-local"', 'from which "bridge"')
+
+
 async def test_there_is_neither_a_network_nor_a_plugin(made: MadeNode) -> None:
     made.remove("etc/cni/net.d/10-pods.conflist")
     assert await network.plugins(made.node) == []

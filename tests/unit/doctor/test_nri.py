@@ -45,6 +45,9 @@ def test_the_socket_and_its_directory(made: MadeNode) -> None:
         assert_finds(only(nri.plugins(made.node)), Level.WARNING, f"process {os.getpid()}")
         made.service_pid = os.getpid()
         assert_finds(only(nri.plugins(made.node)), Level.OK)
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):  # a service would warn of such a plugin
+            listener.accept()
     made.config["nri"] = NriConfig(disable=True)
     assert_finds(only(nri.plugins(made.node)), Level.OK, "no NRI plugin")
 

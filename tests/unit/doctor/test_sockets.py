@@ -122,6 +122,47 @@ def test_another_shim_runs(made: MadeNode) -> None:
     assert "systemctl disable --now cri-docker.socket" in found.remedy
 
 
+def second_service(made: MadeNode, *words: str, environment: str = "") -> None:
+    made.write("proc/4712/cmdline", "".join(f"{word}\0" for word in words))
+    made.write("proc/4712/environ", environment)
+    made.write("proc/4712/root/run/engine.sock", "")
+    made.config["docker_endpoint"] = "unix:///run/engine.sock"
+    if not (made.root / "run").exists():
+        (made.root / "run").symlink_to(made.root / "proc/4712/root/run")
+
+
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [
+        (("/usr/bin/asupervisor", "--docker-endpoint", "unix:///run/engine.sock"), ""),
+        (("python3", "-P", "-m", "asupervisor", "--docker-endpoint=/run/engine.sock"), ""),
+        (("python3", "/opt/asupervisor"), "A=\0ASUPERVISOR_DOCKER_ENDPOINT=/run/engine.sock\0"),
+    ],
+)
+def test_a_second_service_on_the_engine(
+    made: MadeNode, words: tuple[str, ...], environment: str
+) -> None:
+    second_service(made, *words, environment=environment)
+    found = only(shims.running(made.node))
+    assert_finds(found, Level.ERROR, "another service drives this engine too (process 4712")
+    made.service_pid = 4712
+    assert_finds(only(shims.running(made.node)), Level.OK)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("/usr/bin/asupervisor", "logs", "-f", "pod"),
+        ("/usr/bin/asupervisor", "--docker-endpoint", "unix:///run/other.sock"),
+        ("/usr/bin/asupervisor", "--docker-endpoint", "managed"),
+        ("vi", "/etc/default/other"),
+    ],
+)
+def test_processes_that_leave_the_engine_alone(made: MadeNode, words: tuple[str, ...]) -> None:
+    second_service(made, *words)
+    assert_finds(only(shims.running(made.node)), Level.OK)
+
+
 def test_another_shim_starts_at_the_next_boot(made: MadeNode) -> None:
     made.write("etc/systemd/system/multi-user.target.wants/cri-docker.service", "")
     found = only(shims.running(made.node))
