@@ -254,15 +254,20 @@ class Creation:
         field: api.Field,
     ) -> None:
         chosen = [entry for entry in _entries(_at(asked, where), key_name) if entry[0]]
-        gone = [key[1:] for key, _ in chosen if key.startswith(_REMOVED)]
+        gone = {key[1:]: None for key, _ in chosen if key.startswith(_REMOVED)}
         additions = _at(self._adjust, where)
+        # Looked up, so that a thousand entries do not take a million comparisons.
+        added = {key for key, _ in _entries(additions, key_name)}
+        present = self._present(where, key_name)
         for key in gone:
             if field == api.Namespace:
                 self.owners.claim(self.container.id, field, plugin, key)
             else:
                 self.owners.release(self.container.id, field, key)
-            drop_keyed(additions, key_name, key)
-            self._drop_present(where, key_name, key)
+            if key in added:
+                drop_keyed(additions, key_name, key)
+            if key in present:
+                self._drop_present(where, key_name, key)
             self._removed[where][key] = None
         for key, value in chosen:
             if key.startswith(_REMOVED):
@@ -270,12 +275,18 @@ class Creation:
             if not (field == api.Namespace and key in gone):
                 self.owners.claim(self.container.id, field, plugin, key)
             self._removed[where].pop(key, None)
-            self._drop_present(where, key_name, key)
+            if key in present and key not in gone:
+                self._drop_present(where, key_name, key)
             _put(additions, key_name, key, value)
             if where == "env":
                 self.container.env.append(f"{key}={value.value}")
             else:
                 _put(_at(self.container, where), key_name, key, value)
+
+    def _present(self, where: str, key_name: str) -> set[str]:
+        if where == "env":
+            return {entry.partition("=")[0] for entry in self.container.env}
+        return {key for key, _ in _entries(_at(self.container, where), key_name)}
 
     def _drop_present(self, where: str, key_name: str, key: str) -> None:
         if where != "env":
@@ -319,6 +330,7 @@ def _merge_resources(
     for limit in asked.hugepage_limits:
         owners.claim(container_id, api.HugepageLimits, plugin, limit.page_size)
         for target in targets:
+            drop_keyed(target.hugepage_limits, "page_size", limit.page_size)
             _put(target.hugepage_limits, "page_size", limit.page_size, limit)
     for key, value in asked.unified.items():
         owners.claim(container_id, api.CgroupsUnified, plugin, key)
@@ -365,8 +377,7 @@ def drop_keyed(collection: Any, key_name: str, key: str) -> None:
 
 
 def _put(collection: Any, key_name: str, key: str, value: Any) -> None:
-    """Set one element, in the place of one with the same key."""
-    drop_keyed(collection, key_name, key)
+    """Set one element; there is none with the same key."""
     if key_name:
         element = collection.add()
         if value is not None:

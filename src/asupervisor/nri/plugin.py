@@ -30,7 +30,7 @@ NRI_VERSION = "v0.12.0"
 """The release of NRI whose messages these are, as plugins are told it."""
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,128}", re.ASCII)
 _INDEX = re.compile(r"[0-9]{2}", re.ASCII)
-_MOST_ENTRIES = 1000
+_MOST_ENTRIES = 500
 _MOST_CONTAINERS = 10_000
 """Entries of one list of a plugin's message, and of one that names other containers: what several
 plugins want is put together entry by entry, and all else waits for that."""

@@ -6,6 +6,7 @@ import pytest
 
 from asupervisor.config import NriConfig
 from asupervisor.errors import FailedPrecondition
+from asupervisor.nri import merge
 from asupervisor.nri.merge import Creation, Owners, Updates
 from asupervisor.nri.validate import REQUIRED_PLUGINS, check_creation
 from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
@@ -47,6 +48,27 @@ def test_each_plugin_sees_what_those_before_it_want() -> None:
     assert {one.key: one.value for one in adjust.env} == {"A": "x", "-B": ""}
     assert dict(adjust.annotations) == {"new": "1", "-gone": ""}
     assert CONTAINER.env[0] == "A=1", "what was asked for stays as it is"
+
+
+def test_what_is_new_is_not_compared_with_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin's long answer would keep the whole service waiting."""
+    searched = []
+
+    def drop_keyed(collection: object, key_name: str, key: str) -> None:
+        searched.append(key)
+
+    monkeypatch.setattr(merge, "drop_keyed", drop_keyed)
+    wanted = answer(
+        env=[api.KeyValue(key=f"K{number}", value="1") for number in range(500)],
+        mounts=[api.Mount(destination=f"/m{number}") for number in range(500)],
+        annotations={f"k{number}": "1" for number in range(500)},
+    )
+    for number in range(500):
+        wanted.adjust.mounts.add(destination=f"-/gone{number}")
+    creation = Creation(CONTAINER)
+    creation.add("10-a", wanted)
+    assert len(creation.container.mounts) == 501
+    assert searched == []
 
 
 CONFLICTS = [

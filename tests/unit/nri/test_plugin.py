@@ -17,10 +17,17 @@ import pytest
 from asupervisor.errors import FailedPrecondition
 from asupervisor.nri import plugin as plugin_module
 from asupervisor.nri.connection import Connection, Lost, Refused
+from asupervisor.nri.events import METHODS
 from asupervisor.nri.mux import PLUGIN_CONNECTION, RUNTIME_CONNECTION, frames
 from asupervisor.nri.plugin import Plugin
 from asupervisor.nri.stub import PluginStub, api
-from asupervisor.nri.ttrpc import LONGEST_MESSAGE, RESOURCE_EXHAUSTED, UNIMPLEMENTED, encode_call
+from asupervisor.nri.ttrpc import (
+    LONGEST_MESSAGE,
+    RESOURCE_EXHAUSTED,
+    UNIMPLEMENTED,
+    encode_answer,
+    encode_call,
+)
 
 RUNTIME = "nri.pkg.api.v1alpha1.Runtime"
 
@@ -108,6 +115,31 @@ async def test_events_that_nobody_knows_are_refused() -> None:
         with pytest.raises(FailedPrecondition, match="unknown events"):
             await plugin.start()
         assert not plugin.alive
+
+
+async def test_one_that_does_not_answer_configure_is_dropped() -> None:
+    async def hang(payload: bytes) -> None:
+        await anyio.sleep_forever()
+
+    async with pair(0.5, Configure=hang) as (plugin, peer):
+        await peer.register()
+        with pytest.raises(FailedPrecondition, match="does not answer Configure"):
+            await plugin.start()
+        assert not plugin.alive
+
+
+async def test_the_empty_mask_is_that_of_every_event() -> None:
+    async with started(Configure=api.ConfigureResponse(events=0)) as (plugin, _):
+        assert all(plugin.subscribed(event) for event in METHODS)
+
+
+async def test_an_answer_to_another_call_is_none_to_this() -> None:
+    """One that answers on streams of calls that were never made, or were answered already."""
+    async with started(StopContainer=api.StopContainerResponse()) as (plugin, peer):
+        for stream in (0, 1, 99, 0xFFFFFFFF):
+            await peer.connection._send(PLUGIN_CONNECTION, encode_answer(stream, b"\xff"))
+        answer = await plugin.tell(api.STOP_CONTAINER, api.StopContainerRequest())
+        assert answer == api.StopContainerResponse() and plugin.alive
 
 
 async def test_one_that_does_not_register_is_dropped() -> None:
@@ -213,11 +245,11 @@ async def test_all_pieces_together_have_one_deadline() -> None:
         assert not plugin.alive and not last.is_set()
 
 
-MANY = [api.KeyValue(key=f"K{number}", value="1") for number in range(1001)]
+MANY = [api.KeyValue(key=f"K{number}", value="1") for number in range(501)]
 TOO_MUCH = [
-    (api.ContainerAdjustment(env=MANY), "env has 1001"),
-    (api.ContainerAdjustment(annotations={one.key: "1" for one in MANY}), "annotations has 1001"),
-    (api.ContainerAdjustment(mounts=[api.Mount(options=["ro"] * 1001)]), "options has 1001"),
+    (api.ContainerAdjustment(env=MANY), "env has 501"),
+    (api.ContainerAdjustment(annotations={one.key: "1" for one in MANY}), "annotations has 501"),
+    (api.ContainerAdjustment(mounts=[api.Mount(options=["ro"] * 501)]), "options has 501"),
 ]
 
 
