@@ -15,17 +15,25 @@ _FLAGS = (
 _DEADLINE_S = 180.0
 
 
-def look_at(url: str, directory: Path, *flags: str) -> str:
+def look_at(url: str, directory: Path, *flags: str, after_s: float = 6.0) -> str:
     """Open a page, wait until it and its live part are there, and return what the browser says.
 
     Args:
         url: of the page.
         directory: for the browser's own files.
         flags: further ones, such as ``--dump-dom``.
+        after_s: seconds that the page is given before it is looked at.
     """
     assert BROWSER is not None
     finished = subprocess.run(
-        [BROWSER, *_FLAGS, f"--user-data-dir={directory}", "--timeout=6000", *flags, url],
+        [
+            BROWSER,
+            *_FLAGS,
+            f"--user-data-dir={directory}",
+            f"--timeout={after_s * 1000:.0f}",
+            *flags,
+            url,
+        ],
         capture_output=True,
         text=True,
         timeout=_DEADLINE_S,

@@ -22,6 +22,9 @@ _KINDS = {
     "status-dark": ("--window-size=1200,1700", "--blink-settings=preferredColorScheme=0"),
     "status-phone": ("--window-size=500,1400", "--blink-settings=preferredColorScheme=1"),
 }
+_AFTER_S = 60.0
+"""A busy machine paints nothing for many seconds."""
+_BLANK_BYTES = 20000
 _PODS = {"web": ("nginx", "sidecar"), "database": ("postgres",), "queue": ("worker",)}
 
 
@@ -39,9 +42,11 @@ def main() -> None:
             try:
                 anyio.run(_fill, service.endpoint)
                 for name, flags in _KINDS.items():
-                    picture = f"--screenshot={PLACE / f'{name}.png'}"
-                    look_at(f"{service.pages_url}/", Path(directory) / name, picture, *flags)
-                    print(PLACE / f"{name}.png")
+                    picture, page = PLACE / f"{name}.png", f"{service.pages_url}/"
+                    shot = f"--screenshot={picture}"
+                    look_at(page, Path(directory) / name, shot, *flags, after_s=_AFTER_S)
+                    assert picture.stat().st_size > _BLANK_BYTES, f"{picture} is blank"
+                    print(picture)
             finally:
                 service.stop()
         finally:

@@ -15,35 +15,19 @@ from asupervisor.cli.command import VERBS, verb_parser
 from asupervisor.cli.flags import parse_arguments
 from asupervisor.network.cni.config import load_bytes
 from benchmarks.__main__ import _arguments as benchmark_arguments
+from tests.harness.documented import PAGES, ROOT, blocks, shown
 
-ROOT = Path(__file__).parents[3]
-PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 OTHERS = {"apt", "install", "k3s", "kubeadm", "kubectl", "minikube", "pip", "printf", "sed"}
 OTHERS |= {"systemctl", "python3"}
 """Programs of others; what is not among them is a slip of the pen, or is added here."""
 
 
-def blocks(*languages: str) -> list[tuple[Path, str]]:
-    """Those of all pages in a language, with the page of each."""
-    return [
-        (page, text)
-        for page in PAGES
-        for language, text in BLOCK.findall(page.read_text())
-        if language in languages
-    ]
-
-
 def commands() -> list[list[str]]:
     """Their words, one list for each; ``1`` is in the place of what the reader has to fill in."""
     found = []
-    for _, text in blocks("sh"):
-        text = re.sub(r"<[^>\n]*>|\$\([^)]*\)|…", "1", text.replace("\\\n", " "))
-        text = re.sub(r"\|\n", "| ", text)
-        for line in text.splitlines():
+    for page in PAGES:
+        for line in shown(page):
+            line = re.sub(r"<[^>\n]*>|\$\([^)]*\)|…", "1", line)
             words = shlex.split(line, comments=True)
             while words:
                 end = next((at for at, word in enumerate(words) if word in ("|", "&&")), len(words))
@@ -113,7 +97,12 @@ def test_files_of_the_sources_are_there() -> None:
 
 
 def test_kubelet_is_pointed_at_the_socket(tmp_path: Path) -> None:
-    shown = [text for _, text in blocks("yaml") if "containerRuntimeEndpoint" in text]
+    shown = [
+        text
+        for page in PAGES
+        for text in blocks(page, "yaml")
+        if "containerRuntimeEndpoint" in text
+    ]
     assert len(shown) >= 3
     for text in shown:
         file = tmp_path / "config.yaml"
@@ -125,7 +114,8 @@ def test_kubelet_is_pointed_at_the_socket(tmp_path: Path) -> None:
 def test_settings_are_taken() -> None:
     lines = [
         line
-        for _, text in blocks("", "sh")
+        for page in PAGES
+        for text in blocks(page, "", "sh")
         for line in re.findall(r"\bASUPERVISOR_[A-Z_]+=[^\s']+", text)
         if "ASUPERVISOR_PACKAGE" not in line
     ]
@@ -136,7 +126,7 @@ def test_settings_are_taken() -> None:
 
 
 def test_network_configurations_can_be_used() -> None:
-    shown = [text for _, text in blocks("json") if "cniVersion" in text]
+    shown = [text for page in PAGES for text in blocks(page, "json") if "cniVersion" in text]
     assert shown
     for text in shown:
         network = load_bytes(text.encode(), "the page")

@@ -265,7 +265,12 @@ def _doctor(findings: Sequence[Finding] | None) -> Html:
     wrong = [one for one in findings if one.level != "ok"]
     fine = len(findings) - len(wrong)
     rows = (
-        (tag("span", one.level, class_=f"level {one.level}"), one.check, one.message, one.remedy)
+        (
+            tag("span", one.level, class_=f"level {one.level}"),
+            tag("span", one.check, class_="whole"),
+            one.message,
+            one.remedy,
+        )
         for one in sorted(wrong, key=lambda one: one.level != "error")
     )
     return join(
