@@ -21,33 +21,10 @@ from asupervisor.errors import (
     Unauthenticated,
 )
 from tests.harness.engine import BUSYBOX_IMAGE
+from tests.harness.manifests import RUNS, SHELL, container, pod
 from tests.harness.pods import SLEEPER, until
 from tests.harness.registry import PASSWORD, USERNAME, BuiltImage, Registry
 from tests.harness.service import Service
-
-SHELL = ("sh", "-c")
-RUNS = {"command": list(SLEEPER)}
-
-
-def pod(name: str, *containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    """A manifest; containers are ``main``, ``other`` where they have no name."""
-    names = iter(("main", "other"))
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "uid": f"uid-{name}", "labels": {"app": name}},
-        "spec": {
-            "terminationGracePeriodSeconds": 20,
-            "containers": [container(next(names), **each) for each in containers],
-            **spec,
-        },
-    }
-
-
-def container(name: str, script: str = "", **fields: Any) -> dict[str, Any]:
-    """One that runs a script, or what its fields say."""
-    command = {"command": [*SHELL, script]} if script else {}
-    return {"name": name, "image": BUSYBOX_IMAGE, **command, **fields}
 
 
 async def lines(client: Client, wanted: str) -> list[str]:
