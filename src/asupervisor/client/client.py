@@ -7,10 +7,11 @@ import os
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
+    Callable,
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from asupervisor.client.changes import Changes
@@ -23,6 +24,7 @@ from asupervisor.client.values import (
     ContainerInfo,
     Event,
     ImageInfo,
+    Layer,
     PodInfo,
     Pruned,
     Usage,
@@ -33,6 +35,7 @@ from asupervisor.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    ServiceError,
 )
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
@@ -306,6 +309,7 @@ class Client:
         policy: PullPolicy = "Always",
         username: str = "",
         password: str = "",
+        progress: Callable[[Sequence[Layer]], None] | None = None,
     ) -> str:
         """Have an image on the node, and return the reference by which containers should name it.
 
@@ -316,6 +320,8 @@ class Client:
             policy: ``"IfNotPresent"`` fetches it only where it is not there, ``"Never"`` not at
                 all.
             username, password: of the registry.
+            progress: is told its layers, first and at each change, where the server is this
+                project's; others tell nothing.
 
         Raises:
             FailedPrecondition: it is not on the node and must not be fetched.
@@ -330,7 +336,26 @@ class Client:
                     f"{image} is not on the node and imagePullPolicy is Never", subject=image
                 )
         auth = cri.AuthConfig(username=username, password=password) if username else None
-        return await self.image_service.pull_image(image, auth)
+        async with BackgroundTasks() as tasks:
+            if progress is not None:
+                tasks.start_soon(self._tell_progress, image, progress)
+            return await self.image_service.pull_image(image, auth)
+
+    async def _tell_progress(self, image: str, progress: Callable[[Sequence[Layer]], None]) -> None:
+        with suppress(ServiceError):  # what it means for the pull, the pull says
+            async with aclosing(self.image_service.pull_progress(image)) as answers:
+                async for layers in answers:
+                    progress(
+                        [
+                            Layer(
+                                id=digest,
+                                status=status,
+                                done_bytes=int(done),
+                                total_bytes=int(total),
+                            )
+                            for digest, status, done, total in layers
+                        ]
+                    )
 
     async def images(self) -> list[ImageInfo]:
         """The images on the node."""

@@ -164,6 +164,22 @@ class ContainerInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """How far a layer of an image is that is being pulled.
+
+    Args:
+        id: the beginning of its digest.
+        status: in the engine's words, as ``Downloading`` or ``Pull complete``.
+        done_bytes, total_bytes: of what the status says; 0 where it is not known.
+    """
+
+    id: str
+    status: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInfo:
     """An image on the node.
 

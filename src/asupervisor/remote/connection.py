@@ -161,7 +161,7 @@ class Connection:
                 version = await self._decided(timeout_s)
                 channel = self._open_channel(method)
                 call = (channel.unary_stream if streams else channel.unary_unary)(
-                    f"/runtime.{version}.{method}",
+                    method if method.startswith("/") else f"/runtime.{version}.{method}",
                     request_serializer=type(request).SerializeToString,
                     response_deserializer=response_type.FromString,
                 )(request, timeout=deadline_s)

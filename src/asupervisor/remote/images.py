@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from typing import Any, cast
 
 from asupervisor.errors import Unimplemented
 from asupervisor.proto import cri
 from asupervisor.remote.service import RemoteService, collected
+
+PULL_PROGRESS = "/asupervisor.v1.ImageService/PullProgress"
+"""A method that only this project's service has."""
 
 
 class RemoteImageService(RemoteService):
@@ -64,6 +68,22 @@ class RemoteImageService(RemoteService):
         """
         request = cri.PullImageRequest(image=_spec(image), auth=auth, sandbox_config=sandbox_config)
         return (await self._call("PullImage", request, cri.PullImageResponse)).image_ref
+
+    async def pull_progress(self, image: str) -> AsyncGenerator[list[list[Any]], None]:
+        """The layers of an image that is being pulled, now and at each change, until the iteration
+        is left: short digest, state, and bytes of how many; an empty list where none is known.
+
+        Raises:
+            Unimplemented: the server is not this project's.
+        """
+        from google.protobuf.struct_pb2 import ListValue
+
+        answers = self._connection.stream(
+            PULL_PROGRESS, _spec(image), ListValue, deadline_s=None, timeout_s=self._timeout_s
+        )
+        async with aclosing(answers):
+            async for answer in answers:
+                yield [list(cast(ListValue, layer)) for layer in answer]
 
     async def remove_image(self, image: cri.ImageSpec | str) -> None:
         """Remove an image; one that is gone is a success."""

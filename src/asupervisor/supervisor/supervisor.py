@@ -26,6 +26,7 @@ from asupervisor.dockershim.container.archive import clear_workplaces
 from asupervisor.dockershim.recovery import run_recovery
 from asupervisor.dockershim.rpc.boundary import Boundary
 from asupervisor.dockershim.rpc.health import HealthService
+from asupervisor.dockershim.rpc.progress import ProgressService
 from asupervisor.dockershim.rpc.reflection import ReflectionService
 from asupervisor.dockershim.rpc.server import CriServer, endpoint_path, owned_socket_path
 from asupervisor.dockershim.shim import Shim, StepObserver, no_observer
@@ -284,7 +285,9 @@ class Supervisor:
         await start_plugins(shim, tasks)
         health = HealthService(lambda: self.ready, lambda: self.conditions.is_stopping)
         server = CriServer(
-            path, Boundary(shim, self.metrics, self._tracing), (health, ReflectionService())
+            path,
+            Boundary(shim, self.metrics, self._tracing),
+            (health, ReflectionService(), ProgressService(shim.pulls)),
         )
         await server.start()
         stack.push_async_callback(self._stop, server, shim)

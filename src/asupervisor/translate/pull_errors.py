@@ -18,6 +18,9 @@ from asupervisor.errors import (
     Unavailable,
 )
 
+_LAYER = re.compile("[0-9a-f]{12}")
+_COUNT = re.compile("[0-9]{1,15}")
+_LONGEST_STATUS = 60
 _BY_STATUS: dict[int, type[ServiceError]] = {
     401: Unauthenticated,
     403: PermissionDenied,
@@ -59,10 +62,12 @@ def pull_error(reference: str, step: object) -> ServiceError | None:
 
 
 class PullProgress:
-    """Whether a pull moves: the engine repeats itself also while nothing comes."""
+    """How far a pull is, and whether it moves: the engine repeats itself also while nothing
+    comes.
+    """
 
     def __init__(self) -> None:
-        self._seen: dict[object, tuple[str, str]] = {}
+        self._seen: dict[str, tuple[str, str, str]] = {}
 
     def moved(self, step: object) -> bool:
         """Whether an entry says anything about its layer that the one before did not: another
@@ -71,12 +76,27 @@ class PullProgress:
         if not isinstance(step, dict):
             return False
         detail = step.get("progressDetail")
-        count = detail.get("current") if isinstance(detail, dict) else None
-        said = (_text(step.get("status")), _text(count))
+        detail = detail if isinstance(detail, dict) else {}
+        counts = _text(detail.get("current")), _text(detail.get("total"))
+        said = (_text(step.get("status")), *counts)
         layer = _text(step.get("id"))
         before = self._seen.get(layer)
         self._seen[layer] = said
         return said != before
+
+    def layers(self) -> list[list[str | int]]:
+        """Of each layer its short digest, the engine's word for its state, and how many bytes of
+        how many that state is done with; 0 where the engine does not say.
+        """
+        return [
+            [
+                layer,
+                status[:_LONGEST_STATUS],
+                *(int(count) if _COUNT.fullmatch(count) else 0 for count in counts),
+            ]
+            for layer, (status, *counts) in self._seen.items()
+            if _LAYER.fullmatch(layer)
+        ]
 
 
 def _text(value: object) -> str:

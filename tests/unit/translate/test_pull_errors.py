@@ -103,3 +103,23 @@ def test_an_odd_entry_is_progress_once_at_most(step: object) -> None:
     progress = PullProgress()
     progress.moved(step)
     assert not progress.moved(step)
+
+
+def test_the_layers_are_told_as_far_as_they_are_known() -> None:
+    progress = PullProgress()
+    for step in (
+        {"status": "Pulling from team/app", "id": "1"},
+        {"status": "Waiting", "progressDetail": {}, "id": "b" * 12},
+        _step("a" * 12, "Downloading", 3),
+        _step("a" * 12, "Downloading", 5),
+        {"status": "x" * 1000, "progressDetail": {"current": "9" * 5000}, "id": "c" * 12},
+        {"status": "Extracting", "progressDetail": {"current": -1, "total": 1.5}, "id": "d" * 12},
+        {"status": "Digest: sha256:abc"},
+    ):
+        progress.moved(step)
+    assert progress.layers() == [
+        ["b" * 12, "Waiting", 0, 0],
+        ["a" * 12, "Downloading", 5, 9],
+        ["c" * 12, "x" * 60, 0, 0],
+        ["d" * 12, "Extracting", 0, 0],
+    ]

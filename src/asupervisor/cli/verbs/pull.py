@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from asupervisor.cli.output import print_document
 from asupervisor.client import Client
@@ -29,7 +30,15 @@ async def run(client: Client, options: argparse.Namespace) -> int:
         if "REGISTRY_PASSWORD" not in os.environ:
             raise ConfigError("--user needs the password in $REGISTRY_PASSWORD")
         password = os.environ["REGISTRY_PASSWORD"]
-    reference = await client.pull(options.image, username=options.user, password=password)
+    if sys.stderr.isatty():
+        from asupervisor.cli.progress import shown_progress
+
+        async with shown_progress(options.image) as progress:
+            reference = await client.pull(
+                options.image, username=options.user, password=password, progress=progress
+            )
+    else:
+        reference = await client.pull(options.image, username=options.user, password=password)
     if not print_document(options.output, {"imageRef": reference}):
         print(reference)
     return 0

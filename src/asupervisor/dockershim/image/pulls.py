@@ -40,12 +40,13 @@ _logger = logging.getLogger(__name__)
 
 
 class _Pull(Flight[ImageRecord]):
-    __slots__ = ("scope", "waiters")
+    __slots__ = ("progress", "scope", "waiters")
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the pull of {name}", name)
         self.waiters = 0
         self.scope = anyio.CancelScope()
+        self.progress = PullProgress()
 
 
 class Pulls:
@@ -88,7 +89,7 @@ class Pulls:
             self._tasks.start_soon(
                 self._run,
                 (reference.name, secret),
-                partial(self._pull, reference, auth, pull.scope),
+                partial(self._pull, reference, auth, pull),
                 name=f"pull {reference.name}",
             )
         pull.waiters += 1
@@ -99,21 +100,26 @@ class Pulls:
             if pull.waiters == 0:
                 pull.scope.cancel()
 
+    def layers(self, name: str) -> list[list[str | int]]:
+        """How far the layers of an image are that is being pulled, by its full name; see
+        :meth:`PullProgress.layers`.
+        """
+        running = [pull for (its_name, _), pull in self._running.items() if its_name == name]
+        return running[0].progress.layers() if running else []
+
     async def _run(self, key: tuple[str, str], work: Callable[[], Awaitable[ImageRecord]]) -> None:
         try:
             await self._running[key].run(work)
         finally:
             del self._running[key]
 
-    async def _pull(
-        self, reference: Reference, auth: Document | None, scope: anyio.CancelScope
-    ) -> ImageRecord:
+    async def _pull(self, reference: Reference, auth: Document | None, pull: _Pull) -> ImageRecord:
         started = time.monotonic()
-        with scope:
+        with pull.scope:
             before = self._store.image(reference.name)
             try:
                 async with self._images.changing(reference.name):
-                    await self._follow(reference, auth)
+                    await self._follow(reference, auth, pull.progress)
                 record = self._usable(reference)
             except (FailedPrecondition, ResourceExhausted):
                 if before is None:
@@ -164,13 +170,14 @@ class Pulls:
                 "image %s is not run, and could not be removed: %s", reference.name, error
             )
 
-    async def _follow(self, reference: Reference, auth: Document | None) -> None:
+    async def _follow(
+        self, reference: Reference, auth: Document | None, moves: PullProgress
+    ) -> None:
         with anyio.move_on_after(self._progress_deadline_s) as scope:
             try:
                 async with self._engine.images.pull(
                     reference.repository, reference.digest or reference.tag, auth
                 ) as progress:
-                    moves = PullProgress()
                     async for step in progress:
                         if moves.moved(step):
                             scope.deadline = anyio.current_time() + self._progress_deadline_s
