@@ -28,7 +28,8 @@ ENGINE = os.environ.get("ASUPERVISOR_ENGINE", "")
 STORE = os.environ.get("ASUPERVISOR_STORE", "")
 """Where it keeps images: ``containerd`` or ``classic``; its default where empty."""
 BUSYBOX = "/bin/busybox"
-BUSYBOX_IMAGE = "asupervisor.test/busybox:1"
+BUSYBOX_IMAGE = os.environ.get("ASUPERVISOR_TEST_IMAGE", "asupervisor.test/busybox:1")
+"""The image that tests run; of another server it may be one that it has already."""
 
 
 def eventually(

@@ -1,26 +1,94 @@
-"""One service and one client for each test; a test that leaves a pod behind fails."""
+"""One server and one client for each test; a test that leaves a pod behind fails.
+
+The server is this service on an engine of the tests' own, or the one of ``--cri-endpoint``, which
+has the image ``$ASUPERVISOR_TEST_IMAGE``; the tests run in its network and mounts then."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from asupervisor.client import Client
+from asupervisor.errors import Unimplemented
 from asupervisor.host.mounting import mounts_below
+from asupervisor.host.peers import listener_process
 from tests.harness.engine import Engine
+from tests.harness.registry import Registry
 from tests.harness.service import Service, running_service
+
+LACKS = {
+    "containerd": {
+        "test_a_command_with_input_that_takes_too_long_is_killed": (
+            "it leaves a command running whose streams were dropped"
+        ),
+        "test_what_a_container_says_last_reaches_who_is_attached": (
+            "it ends an attachment with the container, before all output was passed on"
+        ),
+    },
+}
+"""What a server does otherwise, by the name of its process: tests that do not hold there, and
+why."""
 
 
 @pytest.fixture(scope="module")
-async def service(engine: Engine) -> AsyncIterator[Service]:
-    """The service as a process of its own, and the word that it ended well.
-
-    Asynchronous, so that all tests of a module have one loop: gRPC keeps that of its first call.
-    """
+def service(engine: Engine) -> Iterator[Service]:
+    """This service as a process of its own, and the word that it ended well."""
     with running_service(engine) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def endpoint(request: pytest.FixtureRequest) -> str:
+    """Where the server is."""
+    peer: str = request.config.getoption("--cri-endpoint")
+    return peer or request.getfixturevalue("service").endpoint
+
+
+def server_pid(endpoint: str) -> int:
+    """Of the process that listens there."""
+    pid = listener_process(endpoint.removeprefix("unix://"))
+    assert pid
+    return pid
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Function) -> None:
+    """What another server is known not to do is skipped."""
+    if peer := item.config.getoption("--cri-endpoint"):
+        server = Path(f"/proc/{server_pid(peer)}/comm").read_text().strip()
+        if why := LACKS.get(server, {}).get(item.originalname):
+            pytest.skip(f"{server}: {why}")
+        if "engine" in item.fixturenames:
+            pytest.skip("it is about an engine of its own")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Function) -> Generator[None, object, object]:
+    """What another server does not implement, by its own word, is skipped."""
+    try:
+        return (yield)
+    except Unimplemented as error:
+        if item.config.getoption("--cri-endpoint"):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.fixture(scope="module")
+async def _one_loop() -> None:
+    """For all tests of a module: gRPC keeps that of its first call."""
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    """On loopback, which servers reach without TLS."""
+    running = Registry()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.destroy()
 
 
 @pytest.fixture
@@ -39,10 +107,12 @@ def volume_root(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-async def client(service: Service, log_root: Path, volume_root: Path) -> AsyncIterator[Client]:
+async def client(
+    endpoint: str, log_root: Path, volume_root: Path, _one_loop: None
+) -> AsyncIterator[Client]:
     """Connected."""
     async with Client.connect(
-        service.endpoint, log_root=str(log_root), volume_root=str(volume_root)
+        endpoint, log_root=str(log_root), volume_root=str(volume_root)
     ) as connected:
         yield connected
         assert await connected.pods() == [], "a pod was left behind"

@@ -15,7 +15,6 @@ import pytest
 from asupervisor.client import Client
 from asupervisor.errors import DeadlineExceeded
 from tests.harness.engine import BUSYBOX_IMAGE
-from tests.harness.service import Service
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "sandbox.py"
 SHELL = ("sh", "-s")
@@ -61,12 +60,12 @@ async def test_snippets_of_every_kind(client: Client, example: ModuleType) -> No
     assert await client.pods() == []
 
 
-async def test_the_example_as_a_program(service: Service) -> None:
+async def test_the_example_as_a_program(endpoint: str) -> None:
     with anyio.fail_after(120):
         done = await anyio.run_process(
             [sys.executable, str(EXAMPLE), BUSYBOX_IMAGE, *SHELL],
             input=b"echo out; echo err >&2; exit 3",
-            env={**os.environ, "ASUPERVISOR_ENDPOINT": service.endpoint},
+            env={**os.environ, "ASUPERVISOR_ENDPOINT": endpoint},
             check=False,
         )
     assert (done.returncode, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
