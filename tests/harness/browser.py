@@ -22,7 +22,7 @@ def look_at(url: str, directory: Path, *flags: str, after_s: float = 6.0) -> str
         url: of the page.
         directory: for the browser's own files.
         flags: further ones, such as ``--dump-dom``.
-        after_s: seconds that the page is given before it is looked at.
+        after_s: seconds after which it is looked at though it still loads.
     """
     assert BROWSER is not None
     finished = subprocess.run(

@@ -5,6 +5,7 @@ engine and a browser).
 from __future__ import annotations
 
 import tempfile
+import urllib.request
 from pathlib import Path
 
 import anyio
@@ -12,7 +13,7 @@ import anyio
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from tests.harness.browser import look_at
-from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive
+from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive, eventually
 from tests.harness.namespace import leave_the_network
 from tests.harness.service import Service
 
@@ -23,7 +24,7 @@ _KINDS = {
     "status-phone": ("--window-size=500,1400", "--blink-settings=preferredColorScheme=1"),
 }
 _AFTER_S = 60.0
-"""A busy machine paints nothing for many seconds."""
+"""At most: a busy machine paints nothing for many seconds."""
 _BLANK_BYTES = 20000
 _PODS = {"web": ("nginx", "sidecar"), "database": ("postgres",), "queue": ("worker",)}
 
@@ -41,8 +42,10 @@ def main() -> None:
             service.start()
             try:
                 anyio.run(_fill, service.endpoint)
+                page = f"{service.pages_url}/"
+                eventually(lambda: "lines are ok" in _read(page), "what doctor found", 120.0)
                 for name, flags in _KINDS.items():
-                    picture, page = PLACE / f"{name}.png", f"{service.pages_url}/"
+                    picture = PLACE / f"{name}.png"
                     shot = f"--screenshot={picture}"
                     look_at(page, Path(directory) / name, shot, *flags, after_s=_AFTER_S)
                     assert picture.stat().st_size > _BLANK_BYTES, f"{picture} is blank"
@@ -52,6 +55,13 @@ def main() -> None:
         finally:
             engine.remove_all()
             engine.destroy()
+
+
+def _read(page: str) -> str:
+    """As a browser would ask for it, which has doctor look at the node."""
+    with urllib.request.urlopen(page, timeout=60) as answer:
+        text: str = answer.read().decode()
+        return text
 
 
 async def _fill(endpoint: str) -> None:
