@@ -27,6 +27,8 @@ class Stat(NamedTuple):
     """One letter: ``Z`` has ended and waits to be reaped."""
     parent: int
     session: int
+    started: int
+    """When, in ticks of the kernel since it booted."""
 
 
 def process_stat(pid: int, proc: str = _PROC) -> Stat | None:
@@ -41,7 +43,7 @@ def process_stat(pid: int, proc: str = _PROC) -> Stat | None:
 def _parse_stat(content: bytes) -> Stat:
     # A program may have called itself anything, brackets and spaces included.
     fields = content.rsplit(b") ", 1)[1].split()
-    return Stat(fields[0], int(fields[1]), int(fields[3]))
+    return Stat(fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
 
 
 class ContainerProcess:
@@ -161,17 +163,17 @@ def container_processes(ids: Collection[str], proc: str = _PROC) -> dict[str, li
         proc: where the kernel tells of processes.
 
     Returns:
-        The pids, lowest first, of each container that has any.
+        The pids, oldest process first, of each container that has any.
     """
-    found: dict[str, list[int]] = {}
-    for pid in sorted(map(int, filter(str.isdigit, os.listdir(proc)))):
+    found: dict[str, list[tuple[int, int]]] = {}
+    for pid in map(int, filter(str.isdigit, os.listdir(proc))):
         words = set(_WORD.findall(_group(pid, proc)))
         for any_id in words.intersection(ids):
             # One that has ended and waits to be reaped runs no more.
             stat = process_stat(pid, proc)
             if stat is not None and stat.state not in (b"Z", b"X"):
-                found.setdefault(any_id, []).append(pid)
-    return found
+                found.setdefault(any_id, []).append((stat.started, pid))
+    return {any_id: [pid for _, pid in sorted(pids)] for any_id, pids in found.items()}
 
 
 def kill_started_with(variable: str) -> bool:

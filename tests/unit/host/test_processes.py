@@ -17,6 +17,7 @@ from asupervisor.host.processes import (
     kill_process_tree,
     network_namespace,
 )
+from tests.harness.processes import add_process
 
 
 @pytest.fixture
@@ -72,10 +73,16 @@ def test_names_of_cgroups_may_be_any_bytes(tmp_path: Path) -> None:
     """A user with cgroups of his own may have made one of such a name."""
     container = "a" * 64
     for pid, group in (("7", b"/user.slice/\xff\xfe"), ("8", f"/docker/{container}".encode())):
-        (tmp_path / pid).mkdir()
+        add_process(tmp_path, int(pid), "")
         (tmp_path / pid / "cgroup").write_bytes(b"0::" + group + b"\n")
-        (tmp_path / pid / "stat").write_text(f"{pid} (a) S 1 1 1 0\n")
     assert container_processes({container}, str(tmp_path)) == {container: [8]}
+
+
+def test_the_oldest_process_comes_first_whatever_its_number(tmp_path: Path) -> None:
+    container = "a" * 64
+    for pid, started in ((7, 30), (9, 10), (8, 20)):
+        add_process(tmp_path, pid, f"/docker/{container}", started=started)
+    assert container_processes({container}, str(tmp_path)) == {container: [9, 8, 7]}
 
 
 def test_a_process_name_does_not_make_it_the_first() -> None:
