@@ -1,6 +1,6 @@
 """The node service inside another asynchronous program: ``embed.py ENGINE DIRECTORY IMAGE``.
 
-Starts a supervisor, runs one pod through it and stops. Here the host is
+Starts a supervisor, runs one pod through its client and stops. Here the host is
 asyncio; any anyio program does the same.
 """
 
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from asupervisor import Config, Supervisor
+from asupervisor.client import Client
 from asupervisor.config import NetworkConfig
-from asupervisor.proto import cri
 
 
 async def main(engine: str, directory: Path, image: str) -> int:
@@ -28,38 +28,20 @@ async def main(engine: str, directory: Path, image: str) -> int:
         if not supervisor.ready:
             print("not ready:", "; ".join(supervisor.not_ready_reasons))
             return 1
-        # The host's own tasks run beside it in the same loop.
-        exit_code, _ = await asyncio.gather(
-            run_once(supervisor, image, ["echo", "hello from a pod"]), other_work()
-        )
-        print("exit code:", exit_code)
+        # No socket is dialled: the client has the supervisor's own connections.
+        async with Client.connect(supervisor, log_root=str(directory / "logs")) as client:
+            # The host's own tasks run beside it in the same loop.
+            await asyncio.gather(run_once(client, image), other_work())
     print("stopped")
     return 0
 
 
-async def run_once(supervisor: Supervisor, image: str, command: list[str]) -> int:
-    """Run a command in a pod of its own and return its exit code."""
-    runtime = supervisor.runtime
-    sandbox_config = cri.PodSandboxConfig(
-        metadata=cri.PodSandboxMetadata(name="embedded", namespace="default", uid="1")
-    )
-    sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
-    try:
-        config = cri.ContainerConfig(
-            metadata=cri.ContainerMetadata(name="once"),
-            image=cri.ImageSpec(image=image),
-            command=command,
-        )
-        container_id = await runtime.create_container(sandbox_id, config, sandbox_config)
-        await runtime.start_container(container_id)
-        while True:
-            status = (await runtime.container_status(container_id)).status
-            if status.state == cri.CONTAINER_EXITED:
-                return int(status.exit_code)
-            await asyncio.sleep(0.05)
-    finally:
-        await runtime.stop_pod_sandbox(sandbox_id)
-        await runtime.remove_pod_sandbox(sandbox_id)
+async def run_once(client: Client, image: str) -> None:
+    """Run a command in a pod of its own."""
+    async with client.pod(image, ["echo", "hello from a pod"]) as pod:
+        async for line in pod.logs(follow=True):
+            print(line.text)
+        print("exit code:", (await pod.wait()).exit_code)
 
 
 async def other_work() -> None:

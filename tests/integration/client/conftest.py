@@ -20,6 +20,7 @@ from tests.harness.service import Service, running_service
 
 LACKS = {
     "containerd": {
+        "test_a_program_that_is_not_there_is_an_exit_code": "it answers with an error",
         "test_a_command_with_input_that_takes_too_long_is_killed": (
             "it leaves a command running whose streams were dropped"
         ),

@@ -31,6 +31,10 @@ async def test_exec_gives_output_exit_code_and_time(client: Client) -> None:
         for given in (None, ""):
             cut = await pod.exec(["sh", "-c", "yes | head -c 9999"], input=given, limit_bytes=10)
             assert (cut.exit_code, cut.stdout, cut.is_cut) == (0, b"y\n" * 5, True)
+
+
+async def test_a_program_that_is_not_there_is_an_exit_code(client: Client) -> None:
+    async with client.pod(BUSYBOX_IMAGE, SLEEPER, name="absent") as pod:
         assert (await pod.exec(["/no/such/program"], input="")).exit_code in (126, 127)
 
 
