@@ -221,7 +221,7 @@ def test_what_is_known_of_the_server(terminal: Terminal) -> None:
     assert f"asupervisor {__version__}\n" in terminal.run("version").stdout
     assert terminal.json("version")["runtimeApiVersion"] == "v1"
     assert terminal.json("config")["runtime-endpoint"] == terminal.endpoint
-    assert terminal.run("completion").stdout.endswith("complete -F _asupervisor asupervisor\n")
+    assert terminal.run("completion").stdout.endswith(" -F _asupervisor asupervisor\n")
 
 
 def test_images_come_and_go(terminal: Terminal, registry: Registry) -> None:
