@@ -72,8 +72,8 @@ signal.pause()' >"$HERE/listener" & listener=$!
 "$PYTHON" -m asupervisor --docker-endpoint "$ENGINE" --network-plugin no-op --nri-disable \
     --root-directory "$HERE/second" --container-runtime-endpoint "unix://$HERE/second.sock" \
     2>/dev/null & second=$!
-trap 'kill $shim $listener $second; wait $second' EXIT
-until [ -s "$HERE/listener" ]; do sleep 0.1; done
+trap 'kill $shim $listener $second; wait $second || :' EXIT
+until [ -s "$HERE/listener" ] && [ -S "$HERE/second.sock" ]; do sleep 0.1; done
 "$PYTHON" -m asupervisor doctor -o json --timeout 20s --kubelet-config "$HERE/kubelet.yaml" \
     --endpoint unix:///run/asupervisor.sock -- --docker-endpoint "$ENGINE" \
     --network-plugin cni --cni-bin-dir "$HERE/plugins" --metrics-bind-addr 127.0.0.1:9095 \
