@@ -1,6 +1,7 @@
 """Concurrent throughput of CRI servers, side by side in one run: ``python -m benchmarks --endpoint
-NAME=unix:///PATH …``, or ``python -m benchmarks throughput …``. ``pod-life`` and ``crowd`` in place
-of that measure how long a pod's life takes, and a node with many pods.
+NAME=unix:///PATH …``, or ``python -m benchmarks throughput …``. ``pod-life``, ``crowd`` and
+``nri`` in place of that measure how long a pod's life takes, a node with many pods, and what NRI
+plugins cost.
 
 Without --endpoint it starts an engine and a service of its own (as root, with dockerd installed)
 and measures that. Run it from the repository's root. What the figures mean, and their limits, is in
@@ -21,7 +22,7 @@ import anyio
 import anyio.to_thread
 
 from asupervisor.errors import ServiceError
-from benchmarks import crowd, lifecycle, own, pod_life, prepare, report
+from benchmarks import crowd, lifecycle, nri, own, pod_life, prepare, report
 from benchmarks.http2 import Broken
 from benchmarks.measure import Endpoint, Plan, Results, measure
 from benchmarks.methods import CALLS, try_call
@@ -188,6 +189,8 @@ def main(given: list[str]) -> int:
             return pod_life.main(given[1:])
         case ["crowd"]:
             return crowd.main(given[1:])
+        case ["nri"]:
+            return nri.main(given[1:])
         case ["throughput"]:
             given = given[1:]
     arguments = _arguments(given)

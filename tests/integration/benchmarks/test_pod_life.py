@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.lives import STEPS
+from benchmarks.nri import PLUGINS
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -71,3 +72,9 @@ def test_a_crowd_is_counted(tmp_path: Path) -> None:
     assert asked == held and ("ListContainers", "3") in held
     assert all(one["failed"] == 0 for one in results["samples"])
     assert all(0 < one["p50_us"] <= one["worst_us"] for one in results["samples"])
+
+
+def test_what_plugins_cost_is_counted_for_each() -> None:
+    ran = _run("nri", "--rounds=2")
+    assert ran.returncode == 0, ran.stderr
+    assert all(f"| {name} " in ran.stdout for name in ("none", *PLUGINS))
