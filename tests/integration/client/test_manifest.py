@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -314,16 +313,6 @@ async def test_a_manifest_excludes_the_rest(client: Client) -> None:
     with pytest.raises(ServiceError, match="containers is missing"):
         async with client.pod(manifest=pod("none")):
             raise AssertionError("it has none")
-
-
-@pytest.fixture
-def registry() -> Iterator[Registry]:
-    running = Registry()
-    try:
-        running.start()
-        yield running
-    finally:
-        running.destroy()
 
 
 async def test_the_credentials_of_a_secret_are_used(
