@@ -82,7 +82,7 @@ class PullProgress:
         layer = _text(step.get("id"))
         before = self._seen.get(layer)
         self._seen[layer] = said
-        return said != before
+        return before is None or said[:2] != before[:2]
 
     def layers(self) -> list[list[str | int]]:
         """Of each layer its short digest, the engine's word for its state, and how many bytes of

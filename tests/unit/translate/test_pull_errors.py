@@ -123,3 +123,12 @@ def test_the_layers_are_told_as_far_as_they_are_known() -> None:
         ["c" * 12, "x" * 60, 0, 0],
         ["d" * 12, "Extracting", 0, 0],
     ]
+
+
+def test_a_total_that_changes_is_no_progress() -> None:
+    progress = PullProgress()
+    step = {"id": "0123456789ab", "status": "Downloading"}
+    assert progress.moved({**step, "progressDetail": {"current": 5, "total": 10}})
+    assert not progress.moved({**step, "progressDetail": {"current": 5, "total": 11}})
+    assert progress.moved({**step, "progressDetail": {"current": 6, "total": 11}})
+    assert progress.layers() == [["0123456789ab", "Downloading", 6, 11]]
