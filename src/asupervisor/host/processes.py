@@ -177,7 +177,7 @@ def container_processes(ids: Collection[str], proc: str = _PROC) -> dict[str, li
 
 
 def kill_started_with(variable: str) -> bool:
-    """SIGKILL every process of this user, outside of containers, that was started with an
+    """SIGKILL every process of this user, outside of other containers, that was started with an
     environment variable. A container's are not looked at: reading the environment of a process can
     hang where its memory is a file of a dead file system.
 
@@ -187,12 +187,14 @@ def kill_started_with(variable: str) -> bool:
     Returns:
         Whether there was one; what was killed may take a moment to end.
     """
-    found = False
+    found, own = False, _group(os.getpid())
     for pid in map(int, filter(str.isdigit, os.listdir(_PROC))):
         with suppress(OSError):
             held = os.pidfd_open(pid)
             try:
-                if os.stat(f"{_PROC}/{pid}").st_uid != os.geteuid() or _WORD.search(_group(pid)):
+                group = _group(pid)
+                is_a_containers = group != own and _WORD.search(group)
+                if is_a_containers or os.stat(f"{_PROC}/{pid}").st_uid != os.geteuid():
                     continue
                 with open(f"{_PROC}/{pid}/environ", "rb") as file:
                     started_with = file.read(_LONGEST).split(b"\0")
