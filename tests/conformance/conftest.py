@@ -62,12 +62,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 @pytest.fixture(scope="package")
 def registry() -> Iterator[Registry]:
     """A registry on loopback."""
-    running = Registry()
-    try:
-        running.start()
+    with Registry() as running:
         yield running
-    finally:
-        running.destroy()
 
 
 @pytest.fixture(scope="package")

@@ -178,6 +178,17 @@ class Registry:
         finally:
             connection.close()
 
+    def __enter__(self) -> Registry:
+        try:
+            self.start()
+        except BaseException:
+            self.destroy()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.destroy()
+
     def destroy(self) -> None:
         """End the servers and remove their files."""
         for process in self._processes:

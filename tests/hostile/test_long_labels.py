@@ -102,10 +102,8 @@ async def test_a_configuration_of_megabytes_is_listed_and_not_run(
 
 @pytest.fixture
 def registry() -> Iterator[Registry]:
-    running = Registry()
-    running.start()
-    yield running
-    running.destroy()
+    with Registry() as running:
+        yield running
 
 
 @pytest.mark.parametrize("size", [2_000_000, 40_000_000])

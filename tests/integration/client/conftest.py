@@ -84,12 +84,8 @@ async def _one_loop() -> None:
 @pytest.fixture(scope="module")
 def registry() -> Iterator[Registry]:
     """On loopback, which servers reach without TLS."""
-    running = Registry()
-    try:
-        running.start()
+    with Registry() as running:
         yield running
-    finally:
-        running.destroy()
 
 
 @pytest.fixture

@@ -75,20 +75,19 @@ def test_they_work_in_order(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_with_a_registry_in_reach(engine: Engine, tmp_path: Path) -> None:
-    service, registry = Service(engine, tmp_path / "s"), Registry()
-    try:
-        registry.start()
+    service = Service(engine, tmp_path / "s")
+    with Registry() as registry:
         image = registry.push("library/busybox", ("1.36",), BuiltImage())
         service.start()
-        start, remove = commands(with_registry=True)
-        assert PULLED in start
-        said = run(start.replace(PULLED, image), service, tmp_path / "logs")
-        assert "pod default/again runs" in said
-        assert run(remove, service, tmp_path / "logs") == "again\n"
-        engine.request("DELETE", f"/images/{image}?force=1")
-    finally:
-        registry.destroy()
-        assert service.stop() == 0
+        try:
+            start, remove = commands(with_registry=True)
+            assert PULLED in start
+            said = run(start.replace(PULLED, image), service, tmp_path / "logs")
+            assert "pod default/again runs" in said
+            assert run(remove, service, tmp_path / "logs") == "again\n"
+            engine.request("DELETE", f"/images/{image}?force=1")
+        finally:
+            assert service.stop() == 0
     assert engine.containers() == []
 
 

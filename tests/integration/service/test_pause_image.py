@@ -21,10 +21,8 @@ from tests.harness.service import service_config
 
 @pytest.fixture(scope="module")
 def pause_registry() -> Iterator[Registry]:
-    running = Registry()
-    running.start()
-    yield running
-    running.destroy()
+    with Registry() as running:
+        yield running
 
 
 def test_the_named_image_is_pulled_used_and_pinned(
