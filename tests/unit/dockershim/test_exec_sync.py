@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ UNKNOWN = (404, {"message": "No such exec instance"})
 ILL = (500, {"message": "not well"})
 
 
-def endless() -> Answer:
+def silent_from_then_on(over: threading.Event) -> Answer:
     def chunks() -> Any:
         yield b"\x01\0\0\0\0\0\0\x02a\n"
-        time.sleep(3)  # longer than the timeout; nobody waits for the rest
+        over.wait(20)
 
     return 200, chunks()
 
@@ -38,16 +37,18 @@ def endless() -> Answer:
 async def test_only_what_is_known_to_be_killed_is_said_to_be(
     tmp_path: Path, answer: Answer, killed: bool
 ) -> None:
+    over = threading.Event()
     with FakeEngine(tmp_path / "engine.sock") as fake:
         ground = Ground(fake, tmp_path / "root")
         ground._start(CONTAINER)
         fake.answers[f"POST /containers/{CONTAINER}/exec"] = lambda: (201, {"Id": "e"})
-        fake.answers["POST /exec/e/start"] = endless
+        fake.answers["POST /exec/e/start"] = lambda: silent_from_then_on(over)
         fake.answers["GET /exec/e/json"] = lambda: answer
         async with ground.up():
             request = cri.ExecSyncRequest(container_id=CONTAINER, cmd=["true"], timeout=1)
             with pytest.raises(DeadlineExceeded) as late:
                 await exec_sync(ground.shim, request)
+            over.set()
         assert ("was killed" in late.value.message) is killed, late.value.message
 
 

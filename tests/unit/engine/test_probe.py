@@ -89,8 +89,7 @@ async def test_time_in_which_this_process_stood_still_does_not_count(tmp_path: P
                 while not asked.is_set():  # noqa: ASYNC110 - the engine's thread tells nobody
                     await anyio.sleep(0.001)
                 answered.set()
-                # Holds the loop up for longer than the probe's deadline: that is what is tested.
-                time.sleep(1.0)  # noqa: ASYNC251
+                time.sleep(1.0)  # noqa: ASYNC251 - a loop that is held up longer than the deadline
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(hold_up)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import subprocess
 import sys
 import time
+
+import anyio
 
 from asupervisor.log import JsonFormatter, TextFormatter, enter_call
 
@@ -29,15 +30,16 @@ def in_call(
 
     async def main() -> str:
         enter_call(rpc, time.monotonic() - 1.0)
+        formatted: list[str] = []
 
-        async def operation() -> str:
-            return formatter.format(line)
+        async def operation() -> None:
+            formatted.append(formatter.format(line))
 
-        return await asyncio.create_task(
-            operation()
-        )  # a task copies its maker's context, and that copy is what is tested
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(operation)
+        return formatted[0]
 
-    return asyncio.run(main())
+    return anyio.run(main)
 
 
 def test_text() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -123,12 +122,16 @@ async def test_a_stream_whose_client_does_not_read_is_in_flight_until_it_is_cut_
 
     served, handler = _streaming_boundary(monkeypatch, verb)
     context = _Stream()
-    call = asyncio.ensure_future(handler(b"", context))
-    await anyio.wait_all_tasks_blocked()
-    assert (served.in_flight, context.written) == (1, [b"first"])
-    served.cut_off()
-    with pytest.raises(RuntimeError, match="aborted"):
-        await call
+
+    async def call() -> None:
+        with pytest.raises(RuntimeError, match="aborted"):
+            await handler(b"", context)
+
+    async with anyio.create_task_group() as calls:
+        calls.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        assert (served.in_flight, context.written) == (1, [b"first"])
+        served.cut_off()
     assert context.aborted == (
         "UNAVAILABLE",
         "the service stopped before StreamContainers ended",
