@@ -1,9 +1,9 @@
 """What plugins of the Node Resource Interface cost a pod's start: ``python -m benchmarks nri`` (as
 root, with dockerd and the CNI plugins).
 
-An engine and a service of its own. In each round pods are started with no plugin connected and
-with each of four, one pod after the other; the difference to the one without a plugin is taken
-within the round."""
+Two engines, each with a service of its own, one of them with ``--nri-disable``. In each round a
+pod is started on that one, and on the other with no plugin connected and with each of four, one
+after the other; the difference to the one where it is disabled is taken within the round."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from statistics import median, quantiles
 
 import anyio
@@ -43,6 +43,7 @@ PLUGINS: dict[str, Callable[[api.ContainerAdjustment], None]] = {
     "sets a variable, so that the container is made again": _variable,
     "sets a hook, so that it is made again and gets the OCI runtime": _hook,
 }
+_DISABLED, _NONE = "disabled", "none is connected"
 _SUMS = {
     "to a started container": TO_STARTED,
     "CreateContainer": ("CreateContainer",),
@@ -51,18 +52,28 @@ _SUMS = {
 }
 
 
-async def _measure(node: own.Node, rounds: int, found: dict[str, list[Pod]]) -> None:
-    directory = node.service.directory
-    async with RemoteRuntimeService.connect(node.service.endpoint, 60) as runtime:
-        server = Server(runtime, own.IMAGE, directory / "pods", prepare.new_run())
-        async with prepare.removing(runtime, server.run):
-            await turn(server, 1, 1)  # the first pod makes the bridge
-            for number in range(rounds):
-                names = ["", *PLUGINS]
-                for name in names if number % 2 else names[::-1]:
-                    plugins = [Adjuster(PLUGINS[name])] if name else []
-                    async with plugged(directory, *plugins):
-                        found.setdefault(name, []).extend(await turn(server, 1, 1))
+async def _measure(
+    node: own.Node, disabled: own.Node, rounds: int, found: dict[str, list[Pod]]
+) -> None:
+    run = prepare.new_run()
+    async with AsyncExitStack() as stack:
+        servers = []
+        for one in (node, disabled):
+            logs = one.service.directory / "pods"
+            logs.mkdir()
+            runtime = await stack.enter_async_context(
+                RemoteRuntimeService.connect(one.service.endpoint, 60)
+            )
+            await stack.enter_async_context(prepare.removing(runtime, run))
+            servers.append(Server(runtime, own.IMAGE, logs, run))
+            await turn(servers[-1], 1, 1)  # the first pod makes the bridge
+        for number in range(rounds):
+            names = [_DISABLED, _NONE, *PLUGINS]
+            for name in names if number % 2 else names[::-1]:
+                plugins = [Adjuster(PLUGINS[name])] if name in PLUGINS else []
+                async with plugged(node.service.directory, *plugins):
+                    pods = await turn(servers[name == _DISABLED], 1, 1)
+                found.setdefault(name, []).extend(pods)
 
 
 def _row(name: str, pods: list[Pod], without: list[Pod]) -> list[str]:
@@ -82,34 +93,30 @@ def main(given: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks nri", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40, help="at least 2 (40)")
     rounds, found = max(2, parser.parse_args(given).rounds), dict[str, list[Pod]]()
-    nri = partial("--nri-{0}={1}/nri/{0}".format)
     try:
-        with own.node(cni=True) as node:
+        with own.node(cni=True) as node, own.node(cni=True) as disabled:
             service = node.service
             service.stop()
+            directory = service.directory / "nri"
+            directory.mkdir(mode=0o700)
             service.flags += (
-                f"--nri-socket-path={service.directory}/nri/nri.sock",
-                nri("plugin-path", service.directory),
-                nri("plugin-config-path", service.directory),
+                f"--nri-socket-path={directory}/nri.sock",
+                f"--nri-plugin-path={directory}/plugins",
+                f"--nri-plugin-config-path={directory}/conf.d",
             )
-            for name in ("nri", "pods"):
-                Path(service.directory, name).mkdir(mode=0o700)
             with oci_runtime(node.engine, service.directory):
                 service.start()
-                anyio.run(_measure, node, rounds, found, backend_options={"use_uvloop": True})
+                measure = partial(_measure, node, disabled, rounds, found)
+                anyio.run(measure, backend_options={"use_uvloop": True})
     except* (ServiceError, OSError) as group:
         sys.stderr.write(f"could not measure: {'; '.join(map(str, group.exceptions))}\n")
         found.clear()
     if not found:
         return 2
-    without = found.pop("")
-    rows = [
-        [
-            "none",
-            *(report.spread([pod.sum_ms(steps) for pod in without]) for steps in _SUMS.values()),
-        ]
-    ]
-    rows += [_row(name, pods, without) for name, pods in found.items()]
+    without = found.pop(_DISABLED)
+    sums = [report.spread([pod.sum_ms(steps) for pod in without]) for steps in _SUMS.values()]
+    rows = [[_DISABLED, *sums]]
+    rows += [_row(name, found[name], without) for name in (_NONE, *PLUGINS)]
     print(
         f"{rounds} rounds; load average {os.getloadavg()[0]:.1f}; ms, and quartiles of the rounds\n"
     )
