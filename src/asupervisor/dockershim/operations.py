@@ -28,6 +28,7 @@ from anyio.abc import TaskGroup
 from asupervisor.errors import FailedPrecondition, Unavailable
 from asupervisor.locks import KeyedLock
 from asupervisor.node.records import ContainerRecord, SandboxRecord
+from asupervisor.proto import cri
 from asupervisor.single_flight import Flight
 from asupervisor.translate.names import parse_container_name
 
@@ -122,7 +123,7 @@ class Operations:
         self._locks = KeyedLock()
         self._tickets: set[Ticket] = set()
         self._closed: list[tuple[str, str]] = []
-        self._doubts: dict[str, ContainerRecord] = {}
+        self._doubts: dict[str, None] = {}
         self._accepting = True
         self._idle = anyio.Event()
         self._idle.set()
@@ -201,24 +202,17 @@ class Operations:
         """Whether a change that makes something be or run in an object waits or is under way."""
         return any(any_id in ticket.within for ticket in self._tickets)
 
-    def doubt(self, record: ContainerRecord) -> None:
-        """A start was asked for, and its end was not seen.
-
-        Args:
-            record: the container as it was last read.
+    def doubt(self, container_id: str) -> None:
+        """A start was asked for, and its end was not seen: the engine may be at it still, whatever
+        is read of the container meanwhile.
         """
-        self._doubts[record.id] = record
+        self._doubts[container_id] = None
         if len(self._doubts) > _DOUBTS:
             del self._doubts[next(iter(self._doubts))]
 
     def doubtful(self, record: ContainerRecord) -> bool:
-        """Whether a container may have been started although its record does not say so: nothing
-        was read of it since a start whose end was not seen.
-        """
-        if self._doubts.get(record.id) is record:
-            return True
-        self._doubts.pop(record.id, None)
-        return False
+        """Whether a container may have been started although its record does not say so."""
+        return record.status.state == cri.CONTAINER_CREATED and record.id in self._doubts
 
     def _begin(
         self, key: str, action: str, work: Callable[[], Awaitable[T]], ticket: Ticket | None

@@ -160,7 +160,7 @@ class LogService:
         if log.running:
             # It was started again; an answer to what was asked for its end is no longer about it.
             self._finished.discard(log.container_id)
-            self._finishing.pop(log.container_id, None)
+            self._withdraw(log.container_id)
         if self._there is not None:
             self._there.add(log.container_id)
         if self._followed.get(log.container_id) != log and log.container_id not in self._finished:
@@ -215,7 +215,7 @@ class LogService:
         """A container is removed: drop the position of its log; the files are kubelet's."""
         self._followed.pop(container_id, None)
         self._finished.discard(container_id)
-        self._finishing.pop(container_id, None)
+        self._withdraw(container_id)
         self._unreadable.pop(container_id, None)
         self.figures.pop(container_id, None)
         if self._there is not None:
@@ -261,6 +261,12 @@ class LogService:
         request = self._requests[number] = _Request({**command, "id": number})
         self._tell(request.command)
         return request
+
+    def _withdraw(self, container_id: str) -> None:
+        """Nothing is to be heard any more of the end of a log, by the next pump neither."""
+        if (request := self._finishing.pop(container_id, None)) is not None:
+            self._requests.pop(request.command["id"], None)
+            request.answered.set()
 
     def _spawn(self) -> ChildProcess:
         # The pump must find this very package, however this process found it, and nothing in the

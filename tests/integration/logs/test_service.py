@@ -119,6 +119,24 @@ async def test_a_killed_pump_is_replaced_and_told_everything(tmp_path: Path) -> 
     log.close()
 
 
+async def test_the_end_of_a_log_is_asked_of_no_pump_once_its_container_runs_again(
+    tmp_path: Path,
+) -> None:
+    log, target = source_of(tmp_path), target_of(tmp_path)
+    async with running(tmp_path) as service:
+        log.write(b"one\n")
+        service.follow(followed(tmp_path, log))
+        await until(lambda: lines_of(target) == [b"one"], "the first line")
+        os.kill(service.pid, signal.SIGSTOP)
+        assert not await service.finish("c", 0.01)
+        service.follow(followed(tmp_path, log))
+        os.kill(service.pid, signal.SIGKILL)
+        await service.reopen("c")  # answered by the next one
+        log.write(b"two\n")
+        await until(lambda: lines_of(target)[-1:] == [b"two"], "the line after its start")
+    log.close()
+
+
 async def test_the_docker_format_is_the_link_that_dockershim_made(tmp_path: Path) -> None:
     log, target = source_of(tmp_path), target_of(tmp_path)
     async with running(tmp_path, log_format="docker") as service:

@@ -181,6 +181,21 @@ async def test_a_start_that_nobody_saw_end_is_stopped_too(ground: Ground) -> Non
         assert not ground.runs(CONTAINER)
 
 
+@pytest.mark.parametrize("end", [stop, stop_sandbox], ids=["StopContainer", "StopPodSandbox"])
+async def test_a_start_that_takes_effect_after_it_was_given_up_and_read_is_stopped(
+    ground: Ground, end: Callable[[Ground], Coroutine[Any, Any, object]]
+) -> None:
+    async with ground.up(timeout_s=0.3) as callers:
+        go = ground.hold(START)
+        assert isinstance(await Call(callers, lambda: start(ground)).outcome(), DeadlineExceeded)
+        await ground.shim.feed.refresh(CONTAINER)
+        assert ground.shim.store.containers[CONTAINER].status.state == cri.CONTAINER_CREATED
+        ground._state(CONTAINER, True)  # no event came: the engine was just being restarted
+        assert await Call(callers, lambda: end(ground)).outcome() is None
+        assert not ground.runs(CONTAINER)
+        go.set()
+
+
 async def test_nothing_begins_in_a_sandbox_that_is_being_stopped_or_is(ground: Ground) -> None:
     async with ground.up() as callers:
         go = ground.hold(STOP_SANDBOX)

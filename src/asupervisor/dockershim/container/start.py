@@ -46,13 +46,11 @@ async def start_container(
         try:
             await shim.engine.containers.start(record.id)
         except ServiceError as error:
+            shim.operations.doubt(record.id)
             await shim.hooks.stopped(record.id)
             # The status must tell what happened even where the caller does not keep the error.
-            try:
+            with contextlib.suppress(ServiceError):
                 await shim.feed.refresh(record.id)
-            except ServiceError:
-                if now := shim.store.containers.get(record.id):
-                    shim.operations.doubt(now)
             if (
                 isinstance(error, (Internal, InvalidArgument, NotFound))
                 and record.id in shim.store.containers

@@ -73,7 +73,7 @@ def may_run(shim: Shim, record: ContainerRecord) -> bool:
         record.running
         or shim.feed.unsettled(record.id)
         or shim.operations.pending(record.id)
-        or (record.status.state == cri.CONTAINER_CREATED and shim.operations.doubtful(record))
+        or shim.operations.doubtful(record)
     )
 
 
