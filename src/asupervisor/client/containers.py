@@ -172,6 +172,8 @@ class Container:
             websocket: instead of SPDY.
 
         Raises:
+            FailedPrecondition: the server's WebSocket cannot tell the end of stdin, which a command
+                without a terminal needs.
             ServiceError: as the server answers.
         """
         from asupervisor.streaming.client import open_command
@@ -192,6 +194,9 @@ class Container:
             stdin: whether to write to it; the container must have been made with one.
             terminal: whether it was made with a terminal.
             websocket: instead of SPDY.
+
+        Raises:
+            ServiceError: as :meth:`open` does.
         """
         from asupervisor.streaming.client import open_command
 

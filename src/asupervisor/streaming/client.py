@@ -105,7 +105,8 @@ async def open_command(  # noqa: PLR0913 - options given by name; long: one for 
         stdout: whether it asked for stdout.
         stderr: whether it asked for stderr.
         websocket: WebSocket instead of SPDY.
-        protocols: what to offer, the best first; otherwise everything.
+        protocols: what to offer, the best first; otherwise everything that can tell the end of
+            stdin, where one is asked for without a terminal.
         ssl_context: for ``https``.
 
     Raises:
@@ -118,7 +119,7 @@ async def open_command(  # noqa: PLR0913 - options given by name; long: one for 
         if wanted
     ]
     if protocols is None:
-        protocols = list(filter(None, COMMAND_CHANNELS if websocket else COMMAND_VERSIONS))
+        protocols = _known_channels(stdin and not tty) if websocket else list(COMMAND_VERSIONS)
     if websocket:
         async with (
             _upgraded(url, protocols, websocket, ssl_context) as upgraded,
@@ -143,6 +144,17 @@ async def open_command(  # noqa: PLR0913 - options given by name; long: one for 
         command.stderr, command._resize = streams.get("stderr"), streams.get("resize")
         command._error = streams["error"]
         yield command
+
+
+def _known_channels(needs_end: bool) -> list[str]:
+    """What is offered over WebSocket: a command that reads its input to the end, as ``cat`` does,
+    would never end where that end cannot be told; on a terminal a key ends it.
+    """
+    return [
+        each.name
+        for each in COMMAND_CHANNELS.values()
+        if each.name and (each.closes_channels or not needs_end)
+    ]
 
 
 @contextlib.asynccontextmanager

@@ -131,6 +131,10 @@ async def _upgrade(
         raise Unavailable(f"{host} closed the connection") from error
     if answer.status != 101:
         text = answer.data[:_TEXT_BYTES].decode(errors="replace").strip()
+        if answer.status == 403:
+            way, other = ("WebSocket", "SPDY") if websocket else ("SPDY", "WebSocket")
+            text = f"{text or 'forbidden'}; it takes none of {', '.join(protocols)} over {way}"
+            text += f", try {other}"
         raise _ERRORS.get(answer.status, Internal)(f"{host} answers {answer.status}: {text}")
     if (
         websocket
