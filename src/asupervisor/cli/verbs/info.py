@@ -7,13 +7,16 @@ import argparse
 from asupervisor.cli.output import as_document, print_document, print_fields, verbose_information
 from asupervisor.client import Client
 
+_REQUIRED = ("RuntimeReady", "NetworkReady")
+"""Those that a node needs, by the CRI; what else a server tells is only shown."""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Status, verbose; exit code 1 while a condition is false."""
+    """Status, verbose; exit code 1 while the runtime or its network is not ready."""
     answer = await client.runtime.status(verbose=True)
     conditions = answer.status.conditions
     document = as_document(answer)
@@ -29,4 +32,5 @@ async def run(client: Client, options: argparse.Namespace) -> int:
             fields.append((condition.type, f"{str(condition.status).lower()}{why}"))
         handlers = ", ".join(handler.name or "(default)" for handler in answer.runtime_handlers)
         print_fields([*fields, ("Runtime handlers", handlers)])
-    return 0 if all(condition.status for condition in conditions) else 1
+    ready = {condition.type for condition in conditions if condition.status}
+    return 0 if ready.issuperset(_REQUIRED) else 1
