@@ -5,7 +5,7 @@ has the image ``$ASUPERVISOR_TEST_IMAGE``; the tests run in its network and moun
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,20 @@ def service(engine: Engine) -> Iterator[Service]:
     """This service as a process of its own, and the word that it ended well."""
     with running_service(engine) as running:
         yield running
+
+
+MayLack = Callable[[bool, str], None]
+
+
+@pytest.fixture
+def may_lack(request: pytest.FixtureRequest) -> MayLack:
+    """Skips where another server says itself that it does not do something; this service must."""
+
+    def skip(lacks: bool, why: str) -> None:
+        if lacks and request.config.getoption("--cri-endpoint"):
+            pytest.skip(why)
+
+    return skip
 
 
 @pytest.fixture(scope="module")
