@@ -1,10 +1,12 @@
-"""Addresses to listen on, as flags give them: one reading for all of them."""
+"""Addresses to listen on, as flags give them: one reading for all of them; and the usual one."""
 
 from __future__ import annotations
 
 from asupervisor.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
+RUNTIME_ENDPOINT = "unix:///var/run/asupervisor.sock"
+"""Where the service listens, and the client looks for it, unless told otherwise."""
 
 
 def parse_bind_address(text: str, setting: str, default_port: int | None = None) -> tuple[str, int]:

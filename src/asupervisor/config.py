@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
+from asupervisor.addresses import RUNTIME_ENDPOINT
 from asupervisor.errors import ConfigError
 
 __all__ = [
@@ -132,7 +133,7 @@ class Config:
 
     container_runtime: str = "docker"
     """``docker`` hosts the dockershim; ``remote`` connects to a CRI server that another runs."""
-    runtime_endpoint: str = "unix:///var/run/asupervisor.sock"
+    runtime_endpoint: str = RUNTIME_ENDPOINT
     image_endpoint: str = ""
     """Empty means the runtime endpoint."""
     docker_endpoint: str = ""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
+from asupervisor.addresses import RUNTIME_ENDPOINT
 from asupervisor.cli.failures import sole_failure
 from asupervisor.cli.output import FORMS, output_form
 from asupervisor.client.endpoint import (
@@ -22,7 +23,6 @@ from asupervisor.client.endpoint import (
     CRICTL_VARIABLE,
     ENDPOINT_VARIABLES,
     Settings,
-    default_endpoint,
     find_settings,
 )
 from asupervisor.durations import parse_duration
@@ -256,7 +256,7 @@ def _add_endpoint(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help=(
             f"unix:///path of the CRI server (default: ${ENDPOINT_VARIABLES[0]},"
-            f" ${ENDPOINT_VARIABLES[1]}, else what crictl.yaml says, else {default_endpoint()})"
+            f" ${ENDPOINT_VARIABLES[1]}, else what crictl.yaml says, else {RUNTIME_ENDPOINT})"
         ),
     )
     parser.add_argument(
@@ -302,7 +302,7 @@ def _help(rest: list[str]) -> int:
         print(f"  {name:{width}}  {summary}")
     print(
         f"\nThe server is the one of --endpoint, else of ${ENDPOINT_VARIABLES[0]},"
-        f" ${ENDPOINT_VARIABLES[1]}, {CRICTL_FILE}, else {default_endpoint()}."
+        f" ${ENDPOINT_VARIABLES[1]}, {CRICTL_FILE}, else {RUNTIME_ENDPOINT}."
         " Options of the whole command may stand before the verb."
     )
     words = ", ".join(f"{word} ({name})" for word, name in ALIASES.items())

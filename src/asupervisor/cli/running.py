@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from asupervisor.addresses import RUNTIME_ENDPOINT
 from asupervisor.cli.flags import parse_arguments
 from asupervisor.config import Config
 from asupervisor.engine.endpoint import socket_path
@@ -49,11 +50,10 @@ def settings(
 
 def _dialled(config: Config) -> str:
     """Where clients find it: systemd's socket has the usual place."""
-    default = str(Config.__dataclass_fields__["runtime_endpoint"].default)
     endpoint = config.runtime_endpoint
     if endpoint.startswith("/"):
         return f"unix://{endpoint}"
-    return endpoint if endpoint.startswith("unix://") else default
+    return endpoint if endpoint.startswith("unix://") else RUNTIME_ENDPOINT
 
 
 def _environment_file(path: str) -> dict[str, str]:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asupervisor.config import Config
+from asupervisor.addresses import RUNTIME_ENDPOINT
 from asupervisor.errors import ConfigError
-from asupervisor.host.beneath import read_followed
 
 ENDPOINT_VARIABLES = ("ASUPERVISOR_ENDPOINT", "CONTAINER_RUNTIME_ENDPOINT")
 """Environment variables that name the endpoint, the first one that is set wins; the second is
@@ -39,11 +38,6 @@ class Settings:
     timeout_s: float | None = None
 
 
-def default_endpoint() -> str:
-    """Where this project's service listens."""
-    return str(Config.__dataclass_fields__["runtime_endpoint"].default)
-
-
 def find_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings where the caller names none: ``$ASUPERVISOR_ENDPOINT``, else
     ``$CONTAINER_RUNTIME_ENDPOINT``, else crictl's file (``$CRI_CONFIG_FILE``, else
@@ -62,13 +56,15 @@ def find_settings(environment: Mapping[str, str] | None = None) -> Settings:
         return Settings(endpoint, images)
     file = _crictl(told.get(CRICTL_VARIABLE, ""))
     return Settings(
-        _text(file, "runtime-endpoint") or default_endpoint(),
+        _text(file, "runtime-endpoint") or RUNTIME_ENDPOINT,
         images or (_text(file, "image-endpoint") if _text(file, "runtime-endpoint") else ""),
         _seconds(file),
     )
 
 
 def _crictl(named: str) -> Mapping[str, Any]:
+    from asupervisor.host.beneath import read_followed
+
     path = os.path.abspath(named or CRICTL_FILE)
     try:
         text = read_followed(path, _LONGEST_BYTES)

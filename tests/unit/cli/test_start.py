@@ -13,6 +13,7 @@ NEEDLESS = (
     *("asupervisor.client.making", "asupervisor.client.manifest", "asupervisor.client.plan"),
     *("asupervisor.client.files", "asupervisor.client.logs", "asupervisor.client.tunnel"),
     *("asupervisor.streaming.client", "asupervisor.cli.flags", "asupervisor.cli.verbs.run"),
+    *("asupervisor.config", "asupervisor.host.beneath"),
 )
 """Modules that a list of containers does not need, and what is below them."""
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from asupervisor.addresses import RUNTIME_ENDPOINT
 from asupervisor.client import Settings, find_settings
-from asupervisor.client.endpoint import default_endpoint
 from asupervisor.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ def test_crictls_file_counts_where_the_environment_names_no_endpoint(tmp_path: P
     images = {**told, "IMAGE_SERVICE_ENDPOINT": "unix:///i"}
     assert find_settings(images) == Settings("unix:///a", "unix:///i", 7.0)
     file.write_text("image-endpoint: unix:///b\n")
-    assert find_settings(told) == Settings(default_endpoint()), "the two belong together"
+    assert find_settings(told) == Settings(RUNTIME_ENDPOINT), "the two belong together"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
+from asupervisor.addresses import RUNTIME_ENDPOINT
 from asupervisor.cli.output import print_document
 from asupervisor.cli.running import settings
-from asupervisor.client.endpoint import default_endpoint
 from asupervisor.doctor.examine import Line, examine, worst
 from asupervisor.doctor.finding import Level
 from asupervisor.doctor.node import KUBELET_CONFIGURATION, Node
@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def run_here(options: argparse.Namespace) -> int:
     """Every check; exit code 0 where all is well, 1 with warnings, 2 with errors."""
     told = options.settings.endpoint
-    named = "" if told == default_endpoint() else told
+    named = "" if told == RUNTIME_ENDPOINT else told
     node = Node(
         settings(named, list(options.command), os.environ),
         deadline_s=options.timeout_s,
