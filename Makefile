@@ -71,7 +71,7 @@ docs: ## build the documentation site into build/site; a broken link or anchor i
 	@.ci/setup docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-screenshots: ## make the pictures of the status page in docs/images anew (as root, with chromium)
+screenshots: ## make the pictures in docs/images anew: of top, and of the status page (as root, with chromium)
 	@.ci/setup test
 	$(BIN)/python -m tests.harness.screenshots
 

@@ -1,11 +1,15 @@
-"""Pictures of the status page for docs/: ``python -m tests.harness.screenshots`` (as root, with an
-engine and a browser).
+"""Pictures of ``top`` and of the status page for docs/: ``python -m tests.harness.screenshots`` (as
+root, with an engine, tmux and a browser). ``top`` as an argument makes that one alone, without a
+browser.
 """
 
 from __future__ import annotations
 
+import re
+import sys
 import tempfile
 import urllib.request
+from html import escape
 from pathlib import Path
 
 import anyio
@@ -16,6 +20,7 @@ from tests.harness.browser import look_at
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive, eventually
 from tests.harness.namespace import leave_the_network
 from tests.harness.service import Service
+from tests.harness.tmux import Pane, pane
 
 PLACE = Path(__file__).parents[2] / "docs" / "images"
 _KINDS = {
@@ -27,6 +32,18 @@ _AFTER_S = 60.0
 """At most: a busy machine paints nothing for many seconds."""
 _BLANK_BYTES = 20000
 _PODS = {"web": ("nginx", "sidecar"), "database": ("postgres",), "queue": ("worker",)}
+_METRICS = "127.0.0.1:18095"
+_WORK = {
+    "nginx": "while :; do usleep 20000; seq 500 >/tmp/x; done",
+    "postgres": "dd if=/dev/zero of=/data bs=1M count=24; while :; do seq 999 >/tmp/x; done",
+    "worker": "exit 3",
+}
+"""Of a container, so that there is something to be seen."""
+_TERMINAL = (112, 18)
+_CHARACTER = (8.4, 18.0)
+_ENDS = {"0": {"0", "1", "7", "31"}, "39": {"39", "31"}, "27": {"27", "7"}, "22": {"22", "1"}}
+"""Which styles a code ends; it is none itself."""
+_STYLES = {"1": "font-weight='bold'", "31": "fill='#ff8170'", "7": "fill='#1b1d23'"}
 
 
 def main() -> None:
@@ -38,10 +55,13 @@ def main() -> None:
         engine.start()
         try:
             engine.load(busybox_archive())
-            service = Service(engine, flags=("--metrics-bind-addr", "127.0.0.1:0"))
+            service = Service(engine, flags=("--metrics-bind-addr", _METRICS))
             service.start()
             try:
                 anyio.run(_fill, service.endpoint)
+                _terminal(service.endpoint, Path(directory))
+                if sys.argv[1:] == ["top"]:
+                    return
                 page = f"{service.pages_url}/"
                 eventually(lambda: "lines are ok" in _read(page), "what doctor found", 120.0)
                 for name, flags in _KINDS.items():
@@ -55,6 +75,52 @@ def main() -> None:
         finally:
             engine.remove_all()
             engine.destroy()
+
+
+def _terminal(endpoint: str, directory: Path) -> None:
+    """``top`` in a terminal, once it has counted for a while."""
+    with pane(directory, *_TERMINAL) as terminal:
+        terminal.line(f"exec {sys.executable} -m asupervisor top -r {endpoint}")
+
+        def counts() -> bool:
+            screen = terminal.screen
+            busy = re.search(r"shop/database +Ready +[1-9]", screen)
+            return "half within" in screen and busy is not None and "MB" in screen
+
+        eventually(counts, "top has figures", 120.0)
+        picture = PLACE / "top.svg"
+        picture.write_text(_drawn(terminal).replace(endpoint, "unix:///run/asupervisor.sock"))
+        print(picture)
+
+
+def _drawn(terminal: Pane) -> str:
+    """What a terminal shows, as SVG."""
+    wide, high = _CHARACTER
+    size = f"width='{_TERMINAL[0] * wide + 24:g}' height='{_TERMINAL[1] * high + 24:g}'"
+    drawn = [
+        f"<svg xmlns='http://www.w3.org/2000/svg' {size} font-family='monospace' font-size='14'"
+        " fill='#d8dce6'>",
+        "<rect width='100%' height='100%' rx='8' fill='#1b1d23'/>",
+    ]
+    for number, line in enumerate(terminal.styled.splitlines()):
+        across, styles = 12.0, set[str]()
+        for text, codes in re.findall(r"([^\x1b]*)(?:\x1b\[([\d;]*)m)?", line):
+            width = len(text) * wide
+            top = 12 + number * high
+            if "7" in styles:
+                drawn.append(
+                    f"<rect x='{across:g}' y='{top:g}' width='{width:g}' height='{high:g}'/>"
+                )
+            if text.strip():
+                style = " ".join(_STYLES[one] for one in sorted(styles) if one in _STYLES)
+                drawn.append(
+                    f"<text x='{across:g}' y='{top + 13:g}' textLength='{width:g}'"
+                    f" xml:space='preserve' {style}>{escape(text)}</text>"
+                )
+            across += width
+            for code in codes.split(";"):
+                styles = {*styles, code} - _ENDS.get(code, set())
+    return "\n".join([*drawn, "</svg>", ""])
 
 
 def _read(page: str) -> str:
@@ -81,7 +147,7 @@ async def _fill(endpoint: str) -> None:
                 config = cri.ContainerConfig(
                     metadata=cri.ContainerMetadata(name=container),
                     image=cri.ImageSpec(image=BUSYBOX_IMAGE),
-                    command=["sh", "-c", "exit 3" if name == "queue" else "sleep 3600"],
+                    command=["sh", "-c", _WORK.get(container, "sleep 3600")],
                 )
                 created = await runtime.create_container(sandbox, config, pod)
                 await runtime.start_container(created)

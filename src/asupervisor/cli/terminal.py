@@ -36,11 +36,16 @@ def raw_terminal(descriptor: int = _STDIN) -> Iterator[None]:
         tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed ahead goes through too
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # the terminal has gone
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 async def run_session(
-    command: RemoteCommand, *, has_terminal: bool, shows_output: bool = True
+    command: RemoteCommand,
+    *,
+    has_terminal: bool,
+    shows_output: bool = True,
+    ended_by: list[int] | None = None,
 ) -> int:
     """Join stdin, stdout and stderr to a session until it ends.
 
@@ -49,6 +54,7 @@ async def run_session(
         has_terminal: whether the remote end has one: keys then go through as they are, and so do
             changes of size.
         shows_output: otherwise it is dropped, since the caller has it from elsewhere.
+        ended_by: takes the signal that ended this end.
 
     Returns:
         The exit code; 128 and the signal's number when one ended this end.
@@ -56,7 +62,7 @@ async def run_session(
     Raises:
         Internal: the session ended without an exit code; the message says why.
     """
-    ended_by: list[int] = []
+    ended_by = [] if ended_by is None else ended_by
     with contextlib.ExitStack() as stack, anyio.CancelScope() as scope:
         if has_terminal:
             stack.enter_context(raw_terminal())
@@ -106,10 +112,11 @@ async def _carry_output(stream: PeerStream, descriptor: int | None) -> None:
             # In a thread: a reader that does not read this output must not keep keys and pings
             # waiting.
             if descriptor is not None:
-                await anyio.to_thread.run_sync(_write, descriptor, data)
+                await anyio.to_thread.run_sync(write_all, descriptor, data)
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write to a descriptor that blocks."""
     while data:
         data = data[os.write(descriptor, data) :]
 

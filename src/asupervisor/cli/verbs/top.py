@@ -1,83 +1,173 @@
-"""``top``: what containers use, live."""
+"""``top``: what pods and containers use, live."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
+from contextlib import aclosing
 
 import anyio
 
-from asupervisor.cli.listing import CLEAR
-from asupervisor.cli.output import print_table, short_id, size
-from asupervisor.client import Client, Usage
+from asupervisor.cli.output import is_document, print_document, print_table, short_id, size
+from asupervisor.cli.top.look import Look, Looks
+from asupervisor.cli.top.screen import RED, Screen, full_screen
+from asupervisor.cli.top.table import HELP, ORDERS, Table, totals
+from asupervisor.client import Client, Container
 from asupervisor.durations import parse_duration
-from asupervisor.errors import ConfigError
+from asupervisor.errors import ConfigError, ServiceError, Unimplemented
+from asupervisor.streaming.background_tasks import BackgroundTasks
 
-_ORDERS = {
-    "cpu": lambda usage: -usage.cpu_cores,
-    "memory": lambda usage: -usage.memory_bytes,
-    "disk": lambda usage: -usage.disk_bytes,
-    "name": lambda usage: usage.name,
-}
-_LINES_ABOVE = 4
+_REST_S = 0.5
+"""Between an event and the look at what came of it, since one seldom comes alone."""
+_DEADLINE_S = 5.0
+"""Of each call, where none was given: a server that does not answer is told soon."""
+_SHELL = ("sh",)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """In which order, and how often."""
     parser.add_argument(
-        "--sort", choices=tuple(_ORDERS), default="cpu", help="the most first (default: cpu)"
+        "--sort", choices=tuple(ORDERS), default="cpu", help="the most first (default: cpu)"
     )
     parser.add_argument(
-        "--interval", default="2s", metavar="DURATION", help="between two looks (default: 2s)"
+        "--interval",
+        default="2s",
+        metavar="DURATION",
+        help="between two looks without an event (default: 2s)",
     )
     parser.add_argument("--once", action="store_true", help="one look; so it is without a terminal")
+    parser.epilog = f"Keys: {HELP}."
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """As many containers as the terminal has lines, until Ctrl-C."""
+    """One table, or on a terminal the view until q or Ctrl-C."""
     interval_s = parse_duration(options.interval, "--interval")
     if interval_s <= 0:
         raise ConfigError("--interval must be longer than 0")
-    if options.once or not sys.stdout.isatty():
-        await _show(client, options.sort, None)
+    looks = Looks(
+        client if options.timeout_s is not None else client.within(_DEADLINE_S),
+        options.settings.endpoint,
+    )
+    is_live = sys.stdin.isatty() and sys.stdout.isatty() and not is_document(options.output)
+    if options.once or not is_live:
+        _print(await looks.look(), options)
         return 0
-    while True:
-        room = shutil.get_terminal_size().lines - _LINES_ABOVE
-        await _show(client, options.sort, max(1, room))
-        await anyio.sleep(interval_s)
+    return await _Top(client, looks, options.sort, interval_s).run()
 
 
-async def _show(client: Client, order: str, room: int | None) -> None:
-    pods = {pod.id: pod for pod in await client.pods()}
-    containers = {each.id: each for each in await client.containers()}
-    usages = sorted(await client.stats(), key=_ORDERS[order])
-
-    def pod(usage: Usage) -> str:
-        container = containers.get(usage.container_id)
-        found = pods.get(container.pod_id) if container else None
-        return f"{found.namespace}/{found.name}" if found else ""
-
+def _print(look: Look, options: argparse.Namespace) -> None:
+    if print_document(options.output, [each.raw for each in look.usages]):
+        return
+    running = [(part, pod.name) for pod in look.pods for part in pod.parts if part.is_well]
+    running.sort(key=lambda each: (ORDERS[options.sort](each[0]), each[0].name))
+    print(f"{totals(look.pods)}\n")
     rows = [
         (
-            pod(usage),
-            usage.name,
-            f"{usage.cpu_cores * 100:.1f}",
-            size(usage.memory_bytes),
-            size(usage.disk_bytes),
-            short_id(usage.container_id),
+            pod,
+            row.name,
+            f"{row.cpu_cores * 100:.1f}",
+            size(row.memory_bytes),
+            size(row.disk_bytes),
+            short_id(row.id),
         )
-        for usage in usages[:room]
+        for row, pod in running
     ]
-    ready = sum(each.ready for each in pods.values())
-    cores, memory = (
-        sum(each.cpu_cores for each in usages),
-        sum(each.memory_bytes for each in usages),
-    )
-    if room is not None:
-        print(CLEAR, end="")
-    print(
-        f"{ready} pods ready, {len(usages)} containers: {cores:.2f} cores, {size(memory)} memory\n"
-    )
     print_table(("POD", "CONTAINER", "CPU %", "MEMORY", "DISK", "ID"), rows)
-    sys.stdout.flush()
+
+
+class _Top:
+    """The view, and what it leads to: it is left for a log or a shell and entered again."""
+
+    def __init__(self, client: Client, looks: Looks, order: str, interval_s: float) -> None:
+        self._client = client
+        self._looks = looks
+        self._interval_s = interval_s
+        self._table = Table(order)
+        self._last: Look | None = None
+        self._changed = anyio.Event()
+
+    async def run(self) -> int:
+        """The exit code."""
+        while True:
+            key = ""
+            async with full_screen(self._table.lines) as screen, BackgroundTasks() as tasks:
+                tasks.start_soon(self._follow)
+                tasks.start_soon(self._keep_looking, screen)
+                key = await self._pressed(screen)
+            if screen.ended_by:
+                return 128 + screen.ended_by
+            if key == "q":
+                return 0
+            if number := await self._open(key):
+                return 128 + number
+
+    async def _pressed(self, screen: Screen) -> str:
+        """The key that leaves the view: q, or l or s with a container that is chosen."""
+        while True:
+            key = await screen.key()
+            leaves = key == "q" or (key in ("l", "s") and self._container() is not None)
+            if leaves and not self._table.is_typed:
+                return key
+            self._table.press(key)
+            screen.redraw()
+
+    def _container(self) -> tuple[Container, str] | None:
+        """That of the chosen row, of a pod its first, and its name."""
+        row, look = self._table.chosen, self._last
+        if row is None or look is None:
+            return None
+        for pod in look.pods:
+            for part in pod.parts:
+                if row.id in (pod.id, part.id) and part.id in look.containers:
+                    container = self._client.container(look.containers[part.id])
+                    return container, f"{pod.name}/{part.name}"
+        return None
+
+    async def _open(self, key: str) -> int:
+        """A log or a shell; the signal that ended it, 0 for none."""
+        found = self._container()
+        if found is None:
+            return 0
+        if key == "l":
+            from asupervisor.cli.top.log import show_log
+
+            return await show_log(*found)
+        from asupervisor.cli.terminal import run_session
+
+        container, name = found
+        ended_by: list[int] = []
+        try:
+            print(f"a shell in {name}: exit leads back\r", flush=True)
+            async with container.open(_SHELL, stdin=True, terminal=True) as running:
+                code = await run_session(running, has_terminal=True, ended_by=ended_by)
+            self._table.notice = f"the shell ended with {code}" if code else ""
+        except ServiceError as error:
+            self._table.notice = str(error)
+        return ended_by[0] if ended_by else 0
+
+    async def _keep_looking(self, screen: Screen) -> None:
+        while True:
+            self._changed = anyio.Event()
+            try:
+                look = self._last = await self._looks.look()
+                self._table.head = look.head
+                self._table.show(look.pods)
+            except ServiceError as error:  # what was seen last stays, and is told to be old
+                self._table.head = [(RED, f"not up to date: {error}")]
+            screen.redraw()
+            with anyio.move_on_after(self._interval_s):
+                await self._changed.wait()
+                await anyio.sleep(_REST_S)
+
+    async def _follow(self) -> None:
+        """Have every event looked at; other servers have none."""
+        while True:
+            try:
+                async with aclosing(self._client.events()) as events:
+                    async for _ in events:
+                        self._changed.set()
+            except Unimplemented:
+                return
+            except ServiceError:
+                pass
+            await anyio.sleep(self._interval_s)

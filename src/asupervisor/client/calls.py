@@ -1,0 +1,120 @@
+"""How much this project's service is asked, and asks its engine, by its metrics address.
+
+What answers there is not believed to be the service: the answer is bounded in bytes and time, and
+what is no number in it is an error."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import anyio
+
+from asupervisor.errors import Unavailable
+
+_TIMEOUT_S = 2.0
+_LONGEST_BYTES = 4 << 20
+_CALLS = {
+    "asupervisor_rpc_duration_seconds_bucket": "asupervisor_rpc_errors_total",
+    "docker_operations_duration_seconds_bucket": "docker_operations_errors_total",
+}
+"""The latencies of CRI calls and of engine requests, and how many of them failed."""
+_SAMPLE = re.compile(r"^(\w+)\{([^}\n]*)\} (\S+)$", re.M)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Calls of one kind since the service's start.
+
+    Args:
+        within: how many took at most so many seconds; all of them at infinity.
+        failed: how many of them.
+    """
+
+    within: Mapping[float, float] = field(default_factory=dict)
+    failed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Calls of one kind between two moments.
+
+    Args:
+        per_s, failed_per_s: calls in a second.
+        half_s, most_s: seconds within which half of them, and 99 of 100, were answered, as an upper
+            bound; None where there was no call.
+    """
+
+    per_s: float
+    failed_per_s: float
+    half_s: float | None
+    most_s: float | None
+
+
+async def count_calls(host: str, port: int) -> tuple[Counted, Counted]:
+    """CRI calls and engine requests until now.
+
+    Args:
+        host, port: of the service's metrics.
+
+    Raises:
+        Unavailable: there are no metrics.
+    """
+    answer = bytearray()
+    try:
+        with anyio.fail_after(_TIMEOUT_S):
+            async with await anyio.connect_tcp(host, port) as stream:
+                await stream.send(b"GET /metrics HTTP/1.0\r\n\r\n")
+                with suppress(anyio.EndOfStream):
+                    while len(answer) < _LONGEST_BYTES:
+                        answer += await stream.receive()
+        return read_counts(answer.decode())
+    except (OSError, anyio.BrokenResourceError, ValueError) as error:
+        why = str(error) or type(error).__name__
+        raise Unavailable(f"no metrics at {host}:{port}: {why}", subject=host) from error
+
+
+def read_counts(text: str) -> tuple[Counted, Counted]:
+    """The same out of the metrics' text.
+
+    Raises:
+        ValueError: it is not of the service.
+    """
+    within: dict[str, dict[float, float]] = {name: {} for name in _CALLS}
+    failed = dict.fromkeys(_CALLS.values(), 0.0)
+    for name, labels, value in _SAMPLE.findall(text):
+        if (sums := within.get(name)) is not None:
+            bound = float(dict(_LABEL.findall(labels)).get("le", "inf"))
+            sums[bound] = sums.get(bound, 0.0) + float(value)
+        elif name in failed:
+            failed[name] += float(value)
+    calls, requests = (Counted(within[name], failed[errors]) for name, errors in _CALLS.items())
+    if not calls.within:  # this look was one
+        raise ValueError("what answers there tells of no call")
+    return calls, requests
+
+
+def between(before: Counted, after: Counted, seconds: float) -> Activity | None:
+    """What was done in that time; None where it cannot be said, as after a restart of the service.
+
+    Args:
+        before, after: at its beginning and at its end.
+        seconds: how long it was.
+    """
+    fell = {
+        bound: count - before.within.get(bound, 0.0)
+        for bound, count in sorted(after.within.items())
+    }
+    total, failed = fell.get(math.inf, 0.0), after.failed - before.failed
+    if seconds <= 0 or not (total >= 0 and failed >= 0):
+        return None
+
+    def covers(share: float) -> float | None:
+        return next((bound for bound, count in fell.items() if count >= share * total), None)
+
+    half_s, most_s = (covers(0.5), covers(0.99)) if total else (None, None)
+    return Activity(total / seconds, failed / seconds, half_s, most_s)
