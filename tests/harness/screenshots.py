@@ -20,7 +20,7 @@ from tests.harness.browser import look_at
 from tests.harness.engine import BUSYBOX_IMAGE, Engine, busybox_archive, eventually
 from tests.harness.namespace import leave_the_network
 from tests.harness.service import Service
-from tests.harness.tmux import Pane, pane
+from tests.harness.tmux import pane
 
 PLACE = Path(__file__).parents[2] / "docs" / "images"
 _KINDS = {
@@ -82,18 +82,19 @@ def _terminal(endpoint: str, directory: Path) -> None:
     with pane(directory, *_TERMINAL) as terminal:
         terminal.line(f"exec {sys.executable} -m asupervisor top -r {endpoint}")
 
-        def counts() -> bool:
+        def counts() -> object:
             screen = terminal.screen
-            busy = re.search(r"shop/database +Ready +[1-9]", screen)
-            return "half within" in screen and busy is not None and "MB" in screen
+            return "half within" in screen and re.search(r"shop/database .* 25\.\d MB", screen)
 
         eventually(counts, "top has figures", 120.0)
         picture = PLACE / "top.svg"
-        picture.write_text(_drawn(terminal).replace(endpoint, "unix:///run/asupervisor.sock"))
+        picture.write_text(
+            _drawn(terminal.styled.replace(endpoint, "unix:///run/asupervisor.sock"))
+        )
         print(picture)
 
 
-def _drawn(terminal: Pane) -> str:
+def _drawn(styled: str) -> str:
     """What a terminal shows, as SVG."""
     wide, high = _CHARACTER
     size = f"width='{_TERMINAL[0] * wide + 24:g}' height='{_TERMINAL[1] * high + 24:g}'"
@@ -102,12 +103,12 @@ def _drawn(terminal: Pane) -> str:
         " fill='#d8dce6'>",
         "<rect width='100%' height='100%' rx='8' fill='#1b1d23'/>",
     ]
-    for number, line in enumerate(terminal.styled.splitlines()):
+    for number, line in enumerate(styled.splitlines()):
         across, styles = 12.0, set[str]()
         for text, codes in re.findall(r"([^\x1b]*)(?:\x1b\[([\d;]*)m)?", line):
             width = len(text) * wide
             top = 12 + number * high
-            if "7" in styles:
+            if text and "7" in styles:
                 drawn.append(
                     f"<rect x='{across:g}' y='{top:g}' width='{width:g}' height='{high:g}'/>"
                 )

@@ -50,7 +50,7 @@ class Pane:
     @property
     def styled(self) -> str:
         """The same with its styles, as sequences of the terminal."""
-        return self.tmux("capture-pane", "-p", "-e")
+        return self.tmux("capture-pane", "-p", "-e", "-N")
 
     @property
     def modes(self) -> str:

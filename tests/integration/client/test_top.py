@@ -66,7 +66,7 @@ async def test_a_person_at_a_terminal(client: Client, endpoint: str, terminal: P
     async with a_pod(client, "alpha", *CHATTY), a_pod(client, "beta"):
         # Nothing but an event has it look again.
         await start(terminal, endpoint, "--interval", "1h", "--sort", "name")
-        await shows(terminal, "top/alpha", "top/beta", "*POD", ": ready", "2 pods ready")
+        await shows(terminal, "top/alpha", "top/beta", "*POD", "sock: ready", "2 pods ready")
         async with a_pod(client, "gamma"):
             await shows(terminal, "top/gamma", "3 pods ready")
         await shows(terminal, "2 pods ready", without="top/gamma")
@@ -84,6 +84,9 @@ async def test_a_person_at_a_terminal(client: Client, endpoint: str, terminal: P
         await shows(terminal, r"first\x1b[2J\x07line")
         terminal.press("q")
         await shows(terminal, "top/beta", "2 of 4")
+        terminal.tmux("send-keys", "-R")  # as if something else had cleared it
+        terminal.press("C-l")
+        await shows(terminal, "top/alpha", "top/beta", "sock: ready")
 
         terminal.press("s")
         await shows(terminal, "a shell in top/alpha/main", "/ #")
@@ -150,7 +153,9 @@ async def test_a_server_that_goes_away_and_comes_back(
                 service.kill()
                 await shows(terminal, "not up to date: ", "top/stays")
                 service.start()
-                await shows(terminal, "top/stays", ": ready", "calls: ", without="not up to date")
+                await shows(
+                    terminal, "top/stays", "sock: ready", "calls: ", without="not up to date"
+                )
                 terminal.press("q")
                 await shows(terminal, "code: 0")
                 assert terminal.modes == AS_BEFORE

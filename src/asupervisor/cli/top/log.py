@@ -36,8 +36,9 @@ class LogView:
     def add(self, text: str, style: str = PLAIN) -> None:
         """A line, or several where it is longer than the terminal is wide."""
         text = one_line(text.expandtabs())
-        for at in range(0, max(1, len(text)), self._width):
-            self._lines.append((style, text[at : at + self._width]))
+        width = self._width if text.isascii() else max(1, self._width // 2)  # some are two wide
+        for at in range(0, max(1, len(text)), width):
+            self._lines.append((style, text[at : at + width]))
             self._below += bool(self._below)  # what is looked at stays
         self._move(0)
 

@@ -122,7 +122,8 @@ class Looks:
         about = verbose_information(status.info).get("info")
         engine = about.get("engine") if isinstance(about, dict) else None
         self._is_ours = isinstance(engine, dict) and "readinessChanges" in engine
-        what = f"{version.runtime_name} {version.runtime_version} at {self._endpoint}"
+        name = "asupervisor, Docker Engine" if self._is_ours else version.runtime_name
+        what = f"{name} {version.runtime_version} at {self._endpoint}"
         troubles = [
             f"{each.type} is false: {each.reason}: {each.message}"
             for each in status.status.conditions

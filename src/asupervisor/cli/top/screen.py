@@ -25,8 +25,9 @@ Draw = Callable[[int, int], Sequence[Line]]
 PLAIN, BOLD, INVERSE, RED = "0", "1", "7", "31"
 
 _STDIN, _STDOUT = 0, 1
-_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
-"""Another screen than the shell's, no cursor, and lines that are cut at the edge."""
+_ENTER = "\x1b[!p\x1b[?1049h\x1b[?25l\x1b[?7l"
+"""What a program left is taken back; another screen than the shell's, no cursor, and lines that are
+cut at the edge."""
 _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _PAUSE_S = 0.03
 """Between two pictures: many changes make one."""
@@ -76,6 +77,8 @@ class Screen:
         if first == "\x03":
             self.end(signal.SIGINT)
             await anyio.sleep_forever()
+        if first == "\x0c":  # something else has written on it: show all of it again
+            self._size = (0, 0)
         if first != "\x1b":
             return _NAMES.get(first, first if first.isprintable() else "")
         sequence = ""

@@ -16,6 +16,7 @@ from asupervisor.client import Client, Container
 from asupervisor.durations import parse_duration
 from asupervisor.errors import ConfigError, ServiceError, Unimplemented
 from asupervisor.streaming.background_tasks import BackgroundTasks
+from asupervisor.words import one_line
 
 _REST_S = 0.5
 """Between an event and the look at what came of it, since one seldom comes alone."""
@@ -120,7 +121,7 @@ class _Top:
             for part in pod.parts:
                 if row.id in (pod.id, part.id) and part.id in look.containers:
                     container = self._client.container(look.containers[part.id])
-                    return container, f"{pod.name}/{part.name}"
+                    return container, one_line(f"{pod.name}/{part.name}")
         return None
 
     async def _open(self, key: str) -> int:
@@ -137,7 +138,7 @@ class _Top:
         container, name = found
         ended_by: list[int] = []
         try:
-            print(f"a shell in {name}: exit leads back\r", flush=True)
+            print(f"a shell in {name}: exit leads back", flush=True)
             async with container.open(_SHELL, stdin=True, terminal=True) as running:
                 code = await run_session(running, has_terminal=True, ended_by=ended_by)
             self._table.notice = f"the shell ended with {code}" if code else ""

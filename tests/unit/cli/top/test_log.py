@@ -30,8 +30,12 @@ def test_a_long_line_goes_on_in_the_next_and_steers_nothing() -> None:
     view = LogView("log")
     shown(view)
     view.add("x" * 45)
+    view.add("\u6f22" * 11)
     view.add("\x1b[2Jtab\there\r\x9b")
-    assert shown(view) == ["x" * 20, "x" * 5, r"\x1b[2Jtab here\r\x9", "b"]
+    assert shown(view, rows=9) == ["x" * 20] * 2 + ["x" * 5] + ["\u6f22" * 10, "\u6f22"] + [
+        r"\x1b[2Jtab here\r\x9",
+        "b",
+    ]
 
 
 def test_what_is_kept_is_bounded() -> None:
