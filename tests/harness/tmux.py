@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.harness.engine import eventually
+
 PROMPT = "prompt>"
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -60,6 +62,14 @@ class Pane:
     def resize(self, columns: int, rows: int) -> None:
         """As who pulls at the window."""
         self.tmux("resize-window", "-x", str(columns), "-y", str(rows))
+
+    def settings(self) -> str:
+        """Of the terminal, as the kernel has them, while the shell has it."""
+        told = self._socket.with_name("settings")
+        told.unlink(missing_ok=True)
+        self.line(f"stty -g >{told}.new; mv {told}.new {told}")
+        eventually(told.exists, "the shell tells the terminal's settings")
+        return told.read_text()
 
     def programs(self) -> list[int]:
         """Children of the shell."""

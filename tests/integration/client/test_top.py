@@ -48,13 +48,6 @@ async def start(terminal: Pane, endpoint: str, *arguments: str) -> None:
     await shows(terminal, "POD, CONTAINER", "q quit")
 
 
-async def settings(terminal: Pane) -> str:
-    """Of the terminal, as the kernel has them."""
-    terminal.line("clear; stty -a; echo sett''ings")
-    await shows(terminal, "settings")
-    return terminal.screen
-
-
 @asynccontextmanager
 async def a_pod(client: Client, name: str, *command: str) -> AsyncIterator[Pod]:
     async with client.pod(BUSYBOX_IMAGE, command or SLEEPER, name=name, namespace="top") as pod:
@@ -62,7 +55,7 @@ async def a_pod(client: Client, name: str, *command: str) -> AsyncIterator[Pod]:
 
 
 async def test_a_person_at_a_terminal(client: Client, endpoint: str, terminal: Pane) -> None:
-    before = await settings(terminal)
+    before = terminal.settings()
     async with a_pod(client, "alpha", *CHATTY), a_pod(client, "beta"):
         # Nothing but an event has it look again.
         await start(terminal, endpoint, "--interval", "1h", "--sort", "name")
@@ -104,14 +97,14 @@ async def test_a_person_at_a_terminal(client: Client, endpoint: str, terminal: P
         terminal.press("q")
         await shows(terminal, "code: 0")
         assert terminal.modes == AS_BEFORE
-    assert await settings(terminal) == before
+    assert terminal.settings() == before
 
 
 @pytest.mark.parametrize("view", ["table", "log", "shell"])
 async def test_a_signal_gives_the_terminal_back(
     client: Client, endpoint: str, terminal: Pane, view: str
 ) -> None:
-    before = await settings(terminal)
+    before = terminal.settings()
     async with a_pod(client, f"signal-{view}"):
         await start(terminal, endpoint)
         await shows(terminal, f"top/signal-{view}")
@@ -122,7 +115,7 @@ async def test_a_signal_gives_the_terminal_back(
         os.kill(program, signal.SIGTERM)
         await shows(terminal, "code: 143")
         assert terminal.modes == AS_BEFORE
-    assert await settings(terminal) == before
+    assert terminal.settings() == before
 
 
 async def test_ctrl_c_and_a_terminal_that_goes_away_end_it(
