@@ -90,7 +90,9 @@ class ChannelSession:
         """How the peer broke the protocol, if it did."""
         self._readable = frozenset(readable)
         self._client = client
-        self._backpressure = Backpressure(websocket.stream, buffer_bytes, buffer_bytes)
+        self._backpressure = Backpressure(
+            None if client else websocket.stream, buffer_bytes, buffer_bytes
+        )
         self._decoder = channels.ChannelDecoder(protocol)
         self._tasks = BackgroundTasks()
 

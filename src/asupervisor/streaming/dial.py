@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import os
 import secrets
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
 import h11
+from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSStream
 from wsproto.utilities import generate_accept_token
 
@@ -55,6 +60,50 @@ class Upgraded:
     received: bytes
 
 
+class _ReadToTheEnd(anyio.abc.ByteStream):
+    """A connection of which everything is read that the peer sent before it closed.
+
+    Servers close right behind a command's status. A write that comes too late, as of input that
+    nobody wants any more, then fails, and with it the event loop drops the socket with all that was
+    not read yet. A second descriptor keeps that.
+
+    Args:
+        stream: the connection.
+    """
+
+    def __init__(self, stream: anyio.abc.SocketStream) -> None:
+        self._stream = stream
+        self._rest = socket.socket(fileno=os.dup(stream.extra(SocketAttribute.raw_socket).fileno()))
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """The next bytes."""
+        try:
+            return await self._stream.receive(max_bytes)
+        except anyio.BrokenResourceError:
+            with contextlib.suppress(OSError):  # also where nothing waits: the socket never blocks
+                if rest := self._rest.recv(max_bytes, socket.MSG_DONTWAIT):
+                    return rest
+            raise
+
+    async def send(self, item: bytes) -> None:
+        """Send bytes."""
+        await self._stream.send(item)
+
+    async def send_eof(self) -> None:
+        """Send no more."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Close it."""
+        self._rest.close()
+        await self._stream.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of the connection."""
+        return self._stream.extra_attributes
+
+
 async def upgrade(
     url: str,
     protocols: Sequence[str],
@@ -84,9 +133,8 @@ async def upgrade(
     stream: anyio.abc.ByteStream | None = None
     try:
         with anyio.fail_after(UPGRADE_TIMEOUT_S):
-            stream = await anyio.connect_tcp(
-                parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-            )
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            stream = _ReadToTheEnd(await anyio.connect_tcp(parts.hostname, port))
             if parts.scheme == "https":
                 stream = await TLSStream.wrap(
                     stream,

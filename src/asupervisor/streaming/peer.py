@@ -85,12 +85,13 @@ class Backpressure:
     """Holds a connection's reader while more bytes wait in the inboxes than they may.
 
     Args:
-        stream: the connection.
+        stream: the connection, whose end ends the wait; None for a client's, which is to read what
+            a server sent before it closed.
         limit: bytes over all inboxes.
         inbox_limit: bytes in one inbox.
     """
 
-    def __init__(self, stream: anyio.abc.ByteStream, limit: int, inbox_limit: int) -> None:
+    def __init__(self, stream: anyio.abc.ByteStream | None, limit: int, inbox_limit: int) -> None:
         self._stream = stream
         self._limit = limit
         self._inbox_limit = inbox_limit
@@ -129,7 +130,7 @@ class Backpressure:
             with anyio.move_on_after(PROBE_S):
                 await self._changed.wait()
                 continue
-            if peer_hung_up(self._stream):
+            if self._stream is not None and peer_hung_up(self._stream):
                 return False
             if still_here is not None:
                 still_here()

@@ -133,7 +133,11 @@ class SpdySession:
         self._stream = stream
         self._received = received
         limits = self.connection.limits
-        self._backpressure = Backpressure(stream, limits.session_window, limits.stream_window)
+        self._backpressure = Backpressure(
+            stream if role is spdy.Role.SERVER else None,
+            limits.session_window,
+            limits.stream_window,
+        )
         self._accept_send, self._accept_receive = anyio.create_memory_object_stream[SpdyStream](
             limits.streams
         )

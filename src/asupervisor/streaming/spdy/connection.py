@@ -4,9 +4,11 @@ Calls queue bytes for :meth:`Connection.data_to_send`; :meth:`Connection.receive
 peer's bytes into events.
 
 Flow control (SPDY/3.1, 2.6.8) works both ways, with one allowance: the SPDY library of most
-Kubernetes clients neither keeps to windows nor ever opens one. A peer therefore counts as paced
-from its first SETTINGS or WINDOW_UPDATE on. Until then this side sends without a window, and the
-driver bounds what it receives by not reading the connection."""
+Kubernetes clients, and of other servers, neither keeps to windows nor ever opens one. A peer
+therefore counts as paced from its first SETTINGS or WINDOW_UPDATE on. Until then this side sends
+without a window, and the driver bounds what it receives by not reading the connection. A client
+tells such a server no windows either: the server closes right behind its last byte, and its kernel
+drops what was not read of it once it is written to."""
 
 from __future__ import annotations
 
@@ -72,6 +74,7 @@ class Connection:
     """
 
     def __init__(self, role: Role, limits: Limits | None = None) -> None:
+        self._role = role
         self.limits = limits or Limits()
         self.peer_is_paced = False
         """Whether the peer takes part in flow control."""
@@ -197,13 +200,15 @@ class Connection:
         if stream is None:
             return
         stream.read_bytes += count
-        if stream.read_bytes * 2 >= self._initial_receive and stream.state not in (
-            State.HALF_CLOSED_REMOTE,
-            State.SYN_RECEIVED_FIN,
-        ):
+        is_due = stream.read_bytes * 2 >= self._initial_receive and self._tells_windows
+        if is_due and stream.state not in (State.HALF_CLOSED_REMOTE, State.SYN_RECEIVED_FIN):
             stream.receive_window += stream.read_bytes
             self._out.append(frames.window_update(stream_id, stream.read_bytes))
             stream.read_bytes = 0
+
+    @property
+    def _tells_windows(self) -> bool:
+        return self.peer_is_paced or self._role is Role.SERVER
 
     def reset(self, stream_id: int, code: ResetCode = ResetCode.CANCEL) -> None:
         """RST_STREAM; of a stream that is closed already, nothing."""
@@ -469,7 +474,7 @@ class Connection:
     def _consume_session(self, count: int) -> None:
         self._read_bytes += count
         window = self.limits.session_window if self._settings_sent else DEFAULT_WINDOW
-        if self._read_bytes * 2 >= window:
+        if self._read_bytes * 2 >= window and self._tells_windows:
             self._receive_window += self._read_bytes
             self._out.append(frames.window_update(0, self._read_bytes))
             self._read_bytes = 0
