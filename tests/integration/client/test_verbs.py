@@ -94,7 +94,7 @@ def test_a_manifest_from_run_to_rm(terminal: Terminal) -> None:
     )
     logs = ("--log-directory", str(terminal.directory / "logs"))
 
-    assert "RuntimeReady:     true" in terminal.run("info").stdout
+    assert "RuntimeReady: true" in " ".join(terminal.run("info").stdout.split())
     assert f"{BUSYBOX_IMAGE} " in terminal.run("images").stdout
     assert "pod default/hello runs: " in terminal.run("run", "-d", str(manifest), *logs).stdout
     again = terminal.run("run", "-d", str(manifest), *logs, code=1)
