@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +121,8 @@ class Engine:
         self.registry: dict[str, Image] = {}
         self.streams: list[asyncio.Queue[dict[str, Any] | None]] = []
         self.execs: Execs
+        self.restarts = 0
+        """How often its daemon ended; what it had been asked for and not begun is lost."""
         self.short_lived = 0.3
         """How many containers end by themselves."""
         self.broken_starts = 0.0
@@ -172,8 +174,7 @@ class Engine:
         Raises:
             Refused: 304 where it runs, 404, 409, 500.
         """
-        async with box.lock:
-            self._there(box)
+        async with self._turn(box):
             if box.running:
                 raise Refused(304, "")
             mode = str((box.body.get("HostConfig") or {}).get("NetworkMode") or "")
@@ -213,8 +214,7 @@ class Engine:
         Raises:
             Refused: 304 where it does not run, 404.
         """
-        async with box.lock:
-            self._there(box)
+        async with self._turn(box):
             if not box.running:
                 raise Refused(304, "")
             obeys_s = self.rng.choice((0.01, 0.2, 3.0, 1000.0))
@@ -229,8 +229,7 @@ class Engine:
         Raises:
             Refused: 404, 409 where it does not run.
         """
-        async with box.lock:
-            self._there(box)
+        async with self._turn(box):
             if not box.running:
                 raise Refused(409, f"Container {box.id} is not running")
             await self._take_time()
@@ -250,7 +249,7 @@ class Engine:
             raise Refused(409, f"You cannot remove a running container {box.id}")
         box.removing = True
         try:
-            async with box.lock:
+            async with self._turn(box):
                 if box.running:
                     self._die(box, 137, by)
                 await self._take_time()
@@ -286,6 +285,16 @@ class Engine:
         if box.netns:
             Path(box.netns).unlink(missing_ok=True)
             box.netns = ""
+
+    @asynccontextmanager
+    async def _turn(self, box: Box) -> AsyncIterator[None]:
+        """A container's lock; what waited for it in a daemon that has ended is not done."""
+        restarts = self.restarts
+        async with box.lock:
+            if self.restarts != restarts:
+                raise Refused(503, "the engine has ended")
+            self._there(box)
+            yield
 
     def _there(self, box: Box) -> None:
         if box.id not in self.boxes:

@@ -96,8 +96,9 @@ class EngineServer:
         self.faults.thrown += 1
         self.engine.say(f"fault: {words}")
 
-    def cut_all(self) -> None:
-        """Break every connection off, and let go what hangs."""
+    def end(self) -> None:
+        """The daemon ends: every connection breaks off, and what hangs is let go."""
+        self.engine.restarts += 1
         self.released.set()
         self.released = asyncio.Event()
         transports, self.transports = self.transports, []
@@ -120,7 +121,10 @@ class EngineServer:
         # A whole request was read: what it asks for is done even if nobody waits for it.
         content = await request.read()
         kills = self.kills()
+        restarts = self.engine.restarts
         fault = await self.meet(transport, f"{request.method} /{'/'.join(parts)}"[:60])
+        if self.engine.restarts != restarts:
+            return web.Response()
         if self.kills() != kills and parts[0] == "containers" and parts[1] in self.engine.boxes:
             # The service that lives now cannot know that one before it asked for this.
             self.engine.boxes[parts[1]].touched_at = self.engine.loop.time()

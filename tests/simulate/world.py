@@ -203,7 +203,7 @@ class World:
             live_restore = rng.random() < 0.6
             server.throw(f"the engine restarts in {lasts_s:.1f} s, live restore {live_restore}")
             server.listening = False
-            server.cut_all()
+            server.end()
             self.engine.execs.forget()
             for box in [] if live_restore else list(self.engine.boxes.values()):
                 if not foreign(box):
