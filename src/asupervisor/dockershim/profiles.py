@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import anyio.to_thread
+
 from asupervisor.engine.endpoint import socket_path
 from asupervisor.errors import FailedPrecondition, NotFound
 from asupervisor.host.beneath import read_regular
@@ -53,7 +55,7 @@ def _read(path: str) -> bytes:
         ) from error
 
 
-def check_apparmor(
+async def check_apparmor(
     security_options: Sequence[str],
     endpoint: str,
     subject: str,
@@ -80,7 +82,8 @@ def check_apparmor(
         return
     try:
         # Lines ``name (mode)``; a name may have spaces of its own.
-        loaded = {line.rpartition(" (")[0] for line in profiles.read_text().splitlines()}
+        told = await anyio.to_thread.run_sync(profiles.read_text)
+        loaded = {line.rpartition(" (")[0] for line in told.splitlines()}
     except OSError:
         return
     for name in wanted:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import anyio
@@ -16,7 +18,7 @@ import anyio.to_thread
 
 from asupervisor.errors import FailedPrecondition, NotFound
 from asupervisor.host.cgroups import Hierarchies
-from asupervisor.host.netns import HeldNamespace, ipv6_is_off
+from asupervisor.host.netns import HeldNamespace, until_ipv6_is_off
 from asupervisor.host.processes import ContainerProcess
 
 _CONTROLLERS = ("pids", "memory", "cpu", "name=systemd")
@@ -24,7 +26,7 @@ _CONTROLLERS = ("pids", "memory", "cpu", "name=systemd")
 mounted is looked at.
 """
 _PATIENCE_S = 30.0
-_SHORTEST_PAUSE_S = 0.002
+_SHORTEST_PAUSE_S = 0.004
 _PART_OF_WAIT = 16
 """A pause is this part of the time that was waited so far, so a wait of 30 s has less than 200 of
 them, and nothing is found much later than it could be.
@@ -65,19 +67,19 @@ async def find_first_process(
     directory = _mounted().container_directory(cgroup, _CONTROLLERS)
     if not directory:
         return None
-    found: FirstProcess | None = None
-    try:
-        began = anyio.current_time()
-        while (waited_s := anyio.current_time() - began) < _PATIENCE_S:
-            found = found or _look(directory, container_id)
-            if found is not None and (not wait_for_ipv6_off or await _ipv6_off(found)):
-                wanted, found = found, None
-                return wanted
-            await anyio.sleep(max(_SHORTEST_PAUSE_S, waited_s / _PART_OF_WAIT))
-        return None
-    finally:
-        if found is not None:
-            found.namespace.close()
+    began = anyio.current_time()
+    while (waited_s := anyio.current_time() - began) < _PATIENCE_S:
+        if (found := _look(directory, container_id)) is not None:
+            if not wait_for_ipv6_off:
+                return found
+            with ExitStack() as unwanted:
+                unwanted.callback(found.namespace.close)
+                if not await _ipv6_off(found, _PATIENCE_S - waited_s):
+                    return None
+                unwanted.pop_all()
+            return found
+        await anyio.sleep(max(_SHORTEST_PAUSE_S, waited_s / _PART_OF_WAIT))
+    return None
 
 
 def _look(directory: str, container_id: str) -> FirstProcess | None:
@@ -101,11 +103,17 @@ def _look(directory: str, container_id: str) -> FirstProcess | None:
     return None
 
 
-async def _ipv6_off(found: FirstProcess) -> bool:
+async def _ipv6_off(found: FirstProcess, within_s: float) -> bool:
+    enough = threading.Event()
+    wait = functools.partial(until_ipv6_is_off, found.namespace.path, enough)
     try:
-        return await anyio.to_thread.run_sync(ipv6_is_off, found.namespace.path)
+        with anyio.move_on_after(within_s):
+            return await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
+        return False
     except (NotFound, FailedPrecondition):
         return False
+    finally:
+        enough.set()
 
 
 def _own_namespace() -> tuple[int, int]:

@@ -28,6 +28,7 @@ _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _FLAGS = Struct("16sH22x")  # struct ifreq: netdevice(7)
 _IPV6_OFF = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
+_PAUSE_S = 0.005
 
 
 class HeldNamespace:
@@ -87,16 +88,27 @@ def hold_namespace(pid: int, container_id: str) -> HeldNamespace | None:
         return None
 
 
-def ipv6_is_off(path: str) -> bool:
-    """Whether IPv6 is switched off for all interfaces of a network namespace, or is not there.
+def until_ipv6_is_off(path: str, enough: threading.Event) -> bool:
+    """Wait until IPv6 is switched off for all interfaces of a network namespace, or is not there.
+    Blocks as long.
 
     Args:
         path: of the namespace.
+        enough: set by who does not wait any longer.
+
+    Returns:
+        Whether it is.
 
     Raises:
         NotFound, FailedPrecondition: as :func:`in_namespace`.
     """
-    return in_namespace(path, _ipv6_off)
+
+    def look() -> bool:
+        while not (off := _ipv6_off()) and not enough.wait(_PAUSE_S):
+            pass
+        return off
+
+    return in_namespace(path, look)
 
 
 def in_namespace(path: str, action: Callable[[], T]) -> T:

@@ -31,6 +31,7 @@ from asupervisor.node.build import (
     sandbox_record,
     summary_record,
 )
+from asupervisor.node.changes import Changes
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.engine_event import read_event
 from asupervisor.node.images import ImageFeed
@@ -107,8 +108,7 @@ class Feed:
         self._missed = anyio.Event()
         self._destroyed: set[str] = set()
         """What was told to be gone since the list that is being read was asked for."""
-        self._told: dict[str, tuple[str, Flight[None]]] = {}
-        """The last event of each container that no verb has used yet, and its reading."""
+        self._changes = Changes(self._refresher.mark)
         self.resyncs = 0
         self.resynced = anyio.Event()
         """Set after each full reading, then replaced."""
@@ -121,7 +121,7 @@ class Feed:
         failures = 0
         while True:
             await self._engine.health.wait_reachable()
-            self._told.clear()  # events may be missing between these and the next
+            self._changes.gap()
             try:
                 # The group outside: an error of the stream must reach the session bare, to be
                 # converted there.
@@ -189,7 +189,7 @@ class Feed:
         """
         told = read_event(event) if event is not None else None
         if event is None or told is None:
-            self._told.clear()
+            self._changes.gap()
             self._missed.set()
             return
         self._on_event(told.action, told.age_s)
@@ -200,7 +200,7 @@ class Feed:
         elif told.action == "destroy":
             self.forget(told.any_id)
         else:
-            self._told[told.any_id] = (told.action, self._refresher.mark(told.any_id))
+            self._changes.told(told.any_id, told.action)
 
     async def resync(self) -> None:
         """Read everything: containers, the checkpoints of sandboxes that are gone, and, behind
@@ -270,17 +270,12 @@ class Feed:
 
         Args:
             any_id: the engine's id of it.
-            after: the event by which the engine tells of the change; empty where there is none. It
-                mostly comes before the engine's answer. If it is the container's last one, the
-                reading that it began shows the change, and no other is made.
+            after: the event by which the engine tells of the change; empty where there is none.
 
         Raises:
             ServiceError: the engine could not be asked.
         """
-        action, outcome = self._told.pop(any_id, ("", None))
-        if outcome is None or action != after:
-            outcome = self._refresher.mark(any_id)
-        await outcome.wait()
+        await self._changes.made(any_id, after).wait()
 
     def complete(self, sandbox_id: str) -> None:
         """Show that every step of a sandbox holds, with the addresses that it was given."""
@@ -301,7 +296,7 @@ class Feed:
 
     def _gone(self, any_id: str) -> None:
         self._retries.done(any_id)
-        self._told.pop(any_id, None)
+        self._changes.forget(any_id)
         self._addresses.pop(any_id, None)
         self._networks.forget(any_id)
         self._logs.forget(any_id)
@@ -334,11 +329,9 @@ class Feed:
         origin = self.ownership.origin(document)
         if origin is None or origin.kind != TYPE_CONTAINER:
             return apply
-        return Settled(partial(self._settle, self._container(document, origin)), apply)
-
-    async def _settle(self, record: ContainerRecord) -> None:
-        await self._users.settle(record)
-        await self._logs.settle(record)
+        record = self._container(document, origin)
+        self._users.settle(record)
+        return Settled(partial(self._logs.settle, record), apply)
 
     def unsettled(self, any_id: str) -> bool:
         """Whether a container is said to have changed and was not read since."""

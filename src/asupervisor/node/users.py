@@ -4,10 +4,6 @@ the process shows the result.
 
 from __future__ import annotations
 
-from functools import partial
-
-import anyio.to_thread
-
 from asupervisor.host.identity import process_identity
 from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
@@ -25,13 +21,13 @@ class ContainerUsers:
         self._local = local
         self._known: dict[str, tuple[int, cri.ContainerUser]] = {}
 
-    async def settle(self, record: ContainerRecord) -> None:
+    def settle(self, record: ContainerRecord) -> None:
         """A container is about to be shown in this state."""
         start = record.status.started_at
         known = self._known.get(record.id)
         if not (self._local and record.running and record.pid) or (known and known[0] == start):
             return
-        identity = await anyio.to_thread.run_sync(partial(process_identity, record.pid, record.id))
+        identity = process_identity(record.pid, record.id)
         if identity is None:
             self._known.pop(record.id, None)
             return

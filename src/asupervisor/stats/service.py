@@ -28,6 +28,9 @@ MAX_AGE_S = 0.1
 SAMPLE_INTERVAL_S = 10.0
 """Seconds between two CPU samples of what is not asked for."""
 
+_GATHER_S = 1.0
+"""Seconds after which what is new is sampled for the first time, with all that came meanwhile."""
+
 _METRICS_PODS = 10
 """Pods whose metrics are read at once: some milliseconds."""
 
@@ -186,6 +189,7 @@ class Stats:
                     self._watch_found_layers()
                     with anyio.move_on_after(self._sample_interval_s):
                         await self._arrived.wait()
+                        await anyio.sleep(_GATHER_S)
         finally:
             self.close()
 

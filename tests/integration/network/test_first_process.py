@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from asupervisor.host.cgroups import Hierarchies
 from asupervisor.host.first_process import find_first_process
-from asupervisor.host.netns import hold_namespace, ipv6_is_off
+from asupervisor.host.netns import hold_namespace, until_ipv6_is_off
 from tests.harness.engine import eventually
 
 CONTAINER = "f" * 64
@@ -77,6 +78,9 @@ def process(cgroup: list[Path], *unshare: str, name: str = "sh") -> Iterator[int
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes cgroups and namespaces")
 def test_it_is_the_first_of_a_pid_namespace_in_a_network_of_its_own(cgroup: list[Path]) -> None:
+    at_once = threading.Event()
+    at_once.set()
+
     async def main() -> None:
         with (
             process(cgroup, name="NSpid:\t7\t1"),
@@ -92,7 +96,7 @@ def test_it_is_the_first_of_a_pid_namespace_in_a_network_of_its_own(cgroup: list
                     assert (found.pid, found.path) == (pid, f"/proc/{pid}/ns/net")
                     identity = found.namespace.identity
                     assert identity != (os.stat("/proc/self/ns/net").st_dev, 0)
-                    assert not ipv6_is_off(found.namespace.path)
+                    assert not until_ipv6_is_off(found.namespace.path, at_once)
                     again = hold_namespace(pid, CONTAINER)
                     assert again is not None and again.identity == identity
                     again.close()
@@ -104,6 +108,8 @@ def test_it_is_the_first_of_a_pid_namespace_in_a_network_of_its_own(cgroup: list
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes cgroups and namespaces")
 def test_a_namespace_outlives_its_process_while_it_is_held(cgroup: list[Path]) -> None:
+    at_once = threading.Event()
+    at_once.set()
     with process(cgroup, "--pid", "--fork", "--net") as pid:
         held = hold_namespace(pid, CONTAINER)
         assert held is not None
@@ -112,7 +118,7 @@ def test_a_namespace_outlives_its_process_while_it_is_held(cgroup: list[Path]) -
         held.close()
         eventually(lambda: not Path(f"/proc/{pid}/ns/net").exists(), "the process has ended")
         assert os.stat(again.path).st_ino == identity[1]
-        ipv6_is_off(again.path)
+        until_ipv6_is_off(again.path, at_once)
 
 
 async def test_what_is_never_there_is_not_waited_for_when_the_caller_has_enough() -> None:

@@ -19,11 +19,13 @@ def profiles(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_apparmor_profile_that_is_not_loaded_is_named(profiles: Path) -> None:
+async def test_an_apparmor_profile_that_is_not_loaded_is_named(profiles: Path) -> None:
     with pytest.raises(
         FailedPrecondition, match="container x: the AppArmor profile web is not loaded"
     ):
-        check_apparmor(["seccomp=unconfined", "apparmor=web"], _LOCAL, "container x", profiles)
+        await check_apparmor(
+            ["seccomp=unconfined", "apparmor=web"], _LOCAL, "container x", profiles
+        )
 
 
 @pytest.mark.parametrize(
@@ -35,10 +37,12 @@ def test_an_apparmor_profile_that_is_not_loaded_is_named(profiles: Path) -> None
         ["apparmor=/usr/bin/man", "no-new-privileges"],
     ],
 )
-def test_what_is_loaded_or_needs_no_profile_is_taken(profiles: Path, options: list[str]) -> None:
-    check_apparmor(options, _LOCAL, "container x", profiles)
+async def test_what_is_loaded_or_needs_no_profile_is_taken(
+    profiles: Path, options: list[str]
+) -> None:
+    await check_apparmor(options, _LOCAL, "container x", profiles)
 
 
-def test_what_cannot_be_known_is_left_to_the_engine(profiles: Path, tmp_path: Path) -> None:
-    check_apparmor(["apparmor=web"], "tcp://10.0.0.1:2375", "container x", profiles)
-    check_apparmor(["apparmor=web"], _LOCAL, "container x", tmp_path / "none")
+async def test_what_cannot_be_known_is_left_to_the_engine(profiles: Path, tmp_path: Path) -> None:
+    await check_apparmor(["apparmor=web"], "tcp://10.0.0.1:2375", "container x", profiles)
+    await check_apparmor(["apparmor=web"], _LOCAL, "container x", tmp_path / "none")

@@ -90,12 +90,41 @@ async def test_a_change_that_an_event_told_of_is_read_once(
         assert readings() == before + 1, "the reading of the event shows the change"
         await node.feed.refresh(A, after="start")
         assert readings() == before + 2, "an event is counted on once"
-        fake.container_event("start", A)
-        await node.until(lambda: readings() == before + 3)
         fake.container_event("die", A)
-        await node.until(lambda: readings() == before + 4)
+        await node.until(lambda: readings() == before + 3)
         await node.feed.refresh(A, after="start")
-        assert readings() == before + 5, "something else was told of since"
+        assert readings() == before + 4, "something else was told of since"
+
+
+async def test_an_event_that_comes_after_its_change_was_read_begins_no_reading(
+    fake: FakeEngine, tmp_path: Path
+) -> None:
+    fake.containers[A] = container_document(A)
+    fake.containers[B] = container_document(B)
+
+    async with following(fake, tmp_path) as node:
+
+        def readings(any_id: str = A) -> int:
+            return fake.requests.count(f"GET /containers/{any_id}/json")
+
+        async def taken_up() -> None:
+            """All events so far: one of another container came behind them."""
+            others = readings(B)
+            fake.container_event("oom", B)
+            await node.until(lambda: readings(B) == others + 1)
+
+        before = readings()
+        await node.feed.refresh(A, after="start")
+        fake.container_event("start", A)
+        await taken_up()
+        assert readings() == before + 1
+        fake.container_event("start", A)
+        await node.until(lambda: readings() == before + 2)  # somebody else's
+        await node.feed.refresh(A, after="die")
+        fake.container_event("start", A)
+        await node.until(lambda: readings() == before + 4)
+        fake.container_event("die", A)
+        await node.until(lambda: readings() == before + 5)  # of the start in between
 
 
 async def test_an_event_from_before_a_gap_is_not_counted_on(

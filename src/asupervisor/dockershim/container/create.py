@@ -133,9 +133,7 @@ async def _plan(
     plan = plan_container(request, of_sandbox, found, facts, profile)
     if shape is not None:
         plan = replace(plan, body=shape.body(plan.body))
-    await anyio.to_thread.run_sync(
-        check_apparmor, plan.body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject
-    )
+    await check_apparmor(plan.body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, subject)
     # Last, so that a request that is refused leaves no directory behind.
     for path in missing:
         await shim.lanes.host_paths.run(path, make_mount_source, path, subject)

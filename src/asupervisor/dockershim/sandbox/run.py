@@ -9,8 +9,6 @@ import logging
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 
-import anyio.to_thread
-
 from asupervisor.dockershim.fields import pod_fields
 from asupervisor.dockershim.naming import create_named
 from asupervisor.dockershim.profiles import check_apparmor, read_seccomp
@@ -80,12 +78,7 @@ async def _run(shim: Shim, request: cri.RunPodSandboxRequest) -> str:
             pod_subject(config.metadata),
         ),
     )
-    await anyio.to_thread.run_sync(
-        check_apparmor,
-        plan.body["HostConfig"]["SecurityOpt"],
-        shim.engine.endpoint,
-        plan.subject,
-    )
+    await check_apparmor(plan.body["HostConfig"]["SecurityOpt"], shim.engine.endpoint, plan.subject)
     network = pod_network("", config, netns="")
     if not plan.checkpoint.host_network:
         shim.network.check(network)
