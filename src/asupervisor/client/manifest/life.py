@@ -122,7 +122,10 @@ class Life:
         while True:
             try:
                 ended = self._last[plan.name] = await self._attend(plan, container)
-            except NotFound:
+            except ServiceError as error:
+                # While the pod is taken away, servers differ in how they say that it is gone.
+                if not (isinstance(error, NotFound) or self.closing.is_set()):
+                    raise
                 self._tell(f'container "{plan.name}" was removed')
                 break
             wants_more = plan.restart == "Always" or ended.exit_code != 0
