@@ -19,6 +19,7 @@ from asupervisor.client.calls import Activity, Counted, between, count_calls
 from asupervisor.client.find import newest
 from asupervisor.errors import ConfigError, ServiceError, Unimplemented
 from asupervisor.observability.page.words import latency
+from asupervisor.words import one_line
 
 Counter = tuple[int, int]
 """When a number that only grows was read, in nanoseconds, and the number."""
@@ -39,6 +40,16 @@ class Look:
     containers: Mapping[str, ContainerInfo]
     usages: Sequence[Usage]
     head: Sequence[Line]
+
+    def meant(self, row: Row | None) -> tuple[ContainerInfo, str] | None:
+        """The container of a row, of a pod's the first that runs, by its name; and ``POD/NAME``."""
+        pods = {part.id: pod for pod in self.pods for part in pod.parts}
+        parts = [] if row is None else row.parts if row.is_pod else [row]
+        known = [part for part in parts if part.id in pods]
+        if not known:
+            return None
+        part = min(known, key=lambda each: (not each.is_well, each.name))
+        return self.containers[part.id], one_line(f"{pods[part.id].name}/{part.name}")
 
 
 class Rates:

@@ -136,6 +136,8 @@ class Table:
         ids = [row.id for row in self._rows]
         if before is not None and before.id in ids:
             self._chosen = ids.index(before.id)
+        elif self.is_typed:
+            self._chosen = 0
         self._move(0)
 
     def press(self, key: str) -> None:

@@ -16,7 +16,6 @@ from asupervisor.client import Client, Container
 from asupervisor.durations import parse_duration
 from asupervisor.errors import ConfigError, ServiceError, Unimplemented
 from asupervisor.streaming.background_tasks import BackgroundTasks
-from asupervisor.words import one_line
 
 _REST_S = 0.5
 """Between an event and the look at what came of it, since one seldom comes alone."""
@@ -113,16 +112,9 @@ class _Top:
             screen.redraw()
 
     def _container(self) -> tuple[Container, str] | None:
-        """That of the chosen row, of a pod its first, and its name."""
-        row, look = self._table.chosen, self._last
-        if row is None or look is None:
-            return None
-        for pod in look.pods:
-            for part in pod.parts:
-                if row.id in (pod.id, part.id) and part.id in look.containers:
-                    container = self._client.container(look.containers[part.id])
-                    return container, one_line(f"{pod.name}/{part.name}")
-        return None
+        """That of the chosen row, and its name."""
+        found = self._last.meant(self._table.chosen) if self._last else None
+        return None if found is None else (self._client.container(found[0]), found[1])
 
     async def _open(self, key: str) -> int:
         """A log or a shell; the signal that ended it, 0 for none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asupervisor.cli.top.look import Rates, activity, container_rows, metrics_address, pod_row
+from asupervisor.cli.top.look import Look, Rates, activity, container_rows, metrics_address, pod_row
 from asupervisor.client import ContainerInfo, PodInfo, Usage
 from asupervisor.client.calls import Activity
 from asupervisor.proto import cri
@@ -69,6 +69,23 @@ def test_a_pod_is_what_the_server_tells_of_it_else_the_sum_of_its_containers() -
     told = pod_row(info, stats, parts, 3.0, 4.0)
     assert (told.cpu_cores, told.memory_bytes, told.pressure) == (1.0, 50, (0.0, 0.0, 1.0))
     assert (told.received_per_s, told.sent_per_s) == (3.0, 4.0)
+
+
+def test_a_row_means_its_container_and_a_pod_the_first_that_runs() -> None:
+    info = PodInfo.of(
+        cri.PodSandbox(id="pod", metadata=cri.PodSandboxMetadata(name="x\x1b[2J", namespace="shop"))
+    )
+    containers = [
+        listed("b", 0, cri.CONTAINER_RUNNING),
+        listed("a", 0, cri.CONTAINER_EXITED),
+        listed("c", 0, cri.CONTAINER_RUNNING),
+    ]
+    pod = pod_row(info, None, container_rows(containers, {})["pod"])
+    look = Look([pod], {each.id: each for each in containers}, (), ())
+    assert look.meant(pod) == (containers[0], r"shop/x\x1b[2J/b")
+    assert look.meant(pod.parts[1]) == (containers[1], r"shop/x\x1b[2J/a")
+    gone = container_rows([listed("d", 0, cri.CONTAINER_RUNNING)], {})["pod"][0]
+    assert look.meant(gone) is look.meant(pod_row(info, None, ())) is look.meant(None) is None
 
 
 def test_a_rate_is_by_the_servers_own_clock() -> None:

@@ -92,6 +92,14 @@ def test_what_is_chosen_stays_chosen_when_rows_move_and_go() -> None:
     assert table.chosen is None and table.lines(80, 24)[-1][1].startswith("none")
 
 
+def test_where_a_filter_hides_what_was_chosen_the_first_row_is() -> None:
+    table = Table("name")
+    table.show(PODS)
+    for key in ("end", *"/b"):
+        table.press(key)
+    assert table.chosen is not None and table.chosen.name == "shop/a"
+
+
 def test_typing_a_filter_neither_sorts_nor_leaves_it_behind() -> None:
     table = Table("name")
     table.show(PODS)
