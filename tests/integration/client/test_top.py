@@ -59,7 +59,7 @@ async def test_a_person_at_a_terminal(client: Client, endpoint: str, terminal: P
     async with a_pod(client, "alpha", *CHATTY), a_pod(client, "beta"):
         # Nothing but an event has it look again.
         await start(terminal, endpoint, "--interval", "1h", "--sort", "name")
-        await shows(terminal, "top/alpha", "top/beta", "*POD", "sock: ready", "2 pods ready")
+        await shows(terminal, "top/alpha", "top/beta", "*POD", f"at {endpoint}", "2 pods ready")
         async with a_pod(client, "gamma"):
             await shows(terminal, "top/gamma", "3 pods ready")
         await shows(terminal, "2 pods ready", without="top/gamma")
@@ -79,7 +79,7 @@ async def test_a_person_at_a_terminal(client: Client, endpoint: str, terminal: P
         await shows(terminal, "top/beta", "2 of 4")
         terminal.tmux("send-keys", "-R")  # as if something else had cleared it
         terminal.press("C-l")
-        await shows(terminal, "top/alpha", "top/beta", "sock: ready")
+        await shows(terminal, "top/alpha", "top/beta", f"at {endpoint}")
 
         terminal.press("s")
         await shows(terminal, "a shell in top/alpha/main", "/ #")

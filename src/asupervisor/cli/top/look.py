@@ -104,10 +104,7 @@ class Looks:
             await client.containers(),
             await client.stats(),
         )
-        stats: dict[str, Any] = {}
-        with suppress(Unimplemented):
-            found = await client.runtime.list_pod_sandbox_stats(stream=True)
-            stats = {each.attributes.id: each.linux for each in found}
+        stats, missing = await self._pod_stats()
         networks = {pod_id: _network(each) for pod_id, each in stats.items()}
         received = self._received.take({key: (at, each) for key, (at, each, _) in networks.items()})
         sent = self._sent.take({key: (at, each) for key, (at, _, each) in networks.items()})
@@ -122,8 +119,18 @@ class Looks:
             )
             for pod in pods
         ]
-        head = [*await self._server(), (PLAIN, totals(rows)), *await self._activity()]
+        head = [*await self._server(), (PLAIN, totals(rows)), *missing, *await self._activity()]
         return Look(rows, {each.id: each for each in containers}, usages, head)
+
+    async def _pod_stats(self) -> tuple[dict[str, Any], list[Line]]:
+        """What pods use, by id, and why that is not known; containers are shown all the same."""
+        try:
+            found = await self._client.runtime.list_pod_sandbox_stats(stream=True)
+        except Unimplemented:
+            return {}, []
+        except ServiceError as error:
+            return {}, [(RED, f"pods are shown as sums of their containers: {error}")]
+        return {each.attributes.id: each.linux for each in found}, []
 
     async def _server(self) -> list[Line]:
         """Who it is, and whether it and its engine are well."""
