@@ -36,13 +36,13 @@ class CgroupFeatures:
 
     Args:
         v2: whether it has cgroup v2 alone.
-        hugetlb: whether huge pages can be limited.
+        controllers: the names of its controllers, such as ``memory`` and ``hugetlb``.
         local: whether the engine's containers are on this machine, so that their files can be
             written.
     """
 
     v2: bool = False
-    hugetlb: bool = False
+    controllers: frozenset[str] = frozenset()
     local: bool = True
 
 
@@ -119,7 +119,7 @@ def cgroup_settings(
             raise InvalidArgument(
                 f'{subject}: "{entry.page_size}" is not a huge page size such as 2MB'
             )
-        if features.hugetlb and features.local:
+        if "hugetlb" in features.controllers and features.local:
             hugepages[entry.page_size] = entry.limit
         elif entry.limit:
             raise FailedPrecondition(
@@ -134,10 +134,14 @@ def cgroup_settings(
                 f"{subject}: the value of the cgroup v2 key {key} is longer than 4096 characters,"
                 " or has others than printable ASCII"
             )
-    if resources.unified and not (features.v2 and features.local):
-        keys = ", ".join(sorted(resources.unified))
+    # Refused here: at the start the container would have run already.
+    usable = {*features.controllers, "cgroup"} if features.v2 and features.local else set()
+    refused = sorted(key for key in resources.unified if key.partition(".")[0] not in usable)
+    if refused:
+        what = refused[0].partition(".")[0] if features.v2 else "v2"
         raise FailedPrecondition(
-            f"{subject}: the cgroup v2 keys {keys} cannot be set: {_reason('v2', features)}"
+            f"{subject}: the cgroup v2 keys {', '.join(refused)} cannot be set:"
+            f" {_reason(what, features)}"
         )
     return CgroupSettings(hugepages, dict(resources.unified))
 
@@ -145,9 +149,7 @@ def cgroup_settings(
 def _reason(what: str, features: CgroupFeatures) -> str:
     if not features.local:
         return "Docker Engine runs on another machine"
-    return (
-        "this node runs cgroup v1" if what == "v2" else "this node has no hugetlb cgroup controller"
-    )
+    return "this node runs cgroup v1" if what == "v2" else f"this node has no {what} controller"
 
 
 def cgroup_writes(settings: CgroupSettings, v1_hugetlb: str, v2: str) -> list[tuple[str, str, str]]:

@@ -13,9 +13,11 @@ from asupervisor.translate.cgroup_files import (
     cgroup_writes,
 )
 
-_V1 = CgroupFeatures(v2=False, hugetlb=True)
-_V2 = CgroupFeatures(v2=True, hugetlb=True)
-_BARE = CgroupFeatures(v2=False, hugetlb=False)
+_ALL = frozenset({"hugetlb", "memory"})
+_V1 = CgroupFeatures(v2=False, controllers=_ALL)
+_V2 = CgroupFeatures(v2=True, controllers=_ALL)
+_BARE = CgroupFeatures(v2=False)
+_REMOTE = CgroupFeatures(v2=True, controllers=_ALL, local=False)
 
 
 def _resources(unified: dict[str, str] | None = None, **pages: int) -> cri.LinuxContainerResources:
@@ -49,12 +51,19 @@ def test_a_limit_of_nothing_is_nothing_where_there_is_no_controller() -> None:
     assert not cgroup_settings(_resources(_2MB=0, _1GB=0), _BARE, "x")
 
 
-@pytest.mark.parametrize("features", [_BARE, CgroupFeatures(v2=True, hugetlb=True, local=False)])
+@pytest.mark.parametrize("features", [_BARE, _REMOTE])
 def test_what_this_node_cannot_limit_is_refused(features: CgroupFeatures) -> None:
     with pytest.raises(FailedPrecondition, match="2MB"):
         cgroup_settings(_resources(_2MB=1 << 21), features, "x")
     with pytest.raises(FailedPrecondition, match=r"memory\.high"):
         cgroup_settings(_resources({"memory.high": "1"}), features, "x")
+
+
+def test_a_key_whose_controller_is_not_there_is_refused_before_anything_runs() -> None:
+    wanted = _resources({"memory.oom.group": "1", "cgroup.max.depth": "3"})
+    with pytest.raises(FailedPrecondition, match=r"memory\.oom\.group .* no memory controller"):
+        cgroup_settings(wanted, CgroupFeatures(v2=True, controllers=frozenset({"pids"})), "x")
+    assert cgroup_settings(wanted, _V2, "x").unified == dict(wanted.unified)
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,12 @@ def cgroup_features(endpoint: str) -> CgroupFeatures:
     mounted = Hierarchies.mounted()
     local = socket_path(endpoint) is not None
     if mounted.v1.get("memory") or mounted.v2 is None:
-        return CgroupFeatures(v2=False, hugetlb="hugetlb" in mounted.v1, local=local)
+        return CgroupFeatures(v2=False, controllers=frozenset(mounted.v1), local=local)
     try:
         controllers = Path(mounted.v2[0], "cgroup.controllers").read_text().split()
     except OSError:
         controllers = []
-    return CgroupFeatures(v2=True, hugetlb="hugetlb" in controllers, local=local)
+    return CgroupFeatures(v2=True, controllers=frozenset(controllers), local=local)
 
 
 def write_cgroup_files(settings: CgroupSettings, proc_cgroup: str, container_id: str) -> None:
