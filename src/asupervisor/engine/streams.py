@@ -27,6 +27,7 @@ import orjson
 
 from asupervisor.engine.session import Document, EngineSession
 from asupervisor.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
+from asupervisor.host.unix_stream import UnixStream
 from asupervisor.http_upgrade import request_upgrade
 from asupervisor.translate.documents import document_id
 from asupervisor.translate.stream_frames import STDOUT, StreamFrames, runs
@@ -333,7 +334,7 @@ class StreamsApi:
 
 async def _connect(endpoint: str) -> anyio.abc.ByteStream:
     if endpoint.startswith("unix://"):
-        return await anyio.connect_unix(endpoint.removeprefix("unix://"))
+        return await UnixStream.connect(endpoint.removeprefix("unix://"))
     parts = urlsplit(endpoint)
     certificates = os.environ.get("DOCKER_CERT_PATH", "")
     secure = parts.scheme == "https" or (parts.scheme == "tcp" and bool(certificates))
