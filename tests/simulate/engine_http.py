@@ -68,6 +68,8 @@ class EngineServer:
         self.rng = rng
         self.context = engine.context
         self.listening = True
+        self.behind_until = 0.0
+        """When the last event that was told late is told, and those behind it."""
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.released = asyncio.Event()
@@ -246,7 +248,8 @@ class EngineServer:
                         transport.cut()
                         break
                     if kind == "late":
-                        await asyncio.sleep(self.rng.uniform(0.1, 10.0))
+                        self.behind_until = self.engine.loop.time() + self.rng.uniform(0.1, 10.0)
+                        await asyncio.sleep(self.behind_until - self.engine.loop.time())
                     line = line * 2 if kind == "twice" else line
                     line = b"{oops\n" if kind == "garbled" else line
                 await response.write(line)

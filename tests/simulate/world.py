@@ -161,7 +161,7 @@ class World:
         health = self.service.shim.engine.health
         if self.faults.events or not health.ready:
             return float("inf")
-        return float(health.since) - EPOCH_S
+        return max(float(health.since) - EPOCH_S, self.server.behind_until)
 
     def _crashed(self, error: BaseException) -> None:
         if self.threads.full and isinstance(error, FailedPrecondition) and not self.service.up:
