@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from asupervisor.listening import accept
 from asupervisor.streaming.client import Forwarded, open_port_channels, open_port_forward
 from tests.harness.client import read_all, read_until
 from tests.harness.engine import Engine
+from tests.harness.pods import until
 from tests.harness.service import Service
 from tests.integration.streaming.conftest import Pod
 
@@ -194,10 +196,14 @@ async def test_a_host_network_pod_is_reached_too(service: Service, engine: Engin
 
 
 async def test_a_client_that_breaks_off_leaves_no_connection_behind(pod: Pod) -> None:
-    def descriptors() -> int:
-        return len(os.listdir(f"/proc/{pod.service.pid}/fd"))
+    def sockets() -> int:
+        directory, found = Path(f"/proc/{pod.service.pid}/fd"), 0
+        for entry in directory.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found += str(entry.readlink()).startswith("socket:")
+        return found
 
-    before = descriptors()
+    before = sockets()
     async with listening(pod, echo) as port:
         for _ in range(3):
             async with pod.runtime() as runtime:
@@ -208,8 +214,7 @@ async def test_a_client_that_breaks_off_leaves_no_connection_behind(pod: Pod) ->
             ):
                 await connection.data.send(b"x" * 100_000)
                 await anyio.aclose_forcefully(forwarder._session._stream)
-    while descriptors() > before:  # noqa: ASYNC110
-        await anyio.sleep(0.02)
+    await until(lambda: sockets() <= before, "no connection is left")
 
 
 async def test_what_cannot_be_forwarded_is_said_before_there_is_a_url(
