@@ -15,6 +15,7 @@ from asupervisor.cli.command import VERBS, verb_parser
 from asupervisor.cli.flags import parse_arguments
 from asupervisor.network.cni.config import load_bytes
 from benchmarks.__main__ import _arguments as benchmark_arguments
+from benchmarks.pod_life import _arguments as pod_life_arguments
 from tests.harness.documented import PAGES, ROOT, blocks, shown
 
 OTHERS = {"apt", "install", "k3s", "kubeadm", "kubectl", "minikube", "pip", "printf", "sed"}
@@ -80,7 +81,9 @@ def test_make_has_the_target_and_the_variables(words: list[str]) -> None:
 @pytest.mark.parametrize("words", named("python"), ids=" ".join)
 def test_what_python_runs_takes_its_words(words: list[str]) -> None:
     assert words[0] == "-m"
-    if words[1] == "benchmarks":
+    if words[1:3] == ["benchmarks", "pod-life"]:
+        pod_life_arguments(words[3:])
+    elif words[1] == "benchmarks":
         benchmark_arguments(words[2:])
     elif words[1] == "tests.simulate":
         program = (ROOT / "tests/simulate/__main__.py").read_text()
