@@ -67,11 +67,14 @@ class Terminal:
     @contextlib.contextmanager
     def pod(self, name: str, *command: str, **fields: object) -> Iterator[str]:
         """A pod with the container ``main``, made by ``runp``, ``create`` and ``start``; its id."""
-        sandbox = {"metadata": {"name": name, "namespace": "verbs", "uid": f"uid-{name}"}}
+        # Without `linux`, cri-dockerd leaves a container on a network of its own.
+        metadata = {"name": name, "namespace": "verbs", "uid": f"uid-{name}"}
+        sandbox = {"metadata": metadata, "linux": {}}
         container = {
             "metadata": {"name": "main"},
             "image": {"image": BUSYBOX_IMAGE},
             "command": list(command or ("sh", "-c", "while :; do sleep 0.1; done")),
+            "linux": {},
             **fields,
         }
         files = (self.directory / f"{name}-pod.json", self.directory / f"{name}.json")
