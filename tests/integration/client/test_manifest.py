@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from asupervisor.client import Client, State
@@ -20,7 +19,7 @@ from asupervisor.errors import (
     Unauthenticated,
 )
 from tests.harness.engine import BUSYBOX_IMAGE
-from tests.harness.manifests import RUNS, SHELL, container, pod
+from tests.harness.manifests import RUNS, SHELL, container, leave_while_it_starts, pod
 from tests.harness.pods import SLEEPER, until
 from tests.harness.registry import PASSWORD, USERNAME, BuiltImage, Registry
 from tests.harness.service import Service
@@ -269,21 +268,8 @@ async def test_hooks_run(client: Client, tmp_path: Path) -> None:
 async def test_a_start_that_takes_too_long_leaves_nothing(client: Client) -> None:
     probe = {"exec": {"command": ["false"]}, "periodSeconds": 1}
     manifest = pod("never-ready", {**RUNS, "readinessProbe": probe})
-    reached = anyio.Event()
-
-    async def start() -> None:
-        async with client.pod(manifest=manifest):
-            raise AssertionError("it is never ready")
-
-    async def runs() -> bool:
-        return any(each.state is State.RUNNING for each in await client.containers())
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(start)
-        await until(runs, "the container runs")
-        reached.set()
-        tasks.cancel_scope.cancel()
-    assert reached.is_set() and await client.pods() == []
+    await leave_while_it_starts(client, manifest)
+    assert await client.pods() == []
 
 
 async def test_a_pod_that_is_left_alone(client: Client) -> None:

@@ -20,7 +20,7 @@ from asupervisor.client import Client, Pod, State
 from asupervisor.errors import ServiceError
 from asupervisor.proto import cri
 from tests.harness.engine import Engine
-from tests.harness.manifests import RUNS, SHELL, pod
+from tests.harness.manifests import RUNS, SHELL, leave_while_it_starts, pod
 from tests.harness.pods import until
 from tests.harness.registry import BuiltImage, Registry, free_port
 from tests.integration.client.conftest import MayLack
@@ -172,18 +172,7 @@ async def test_hooks_that_sleep_hold_the_start_and_the_stop(
     caplog.set_level(logging.INFO, "asupervisor.client.pods")
     long = {"sleep": {"seconds": 1000}}
     held = pod("held-at-start", {**RUNS, "lifecycle": {"postStart": long}})
-
-    async def start() -> None:
-        async with client.pod(manifest=held):
-            raise AssertionError("the hook has not ended")
-
-    async def runs() -> bool:
-        return any(each.state is State.RUNNING for each in await client.containers())
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(start)
-        await until(runs, "the container runs, whose hook sleeps")
-        tasks.cancel_scope.cancel()
+    await leave_while_it_starts(client, held)
 
     hooks = {"postStart": {"sleep": {"seconds": 0}}, "preStop": long}
     manifest = pod("held-at-end", {**RUNS, "lifecycle": hooks}, restartPolicy="Never")
