@@ -4,6 +4,8 @@ of theirs meet nobody else's.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import shutil
 import signal
@@ -12,17 +14,24 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from tests.harness.engine import ENGINE, Engine, busybox_archive
+from tests.harness.leaks import no_task_left
 from tests.harness.namespace import leave_the_network
 from tests.harness.session import Before
 
 _before = pytest.StashKey[Before]()
 _left = pytest.StashKey[list[str]]()
+
+# Of a test that is a coroutine; several times what the longest takes, so only one that hangs gets
+# there.
+TEST_DEADLINE_S = 600.0
 
 # How long an example takes is the machine's business, not the tests'.
 hypothesis_settings.register_profile(
@@ -87,6 +96,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("time by part")
         for part, taken in seconds.most_common():
             terminalreporter.line(f"{taken:8.1f} s {tests[part]:6} tests  {part}")
+
+
+@pytest.hookimpl(tryfirst=True)  # before anyio's own, which runs it
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """A test that is a coroutine ends some day, and leaves no task behind.
+
+    Its event loop is its own and closed before its fixtures are taken down, but where an async
+    fixture still needs that: anyio keeps one loop for all who use it at the same time.
+    """
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return
+
+    @functools.wraps(test)
+    async def bounded(**arguments: Any) -> None:
+        async with no_task_left():
+            with anyio.fail_after(TEST_DEADLINE_S):
+                await test(**arguments)
+
+    pyfuncitem.obj = bounded
 
 
 def _part(nodeid: str) -> str:

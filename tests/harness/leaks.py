@@ -15,7 +15,10 @@ import anyio
 import grpc.aio
 
 from tests.harness.engine import Engine, eventually
-from tests.harness.pods import until
+from tests.harness.pods import until_nothing
+
+PATIENCE_S = 5.0
+"""For what ends by itself just after the test."""
 
 
 @cache
@@ -92,7 +95,7 @@ def nothing_left(engine: Engine | None) -> Iterator[None]:
             strict=True,
         ):
             try:
-                eventually(lambda now=now, earlier=earlier: not now() - earlier, what, timeout_s=5)  # type: ignore[misc]
+                eventually(lambda now=now, earlier=earlier: not now() - earlier, what, PATIENCE_S)  # type: ignore[misc]
             except AssertionError:
                 raise AssertionError(f"{what} were left behind: {now() - earlier}") from None  # type: ignore[operator]
     finally:
@@ -107,11 +110,4 @@ async def no_task_left() -> AsyncIterator[None]:
     """Fail when the body leaves a task of this event loop behind."""
     before = asyncio.all_tasks()
     yield
-    await until(
-        lambda: (
-            not {task for task in asyncio.all_tasks() - before if not task.done()}
-            - {asyncio.current_task()}
-        ),
-        "no task is left",
-        5,
-    )
+    await until_nothing(lambda: list(asyncio.all_tasks() - before), PATIENCE_S)

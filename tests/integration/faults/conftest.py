@@ -33,6 +33,12 @@ def mortal_engine(own_engine: Engine) -> Iterator[Engine]:
     own_engine.remove_all()
 
 
+@pytest.fixture(scope="package")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The loop that the service runs on."""
+    return "asyncio", {"use_uvloop": True}
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     engine = request.getfixturevalue("engine") if "engine" in request.fixturenames else None

@@ -10,6 +10,12 @@ from tests.harness.engine import Engine
 from tests.harness.leaks import nothing_left
 
 
+@pytest.fixture(scope="package")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The loop that the service runs on."""
+    return "asyncio", {"use_uvloop": True}
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left(engine: Engine) -> Iterator[None]:
     with nothing_left(engine):
