@@ -41,7 +41,7 @@ def files(directory: Path) -> list[str]:
     return [one for one in os.listdir(directory / "root" / "oci") if one != "runtime"]
 
 
-def test_what_the_engine_has_no_field_for_is_in_the_container(
+async def test_what_the_engine_has_no_field_for_is_in_the_container(
     engine: Engine, directory: Path
 ) -> None:
     said = directory / "said"
@@ -70,7 +70,7 @@ def test_what_the_engine_has_no_field_for_is_in_the_container(
         denied.major.value, denied.minor.value = 1, 6
         wanted.linux.namespaces.add(type="ipc", path=f"/proc/{os.getpid()}/ns/ipc")
 
-    async def scenario() -> None:
+    with oci_runtime(engine, directory):
         pod = pod_config("carried")
         watcher = Watcher()
         async with (
@@ -121,11 +121,8 @@ def test_what_the_engine_has_no_field_for_is_in_the_container(
             await runtime.remove_pod_sandbox(sandbox_id)
             assert files(directory) == []
 
-    with oci_runtime(engine, directory):
-        run(scenario)
 
-
-def test_a_later_runtime_is_told_of_priorities_and_an_earlier_one_is_not(
+async def test_a_later_runtime_is_told_of_priorities_and_an_earlier_one_is_not(
     engine: Engine, directory: Path
 ) -> None:
     def adjust(wanted: api.ContainerAdjustment) -> None:
@@ -134,7 +131,7 @@ def test_a_later_runtime_is_told_of_priorities_and_an_earlier_one_is_not(
         setattr(wanted.linux.io_priority, "class", api.IOPRIO_CLASS_BE)
         wanted.linux.io_priority.priority = 6
 
-    async def scenario() -> None:
+    with oci_runtime(engine, directory):
         pod = pod_config("prioritized")
         async with (
             Supervisor(config_with_nri(engine, directory)) as supervisor,
@@ -161,14 +158,14 @@ def test_a_later_runtime_is_told_of_priorities_and_an_earlier_one_is_not(
                 assert shown == "best-effort: prio 6\n"
             await runtime.remove_pod_sandbox(sandbox_id)
 
-    with oci_runtime(engine, directory):
-        run(scenario)
 
-
-def test_the_runtime_is_no_handler_of_a_pod_and_stands_before_none(
+async def test_the_runtime_is_no_handler_of_a_pod_and_stands_before_none(
     engine: Engine, directory: Path
 ) -> None:
-    async def scenario() -> None:
+    # An engine's own stands beside it.
+    places = os.pathsep.join((os.path.dirname(ENGINE), os.environ["PATH"], "/usr/sbin"))
+    runc = shutil.which("runc", path=places)
+    with oci_runtime(engine, directory, other={"path": runc}):
         pod = pod_config("handled")
         async with (
             Supervisor(config_with_nri(engine, directory)) as supervisor,
@@ -187,12 +184,6 @@ def test_the_runtime_is_no_handler_of_a_pod_and_stands_before_none(
                 await runtime.create_container(sandbox_id, container_config(), pod)
             assert not await runtime.list_containers() and files(directory) == []
             await runtime.remove_pod_sandbox(sandbox_id)
-
-    # An engine's own stands beside it.
-    places = os.pathsep.join((os.path.dirname(ENGINE), os.environ["PATH"], "/usr/sbin"))
-    runc = shutil.which("runc", path=places)
-    with oci_runtime(engine, directory, other={"path": runc}):
-        run(scenario)
 
 
 def test_nothing_of_an_image_or_a_tenant_chooses_what_is_carried(
@@ -246,12 +237,12 @@ def test_a_container_that_others_remove_leaves_nothing(engine: Engine, directory
         run(taken_over)
 
 
-def test_a_container_lives_through_the_engine_and_starts_again(
+async def test_a_container_lives_through_the_engine_and_starts_again(
     restoring_engine: Engine, directory: Path
 ) -> None:
     engine = restoring_engine
 
-    async def scenario() -> None:
+    with oci_runtime(engine, directory):
         async with (
             Supervisor(config_with_nri(engine, directory)) as supervisor,
             plugged(directory, Adjuster(hook_in_container)),
@@ -277,6 +268,3 @@ def test_a_container_lives_through_the_engine_and_starts_again(
             assert await output(supervisor, container_id, "ls -d /hooked") == "/hooked\n"
             await runtime.remove_pod_sandbox(sandbox_id)
             assert files(directory) == []
-
-    with oci_runtime(engine, directory):
-        run(scenario)

@@ -13,7 +13,7 @@ from asupervisor.nri.stub import PluginStub, api
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine
 from tests.harness.plugins import Watcher, config_with_nri, oci_runtime, plugged
-from tests.harness.pods import container_config, pod_config, run
+from tests.harness.pods import container_config, pod_config
 
 LIFE = ["CreateContainer", "PostCreateContainer", "StartContainer", "PostStartContainer"]
 END = ["StopContainer", "RemoveContainer"]
@@ -112,7 +112,7 @@ def write_hooks(directory: Path) -> Path:
     return place
 
 
-def test_all_of_them_on_one_pod(engine: Engine, directory: Path) -> None:
+async def test_all_of_them_on_one_pod(engine: Engine, directory: Path) -> None:
     annotations = {
         "devices.noderesource.dev/container.main": (
             "- {path: /dev/given, type: c, major: 1, minor: 3}\n"
@@ -133,7 +133,8 @@ def test_all_of_them_on_one_pod(engine: Engine, directory: Path) -> None:
         assert answer.exit_code == 0, answer.stderr
         return str(answer.stdout.decode())
 
-    async def scenario() -> None:
+    hooks = write_hooks(directory)
+    with oci_runtime(engine, directory):
         logger, template = Watcher("logger", "90"), Template("template", "95")
         pod = pod_config("sampled")
         pod.annotations.update(annotations)
@@ -185,7 +186,3 @@ def test_all_of_them_on_one_pod(engine: Engine, directory: Path) -> None:
                     "StopPodSandbox",
                     "RemovePodSandbox",
                 ]
-
-    hooks = write_hooks(directory)
-    with oci_runtime(engine, directory):
-        run(scenario)

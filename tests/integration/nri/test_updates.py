@@ -17,7 +17,7 @@ from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine
 from tests.harness.plugins import Adjuster, Watcher, config_with_nri, plugged
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, until
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,63 +57,55 @@ class Balancer(PluginStub):
         return api.StopContainerResponse(update=self._update(333))
 
 
-def test_other_containers_are_changed_with_an_answer(engine: Engine, directory: Path) -> None:
-    async def scenario() -> None:
-        balancer = Balancer()
-        pod = pod_config("balanced")
-        async with (
-            Supervisor(config_with_nri(engine, directory)) as supervisor,
-            plugged(directory, balancer),
-        ):
-            runtime = supervisor.runtime
-            sandbox_id = await runtime.run_pod_sandbox(pod)
-            neighbour = await runtime.create_container(sandbox_id, container_config("a"), pod)
-            await runtime.start_container(neighbour)
-            balancer.neighbour = neighbour
-            other = await runtime.create_container(sandbox_id, container_config("b"), pod)
-            assert await shares(supervisor, neighbour) == 111
-            await runtime.start_container(other)
-            await runtime.update_container_resources(
-                other, cri.LinuxContainerResources(cpu_shares=40)
-            )
-            assert await shares(supervisor, neighbour) == 222
-            assert await shares(supervisor, other) == 41
-            await runtime.stop_container(other, 0)
-            assert await shares(supervisor, neighbour) == 333
-            balancer.neighbour = ""
-            await runtime.remove_pod_sandbox(sandbox_id)
-
-    run(scenario)
+async def test_other_containers_are_changed_with_an_answer(engine: Engine, directory: Path) -> None:
+    balancer = Balancer()
+    pod = pod_config("balanced")
+    async with (
+        Supervisor(config_with_nri(engine, directory)) as supervisor,
+        plugged(directory, balancer),
+    ):
+        runtime = supervisor.runtime
+        sandbox_id = await runtime.run_pod_sandbox(pod)
+        neighbour = await runtime.create_container(sandbox_id, container_config("a"), pod)
+        await runtime.start_container(neighbour)
+        balancer.neighbour = neighbour
+        other = await runtime.create_container(sandbox_id, container_config("b"), pod)
+        assert await shares(supervisor, neighbour) == 111
+        await runtime.start_container(other)
+        await runtime.update_container_resources(other, cri.LinuxContainerResources(cpu_shares=40))
+        assert await shares(supervisor, neighbour) == 222
+        assert await shares(supervisor, other) == 41
+        await runtime.stop_container(other, 0)
+        assert await shares(supervisor, neighbour) == 333
+        balancer.neighbour = ""
+        await runtime.remove_pod_sandbox(sandbox_id)
 
 
-def test_a_plugin_changes_and_evicts_containers_unasked(engine: Engine, directory: Path) -> None:
-    async def scenario() -> None:
-        watcher = Watcher()
-        pod = pod_config("unasked")
-        async with (
-            Supervisor(config_with_nri(engine, directory)) as supervisor,
-            plugged(directory, watcher),
-        ):
-            runtime = supervisor.runtime
-            sandbox_id = await runtime.run_pod_sandbox(pod)
-            container_id = await runtime.create_container(sandbox_id, container_config(), pod)
-            await runtime.start_container(container_id)
-            refused = api.ContainerUpdate(container_id=container_id)
-            refused.linux.resources.rdt_class.value = "gold"
-            failed = await watcher.update_containers(
-                [update(container_id, 55), update("nobody", 55), refused]
-            )
-            assert [one.container_id for one in failed] == ["nobody", container_id]
-            assert await shares(supervisor, container_id) == 55
-            await watcher.update_containers(
-                [], [api.ContainerEviction(container_id=container_id, reason="too loud")]
-            )
-            await until(
-                lambda: watcher.names(container_id)[-1] == "StopContainer", "it was evicted"
-            )
-            await runtime.remove_pod_sandbox(sandbox_id)
-
-    run(scenario)
+async def test_a_plugin_changes_and_evicts_containers_unasked(
+    engine: Engine, directory: Path
+) -> None:
+    watcher = Watcher()
+    pod = pod_config("unasked")
+    async with (
+        Supervisor(config_with_nri(engine, directory)) as supervisor,
+        plugged(directory, watcher),
+    ):
+        runtime = supervisor.runtime
+        sandbox_id = await runtime.run_pod_sandbox(pod)
+        container_id = await runtime.create_container(sandbox_id, container_config(), pod)
+        await runtime.start_container(container_id)
+        refused = api.ContainerUpdate(container_id=container_id)
+        refused.linux.resources.rdt_class.value = "gold"
+        failed = await watcher.update_containers(
+            [update(container_id, 55), update("nobody", 55), refused]
+        )
+        assert [one.container_id for one in failed] == ["nobody", container_id]
+        assert await shares(supervisor, container_id) == 55
+        await watcher.update_containers(
+            [], [api.ContainerEviction(container_id=container_id, reason="too loud")]
+        )
+        await until(lambda: watcher.names(container_id)[-1] == "StopContainer", "it was evicted")
+        await runtime.remove_pod_sandbox(sandbox_id)
 
 
 class Impatient(PluginStub):
@@ -130,43 +122,37 @@ class Impatient(PluginStub):
             self.told.append(error.message)
 
 
-def test_a_plugin_that_asks_while_it_is_asked_is_dropped_and_blocks_nobody(
+async def test_a_plugin_that_asks_while_it_is_asked_is_dropped_and_blocks_nobody(
     engine: Engine, directory: Path
 ) -> None:
-    async def scenario() -> None:
-        pod = pod_config("impatient")
-        config = config_with_nri(engine, directory, request_timeout_s=0.5)
-        async with (
-            Supervisor(config) as supervisor,
-            plugged(directory, Impatient()),
-        ):
-            runtime = supervisor.runtime
-            sandbox_id = await runtime.run_pod_sandbox(pod)
-            container_id = await runtime.create_container(sandbox_id, container_config(), pod)
-            with anyio.fail_after(60):
-                await runtime.start_container(container_id)
-            await runtime.remove_pod_sandbox(sandbox_id)
-
-    run(scenario)
+    pod = pod_config("impatient")
+    config = config_with_nri(engine, directory, request_timeout_s=0.5)
+    async with (
+        Supervisor(config) as supervisor,
+        plugged(directory, Impatient()),
+    ):
+        runtime = supervisor.runtime
+        sandbox_id = await runtime.run_pod_sandbox(pod)
+        container_id = await runtime.create_container(sandbox_id, container_config(), pod)
+        with anyio.fail_after(60):
+            await runtime.start_container(container_id)
+        await runtime.remove_pod_sandbox(sandbox_id)
 
 
-def test_a_required_plugin_blocks_containers_until_it_is_there(
+async def test_a_required_plugin_blocks_containers_until_it_is_there(
     engine: Engine, directory: Path
 ) -> None:
-    async def scenario() -> None:
-        pod = pod_config("required")
-        config = config_with_nri(engine, directory, required_plugins=("adjuster",))
-        async with Supervisor(config) as supervisor:
-            runtime = supervisor.runtime
-            sandbox_id = await runtime.run_pod_sandbox(pod)
-            with pytest.raises(FailedPrecondition, match="adjuster are required and not there"):
-                await runtime.create_container(sandbox_id, container_config(), pod)
-            assert not await runtime.list_containers()
-            async with plugged(directory, Adjuster(lambda wanted: None)):
-                await runtime.create_container(sandbox_id, container_config(), pod)
-            await runtime.remove_pod_sandbox(sandbox_id)
-
-    run(scenario)
+    pod = pod_config("required")
+    config = config_with_nri(engine, directory, required_plugins=("adjuster",))
+    async with Supervisor(config) as supervisor:
+        runtime = supervisor.runtime
+        sandbox_id = await runtime.run_pod_sandbox(pod)
+        with pytest.raises(FailedPrecondition, match="adjuster are required and not there"):
+            await runtime.create_container(sandbox_id, container_config(), pod)
+        assert not await runtime.list_containers()
+        async with plugged(directory, Adjuster(lambda wanted: None)):
+            await runtime.create_container(sandbox_id, container_config(), pod)
+        await runtime.remove_pod_sandbox(sandbox_id)
 
 
 class Strict(PluginStub):
@@ -181,30 +167,29 @@ class Strict(PluginStub):
         )
 
 
-def test_a_plugin_that_validates_rejects_what_others_want(engine: Engine, directory: Path) -> None:
-    async def scenario() -> None:
-        pod = pod_config("validated")
+async def test_a_plugin_that_validates_rejects_what_others_want(
+    engine: Engine, directory: Path
+) -> None:
+    pod = pod_config("validated")
 
-        def adjust(wanted: api.ContainerAdjustment) -> None:
-            wanted.env.add(key="K", value="1")
+    def adjust(wanted: api.ContainerAdjustment) -> None:
+        wanted.env.add(key="K", value="1")
 
-        adjuster = Adjuster(adjust)
-        async with (
-            Supervisor(config_with_nri(engine, directory)) as supervisor,
-            plugged(directory, adjuster, Strict("strict", "90")),
-        ):
-            runtime = supervisor.runtime
-            sandbox_id = await runtime.run_pod_sandbox(pod)
-            with pytest.raises(FailedPrecondition, match=r"90-strict rejects.*set by 10-adjuster"):
-                await runtime.create_container(sandbox_id, container_config(), pod)
-            adjuster.adjust = lambda wanted: None
+    adjuster = Adjuster(adjust)
+    async with (
+        Supervisor(config_with_nri(engine, directory)) as supervisor,
+        plugged(directory, adjuster, Strict("strict", "90")),
+    ):
+        runtime = supervisor.runtime
+        sandbox_id = await runtime.run_pod_sandbox(pod)
+        with pytest.raises(FailedPrecondition, match=r"90-strict rejects.*set by 10-adjuster"):
             await runtime.create_container(sandbox_id, container_config(), pod)
-            await runtime.remove_pod_sandbox(sandbox_id)
+        adjuster.adjust = lambda wanted: None
+        await runtime.create_container(sandbox_id, container_config(), pod)
+        await runtime.remove_pod_sandbox(sandbox_id)
 
-    run(scenario)
 
-
-def test_a_plugin_of_the_directory_is_there_for_the_first_pod(
+async def test_a_plugin_of_the_directory_is_there_for_the_first_pod(
     engine: Engine, directory: Path
 ) -> None:
     """The example, as an operator would install it."""
@@ -219,25 +204,22 @@ def test_a_plugin_of_the_directory_is_there_for_the_first_pod(
     (plugins / "20-broken").write_text("#!/bin/false\n")
     (plugins / "20-broken").chmod(0o755)
 
-    async def scenario() -> None:
-        pod = pod_config("from-directory")
-        pod.annotations["devices.example.org/container.main"] = "/dev/fuse"
-        pod.annotations["nofile.example.org/container.main"] = "4096"
-        if not await anyio.Path("/dev/fuse").exists():
-            pod.annotations["devices.example.org/container.main"] = "/dev/zero"
-        config = config_with_nri(
-            engine, directory, registration_timeout_s=30.0, disable_connections=True
-        )
-        async with Supervisor(config) as supervisor:
-            runtime = supervisor.runtime
-            sandbox_id = await runtime.run_pod_sandbox(pod)
-            container_id = await runtime.create_container(sandbox_id, container_config(), pod)
-            await runtime.start_container(container_id)
-            command = ("sh", "-c", "ulimit -n; ls -l /dev")
-            shown = (await runtime.exec_sync(container_id, command, 20)).stdout.decode()
-            device = pod.annotations["devices.example.org/container.main"].rpartition("/")[2]
-            assert shown.startswith("4096\n") and device in shown
-            await runtime.remove_pod_sandbox(sandbox_id)
-        assert not await anyio.Path(f"{directory}/nri").exists()
-
-    run(scenario)
+    pod = pod_config("from-directory")
+    pod.annotations["devices.example.org/container.main"] = "/dev/fuse"
+    pod.annotations["nofile.example.org/container.main"] = "4096"
+    if not await anyio.Path("/dev/fuse").exists():
+        pod.annotations["devices.example.org/container.main"] = "/dev/zero"
+    config = config_with_nri(
+        engine, directory, registration_timeout_s=30.0, disable_connections=True
+    )
+    async with Supervisor(config) as supervisor:
+        runtime = supervisor.runtime
+        sandbox_id = await runtime.run_pod_sandbox(pod)
+        container_id = await runtime.create_container(sandbox_id, container_config(), pod)
+        await runtime.start_container(container_id)
+        command = ("sh", "-c", "ulimit -n; ls -l /dev")
+        shown = (await runtime.exec_sync(container_id, command, 20)).stdout.decode()
+        device = pod.annotations["devices.example.org/container.main"].rpartition("/")[2]
+        assert shown.startswith("4096\n") and device in shown
+        await runtime.remove_pod_sandbox(sandbox_id)
+    assert not await anyio.Path(f"{directory}/nri").exists()

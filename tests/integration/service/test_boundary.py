@@ -17,7 +17,7 @@ from asupervisor.dockershim.rpc.methods import Method, all_methods
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine
-from tests.harness.pods import container_config, pod_config, run
+from tests.harness.pods import container_config, pod_config
 from tests.harness.service import service_config
 
 Raw = Callable[[str, bytes], Awaitable[bytes]]
@@ -60,50 +60,41 @@ async def refused(call: Raw, path: str, request: bytes) -> tuple[grpc.StatusCode
     return caught.value.code(), caught.value.details() or ""
 
 
-def test_bytes_that_are_no_request_are_an_invalid_argument_in_every_method(
+async def test_bytes_that_are_no_request_are_an_invalid_argument_in_every_method(
     engine: Engine, directory: Path
 ) -> None:
-    async def scenario() -> None:
-        async with raw_calls(engine, directory) as (call, _):
-            for method in all_methods():
-                if method.name == "Version":
-                    continue
-                for version in ("v1", "v1alpha2"):
-                    code, details = await refused(
-                        call, f"runtime.{version}.{method.service}/{method.name}", GARBAGE
+    async with raw_calls(engine, directory) as (call, _):
+        for method in all_methods():
+            if method.name == "Version":
+                continue
+            for version in ("v1", "v1alpha2"):
+                code, details = await refused(
+                    call, f"runtime.{version}.{method.service}/{method.name}", GARBAGE
+                )
+                if method.unary is None and method.streaming is None:
+                    assert (code, method.name in details) == (
+                        grpc.StatusCode.UNIMPLEMENTED,
+                        True,
                     )
-                    if method.unary is None and method.streaming is None:
-                        assert (code, method.name in details) == (
-                            grpc.StatusCode.UNIMPLEMENTED,
-                            True,
-                        )
-                    else:
-                        assert code == grpc.StatusCode.INVALID_ARGUMENT, (
-                            f"{method.name}: {code} {details}"
-                        )
-                        assert (
-                            method.name in details
-                            and method.request_type.DESCRIPTOR.name in details
-                        )
-
-    run(scenario)
+                else:
+                    assert code == grpc.StatusCode.INVALID_ARGUMENT, (
+                        f"{method.name}: {code} {details}"
+                    )
+                    assert method.name in details and method.request_type.DESCRIPTOR.name in details
 
 
-def test_what_the_cri_does_not_have_is_unimplemented(engine: Engine, directory: Path) -> None:
-    async def scenario() -> None:
-        async with raw_calls(engine, directory) as (call, _):
-            for path in (
-                "runtime.v1.RuntimeService/Reboot",
-                "runtime.v2.RuntimeService/Version",
-                "other.Service/Version",
-            ):
-                code, _details = await refused(call, path, b"")
-                assert code == grpc.StatusCode.UNIMPLEMENTED
-
-    run(scenario)
+async def test_what_the_cri_does_not_have_is_unimplemented(engine: Engine, directory: Path) -> None:
+    async with raw_calls(engine, directory) as (call, _):
+        for path in (
+            "runtime.v1.RuntimeService/Reboot",
+            "runtime.v2.RuntimeService/Version",
+            "other.Service/Version",
+        ):
+            code, _details = await refused(call, path, b"")
+            assert code == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_an_id_that_nothing_has_is_not_found_where_that_matters(
+async def test_an_id_that_nothing_has_is_not_found_where_that_matters(
     engine: Engine, directory: Path
 ) -> None:
     unknown = "f" * 64
@@ -125,71 +116,61 @@ def test_an_id_that_nothing_has_is_not_found_where_that_matters(
         "RemoveContainer": cri.RemoveContainerRequest(container_id=unknown),
     }
 
-    async def scenario() -> None:
-        async with raw_calls(engine, directory) as (call, _):
-            for name, request in not_found.items():
-                code, details = await refused(
-                    call, f"runtime.v1.RuntimeService/{name}", request.SerializeToString()
-                )
-                assert code == grpc.StatusCode.NOT_FOUND, name
-                assert unknown in details
-            for name, request in fine.items():
-                assert (
-                    await call(f"runtime.v1.RuntimeService/{name}", request.SerializeToString())
-                    == b""
-                ), name
-
-    run(scenario)
+    async with raw_calls(engine, directory) as (call, _):
+        for name, request in not_found.items():
+            code, details = await refused(
+                call, f"runtime.v1.RuntimeService/{name}", request.SerializeToString()
+            )
+            assert code == grpc.StatusCode.NOT_FOUND, name
+            assert unknown in details
+        for name, request in fine.items():
+            assert (
+                await call(f"runtime.v1.RuntimeService/{name}", request.SerializeToString()) == b""
+            ), name
 
 
-def test_empty_and_ambiguous_ids_are_invalid(engine: Engine, directory: Path) -> None:
-    async def scenario() -> None:
-        async with raw_calls(engine, directory) as (call, _):
-            for name in (
-                "PodSandboxStatus",
-                "ContainerStatus",
-                "StartContainer",
-                "StopPodSandbox",
-                "RemovePodSandbox",
-                "RemoveContainer",
-            ):
-                code, details = await refused(call, f"runtime.v1.RuntimeService/{name}", b"")
-                assert (code, "empty" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True), name
-
-    run(scenario)
+async def test_empty_and_ambiguous_ids_are_invalid(engine: Engine, directory: Path) -> None:
+    async with raw_calls(engine, directory) as (call, _):
+        for name in (
+            "PodSandboxStatus",
+            "ContainerStatus",
+            "StartContainer",
+            "StopPodSandbox",
+            "RemovePodSandbox",
+            "RemoveContainer",
+        ):
+            code, details = await refused(call, f"runtime.v1.RuntimeService/{name}", b"")
+            assert (code, "empty" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True), name
 
 
-def test_both_versions_are_served_by_the_same_verbs(engine: Engine, directory: Path) -> None:
-    async def scenario() -> None:
-        async with raw_calls(engine, directory) as (call, supervisor):
-            sandbox_id = await supervisor.runtime.run_pod_sandbox(pod_config("versions"))
-            for version in ("v1", "v1alpha2"):
-                answer = cri.VersionResponse.FromString(
-                    await call(f"runtime.{version}.RuntimeService/Version", b"")
-                )
-                assert answer.runtime_api_version == version
-            same: dict[str, tuple[str, Any]] = {
-                "Status": ("RuntimeService", cri.StatusRequest()),
-                "RuntimeConfig": ("RuntimeService", cri.RuntimeConfigRequest()),
-                "ListPodSandbox": ("RuntimeService", cri.ListPodSandboxRequest()),
-                "ListContainers": ("RuntimeService", cri.ListContainersRequest()),
-                "ListImages": ("ImageService", cri.ListImagesRequest()),
-            }
-            for name, (service, request) in same.items():
-                old, new = [
-                    await call(f"runtime.{version}.{service}/{name}", request.SerializeToString())
-                    for version in ("v1alpha2", "v1")
-                ]
-                assert old == new, name
-            stop = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id).SerializeToString()
-            remove = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id).SerializeToString()
-            assert await call("runtime.v1alpha2.RuntimeService/StopPodSandbox", stop) == b""
-            assert await call("runtime.v1alpha2.RuntimeService/RemovePodSandbox", remove) == b""
-
-    run(scenario)
+async def test_both_versions_are_served_by_the_same_verbs(engine: Engine, directory: Path) -> None:
+    async with raw_calls(engine, directory) as (call, supervisor):
+        sandbox_id = await supervisor.runtime.run_pod_sandbox(pod_config("versions"))
+        for version in ("v1", "v1alpha2"):
+            answer = cri.VersionResponse.FromString(
+                await call(f"runtime.{version}.RuntimeService/Version", b"")
+            )
+            assert answer.runtime_api_version == version
+        same: dict[str, tuple[str, Any]] = {
+            "Status": ("RuntimeService", cri.StatusRequest()),
+            "RuntimeConfig": ("RuntimeService", cri.RuntimeConfigRequest()),
+            "ListPodSandbox": ("RuntimeService", cri.ListPodSandboxRequest()),
+            "ListContainers": ("RuntimeService", cri.ListContainersRequest()),
+            "ListImages": ("ImageService", cri.ListImagesRequest()),
+        }
+        for name, (service, request) in same.items():
+            old, new = [
+                await call(f"runtime.{version}.{service}/{name}", request.SerializeToString())
+                for version in ("v1alpha2", "v1")
+            ]
+            assert old == new, name
+        stop = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id).SerializeToString()
+        remove = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id).SerializeToString()
+        assert await call("runtime.v1alpha2.RuntimeService/StopPodSandbox", stop) == b""
+        assert await call("runtime.v1alpha2.RuntimeService/RemovePodSandbox", remove) == b""
 
 
-def test_a_request_beyond_16_mib_is_refused_and_one_below_is_read(
+async def test_a_request_beyond_16_mib_is_refused_and_one_below_is_read(
     engine: Engine, directory: Path
 ) -> None:
     def request(size: int) -> bytes:
@@ -199,18 +180,14 @@ def test_a_request_beyond_16_mib_is_refused_and_one_below_is_read(
     limit = 16 << 20
     overhead = len(request(limit)) - limit
 
-    async def scenario() -> None:
-        async with raw_calls(engine, directory) as (call, _):
-            assert (
-                await call("runtime.v1.RuntimeService/ListContainers", request(limit - overhead))
-                == b""
-            )
-            code, _details = await refused(
-                call, "runtime.v1.RuntimeService/ListContainers", request(limit - overhead + 1)
-            )
-            assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
-
-    run(scenario)
+    async with raw_calls(engine, directory) as (call, _):
+        assert (
+            await call("runtime.v1.RuntimeService/ListContainers", request(limit - overhead)) == b""
+        )
+        code, _details = await refused(
+            call, "runtime.v1.RuntimeService/ListContainers", request(limit - overhead + 1)
+        )
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_every_rpc_of_the_cri_has_a_handler_in_both_versions() -> None:
@@ -222,31 +199,26 @@ def test_every_rpc_of_the_cri_has_a_handler_in_both_versions() -> None:
     assert len(methods) == len(names)
 
 
-def test_a_defect_of_a_verb_is_internal_and_hurts_nobody_else(
+async def test_a_defect_of_a_verb_is_internal_and_hurts_nobody_else(
     engine: Engine,
     directory: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def scenario() -> None:
-        async with raw_calls(engine, directory) as (call, supervisor):
-            assert supervisor.shim is not None
+    async with raw_calls(engine, directory) as (call, supervisor):
+        assert supervisor.shim is not None
 
-            def broken(id_or_prefix: str) -> Any:
-                raise ZeroDivisionError("secret of the defect")
+        def broken(id_or_prefix: str) -> Any:
+            raise ZeroDivisionError("secret of the defect")
 
-            monkeypatch.setattr(supervisor.shim.store, "sandbox", broken)
-            request = cri.PodSandboxStatusRequest(pod_sandbox_id="a").SerializeToString()
-            code, details = await refused(
-                call, "runtime.v1.RuntimeService/PodSandboxStatus", request
-            )
-            assert code == grpc.StatusCode.INTERNAL
-            assert (
-                "PodSandboxStatus" in details
-                and "ZeroDivisionError" in details
-                and "secret of the defect" not in details
-            )
-            assert any(record.exc_info for record in caplog.records), "the log has the traceback"
-            assert await call("runtime.v1.RuntimeService/ListContainers", b"") == b""
-
-    run(scenario)
+        monkeypatch.setattr(supervisor.shim.store, "sandbox", broken)
+        request = cri.PodSandboxStatusRequest(pod_sandbox_id="a").SerializeToString()
+        code, details = await refused(call, "runtime.v1.RuntimeService/PodSandboxStatus", request)
+        assert code == grpc.StatusCode.INTERNAL
+        assert (
+            "PodSandboxStatus" in details
+            and "ZeroDivisionError" in details
+            and "secret of the defect" not in details
+        )
+        assert any(record.exc_info for record in caplog.records), "the log has the traceback"
+        assert await call("runtime.v1.RuntimeService/ListContainers", b"") == b""

@@ -16,28 +16,25 @@ async def _settle() -> None:
         await anyio.lowlevel.checkpoint()
 
 
-def test_no_more_hold_a_place_than_there_are_and_the_order_is_kept() -> None:
-    async def scenario() -> None:
-        starts, order, now, most = StartLimiter(at_once=2, longest_s=NEVER_S), [], 0, 0
+async def test_no_more_hold_a_place_than_there_are_and_the_order_is_kept() -> None:
+    starts, order, now, most = StartLimiter(at_once=2, longest_s=NEVER_S), [], 0, 0
 
-        async def start(number: int) -> None:
-            nonlocal now, most
-            place = await starts.take()
-            order.append(number)
-            now += 1
-            most = max(most, now)
-            await anyio.lowlevel.checkpoint()
-            now -= 1
-            place.leave()
+    async def start(number: int) -> None:
+        nonlocal now, most
+        place = await starts.take()
+        order.append(number)
+        now += 1
+        most = max(most, now)
+        await anyio.lowlevel.checkpoint()
+        now -= 1
+        place.leave()
 
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as tasks:
-                for number in range(10):
-                    tasks.start_soon(start, number)
-        assert order == list(range(10))
-        assert most == 2
-
-    anyio.run(scenario)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(start, number)
+    assert order == list(range(10))
+    assert most == 2
 
 
 async def test_a_start_that_hangs_gives_its_place_up() -> None:

@@ -8,46 +8,43 @@ import pytest
 from asupervisor.streaming.background_tasks import BackgroundTasks
 
 
-def test_helpers_end_with_their_block() -> None:
-    async def scenario() -> None:
-        ended = False
+async def test_helpers_end_with_their_block() -> None:
+    ended = False
 
-        async def helper() -> None:
-            nonlocal ended
-            try:
-                await anyio.sleep_forever()
-            finally:
-                ended = True
+    async def helper() -> None:
+        nonlocal ended
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended = True
 
-        async with BackgroundTasks() as background:
-            background.start_soon(helper)
-            await anyio.lowlevel.checkpoint()
-        assert ended
-
-    anyio.run(scenario)
+    async with BackgroundTasks() as background:
+        background.start_soon(helper)
+        await anyio.lowlevel.checkpoint()
+    assert ended
 
 
-def test_the_blocks_own_error_comes_out_as_it_is() -> None:
-    async def scenario() -> None:
+async def test_the_blocks_own_error_comes_out_as_it_is() -> None:
+    async def block() -> None:
         async with BackgroundTasks() as background:
             background.start_soon(anyio.sleep_forever)
             raise ValueError("the block's")
 
     with pytest.raises(ValueError, match="the block's"):
-        anyio.run(scenario)
+        await block()
 
 
-def test_a_helpers_error_ends_the_block_and_comes_out() -> None:
+async def test_a_helpers_error_ends_the_block_and_comes_out() -> None:
     async def helper() -> None:
         raise ValueError("the helper's")
 
-    async def scenario() -> None:
+    async def block() -> None:
         async with BackgroundTasks() as background:
             background.start_soon(helper)
             await anyio.sleep_forever()
 
     with pytest.raises(ValueError, match="the helper's"):
-        anyio.run(scenario)
+        await block()
 
 
 async def test_a_cancelled_block_stays_cancelled() -> None:
