@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 
+from asupervisor.host.descriptor import HeldDescriptor
+
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a FIFO",
@@ -54,7 +56,7 @@ def components(path: str) -> list[str]:
     return parts
 
 
-class HeldDirectory:
+class HeldDirectory(HeldDescriptor):
     """A directory, held by a descriptor, and what is opened beneath it. A context manager.
 
     Every method raises OSError where the kernel refuses, and :class:`UnsafePath` where something
@@ -66,8 +68,8 @@ class HeldDirectory:
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
+        super().__init__(descriptor)
         self.path = path
-        self.descriptor = descriptor
 
     @classmethod
     def at(cls, path: str, *, make: int | None = None) -> HeldDirectory:
@@ -215,18 +217,6 @@ class HeldDirectory:
             return
         with self.below("/".join(directories)) as held:
             yield held, name
-
-    def close(self) -> None:
-        """Let go of it; repeatable."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-    def __enter__(self) -> HeldDirectory:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def read_regular(path: str, limit: int) -> bytes:

@@ -21,6 +21,7 @@ from struct import Struct
 from typing import TypeVar
 
 from asupervisor.errors import FailedPrecondition, NotFound
+from asupervisor.host.descriptor import HeldDescriptor
 from asupervisor.host.processes import ContainerProcess
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ _IPV6_OFF = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
 _PAUSE_S = 0.005
 
 
-class HeldNamespace:
+class HeldNamespace(HeldDescriptor):
     """A network namespace that is there as long as this is not closed, whichever of its processes
     end. A context manager.
 
@@ -39,18 +40,15 @@ class HeldNamespace:
         descriptor: of the namespace; closed with this.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
     @property
     def path(self) -> str:
         """Where every process that may look into ours finds it, until this is closed."""
-        return f"/proc/{os.getpid()}/fd/{self._descriptor}"
+        return f"/proc/{os.getpid()}/fd/{self.descriptor}"
 
     @property
     def identity(self) -> tuple[int, int]:
         """Device and inode, which tell it from others that live at the same time."""
-        status = os.fstat(self._descriptor)
+        status = os.fstat(self.descriptor)
         return (status.st_dev, status.st_ino)
 
     def again(self) -> HeldNamespace:
@@ -59,19 +57,7 @@ class HeldNamespace:
         Raises:
             OSError: we have no file descriptors left.
         """
-        return HeldNamespace(os.dup(self._descriptor))
-
-    def close(self) -> None:
-        """Let go of it; repeatable."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __enter__(self) -> HeldNamespace:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return HeldNamespace(os.dup(self.descriptor))
 
 
 def hold_namespace(pid: int, container_id: str) -> HeldNamespace | None:

@@ -14,6 +14,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
 
+from asupervisor.host.descriptor import HeldDescriptor
+
 _WORD = re.compile(r"[0-9a-f]{64}")
 _PROC = "/proc"
 _LONGEST = 1 << 20
@@ -46,7 +48,7 @@ def _parse_stat(content: bytes) -> Stat:
     return Stat(fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
 
 
-class ContainerProcess:
+class ContainerProcess(HeldDescriptor):
     """A process of a container, held by a descriptor that no later process of that number can take
     over. A context manager.
 
@@ -63,8 +65,8 @@ class ContainerProcess:
     """
 
     def __init__(self, pid: int, container_id: str) -> None:
+        super().__init__(-1)
         self.pid = pid
-        self.descriptor = -1
         if pid > 0:
             with suppress(OSError):
                 self.descriptor = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -141,18 +143,6 @@ class ContainerProcess:
             os.write(descriptor, content.encode())
         finally:
             os.close(descriptor)
-
-    def close(self) -> None:
-        """Let go of it; repeatable."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-    def __enter__(self) -> ContainerProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def container_processes(ids: Collection[str], proc: str = _PROC) -> dict[str, list[int]]:
