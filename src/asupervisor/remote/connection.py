@@ -126,11 +126,18 @@ class Connection:
         Raises:
             ServiceError: the subclass that the status code stands for.
         """
-        answers = self._answers(method, request, response_type, deadline_s, timeout_s, False)
+        answers = self.stream(
+            method,
+            request,
+            response_type,
+            deadline_s=deadline_s,
+            timeout_s=timeout_s,
+            is_unary=True,
+        )
         async with aclosing(answers):
             return await anext(answers)
 
-    def stream(
+    async def stream(
         self,
         method: str,
         request: Message,
@@ -138,21 +145,11 @@ class Connection:
         *,
         deadline_s: float | None,
         timeout_s: float,
+        is_unary: bool = False,
     ) -> AsyncGenerator[Response, None]:
         """One call that is answered by a stream; the parameters are those of :meth:`call`. Leaving
         the iteration cancels it.
         """
-        return self._answers(method, request, response_type, deadline_s, timeout_s, True)
-
-    async def _answers(
-        self,
-        method: str,
-        request: Message,
-        response_type: type[Response],
-        deadline_s: float | None,
-        timeout_s: float,
-        streams: bool,
-    ) -> AsyncGenerator[Response, None]:
         version: str | None = None
         for last in (False, True):
             call: Any = None
@@ -160,12 +157,12 @@ class Connection:
             try:
                 version = await self._decided(timeout_s)
                 channel = self._open_channel(method)
-                call = (channel.unary_stream if streams else channel.unary_unary)(
+                call = (channel.unary_unary if is_unary else channel.unary_stream)(
                     method if method.startswith("/") else f"/runtime.{version}.{method}",
                     request_serializer=type(request).SerializeToString,
                     response_deserializer=response_type.FromString,
                 )(request, timeout=deadline_s)
-                if not streams:
+                if is_unary:
                     yield await call
                     return
                 async for response in call:
