@@ -73,20 +73,13 @@ def cgroup_driver(node: Node) -> Found:
         if wanted and wanted != has:
             return error(f'the engine uses "{has}", {name} is "{wanted}"', remedy_)
     version_2 = text(node.engine.info, "CgroupVersion") == "2"
-    if has == "cgroupfs" and version_2 and _is_systemd(node):
+    if has == "cgroupfs" and version_2 and node.command(1) == "systemd":
         return warning(
             "the engine uses cgroupfs under systemd with cgroup v2: two write the same tree",
             'set "exec-opts": ["native.cgroupdriver=systemd"] in its daemon.json',
         )
     told = [name for name, wanted in others.items() if wanted]
     return ok(f"the engine uses {has}" + "".join(f", as {name} says" for name in told))
-
-
-def _is_systemd(node: Node) -> bool:
-    try:
-        return node.text("/proc/1/comm").strip() == "systemd"
-    except OSError:
-        return False
 
 
 def storage_driver(node: Node) -> Found:

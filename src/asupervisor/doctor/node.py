@@ -75,6 +75,13 @@ class Node:
         except FileNotFoundError:
             return None
 
+    def command(self, pid: int) -> str:
+        """The kernel's name for a process's program; empty where it cannot be told."""
+        try:
+            return self.text(f"/proc/{pid}/comm").strip()
+        except OSError:
+            return ""
+
     def processes(self, name: str) -> list[int]:
         """The processes of a program, by the kernel's name for it."""
         return [pid for pid, told in self._of_each_process("comm") if told.strip() == name]

@@ -51,7 +51,7 @@ def cri_socket(node: Node) -> Found:
             f"{path} is longer than {_LONGEST_PATH_BYTES} bytes: no socket can be there",
             "give --container-runtime-endpoint a shorter one",
         )
-    if kubelets and os.path.realpath(_plain(kubelets)) != os.path.realpath(path):
+    if kubelets and os.path.realpath(kubelets.removeprefix("unix://")) != os.path.realpath(path):
         return error(
             f"kubelet speaks to {kubelets}, the service listens on {endpoint}",
             f"make containerRuntimeEndpoint in {node.kubelet_place} the same",
@@ -76,7 +76,7 @@ def _at(node: Node, path: str) -> Found:
             f"{path} is left of a service that ended",
             "nothing: the next start replaces it; if it is another shim's, remove it",
         )
-    name = _command(node, pid)
+    name = node.command(pid)
     if name in _SHIMS:
         return error(
             f"{name} (process {pid}) listens on {path}", f"stop {name}, or use another path"
@@ -91,17 +91,6 @@ def _at(node: Node, path: str) -> Found:
 def may_connect(path: str | None) -> bool:
     """Whether we could connect to a socket there; also where there is none."""
     return path is None or os.access(path, os.W_OK) or not os.access(path, os.F_OK)
-
-
-def _plain(endpoint: str) -> str:
-    return endpoint.removeprefix("unix://")
-
-
-def _command(node: Node, pid: int) -> str:
-    try:
-        return node.text(f"/proc/{pid}/comm").strip()
-    except OSError:
-        return ""
 
 
 def ports(node: Node) -> Found:
