@@ -167,15 +167,10 @@ def run_client(arguments: list[str]) -> int:
     logging.getLogger("asupervisor").addHandler(logging.NullHandler())
     import anyio
 
-    try:
+    with sole_failure():
         if name in ON_THE_NODE:
             return anyio.run(cast(NodeVerb, verb).run_here, options)
         return anyio.run(_run, verb, options)
-    except BaseExceptionGroup as group:
-        failure = sole_failure(group)
-        if failure is None:
-            raise
-        raise failure from group
 
 
 def parse_options(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from asupervisor.errors import ServiceError
 
 
-def sole_failure(group: BaseExceptionGroup[BaseException]) -> ServiceError | None:
-    """The first of our errors in a group that holds nothing else; None where a defect is among
-    them.
+@contextmanager
+def sole_failure() -> Iterator[None]:
+    """Raise the first of our errors instead of a group that holds nothing else; a group with a
+    defect stays as it is.
     """
-    leaves = _leaves(group)
-    ours = [error for error in leaves if isinstance(error, ServiceError)]
-    return ours[0] if len(ours) == len(leaves) else None
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = _leaves(group)
+        if not all(isinstance(error, ServiceError) for error in leaves):
+            raise
+        raise leaves[0] from group
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

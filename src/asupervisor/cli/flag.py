@@ -9,6 +9,11 @@ from typing import Any
 from asupervisor.errors import ConfigError
 
 
+def text(value: str, name: str) -> str:
+    """Text as it is."""
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One setting of the command line.
@@ -26,15 +31,10 @@ class Flag:
     name: str
     field: str
     help: str
-    parse: Callable[[str, str], Any]
+    parse: Callable[[str, str], Any] = text
     aliases: tuple[str, ...] = ()
     kubelet_field: str = ""
     switch: bool = False
-
-
-def text(value: str, name: str) -> str:
-    """Text as it is."""
-    return value
 
 
 def number(value: str, name: str) -> int:

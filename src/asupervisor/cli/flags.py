@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from asupervisor import __version__
 from asupervisor.addresses import parse_bind_address
-from asupervisor.cli.flag import Flag, boolean, names, number, text, words
+from asupervisor.cli.flag import Flag, boolean, names, number, words
 from asupervisor.cli.nri_flags import NRI_FLAGS
 from asupervisor.config import (
     CGROUP_DRIVERS,
@@ -39,20 +39,17 @@ FLAGS = (
         "container-runtime",
         "container_runtime",
         "docker: host the dockershim; remote: only connect to the endpoints",
-        text,
     ),
     Flag(
         "container-runtime-endpoint",
         "runtime_endpoint",
         "unix:// socket of the CRI server, or fd:// for systemd's socket activation",
-        text,
         kubelet_field="containerRuntimeEndpoint",
     ),
     Flag(
         "image-service-endpoint",
         "image_endpoint",
         "unix:// socket of the image service; empty: the runtime endpoint",
-        text,
         kubelet_field="imageServiceEndpoint",
     ),
     Flag(
@@ -60,61 +57,44 @@ FLAGS = (
         "docker_endpoint",
         "the engine's socket; empty: DOCKER_HOST, else unix:///var/run/docker.sock; managed: a"
         " dockerd of the service's own",
-        text,
     ),
     Flag(
         "root-directory",
         "root_directory",
         "directory of checkpoints and state",
-        text,
         aliases=("cri-dockerd-root-directory",),
     ),
     Flag(
         "pod-infra-container-image",
         "pod_infra_container_image",
         "image of sandbox containers; embedded: the one of this package",
-        text,
     ),
-    Flag(
-        "runtime-cgroups",
-        "runtime_cgroups",
-        "cgroup to move the engine and this service into",
-        text,
-    ),
+    Flag("runtime-cgroups", "runtime_cgroups", "cgroup to move the engine and this service into"),
     Flag(
         "cgroup-driver",
         "cgroup_driver",
         f"{names(CGROUP_DRIVERS)}: must be the engine's; empty: take the engine's",
-        text,
     ),
-    Flag("network-plugin", "network.plugin", f"pod network: {names(NETWORK_PLUGINS)}", text),
-    Flag("cni-conf-dir", "network.cni_conf_dir", "directory of CNI configurations", text),
+    Flag("network-plugin", "network.plugin", f"pod network: {names(NETWORK_PLUGINS)}"),
+    Flag("cni-conf-dir", "network.cni_conf_dir", "directory of CNI configurations"),
     Flag(
         "cni-bin-dir",
         "network.cni_bin_dirs",
         "directories of CNI plugins, separated by commas",
         words,
     ),
-    Flag("cni-cache-dir", "network.cni_cache_dir", "directory of CNI results", text),
+    Flag("cni-cache-dir", "network.cni_cache_dir", "directory of CNI results"),
     Flag("network-plugin-mtu", "network.mtu", "MTU in bytes; 0: found by the plugin", number),
-    Flag(
-        "hairpin-mode",
-        "network.hairpin_mode",
-        names(HAIRPIN_MODES),
-        text,
-        kubelet_field="hairpinMode",
-    ),
+    Flag("hairpin-mode", "network.hairpin_mode", names(HAIRPIN_MODES), kubelet_field="hairpinMode"),
     Flag(
         "non-masquerade-cidr",
         "network.non_masquerade_cidr",
         "traffic to addresses outside of it is masqueraded (kubenet)",
-        text,
     ),
     Flag(
         "pod-cidr",
         "network.pod_cidr",
         "pod addresses (kubenet), one CIDR for each family",
-        text,
         kubelet_field="podCIDR",
     ),
     Flag(
@@ -134,19 +114,16 @@ FLAGS = (
         "streaming-bind-addr",
         "streaming.bind",
         "host:port of exec, attach and port-forward; without host: loopback; port 0: any",
-        text,
     ),
     Flag(
         "streaming-tls-cert-file",
         "streaming.tls_cert_file",
         "certificate of the streaming server (PEM)",
-        text,
     ),
     Flag(
         "streaming-tls-private-key-file",
         "streaming.tls_private_key_file",
         "key of that certificate (PEM)",
-        text,
     ),
     Flag(
         "streaming-connection-idle-timeout",
@@ -166,7 +143,6 @@ FLAGS = (
         "container-log-format",
         "container_log_format",
         f"{names(CONTAINER_LOG_FORMATS)}: what stands at a container's log path",
-        text,
     ),
     Flag(
         "runtime-annotations",
@@ -179,13 +155,11 @@ FLAGS = (
         "metrics-bind-addr",
         "metrics_bind_address",
         "host:port of metrics and health; without host: loopback; empty: none",
-        text,
     ),
     Flag(
         "tracing-endpoint",
         "tracing_endpoint",
         "host:port of an OTLP collector for OpenTelemetry traces; empty: none",
-        text,
     ),
     Flag(
         "shutdown-grace",
@@ -193,8 +167,8 @@ FLAGS = (
         "calls in flight may finish within it at the end, a duration",
         parse_duration,
     ),
-    Flag("log-level", "log_level", names(LOG_LEVELS), text),
-    Flag("log-format", "log_format", names(LOG_FORMATS), text),
+    Flag("log-level", "log_level", names(LOG_LEVELS)),
+    Flag("log-format", "log_format", names(LOG_FORMATS)),
 )
 
 

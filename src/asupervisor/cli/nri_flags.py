@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asupervisor.cli.flag import Flag, boolean, names, text, words
+from asupervisor.cli.flag import Flag, boolean, names, words
 from asupervisor.config import NRI_REJECTIONS
 from asupervisor.durations import parse_duration
 
@@ -14,7 +14,7 @@ NRI_FLAGS = (
         boolean,
         switch=True,
     ),
-    Flag("nri-socket-path", "nri.socket_path", "socket to which NRI plugins connect", text),
+    Flag("nri-socket-path", "nri.socket_path", "socket to which NRI plugins connect"),
     Flag(
         "nri-disable-connections",
         "nri.disable_connections",
@@ -26,13 +26,11 @@ NRI_FLAGS = (
         "nri-plugin-path",
         "nri.plugin_path",
         "directory of NRI plugins that are started with the service",
-        text,
     ),
     Flag(
         "nri-plugin-config-path",
         "nri.plugin_config_path",
         "directory of their configuration, 10-name.conf or name.conf",
-        text,
     ),
     Flag(
         "nri-plugin-registration-timeout",
@@ -69,6 +67,5 @@ NRI_FLAGS = (
         "nri-tolerate-missing-plugins-annotation",
         "nri.tolerate_missing_annotation",
         "key of an annotation by which a pod does without them",
-        text,
     ),
 )

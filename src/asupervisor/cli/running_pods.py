@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from asupervisor.cli.streams import wanted
 from asupervisor.cli.verbs.run import announce, say
 from asupervisor.client import Client, Pod
 from asupervisor.client.plan import PodOptions, PodPlan, pod_plan
@@ -19,7 +20,7 @@ from asupervisor.errors import ServiceError
 from asupervisor.streaming.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -51,17 +52,12 @@ async def _over(
 ) -> list[ContainerInfo] | None:
     """How the containers ended; None where a signal came first."""
     ended: list[ContainerInfo] | None = None
-    async with anyio.create_task_group() as tasks:
 
-        async def wait() -> None:
-            nonlocal ended
-            ended = [each for pod in pods for each in await pod.wait_over()]
-            tasks.cancel_scope.cancel()
+    async def wait() -> None:
+        nonlocal ended
+        ended = [each for pod in pods for each in await pod.wait_over()]
 
-        tasks.start_soon(wait)
-        async for _ in signals:
-            tasks.cancel_scope.cancel()
-            break
+    await _until_signal(wait, signals)
     return ended
 
 
@@ -74,15 +70,24 @@ async def _stop(pods: Sequence[Pod], signals: AsyncIterator[signal.Signals]) -> 
         except ServiceError as error:
             say(str(error))
 
+    async def stop_all() -> None:
+        async with anyio.create_task_group() as stopping:
+            for pod in pods:
+                stopping.start_soon(stop, pod)
+
+    await _until_signal(stop_all, signals)
+
+
+async def _until_signal(
+    work: Callable[[], Awaitable[None]], signals: AsyncIterator[signal.Signals]
+) -> None:
     async with anyio.create_task_group() as tasks:
 
-        async def stop_all() -> None:
-            async with anyio.create_task_group() as stopping:
-                for pod in pods:
-                    stopping.start_soon(stop, pod)
+        async def do() -> None:
+            await work()
             tasks.cancel_scope.cancel()
 
-        tasks.start_soon(stop_all)
+        tasks.start_soon(do)
         async for _ in signals:
             tasks.cancel_scope.cancel()
             break
@@ -90,7 +95,7 @@ async def _stop(pods: Sequence[Pod], signals: AsyncIterator[signal.Signals]) -> 
 
 async def run_image(client: Client, options: argparse.Namespace) -> int:
     """One container; its output goes here, and its exit code is ours."""
-    stdin, tty = options.stdin or options.interactive, options.tty or options.interactive
+    stdin, tty = wanted(options)
     settings: PodOptions = {"stdin": stdin, "terminal": tty}
     if options.name:
         settings["name"] = options.name

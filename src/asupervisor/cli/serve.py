@@ -38,13 +38,8 @@ def serve(arguments: list[str]) -> int:
         import uvloop  # noqa: F401
 
         options["use_uvloop"] = True
-    try:
+    with sole_failure():
         return anyio.run(_serve, config, backend_options=options)
-    except BaseExceptionGroup as group:
-        failure = sole_failure(group)
-        if failure is None:
-            raise
-        raise failure from group
 
 
 async def _serve(config: Config) -> int:

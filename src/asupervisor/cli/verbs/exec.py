@@ -6,6 +6,7 @@ import argparse
 import sys
 from base64 import b64encode
 
+from asupervisor.cli import streams
 from asupervisor.cli.output import is_document, print_document
 from asupervisor.client import Client
 from asupervisor.errors import ConfigError
@@ -15,19 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Where, what, and how it is joined to this terminal."""
     parser.add_argument("container", metavar="POD/CONTAINER")
     parser.add_argument("command", nargs="*", metavar="-- COMMAND")
-    parser.add_argument(
-        "-i", "--stdin", action="store_true", help="hand standard input to the command"
-    )
-    parser.add_argument(
-        "-t",
-        "--tty",
-        action="store_true",
-        help="give the command a terminal; keys and changes of size go through",
-    )
-    parser.add_argument("-it", "-ti", dest="interactive", action="store_true", help="both")
-    parser.add_argument(
-        "--transport", choices=("spdy", "websocket"), default="spdy", help="default: spdy"
-    )
+    streams.arguments(parser, "command", "give the command a terminal")
     parser.add_argument(
         "-s",
         "--sync",
@@ -48,7 +37,7 @@ async def run(client: Client, options: argparse.Namespace) -> int:
         raise ConfigError("no command; write it after --")
     if not options.limit.isdigit():
         raise ConfigError(f'--limit: "{options.limit}" is not a whole number of seconds')
-    stdin, tty = options.stdin or options.interactive, options.tty or options.interactive
+    stdin, tty = streams.wanted(options)
     container = await client.find_container(options.container)
     if not (options.sync or int(options.limit) or is_document(options.output)):
         from asupervisor.cli.terminal import run_session

@@ -8,6 +8,7 @@ import sys
 
 import anyio
 
+from asupervisor.cli.streams import transport
 from asupervisor.client import Client
 from asupervisor.errors import ConfigError, Unavailable
 from asupervisor.streaming.background_tasks import BackgroundTasks
@@ -26,9 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address", default="127.0.0.1", help="where to listen (default: 127.0.0.1)"
     )
-    parser.add_argument(
-        "--transport", choices=("spdy", "websocket"), default="spdy", help="default: spdy"
-    )
+    transport(parser)
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
