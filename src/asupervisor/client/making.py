@@ -14,12 +14,7 @@ import anyio.lowlevel
 from asupervisor.client.containers import Container
 from asupervisor.client.pods import CLEANUP_S, Pod, remove_directories, say_leftovers
 from asupervisor.client.values import ContainerInfo, PodInfo
-from asupervisor.errors import (
-    DeadlineExceeded,
-    FailedPrecondition,
-    ServiceError,
-    Unavailable,
-)
+from asupervisor.errors import DeadlineExceeded, FailedPrecondition, ServiceError, Unavailable
 from asupervisor.proto import cri
 from asupervisor.streaming.background_tasks import BackgroundTasks
 

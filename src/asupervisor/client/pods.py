@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 
 from asupervisor.client.containers import OUTPUT_BYTES, STOP_STAGE_ANNOTATION, Container
 from asupervisor.client.values import Completed, ContainerInfo, PodInfo, State, noted_number
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("asupervisor.client")
 CLEANUP_S = 60.0
 """Longest that undoing may take."""
-_UID_LABEL = "io.kubernetes.pod.uid"
 
 
 class Pod:

@@ -95,10 +95,7 @@ class Tunnel:
         await self._forwarder.ended.wait()
 
     async def _serve(
-        self,
-        listener: MultiListener[anyio.abc.SocketStream],
-        port: int,
-        on_failure: OnFailure,
+        self, listener: MultiListener[anyio.abc.SocketStream], port: int, on_failure: OnFailure
     ) -> None:
         async def forward(stream: anyio.abc.SocketStream) -> None:
             failure = ""
@@ -125,8 +122,5 @@ async def open_tunnel(url: str, websocket: bool) -> AsyncIterator[Tunnel]:
         url: as the CRI gave it.
         websocket: instead of SPDY alone.
     """
-    async with (
-        open_port_forward(url, websocket=websocket) as forwarder,
-        BackgroundTasks() as tasks,
-    ):
+    async with open_port_forward(url, websocket=websocket) as forwarder, BackgroundTasks() as tasks:
         yield Tunnel(forwarder, tasks)

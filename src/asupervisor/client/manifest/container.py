@@ -8,12 +8,7 @@ from decimal import Decimal
 from typing import cast
 
 from asupervisor.client.containers import GRACE_ANNOTATION, PRE_STOP_ANNOTATION
-from asupervisor.client.manifest.actions import (
-    Action,
-    as_document,
-    read_hook,
-    read_probe,
-)
+from asupervisor.client.manifest.actions import Action, as_document, read_hook, read_probe
 from asupervisor.client.manifest.environment import (
     Surroundings,
     expand,

@@ -63,16 +63,15 @@ def read_environment(
         for kind in ("configMap", "secret"):
             reference = source.below(f"{kind}Ref")
             if not reference.empty:
-                values = _content(kind, reference, around) or {}
+                may_miss = reference.flag("optional")
+                values = named_content(kind, reference, around, may_miss) or {}
+                reference.done()
                 named = {f"{prefix}{key}": value for key, value in values.items()}
                 found |= {key: value for key, value in named.items() if _VARIABLE.fullmatch(key)}
     for variable in container.each("env"):
         name, origin = variable.text("name"), variable.below("valueFrom")
-        value: bytes | None = variable.text("value", "").encode()
-        if origin.empty:
-            value = expand(value or b"", found)
-        else:
-            value = _value(origin, resources, around)
+        literal = expand(variable.text("value", "").encode(), found)
+        value = literal if origin.empty else _value(origin, resources, around)
         if value is not None:
             found[name] = value
     return found
@@ -144,21 +143,13 @@ def resource_amount(field: Fields, resources: Mapping[str, Decimal]) -> bytes:
 
 def _key(kind: str, reference: Fields, around: Surroundings) -> bytes | None:
     key, optional = reference.text("key"), reference.flag("optional")
-    content = _content(kind, reference, around, optional)
+    content = named_content(kind, reference, around, optional)
+    reference.done()
     if content is None or (optional and key not in content):
         return None
     if key not in content:
         raise ConfigError(f'{reference.place("key")}: there is no "{key}" in it')
     return content[key]
-
-
-def _content(
-    kind: str, reference: Fields, around: Surroundings, optional: bool | None = None
-) -> Mapping[str, bytes] | None:
-    may_miss = reference.flag("optional") if optional is None else optional
-    content = named_content(kind, reference, around, may_miss)
-    reference.done()
-    return content
 
 
 def named_content(

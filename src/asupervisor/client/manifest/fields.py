@@ -83,19 +83,11 @@ class Fields:
 
     def texts(self, name: str) -> list[str]:
         """A list of texts."""
-        values = self._take(name, list, [])
-        for index, value in enumerate(values):
-            if not isinstance(value, str):
-                raise ConfigError(f"{self.place(name)}[{index}] must be a text")
-        return list(values)
+        return self._list(name, str)
 
     def numbers(self, name: str) -> list[int]:
         """A list of whole numbers."""
-        values = self._take(name, list, [])
-        for index, value in enumerate(values):
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ConfigError(f"{self.place(name)}[{index}] must be a whole number")
-        return list(values)
+        return self._list(name, int)
 
     def mapping(self, name: str) -> dict[str, str]:
         """Texts by text, as labels are."""
@@ -137,15 +129,26 @@ class Fields:
         for name in self._rest:
             raise ConfigError(f"{self.place(str(name))} is not supported; remove it")
 
+    def _list(self, name: str, kind: type) -> list[Any]:
+        values: list[Any] = self._take(name, list, [])
+        for index, value in enumerate(values):
+            if not _is(value, kind):
+                raise ConfigError(f"{self.place(name)}[{index}] must be {_KINDS[kind]}")
+        return values
+
     def _take(self, name: str, kind: type, default: Any) -> Any:
         value = self._rest.pop(name, None)
         if value is None:
             if default is None:
                 raise ConfigError(f"{self.place(name)} is missing")
             return default
-        # A bool is an int to Python, not to the author of a manifest.
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        if not _is(value, kind):
             raise ConfigError(f"{self.place(name)} must be {_KINDS[kind]}")
         if isinstance(value, str) and "\0" in value:
             raise ConfigError(f"{self.place(name)} has a NUL in it")
         return value
+
+
+def _is(value: Any, kind: type) -> bool:
+    """A bool is an int to Python, not to the author of a manifest."""
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

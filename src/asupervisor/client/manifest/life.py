@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 
 from asupervisor.client.containers import Container
 from asupervisor.client.manifest.actions import Probe

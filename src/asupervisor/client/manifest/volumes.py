@@ -16,15 +16,7 @@ from asupervisor.client.manifest.environment import (
 )
 from asupervisor.client.manifest.fields import Fields
 from asupervisor.client.manifest.quantity import parse_quantity
-from asupervisor.client.plan import (
-    EmptyDir,
-    File,
-    Files,
-    HostPath,
-    ImageVolume,
-    PullPolicy,
-    Volume,
-)
+from asupervisor.client.plan import EmptyDir, File, Files, HostPath, ImageVolume, PullPolicy, Volume
 from asupervisor.errors import ConfigError
 
 _HOST_PATH_TYPES = (
