@@ -122,10 +122,7 @@ class Connection:
 
     async def _read(self, tasks: TaskGroup) -> None:
         ends = Demultiplexer()
-        receivers = {
-            self._calls_on: Receiver(serves=False),
-            self._serves_on: Receiver(serves=True),
-        }
+        receivers = {self._calls_on: Receiver(serves=False), self._serves_on: Receiver(serves=True)}
         loop = asyncio.get_running_loop()
         tasks.start_soon(self._cut_off, tasks)
         while data := await loop.sock_recv(self._peer, _READ_BYTES):

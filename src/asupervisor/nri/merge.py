@@ -114,10 +114,7 @@ class Updates:
     """
 
     def __init__(
-        self,
-        owners: Owners,
-        created: str = "",
-        own: tuple[str, api.LinuxResources] | None = None,
+        self, owners: Owners, created: str = "", own: tuple[str, api.LinuxResources] | None = None
     ) -> None:
         self._owners = owners
         self._created = created

@@ -169,10 +169,7 @@ def _localhost_seccomp(path: str, content: bytes, subject: str) -> str:
 
 
 def sandbox_security(
-    context: cri.LinuxSandboxSecurityContext,
-    profile: bytes,
-    apparmor_enabled: bool,
-    subject: str,
+    context: cri.LinuxSandboxSecurityContext, profile: bytes, apparmor_enabled: bool, subject: str
 ) -> tuple[str, dict[str, Any]]:
     """User and HostConfig settings of a sandbox.
 

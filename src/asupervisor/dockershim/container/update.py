@@ -67,10 +67,7 @@ async def update_container_resources(
 
 
 async def change_resources(
-    shim: Shim,
-    container_id: str,
-    resources: cri.LinuxContainerResources,
-    beside: Mapping[str, Any],
+    shim: Shim, container_id: str, resources: cri.LinuxContainerResources, beside: Mapping[str, Any]
 ) -> None:
     """Change a container's limits in place.
 

@@ -201,10 +201,7 @@ def _mounts(
             "ro" if mount.readonly else "rw",
         ]
         yield api.Mount(
-            destination=mount.container_path,
-            type="bind",
-            source=mount.host_path,
-            options=options,
+            destination=mount.container_path, type="bind", source=mount.host_path, options=options
         )
     for target, words in text_map(host_config, "Tmpfs").items():
         yield api.Mount(destination=target, type="tmpfs", source="tmpfs", options=words.split(","))
