@@ -19,6 +19,7 @@ from asupervisor.streaming.dial import upgrade
 from asupervisor.streaming.requests import AttachRequest, ExecRequest
 from tests.harness.client import read_all, run_command
 from tests.harness.pods import until
+from tests.harness.spdy import receive
 from tests.integration.streaming.test_server import CAT, served
 
 
@@ -73,7 +74,7 @@ def hasty(output: bytes, closed: threading.Event | None = None) -> Iterator[str]
             session = spdy.Connection(spdy.Role.SERVER)
             names: dict[str, int] = {}
             while len(names) < 3:
-                for event in session.receive_data(connection.recv(65536)):
+                for event in receive(session, connection.recv(65536)):
                     if isinstance(event, spdy.StreamOpened):
                         names[event.headers["streamtype"]] = event.stream_id
                         session.reply(event.stream_id)

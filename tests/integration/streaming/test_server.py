@@ -24,6 +24,7 @@ from asupervisor.streaming.server import StreamingService
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.websocket import WebSocket
 from tests.harness.client import read_all, read_until, run_command
+from tests.harness.spdy import receive
 from tests.harness.streaming import LocalBackend
 
 CAT = ExecRequest(container_id="c", command=("cat",), stdin=True)
@@ -172,7 +173,7 @@ async def test_sessions_that_outlast_the_grace_are_closed_with_a_farewell() -> N
                 while True:
                     await websocket.receive()
             assert websocket.close_code == 1000
-        events = connection.receive_data(await everything(over_spdy.stream))
+        events = receive(connection, await everything(over_spdy.stream))
         assert isinstance(events[-1], spdy.GoAwayReceived)
         assert all(process.killed for process in backend.processes)
         await over_spdy.stream.aclose()
@@ -236,7 +237,7 @@ async def test_streams_that_are_not_opened_in_time_end_the_session() -> None:
         connection = spdy.Connection(spdy.Role.CLIENT)
         connection.open_stream({"streamtype": "error"})
         await upgraded.stream.send(connection.data_to_send())
-        events = connection.receive_data(await everything(upgraded.stream))
+        events = receive(connection, await everything(upgraded.stream))
         assert isinstance(events[-1], spdy.GoAwayReceived)
         assert not backend.processes
         await upgraded.stream.aclose()

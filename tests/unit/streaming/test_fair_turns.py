@@ -26,6 +26,7 @@ from asupervisor.streaming.spdy.headers import HeaderEncoder
 from asupervisor.streaming.spdy_session import SpdySession
 from asupervisor.streaming.terminal import NEWEST, SizeDecoder, encode_size
 from asupervisor.streaming.websocket import FRAMES_PER_TURN, WebSocket, WebSocketByteStream
+from tests.harness.spdy import parse, receive
 from tests.unit.streaming.test_spdy_session import _Pipe
 
 FLOOD_BYTES = 64 * 1024
@@ -98,7 +99,7 @@ def test_settings_cost_what_they_touch() -> None:
     connection = spdy.Connection(spdy.Role.SERVER)
     wire = settings_of_many_streams()
     opened = len(wire) - len(filled(frames.settings(1) * 2))
-    connection.receive_data(wire[:opened])
+    receive(connection, wire[:opened])
     connection.feed(wire[opened:])
     connection.step()
     assert connection.empty_frames <= 1 + UNITS_PER_STEP // 1024
@@ -111,7 +112,7 @@ def test_a_step_is_the_same_as_all_at_once() -> None:
     stepwise.feed(wire)
     while stepwise.pending:
         events += stepwise.step(1)
-    assert events == whole.receive_data(wire)
+    assert events == receive(whole, wire)
     assert stepwise.data_to_send() == whole.data_to_send()
 
 
@@ -159,7 +160,7 @@ async def test_others_have_their_turn_beside_a_spdy_flood(name: str) -> None:
     make, most = SPDY_FLOODS[name]
     wire = make()
     parser = frames.FrameParser(32768)
-    count = sum(1 for _ in parser.feed(wire))
+    count = sum(1 for _ in parse(parser, wire))
     async with piped(wire) as stream, counted_rounds() as rounds:
         async with SpdySession(stream, spdy.Role.SERVER) as session:
             end = frames.goaway(0, spdy.GoAwayStatus.OK)

@@ -12,6 +12,7 @@ import pytest
 
 from asupervisor.streaming import spdy
 from asupervisor.streaming.status import ExitStatus, decode_status
+from tests.harness.spdy import receive
 
 DATA = Path(__file__).parents[2] / "data" / "streaming"
 
@@ -48,7 +49,7 @@ class Replay:
 
     def feed(self, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
-            for event in self.connection.receive_data(piece):
+            for event in receive(self.connection, piece):
                 match event:
                     case spdy.StreamOpened():
                         self.headers[event.stream_id] = dict(event.headers)

@@ -12,6 +12,7 @@ from asupervisor.streaming.spdy.codes import FLAG_FIN, FrameType, GoAwayStatus, 
 from asupervisor.streaming.spdy.dictionary import DICTIONARY
 from asupervisor.streaming.spdy.headers import HeaderDecoder, HeaderEncoder, MalformedHeaders
 from asupervisor.streaming.spdy.limits import Limits
+from tests.harness.spdy import parse
 
 GOLDEN = [
     (frames.data_head(1, 3, True), "00000001 01000003"),
@@ -70,28 +71,26 @@ def test_frames_split_at_every_byte() -> None:
             frames.settings(1000),
         ]
     )
-    expected = _whole(list(frames.FrameParser(1024).feed(text)))
+    expected = _whole(parse(frames.FrameParser(1024), text))
     assert len(expected) == 5
     for cut in range(1, len(text)):
         parser = frames.FrameParser(1024)
-        assert _whole([*parser.feed(text[:cut]), *parser.feed(text[cut:])]) == expected
+        assert _whole([*parse(parser, text[:cut]), *parse(parser, text[cut:])]) == expected
     parser = frames.FrameParser(1024)
-    assert _whole([piece for byte in text for piece in parser.feed(bytes((byte,)))]) == expected
+    assert _whole([piece for byte in text for piece in parse(parser, bytes((byte,)))]) == expected
 
 
 def test_fin_comes_with_the_last_part_of_its_frame_only() -> None:
     parser = frames.FrameParser(1024)
-    assert list(parser.feed(frames.data_head(1, 4, True) + b"ab")) == [
-        frames.DataPart(1, b"ab", False)
-    ]
-    assert list(parser.feed(b"cd")) == [frames.DataPart(1, b"cd", True)]
+    assert parse(parser, frames.data_head(1, 4, True) + b"ab") == [frames.DataPart(1, b"ab", False)]
+    assert parse(parser, b"cd") == [frames.DataPart(1, b"cd", True)]
 
 
 def test_a_data_frame_of_16_mib_is_passed_on_and_not_kept() -> None:
     parser = frames.FrameParser(1024)
-    list(parser.feed(frames.data_head(1, 0xFFFFFF, False)))
+    parse(parser, frames.data_head(1, 0xFFFFFF, False))
     for _ in range(100):
-        assert list(parser.feed(bytes(1000))) == [frames.DataPart(1, bytes(1000), False)]
+        assert parse(parser, bytes(1000)) == [frames.DataPart(1, bytes(1000), False)]
         assert parser.buffered_bytes == 0
 
 
@@ -108,7 +107,7 @@ def test_a_data_frame_of_16_mib_is_passed_on_and_not_kept() -> None:
 )
 def test_impossible_heads_end_the_connection(head: str) -> None:
     with pytest.raises(RemoteProtocolError):
-        list(frames.FrameParser(1024).feed(bytes.fromhex(head.replace(" ", ""))))
+        parse(frames.FrameParser(1024), bytes.fromhex(head.replace(" ", "")))
 
 
 def test_settings_count_must_fit() -> None:
@@ -180,7 +179,7 @@ def test_a_block_that_inflates_without_end_ends_the_connection() -> None:
 
 
 def test_control_frames_know_their_parts() -> None:
-    (frame,) = frames.FrameParser(1024).feed(frames.headers(9, b"", True))
+    (frame,) = parse(frames.FrameParser(1024), frames.headers(9, b"", True))
     assert isinstance(frame, frames.ControlFrame)
     assert (frame.type, frame.stream_id, frame.flags, frame.fin) == (
         FrameType.HEADERS,

@@ -1,7 +1,7 @@
 """One SPDY/3.1 connection without I/O.
 
-Calls queue bytes for :meth:`Connection.data_to_send`; :meth:`Connection.receive_data` turns the
-peer's bytes into events.
+Calls queue bytes for :meth:`Connection.data_to_send`; :meth:`Connection.step` turns the peer's
+bytes, which :meth:`Connection.feed` is given, into events.
 
 Flow control (SPDY/3.1, 2.6.8) works both ways, with one allowance: the SPDY library of most
 Kubernetes clients, and of other servers, neither keeps to windows nor ever opens one. A peer
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 
 from asupervisor.streaming.spdy import frames
 from asupervisor.streaming.spdy.codes import (
-    FLAG_FIN,
     FLAG_UNIDIRECTIONAL,
     SETTINGS_INITIAL_WINDOW_SIZE,
     FrameType,
@@ -28,7 +27,6 @@ from asupervisor.streaming.spdy.events import (
     Event,
     GoAwayReceived,
     HeadersReceived,
-    PingAcknowledged,
     ReplyReceived,
     StreamOpened,
     StreamReset,
@@ -81,8 +79,6 @@ class Connection:
         self.going_away = False
         """Whether either side has said GOAWAY: no stream can be opened any more."""
         self._streams = Streams(role)
-        self._next_ping = role.value
-        self._pings: set[int] = set()
         self._parser = frames.FrameParser(self.limits.control_frame_bytes)
         self._encoder = HeaderEncoder()
         self._decoder = HeaderDecoder(self.limits)
@@ -139,7 +135,7 @@ class Connection:
             self._receive_window += self.limits.session_window - DEFAULT_WINDOW
             self._out.append(frames.window_update(0, self.limits.session_window - DEFAULT_WINDOW))
 
-    def open_stream(self, headers: Headers, *, fin: bool = False) -> int:
+    def open_stream(self, headers: Headers) -> int:
         """SYN_STREAM. Returns the new stream's id.
 
         Raises:
@@ -149,19 +145,15 @@ class Connection:
             raise LocalProtocolError("the connection takes no new streams")
         stream_id = self._streams.next_own
         self._streams.next_own += 2
-        state = State.SYN_SENT_FIN if fin else State.SYN_SENT
-        self._streams.add(stream_id, StreamRecord(state, self._initial_send, self._initial_receive))
-        self._out.append(
-            frames.syn_stream(stream_id, self._encoder.encode(headers), FLAG_FIN if fin else 0)
-        )
+        stream = StreamRecord(State.SYN_SENT, self._initial_send, self._initial_receive)
+        self._streams.add(stream_id, stream)
+        self._out.append(frames.syn_stream(stream_id, self._encoder.encode(headers), 0))
         return stream_id
 
-    def reply(self, stream_id: int, headers: Headers | None = None, *, fin: bool = False) -> None:
+    def reply(self, stream_id: int, headers: Headers | None = None) -> None:
         """SYN_REPLY: take a stream that the peer opened. Clients drop data that comes before it."""
         self._streams.act(stream_id, Action.SEND_REPLY)
-        self._out.append(frames.syn_reply(stream_id, self._encoder.encode(headers or {}), fin))
-        if fin:
-            self._streams.act(stream_id, Action.SEND_FIN)
+        self._out.append(frames.syn_reply(stream_id, self._encoder.encode(headers or {}), False))
 
     def send_capacity(self, stream_id: int) -> int:
         """Bytes that may be sent on a stream now; 0 or less means wait for :class:`WindowOpened`.
@@ -215,20 +207,6 @@ class Connection:
         if self._streams.close(stream_id):
             self._out.append(frames.rst_stream(stream_id, code))
 
-    def ping(self) -> int:
-        """PING. Returns its id, which :class:`PingAcknowledged` repeats.
-
-        Raises:
-            LocalProtocolError: too many wait for their answer.
-        """
-        if len(self._pings) >= self.limits.pings:
-            raise LocalProtocolError(f"{len(self._pings)} pings without an answer")
-        ping_id = self._next_ping
-        self._next_ping = (ping_id + 2) & MAX_WINDOW or 2
-        self._pings.add(ping_id)
-        self._out.append(frames.ping(ping_id))
-        return ping_id
-
     def goaway(self, status: GoAwayStatus = GoAwayStatus.OK) -> None:
         """GOAWAY; nothing of this side's should follow, since clients stop reading at it."""
         if not self._dead:
@@ -237,18 +215,6 @@ class Connection:
 
     # -- what the peer does
     # --------------------------------------------------------------------------------------------
-
-    def receive_data(self, data: bytes) -> list[Event]:
-        """Take the peer's bytes in, all at once.
-
-        Raises:
-            RemoteProtocolError: see :meth:`step`.
-        """
-        self.feed(data)
-        events: list[Event] = []
-        while self.pending:
-            events += self.step()
-        return events
 
     def feed(self, data: bytes) -> None:
         """Give the peer's bytes to :meth:`step`; what it was given before has to be taken."""
@@ -423,11 +389,8 @@ class Connection:
 
     def _on_ping(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         ping_id = frame.word(0)
-        if not self._streams.is_own(ping_id):
+        if not self._streams.is_own(ping_id):  # this side sends none
             self._out.append(frames.ping(ping_id))
-        elif ping_id in self._pings:
-            self._pings.discard(ping_id)
-            events.append(PingAcknowledged(ping_id))
 
     def _on_goaway(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         self.going_away = True

@@ -64,13 +64,6 @@ class WindowOpened:
 
 
 @dataclass(slots=True)
-class PingAcknowledged:
-    """The answer to a ping of this side's."""
-
-    ping_id: int
-
-
-@dataclass(slots=True)
 class GoAwayReceived:
     """The peer takes no new streams, and saw none of ours after ``last_stream_id``."""
 
@@ -85,6 +78,5 @@ Event = (
     | DataReceived
     | StreamReset
     | WindowOpened
-    | PingAcknowledged
     | GoAwayReceived
 )

@@ -100,10 +100,6 @@ class FrameParser:
         """Bytes kept because their frame is not whole; at most the longest control frame."""
         return len(self._kept)
 
-    def feed(self, data: bytes) -> Iterator[DataPart | ControlFrame]:
-        """Yield what ``data`` completes; raises as :meth:`steps`."""
-        return (frame for frame in self.steps(data) if frame is not None)
-
     def steps(self, data: bytes) -> Iterator[DataPart | ControlFrame | None]:
         """Yield what ``data`` completes, and None after each head without a frame (yet): so that a
         step of the work is bounded whatever the peer sends.

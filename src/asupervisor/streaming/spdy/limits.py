@@ -24,7 +24,6 @@ class Limits:
         headers: name/value pairs in one block.
         stream_window: bytes that a peer may send on a stream before this side has read any.
         session_window: the same over all the streams of the connection.
-        pings: pings of this side's that may wait for their answer.
     """
 
     streams: int = 1024
@@ -33,7 +32,6 @@ class Limits:
     headers: int = 64
     stream_window: int = 128 * 1024
     session_window: int = 2 * 1024 * 1024
-    pings: int = 16
 
 
 class RemoteProtocolError(Exception):
