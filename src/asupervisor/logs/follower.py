@@ -34,7 +34,6 @@ class FileFollower:
     """
 
     def __init__(self, source: str, target: str, position: str, boot: bytes, warn: Warn) -> None:
-        self.read_bytes = 0
         self.written_bytes = 0
         self.drained = False
         self._warn = warn
@@ -68,11 +67,6 @@ class FileFollower:
     def complete(self) -> bool:
         """See :class:`asupervisor.logs.schedule.LogFollower`."""
         return self.drained
-
-    @property
-    def malformed(self) -> int:
-        """Source lines that were not json-file lines."""
-        return self._encoder.malformed
 
     def turn(self, limit: int) -> int:
         """See :class:`asupervisor.logs.schedule.LogFollower`.
@@ -179,7 +173,6 @@ class FileFollower:
             self._target.append(fresh)
         self._base = self._base + len(encoded) if self._held else self._target.size()
         generation.offset += len(chunk)
-        self.read_bytes += len(chunk)
         self.written_bytes += len(fresh)
         self._done = (generation.inode, generation.offset, chunk[-TAIL_BYTES:])
         self._store()

@@ -34,15 +34,10 @@ _FOOT = b'"}\n'
 
 class LineEncoder:
     """Encodes the json-file lines of one container; remembers only what makes the next chunk
-    faster.
-
-    Attributes:
-        malformed: lines so far that were not json-file lines (torn by a crash of the machine, say)
-            and were left out.
+    faster. What is not a json-file line (torn by a crash of the machine, say) is left out.
     """
 
     def __init__(self) -> None:
-        self.malformed = 0
         self._short_ways: list[Callable[[bytes], bytes | None]] = [
             partial(_encode_stream, stream=b"stdout"),
             partial(_encode_stream, stream=b"stderr"),
@@ -100,10 +95,7 @@ class LineEncoder:
             if encoded is None:
                 start = line.rfind(_HEAD)
                 encoded = _encode_line(line[start:]) if start > 0 else None
-            if encoded is None:
-                self.malformed += 1
-            else:
-                out += encoded
+            out += encoded or b""
         return bytes(out)
 
 

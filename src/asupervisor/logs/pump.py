@@ -224,7 +224,6 @@ class Pump:
                 container,
                 target,
                 PositionFile(self._path(container, "position"), self._boot),
-                warn,
                 unreadable,
                 tty=command["tty"],
             ),
@@ -354,7 +353,7 @@ class Pump:
             if self._schedule.disk.hangs(entry.mount):
                 continue
             log = entry.follower
-            figures = (log.read_bytes, log.written_bytes, log.lag(), log.malformed)
+            figures = (log.written_bytes, log.lag())
             if figures != entry.reported:
                 changed[entry.container] = entry.reported = figures
         if changed:

@@ -37,16 +37,8 @@ class LogFollower(Protocol):
         """Whether all is written that the source has so far; for a stream, that it has ended."""
 
     @property
-    def read_bytes(self) -> int:
-        """Of the source, so far."""
-
-    @property
     def written_bytes(self) -> int:
         """To the target, so far."""
-
-    @property
-    def malformed(self) -> int:
-        """Lines that were left out because they could not be read."""
 
     def turn(self, limit: int) -> int:
         """Move at most about ``limit`` bytes of the source; returns how many. Never waits."""

@@ -59,16 +59,12 @@ class LogFigures:
     """What one container's log has moved since the pump began to follow it.
 
     Args:
-        read_bytes: of the engine's log.
         written_bytes: to the CRI log file.
         lag_bytes: of the engine's log that are not written yet.
-        malformed: lines of the engine's log that could not be read and were left out.
     """
 
-    read_bytes: int
     written_bytes: int
     lag_bytes: int
-    malformed: int
 
 
 class _Request:

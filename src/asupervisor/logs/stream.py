@@ -33,7 +33,6 @@ class StreamFollower:
         container: the engine's id of it.
         target: the CRI log file.
         position: where it is kept which file is ours; closed with this.
-        warn: told, in a sentence, of what could not be kept.
         unreadable: told when the engine says that this log cannot be read, with its words.
         tty: whether the container has one.
 
@@ -47,20 +46,16 @@ class StreamFollower:
         container: str,
         target: str,
         position: PositionFile,
-        warn: Callable[[str], None],
         unreadable: Callable[[str], None],
         *,
         tty: bool,
     ) -> None:
-        self.read_bytes = 0
         self.written_bytes = 0
-        self.malformed = 0
         self.drained = False
         self.complete = False
         self.fd = -1
         self._endpoint = endpoint
         self._container = container
-        self._warn = warn
         self._unreadable = unreadable
         self._tty = tty
         self._position = position
@@ -206,7 +201,6 @@ class StreamFollower:
         if self._body.ended:
             messages += self._messages.rest()
         self._write(messages)
-        self.read_bytes += len(body)
         if self._body.ended:
             self.complete = True
             self._disconnect()

@@ -58,7 +58,7 @@ def test_what_is_not_a_regular_file_is_an_error_that_names_it(
 
 def _stream(log: Path) -> StreamFollower:
     position = PositionFile(f"{log.parents[3]}/position", _BOOT)
-    return StreamFollower("unix:///no", "c", str(log), position, print, print, tty=False)
+    return StreamFollower("unix:///no", "c", str(log), position, print, tty=False)
 
 
 @pytest.mark.parametrize("up", [0, 1])
