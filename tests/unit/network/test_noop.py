@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import anyio
@@ -7,7 +8,7 @@ import pytest
 
 from asupervisor.config import NetworkConfig
 from asupervisor.errors import ConfigError
-from asupervisor.host.sysctl import set_sysctl
+from asupervisor.host.sysctl import switch_on
 from asupervisor.network.plugin import PodNetwork
 from asupervisor.network.select import network_plugin
 
@@ -42,8 +43,14 @@ def test_an_unknown_plugin_is_named(tmp_path: Path) -> None:
         network_plugin(NetworkConfig(plugin="flannel"), tmp_path)
 
 
-def test_a_sysctl_that_does_not_exist_is_reported_and_not_raised(tmp_path: Path) -> None:
+def test_a_sysctl_that_does_not_exist_is_reported_and_not_raised(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     (tmp_path / "forward").write_text("0\n")
-    assert set_sysctl("forward", "1", tmp_path)
+    switch_on("forward", tmp_path)
     assert (tmp_path / "forward").read_text() == "1"
-    assert not set_sysctl("missing/forward", "1", tmp_path)
+    switch_on("missing/forward", tmp_path)
+    assert [record.message.partition(" cannot")[0] for record in caplog.records] == [
+        "sysctl missing.forward"
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Collection
@@ -10,8 +9,6 @@ from dataclasses import dataclass
 
 from asupervisor.errors import FailedPrecondition, Internal
 from asupervisor.host.program import run_program
-
-log = logging.getLogger(__name__)
 
 _DEADLINE_S = 30.0
 _LOCK_WAIT_S = 5

@@ -17,7 +17,7 @@ from anyio.abc import TaskStatus
 
 from asupervisor.config import NetworkConfig
 from asupervisor.errors import FailedPrecondition, ServiceError, Unavailable
-from asupervisor.host.sysctl import pass_bridge_traffic_to_iptables, set_sysctl
+from asupervisor.host.sysctl import pass_bridge_traffic_to_iptables, switch_on
 from asupervisor.locks import KeyedLock
 from asupervisor.network.bandwidth import pod_bandwidth
 from asupervisor.network.cni.arguments import INTERFACE, attachment_of
@@ -227,11 +227,11 @@ class KubenetNetwork:
         mtu = await anyio.to_thread.run_sync(ensure_bridge, BRIDGE, subnets, self._mtu, promiscuous)
         for subnet in subnets:
             if subnet.version == 4:
-                set_sysctl("net/ipv4/ip_forward", "1")
+                switch_on("net/ipv4/ip_forward")
                 # Lets 127.0.0.1 be translated to a pod, on the way to the bridge only.
-                set_sysctl(f"net/ipv4/conf/{BRIDGE}/route_localnet", "1")
+                switch_on(f"net/ipv4/conf/{BRIDGE}/route_localnet")
             else:
-                set_sysctl("net/ipv6/conf/all/forwarding", "1")
+                switch_on("net/ipv6/conf/all/forwarding")
         pass_bridge_traffic_to_iptables()
         await self._host_ports.lay_out(Layout(BRIDGE, subnets, self._non_masquerade))
         if promiscuous:
