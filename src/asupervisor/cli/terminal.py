@@ -26,18 +26,18 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 
 @contextlib.contextmanager
-def raw_terminal(descriptor: int = _STDIN) -> Iterator[None]:
+def raw_terminal() -> Iterator[None]:
     """Pass every key on unchanged while the block runs; what is not a terminal is not changed."""
-    if not os.isatty(descriptor):
+    if not os.isatty(_STDIN):
         yield
         return
-    before = termios.tcgetattr(descriptor)
+    before = termios.tcgetattr(_STDIN)
     try:
-        tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed ahead goes through too
+        tty.setraw(_STDIN, termios.TCSADRAIN)  # what was typed ahead goes through too
         yield
     finally:
         with contextlib.suppress(termios.error):  # the terminal has gone
-            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+            termios.tcsetattr(_STDIN, termios.TCSADRAIN, before)
 
 
 async def run_session(

@@ -29,7 +29,7 @@ def running_container(store: NodeStore, container_id: str, operation: str) -> Co
     return record
 
 
-def ready_sandbox(store: NodeStore, pod_sandbox_id: str, operation: str) -> SandboxRecord:
+def ready_sandbox(store: NodeStore, pod_sandbox_id: str) -> SandboxRecord:
     """A sandbox whose process, and with it its network, is there.
 
     Raises:
@@ -39,7 +39,7 @@ def ready_sandbox(store: NodeStore, pod_sandbox_id: str, operation: str) -> Sand
     record = store.sandbox(pod_sandbox_id)
     if not record.ready or record.pid <= 0:
         raise FailedPrecondition(
-            f"pod sandbox {record.id[:12]} is not ready; {operation} needs its network",
+            f"pod sandbox {record.id[:12]} is not ready; portforward needs its network",
             subject=record.id,
         )
     return record

@@ -100,10 +100,6 @@ class ContainersApi:
         params = {"t": str(grace_s)}
         await self._post(container, "stop", "stop_container", params=params, timeout_s=timeout_s)
 
-    async def kill(self, container: str, signal: str = "KILL") -> None:
-        """``POST /containers/{id}/kill``."""
-        await self._post(container, "kill", "kill_container", params={"signal": signal})
-
     async def remove(self, container: str, force: bool = False) -> None:
         """``DELETE /containers/{id}`` with its anonymous volumes; one that is gone already is
         fine.

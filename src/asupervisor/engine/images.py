@@ -70,11 +70,10 @@ class ImagesApi:
     def _manifests_since(self, version: tuple[int, int]) -> dict[str, str]:
         return {"manifests": "1"} if self._session.api_version >= version else {}
 
-    async def remove(self, reference: str, force: bool = False) -> None:
+    async def remove(self, reference: str) -> None:
         """``DELETE /images/{name}``."""
-        params = {"force": "1"} if force else {}
         path = f"images/{quote(reference, safe='/:@')}"
-        await self._session.json("DELETE", path, "remove_image", reference, params=params)
+        await self._session.json("DELETE", path, "remove_image", reference)
 
     async def tag(self, reference: str, repository: str, tag: str) -> None:
         """``POST /images/{name}/tag``."""

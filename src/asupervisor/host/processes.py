@@ -66,7 +66,6 @@ class ContainerProcess(HeldDescriptor):
 
     def __init__(self, pid: int, container_id: str) -> None:
         super().__init__(-1)
-        self.pid = pid
         if pid > 0:
             with suppress(OSError):
                 self.descriptor = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -96,13 +96,6 @@ class Owners:
         else:
             of_container.simple.pop(field, None)
 
-    def of(self, container_id: str, field: api.Field, key: str = "") -> str:
-        """Who set something; empty for none."""
-        of_container = self.message.owners[container_id]
-        if key:
-            return str(of_container.compound[field].owners.get(key, ""))
-        return str(of_container.simple.get(field, ""))
-
 
 class Updates:
     """Changes of other containers that plugins ask for.

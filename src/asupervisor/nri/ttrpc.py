@@ -41,7 +41,6 @@ class TooLong(Exception):
 
     def __init__(self, length: int) -> None:
         super().__init__(f"a message of {length} bytes is longer than {LONGEST_MESSAGE}")
-        self.length = length
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from asupervisor import errors
 from asupervisor.remote.endpoint import Endpoint, advice
 
 logger = logging.getLogger("asupervisor.remote")
+_SILENT_S = 60.0
 
 _BY_CODE: dict[grpc.StatusCode, type[errors.ServiceError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgument,
@@ -68,11 +69,10 @@ def failure(
 
 
 class FailureLog:
-    """Logs failed calls, an identical one once in an interval: a caller that polls would fill the
+    """Logs failed calls, an identical one once in a minute: a caller that polls would fill the
     log with a dead server.
 
     Args:
-        interval_s: how long a repetition stays silent, seconds.
         clock: seconds, monotonic.
     """
 
@@ -80,19 +80,16 @@ class FailureLog:
     """Distinct failures remembered; the oldest is forgotten, hence logged again when it comes back.
     """
 
-    def __init__(
-        self, interval_s: float = 60.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._interval_s = interval_s
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seen: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()
 
     def record(self, error: errors.ServiceError) -> None:
-        """Log the error, or count it where the same one was logged less than an interval ago."""
+        """Log the error, or count it where the same one was logged less than a minute ago."""
         key = (error.operation, error.subject, error.message)
         now = self._clock()
         logged_at, repeated = self._seen.get(key, (float("-inf"), 0))
-        if now - logged_at < self._interval_s:
+        if now - logged_at < _SILENT_S:
             self._seen[key] = (logged_at, repeated + 1)
             return
         self._seen[key] = (now, 0)

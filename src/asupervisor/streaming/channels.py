@@ -20,11 +20,7 @@ MAX_TEXT_MESSAGE_BYTES = 1024 * 1024
 
 
 class ChannelError(Exception):
-    """The peer's message is not the protocol's; the connection is closed with 1002 or 1009."""
-
-    def __init__(self, message: str, *, too_big: bool = False) -> None:
-        super().__init__(message)
-        self.too_big = too_big
+    """The peer's message is not the protocol's; the connection is closed with 1002."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +111,7 @@ class ChannelDecoder:
 
     def _text(self, data: bytes, finished: bool) -> list[ChannelData | ChannelClosed]:
         if len(self._kept) + len(data) > MAX_TEXT_MESSAGE_BYTES:
-            raise ChannelError(
-                f"a message of more than {MAX_TEXT_MESSAGE_BYTES} bytes", too_big=True
-            )
+            raise ChannelError(f"a message of more than {MAX_TEXT_MESSAGE_BYTES} bytes")
         self._kept += data
         if not finished or not self._kept:
             return []

@@ -5,6 +5,9 @@ from __future__ import annotations
 import anyio
 import anyio.abc
 
+_HIGH_WATER = 64 * 1024
+"""Bytes that may wait before :meth:`Outbox.room` makes writers wait."""
+
 
 class Outbox:
     """A byte queue that a task of its own empties into the connection.
@@ -14,12 +17,10 @@ class Outbox:
 
     Args:
         stream: the connection; only this object writes to it.
-        high_water: bytes that may wait before :meth:`room` makes writers wait.
     """
 
-    def __init__(self, stream: anyio.abc.ByteSendStream, high_water: int = 64 * 1024) -> None:
+    def __init__(self, stream: anyio.abc.ByteSendStream) -> None:
         self._stream = stream
-        self._high_water = high_water
         self._waiting: list[bytes] = []
         self._size = 0
         self._in_flight = 0
@@ -53,7 +54,7 @@ class Outbox:
         Raises:
             anyio.BrokenResourceError: the connection is gone.
         """
-        while self.waiting_bytes >= self._high_water and not self._broken:
+        while self.waiting_bytes >= _HIGH_WATER and not self._broken:
             await self._drained.wait()
         self._check()
 

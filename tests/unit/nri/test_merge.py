@@ -133,7 +133,7 @@ def test_what_is_removed_first_changes_hands() -> None:
     creation.add("20-b", answer(env=taking, args=["", "b"]))
     assert [(one.key, one.value) for one in creation.adjust.env] == [("K", "2")]
     assert list(creation.adjust.args) == ["b"]
-    assert creation.owners.of("c1", api.Env, "K") == "20-b"
+    assert creation.owners.message.owners["c1"].compound[api.Env].owners["K"] == "20-b"
 
 
 def test_hooks_and_device_rules_add_up() -> None:
@@ -144,7 +144,7 @@ def test_hooks_and_device_rules_add_up() -> None:
         creation.add(plugin, wanted)
     assert [one.path for one in creation.adjust.hooks.prestart] == ["/10-a", "/20-b"]
     assert len(creation.adjust.linux.resources.devices) == 2
-    assert creation.owners.of("c1", api.OciHooks) == "10-a,20-b"
+    assert creation.owners.message.owners["c1"].simple[api.OciHooks] == "10-a,20-b"
 
 
 def update(container_id: str, shares: int, ignore: bool = False) -> api.ContainerUpdate:

@@ -130,8 +130,7 @@ def test_a_length_alone_reserves_nothing() -> None:
 
 
 def test_what_is_too_long_is_not_sent() -> None:
-    with pytest.raises(TooLong) as caught:
+    with pytest.raises(TooLong):
         encode_call(1, "s", "m", bytes(LONGEST_MESSAGE), 1.0)
-    assert caught.value.length > LONGEST_MESSAGE
     with pytest.raises(TooLong):
         encode_answer(1, bytes(LONGEST_MESSAGE + 1))

@@ -68,9 +68,8 @@ def test_a_base64_message_without_end_is_not_kept_for_ever() -> None:
     decoder = ChannelDecoder(BASE64)
     for _ in range(15):
         decoder.feed(b"0" + b"A" * 65536, text=True, finished=False)
-    with pytest.raises(ChannelError) as caught:
+    with pytest.raises(ChannelError, match="more than"):
         decoder.feed(b"A" * 65536, text=True, finished=False)
-    assert caught.value.too_big
 
 
 MESSAGES = st.lists(st.tuples(st.integers(0, 4), st.binary(max_size=40)), max_size=6)

@@ -73,12 +73,12 @@ class Fields:
         """A whole number, or None where the field is absent."""
         return self.number(name) if self.has(name) else None
 
-    def choice(self, name: str, default: str, allowed: tuple[str, ...], why: str = "") -> str:
-        """One of a few texts; ``why`` ends the error for any other."""
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        """One of a few texts."""
         value = self.text(name, default)
         if value not in allowed:
             names = " or ".join(f'"{each}"' for each in allowed)
-            raise ConfigError(f'{self.place(name)}: "{value}" is not supported, only {names}{why}')
+            raise ConfigError(f'{self.place(name)}: "{value}" is not supported, only {names}')
         return value
 
     def texts(self, name: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import stat
@@ -19,7 +18,6 @@ from asupervisor.dockershim.rpc.boundary import MAXIMUM_MESSAGE_BYTES, Boundary
 from asupervisor.errors import AlreadyExists, ConfigError, FailedPrecondition
 from asupervisor.host.owned import owned
 
-_logger = logging.getLogger(__name__)
 _SOCKET_UMASK = 0o117
 _LONGEST_PATH = 107
 _LAST_WORDS_S = 8.0

@@ -206,7 +206,7 @@ class EngineBackend:
 
     async def port_forward(self, pod_sandbox_id: str, port: int) -> anyio.abc.ByteStream:
         """Connect to a sandbox's loopback; see the protocol."""
-        record = ready_sandbox(self._store, pod_sandbox_id, "portforward")
+        record = ready_sandbox(self._store, pod_sandbox_id)
         netns = network_namespace(record.pid, record.id)
         if not netns:
             raise FailedPrecondition(

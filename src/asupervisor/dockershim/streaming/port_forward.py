@@ -21,7 +21,7 @@ async def port_forward(shim: Shim, request: cri.PortForwardRequest) -> cri.PortF
     """
     wanted = PortForwardRequest(pod_sandbox_id=request.pod_sandbox_id, ports=tuple(request.port))
     wanted.check()
-    record = ready_sandbox(shim.store, request.pod_sandbox_id, "portforward")
+    record = ready_sandbox(shim.store, request.pod_sandbox_id)
     # By its whole id: what the beginning of one names may be another when the client comes.
     wanted = replace(wanted, pod_sandbox_id=record.id)
     return cri.PortForwardResponse(url=shim.streaming.port_forward_url(wanted))
