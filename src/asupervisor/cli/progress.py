@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.cli.output import size
 from asupervisor.client import Layer
-from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.words import one_line
 
 _EVERY_S = 0.2

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.cli.streams import wanted
 from asupervisor.cli.verbs.run import announce, say
 from asupervisor.client import Client, Pod
 from asupervisor.client.plan import PodOptions, PodPlan, pod_plan
 from asupervisor.client.values import ContainerInfo
 from asupervisor.errors import ServiceError
-from asupervisor.streaming.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

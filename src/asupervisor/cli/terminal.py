@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.errors import Internal
-from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.peer import PeerStream
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from contextlib import aclosing
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.errors import ServiceError, Unimplemented
 from asupervisor.remote import RemoteRuntimeService
-from asupervisor.streaming.background_tasks import BackgroundTasks
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
@@ -30,10 +30,6 @@ class Changes:
         self._tasks = tasks
         self._waiting: dict[anyio.Event, str] = {}
         self._follows = False
-
-    def pauses(self, container_id: str) -> Pauses:
-        """Between looks at one container."""
-        return Pauses(self, container_id)
 
     async def next(self, container_id: str, at_most_s: float) -> None:
         """Wait for an event of the container, or for so many seconds."""
@@ -63,7 +59,9 @@ class Changes:
 
 
 class Pauses:
-    """Each longer than the one before, and each ended by an event of the container."""
+    """Between looks at one container: each longer than the one before, and each ended by an event
+    of the container.
+    """
 
     def __init__(self, changes: Changes, container_id: str) -> None:
         self._changes = changes

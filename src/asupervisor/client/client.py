@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.client.changes import Changes
 from asupervisor.client.containers import Container
 from asupervisor.client.endpoint import TIMEOUT_S, Settings, find_settings
@@ -33,7 +34,6 @@ from asupervisor.errors import (
 )
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
-from asupervisor.streaming.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from asupervisor.client.plan import PodOptions, PodPlan, PullPolicy

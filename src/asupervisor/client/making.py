@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.client.containers import Container
 from asupervisor.client.pods import CLEANUP_S, Pod, remove_directories, say_leftovers
 from asupervisor.client.values import ContainerInfo, PodInfo
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition, ServiceError, Unavailable
 from asupervisor.proto import cri
-from asupervisor.streaming.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from asupervisor.client.client import Client

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.client.values import Completed
 from asupervisor.errors import DeadlineExceeded, Internal
-from asupervisor.streaming.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from asupervisor.client.containers import Container

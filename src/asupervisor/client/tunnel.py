@@ -9,9 +9,9 @@ import anyio
 import anyio.abc
 from anyio.streams.stapled import MultiListener
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.errors import ServiceError, Unavailable
 from asupervisor.listening import serve
-from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.client import Forwarded, PortForwarder, open_port_forward
 from asupervisor.streaming.port_forward import join
 

@@ -17,6 +17,7 @@ from enum import Enum
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks, cancel_when
 from asupervisor.errors import ResourceExhausted, Unavailable
 from asupervisor.node.records import ContainerRecord, SandboxRecord
 from asupervisor.node.store import Change, NodeStore
@@ -140,15 +141,10 @@ class EventHub:
             self._on_subscribers(len(self._subscribers | self._early))
 
     async def _first_listing(self, subscriber: _Subscriber) -> None:
-        async with anyio.create_task_group() as tasks:
-
-            async def until_the_end() -> None:
-                await subscriber.arrived.wait()
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(until_the_end)
-            await self._store.containers_known.wait()
-            tasks.cancel_scope.cancel()
+        async with BackgroundTasks() as tasks:
+            with anyio.CancelScope() as scope:
+                tasks.start_soon(cancel_when, subscriber.arrived, scope)
+                await self._store.containers_known.wait()
 
     def _there(self, subscriber: _Subscriber) -> Iterator[Change]:
         """Everything that is there, as if it were made now, for one subscriber; what comes after

@@ -19,6 +19,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 from google.protobuf.message import DecodeError, Message
 
+from asupervisor.background_tasks import cancel_when
 from asupervisor.nri.mux import PLUGIN_CONNECTION, RUNTIME_CONNECTION, Demultiplexer, frames
 from asupervisor.nri.ttrpc import (
     INVALID_ARGUMENT,
@@ -124,7 +125,7 @@ class Connection:
         ends = Demultiplexer()
         receivers = {self._calls_on: Receiver(serves=False), self._serves_on: Receiver(serves=True)}
         loop = asyncio.get_running_loop()
-        tasks.start_soon(self._cut_off, tasks)
+        tasks.start_soon(cancel_when, self.ended, tasks.cancel_scope)
         while data := await loop.sock_recv(self._peer, _READ_BYTES):
             # What is there already is read without a pause, and a flood would have the loop alone.
             await anyio.lowlevel.checkpoint()
@@ -141,10 +142,6 @@ class Connection:
         self._unasked += 1
         if self._unasked > _UNASKED_IN_A_MINUTE:
             raise ProtocolError("it floods the connection with what nobody asked for")
-
-    async def _cut_off(self, tasks: TaskGroup) -> None:
-        await self.ended.wait()
-        tasks.cancel_scope.cancel()
 
     async def _take(self, message: Call | Answer, tasks: TaskGroup) -> None:
         if isinstance(message, Answer):

@@ -12,6 +12,7 @@ import anyio
 from google.protobuf.message import Message
 
 from asupervisor import __version__
+from asupervisor.background_tasks import BackgroundTasks, cancel_when
 from asupervisor.errors import FailedPrecondition, ServiceError
 from asupervisor.nri.connection import Connection, Lost, Refused
 from asupervisor.nri.events import (
@@ -102,16 +103,10 @@ class Plugin:
         Raises:
             FailedPrecondition: it does not register in time, or cannot be what it says.
         """
-        with anyio.move_on_after(self._registration_timeout_s):
-            async with anyio.create_task_group() as tasks:
-
-                async def until_it_ends() -> None:
-                    await self.connection.ended.wait()
-                    tasks.cancel_scope.cancel()
-
-                tasks.start_soon(until_it_ends)
+        async with BackgroundTasks() as tasks:
+            with anyio.move_on_after(self._registration_timeout_s) as scope:
+                tasks.start_soon(cancel_when, self.connection.ended, scope)
                 await self._registered.wait()
-                tasks.cancel_scope.cancel()
         if not self._registered.is_set():
             self.connection.close(f"it did not register within {self._registration_timeout_s:g} s")
             raise FailedPrecondition(f"{self.name} of NRI: {self.connection.reason}")

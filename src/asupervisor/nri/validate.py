@@ -58,16 +58,13 @@ def check_creation(
         ("sysctls", api.Sysctl, "sysctls were"),
     ):
         reject(rule, what, list(owners.compound[field].owners.values()))
-    missing = sorted(set(_required(config, pod, container.name, where)) - _spellings(plugins))
+    spellings = {*plugins, *(name.partition("-")[2] for name in plugins)}
+    missing = sorted(set(_required(config, pod, container.name, where)) - spellings)
     if missing:
         raise FailedPrecondition(
             f"{where}: the NRI plugins {', '.join(missing)} are required and not there",
             subject=container.id,
         )
-
-
-def _spellings(plugins: Collection[str]) -> set[str]:
-    return {*plugins, *(name.partition("-")[2] for name in plugins)}
 
 
 def _required(config: NriConfig, pod: api.PodSandbox, container: str, where: str) -> list[str]:

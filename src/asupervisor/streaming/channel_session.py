@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 from wsproto.frame_protocol import CloseReason
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.streaming import channels
-from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.inbox import Inbox
 from asupervisor.streaming.peer import Backpressure
 from asupervisor.streaming.websocket import WebSocket

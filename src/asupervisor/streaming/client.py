@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.abc
 
+from asupervisor.background_tasks import farewell
 from asupervisor.errors import DeadlineExceeded, Unavailable
 from asupervisor.streaming import channels, spdy
-from asupervisor.streaming.background_tasks import farewell
 from asupervisor.streaming.channel_session import ChannelSession, ChannelStream
 from asupervisor.streaming.dial import UPGRADE_TIMEOUT_S, Upgraded, upgrade
 from asupervisor.streaming.negotiation import (

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks, cancel_when
 from asupervisor.errors import ServiceError
 from asupervisor.streaming.backend import Backend, Output, Process
-from asupervisor.streaming.background_tasks import BackgroundTasks, cancel_when
 from asupervisor.streaming.loop_turns import turns
 from asupervisor.streaming.peer import PeerStream
 from asupervisor.streaming.requests import AttachRequest, ExecRequest

@@ -10,9 +10,9 @@ from functools import partial
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks, cancel_when, farewell
 from asupervisor.streaming import channels, spdy
 from asupervisor.streaming.backend import Backend
-from asupervisor.streaming.background_tasks import BackgroundTasks, cancel_when, farewell
 from asupervisor.streaming.channel_session import ChannelSession
 from asupervisor.streaming.negotiation import Choice, Refused
 from asupervisor.streaming.port_forward import Pair, SpdyForwards, forward

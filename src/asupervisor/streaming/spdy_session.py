@@ -10,8 +10,8 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.streaming import spdy
-from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.inbox import Inbox
 from asupervisor.streaming.loop_turns import UNITS_PER_TURN, Patience, turns
 from asupervisor.streaming.outbox import Outbox

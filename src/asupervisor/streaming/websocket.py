@@ -18,7 +18,7 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from asupervisor.streaming.background_tasks import BackgroundTasks
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.streaming.loop_turns import Patience, turns
 from asupervisor.streaming.outbox import Outbox
 

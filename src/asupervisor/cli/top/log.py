@@ -8,10 +8,10 @@ from itertools import islice
 
 import anyio.lowlevel
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.cli.top.screen import BOLD, PLAIN, RED, Line, Screen, full_screen
 from asupervisor.client import Container
 from asupervisor.errors import ServiceError
-from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.words import one_line
 
 _MOST_LINES = 10_000

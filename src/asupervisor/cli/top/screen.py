@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, suppress
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.cli.terminal import raw_terminal, write_all
-from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.words import one_line
 
 Line = tuple[str, str]

@@ -8,10 +8,10 @@ import sys
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.cli.streams import transport
 from asupervisor.client import Client
 from asupervisor.errors import ConfigError, Unavailable
-from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.words import one_line
 
 

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.cli.output import is_document, print_document, print_table, short_id, size
 from asupervisor.cli.top.look import Look, Looks
 from asupervisor.cli.top.screen import RED, Screen, full_screen
@@ -15,7 +16,6 @@ from asupervisor.cli.top.table import HELP, ORDERS, Table, totals
 from asupervisor.client import Client, Container
 from asupervisor.durations import parse_duration
 from asupervisor.errors import ConfigError, ServiceError, Unimplemented
-from asupervisor.streaming.background_tasks import BackgroundTasks
 
 _REST_S = 0.5
 """Between an event and the look at what came of it, since one seldom comes alone."""

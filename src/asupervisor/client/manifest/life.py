@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.client.containers import Container
 from asupervisor.client.manifest.actions import Probe
 from asupervisor.client.manifest.backoff import Backoff
@@ -23,7 +24,6 @@ from asupervisor.errors import (
     ServiceError,
     Unavailable,
 )
-from asupervisor.streaming.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from asupervisor.client.plan import ContainerPlan, PodPlan

@@ -9,6 +9,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.dockershim.container.execs import (
     container_ended,
     exit_code,
@@ -24,7 +25,6 @@ from asupervisor.host.processes import network_namespace
 from asupervisor.node.records import ContainerId
 from asupervisor.node.store import NodeStore
 from asupervisor.streaming.backend import Output
-from asupervisor.streaming.background_tasks import BackgroundTasks
 from asupervisor.streaming.loopback import connect_loopback
 from asupervisor.streaming.requests import AttachRequest, ExecRequest
 from asupervisor.translate.stream_frames import STDERR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from asupervisor.streaming.background_tasks import BackgroundTasks
+from asupervisor.background_tasks import BackgroundTasks
 
 
 async def test_helpers_end_with_their_block() -> None:
