@@ -101,7 +101,6 @@ _WHOLE = {
 }
 """Options of the whole command before the verb, by their other names; some short ones mean
 something else behind a verb."""
-_WHOLE_NAMES = ("--endpoint", "--image-endpoint", "--output", "--timeout", "--config")
 
 
 class Verb(Protocol):
@@ -137,7 +136,7 @@ def verb_first(arguments: list[str]) -> list[str] | None:
     while rest and rest[0].startswith("-"):
         name, equals, value = rest.pop(0).partition("=")
         name = _WHOLE.get(name, name)
-        if name not in _WHOLE_NAMES or not (equals or rest):
+        if name not in _WHOLE.values() or not (equals or rest):
             return None
         before += [name, value if equals else rest.pop(0)]
     return [rest[0], *before, *rest[1:]] if rest else None

@@ -268,7 +268,8 @@ def _assemble(values: dict[str, Any]) -> Config:
     parts: dict[str, dict[str, Any]] = {"": {}, "network": {}, "streaming": {}, "nri": {}}
     for field, value in values.items():
         if field == "streaming.bind":
-            parts["streaming"].update(_bind_address(value))
+            host, port = parse_bind_address(value, "--streaming-bind-addr", default_port=0)
+            parts["streaming"] |= {"bind_host": host, "bind_port": port}
             continue
         part, _, rest = field.rpartition(".")
         parts[part][rest] = value
@@ -278,11 +279,6 @@ def _assemble(values: dict[str, Any]) -> Config:
         streaming=StreamingConfig(**parts["streaming"]),
         nri=NriConfig(**parts["nri"]),
     )
-
-
-def _bind_address(value: str) -> dict[str, Any]:
-    host, port = parse_bind_address(value, "--streaming-bind-addr", default_port=0)
-    return {"bind_host": host, "bind_port": port}
 
 
 def _from_kubelet(path: str, directory: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from asupervisor.client.changes import Changes
+from asupervisor.client.changes import Changes, Pauses
 from asupervisor.client.values import Completed, ContainerInfo, State, Usage, noted_number
 from asupervisor.errors import DeadlineExceeded, FailedPrecondition
 from asupervisor.proto import cri
@@ -77,7 +77,7 @@ class Container:
             DeadlineExceeded: it did not end in that time; it goes on.
             NotFound: it was removed meanwhile.
         """
-        pause = self._changes.pauses(self.id)
+        pause = Pauses(self._changes, self.id)
         with anyio.move_on_after(timeout_s):
             while True:
                 now = await self.status()

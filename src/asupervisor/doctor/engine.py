@@ -11,7 +11,6 @@ from asupervisor.config import MANAGED_ENGINE
 from asupervisor.doctor.finding import Found, error, ok, warning
 from asupervisor.doctor.node import Node
 from asupervisor.doctor.reasons import remedy
-from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import NEWEST_API_VERSION
 from asupervisor.node.orphans import last_store
 from asupervisor.translate.documents import sequence, text, texts
@@ -29,7 +28,8 @@ _MOST_WARNINGS = 20
 def reachable(node: Node) -> Found:
     """The reason of not ready that ``Status`` would give."""
     if node.engine is not None:
-        return ok(f"Docker Engine {_version(node.engine)} answers at {node.engine.endpoint}")
+        named = text(node.engine.version, "Version") or "of an unknown version"
+        return ok(f"Docker Engine {named} answers at {node.engine.endpoint}")
     if node.engine_problem is None:
         return []
     reason, message = node.engine_problem
@@ -188,7 +188,3 @@ def engine_warnings(node: Node) -> Found:
         f"the engine says: {'; '.join(one.removeprefix('WARNING: ') for one in told)}",
         "see docker info, and the engine's documentation on it",
     )
-
-
-def _version(engine: EngineClient) -> str:
-    return text(engine.version, "Version") or "of an unknown version"

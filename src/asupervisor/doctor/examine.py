@@ -76,7 +76,7 @@ def worst(lines: Sequence[Line]) -> Level:
 
 async def _run(check: Check, node: Node, lane: Lane) -> list[Finding]:
     try:
-        answer = await _look(check, node, lane)
+        answer = await lane.run(check.name, _in_a_thread, check, node)
     except (DeadlineExceeded, TimeoutError):
         answer = error(
             f"this check did not end within {node.deadline_s:g} s",
@@ -100,10 +100,6 @@ async def _run(check: Check, node: Node, lane: Lane) -> list[Finding]:
         )
         for one in listed
     ]
-
-
-async def _look(check: Check, node: Node, lane: Lane) -> Found:
-    return await lane.run(check.name, _in_a_thread, check, node)
 
 
 def _in_a_thread(check: Check, node: Node) -> Found:

@@ -85,17 +85,13 @@ class ManagedEngine:
 
     def diagnose(self, endpoint: str) -> tuple[Reason, str]:
         """Why no process listens yet: a reason, and what to do, which is to wait."""
+        words = f"(process {self.pid}) was started and does not answer on {self.socket} yet"
         if self.pid is None:
-            return (
-                Reason.ENGINE_STARTING,
-                f"the service's own dockerd ended and is started again ({self.restarts} times so"
-                " far); its words are in this service's log",
+            words = (
+                f"ended and is started again ({self.restarts} times so far); its words are in this"
+                " service's log"
             )
-        return (
-            Reason.ENGINE_STARTING,
-            f"the service's own dockerd (process {self.pid}) was started and does not answer on"
-            f" {self.socket} yet",
-        )
+        return Reason.ENGINE_STARTING, f"the service's own dockerd {words}"
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED

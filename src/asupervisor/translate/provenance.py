@@ -22,7 +22,7 @@ import hmac
 import json
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from asupervisor.errors import InvalidArgument
@@ -204,20 +204,15 @@ def _peers(parts: ContainerName, told: Mapping[str, str]) -> Origin | None:
         if told.get(key, part) != part:
             return None
     labels, annotations = split_labels(told)
+    origin = Origin(kind=kind, name=parts, labels=labels, annotations=annotations, sealed=False)
     if is_sandbox:
-        return Origin(
-            kind=TYPE_SANDBOX, name=parts, labels=labels, annotations=annotations, sealed=False
-        )
+        return origin
     log_path = _whole_path(told.get(LOG_PATH_LABEL, ""))
-    return Origin(
-        kind=TYPE_CONTAINER,
-        name=parts,
-        labels=labels,
-        annotations=annotations,
+    return replace(
+        origin,
         sandbox_id=told.get(SANDBOX_ID_LABEL, ""),
         log_path=log_path,
         log_target=log_path if _in_pod_logs(log_path, parts) else "",
-        sealed=False,
     )
 
 

@@ -225,16 +225,13 @@ def _cdi_devices(host_config: dict[str, Any]) -> Iterator[str]:
 
 def describe_devices(document: Any) -> list[api.LinuxDevice]:
     """A container's devices; the host's files are looked at, which may hang."""
-    return list(_devices(document))
-
-
-def _devices(document: Any) -> Iterator[api.LinuxDevice]:
+    found = []
     for entry in sequence(document, "HostConfig", "Devices"):
         device = api.LinuxDevice(path=text(entry, "PathInContainer"))
         try:
             status = os.stat(text(entry, "PathOnHost"))
         except (OSError, ValueError):
-            yield device
+            found.append(device)
             continue
         if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
             continue
@@ -242,7 +239,8 @@ def _devices(document: Any) -> Iterator[api.LinuxDevice]:
         device.major, device.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
         device.file_mode.value = status.st_mode & 0o7777
         device.uid.value, device.gid.value = status.st_uid, status.st_gid
-        yield device
+        found.append(device)
+    return found
 
 
 def _seccomp(options: Iterable[str]) -> api.SecurityProfile:
