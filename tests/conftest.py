@@ -54,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     A runtime that was started elsewhere would not see the tests' registry in a network of their
     own."""
+    config.addinivalue_line(
+        "markers", "deadline(seconds): of a test that may take longer than most"
+    )
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # As in a shell's background; the programs that tests interrupt would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -109,10 +112,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     if not inspect.iscoroutinefunction(test):
         return
 
+    marker = pyfuncitem.get_closest_marker("deadline")
+    deadline_s = marker.args[0] if marker else TEST_DEADLINE_S
+
     @functools.wraps(test)
     async def bounded(**arguments: Any) -> None:
         async with no_task_left():
-            with anyio.fail_after(TEST_DEADLINE_S):
+            with anyio.fail_after(deadline_s):
                 await test(**arguments)
 
     pyfuncitem.obj = bounded

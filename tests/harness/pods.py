@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable
@@ -51,20 +50,6 @@ def container_config(
         command=command,
         **changes,
     )
-
-
-def run(scenario: Callable[[], Any], uvloop: bool = True) -> None:
-    """Run a coroutine function to its end on the loop that the service runs on; it must leave no
-    task behind.
-    """
-
-    async def main() -> None:
-        await scenario()
-        await until(
-            lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left", timeout_s=5
-        )
-
-    anyio.run(main, backend_options={"use_uvloop": uvloop})
 
 
 async def until_nothing(left: Callable[[], list[Any]], timeout_s: float = 20.0) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.harness.engine import Engine, busybox_archive
 from tests.harness.leaks import nothing_left
+from tests.harness.loops import UVLOOP
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def mortal_engine(own_engine: Engine) -> Iterator[Engine]:
 @pytest.fixture(scope="package")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """The loop that the service runs on."""
-    return "asyncio", {"use_uvloop": True}
+    return UVLOOP
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from tests.harness.bridged_node import Pod, counts_on, run_pod
 from tests.harness.churning import agrees
 from tests.harness.dead_mount import dead_mount
 from tests.harness.engine import Engine
-from tests.harness.pods import run, until
+from tests.harness.pods import until
 from tests.harness.service import Service
 
 
@@ -27,7 +27,7 @@ def service(engine: Engine, directory: Path) -> Iterator[Service]:
     assert running.stop() == 0
 
 
-def test_the_pods_whose_logs_hang_can_be_ended_and_the_others_live(
+async def test_the_pods_whose_logs_hang_can_be_ended_and_the_others_live(
     service: Service, engine: Engine, directory: Path
 ) -> None:
     mount, pods = directory / "mount", list[Pod]()
@@ -67,9 +67,9 @@ def test_the_pods_whose_logs_hang_can_be_ended_and_the_others_live(
                 await runtime.stop_pod_sandbox(pod.sandbox)
                 await runtime.remove_pod_sandbox(pod.sandbox)
 
-    run(before)
+    await before()
     with dead_mount(mount):
         service.kill()
         service.start()
-        run(dead)
-    run(after)
+        await dead()
+    await after()

@@ -19,7 +19,7 @@ from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine
 from tests.harness.fake_engine import FakeEngine
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, until
 from tests.harness.service import Service
 
 
@@ -31,39 +31,38 @@ async def condition(runtime: RemoteRuntimeService) -> tuple[bool, str, str]:
     return found.status, found.reason, found.message
 
 
-def without_engine(
+async def without_engine(
     directory: Path, endpoint: str, check: Callable[[Supervisor], Awaitable[None]]
 ) -> None:
-    async def scenario() -> None:
-        config = Config(
-            runtime_endpoint=f"unix://{directory}/cri.sock",
-            docker_endpoint=endpoint,
-            root_directory=str(directory / "root"),
-            nri=NriConfig(disable=True),
-            network=NetworkConfig(plugin="no-op"),
-        )
-        with anyio.fail_after(15):
-            async with Supervisor(config) as supervisor:
-                assert not supervisor.ready
-                with pytest.raises(Unavailable):
-                    await supervisor.runtime.run_pod_sandbox(pod_config("early"))
-                with pytest.raises(Unavailable, match="have not been read"):
-                    await supervisor.runtime.list_containers()
-                await check(supervisor)
-
-    run(scenario)
+    config = Config(
+        runtime_endpoint=f"unix://{directory}/cri.sock",
+        docker_endpoint=endpoint,
+        root_directory=str(directory / "root"),
+        nri=NriConfig(disable=True),
+        network=NetworkConfig(plugin="no-op"),
+    )
+    with anyio.fail_after(15):
+        async with Supervisor(config) as supervisor:
+            assert not supervisor.ready
+            with pytest.raises(Unavailable):
+                await supervisor.runtime.run_pod_sandbox(pod_config("early"))
+            with pytest.raises(Unavailable, match="have not been read"):
+                await supervisor.runtime.list_containers()
+            await check(supervisor)
 
 
-def test_an_engine_that_does_not_run(directory: Path) -> None:
+async def test_an_engine_that_does_not_run(directory: Path) -> None:
     async def check(supervisor: Supervisor) -> None:
         ready, reason, message = await condition(supervisor.runtime)
         assert (ready, reason) == (False, "EngineNotRunning")
         assert f"{directory}/none.sock" in message and "systemctl start docker" in message
 
-    without_engine(directory, f"unix://{directory}/none.sock", check)
+    await without_engine(directory, f"unix://{directory}/none.sock", check)
 
 
-def test_an_engine_that_is_not_installed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_is_not_installed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda name, **_: None)
 
     async def check(supervisor: Supervisor) -> None:
@@ -71,10 +70,10 @@ def test_an_engine_that_is_not_installed(directory: Path, monkeypatch: pytest.Mo
         assert (ready, reason) == (False, "EngineNotInstalled")
         assert "install Docker Engine 20.10 or later" in message
 
-    without_engine(directory, f"unix://{directory}/none.sock", check)
+    await without_engine(directory, f"unix://{directory}/none.sock", check)
 
 
-def test_an_engine_whose_socket_may_not_be_used(directory: Path) -> None:
+async def test_an_engine_whose_socket_may_not_be_used(directory: Path) -> None:
     """The service runs as root without the right to pass file modes over, as in some containers."""
     path = directory / "docker.sock"
     with socket.socket(socket.AF_UNIX) as somebody:
@@ -90,26 +89,24 @@ def test_an_engine_whose_socket_may_not_be_used(directory: Path) -> None:
         )
         service.start(ready=False)
 
-        async def scenario() -> None:
-            async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-                await until(lambda: "not ready" in service.output, "it says that it is not ready")
-                ready, reason, message = await condition(runtime)
-                assert (ready, reason) == (False, "EnginePermissionDenied")
-                assert str(path) in message and "member of the socket's group" in message
+        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+            await until(lambda: "not ready" in service.output, "it says that it is not ready")
+            ready, reason, message = await condition(runtime)
+            assert (ready, reason) == (False, "EnginePermissionDenied")
+            assert str(path) in message and "member of the socket's group" in message
 
-        run(scenario)
         assert service.stop() == 0
 
 
 @pytest.mark.parametrize("api_version", ["1.40", "1.24"])
-def test_an_engine_that_is_too_old(directory: Path, api_version: str) -> None:
+async def test_an_engine_that_is_too_old(directory: Path, api_version: str) -> None:
     async def check(supervisor: Supervisor) -> None:
         ready, reason, message = await condition(supervisor.runtime)
         assert (ready, reason) == (False, "EngineUnsuitable")
         assert f"to {api_version}, this service 1.41 to" in message
 
     with FakeEngine(directory / "old.sock", api_version=api_version) as fake:
-        without_engine(directory, fake.endpoint, check)
+        await without_engine(directory, fake.endpoint, check)
 
 
 @pytest.mark.parametrize(
@@ -117,54 +114,50 @@ def test_an_engine_that_is_too_old(directory: Path, api_version: str) -> None:
     [b"<html>not docker</html>", [], {"Version": "20.10"}],
     ids=["no JSON", "no object", "no version"],
 )
-def test_something_that_is_no_engine(directory: Path, version: object) -> None:
+async def test_something_that_is_no_engine(directory: Path, version: object) -> None:
     async def check(supervisor: Supervisor) -> None:
         ready, reason, message = await condition(supervisor.runtime)
         assert not ready and reason and message
 
     with FakeEngine(directory / "odd.sock") as fake:
         fake.version = version
-        without_engine(directory, fake.endpoint, check)
+        await without_engine(directory, fake.endpoint, check)
 
 
-def test_the_oldest_engine_that_is_supported_is(directory: Path) -> None:
-    async def scenario() -> None:
-        with FakeEngine(directory / "docker.sock", api_version="1.41") as fake:
-            config = Config(
-                runtime_endpoint=f"unix://{directory}/cri.sock",
-                docker_endpoint=fake.endpoint,
-                root_directory=str(directory / "root"),
-                nri=NriConfig(disable=True),
-                network=NetworkConfig(plugin="no-op"),
+async def test_the_oldest_engine_that_is_supported_is(directory: Path) -> None:
+    with FakeEngine(directory / "docker.sock", api_version="1.41") as fake:
+        config = Config(
+            runtime_endpoint=f"unix://{directory}/cri.sock",
+            docker_endpoint=fake.endpoint,
+            root_directory=str(directory / "root"),
+            nri=NriConfig(disable=True),
+            network=NetworkConfig(plugin="no-op"),
+        )
+        async with Supervisor(config) as supervisor:
+            assert supervisor.ready
+            assert supervisor.shim is not None and supervisor.shim.engine.api_version == (1, 41)
+
+
+async def test_an_engine_from_the_future_is_spoken_to_in_an_api_that_is_known(
+    directory: Path,
+) -> None:
+    with FakeEngine(directory / "docker.sock", api_version="1.99") as fake:
+        config = Config(
+            runtime_endpoint=f"unix://{directory}/cri.sock",
+            docker_endpoint=fake.endpoint,
+            root_directory=str(directory / "root"),
+            nri=NriConfig(disable=True),
+            network=NetworkConfig(plugin="no-op"),
+        )
+        async with Supervisor(config) as supervisor:
+            assert supervisor.ready
+            assert (
+                supervisor.shim is not None
+                and supervisor.shim.engine.api_version == NEWEST_API_VERSION
             )
-            async with Supervisor(config) as supervisor:
-                assert supervisor.ready
-                assert supervisor.shim is not None and supervisor.shim.engine.api_version == (1, 41)
-
-    run(scenario)
 
 
-def test_an_engine_from_the_future_is_spoken_to_in_an_api_that_is_known(directory: Path) -> None:
-    async def scenario() -> None:
-        with FakeEngine(directory / "docker.sock", api_version="1.99") as fake:
-            config = Config(
-                runtime_endpoint=f"unix://{directory}/cri.sock",
-                docker_endpoint=fake.endpoint,
-                root_directory=str(directory / "root"),
-                nri=NriConfig(disable=True),
-                network=NetworkConfig(plugin="no-op"),
-            )
-            async with Supervisor(config) as supervisor:
-                assert supervisor.ready
-                assert (
-                    supervisor.shim is not None
-                    and supervisor.shim.engine.api_version == NEWEST_API_VERSION
-                )
-
-    run(scenario)
-
-
-def test_an_engine_that_comes_later_is_taken_up_without_a_restart(
+async def test_an_engine_that_comes_later_is_taken_up_without_a_restart(
     engine: Engine, directory: Path
 ) -> None:
     """The engine's socket appears, as at boot, after the service."""
@@ -172,24 +165,21 @@ def test_an_engine_that_comes_later_is_taken_up_without_a_restart(
     service = Service(None, directory, docker_endpoint=f"unix://{late}")
     service.start(ready=False)
 
-    async def scenario() -> None:
-        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-            assert not (await condition(runtime))[0]
-            with pytest.raises(Unavailable):
-                await runtime.run_pod_sandbox(pod_config("late"))
-            late.symlink_to(engine.socket)
-            await until(lambda: "ready: serving" in service.output, "it says that it is ready")
-            assert (await condition(runtime)) == (True, "", "")
-            sandbox_config = pod_config("late")
-            sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
-            container_id = await runtime.create_container(
-                sandbox_id, container_config(), sandbox_config
-            )
-            await runtime.start_container(container_id)
-            await runtime.stop_pod_sandbox(sandbox_id)
-            await runtime.remove_pod_sandbox(sandbox_id)
-
-    run(scenario)
+    async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+        assert not (await condition(runtime))[0]
+        with pytest.raises(Unavailable):
+            await runtime.run_pod_sandbox(pod_config("late"))
+        late.symlink_to(engine.socket)
+        await until(lambda: "ready: serving" in service.output, "it says that it is ready")
+        assert (await condition(runtime)) == (True, "", "")
+        sandbox_config = pod_config("late")
+        sandbox_id = await runtime.run_pod_sandbox(sandbox_config)
+        container_id = await runtime.create_container(
+            sandbox_id, container_config(), sandbox_config
+        )
+        await runtime.start_container(container_id)
+        await runtime.stop_pod_sandbox(sandbox_id)
+        await runtime.remove_pod_sandbox(sandbox_id)
     assert service.stop() == 0
 
 

@@ -13,7 +13,7 @@ from asupervisor.errors import ServiceError, Unavailable
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, until
 from tests.harness.service import Service
 
 
@@ -107,234 +107,207 @@ async def all_changes_are_refused(
         assert before in str(refused.value) or after in str(refused.value), name
 
 
-def test_a_frozen_engine_slows_no_answer_down_and_is_noticed(
+async def test_a_frozen_engine_slows_no_answer_down_and_is_noticed(
     service: Service, mortal_engine: Engine
 ) -> None:
-    async def scenario() -> None:
-        async with (
-            RemoteRuntimeService.connect(service.endpoint) as runtime,
-            RemoteImageService.connect(service.endpoint) as images,
-        ):
-            sandbox_id, container_id = await running_pod(runtime, "frozen")
-            mortal_engine.signal(signal.SIGSTOP)
-            with anyio.fail_after(10):
-                await until_ready(runtime, False)
-                ready, reason, message = await runtime_ready(runtime)
-                assert (ready, reason) == (
-                    False,
-                    "EngineNotAnswering",
-                ) and "did not answer ping" in message
-                assert [item.id for item in await runtime.list_containers()] == [container_id]
-                assert [item.id for item in await runtime.list_pod_sandbox()] == [sandbox_id]
-                assert (
-                    await runtime.container_status(container_id)
-                ).status.state == cri.CONTAINER_RUNNING
-                assert (
-                    await runtime.pod_sandbox_status(sandbox_id)
-                ).status.state == cri.SANDBOX_READY
-                assert await images.list_images()
-                assert (await runtime.version()).runtime_name == "docker"
-            await all_changes_are_refused(runtime, images, sandbox_id, container_id)
-            mortal_engine.signal(signal.SIGCONT)
-            await until_ready(runtime, True)
+    async with (
+        RemoteRuntimeService.connect(service.endpoint) as runtime,
+        RemoteImageService.connect(service.endpoint) as images,
+    ):
+        sandbox_id, container_id = await running_pod(runtime, "frozen")
+        mortal_engine.signal(signal.SIGSTOP)
+        with anyio.fail_after(10):
+            await until_ready(runtime, False)
+            ready, reason, message = await runtime_ready(runtime)
+            assert (ready, reason) == (
+                False,
+                "EngineNotAnswering",
+            ) and "did not answer ping" in message
+            assert [item.id for item in await runtime.list_containers()] == [container_id]
+            assert [item.id for item in await runtime.list_pod_sandbox()] == [sandbox_id]
             assert (
-                await runtime.exec_sync(container_id, ["echo", "thawed"], exec_timeout_s=10)
-            ).stdout == b"thawed\n"
-            await clear(runtime, sandbox_id)
+                await runtime.container_status(container_id)
+            ).status.state == cri.CONTAINER_RUNNING
+            assert (await runtime.pod_sandbox_status(sandbox_id)).status.state == cri.SANDBOX_READY
+            assert await images.list_images()
+            assert (await runtime.version()).runtime_name == "docker"
+        await all_changes_are_refused(runtime, images, sandbox_id, container_id)
+        mortal_engine.signal(signal.SIGCONT)
+        await until_ready(runtime, True)
+        assert (
+            await runtime.exec_sync(container_id, ["echo", "thawed"], exec_timeout_s=10)
+        ).stdout == b"thawed\n"
+        await clear(runtime, sandbox_id)
 
-    run(scenario)
 
-
-def test_a_command_under_way_when_the_engine_freezes_has_not_failed(
+async def test_a_command_under_way_when_the_engine_freezes_has_not_failed(
     service: Service, mortal_engine: Engine
 ) -> None:
     """kubelet counts a timeout against the container's probe, and what it cannot know does not."""
 
-    async def scenario() -> None:
-        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-            sandbox_id, container_id = await running_pod(runtime, "frozen")
+    async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+        sandbox_id, container_id = await running_pod(runtime, "frozen")
 
-            async def probe() -> None:
-                with pytest.raises(Unavailable, match="did not answer ping"):
-                    await runtime.exec_sync(
-                        container_id,
-                        ["sh", "-c", "touch /tmp/started; exec sleep 1000"],
-                        exec_timeout_s=3,
-                    )
-
-            async def started() -> bool:
-                look = await runtime.exec_sync(
-                    container_id, ["ls", "/tmp/started"], exec_timeout_s=10
+        async def probe() -> None:
+            with pytest.raises(Unavailable, match="did not answer ping"):
+                await runtime.exec_sync(
+                    container_id,
+                    ["sh", "-c", "touch /tmp/started; exec sleep 1000"],
+                    exec_timeout_s=3,
                 )
-                return look.exit_code == 0
 
-            with anyio.fail_after(60):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(probe)
-                    await until(started, "the command runs")
-                    mortal_engine.signal(signal.SIGSTOP)
-            assert "could not be killed" in service.output
-            mortal_engine.signal(signal.SIGCONT)
-            await until_ready(runtime, True)
-            await clear(runtime, sandbox_id)
+        async def started() -> bool:
+            look = await runtime.exec_sync(container_id, ["ls", "/tmp/started"], exec_timeout_s=10)
+            return look.exit_code == 0
 
-    run(scenario)
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(probe)
+                await until(started, "the command runs")
+                mortal_engine.signal(signal.SIGSTOP)
+        assert "could not be killed" in service.output
+        mortal_engine.signal(signal.SIGCONT)
+        await until_ready(runtime, True)
+        await clear(runtime, sandbox_id)
 
 
-def test_verbose_answers_do_without_a_frozen_engine(
+async def test_verbose_answers_do_without_a_frozen_engine(
     service: Service, mortal_engine: Engine
 ) -> None:
-    async def scenario() -> None:
-        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-            sandbox_id, container_id = await running_pod(runtime, "verbose")
-            mortal_engine.signal(signal.SIGSTOP)
-            with anyio.fail_after(10):
-                assert (await runtime.status(verbose=True)).info
-                assert (
-                    "inspectError"
-                    in (await runtime.container_status(container_id, verbose=True)).info["info"]
-                )
-                assert (
-                    "inspectError"
-                    in (await runtime.pod_sandbox_status(sandbox_id, verbose=True)).info["info"]
-                )
-            mortal_engine.signal(signal.SIGCONT)
-            await until_ready(runtime, True)
+    async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+        sandbox_id, container_id = await running_pod(runtime, "verbose")
+        mortal_engine.signal(signal.SIGSTOP)
+        with anyio.fail_after(10):
+            assert (await runtime.status(verbose=True)).info
             assert (
                 "inspectError"
-                not in (await runtime.container_status(container_id, verbose=True)).info["info"]
+                in (await runtime.container_status(container_id, verbose=True)).info["info"]
             )
-            await clear(runtime, sandbox_id)
-
-    run(scenario)
-
-
-def test_a_change_under_way_when_the_engine_freezes_ends_when_it_thaws(
-    service: Service, mortal_engine: Engine
-) -> None:
-    async def scenario() -> None:
-        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-            sandbox_id, container_id = await running_pod(runtime, "slow")
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(runtime.stop_container, container_id, 30)
-                mortal_engine.signal(signal.SIGSTOP)
-                await until_ready(runtime, False)
-                mortal_engine.signal(signal.SIGCONT)
             assert (
-                await runtime.container_status(container_id)
-            ).status.state == cri.CONTAINER_EXITED
-            await until_ready(runtime, True)
-            await clear(runtime, sandbox_id)
+                "inspectError"
+                in (await runtime.pod_sandbox_status(sandbox_id, verbose=True)).info["info"]
+            )
+        mortal_engine.signal(signal.SIGCONT)
+        await until_ready(runtime, True)
+        assert (
+            "inspectError"
+            not in (await runtime.container_status(container_id, verbose=True)).info["info"]
+        )
+        await clear(runtime, sandbox_id)
 
-    run(scenario)
 
-
-def test_a_killed_engine_is_noticed_and_a_restarted_one_is_taken_up(
+async def test_a_change_under_way_when_the_engine_freezes_ends_when_it_thaws(
     service: Service, mortal_engine: Engine
 ) -> None:
-    async def scenario() -> None:
-        async with (
-            RemoteRuntimeService.connect(service.endpoint) as runtime,
-            RemoteImageService.connect(service.endpoint) as images,
-        ):
-            sandbox_id, container_id = await running_pod(runtime, "killed")
-            under_way: list[ServiceError] = []
+    async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+        sandbox_id, container_id = await running_pod(runtime, "slow")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runtime.stop_container, container_id, 30)
+            mortal_engine.signal(signal.SIGSTOP)
+            await until_ready(runtime, False)
+            mortal_engine.signal(signal.SIGCONT)
+        assert (await runtime.container_status(container_id)).status.state == cri.CONTAINER_EXITED
+        await until_ready(runtime, True)
+        await clear(runtime, sandbox_id)
 
-            async def long_command() -> None:
-                with pytest.raises(ServiceError) as broken:
-                    await runtime.exec_sync(container_id, ["sleep", "600"], exec_timeout_s=600)
-                under_way.append(broken.value)
 
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(long_command)
-                await until(
-                    lambda: len(mortal_engine.inspect(container_id)["ExecIDs"] or []) == 1,
-                    "the command runs",
+async def test_a_killed_engine_is_noticed_and_a_restarted_one_is_taken_up(
+    service: Service, mortal_engine: Engine
+) -> None:
+    async with (
+        RemoteRuntimeService.connect(service.endpoint) as runtime,
+        RemoteImageService.connect(service.endpoint) as images,
+    ):
+        sandbox_id, container_id = await running_pod(runtime, "killed")
+        under_way: list[ServiceError] = []
+
+        async def long_command() -> None:
+            with pytest.raises(ServiceError) as broken:
+                await runtime.exec_sync(container_id, ["sleep", "600"], exec_timeout_s=600)
+            under_way.append(broken.value)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(long_command)
+            await until(
+                lambda: len(mortal_engine.inspect(container_id)["ExecIDs"] or []) == 1,
+                "the command runs",
+            )
+            mortal_engine.signal(signal.SIGKILL)
+            with anyio.fail_after(10):
+                await until_ready(runtime, False)
+        assert [error.code for error in under_way] == ["UNAVAILABLE"], (
+            "a call under way fails, it does not hang"
+        )
+        assert [item.id for item in await runtime.list_containers()] == [container_id], (
+            "lists still answer from memory"
+        )
+        await all_changes_are_refused(runtime, images, sandbox_id, container_id)
+
+        await anyio.to_thread.run_sync(mortal_engine.start)
+        await until_ready(runtime, True)
+        # Without live restore an engine ends its containers when it comes back; the node state
+        # must say what is, not what was.
+        states = {item["Id"]: item["State"] == "running" for item in mortal_engine.containers()}
+        for item in await runtime.list_containers():
+            assert (item.state == cri.CONTAINER_RUNNING) == states[item.id]
+        for sandbox in await runtime.list_pod_sandbox():
+            assert (sandbox.state == cri.SANDBOX_READY) == states[sandbox.id]
+        await clear(runtime, sandbox_id)
+        assert mortal_engine.containers() == []
+        again, _ = await running_pod(runtime, "killed")
+        await clear(runtime, again)
+
+
+async def test_what_others_do_with_the_engine_shows_up(
+    service: Service, mortal_engine: Engine
+) -> None:
+    async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+        sandbox_id, container_id = await running_pod(runtime, "behind")
+
+        async def shows(state: int | None) -> None:
+            async def is_so() -> bool:
+                return [item.state for item in await runtime.list_containers()] == (
+                    [] if state is None else [state]
                 )
-                mortal_engine.signal(signal.SIGKILL)
-                with anyio.fail_after(10):
-                    await until_ready(runtime, False)
-            assert [error.code for error in under_way] == ["UNAVAILABLE"], (
-                "a call under way fails, it does not hang"
-            )
-            assert [item.id for item in await runtime.list_containers()] == [container_id], (
-                "lists still answer from memory"
-            )
-            await all_changes_are_refused(runtime, images, sandbox_id, container_id)
 
-            await anyio.to_thread.run_sync(mortal_engine.start)
-            await until_ready(runtime, True)
-            # Without live restore an engine ends its containers when it comes back; the node state
-            # must say what is, not what was.
-            states = {item["Id"]: item["State"] == "running" for item in mortal_engine.containers()}
-            for item in await runtime.list_containers():
-                assert (item.state == cri.CONTAINER_RUNNING) == states[item.id]
-            for sandbox in await runtime.list_pod_sandbox():
-                assert (sandbox.state == cri.SANDBOX_READY) == states[sandbox.id]
-            await clear(runtime, sandbox_id)
-            assert mortal_engine.containers() == []
-            again, _ = await running_pod(runtime, "killed")
-            await clear(runtime, again)
+            await until(is_so, f"the container is shown as {state}")
 
-    run(scenario)
+        assert mortal_engine.request("POST", f"/containers/{container_id}/kill")[0] == 204
+        await shows(cri.CONTAINER_EXITED)
+        assert (await runtime.container_status(container_id)).status.exit_code == 137
+        assert mortal_engine.request("POST", f"/containers/{container_id}/start")[0] == 204
+        await shows(cri.CONTAINER_RUNNING)
+        assert mortal_engine.request("DELETE", f"/containers/{container_id}?force=1")[0] == 204
+        await shows(None)
+        mortal_engine.request("POST", f"/containers/{sandbox_id}/kill")
 
+        async def is_not_ready() -> bool:
+            return (
+                await runtime.pod_sandbox_status(sandbox_id)
+            ).status.state == cri.SANDBOX_NOTREADY
 
-def test_what_others_do_with_the_engine_shows_up(service: Service, mortal_engine: Engine) -> None:
-    async def scenario() -> None:
-        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-            sandbox_id, container_id = await running_pod(runtime, "behind")
-
-            async def shows(state: int | None) -> None:
-                async def is_so() -> bool:
-                    return [item.state for item in await runtime.list_containers()] == (
-                        [] if state is None else [state]
-                    )
-
-                await until(is_so, f"the container is shown as {state}")
-
-            assert mortal_engine.request("POST", f"/containers/{container_id}/kill")[0] == 204
-            await shows(cri.CONTAINER_EXITED)
-            assert (await runtime.container_status(container_id)).status.exit_code == 137
-            assert mortal_engine.request("POST", f"/containers/{container_id}/start")[0] == 204
-            await shows(cri.CONTAINER_RUNNING)
-            assert mortal_engine.request("DELETE", f"/containers/{container_id}?force=1")[0] == 204
-            await shows(None)
-            mortal_engine.request("POST", f"/containers/{sandbox_id}/kill")
-
-            async def is_not_ready() -> bool:
-                return (
-                    await runtime.pod_sandbox_status(sandbox_id)
-                ).status.state == cri.SANDBOX_NOTREADY
-
-            await until(is_not_ready, "the sandbox is shown as not ready")
-            mortal_engine.request("DELETE", f"/containers/{sandbox_id}?force=1")
-            # Its checkpoint is still there, so kubelet is shown it until it has torn the network
-            # down.
-            assert [item.state for item in await runtime.list_pod_sandbox()] == [
-                cri.SANDBOX_NOTREADY
-            ]
-            await clear(runtime, sandbox_id)
-            assert await runtime.list_pod_sandbox() == []
-            assert list((service.root / "sandbox").iterdir()) == []
-
-    run(scenario)
+        await until(is_not_ready, "the sandbox is shown as not ready")
+        mortal_engine.request("DELETE", f"/containers/{sandbox_id}?force=1")
+        # Its checkpoint is still there, so kubelet is shown it until it has torn the network
+        # down.
+        assert [item.state for item in await runtime.list_pod_sandbox()] == [cri.SANDBOX_NOTREADY]
+        await clear(runtime, sandbox_id)
+        assert await runtime.list_pod_sandbox() == []
+        assert list((service.root / "sandbox").iterdir()) == []
 
 
-def test_containers_that_carry_no_label_of_ours_are_never_shown(
+async def test_containers_that_carry_no_label_of_ours_are_never_shown(
     service: Service, mortal_engine: Engine
 ) -> None:
-    async def scenario() -> None:
-        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-            body = {
-                "Image": BUSYBOX_IMAGE,
-                "Cmd": ["sleep", "60"],
-                "HostConfig": {"NetworkMode": "none"},
-            }
-            status, answer = mortal_engine.request("POST", "/containers/create?name=foreign", body)
-            assert status == 201, answer
-            sandbox_id, container_id = await running_pod(runtime, "own")
-            assert [item.id for item in await runtime.list_containers()] == [container_id]
-            assert [item.id for item in await runtime.list_pod_sandbox()] == [sandbox_id]
-            await clear(runtime, sandbox_id)
-
-    run(scenario)
+    async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+        body = {
+            "Image": BUSYBOX_IMAGE,
+            "Cmd": ["sleep", "60"],
+            "HostConfig": {"NetworkMode": "none"},
+        }
+        status, answer = mortal_engine.request("POST", "/containers/create?name=foreign", body)
+        assert status == 201, answer
+        sandbox_id, container_id = await running_pod(runtime, "own")
+        assert [item.id for item in await runtime.list_containers()] == [container_id]
+        assert [item.id for item in await runtime.list_pod_sandbox()] == [sandbox_id]
+        await clear(runtime, sandbox_id)

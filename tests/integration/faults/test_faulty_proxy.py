@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import anyio
+import pytest
 
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
@@ -25,6 +26,7 @@ _PODS = int(os.environ.get("ASUPERVISOR_PROXY_PODS", "3"))
 _CALLERS = 4
 
 
+@pytest.mark.deadline(600 + 60 * _PODS)
 async def test_nothing_is_left_and_nothing_is_untrue(engine: Engine, directory: Path) -> None:
     proxy = FaultyProxy(str(engine.socket), _SEED)
     done: list[str] = []

@@ -30,7 +30,7 @@ from tests.harness.bridged_node import (
 )
 from tests.harness.churning import agrees
 from tests.harness.engine import Engine, busybox_archive
-from tests.harness.pods import container_config, pod_config, run, until, until_nothing
+from tests.harness.pods import container_config, pod_config, until, until_nothing
 from tests.harness.small_disk import SmallDisk, small_disk
 
 pytestmark = pytest.mark.skipif(
@@ -85,7 +85,7 @@ async def _is_refused(node: BridgedNode, runtime: RemoteRuntimeService, disk: Sm
 
 
 @pytest.mark.parametrize("place", ["root", "cni-cache"])
-def test_of_the_root_directory_or_of_the_networks_results(
+async def test_of_the_root_directory_or_of_the_networks_results(
     bridged_engine: Engine, directory: Path, place: str
 ) -> None:
     engine = bridged_engine
@@ -139,10 +139,10 @@ def test_of_the_root_directory_or_of_the_networks_results(
 
     with small_disk(directory / place) as disk, bridged_node(engine, directory) as node:
         pods: list[Pod] = []
-        run(lambda: fill_up(node, disk, pods))
+        await fill_up(node, disk, pods)
         node.service.kill()
         node.service.start()
-        run(lambda: restarted(node, disk, pods))
+        await restarted(node, disk, pods)
 
 
 def _engine_has_all(pod: Pod, engine: Engine) -> bool:
@@ -153,7 +153,7 @@ def _has_all(pod: Pod) -> bool:
     return pod.log.read_bytes().count(b"\n") == _LINES
 
 
-def test_of_the_logs(bridged_engine: Engine, directory: Path) -> None:
+async def test_of_the_logs(bridged_engine: Engine, directory: Path) -> None:
     engine = bridged_engine
 
     async def fill_up(node: BridgedNode, disk: SmallDisk, pods: list[Pod]) -> None:
@@ -194,7 +194,7 @@ def test_of_the_logs(bridged_engine: Engine, directory: Path) -> None:
 
     with small_disk(directory / "logs", 256) as disk, bridged_node(engine, directory) as node:
         pods: list[Pod] = []
-        run(lambda: fill_up(node, disk, pods))
+        await fill_up(node, disk, pods)
         node.service.kill()
         node.service.start()
-        run(lambda: freed(node, disk, pods))
+        await freed(node, disk, pods)

@@ -30,7 +30,7 @@ from tests.harness.bridged_node import (
 )
 from tests.harness.churning import agrees, is_ready
 from tests.harness.engine import Engine, busybox_archive
-from tests.harness.pods import run, until, until_nothing
+from tests.harness.pods import until, until_nothing
 from tests.integration.logs.kubelet import LogRotation
 
 pytestmark = pytest.mark.skipif(
@@ -207,57 +207,55 @@ async def _kill(node: BridgedNode, chance: random.Random) -> None:
         await until(lambda: _listens_and_is_ready(node), "it is ready again", 60)
 
 
-def test_nothing_is_harmed_and_nothing_is_left(node: BridgedNode) -> None:
+@pytest.mark.deadline(600 + 60 * _KILLS)
+async def test_nothing_is_harmed_and_nothing_is_left(node: BridgedNode) -> None:
     print(f"seed {_SEED}, {_KILLS} kills")
     moments, kubelet = random.Random(_SEED), Kubelet(node, random.Random(_SEED + 1))
 
-    async def scenario() -> None:
-        async with RemoteRuntimeService.connect(node.endpoint, _CALL_S) as runtime:
-            stay = [await run_pod(runtime, f"stays{number}", node.logs) for number in range(2)]
-        lived, addresses = [pod.lives_as(node.engine) for pod in stay], node.leases()
-        rotations = [
-            LogRotation(
-                pod.log,
-                4000,
-                lambda pod=pod: kubelet.call(  # type: ignore[misc]
-                    lambda runtime: runtime.reopen_container_log(pod.container)
-                ),
-            )
-            for pod in stay
-        ]
-        async with anyio.create_task_group() as tasks:
-            for worker in range(_CALLERS):
-                tasks.start_soon(kubelet.lives, worker)
-            for rotation in rotations:
-                tasks.start_soon(kubelet.rotates, rotation)
-            tasks.start_soon(kubelet.look, stay)
-            for _ in range(_KILLS):
-                await _kill(node, moments)
-            await until(lambda: kubelet.done >= _CALLERS, "pods went all the way", _PATIENCE_S)
-            kubelet.over = True
-        await until(lambda: _listens_and_is_ready(node), "it is ready", 60)
-        async with RemoteRuntimeService.connect(node.endpoint, _CALL_S) as runtime:
-            await until(lambda: agrees(runtime, node.engine), "it knows what is")
-            # What a call that was broken off still brought, after its caller had looked.
-            kept = {pod.sandbox for pod in stay}
-            for late in {one.id for one in await runtime.list_pod_sandbox()} - kept:
-                await runtime.stop_pod_sandbox(late)
-                await runtime.remove_pod_sandbox(late)
-            assert [pod.lives_as(node.engine) for pod in stay] == lived
-            assert node.leases() == addresses
-            for pod, rotation in zip(stay, rotations, strict=True):
-                status = (await runtime.pod_sandbox_status(pod.sandbox)).status
-                assert addresses[status.network.ip] == pod.sandbox
-                await runtime.stop_container(pod.container, 10)
-                last = pod.engine_numbers(node.engine)[-1]
-                await runtime.stop_pod_sandbox(pod.sandbox)
-                await runtime.remove_pod_sandbox(pod.sandbox)
-                rotation.check_rest()
-                assert rotation.next_number == last + 1
-            await until_nothing(node.remains)
-        print(
-            f"{kubelet.done} pods went all the way; {kubelet.broken} calls failed;"
-            f" {sum(one.rotations for one in rotations)} rotations"
+    async with RemoteRuntimeService.connect(node.endpoint, _CALL_S) as runtime:
+        stay = [await run_pod(runtime, f"stays{number}", node.logs) for number in range(2)]
+    lived, addresses = [pod.lives_as(node.engine) for pod in stay], node.leases()
+    rotations = [
+        LogRotation(
+            pod.log,
+            4000,
+            lambda pod=pod: kubelet.call(  # type: ignore[misc]
+                lambda runtime: runtime.reopen_container_log(pod.container)
+            ),
         )
-
-    run(scenario)
+        for pod in stay
+    ]
+    async with anyio.create_task_group() as tasks:
+        for worker in range(_CALLERS):
+            tasks.start_soon(kubelet.lives, worker)
+        for rotation in rotations:
+            tasks.start_soon(kubelet.rotates, rotation)
+        tasks.start_soon(kubelet.look, stay)
+        for _ in range(_KILLS):
+            await _kill(node, moments)
+        await until(lambda: kubelet.done >= _CALLERS, "pods went all the way", _PATIENCE_S)
+        kubelet.over = True
+    await until(lambda: _listens_and_is_ready(node), "it is ready", 60)
+    async with RemoteRuntimeService.connect(node.endpoint, _CALL_S) as runtime:
+        await until(lambda: agrees(runtime, node.engine), "it knows what is")
+        # What a call that was broken off still brought, after its caller had looked.
+        kept = {pod.sandbox for pod in stay}
+        for late in {one.id for one in await runtime.list_pod_sandbox()} - kept:
+            await runtime.stop_pod_sandbox(late)
+            await runtime.remove_pod_sandbox(late)
+        assert [pod.lives_as(node.engine) for pod in stay] == lived
+        assert node.leases() == addresses
+        for pod, rotation in zip(stay, rotations, strict=True):
+            status = (await runtime.pod_sandbox_status(pod.sandbox)).status
+            assert addresses[status.network.ip] == pod.sandbox
+            await runtime.stop_container(pod.container, 10)
+            last = pod.engine_numbers(node.engine)[-1]
+            await runtime.stop_pod_sandbox(pod.sandbox)
+            await runtime.remove_pod_sandbox(pod.sandbox)
+            rotation.check_rest()
+            assert rotation.next_number == last + 1
+        await until_nothing(node.remains)
+    print(
+        f"{kubelet.done} pods went all the way; {kubelet.broken} calls failed;"
+        f" {sum(one.rotations for one in rotations)} rotations"
+    )

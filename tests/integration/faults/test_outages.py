@@ -29,7 +29,7 @@ from tests.harness.bridged_node import (
 )
 from tests.harness.churning import agrees
 from tests.harness.engine import Engine, busybox_archive
-from tests.harness.pods import container_config, pod_config, run, until, until_nothing
+from tests.harness.pods import container_config, pod_config, until, until_nothing
 
 pytestmark = pytest.mark.skipif(
     not Path(CNI_BINARIES, "bridge").exists(), reason="needs the containernetworking plugins"
@@ -157,7 +157,7 @@ async def _answer(outcomes: dict[str, str], what: str, call: object, within_s: f
     assert time.monotonic() - began < within_s + 20, what
 
 
-def test_nothing_untrue_is_said_while_the_engine_is_away(
+async def test_nothing_untrue_is_said_while_the_engine_is_away(
     node: BridgedNode, request: pytest.FixtureRequest
 ) -> None:
     kind = request.node.callspec.params["node"]
@@ -172,54 +172,51 @@ def test_nothing_untrue_is_said_while_the_engine_is_away(
         else:
             engine.start()
 
-    async def scenario() -> None:
-        async with RemoteRuntimeService.connect(node.endpoint, _DEADLINE_S) as runtime:
-            kept = [await run_pod(runtime, f"kept{number}", node.logs) for number in range(3)]
-            doomed = await run_pod(runtime, "doomed", node.logs, _STUBBORN)
-            lived = [pod.lives_as(engine) for pod in kept]
-            addresses = node.leases()
-            callers = Callers(node, kept, doomed, _REASONS[kind])
-            outcomes: dict[str, str] = {}
-            async with anyio.create_task_group() as watching:
-                watching.start_soon(callers.listen, runtime)
-                async with anyio.create_task_group() as tasks:
-                    for what, call, within_s in (
-                        ("stop", runtime.stop_container(doomed.container, 5), _DEADLINE_S + 5),
-                        ("exec", runtime.exec_sync(kept[1].container, ["sleep", "99"], 3), 18),
-                    ):
-                        tasks.start_soon(_answer, outcomes, what, call, within_s)
-                    await until(
-                        lambda: engine.inspect(kept[1].container)["ExecIDs"], "the command runs"
-                    )
-                    begin()
-                    began = time.monotonic()
-                    begun = runtime.run_pod_sandbox(pod_config("begun"))
-                    tasks.start_soon(_answer, outcomes, "run", begun, _DEADLINE_S)
-                    tasks.start_soon(callers.read, runtime)
-                    tasks.start_soon(callers.look, runtime)
-                    with anyio.fail_after(20):
-                        await callers.noticed.wait()
-                    with anyio.fail_after(_OUTAGE_S + 60):
-                        await callers.change(runtime, began + _OUTAGE_S)
-                    callers.over.set()
-                    await anyio.to_thread.run_sync(end)
-                await until(lambda: _ready(runtime), "the node is ready", 60)
-                watching.cancel_scope.cancel()
-            print(f"{kind} for {_OUTAGE_S} s: {callers.counts}; under way: {outcomes}")
-            # What was under way when the engine came back comes to its end first.
-            await until(lambda: agrees(runtime, engine), "it knows what is", 60)
-            if kind == "killed":
-                for pod in kept:
-                    status = (await runtime.pod_sandbox_status(pod.sandbox)).status
-                    assert status.state == cri.SANDBOX_NOTREADY
-            else:
-                await _as_before(node, runtime, callers, lived)
-                assert {a: s for a, s in node.leases().items() if a in addresses} == addresses
-            await _what_was_under_way_can_go_on(node, runtime, doomed, outcomes)
-            await remove_pods(runtime)
-            await until_nothing(node.remains)
-
-    run(scenario)
+    async with RemoteRuntimeService.connect(node.endpoint, _DEADLINE_S) as runtime:
+        kept = [await run_pod(runtime, f"kept{number}", node.logs) for number in range(3)]
+        doomed = await run_pod(runtime, "doomed", node.logs, _STUBBORN)
+        lived = [pod.lives_as(engine) for pod in kept]
+        addresses = node.leases()
+        callers = Callers(node, kept, doomed, _REASONS[kind])
+        outcomes: dict[str, str] = {}
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(callers.listen, runtime)
+            async with anyio.create_task_group() as tasks:
+                for what, call, within_s in (
+                    ("stop", runtime.stop_container(doomed.container, 5), _DEADLINE_S + 5),
+                    ("exec", runtime.exec_sync(kept[1].container, ["sleep", "99"], 3), 18),
+                ):
+                    tasks.start_soon(_answer, outcomes, what, call, within_s)
+                await until(
+                    lambda: engine.inspect(kept[1].container)["ExecIDs"], "the command runs"
+                )
+                begin()
+                began = time.monotonic()
+                begun = runtime.run_pod_sandbox(pod_config("begun"))
+                tasks.start_soon(_answer, outcomes, "run", begun, _DEADLINE_S)
+                tasks.start_soon(callers.read, runtime)
+                tasks.start_soon(callers.look, runtime)
+                with anyio.fail_after(20):
+                    await callers.noticed.wait()
+                with anyio.fail_after(_OUTAGE_S + 60):
+                    await callers.change(runtime, began + _OUTAGE_S)
+                callers.over.set()
+                await anyio.to_thread.run_sync(end)
+            await until(lambda: _ready(runtime), "the node is ready", 60)
+            watching.cancel_scope.cancel()
+        print(f"{kind} for {_OUTAGE_S} s: {callers.counts}; under way: {outcomes}")
+        # What was under way when the engine came back comes to its end first.
+        await until(lambda: agrees(runtime, engine), "it knows what is", 60)
+        if kind == "killed":
+            for pod in kept:
+                status = (await runtime.pod_sandbox_status(pod.sandbox)).status
+                assert status.state == cri.SANDBOX_NOTREADY
+        else:
+            await _as_before(node, runtime, callers, lived)
+            assert {a: s for a, s in node.leases().items() if a in addresses} == addresses
+        await _what_was_under_way_can_go_on(node, runtime, doomed, outcomes)
+        await remove_pods(runtime)
+        await until_nothing(node.remains)
 
 
 async def _ready(runtime: RemoteRuntimeService) -> bool:

@@ -16,7 +16,7 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.bridged_node import COUNTER, Pod, run_pod
 from tests.harness.engine import Engine
-from tests.harness.pods import run, until
+from tests.harness.pods import until
 from tests.harness.service import Service
 
 _DAY_S = 24 * 3600
@@ -98,7 +98,7 @@ def _possible(rate: int) -> bool:
     return 1_000_000 < rate < 1_200_000_000
 
 
-def test_everything_goes_on(
+async def test_everything_goes_on(
     clocked: tuple[Service, Callable[[int], None]], engine: Engine, directory: Path
 ) -> None:
     service, shift = clocked
@@ -115,46 +115,6 @@ def test_everything_goes_on(
     def all_told(pod: Pod) -> bool:
         return len(told_of(pod)) == 4
 
-    async def scenario() -> None:
-        async with (
-            RemoteRuntimeService.connect(service.endpoint, 60) as runtime,
-            anyio.create_task_group() as tasks,
-        ):
-            tasks.start_soon(listen, runtime)
-            stays = await run_pod(runtime, "stays", logs, COUNTER)
-            busy = await run_pod(runtime, "busy", logs, _BUSY)
-            before = (await runtime.container_status(stays.container)).status
-
-            async def has_a_rate() -> bool:
-                return _possible(await _rate(runtime, busy.container))
-
-            await until(has_a_rate, "a first rate")
-            written: list[int] = []
-            for number, seconds in enumerate(_SHIFTS_S):
-                shift(seconds)
-                with anyio.fail_after(180):
-                    pod = await _a_life(runtime, logs, f"life{number}")
-                    await until(partial(all_told, pod), "its events")
-                    assert told_of(pod) == [0, 1, 2, 3]
-                    for _ in range(3):
-                        rate = await _rate(runtime, busy.container)
-                        assert _possible(rate), rate
-                    assert (await runtime.pod_sandbox_status(stays.sandbox)).timestamp > 0
-                    now = (await runtime.container_status(stays.container)).status
-                    assert now == before
-                    conditions = (await runtime.status()).status.conditions
-                    assert all(condition.status for condition in conditions)
-                    written += await _rotated(runtime, stays)
-            await runtime.stop_container(stays.container, 10)
-            written += stays.numbers()
-            assert written == stays.engine_numbers(engine) == list(range(len(written)))
-            for one in (stays, busy):
-                await runtime.stop_pod_sandbox(one.sandbox)
-                await runtime.remove_pod_sandbox(one.sandbox)
-            times = [event.created_at for event in events]
-            assert times[0] > 0 and times == sorted(set(times))
-            tasks.cancel_scope.cancel()
-
     async def _rotated(runtime: RemoteRuntimeService, pod: Pod) -> list[int]:
         """Rotate its log, as kubelet does, and return what is in the old file."""
         counted = len(pod.numbers())
@@ -165,4 +125,41 @@ def test_everything_goes_on(
         old.unlink()
         return numbers
 
-    run(scenario)
+    async with (
+        RemoteRuntimeService.connect(service.endpoint, 60) as runtime,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listen, runtime)
+        stays = await run_pod(runtime, "stays", logs, COUNTER)
+        busy = await run_pod(runtime, "busy", logs, _BUSY)
+        before = (await runtime.container_status(stays.container)).status
+
+        async def has_a_rate() -> bool:
+            return _possible(await _rate(runtime, busy.container))
+
+        await until(has_a_rate, "a first rate")
+        written: list[int] = []
+        for number, seconds in enumerate(_SHIFTS_S):
+            shift(seconds)
+            with anyio.fail_after(180):
+                pod = await _a_life(runtime, logs, f"life{number}")
+                await until(partial(all_told, pod), "its events")
+                assert told_of(pod) == [0, 1, 2, 3]
+                for _ in range(3):
+                    rate = await _rate(runtime, busy.container)
+                    assert _possible(rate), rate
+                assert (await runtime.pod_sandbox_status(stays.sandbox)).timestamp > 0
+                now = (await runtime.container_status(stays.container)).status
+                assert now == before
+                conditions = (await runtime.status()).status.conditions
+                assert all(condition.status for condition in conditions)
+                written += await _rotated(runtime, stays)
+        await runtime.stop_container(stays.container, 10)
+        written += stays.numbers()
+        assert written == stays.engine_numbers(engine) == list(range(len(written)))
+        for one in (stays, busy):
+            await runtime.stop_pod_sandbox(one.sandbox)
+            await runtime.remove_pod_sandbox(one.sandbox)
+        times = [event.created_at for event in events]
+        assert times[0] > 0 and times == sorted(set(times))
+        tasks.cancel_scope.cancel()

@@ -12,7 +12,7 @@ import pytest
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import Engine
-from tests.harness.pods import container_config, pod_config, run
+from tests.harness.pods import container_config, pod_config
 from tests.harness.service import Service
 
 
@@ -25,7 +25,7 @@ def first(engine: Engine, directory: Path) -> Iterator[Service]:
 
 
 @pytest.mark.parametrize("shared", ["socket", "root"])
-def test_the_second_is_refused(
+async def test_the_second_is_refused(
     engine: Engine, first: Service, directory: Path, tmp_path: Path, shared: str
 ) -> None:
     second = Service(engine, directory / "second")
@@ -34,26 +34,23 @@ def test_the_second_is_refused(
     else:
         second.root = first.root
 
-    async def scenario() -> None:
-        async with RemoteRuntimeService.connect(first.endpoint) as runtime:
-            config = pod_config("mine", log_directory=tmp_path)
-            sandbox = await runtime.run_pod_sandbox(config)
-            container = await runtime.create_container(
-                sandbox, container_config(log_path="0.log"), config
-            )
-            await runtime.start_container(container)
-            second.spawn()
-            assert second.process is not None
-            assert second.process.wait(30) not in (0, None)
-            last = second.output.splitlines()[-1]
-            assert str(first.socket if shared == "socket" else first.root) in last
-            assert "Traceback" not in second.output
-            status = (await runtime.container_status(container)).status
-            assert status.state == cri.CONTAINER_RUNNING
-            pods = await runtime.list_pod_sandbox()
-            assert [(pod.id, pod.state) for pod in pods] == [(sandbox, cri.SANDBOX_READY)]
-            await runtime.reopen_container_log(container)
-            await runtime.stop_pod_sandbox(sandbox)
-            await runtime.remove_pod_sandbox(sandbox)
-
-    run(scenario)
+    async with RemoteRuntimeService.connect(first.endpoint) as runtime:
+        config = pod_config("mine", log_directory=tmp_path)
+        sandbox = await runtime.run_pod_sandbox(config)
+        container = await runtime.create_container(
+            sandbox, container_config(log_path="0.log"), config
+        )
+        await runtime.start_container(container)
+        second.spawn()
+        assert second.process is not None
+        assert second.process.wait(30) not in (0, None)
+        last = second.output.splitlines()[-1]
+        assert str(first.socket if shared == "socket" else first.root) in last
+        assert "Traceback" not in second.output
+        status = (await runtime.container_status(container)).status
+        assert status.state == cri.CONTAINER_RUNNING
+        pods = await runtime.list_pod_sandbox()
+        assert [(pod.id, pod.state) for pod in pods] == [(sandbox, cri.SANDBOX_READY)]
+        await runtime.reopen_container_log(container)
+        await runtime.stop_pod_sandbox(sandbox)
+        await runtime.remove_pod_sandbox(sandbox)

@@ -13,7 +13,7 @@ from asupervisor.errors import Unavailable
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteImageService, RemoteRuntimeService
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, until
 from tests.harness.service import Service
 
 Call = Callable[[RemoteRuntimeService, RemoteImageService, str, str], Awaitable[object]]
@@ -43,7 +43,7 @@ def service(mortal_engine: Engine, directory: Path) -> Iterator[Service]:
     assert running.stop() == 0
 
 
-def test_a_restart_while_the_engine_is_frozen_loses_nothing(
+async def test_a_restart_while_the_engine_is_frozen_loses_nothing(
     service: Service, mortal_engine: Engine
 ) -> None:
     ids: list[str] = []
@@ -84,8 +84,8 @@ def test_a_restart_while_the_engine_is_frozen_loses_nothing(
             await runtime.stop_pod_sandbox(ids[0])
             await runtime.remove_pod_sandbox(ids[0])
 
-    run(before)
+    await before()
     assert service.stop() == 0
     mortal_engine.signal(signal.SIGSTOP)
     service.start(ready=False)
-    run(frozen)
+    await frozen()

@@ -12,7 +12,7 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import Engine
 from tests.harness.engine_proxy import EngineProxy
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, until
 from tests.harness.service import Service
 from tests.integration.network.namespaces import CNI_BINARIES
 
@@ -28,7 +28,7 @@ def proxy(mortal_engine: Engine, directory: Path) -> Iterator[EngineProxy]:
 
 
 @pytest.mark.parametrize("fault", ["failing", "hanging"])
-def test_a_living_pod_that_cannot_be_read_keeps_its_network(
+async def test_a_living_pod_that_cannot_be_read_keeps_its_network(
     mortal_engine: Engine, directory: Path, proxy: EngineProxy, fault: str
 ) -> None:
     conf, leases = directory / "conf", directory / "leases"
@@ -92,9 +92,9 @@ def test_a_living_pod_that_cannot_be_read_keeps_its_network(
                 assert leased() == set()
 
     service.start()
-    run(before)
+    await before()
     assert service.stop() == 0
     getattr(proxy, fault).update(f"/containers/{one}/json" for one in ids)
     service.start()
-    run(after)
+    await after()
     assert service.stop() == 0

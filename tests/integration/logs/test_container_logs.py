@@ -145,26 +145,23 @@ def figure(name: str) -> float:
     return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])  # type: ignore[index]
 
 
-def test_long_lines_binary_bytes_and_a_terminal(service: Service, tmp_path: Path) -> None:
+async def test_long_lines_binary_bytes_and_a_terminal(service: Service, tmp_path: Path) -> None:
     service.start()
 
-    async def scenario() -> None:
-        async with pod(service, tmp_path) as pods:
-            container_id, log = await pods.run(
-                "head -c 50000 /dev/zero | tr '\\0' x; echo; printf 'esc\\033[1m\\t\\001\"<&>\\\\"
-                " \\377\\n'",
-                "long",
-            )
-            await pods.exited(container_id)
-            # What is not UTF-8 the engine has replaced when it wrote its own file.
-            assert contents(log) == b"x" * 50000 + b'\nesc\x1b[1m\t\x01"<&>\\ \xef\xbf\xbd\n'
-            tags = [line.split(b" ", 3)[2] for line in log.read_bytes().splitlines()]
-            assert tags == [b"P", b"P", b"P", b"F", b"F"]
-            container_id, log = await pods.run("tty; echo after", "terminal", tty=True)
-            await pods.exited(container_id)
-            assert contents(log) == b"/dev/pts/0\r\nafter\r\n"
-
-    anyio.run(scenario)
+    async with pod(service, tmp_path) as pods:
+        container_id, log = await pods.run(
+            "head -c 50000 /dev/zero | tr '\\0' x; echo; printf 'esc\\033[1m\\t\\001\"<&>\\\\"
+            " \\377\\n'",
+            "long",
+        )
+        await pods.exited(container_id)
+        # What is not UTF-8 the engine has replaced when it wrote its own file.
+        assert contents(log) == b"x" * 50000 + b'\nesc\x1b[1m\t\x01"<&>\\ \xef\xbf\xbd\n'
+        tags = [line.split(b" ", 3)[2] for line in log.read_bytes().splitlines()]
+        assert tags == [b"P", b"P", b"P", b"F", b"F"]
+        container_id, log = await pods.run("tty; echo after", "terminal", tty=True)
+        await pods.exited(container_id)
+        assert contents(log) == b"/dev/pts/0\r\nafter\r\n"
 
 
 async def test_kubelet_rotates(service: Service, engine: Engine, tmp_path: Path) -> None:

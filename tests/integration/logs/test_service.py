@@ -6,7 +6,6 @@ import errno
 import os
 import resource
 import signal
-import subprocess
 from pathlib import Path
 
 import anyio
@@ -261,14 +260,15 @@ async def test_a_target_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> 
     log.close()
 
 
-def test_more_logs_than_the_soft_limit_of_descriptors_has_room_for(tmp_path: Path) -> None:
+async def test_more_logs_than_the_soft_limit_of_descriptors_has_room_for(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # The limit is this process' too, which has open what tests before this one left for later.
     limit = 150 + 2 * max(int(name) for name in os.listdir("/proc/self/fd"))
     # The pump has three open for each log.
     logs = {f"c{number}": source_of(tmp_path, f"c{number}") for number in range(limit // 3 + 10)}
 
-    async def scenario() -> None:
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
         async with running(tmp_path) as service:
             for name, log in logs.items():
                 log.write(b"one\n")
@@ -277,23 +277,19 @@ def test_more_logs_than_the_soft_limit_of_descriptors_has_room_for(tmp_path: Pat
                 lambda: all(lines_of(target_of(tmp_path, name)) == [b"one"] for name in logs),
                 "a line in each",
             )
-
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-        anyio.run(scenario)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for log in logs.values():
-            log.close()
+        for source in logs.values():
+            source.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
-def test_a_full_disk_holds_up_its_own_log_alone_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_full_disk_holds_up_its_own_log_alone_and_loses_nothing(tmp_path: Path) -> None:
     small = target_of(tmp_path, "small").parent
     small.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "small", str(small)], check=True)
+    await anyio.run_process(["mount", "-t", "tmpfs", "-o", "size=64k", "small", str(small)])
 
-    async def scenario() -> None:
+    try:
         full, other = source_of(tmp_path, "small"), source_of(tmp_path, "other")
         target = target_of(tmp_path, "small")
         async with running(tmp_path) as service:
@@ -315,11 +311,9 @@ def test_a_full_disk_holds_up_its_own_log_alone_and_loses_nothing(tmp_path: Path
             assert lines_of(target) == [b"%d" % number for number in range(3000)]
         full.close()
         other.close()
-
-    try:
-        anyio.run(scenario)
     finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+        with anyio.CancelScope(shield=True):
+            await anyio.run_process(["umount", "-l", str(small)])
 
 
 async def test_the_next_pump_waits_for_the_one_before(tmp_path: Path) -> None:

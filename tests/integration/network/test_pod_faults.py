@@ -15,7 +15,7 @@ import pytest
 from asupervisor.errors import ServiceError
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
-from tests.harness.engine import Engine, busybox_archive, eventually
+from tests.harness.engine import Engine, busybox_archive
 from tests.harness.pods import until, until_nothing
 from tests.integration.network.namespaces import CNI_BINARIES, leases
 from tests.integration.network.pod_node import (
@@ -107,12 +107,12 @@ def test_killed_at_random_moments_nothing_is_left_in_the_end(node: Node) -> None
 
 
 @pytest.mark.parametrize("node", ["cni+faulty"], indirect=True)
-def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(
+async def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(
     node: Node, tmp_path: Path
 ) -> None:
     binaries = tmp_path / "bin"
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
+    async with RemoteRuntimeService.connect(node.service.endpoint) as runtime:
         (binaries / "hang").write_text("slow")
 
         async def hang() -> None:
@@ -124,25 +124,23 @@ def test_a_service_that_stops_while_a_plugin_hangs_leaves_nothing(
             await until((binaries / "hangs").exists, "a plugin hangs")
             assert leases(LEASES)
             assert await anyio.to_thread.run_sync(node.service.stop) == 0
-
-    node.run(scenario)
-    assert not Path(f"/proc/{(binaries / 'hangs').read_text().strip()}").exists(), (
+    assert not await anyio.Path(f"/proc/{(binaries / 'hangs').read_text().strip()}").exists(), (
         "killed with the service"
     )
     node.service.start()
-    eventually(
+    await until(
         lambda: node.remains() == [] and node.engine.containers() == [],
         "the next start finishes it",
     )
 
 
 @pytest.mark.parametrize("node", ["cni+faulty"], indirect=True)
-def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(
+async def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(
     node: Node, tmp_path: Path
 ) -> None:
     binaries = tmp_path / "bin"
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
+    async with RemoteRuntimeService.connect(node.service.endpoint) as runtime:
         (binaries / "hang").write_text("slow")
         errors: list[str] = []
 
@@ -166,8 +164,6 @@ def test_a_faulty_plugin_fails_the_pod_clearly_and_holds_up_no_other(
         await until_nothing(node.remains)
         assert [sandbox.id for sandbox in await runtime.list_pod_sandbox()] == [other]
         await runtime.remove_pod_sandbox(other)
-
-    node.run(scenario)
 
 
 @pytest.mark.parametrize("plugin", os.environ.get("ASUPERVISOR_TEST_PLUGINS", "cni").split(","))

@@ -9,7 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -24,7 +25,7 @@ from asupervisor.network.addresses import namespace_addresses
 from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor import Supervisor
-from tests.harness.engine import Engine, busybox_archive, eventually
+from tests.harness.engine import Engine, busybox_archive
 from tests.harness.pods import pod_cgroup, until
 from tests.harness.service import service_config
 from tests.integration.network.namespaces import CNI_BINARIES, Namespace
@@ -94,9 +95,12 @@ class Gates:
             cni_cache_dir=str(self.node.cache),
         )
 
-    def run(self, scenario: Callable[[RemoteRuntimeService], Awaitable[None]]) -> None:
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[RemoteRuntimeService]:
+        """A client of the node's own service, which starts."""
         self.node.service.start()
-        self.node.run(scenario)
+        async with RemoteRuntimeService.connect(self.node.service.endpoint) as runtime:
+            yield runtime
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +140,12 @@ def gates(gated_engine: tuple[Engine, Path], tmp_path: Path, node_address: None)
 
 
 @pytest.mark.parametrize("parent", ["", pod_cgroup("overlap")])
-def test_the_plugin_is_called_before_the_engine_answers_the_start(
+async def test_the_plugin_is_called_before_the_engine_answers_the_start(
     gates: Gates, parent: str
 ) -> None:
     gates.set("wait-for-add")
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
+    async with gates.connected() as runtime:
         pod = config("web", (80, 30080))
         pod.linux.cgroup_parent = parent
         pod.dns_config.servers.append("192.0.2.53")
@@ -159,14 +163,12 @@ def test_the_plugin_is_called_before_the_engine_answers_the_start(
         await runtime.remove_pod_sandbox(sandbox_id)
         assert gates.node.remains() == []
 
-    gates.run(scenario)
 
-
-def test_a_process_that_ends_after_the_network_was_made_leaves_nothing(gates: Gates) -> None:
+async def test_a_process_that_ends_after_the_network_was_made_leaves_nothing(gates: Gates) -> None:
     gates.set("wait-for-add")
     gates.set("fail")
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
+    async with gates.connected() as runtime:
         with pytest.raises(FailedPrecondition):
             await runtime.run_pod_sandbox(config("web", (80, 30080)), "gated")
         assert [call[0] for call in gates.calls()] == ["ADD", "DEL"]
@@ -177,11 +179,9 @@ def test_a_process_that_ends_after_the_network_was_made_leaves_nothing(gates: Ga
         sandbox_id = await runtime.run_pod_sandbox(config("web", (80, 30080)), "gated")
         await runtime.remove_pod_sandbox(sandbox_id)
 
-    gates.run(scenario)
 
-
-def test_the_network_is_released_while_and_after_the_process_ends(gates: Gates) -> None:
-    async def scenario(runtime: RemoteRuntimeService) -> None:
+async def test_the_network_is_released_while_and_after_the_process_ends(gates: Gates) -> None:
+    async with gates.connected() as runtime:
         sandbox_id = await runtime.run_pod_sandbox(config("web", (80, 30080)))
         pid = gates.node.engine.inspect(sandbox_id)["State"]["Pid"]
         # The plugin waits for the end of that, so the stop must not wait for the plugin.
@@ -194,13 +194,11 @@ def test_the_network_is_released_while_and_after_the_process_ends(gates: Gates) 
         await runtime.remove_pod_sandbox(sandbox_id)
         assert "its stop was cut short" not in gates.node.service.output
 
-    gates.run(scenario)
 
-
-def test_a_release_that_fails_stops_the_sandbox_all_the_same(gates: Gates) -> None:
+async def test_a_release_that_fails_stops_the_sandbox_all_the_same(gates: Gates) -> None:
     gates.set("refuse-del")
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
+    async with gates.connected() as runtime:
         sandbox_id = await runtime.run_pod_sandbox(config("web"))
         with pytest.raises(ServiceError, match="will not let go"):
             await runtime.stop_pod_sandbox(sandbox_id)
@@ -209,8 +207,6 @@ def test_a_release_that_fails_stops_the_sandbox_all_the_same(gates: Gates) -> No
         await runtime.stop_pod_sandbox(sandbox_id)
         assert gates.node.remains() == []
         await runtime.remove_pod_sandbox(sandbox_id)
-
-    gates.run(scenario)
 
 
 def test_a_network_that_was_made_for_another_process_is_made_anew(
@@ -252,7 +248,7 @@ def test_a_network_that_was_made_for_another_process_is_made_anew(
         "StopPodSandbox.released",
     ],
 )
-def test_death_at_any_step_leaves_nothing_of_the_network(gates: Gates, step: str) -> None:
+async def test_death_at_any_step_leaves_nothing_of_the_network(gates: Gates, step: str) -> None:
     service = gates.node.service
     settings = {
         "socket": str(service.socket),
@@ -264,8 +260,12 @@ def test_death_at_any_step_leaves_nothing_of_the_network(gates: Gates, step: str
         gates.set("wait-for-add")
     service.directory.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tests.harness.dying_service", step, json.dumps(settings)]
-    with service.log.open("ab") as log, subprocess.Popen(command, stderr=log) as dying:
-        eventually(lambda: "ready:" in service.output, "the service is ready")
+    with service.log.open("ab") as log:
+        dying = await anyio.open_process(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+        )
+    async with dying:
+        await until(lambda: "ready:" in service.output, "the service is ready")
 
         async def until_death() -> None:
             async with RemoteRuntimeService.connect(service.endpoint) as runtime:
@@ -273,10 +273,10 @@ def test_death_at_any_step_leaves_nothing_of_the_network(gates: Gates, step: str
                 await runtime.stop_pod_sandbox(sandbox_id)
 
         with pytest.raises((ServiceError, BaseExceptionGroup)):
-            anyio.run(until_death)
-        assert dying.wait(10) == -9
+            await until_death()
+        assert await dying.wait() == -9
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
+    async with gates.connected() as runtime:
         for sandbox in await runtime.list_pod_sandbox():
             await runtime.stop_pod_sandbox(sandbox.id)
             await runtime.remove_pod_sandbox(sandbox.id)
@@ -285,5 +285,3 @@ def test_death_at_any_step_leaves_nothing_of_the_network(gates: Gates, step: str
         sandbox_id = await runtime.run_pod_sandbox(config("mortal", (80, 30080)), "gated")
         await runtime.stop_pod_sandbox(sandbox_id)
         await runtime.remove_pod_sandbox(sandbox_id)
-
-    gates.run(scenario)

@@ -28,8 +28,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_pods_reach_each_other_the_host_and_themselves_and_leave_nothing(node: Node) -> None:
-    async def scenario(runtime: RemoteRuntimeService) -> None:
+async def test_pods_reach_each_other_the_host_and_themselves_and_leave_nothing(node: Node) -> None:
+    async with RemoteRuntimeService.connect(node.service.endpoint) as runtime:
         before = node.remains()
         web = await runtime.run_pod_sandbox(config("web", (80, 30080)))
         client = await runtime.run_pod_sandbox(config("client"))
@@ -69,8 +69,6 @@ def test_pods_reach_each_other_the_host_and_themselves_and_leave_nothing(node: N
         for sandbox_id in (web, client):
             await runtime.remove_pod_sandbox(sandbox_id)
         assert node.engine.containers() == []
-
-    node.run(scenario)
 
 
 @pytest.mark.parametrize("node", ["cni", "kubenet+update"], indirect=True)

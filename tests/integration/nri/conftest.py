@@ -8,12 +8,13 @@ import pytest
 
 from tests.harness.engine import Engine
 from tests.harness.leaks import nothing_left
+from tests.harness.loops import UVLOOP
 
 
 @pytest.fixture(scope="package")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """The loop that the service runs on."""
-    return "asyncio", {"use_uvloop": True}
+    return UVLOOP
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from asupervisor.supervisor import Supervisor
 from asupervisor.translate.runtimes import wrapped_runtime
 from tests.harness.engine import ENGINE, Engine
 from tests.harness.plugins import Adjuster, Watcher, config_with_nri, oci_runtime, plugged
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, until
 
 SHELL = ("/bin/sh", "-c")
 SLEEP = ("/bin/sleep", "1000")
@@ -205,7 +205,9 @@ def test_nothing_of_an_image_or_a_tenant_chooses_what_is_carried(
     assert status >= 400 and "what its OCI document is to have is not there" in str(answer)
 
 
-def test_a_container_that_others_remove_leaves_nothing(engine: Engine, directory: Path) -> None:
+async def test_a_container_that_others_remove_leaves_nothing(
+    engine: Engine, directory: Path
+) -> None:
     async def made() -> None:
         async with (
             Supervisor(config_with_nri(engine, directory)) as supervisor,
@@ -231,10 +233,10 @@ def test_a_container_that_others_remove_leaves_nothing(engine: Engine, directory
 
     ids: dict[str, str] = {}
     with oci_runtime(engine, directory):
-        run(made)
+        await made()
         assert sorted(files(directory)) == sorted(ids.values())
         engine.request("DELETE", f"/containers/{ids['removed']}?force=1")
-        run(taken_over)
+        await taken_over()
 
 
 async def test_a_container_lives_through_the_engine_and_starts_again(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import http.client
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -20,8 +20,6 @@ from tests.harness.engine import BUSYBOX_IMAGE, Engine
 from tests.harness.pods import pod_cgroup
 from tests.harness.service import Service
 
-Scenario = Callable[[RemoteRuntimeService], Coroutine[Any, Any, None]]
-
 
 @pytest.fixture(scope="package")
 def service(engine: Engine) -> Iterator[Service]:
@@ -33,25 +31,16 @@ def service(engine: Engine) -> Iterator[Service]:
 
 
 @pytest.fixture
-def play(service: Service, engine: Engine) -> Iterator[Callable[[Scenario], None]]:
-    """Run a scenario with a client of the service; afterwards nothing of it is left."""
-
-    def run(scenario: Scenario) -> None:
-        async def main() -> None:
-            with anyio.fail_after(60):
-                async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-                    try:
-                        await scenario(runtime)
-                    finally:
-                        with anyio.CancelScope(shield=True):
-                            for pod in await runtime.list_pod_sandbox():
-                                await runtime.stop_pod_sandbox(pod.id)
-                                await runtime.remove_pod_sandbox(pod.id)
-
-        anyio.run(main)
-
-    yield run
-    engine.remove_all()
+async def runtime(service: Service, engine: Engine) -> AsyncIterator[RemoteRuntimeService]:
+    """A client of the service; nothing of what it made outlives the test."""
+    try:
+        async with RemoteRuntimeService.connect(service.endpoint) as connected:
+            yield connected
+            for pod in await connected.list_pod_sandbox():
+                await connected.stop_pod_sandbox(pod.id)
+                await connected.remove_pod_sandbox(pod.id)
+    finally:
+        engine.remove_all()
 
 
 def metrics_address(service: Service) -> tuple[str, int]:

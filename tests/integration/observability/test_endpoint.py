@@ -9,7 +9,6 @@ import select
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
 
 import anyio
 import grpc.aio
@@ -22,7 +21,7 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import Engine, eventually
 from tests.harness.service import Service
-from tests.integration.observability.conftest import Scenario, metrics_address, pod_config, samples
+from tests.integration.observability.conftest import metrics_address, pod_config, samples
 
 
 def get(service: Service, path: str, method: str = "GET") -> tuple[int, str]:
@@ -36,7 +35,9 @@ def get(service: Service, path: str, method: str = "GET") -> tuple[int, str]:
         connection.close()
 
 
-def test_metrics_count_what_was_called(play: Callable[[Scenario], None], service: Service) -> None:
+async def test_metrics_count_what_was_called(
+    runtime: RemoteRuntimeService, service: Service
+) -> None:
     def value(name: str, **labels: str) -> float:
         return samples(service).get((name, tuple(sorted(labels.items()))), 0.0)
 
@@ -45,13 +46,10 @@ def test_metrics_count_what_was_called(play: Callable[[Scenario], None], service
     creations = value("docker_operations_total", operation_type="create_container")
     events = value("asupervisor_engine_events_applied_total", action="start")
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
-        await runtime.run_pod_sandbox(pod_config())
-        with pytest.raises(Exception, match="does not exist"):
-            await runtime.container_status("none")
-        assert await anyio.to_thread.run_sync(value, "asupervisor_sandboxes") == 1
-
-    play(scenario)
+    await runtime.run_pod_sandbox(pod_config())
+    with pytest.raises(Exception, match="does not exist"):
+        await runtime.container_status("none")
+    assert await anyio.to_thread.run_sync(value, "asupervisor_sandboxes") == 1
     assert value("asupervisor_rpc_total", method="RunPodSandbox", code="OK") == calls + 1
     assert value("asupervisor_rpc_duration_seconds_count", method="RunPodSandbox") == calls + 1
     assert (

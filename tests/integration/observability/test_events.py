@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from asupervisor.remote import RemoteRuntimeService
 from tests.harness.engine import Engine
 from tests.harness.service import Service
 from tests.integration.observability.conftest import (
-    Scenario,
     pod_config,
     run_container,
     samples,
@@ -30,64 +29,58 @@ CREATED, STARTED = cri.CONTAINER_CREATED_EVENT, cri.CONTAINER_STARTED_EVENT
 STOPPED, DELETED = cri.CONTAINER_STOPPED_EVENT, cri.CONTAINER_DELETED_EVENT
 
 
-def test_a_pods_life_as_events(play: Callable[[Scenario], None], service: Service) -> None:
-    async def scenario(runtime: RemoteRuntimeService) -> None:
-        seen: list[cri.ContainerEventResponse] = []
+async def test_a_pods_life_as_events(runtime: RemoteRuntimeService, service: Service) -> None:
+    seen: list[cri.ContainerEventResponse] = []
 
-        async def follow() -> None:
-            async with aclosing(runtime.get_container_events()) as events:
-                async for event in events:
-                    seen.append(event)
-                    if event.container_event_type == DELETED and event.container_id == sandbox_id:
-                        return
+    async def follow() -> None:
+        async with aclosing(runtime.get_container_events()) as events:
+            async for event in events:
+                seen.append(event)
+                if event.container_event_type == DELETED and event.container_id == sandbox_id:
+                    return
 
-        sandbox_id = ""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(follow)
-            await until(lambda: subscribers(service) == 1)
-            config = pod_config()
-            sandbox_id = await runtime.run_pod_sandbox(config)
-            container_id = await run_container(runtime, sandbox_id, config, "sleep 1000")
-            quick = await run_container(runtime, sandbox_id, config, "exit 3", "quick")
-            await until(
-                lambda: any(
-                    event.container_id == quick and event.container_event_type == STOPPED
-                    for event in seen
-                )
+    sandbox_id = ""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        await until(lambda: subscribers(service) == 1)
+        config = pod_config()
+        sandbox_id = await runtime.run_pod_sandbox(config)
+        container_id = await run_container(runtime, sandbox_id, config, "sleep 1000")
+        quick = await run_container(runtime, sandbox_id, config, "exit 3", "quick")
+        await until(
+            lambda: any(
+                event.container_id == quick and event.container_event_type == STOPPED
+                for event in seen
             )
-            await runtime.stop_container(container_id, 0)
-            await runtime.remove_container(container_id)
-            await runtime.remove_container(quick)
-            await runtime.stop_pod_sandbox(sandbox_id)
-            await runtime.remove_pod_sandbox(sandbox_id)
-        await until(lambda: subscribers(service) == 0)
-        for one in (sandbox_id, container_id, quick):
-            assert [event.container_event_type for event in seen if event.container_id == one] == [
-                CREATED,
-                STARTED,
-                STOPPED,
-                DELETED,
-            ]
-        assert len(seen) == 12
-        assert [event.created_at for event in seen] == sorted({event.created_at for event in seen})
-        for event in seen:
-            assert event.pod_sandbox_status.id == sandbox_id
-            assert event.pod_sandbox_status.metadata == config.metadata
-            ids = {status.id for status in event.containers_statuses}
-            assert (event.container_id in ids) == (
-                event.container_id != sandbox_id and event.container_event_type != DELETED
-            )
-        ended = next(
-            event
-            for event in seen
-            if event.container_id == quick and event.container_event_type == STOPPED
         )
-        assert (
-            next(status for status in ended.containers_statuses if status.id == quick).exit_code
-            == 3
+        await runtime.stop_container(container_id, 0)
+        await runtime.remove_container(container_id)
+        await runtime.remove_container(quick)
+        await runtime.stop_pod_sandbox(sandbox_id)
+        await runtime.remove_pod_sandbox(sandbox_id)
+    await until(lambda: subscribers(service) == 0)
+    for one in (sandbox_id, container_id, quick):
+        assert [event.container_event_type for event in seen if event.container_id == one] == [
+            CREATED,
+            STARTED,
+            STOPPED,
+            DELETED,
+        ]
+    assert len(seen) == 12
+    assert [event.created_at for event in seen] == sorted({event.created_at for event in seen})
+    for event in seen:
+        assert event.pod_sandbox_status.id == sandbox_id
+        assert event.pod_sandbox_status.metadata == config.metadata
+        ids = {status.id for status in event.containers_statuses}
+        assert (event.container_id in ids) == (
+            event.container_id != sandbox_id and event.container_event_type != DELETED
         )
-
-    play(scenario)
+    ended = next(
+        event
+        for event in seen
+        if event.container_id == quick and event.container_event_type == STOPPED
+    )
+    assert next(status for status in ended.containers_statuses if status.id == quick).exit_code == 3
 
 
 def subscribers(service: Service) -> float:
@@ -95,26 +88,20 @@ def subscribers(service: Service) -> float:
     return samples(service)["asupervisor_event_subscribers", ()]
 
 
-def test_a_status_carries_timestamp_and_container_statuses_together(
-    play: Callable[[Scenario], None],
+async def test_a_status_carries_timestamp_and_container_statuses_together(
+    runtime: RemoteRuntimeService,
 ) -> None:
-    async def scenario(runtime: RemoteRuntimeService) -> None:
-        config = pod_config()
-        sandbox_id = await runtime.run_pod_sandbox(config)
-        before = await runtime.pod_sandbox_status(sandbox_id)
-        assert before.timestamp > 0 and not before.containers_statuses
-        container_id = await run_container(runtime, sandbox_id, config, "sleep 1000")
-        for verbose in (False, True):
-            after = await runtime.pod_sandbox_status(sandbox_id, verbose=verbose)
-            assert after.timestamp > before.timestamp
-            assert [status.id for status in after.containers_statuses] == [container_id]
-            assert (
-                after.containers_statuses[0]
-                == (await runtime.container_status(container_id)).status
-            )
-            assert bool(after.info) == verbose
-
-    play(scenario)
+    config = pod_config()
+    sandbox_id = await runtime.run_pod_sandbox(config)
+    before = await runtime.pod_sandbox_status(sandbox_id)
+    assert before.timestamp > 0 and not before.containers_statuses
+    container_id = await run_container(runtime, sandbox_id, config, "sleep 1000")
+    for verbose in (False, True):
+        after = await runtime.pod_sandbox_status(sandbox_id, verbose=verbose)
+        assert after.timestamp > before.timestamp
+        assert [status.id for status in after.containers_statuses] == [container_id]
+        assert after.containers_statuses[0] == (await runtime.container_status(container_id)).status
+        assert bool(after.info) == verbose
 
 
 def test_a_subscriber_that_does_not_read_is_told_and_harms_nobody(
@@ -189,29 +176,26 @@ def test_a_stop_ends_the_subscription_and_does_not_wait_for_it(engine: Engine) -
     assert running.stop() == 0
 
 
-def test_what_happened_while_the_engine_was_away_is_told(
-    play: Callable[[Scenario], None], service: Service, engine: Engine
+async def test_what_happened_while_the_engine_was_away_is_told(
+    runtime: RemoteRuntimeService, service: Service, engine: Engine
 ) -> None:
-    async def scenario(runtime: RemoteRuntimeService) -> None:
-        config = pod_config()
-        sandbox_id = await runtime.run_pod_sandbox(config)
-        container_id = await run_container(runtime, sandbox_id, config, "exec sleep 1000")
-        stopped: set[str] = set()
+    config = pod_config()
+    sandbox_id = await runtime.run_pod_sandbox(config)
+    container_id = await run_container(runtime, sandbox_id, config, "exec sleep 1000")
+    stopped: set[str] = set()
 
-        async def follow() -> None:
-            async with aclosing(runtime.get_container_events()) as events:
-                async for event in events:
-                    assert event.container_event_type == STOPPED
-                    stopped.add(event.container_id)
-                    if stopped == {sandbox_id, container_id}:
-                        return
+    async def follow() -> None:
+        async with aclosing(runtime.get_container_events()) as events:
+            async for event in events:
+                assert event.container_event_type == STOPPED
+                stopped.add(event.container_id)
+                if stopped == {sandbox_id, container_id}:
+                    return
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(follow)
-            await until(lambda: subscribers(service) == 1)
-            # An engine that comes back without live-restore ends what it finds running, before
-            # anybody can subscribe.
-            await anyio.to_thread.run_sync(engine.signal, signal.SIGKILL)
-            await anyio.to_thread.run_sync(engine.start)
-
-    play(scenario)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        await until(lambda: subscribers(service) == 1)
+        # An engine that comes back without live-restore ends what it finds running, before
+        # anybody can subscribe.
+        await anyio.to_thread.run_sync(engine.signal, signal.SIGKILL)
+        await anyio.to_thread.run_sync(engine.start)

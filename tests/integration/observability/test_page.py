@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from asupervisor.remote import RemoteRuntimeService
 from tests.harness.browser import BROWSER, look_at
 from tests.harness.pods import until
 from tests.harness.service import Service
-from tests.integration.observability.conftest import Scenario, metrics_address, pod_config
+from tests.integration.observability.conftest import metrics_address, pod_config
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
@@ -33,8 +33,8 @@ def answer(service: Service, path: str) -> Iterator[http.client.HTTPResponse]:
         connection.close()
 
 
-def test_the_page_shows_a_pod_and_its_hostile_label_as_text(
-    play: Callable[[Scenario], None], service: Service
+async def test_the_page_shows_a_pod_and_its_hostile_label_as_text(
+    runtime: RemoteRuntimeService, service: Service
 ) -> None:
     config = pod_config("marked")
     config.labels["hostile"] = HOSTILE
@@ -47,20 +47,17 @@ def test_the_page_shows_a_pod_and_its_hostile_label_as_text(
             assert page.headers["X-Content-Type-Options"] == "nosniff"
             return page.read().decode()
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
-        await runtime.run_pod_sandbox(config)
-        text = ""
-        while config.metadata.name not in text:
-            text = await anyio.to_thread.run_sync(read)
-        assert "RunPodSandbox" in text and "create_container" in text and "RuntimeReady" in text
-        assert HOSTILE not in text and "&lt;img src=x onerror=" in text
-        assert "planted-annotation" not in text
-
-    play(scenario)
+    await runtime.run_pod_sandbox(config)
+    text = ""
+    while config.metadata.name not in text:
+        text = await anyio.to_thread.run_sync(read)
+    assert "RunPodSandbox" in text and "create_container" in text and "RuntimeReady" in text
+    assert HOSTILE not in text and "&lt;img src=x onerror=" in text
+    assert "planted-annotation" not in text
 
 
-def test_a_watcher_is_told_of_a_new_pod_and_of_what_doctor_finds(
-    play: Callable[[Scenario], None], service: Service
+async def test_a_watcher_is_told_of_a_new_pod_and_of_what_doctor_finds(
+    runtime: RemoteRuntimeService, service: Service
 ) -> None:
     config = pod_config("watched")
     name = config.metadata.name
@@ -81,13 +78,10 @@ def test_a_watcher_is_told_of_a_new_pod_and_of_what_doctor_finds(
                     if section["name"] == "doctor" and "lines are ok" in section["html"]:
                         told.add("doctor")
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(anyio.to_thread.run_sync, watch)
-            await anyio.to_thread.run_sync(watching.wait)
-            await runtime.run_pod_sandbox(config)
-
-    play(scenario)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, watch)
+        await anyio.to_thread.run_sync(watching.wait)
+        await runtime.run_pod_sandbox(config)
     assert told == {"pod", "doctor"}
 
 
@@ -100,8 +94,8 @@ def test_watchers_that_stay_do_not_keep_metrics_away(service: Service) -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no browser")
-def test_a_browser_shows_it_live_and_runs_nothing_of_a_label(
-    play: Callable[[Scenario], None], service: Service, tmp_path: Path
+async def test_a_browser_shows_it_live_and_runs_nothing_of_a_label(
+    runtime: RemoteRuntimeService, service: Service, tmp_path: Path
 ) -> None:
     config = pod_config("browsed")
     config.labels["hostile"] = HOSTILE
@@ -111,16 +105,13 @@ def test_a_browser_shows_it_live_and_runs_nothing_of_a_label(
         with answer(service, "/") as page:
             return config.metadata.name in page.read().decode()
 
-    async def scenario(runtime: RemoteRuntimeService) -> None:
-        await runtime.run_pod_sandbox(config)
-        # The page may be older than the pod by the time between two pictures.
-        await until(partial(anyio.to_thread.run_sync, pictured), "the page has the pod")
-        shown = await anyio.to_thread.run_sync(
-            look_at, f"http://{host}:{port}/", tmp_path, "--dump-dom"
-        )
-        # What came live has replaced what the document had: it is there once, as text.
-        assert '<span id="live">live</span>' in shown
-        assert "<img" not in shown and "&lt;img src=x" in shown
-        assert "<title>taken</title>" not in shown and ": asupervisor</title>" in shown
-
-    play(scenario)
+    await runtime.run_pod_sandbox(config)
+    # The page may be older than the pod by the time between two pictures.
+    await until(partial(anyio.to_thread.run_sync, pictured), "the page has the pod")
+    shown = await anyio.to_thread.run_sync(
+        look_at, f"http://{host}:{port}/", tmp_path, "--dump-dom"
+    )
+    # What came live has replaced what the document had: it is there once, as text.
+    assert '<span id="live">live</span>' in shown
+    assert "<img" not in shown and "&lt;img src=x" in shown
+    assert "<title>taken</title>" not in shown and ": asupervisor</title>" in shown

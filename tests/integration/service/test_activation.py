@@ -17,6 +17,8 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor.activation import Relay, inherited_listener
 from tests.harness.engine import Engine, eventually
+from tests.harness.loops import on_both_loops
+from tests.harness.pods import until
 from tests.harness.service import Service
 
 
@@ -125,12 +127,13 @@ def test_what_is_handed_over_is_checked(listener: socket.socket) -> None:
         taken.detach()
 
 
-@pytest.mark.parametrize("uvloop", [False, True])
-def test_bytes_pass_both_ways_and_a_slow_reader_holds_up_nobody_else(
-    directory: Path, listener: socket.socket, uvloop: bool
+@on_both_loops
+async def test_bytes_pass_both_ways_and_a_slow_reader_holds_up_nobody_else(
+    directory: Path, listener: socket.socket
 ) -> None:
     megabytes = 8
     block = os.urandom(1 << 20)
+    gone: list[str] = []
 
     async def serve(stream: anyio.abc.SocketStream) -> None:
         """Says hello first, as an HTTP/2 server does, then gives back what it gets."""
@@ -138,6 +141,7 @@ def test_bytes_pass_both_ways_and_a_slow_reader_holds_up_nobody_else(
             await stream.send(b"hello")
             async for data in stream:
                 await stream.send(data)
+        gone.append("a client")
 
     async def exchange(started: anyio.Event, patience: anyio.Event) -> None:
         async with await anyio.connect_unix(str(directory / "activated.sock")) as client:
@@ -156,30 +160,28 @@ def test_bytes_pass_both_ways_and_a_slow_reader_holds_up_nobody_else(
                     received += await client.receive(1 << 20)
             assert bytes(received) == block * megabytes
 
-    async def scenario() -> None:
-        server = await anyio.create_unix_listener(directory / "server.sock")
-        relay = Relay(listener.dup(), directory / "server.sock")
-        async with server, anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, serve)
-            await tasks.start(relay.run)
-            slow, slow_started, at_once = anyio.Event(), anyio.Event(), anyio.Event()
-            at_once.set()
-            async with anyio.create_task_group() as clients:
-                clients.start_soon(exchange, slow_started, slow)
-                await slow_started.wait()
-                with anyio.fail_after(20):
-                    await exchange(anyio.Event(), at_once)
-                slow.set()
-            relay.stop_accepting()
-            await anyio.wait_all_tasks_blocked()
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
-                waiting.connect(str(directory / "activated.sock"))
-                # The clients of the next process wait in the queue.
-                queued, _ = listener.accept()
-                queued.close()
-            tasks.cancel_scope.cancel()
-
-    anyio.run(scenario, backend_options={"use_uvloop": uvloop})
+    server = await anyio.create_unix_listener(directory / "server.sock")
+    relay = Relay(listener.dup(), directory / "server.sock")
+    async with server, anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, serve)
+        await tasks.start(relay.run)
+        slow, slow_started, at_once = anyio.Event(), anyio.Event(), anyio.Event()
+        at_once.set()
+        async with anyio.create_task_group() as clients:
+            clients.start_soon(exchange, slow_started, slow)
+            await slow_started.wait()
+            with anyio.fail_after(20):
+                await exchange(anyio.Event(), at_once)
+            slow.set()
+        await until(lambda: len(gone) == 2, "the server hears that its clients are gone")
+        relay.stop_accepting()
+        await anyio.wait_all_tasks_blocked()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
+            waiting.connect(str(directory / "activated.sock"))
+            # The clients of the next process wait in the queue.
+            queued, _ = listener.accept()
+            queued.close()
+        tasks.cancel_scope.cancel()
 
 
 async def test_the_server_gone_drops_the_client(directory: Path, listener: socket.socket) -> None:

@@ -7,9 +7,8 @@ import socket
 from pathlib import Path
 
 from asupervisor.remote import RemoteRuntimeService
-from tests.harness.engine import eventually
 from tests.harness.fake_engine import FakeEngine
-from tests.harness.pods import run
+from tests.harness.pods import until
 from tests.harness.service import Service
 from tests.integration.network.namespaces import CNI_BINARIES
 
@@ -20,7 +19,9 @@ NETWORK = {
 }
 
 
-def test_a_network_that_comes_later_than_the_engine_is_told_everywhere(directory: Path) -> None:
+async def test_a_network_that_comes_later_than_the_engine_is_told_everywhere(
+    directory: Path,
+) -> None:
     conf = directory / "conf"
     conf.mkdir()
     said: list[str] = []
@@ -49,26 +50,23 @@ def test_a_network_that_comes_later_than_the_engine_is_told_everywhere(directory
             except BlockingIOError:
                 return words in said[-1] if said else False
 
-        eventually(
+        await until(
             lambda: "not ready: cni config uninitialized" in service.output, "the log says why"
         )
-        eventually(lambda: hears("STATUS=cni config uninitialized"), "systemd is told why")
+        await until(lambda: hears("STATUS=cni config uninitialized"), "systemd is told why")
         (conf / "10-pods.conflist").write_text(json.dumps(NETWORK))
-        eventually(lambda: "ready: serving the CRI" in service.output, "the log says ready")
-        eventually(lambda: hears("STATUS=serving the CRI"), "systemd is told")
+        await until(lambda: "ready: serving the CRI" in service.output, "the log says ready")
+        await until(lambda: hears("STATUS=serving the CRI"), "systemd is told")
 
-        async def conditions() -> None:
-            async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-                answer = await runtime.status(verbose=True)
-                assert all(one.status for one in answer.status.conditions)
-                kept = json.loads(answer.info["info"])["conditions"]
-                assert [(one["kind"], one["ready"]) for one in kept] == [
-                    ("ServiceReady", True),
-                    ("RuntimeReady", True),
-                    ("NetworkReady", True),
-                ]
-                assert all(one["since"] > 0 for one in kept)
-
-        run(conditions)
+        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+            answer = await runtime.status(verbose=True)
+            assert all(one.status for one in answer.status.conditions)
+            kept = json.loads(answer.info["info"])["conditions"]
+            assert [(one["kind"], one["ready"]) for one in kept] == [
+                ("ServiceReady", True),
+                ("RuntimeReady", True),
+                ("NetworkReady", True),
+            ]
+            assert all(one["since"] > 0 for one in kept)
         assert service.output.count("not ready: cni config uninitialized") == 1, "once"
         assert service.stop() == 0

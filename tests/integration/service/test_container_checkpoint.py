@@ -18,7 +18,7 @@ from asupervisor.errors import DeadlineExceeded, FailedPrecondition
 from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine, busybox_archive
-from tests.harness.pods import container_config, pod_config, run, until
+from tests.harness.pods import container_config, pod_config, until
 from tests.harness.service import service_config
 
 SCRIPT = (
@@ -77,128 +77,115 @@ async def clear(supervisor: Supervisor) -> None:
 
 
 @needs_criu
-def test_a_checkpoint_is_an_archive_of_a_container_that_runs_on(
+async def test_a_checkpoint_is_an_archive_of_a_container_that_runs_on(
     experimental: Engine, directory: Path
 ) -> None:
-    async def scenario() -> None:
-        async with Supervisor(service_config(experimental, directory)) as supervisor:
-            container_id = await container(supervisor)
-            (directory / "archives").mkdir()
-            location = directory / "archives" / "one.tar"
-            location.write_text("of before")
-            await supervisor.runtime.checkpoint_container(container_id, str(location))
-            assert await runs(supervisor, container_id)
-            assert left(directory) == [str(location)]
-            assert stat.S_IMODE(location.stat().st_mode) == 0o600
-            with tarfile.open(location) as archive:
-                names = archive.getnames()
-                assert {
-                    "config.dump",
-                    "spec.dump",
-                    "rootfs-diff.tar",
-                    "checkpoint/inventory.img",
-                    "checkpoint/pstree.img",
-                } <= set(names)
-                config, spec = (
-                    json.loads(archive.extractfile(name).read())  # type: ignore[union-attr]
-                    for name in ("config.dump", "spec.dump")
-                )
-                assert (config["id"], config["name"]) == (container_id, "main")
-                assert spec["process"]["args"] == list(SCRIPT)
-                with tarfile.open(fileobj=archive.extractfile("rootfs-diff.tar")) as layer:
-                    changed = layer.getnames()
-                    assert {"made", "etc/.wh.group", "ready"} <= set(changed)
-                    assert "www/.wh..wh..opq" in changed
-                    assert layer.extractfile("made").read() == b"new\n"  # type: ignore[union-attr]
-            await supervisor.runtime.checkpoint_container(container_id, str(location))
-            assert await runs(supervisor, container_id)
-            await clear(supervisor)
-
-    run(scenario)
+    async with Supervisor(service_config(experimental, directory)) as supervisor:
+        container_id = await container(supervisor)
+        (directory / "archives").mkdir()
+        location = directory / "archives" / "one.tar"
+        location.write_text("of before")
+        await supervisor.runtime.checkpoint_container(container_id, str(location))
+        assert await runs(supervisor, container_id)
+        assert left(directory) == [str(location)]
+        assert stat.S_IMODE(location.stat().st_mode) == 0o600
+        with tarfile.open(location) as archive:
+            names = archive.getnames()
+            assert {
+                "config.dump",
+                "spec.dump",
+                "rootfs-diff.tar",
+                "checkpoint/inventory.img",
+                "checkpoint/pstree.img",
+            } <= set(names)
+            config, spec = (
+                json.loads(archive.extractfile(name).read())  # type: ignore[union-attr]
+                for name in ("config.dump", "spec.dump")
+            )
+            assert (config["id"], config["name"]) == (container_id, "main")
+            assert spec["process"]["args"] == list(SCRIPT)
+            with tarfile.open(fileobj=archive.extractfile("rootfs-diff.tar")) as layer:
+                changed = layer.getnames()
+                assert {"made", "etc/.wh.group", "ready"} <= set(changed)
+                assert "www/.wh..wh..opq" in changed
+                assert layer.extractfile("made").read() == b"new\n"  # type: ignore[union-attr]
+        await supervisor.runtime.checkpoint_container(container_id, str(location))
+        assert await runs(supervisor, container_id)
+        await clear(supervisor)
 
 
 @needs_criu
-def test_what_fails_or_comes_too_late_leaves_nothing(experimental: Engine, directory: Path) -> None:
-    async def scenario() -> None:
-        answered, fails = anyio.Event(), True
+async def test_what_fails_or_comes_too_late_leaves_nothing(
+    experimental: Engine, directory: Path
+) -> None:
+    answered, fails = anyio.Event(), True
 
-        async def step(name: str) -> None:
-            if name != "CheckpointContainer.written":
-                return
-            if fails:
-                raise FailedPrecondition("failpoint")
-            await answered.wait()
+    async def step(name: str) -> None:
+        if name != "CheckpointContainer.written":
+            return
+        if fails:
+            raise FailedPrecondition("failpoint")
+        await answered.wait()
 
-        async with Supervisor(service_config(experimental, directory), on_step=step) as supervisor:
-            container_id = await container(supervisor)
-            (directory / "archives").mkdir()
-            location = str(directory / "archives" / "never.tar")
-            with pytest.raises(FailedPrecondition, match="failpoint"):
-                await supervisor.runtime.checkpoint_container(container_id, location)
-            assert left(directory) == []
-            fails = False
-            with pytest.raises(DeadlineExceeded, match="within 1 s"):
-                await supervisor.runtime.checkpoint_container(
-                    container_id, location, checkpoint_timeout_s=1
-                )
-            assert len(left(directory)) == 1, "the engine has written"
-            answered.set()
-            await until(lambda: left(directory) == [], "what came too late is removed")
-            assert await runs(supervisor, container_id)
-            await clear(supervisor)
-
-    run(scenario)
+    async with Supervisor(service_config(experimental, directory), on_step=step) as supervisor:
+        container_id = await container(supervisor)
+        (directory / "archives").mkdir()
+        location = str(directory / "archives" / "never.tar")
+        with pytest.raises(FailedPrecondition, match="failpoint"):
+            await supervisor.runtime.checkpoint_container(container_id, location)
+        assert left(directory) == []
+        fails = False
+        with pytest.raises(DeadlineExceeded, match="within 1 s"):
+            await supervisor.runtime.checkpoint_container(
+                container_id, location, checkpoint_timeout_s=1
+            )
+        assert len(left(directory)) == 1, "the engine has written"
+        answered.set()
+        await until(lambda: left(directory) == [], "what came too late is removed")
+        assert await runs(supervisor, container_id)
+        await clear(supervisor)
 
 
 @pytest.mark.skipif(shutil.which("criu") is not None, reason="CRIU is installed")
-def test_without_criu_the_reason_is_told_and_nothing_is_left(
+async def test_without_criu_the_reason_is_told_and_nothing_is_left(
     experimental: Engine, directory: Path
 ) -> None:
-    async def scenario() -> None:
-        async with Supervisor(service_config(experimental, directory)) as supervisor:
-            container_id = await container(supervisor)
-            (directory / "archives").mkdir()
-            with pytest.raises(FailedPrecondition, match=rf"{container_id[:12]}.*criu"):
-                await supervisor.runtime.checkpoint_container(
-                    container_id, str(directory / "archives" / "one.tar")
-                )
-            assert left(directory) == []
-            assert await runs(supervisor, container_id)
-            await clear(supervisor)
-
-    run(scenario)
+    async with Supervisor(service_config(experimental, directory)) as supervisor:
+        container_id = await container(supervisor)
+        (directory / "archives").mkdir()
+        with pytest.raises(FailedPrecondition, match=rf"{container_id[:12]}.*criu"):
+            await supervisor.runtime.checkpoint_container(
+                container_id, str(directory / "archives" / "one.tar")
+            )
+        assert left(directory) == []
+        assert await runs(supervisor, container_id)
+        await clear(supervisor)
 
 
-def test_a_location_that_cannot_be_is_refused_before_anything_is_made(
+async def test_a_location_that_cannot_be_is_refused_before_anything_is_made(
     experimental: Engine, directory: Path
 ) -> None:
-    async def scenario() -> None:
-        async with Supervisor(service_config(experimental, directory)) as supervisor:
-            container_id = await container(supervisor)
-            for location, word in (
-                (f"{directory}/no/such/place.tar", "does not exist"),
-                (str(directory), "is a directory"),
-            ):
-                with pytest.raises(FailedPrecondition, match=word):
-                    await supervisor.runtime.checkpoint_container(container_id, location)
-            assert left(directory) == []
-            await clear(supervisor)
-
-    run(scenario)
+    async with Supervisor(service_config(experimental, directory)) as supervisor:
+        container_id = await container(supervisor)
+        for location, word in (
+            (f"{directory}/no/such/place.tar", "does not exist"),
+            (str(directory), "is a directory"),
+        ):
+            with pytest.raises(FailedPrecondition, match=word):
+                await supervisor.runtime.checkpoint_container(container_id, location)
+        assert left(directory) == []
+        await clear(supervisor)
 
 
-def test_what_an_earlier_process_did_not_finish_is_cleared(
+async def test_what_an_earlier_process_did_not_finish_is_cleared(
     experimental: Engine, directory: Path
 ) -> None:
-    async def scenario() -> None:
-        workplace = directory / "root" / "checkpoint" / "of-before"
-        (workplace / "images").mkdir(parents=True)
-        (workplace / "images" / "pages-1.img").write_bytes(b"x")
-        part = directory / "archives" / ".one.tar.part"
-        part.parent.mkdir()
-        part.write_bytes(b"half")
-        (workplace / "part").write_text(str(part))
-        async with Supervisor(service_config(experimental, directory)):
-            assert left(directory) == []
-
-    run(scenario)
+    workplace = directory / "root" / "checkpoint" / "of-before"
+    (workplace / "images").mkdir(parents=True)
+    (workplace / "images" / "pages-1.img").write_bytes(b"x")
+    part = directory / "archives" / ".one.tar.part"
+    part.parent.mkdir()
+    part.write_bytes(b"half")
+    (workplace / "part").write_text(str(part))
+    async with Supervisor(service_config(experimental, directory)):
+        assert left(directory) == []

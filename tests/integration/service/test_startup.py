@@ -14,7 +14,6 @@ from asupervisor.proto import cri
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.supervisor import Supervisor
 from tests.harness.engine import Engine, eventually
-from tests.harness.pods import run
 from tests.harness.service import Service, service_config
 
 
@@ -64,7 +63,7 @@ def test_a_stale_socket_is_replaced(engine: Engine, directory: Path) -> None:
     assert service.stop() == 0
 
 
-def test_a_living_socket_is_refused_and_left_alone(engine: Engine, directory: Path) -> None:
+async def test_a_living_socket_is_refused_and_left_alone(engine: Engine, directory: Path) -> None:
     service = Service(engine, directory)
     service.start()
     second = asupervisor(*service.command[3:])
@@ -72,11 +71,8 @@ def test_a_living_socket_is_refused_and_left_alone(engine: Engine, directory: Pa
     assert str(service.socket) in second.stderr and "another asupervisor uses" in second.stderr
     assert "Traceback" not in second.stderr
 
-    async def still_answers() -> None:
-        async with RemoteRuntimeService.connect(service.endpoint) as runtime:
-            assert (await runtime.version()).runtime_name == "docker"
-
-    run(still_answers)
+    async with RemoteRuntimeService.connect(service.endpoint) as runtime:
+        assert (await runtime.version()).runtime_name == "docker"
     assert service.stop() == 0
 
 
@@ -105,63 +101,56 @@ def test_a_file_that_is_no_socket_is_left_alone(engine: Engine, directory: Path)
     assert service.socket.read_text() == "precious"
 
 
-def test_clients_are_connected_when_the_context_is_entered(engine: Engine, directory: Path) -> None:
-    """The server listens before they dial, so the very first call is answered."""
-
-    async def scenario() -> None:
-        async with Supervisor(service_config(engine, directory)) as supervisor:
-            version = await supervisor.runtime.version()
-            assert (version.version, version.runtime_name, version.runtime_api_version) == (
-                "0.1.0",
-                "docker",
-                "v1",
-            )
-            assert any(
-                condition.type == "RuntimeReady" and condition.status
-                for condition in (await supervisor.runtime.status()).status.conditions
-            )
-            assert await supervisor.images.list_images()
-            assert supervisor.ready and supervisor.uses_legacy_cadvisor_stats
-
-    run(scenario)
-
-
-def test_an_empty_image_endpoint_is_the_runtime_endpoint_and_another_is_dialled(
+async def test_clients_are_connected_when_the_context_is_entered(
     engine: Engine, directory: Path
 ) -> None:
-    async def scenario() -> None:
-        (directory / "a").mkdir()
-        (directory / "b").mkdir()
-        async with Supervisor(service_config(engine, directory / "a")) as first:
-            assert first.images.endpoint == first.runtime.endpoint == first.config.runtime_endpoint
-            config = service_config(
-                engine, directory / "b", image_endpoint=first.config.runtime_endpoint
+    """The server listens before they dial, so the very first call is answered."""
+
+    async with Supervisor(service_config(engine, directory)) as supervisor:
+        version = await supervisor.runtime.version()
+        assert (version.version, version.runtime_name, version.runtime_api_version) == (
+            "0.1.0",
+            "docker",
+            "v1",
+        )
+        assert any(
+            condition.type == "RuntimeReady" and condition.status
+            for condition in (await supervisor.runtime.status()).status.conditions
+        )
+        assert await supervisor.images.list_images()
+        assert supervisor.ready and supervisor.uses_legacy_cadvisor_stats
+
+
+async def test_an_empty_image_endpoint_is_the_runtime_endpoint_and_another_is_dialled(
+    engine: Engine, directory: Path
+) -> None:
+    (directory / "a").mkdir()
+    (directory / "b").mkdir()
+    async with Supervisor(service_config(engine, directory / "a")) as first:
+        assert first.images.endpoint == first.runtime.endpoint == first.config.runtime_endpoint
+        config = service_config(
+            engine, directory / "b", image_endpoint=first.config.runtime_endpoint
+        )
+        async with Supervisor(config) as second:
+            assert (
+                second.runtime.endpoint != second.images.endpoint == first.config.runtime_endpoint
             )
-            async with Supervisor(config) as second:
-                assert (
-                    second.runtime.endpoint
-                    != second.images.endpoint
-                    == first.config.runtime_endpoint
-                )
-                assert await second.images.list_images()
-
-    run(scenario)
+            assert await second.images.list_images()
 
 
-def test_the_remote_runtime_has_channels_and_no_dockershim(engine: Engine, directory: Path) -> None:
-    async def scenario() -> None:
-        async with Supervisor(service_config(engine, directory)) as host:
-            config = service_config(
-                engine, directory, container_runtime="remote", docker_endpoint="unix:///nowhere"
-            )
-            async with Supervisor(config) as client:
-                assert client.shim is None
-                assert (await client.runtime.version()).runtime_name == "docker"
-                assert not client.uses_legacy_cadvisor_stats
-            # Its end is not the end of the server, nor of the server's socket.
-            assert (await host.runtime.version()).runtime_name == "docker"
-
-    run(scenario)
+async def test_the_remote_runtime_has_channels_and_no_dockershim(
+    engine: Engine, directory: Path
+) -> None:
+    async with Supervisor(service_config(engine, directory)) as host:
+        config = service_config(
+            engine, directory, container_runtime="remote", docker_endpoint="unix:///nowhere"
+        )
+        async with Supervisor(config) as client:
+            assert client.shim is None
+            assert (await client.runtime.version()).runtime_name == "docker"
+            assert not client.uses_legacy_cadvisor_stats
+        # Its end is not the end of the server, nor of the server's socket.
+        assert (await host.runtime.version()).runtime_name == "docker"
 
 
 def test_the_remote_process_connects_and_ends(engine: Engine, directory: Path) -> None:
@@ -225,17 +214,14 @@ def test_a_cgroup_driver_that_is_not_the_engines_is_an_error_that_names_both(
     assert not service.socket.exists()
 
 
-def test_the_engines_cgroup_driver_is_accepted_and_told_to_kubelet(
+async def test_the_engines_cgroup_driver_is_accepted_and_told_to_kubelet(
     engine: Engine, directory: Path
 ) -> None:
     has = engine.request("GET", "/info")[1]["CgroupDriver"]
 
-    async def scenario() -> None:
-        async with Supervisor(service_config(engine, directory, cgroup_driver=has)) as supervisor:
-            answer = await supervisor.runtime.runtime_config()
-            assert answer.linux.cgroup_driver == (cri.SYSTEMD if has == "systemd" else cri.CGROUPFS)
-
-    run(scenario)
+    async with Supervisor(service_config(engine, directory, cgroup_driver=has)) as supervisor:
+        answer = await supervisor.runtime.runtime_config()
+        assert answer.linux.cgroup_driver == (cri.SYSTEMD if has == "systemd" else cri.CGROUPFS)
 
 
 def test_a_root_directory_that_cannot_be_used_is_one_clear_line(

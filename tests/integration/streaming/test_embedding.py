@@ -39,10 +39,10 @@ async def container(supervisor: Supervisor) -> str:
 
 
 @pytest.mark.parametrize("websocket", [False, True], ids=["spdy", "websocket"])
-def test_an_embedding_program_serves_the_streams_on_its_own_port(
+async def test_an_embedding_program_serves_the_streams_on_its_own_port(
     engine: Engine, tmp_path: Path, websocket: bool
 ) -> None:
-    async def scenario() -> None:
+    try:
         config = service_config(engine, tmp_path, streaming=StreamingConfig(redirect=True))
         async with Supervisor(config) as supervisor, anyio.create_task_group() as tasks:
             port = await tasks.start(serve, supervisor, 0)
@@ -52,14 +52,11 @@ def test_an_embedding_program_serves_the_streams_on_its_own_port(
             )
             assert (result.stdout, result.status.exit_code) == (b"through the program", 0)
             tasks.cancel_scope.cancel()
-
-    try:
-        anyio.run(scenario)
     finally:
         engine.remove_all()
 
 
-def test_stopping_closes_a_session_that_does_not_end_and_kills_its_command(
+async def test_stopping_closes_a_session_that_does_not_end_and_kills_its_command(
     engine: Engine, tmp_path: Path
 ) -> None:
     def commands(container_id: str) -> str:
@@ -75,7 +72,7 @@ def test_stopping_closes_a_session_that_does_not_end_and_kills_its_command(
             task_status.started()
             ends.append(await command.wait())
 
-    async def scenario() -> None:
+    try:
         config = service_config(engine, tmp_path, shutdown_grace_s=0.5)
         async with anyio.create_task_group() as tasks, Supervisor(config) as supervisor:
             container_id = await container(supervisor)
@@ -86,8 +83,5 @@ def test_stopping_closes_a_session_that_does_not_end_and_kills_its_command(
             assert "sleep 4711" in commands(container_id)
         assert [status.is_success for status in ends] == [False]
         assert "sleep 4711" not in commands(container_id)
-
-    try:
-        anyio.run(scenario)
     finally:
         engine.remove_all()

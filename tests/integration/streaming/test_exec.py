@@ -11,7 +11,7 @@ from asupervisor.streaming.client import open_command
 from asupervisor.streaming.negotiation import COMMAND_CHANNELS, COMMAND_VERSIONS
 from asupervisor.streaming.status import ExitStatus
 from tests.harness.client import read_all, read_until, run_command
-from tests.harness.engine import eventually
+from tests.harness.pods import until
 from tests.integration.streaming.conftest import Pod
 
 TRANSPORTS = pytest.mark.parametrize("websocket", [False, True], ids=["spdy", "websocket"])
@@ -81,7 +81,7 @@ async def test_a_command_that_is_not_there_fails(pod: Pod, websocket: bool) -> N
 
 
 @TRANSPORTS
-def test_a_client_that_goes_away_takes_the_whole_process_tree_with_it(
+async def test_a_client_that_goes_away_takes_the_whole_process_tree_with_it(
     pod: Pod, websocket: bool
 ) -> None:
     marker = f"43{int(websocket)}21"
@@ -92,16 +92,13 @@ def test_a_client_that_goes_away_takes_the_whole_process_tree_with_it(
         )[1]
         return any(f"sleep {marker}" in " ".join(row) for row in top["Processes"])
 
-    async def scenario() -> None:
-        async with pod.runtime() as runtime:
-            script = f"(sleep {marker} & setsid sh -c 'sleep {marker}' & wait) & echo started; wait"
-            url = await runtime.exec(pod.container_id, ["sh", "-c", script], stdin=True)
-        async with open_command(url, stdin=True, websocket=websocket) as command:
-            await read_until(command.stdout, b"started")
-            eventually(alive, "the command's children run")
-
-    anyio.run(scenario)
-    eventually(lambda: not alive(), "the command's children are gone")
+    async with pod.runtime() as runtime:
+        script = f"(sleep {marker} & setsid sh -c 'sleep {marker}' & wait) & echo started; wait"
+        url = await runtime.exec(pod.container_id, ["sh", "-c", script], stdin=True)
+    async with open_command(url, stdin=True, websocket=websocket) as command:
+        await read_until(command.stdout, b"started")
+        await until(alive, "the command's children run")
+    await until(lambda: not alive(), "the command's children are gone")
 
 
 async def test_a_url_works_once(pod: Pod) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -153,25 +152,21 @@ async def test_channels_carry_a_port_each(pod: Pod) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
-def test_ipv6_is_tried_after_ipv4(pod: Pod) -> None:
+async def test_ipv6_is_tried_after_ipv4(pod: Pod) -> None:
     # The engine turns IPv6 off in the networks that it makes; the pod of a dual-stack cluster has
     # it.
-    subprocess.run(
-        ["nsenter", f"--net={netns(pod)}", "sysctl", "-qw", "net.ipv6.conf.lo.disable_ipv6=0"],
-        check=True,
+    await anyio.run_process(
+        ["nsenter", f"--net={netns(pod)}", "sysctl", "-qw", "net.ipv6.conf.lo.disable_ipv6=0"]
     )
 
-    async def scenario() -> None:
-        async with pod.runtime() as runtime:
-            url = await runtime.port_forward(pod.sandbox_id)
-        async with (
-            listening(pod, echo, "::1") as port,
-            open_port_forward(url) as forwarder,
-            forwarder.connect(port) as connection,
-        ):
-            assert await echoed(connection, b"six") == b"six"
-
-    anyio.run(scenario)
+    async with pod.runtime() as runtime:
+        url = await runtime.port_forward(pod.sandbox_id)
+    async with (
+        listening(pod, echo, "::1") as port,
+        open_port_forward(url) as forwarder,
+        forwarder.connect(port) as connection,
+    ):
+        assert await echoed(connection, b"six") == b"six"
 
 
 async def test_a_host_network_pod_is_reached_too(service: Service, engine: Engine) -> None:

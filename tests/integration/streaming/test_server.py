@@ -7,7 +7,6 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -292,24 +291,22 @@ async def test_requests_that_cannot_be_served_are_answered(request_: bytes, stat
         assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_the_access_log_names_everything_but_the_token(caplog: pytest.LogCaptureFixture) -> None:
-    async def scenario() -> str:
+async def test_the_access_log_names_everything_but_the_token(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "asupervisor.streaming"):
         async with served() as (service, _):
             url = service.exec_url(CAT)
             await run_command(url, given=b"x")
             while service.handler.active:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
-            return url.rsplit("/", 1)[1]
-
-    with caplog.at_level(logging.INFO, "asupervisor.streaming"):
-        token = anyio.run(scenario)
     (line,) = [
         record.getMessage()
         for record in caplog.records
         if record.name == "asupervisor.streaming.access"
     ]
     assert "POST /exec" in line and "subject=c" in line and "exit code 0" in line
-    assert token not in caplog.text
+    assert url.rsplit("/", 1)[1] not in caplog.text
 
 
 async def test_an_embedding_program_serves_the_streams_in_its_own_listener() -> None:
@@ -342,28 +339,25 @@ def test_there_is_no_url_before_the_service_listens() -> None:
         )
 
 
-def test_stdin_that_is_not_read_stops_the_sender() -> None:
-    async def scenario(websocket: bool) -> None:
-        async with served() as (service, backend):
-            request = ExecRequest(container_id="c", command=("sleep", "1000"), stdin=True)
-            async with open_command(
-                service.exec_url(request), stdin=True, websocket=websocket
-            ) as command:
-                assert command.stdin is not None
-                sent = 0
-                while True:
-                    with anyio.move_on_after(0.3) as patience:
-                        await command.stdin.send(bytes(1 << 20))
-                    if patience.cancelled_caught:
-                        break
-                    sent += 1
-                    assert sent < 64
-            while service.handler.active:  # noqa: ASYNC110
-                await anyio.sleep(0.01)
-            assert backend.processes[0].killed  # its end was seen behind all that
-
-    for websocket in (False, True):
-        anyio.run(partial(scenario, websocket))
+@TRANSPORTS
+async def test_stdin_that_is_not_read_stops_the_sender(websocket: bool) -> None:
+    async with served() as (service, backend):
+        request = ExecRequest(container_id="c", command=("sleep", "1000"), stdin=True)
+        async with open_command(
+            service.exec_url(request), stdin=True, websocket=websocket
+        ) as command:
+            assert command.stdin is not None
+            sent = 0
+            while True:
+                with anyio.move_on_after(0.3) as patience:
+                    await command.stdin.send(bytes(1 << 20))
+                if patience.cancelled_caught:
+                    break
+                sent += 1
+                assert sent < 64
+        while service.handler.active:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        assert backend.processes[0].killed  # its end was seen behind all that
 
 
 async def test_a_server_that_is_no_streaming_server_is_told_apart() -> None:

@@ -9,14 +9,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
 from asupervisor.host.child_process import ChildProcess
-
-BACKENDS = pytest.mark.parametrize("use_uvloop", [True, False], ids=["uvloop", "asyncio"])
+from tests.harness.loops import on_both_loops
 
 NOTES_ITS_FORKS = """
 import sys
@@ -48,10 +46,6 @@ threads held that a child does not have.
 """
 
 
-def run(scenario: Any, use_uvloop: bool) -> Any:
-    return anyio.run(scenario, backend_options={"use_uvloop": use_uvloop})
-
-
 def test_nothing_of_ours_runs_in_the_child_under_uvloop(tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-c", NOTES_ITS_FORKS, str(tmp_path)], capture_output=True, text=True
@@ -60,79 +54,65 @@ def test_nothing_of_ours_runs_in_the_child_under_uvloop(tmp_path: Path) -> None:
     assert not (tmp_path / "forked").exists()
 
 
-@BACKENDS
-def test_more_than_a_pipe_holds_goes_in_and_comes_out(use_uvloop: bool) -> None:
-    async def scenario() -> None:
-        text = os.urandom(1 << 20)
-        child = ChildProcess(["cat"], stdin=True, stdout=True)
-        assert child.stdin is not None and child.stdout is not None and child.stderr is None
-        stdin, received = child.stdin, bytearray()
+@on_both_loops
+async def test_more_than_a_pipe_holds_goes_in_and_comes_out() -> None:
+    text = os.urandom(1 << 20)
+    child = ChildProcess(["cat"], stdin=True, stdout=True)
+    assert child.stdin is not None and child.stdout is not None and child.stderr is None
+    stdin, received = child.stdin, bytearray()
 
-        async def give() -> None:
-            await stdin.send(text)
-            await stdin.aclose()
+    async def give() -> None:
+        await stdin.send(text)
+        await stdin.aclose()
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(give)
-            async for data in child.stdout:
-                received += data
-        assert await child.wait() == 0
-        await child.aclose()
-        assert received == text
-
-    run(scenario, use_uvloop)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(give)
+        async for data in child.stdout:
+            received += data
+    assert await child.wait() == 0
+    await child.aclose()
+    assert received == text
 
 
-@BACKENDS
-def test_its_end_is_told_to_everybody_who_waits(use_uvloop: bool) -> None:
-    async def scenario() -> None:
-        child = ChildProcess(["sleep", "1000"])
-        assert child.returncode is None
-        codes = []
+@on_both_loops
+async def test_its_end_is_told_to_everybody_who_waits() -> None:
+    child = ChildProcess(["sleep", "1000"])
+    assert child.returncode is None
+    codes = []
 
-        async def wait() -> None:
-            codes.append(await child.wait())
+    async def wait() -> None:
+        codes.append(await child.wait())
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wait)
-            tasks.start_soon(wait)
-            await anyio.wait_all_tasks_blocked()
-            child.kill()
-        assert codes == [-signal.SIGKILL] * 2
-        assert child.returncode == -signal.SIGKILL
-        child.terminate()
-
-    run(scenario, use_uvloop)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        child.kill()
+    assert codes == [-signal.SIGKILL] * 2
+    assert child.returncode == -signal.SIGKILL
+    child.terminate()
 
 
-@BACKENDS
-def test_an_end_is_noticed_where_there_is_no_pidfd(
-    use_uvloop: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@on_both_loops
+async def test_an_end_is_noticed_where_there_is_no_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(pid: int, flags: int = 0) -> int:
         raise OSError("no pidfd")
 
-    async def scenario() -> None:
-        monkeypatch.setattr(os, "pidfd_open", refuse)
-        child = ChildProcess(["sh", "-c", "exit 7"])
-        assert await child.wait() == 7
-
-    run(scenario, use_uvloop)
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    child = ChildProcess(["sh", "-c", "exit 7"])
+    assert await child.wait() == 7
 
 
-@BACKENDS
-def test_writing_to_a_child_that_does_not_read(use_uvloop: bool) -> None:
-    async def scenario() -> None:
-        child = ChildProcess(["true"], stdin=True)
-        assert child.stdin is not None
-        await child.wait()
-        with pytest.raises(anyio.BrokenResourceError):
-            await child.stdin.send(b"too late")
-        await child.aclose()
-        with pytest.raises(anyio.ClosedResourceError):
-            await child.stdin.send(b"closed")
-
-    run(scenario, use_uvloop)
+@on_both_loops
+async def test_writing_to_a_child_that_does_not_read() -> None:
+    child = ChildProcess(["true"], stdin=True)
+    assert child.stdin is not None
+    await child.wait()
+    with pytest.raises(anyio.BrokenResourceError):
+        await child.stdin.send(b"too late")
+    await child.aclose()
+    with pytest.raises(anyio.ClosedResourceError):
+        await child.stdin.send(b"closed")
 
 
 def test_a_program_that_is_not_there() -> None:
