@@ -228,11 +228,7 @@ class Attachments:
         """
         found = {
             (cached.network, cached.attachment.interface): cached
-            for cached in self._begun.find(sandbox_id)
-        }
-        found |= {
-            (cached.network, cached.attachment.interface): cached
-            for cached in self._results.find(sandbox_id)
+            for cached in (*self._begun.find(sandbox_id), *self._results.find(sandbox_id))
         }
         return list(found.values())
 

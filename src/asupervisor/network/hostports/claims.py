@@ -96,13 +96,14 @@ def _overlap(one: PortMapping, other: PortMapping) -> bool:
     if (one.protocol, one.host_port) != (other.protocol, other.host_port):
         return False
     return bool(_families(one.host_ip) & _families(other.host_ip)) and (
-        _is_any(one.host_ip)
-        or _is_any(other.host_ip)
+        is_any(one.host_ip)
+        or is_any(other.host_ip)
         or ipaddress.ip_address(one.host_ip) == ipaddress.ip_address(other.host_ip)
     )
 
 
-def _is_any(host_ip: str) -> bool:
+def is_any(host_ip: str) -> bool:
+    """Whether a host IP stands for every address of the node."""
     return not host_ip or ipaddress.ip_address(host_ip).is_unspecified
 
 

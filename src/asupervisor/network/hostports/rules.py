@@ -13,6 +13,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from asupervisor.network.hostports.claims import is_any
 from asupervisor.network.plugin import PodNetwork, PortMapping
 from asupervisor.network.pod_cidr import Subnet
 
@@ -205,7 +206,7 @@ def _postrouting(family: int, layout: Layout) -> list[str]:
 def _host_port(chain: str, pod: PodNetwork, mapping: PortMapping, address: str) -> list[str]:
     comment = f'-m comment --comment "{pod.name}_{pod.namespace} hostport {mapping.host_port}"'
     width = 32 if ":" not in address else 128
-    there = "" if _any(mapping.host_ip) else f"-d {mapping.host_ip}/{width} "
+    there = "" if is_any(mapping.host_ip) else f"-d {mapping.host_ip}/{width} "
     target = (
         f"{address}:{mapping.container_port}"
         if width == 32
@@ -226,10 +227,6 @@ def _target(family: int, mapping: PortMapping, addresses: Sequence[str]) -> str 
     return next(
         (address for address in addresses if ipaddress.ip_address(address).version == family), None
     )
-
-
-def _any(host_ip: str) -> bool:
-    return not host_ip or ipaddress.ip_address(host_ip).is_unspecified
 
 
 def _chains(lines: Sequence[str]) -> list[str]:
