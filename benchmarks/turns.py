@@ -197,9 +197,9 @@ class LongestTurn:
 async def longest_turn_s(service: StreamingService, flood: Flood) -> float:
     """Send the flood. Returns the longest time without a turn for others, in seconds."""
     url = (
-        service.port_forward_url(PortForwardRequest(pod_sandbox_id="p", ports=(1,)))
+        service.url(PortForwardRequest(pod_sandbox_id="p", ports=(1,)))
         if flood.port_forward
-        else service.exec_url(
+        else service.url(
             ExecRequest(container_id="c", command=("x",), stdin=True, tty=True, stderr=False)
         )
     )

@@ -280,7 +280,7 @@ def case(chance: random.Random, url_of: Callable[[Request], str]) -> tuple[str, 
 
 
 async def _one(chance: random.Random, service: StreamingService, report: Report) -> None:
-    kind, head, body = case(chance, lambda request: service._url(request))
+    kind, head, body = case(chance, lambda request: service.url(request))
     host, port = service.base_url.removeprefix("http://").rsplit(":", 1)
     answer = b""
     with anyio.fail_after(30):
@@ -338,9 +338,7 @@ async def fuzz(seconds: float, seed: int, concurrency: int = 20) -> Report:
                         await anyio.sleep(0.01)
                 assert not failures.texts, failures.texts[0]
                 if report.cases % (20 * concurrency) == 0:
-                    url = service.exec_url(
-                        ExecRequest(container_id="c", command=("cat",), stdin=True)
-                    )
+                    url = service.url(ExecRequest(container_id="c", command=("cat",), stdin=True))
                     assert (await run_command(url, given=b"honest")).stdout == b"honest"
                 if not baseline and report.cases >= 100:
                     baseline = _resident()

@@ -43,7 +43,8 @@ VERBS = ("exec", "attach", "portforward")
 SessionObserver = Callable[[str], AbstractContextManager[None]]
 
 
-def _not_counted(verb: str) -> AbstractContextManager[None]:
+def not_counted(verb: str) -> AbstractContextManager[None]:
+    """Where nobody counts sessions."""
     return contextlib.nullcontext()
 
 
@@ -79,7 +80,7 @@ class StreamHandler:
         tokens: TokenCache,
         backend: Backend,
         settings: Settings | None = None,
-        observe: SessionObserver = _not_counted,
+        observe: SessionObserver = not_counted,
     ) -> None:
         self._tokens = tokens
         self._backend = backend

@@ -17,8 +17,8 @@ from asupervisor.config import StreamingConfig
 from asupervisor.errors import ConfigError, FailedPrecondition
 from asupervisor.listening import accept, open_stream
 from asupervisor.streaming.backend import Backend
-from asupervisor.streaming.handler import SessionObserver, StreamHandler
-from asupervisor.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request
+from asupervisor.streaming.handler import SessionObserver, StreamHandler, not_counted
+from asupervisor.streaming.requests import Request
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.tls import ReloadingCertificate
 from asupervisor.streaming.tokens import TokenCache
@@ -48,7 +48,7 @@ class StreamingService:
         *,
         settings: Settings | None = None,
         tokens: TokenCache | None = None,
-        observe: SessionObserver | None = None,
+        observe: SessionObserver = not_counted,
     ) -> None:
         self._config = config
         self._settings = settings or Settings(
@@ -61,9 +61,7 @@ class StreamingService:
             else None
         )
         self._base_url = REDIRECT_PREFIX if config.redirect else ""
-        self.handler = StreamHandler(
-            self._tokens, backend, self._settings, *((observe,) if observe is not None else ())
-        )
+        self.handler = StreamHandler(self._tokens, backend, self._settings, observe)
         """Serves connections, with ``redirect`` on those of an embedding program."""
 
     @property
@@ -71,7 +69,7 @@ class StreamingService:
         """What every URL begins with; empty before the listener stands."""
         return self._base_url
 
-    def exec_url(self, request: ExecRequest) -> str:
+    def url(self, request: Request) -> str:
         """A URL under which ``request`` can be served once, within a minute.
 
         Raises:
@@ -79,15 +77,10 @@ class StreamingService:
             ResourceExhausted: too many URLs wait for their client.
             FailedPrecondition: the service does not listen yet.
         """
-        return self._url(request)
-
-    def attach_url(self, request: AttachRequest) -> str:
-        """The same for an attachment; see :meth:`exec_url`."""
-        return self._url(request)
-
-    def port_forward_url(self, request: PortForwardRequest) -> str:
-        """The same for a port-forward; see :meth:`exec_url`."""
-        return self._url(request)
+        request.check()
+        if not self._base_url:
+            raise FailedPrecondition("the streaming service does not listen")
+        return f"{self._base_url}/{request.verb}/{self._tokens.insert(request)}"
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[str] = anyio.TASK_STATUS_IGNORED
@@ -132,12 +125,6 @@ class StreamingService:
     async def _close_sessions(self) -> None:
         with anyio.CancelScope(shield=True):
             await self.handler.drain(0)
-
-    def _url(self, request: Request) -> str:
-        request.check()
-        if not self._base_url:
-            raise FailedPrecondition("the streaming service does not listen")
-        return f"{self._base_url}/{request.verb}/{self._tokens.insert(request)}"
 
     async def _listen(self) -> socket.socket:
         if self._certificate is not None:

@@ -268,7 +268,7 @@ class SpdySession:
                     stream.wake()
             case spdy.StreamOpened():
                 self._on_opened(event)
-            case spdy.ReplyReceived() | spdy.HeadersReceived():
+            case spdy.HeadersReceived():
                 if (replied := self.streams.get(event.stream_id)) is not None:
                     replied.accepted = True
                     replied.replied.set()

@@ -34,7 +34,7 @@ def _without_the_end_of_input(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_input_whose_end_cannot_be_told_is_refused_before_anything_starts() -> None:
     async with served() as (service, backend):
         attach = AttachRequest(container_id="c", stdin=True)
-        for url in (service.exec_url(CAT), service.attach_url(attach)):
+        for url in (service.url(CAT), service.url(attach)):
             with pytest.raises(FailedPrecondition, match=r"v5\.channel\.k8s\.io .* try SPDY"):
                 async with open_command(url, stdin=True, websocket=True):
                     raise AssertionError("the command would wait for more for ever")
@@ -45,10 +45,10 @@ async def test_input_whose_end_cannot_be_told_is_refused_before_anything_starts(
 async def test_what_needs_no_end_of_input_runs() -> None:
     async with served() as (service, _):
         echo = ExecRequest(container_id="c", command=("echo", "said"))
-        done = await run_command(service.exec_url(echo), websocket=True)
+        done = await run_command(service.url(echo), websocket=True)
         assert (done.protocol, done.stdout) == ("v4.channel.k8s.io", b"said\n")
         keys = ExecRequest(container_id="c", command=("cat",), stdin=True, tty=True, stderr=False)
-        url = service.exec_url(keys)
+        url = service.url(keys)
         async with open_command(url, stdin=True, tty=True, websocket=True) as command:
             assert command.protocol == "v4.channel.k8s.io"
 

@@ -91,7 +91,7 @@ async def test_tls_and_a_certificate_that_changes(tmp_path: Path, websocket: boo
     ):
 
         async def run(trusted: ssl.SSLContext) -> bytes:
-            url = service.exec_url(CAT)
+            url = service.url(CAT)
             assert url.startswith("https://127.0.0.1:")
             async with open_command(
                 url, stdin=True, websocket=websocket, ssl_context=trusted
@@ -130,7 +130,7 @@ async def test_an_address_that_is_taken_stops_the_start() -> None:
 @TRANSPORTS
 async def test_sessions_end_by_themselves_within_the_grace(websocket: bool) -> None:
     async with served() as (service, _), anyio.create_task_group() as tasks:
-        async with open_command(service.exec_url(CAT), stdin=True, websocket=websocket) as command:
+        async with open_command(service.url(CAT), stdin=True, websocket=websocket) as command:
             assert command.stdin is not None
             await command.stdin.send(b"x")
             await read_until(command.stdout, b"x")
@@ -143,7 +143,7 @@ async def test_sessions_end_by_themselves_within_the_grace(websocket: bool) -> N
             tasks.start_soon(drain)
             await anyio.wait_all_tasks_blocked()
             with pytest.raises(Unavailable):
-                await run_command(service.exec_url(CAT), given=b"")
+                await run_command(service.url(CAT), given=b"")
             await command.stdin.send(b"still")
             await read_until(command.stdout, b"still")
             assert not drained.is_set()
@@ -155,8 +155,8 @@ async def test_sessions_end_by_themselves_within_the_grace(websocket: bool) -> N
 
 async def test_sessions_that_outlast_the_grace_are_closed_with_a_farewell() -> None:
     async with served() as (service, backend):
-        over_spdy = await upgrade(service.exec_url(CAT), ["v4.channel.k8s.io"], websocket=False)
-        over_websocket = await upgrade(service.exec_url(CAT), ["v4.channel.k8s.io"], websocket=True)
+        over_spdy = await upgrade(service.url(CAT), ["v4.channel.k8s.io"], websocket=False)
+        over_websocket = await upgrade(service.url(CAT), ["v4.channel.k8s.io"], websocket=True)
         connection = spdy.Connection(spdy.Role.CLIENT)
         for name in ("error", "stdin", "stdout", "stderr"):
             connection.open_stream({"streamtype": name})
@@ -186,25 +186,25 @@ async def test_more_sessions_than_allowed_are_turned_away() -> None:
     ):
         up = anyio.Event()
         async with (
-            open_command(service.exec_url(CAT), stdin=True),
-            open_command(service.exec_url(CAT), stdin=True, websocket=True) as second,
+            open_command(service.url(CAT), stdin=True),
+            open_command(service.url(CAT), stdin=True, websocket=True) as second,
         ):
             assert second.stdin is not None
             await second.stdin.send(b"x")
             await read_until(second.stdout, b"x")
             with pytest.raises(Unavailable):
-                await run_command(service.exec_url(CAT), given=b"")
+                await run_command(service.url(CAT), given=b"")
             up.set()
         while service.handler.active:  # noqa: ASYNC110
             await anyio.sleep(0.01)
-        assert (await run_command(service.exec_url(CAT), given=b"again")).stdout == b"again"
+        assert (await run_command(service.url(CAT), given=b"again")).stdout == b"again"
         tasks.cancel_scope.cancel()
 
 
 @TRANSPORTS
 async def test_a_session_without_data_ends_after_the_idle_time(websocket: bool) -> None:
     async with served(settings=Settings(idle_timeout_s=0.2)) as (service, backend):
-        async with open_command(service.exec_url(CAT), stdin=True, websocket=websocket) as command:
+        async with open_command(service.url(CAT), stdin=True, websocket=websocket) as command:
             assert command.stdout is not None
             with pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
                 await command.stdout.receive()
@@ -217,7 +217,7 @@ async def test_a_session_without_data_ends_after_the_idle_time(websocket: bool) 
 async def test_an_idle_time_of_zero_closes_nothing(websocket: bool) -> None:
     async with (
         served(StreamingConfig(idle_timeout_s=0)) as (service, backend),
-        open_command(service.exec_url(CAT), stdin=True, websocket=websocket) as command,
+        open_command(service.url(CAT), stdin=True, websocket=websocket) as command,
     ):
         assert command.stdin is not None
         for _ in range(3):
@@ -232,7 +232,7 @@ async def test_streams_that_are_not_opened_in_time_end_the_session() -> None:
         service,
         backend,
     ):
-        upgraded = await upgrade(service.exec_url(CAT), ["v4.channel.k8s.io"], websocket=False)
+        upgraded = await upgrade(service.url(CAT), ["v4.channel.k8s.io"], websocket=False)
         connection = spdy.Connection(spdy.Role.CLIENT)
         connection.open_stream({"streamtype": "error"})
         await upgraded.stream.send(connection.data_to_send())
@@ -281,7 +281,7 @@ async def test_streams_that_are_not_opened_in_time_end_the_session() -> None:
 )
 async def test_requests_that_cannot_be_served_are_answered(request_: bytes, status: int) -> None:
     async with served() as (service, _):
-        url = service.exec_url(CAT)
+        url = service.url(CAT)
         token = url.rsplit("/", 1)[1]
         port = int(url.split(":")[2].split("/")[0])
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
@@ -296,7 +296,7 @@ async def test_the_access_log_names_everything_but_the_token(
 ) -> None:
     with caplog.at_level(logging.INFO, "asupervisor.streaming"):
         async with served() as (service, _):
-            url = service.exec_url(CAT)
+            url = service.url(CAT)
             await run_command(url, given=b"x")
             while service.handler.active:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
@@ -311,7 +311,7 @@ async def test_the_access_log_names_everything_but_the_token(
 
 async def test_an_embedding_program_serves_the_streams_in_its_own_listener() -> None:
     async with served(StreamingConfig(redirect=True)) as (service, _):
-        path = service.exec_url(CAT)
+        path = service.url(CAT)
         assert path.startswith("/cri/exec/")
         with pytest.raises(Exception, match="not an http"):
             await run_command(path)
@@ -334,18 +334,14 @@ async def test_an_embedding_program_serves_the_streams_in_its_own_listener() -> 
 
 def test_there_is_no_url_before_the_service_listens() -> None:
     with pytest.raises(FailedPrecondition):
-        StreamingService(StreamingConfig(), LocalBackend()).attach_url(
-            AttachRequest(container_id="c")
-        )
+        StreamingService(StreamingConfig(), LocalBackend()).url(AttachRequest(container_id="c"))
 
 
 @TRANSPORTS
 async def test_stdin_that_is_not_read_stops_the_sender(websocket: bool) -> None:
     async with served() as (service, backend):
         request = ExecRequest(container_id="c", command=("sleep", "1000"), stdin=True)
-        async with open_command(
-            service.exec_url(request), stdin=True, websocket=websocket
-        ) as command:
+        async with open_command(service.url(request), stdin=True, websocket=websocket) as command:
             assert command.stdin is not None
             sent = 0
             while True:
@@ -401,7 +397,7 @@ async def test_a_forward_that_is_idle_on_one_port_does_not_hold_up_another() -> 
             )
             ports.append(listener.extra(anyio.abc.SocketAttribute.local_port))
             tasks.start_soon(listener.serve, handler)
-        url = service.port_forward_url(PortForwardRequest(pod_sandbox_id="p"))
+        url = service.url(PortForwardRequest(pod_sandbox_id="p"))
         async with open_port_forward(url) as forwarder, forwarder.connect(ports[0]) as first:
             with anyio.move_on_after(0.5):
                 while True:

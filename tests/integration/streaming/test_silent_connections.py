@@ -54,7 +54,7 @@ async def test_a_good_url_is_served_beside_any_number_of_others(
     async with served(settings=bounds) as (service, _):
         port = int(service.base_url.rpartition(":")[2])
         async with flood(port, 100, BEGINNINGS[beginning]):
-            answer = await run_command(service.exec_url(CAT), given=b"x", websocket=websocket)
+            answer = await run_command(service.url(CAT), given=b"x", websocket=websocket)
             assert answer.stdout == b"x"
             assert service.handler.active <= 20
 
@@ -63,7 +63,7 @@ async def test_a_session_stays_when_a_flood_comes() -> None:
     bounds = Settings(waiting=4, waiting_per_peer=4, head_timeout_s=600)
     async with (
         served(settings=bounds) as (service, _),
-        open_command(service.exec_url(CAT), stdin=True) as command,
+        open_command(service.url(CAT), stdin=True) as command,
     ):
         assert command.stdin is not None
         await command.stdin.send(b"x")
@@ -80,7 +80,7 @@ async def test_more_than_there_were_places_for_are_taken_at_the_usual_bounds() -
     async with served() as (service, _):
         port = int(service.base_url.rpartition(":")[2])
         async with flood(port, 2100, b""):
-            assert (await run_command(service.exec_url(CAT), given=b"x")).stdout == b"x"
+            assert (await run_command(service.url(CAT), given=b"x")).stdout == b"x"
 
 
 async def test_the_pages_are_served_beside_silent_connections() -> None:

@@ -45,7 +45,7 @@ async def test_it_stands_for_a_whole_id(verb: Any, request_: Any) -> None:
         given.append(wanted)
         return "url"
 
-    urls: Any = SimpleNamespace(exec_url=url, attach_url=url, port_forward_url=url)
+    urls: Any = SimpleNamespace(url=url)
     shim: Any = SimpleNamespace(store=store, engine=SimpleNamespace(health=health), streaming=urls)
     assert (await verb(shim, request_)).url == "url"
     (wanted,) = given

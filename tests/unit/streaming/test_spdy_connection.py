@@ -52,7 +52,7 @@ def test_a_stream_from_open_to_close() -> None:
         spdy.StreamOpened(1, {"streamtype": "data", "port": "80"}, False, False)
     ]
     server.reply(stream, {"ok": "yes"})
-    assert carry(server, client) == [spdy.ReplyReceived(1, {"ok": "yes"}, False)]
+    assert carry(server, client) == [spdy.HeadersReceived(1, {"ok": "yes"}, False)]
     client.send_data(stream, b"question", fin=True)
     assert carry(client, server) == [spdy.DataReceived(1, b"question", True)]
     server.send_data(stream, b"answer")

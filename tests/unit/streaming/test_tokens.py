@@ -100,7 +100,7 @@ def test_requests_that_are_well(request_: Request) -> None:
 def test_a_service_keeps_to_the_tokens_that_it_was_given() -> None:
     tokens = TokenCache(capacity=1)
     service = StreamingService(StreamingConfig(redirect=True), LocalBackend(), tokens=tokens)
-    service.exec_url(ExecRequest(container_id="c", command=("ls",)))
+    service.url(ExecRequest(container_id="c", command=("ls",)))
     assert len(tokens) == 1
     with pytest.raises(ResourceExhausted):
-        service.exec_url(ExecRequest(container_id="c", command=("ls",)))
+        service.url(ExecRequest(container_id="c", command=("ls",)))

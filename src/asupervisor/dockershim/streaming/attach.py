@@ -31,4 +31,4 @@ async def attach(shim: Shim, request: cri.AttachRequest) -> cri.AttachResponse:
     shim.engine.health.require("attach", record.id)
     # By its whole id: what the beginning of one names may be another when the client comes.
     wanted = replace(wanted, container_id=record.id)
-    return cri.AttachResponse(url=shim.streaming.attach_url(wanted))
+    return cri.AttachResponse(url=shim.streaming.url(wanted))

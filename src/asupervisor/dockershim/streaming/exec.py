@@ -32,4 +32,4 @@ async def exec_(shim: Shim, request: cri.ExecRequest) -> cri.ExecResponse:
     shim.engine.health.require("exec", record.id)
     # By its whole id: what the beginning of one names may be another when the client comes.
     wanted = replace(wanted, container_id=record.id)
-    return cri.ExecResponse(url=shim.streaming.exec_url(wanted))
+    return cri.ExecResponse(url=shim.streaming.url(wanted))

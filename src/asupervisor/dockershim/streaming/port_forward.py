@@ -24,4 +24,4 @@ async def port_forward(shim: Shim, request: cri.PortForwardRequest) -> cri.PortF
     record = ready_sandbox(shim.store, request.pod_sandbox_id)
     # By its whole id: what the beginning of one names may be another when the client comes.
     wanted = replace(wanted, pod_sandbox_id=record.id)
-    return cri.PortForwardResponse(url=shim.streaming.port_forward_url(wanted))
+    return cri.PortForwardResponse(url=shim.streaming.url(wanted))

@@ -27,7 +27,6 @@ from asupervisor.streaming.spdy.events import (
     Event,
     GoAwayReceived,
     HeadersReceived,
-    ReplyReceived,
     StreamOpened,
     StreamReset,
     WindowOpened,
@@ -329,43 +328,30 @@ class Connection:
         events.append(StreamOpened(stream_id, headers, frame.fin, one_way))
 
     def _on_syn_reply(self, frame: frames.ControlFrame, events: list[Event]) -> None:
-        headers = self._headers(frame.payload[4:])
-        if (
-            self._received(frame.stream_id, (Action.RECEIVE_REPLY,), frame.fin, headers, events)
-            and headers is not None
-        ):
-            events.append(ReplyReceived(frame.stream_id, headers, frame.fin))
+        self._on_headers_of(frame, Action.RECEIVE_REPLY, events)
 
     def _on_headers(self, frame: frames.ControlFrame, events: list[Event]) -> None:
-        headers = self._headers(frame.payload[4:])
-        if (
-            self._received(frame.stream_id, (Action.RECEIVE_DATA,), frame.fin, headers, events)
-            and headers is not None
-        ):
-            events.append(HeadersReceived(frame.stream_id, headers, frame.fin))
+        self._on_headers_of(frame, Action.RECEIVE_DATA, events)
 
-    def _received(
-        self,
-        stream_id: int,
-        actions: tuple[Action, ...],
-        fin: bool,
-        headers: Headers | None,
-        events: list[Event],
-    ) -> bool:
-        """Apply a frame with headers; False if its stream is not there or fails by it."""
+    def _on_headers_of(
+        self, frame: frames.ControlFrame, action: Action, events: list[Event]
+    ) -> None:
+        """Headers for a stream that is there; a stream may fail by them."""
+        stream_id, headers = frame.stream_id, self._headers(frame.payload[4:])
         if stream_id == 0:
             raise RemoteProtocolError("headers for stream 0")
         stream = self._streams.get(stream_id)
         if stream is None:
             if not self._streams.was_open(stream_id):
                 self._out.append(frames.rst_stream(stream_id, ResetCode.INVALID_STREAM))
-            return False
+            return
         code = ResetCode.PROTOCOL_ERROR if headers is None else None
-        for action in (*actions, *((Action.RECEIVE_FIN,) if fin else ())):
-            code = code or self._streams.violation(stream_id, stream, action)
+        for one in (action, Action.RECEIVE_FIN) if frame.fin else (action,):
+            code = code or self._streams.violation(stream_id, stream, one)
         if code is not None:
             self._fail(stream_id, code, events)
-        return code is None
+        elif headers is not None:
+            events.append(HeadersReceived(stream_id, headers, frame.fin))
 
     def _on_rst_stream(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         if self._streams.close(frame.stream_id):

@@ -21,17 +21,8 @@ class StreamOpened:
 
 
 @dataclass(slots=True)
-class ReplyReceived:
-    """The peer took a stream that this side opened."""
-
-    stream_id: int
-    headers: Headers
-    fin: bool
-
-
-@dataclass(slots=True)
 class HeadersReceived:
-    """Further headers for a stream."""
+    """The peer took a stream that this side opened, or has further headers for it."""
 
     stream_id: int
     headers: Headers
@@ -71,12 +62,4 @@ class GoAwayReceived:
     status: int
 
 
-Event = (
-    StreamOpened
-    | ReplyReceived
-    | HeadersReceived
-    | DataReceived
-    | StreamReset
-    | WindowOpened
-    | GoAwayReceived
-)
+Event = StreamOpened | HeadersReceived | DataReceived | StreamReset | WindowOpened | GoAwayReceived
