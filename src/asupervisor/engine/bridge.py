@@ -29,15 +29,12 @@ their pods and services.
 """
 
 
-def ensure_bridge(name: str) -> str:
+def ensure_bridge(name: str) -> None:
     """Make a bridge with an address that no route of this machine covers, or take the one that is
     there.
 
     Args:
         name: at most 15 bytes.
-
-    Returns:
-        Its address, such as ``172.31.0.1``.
 
     Raises:
         FailedPrecondition: the kernel refuses, or every range is taken.
@@ -46,11 +43,10 @@ def ensure_bridge(name: str) -> str:
         try:
             with suppress(FileExistsError):
                 fcntl.ioctl(control, _SIOCBRADDBR, name.encode())
-            address = _address(control, name)
-            if address is None:
+            if not _has_address(control, name):
                 subnet = free_subnet(_ROUTES.read_text())
-                address = str(subnet.network_address + 1)
-                fcntl.ioctl(control, _SIOCSIFADDR, _request(name, address))
+                address = _request(name, str(subnet.network_address + 1))
+                fcntl.ioctl(control, _SIOCSIFADDR, address)
                 fcntl.ioctl(control, _SIOCSIFNETMASK, _request(name, str(subnet.netmask)))
             set_up(control, name)
         except OSError as error:
@@ -58,7 +54,6 @@ def ensure_bridge(name: str) -> str:
                 f"the bridge {name} of the managed engine cannot be made: {error.strerror}",
                 subject=name,
             ) from error
-    return address
 
 
 def free_subnet(routes: str) -> ipaddress.IPv4Network:
@@ -89,12 +84,12 @@ def free_subnet(routes: str) -> ipaddress.IPv4Network:
     )
 
 
-def _address(control: socket.socket, name: str) -> str | None:
+def _has_address(control: socket.socket, name: str) -> bool:
     try:
-        answer = fcntl.ioctl(control, _SIOCGIFADDR, _request(name, "0.0.0.0"))
-    except OSError:  # EADDRNOTAVAIL: it has none
-        return None
-    return socket.inet_ntoa(answer[20:24])
+        fcntl.ioctl(control, _SIOCGIFADDR, _request(name, "0.0.0.0"))
+    except OSError:  # EADDRNOTAVAIL
+        return False
+    return True
 
 
 def _request(name: str, address: str) -> bytes:

@@ -66,12 +66,12 @@ class ImageUsage:
             # with a new time only.
             while True:
                 await anyio.sleep(self._measure_interval_s)
-                await self._try_to_measure()
+                await self._measure()
 
     async def _ask(self) -> None:
         while True:
             await self._engine.health.wait_ready()
-            await self._try_to_measure()  # at once: the engine's answer can take long
+            await self._measure()  # at once: the engine's answer can take long
             # Of 150 images on the containerd store it costs the engine as much CPU time as their
             # list and all of their inspects, which kubelet waits for after a start.
             await self._store.images_known.wait()
@@ -83,7 +83,7 @@ class ImageUsage:
             except Exception:  # a figure that cannot be had must not end the pods' tasks
                 _logger.exception("the use of the image file system could not be found")
             else:
-                await self._try_to_measure()
+                await self._measure()
             busy_s = time.monotonic() - started
             rest_s = min(_LONGEST_INTERVAL_S, busy_s / _SHARE)
             await anyio.sleep(max(_SHORTEST_INTERVAL_S, rest_s))
@@ -91,23 +91,8 @@ class ImageUsage:
                 while self._store.images is seen:  # noqa: ASYNC110 - every reading of the images makes a new mapping
                     await anyio.sleep(_SHORTEST_INTERVAL_S)
 
-    async def _try_to_measure(self) -> None:
-        try:
-            await self.measure()
-        except (OSError, ServiceError) as error:
-            if not self._failed:
-                _logger.info("the image file system cannot be measured: %s", error)
-            self._failed = True
-        else:
-            self._failed = False
-
-    async def measure(self) -> ImageFilesystem | None:
-        """Take the file system's figures now; None before the engine said where its data is.
-
-        Raises:
-            OSError: the directory is not there.
-            DeadlineExceeded: its file system hangs.
-        """
+    async def _measure(self) -> None:
+        """Take the file system's figures, once the engine has said where its data is."""
         info, layers = self._engine.info, self._stats.layers.directories()
         used = self._image_bytes
 
@@ -115,8 +100,13 @@ class ImageUsage:
             root = image_root(info, layers)
             return measure(root, used) if root else None
 
-        figures = await self._lane.run(str(info.get("DockerRootDir") or "/"), look)
-        if figures is None:
-            return None
-        self._stats.set_image_filesystem(figures)
-        return figures
+        try:
+            figures = await self._lane.run(str(info.get("DockerRootDir") or "/"), look)
+        except (OSError, ServiceError) as error:
+            if not self._failed:
+                _logger.info("the image file system cannot be measured: %s", error)
+            self._failed = True
+            return
+        self._failed = False
+        if figures is not None:
+            self._stats.set_image_filesystem(figures)

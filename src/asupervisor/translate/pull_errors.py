@@ -17,6 +17,7 @@ from asupervisor.errors import (
     Unauthenticated,
     Unavailable,
 )
+from asupervisor.translate.documents import mapping
 
 _LAYER = re.compile("[0-9a-f]{12}")
 _COUNT = re.compile("[0-9]{1,15}")
@@ -48,8 +49,7 @@ def pull_error(reference: str, step: object) -> ServiceError | None:
     """
     if not isinstance(step, dict) or not (step.get("error") or step.get("errorDetail")):
         return None
-    detail = step.get("errorDetail")
-    detail = detail if isinstance(detail, dict) else {}
+    detail = mapping(step, "errorDetail")
     said = detail.get("message") or step.get("error")
     words = said[:MOST_WORDS] if isinstance(said, str) else "the engine gave no reason"
     code = detail.get("code")
@@ -75,8 +75,7 @@ class PullProgress:
         """
         if not isinstance(step, dict):
             return False
-        detail = step.get("progressDetail")
-        detail = detail if isinstance(detail, dict) else {}
+        detail = mapping(step, "progressDetail")
         counts = _text(detail.get("current")), _text(detail.get("total"))
         said = (_text(step.get("status")), *counts)
         layer = _text(step.get("id"))

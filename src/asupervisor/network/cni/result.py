@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+
+from asupervisor.translate.documents import at, sequence, text
 
 _MOST = 64
 """Addresses, and interfaces, of one result that are looked at: a pod has one or two."""
@@ -20,42 +23,28 @@ def result_addresses(result: Mapping[str, Any]) -> tuple[str, ...]:
         result: 0.1 and 0.2 (``ip4``, ``ip6``), 0.3 and later (``ips``, with or without
             ``interface``).
     """
-    interfaces = result.get("interfaces")
-    texts: list[Any] = []
-    ips = result.get("ips")
-    for entry in ips[:_MOST] if isinstance(ips, list) else []:
-        if not isinstance(entry, dict):
-            continue
-        index = entry.get("interface")
-        if isinstance(index, int) and isinstance(interfaces, list) and 0 <= index < len(interfaces):
-            interface = interfaces[index]
-            if isinstance(interface, dict) and not interface.get("sandbox"):
-                continue
-        texts.append(entry.get("address"))
-    for family in ("ip4", "ip6"):
-        entry = result.get(family)
-        if isinstance(entry, dict):
-            texts.append(entry.get("ip"))
+    interfaces = sequence(result, "interfaces")
+    found: list[str] = []
+    for entry in sequence(result, "ips")[:_MOST]:
+        index = at(entry, "interface")
+        is_listed = isinstance(index, int) and 0 <= index < len(interfaces)
+        interface = interfaces[index] if is_listed else None
+        if not isinstance(interface, dict) or interface.get("sandbox"):
+            found.append(text(entry, "address"))
+    found += [text(result, family, "ip") for family in ("ip4", "ip6")]
     addresses: dict[str, None] = {}
-    for text in texts:
-        # A number would be taken for an address, and a zone may be any text.
-        if not isinstance(text, str) or "%" in text:
-            continue
-        try:
-            addresses[str(ipaddress.ip_interface(text).ip)] = None
-        except ValueError:
-            continue
+    for address in found:
+        with suppress(ValueError):
+            if "%" not in address:  # a zone may be any text
+                addresses[str(ipaddress.ip_interface(address).ip)] = None
     return tuple(addresses)
 
 
 def host_interfaces(result: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the interfaces that a result lists on the host's side."""
-    interfaces = result.get("interfaces")
-    return tuple(
-        str(interface["name"])
-        for interface in (interfaces[:_MOST] if isinstance(interfaces, list) else [])
-        if isinstance(interface, dict) and interface.get("name") and not interface.get("sandbox")
-    )
+    listed = sequence(result, "interfaces")[:_MOST]
+    outside = (one for one in listed if isinstance(one, dict) and not one.get("sandbox"))
+    return tuple(str(one["name"]) for one in outside if one.get("name"))
 
 
 def in_version(result: Mapping[str, Any], version: str) -> dict[str, Any]:
