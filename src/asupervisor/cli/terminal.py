@@ -16,6 +16,7 @@ import anyio
 
 from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.errors import Internal
+from asupervisor.host.atomic import write_all
 from asupervisor.streaming.peer import PeerStream
 
 if TYPE_CHECKING:
@@ -113,12 +114,6 @@ async def _carry_output(stream: PeerStream, descriptor: int | None) -> None:
             # waiting.
             if descriptor is not None:
                 await anyio.to_thread.run_sync(write_all, descriptor, data)
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write to a descriptor that blocks."""
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 async def _follow_size(command: RemoteCommand) -> None:

@@ -10,6 +10,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from asupervisor.host.descriptor import HeldDescriptor
+
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o600, aside: Path | None = None) -> None:
     """Write a file in a directory of ours. Two at once for one path must not be.
@@ -39,14 +41,12 @@ def _write_file(path: Path, content: bytes, mode: int, aside: Path | None) -> No
     with contextlib.suppress(FileNotFoundError):
         os.unlink(aside)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(aside, flags, mode)
+    file = HeldDescriptor(os.open(aside, flags, mode))
     try:
-        try:
-            os.fchmod(descriptor, mode)
-            write_all(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with file:
+            os.fchmod(file.descriptor, mode)
+            write_all(file.descriptor, content)
+            os.fsync(file.descriptor)
         os.rename(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -68,8 +68,6 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 def sync_directory(directory: Path) -> None:
     """Put on the disk which names are in a directory."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    with HeldDescriptor(os.open(directory, flags)) as held:
+        os.fsync(held.descriptor)

@@ -127,7 +127,7 @@ class HeldDirectory(HeldDescriptor):
         assert not access & (os.O_CREAT | os.O_TRUNC), "a file that is there is opened as it is"
         with self._parent(path) as (held, name):
             looked = os.open(name, _LOOK, dir_fd=held.descriptor)
-            try:
+            with HeldDescriptor(looked):
                 mode = os.fstat(looked).st_mode
                 if not stat.S_ISREG(mode):
                     raise UnsafePath(
@@ -137,8 +137,6 @@ class HeldDirectory(HeldDescriptor):
                 return os.open(
                     f"/proc/self/fd/{looked}", access | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
                 )
-            finally:
-                os.close(looked)
 
     def make(self, path: str, mode: int, access: int = os.O_RDWR | os.O_APPEND) -> int:
         """Make a file that is not there (FileExistsError otherwise).
@@ -164,11 +162,8 @@ class HeldDirectory(HeldDescriptor):
             path: relative.
             limit: bytes; a longer file is an :class:`UnsafePath`.
         """
-        descriptor = self.open(path, os.O_RDONLY)
-        try:
-            return read_all(descriptor, limit, f"{self.path.rstrip('/')}/{path}")
-        finally:
-            os.close(descriptor)
+        with HeldDescriptor(self.open(path, os.O_RDONLY)) as file:
+            return read_all(file.descriptor, limit, f"{self.path.rstrip('/')}/{path}")
 
     def status(self, path: str) -> os.stat_result | None:
         """What stands there, links not followed; None for nothing."""
@@ -199,14 +194,12 @@ class HeldDirectory(HeldDescriptor):
         Args:
             limit: how many at most; which of them, where there are more, the kernel decides.
         """
-        descriptor = os.open(
-            ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.descriptor
-        )
-        try:
-            with os.scandir(descriptor) as entries:
-                return [entry.name for entry in islice(entries, limit)]
-        finally:
-            os.close(descriptor)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        with (
+            HeldDescriptor(os.open(".", flags, dir_fd=self.descriptor)) as held,
+            os.scandir(held.descriptor) as entries,
+        ):
+            return [entry.name for entry in islice(entries, limit)]
 
     @contextmanager
     def _parent(self, path: str) -> Iterator[tuple[HeldDirectory, str]]:
@@ -246,13 +239,11 @@ def read_followed(path: str, limit: int) -> bytes:
             It never waits for another process.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
+    with HeldDescriptor(descriptor):
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise UnsafePath(path, f"{_kind(mode)}, not a regular file")
         return read_all(descriptor, limit, path)
-    finally:
-        os.close(descriptor)
 
 
 def read_all(descriptor: int, limit: int, path: str) -> bytes:

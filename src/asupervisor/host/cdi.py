@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from asupervisor.host.beneath import read_all
+from asupervisor.host.descriptor import HeldDescriptor
 
 _logger = logging.getLogger(__name__)
 _FILE_BYTES = 4 << 20
@@ -43,15 +44,13 @@ class CdiFiles:
         try:
             # Never waits for a writer, where it is a FIFO.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
+            with HeldDescriptor(descriptor):
                 status = os.fstat(descriptor)
                 stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
                 if known is None or known[0] != stamp:
                     if not stat.S_ISREG(status.st_mode):
                         raise ValueError("not a regular file")
                     known = stamp, _parse(path, read_all(descriptor, _FILE_BYTES, path))
-            finally:
-                os.close(descriptor)
         except (OSError, ValueError, RecursionError) as error:
             if known is None or known[0] != stamp:
                 _logger.warning("the CDI specification %s cannot be read: %s", path, error)

@@ -175,13 +175,10 @@ def _ipv6_off() -> bool:
 
 def _enter(path: str) -> None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET) != 0:
+        with HeldDescriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as held:
+            if ctypes.CDLL(None, use_errno=True).setns(held.descriptor, _CLONE_NEWNET) != 0:
                 number = ctypes.get_errno()
                 raise OSError(number, os.strerror(number))
-        finally:
-            os.close(descriptor)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ESRCH):
             raise NotFound(f"the network namespace {path} is gone", subject=path) from error

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asupervisor.errors import AlreadyExists, FailedPrecondition
+from asupervisor.host.descriptor import HeldDescriptor
 
 
 @contextmanager
@@ -26,14 +27,12 @@ def owned(path: Path, subject: str) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        held = HeldDescriptor(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise FailedPrecondition(f"{subject} cannot be used: {error}") from error
-    try:
+    with held:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise AlreadyExists(f"another asupervisor uses {subject}", subject=subject) from error
         yield
-    finally:
-        os.close(handle)

@@ -138,10 +138,8 @@ class ContainerProcess(HeldDescriptor):
             OSError: it has ended, or the kernel refuses.
         """
         descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
-        try:
+        with HeldDescriptor(descriptor):
             os.write(descriptor, content.encode())
-        finally:
-            os.close(descriptor)
 
 
 def container_processes(ids: Collection[str], proc: str = _PROC) -> dict[str, list[int]]:
@@ -178,20 +176,16 @@ def kill_started_with(variable: str) -> bool:
     """
     found, own = False, _group(os.getpid())
     for pid in map(int, filter(str.isdigit, os.listdir(_PROC))):
-        with suppress(OSError):
-            held = os.pidfd_open(pid)
-            try:
-                group = _group(pid)
-                is_a_containers = group != own and _WORD.search(group)
-                if is_a_containers or os.stat(f"{_PROC}/{pid}").st_uid != os.geteuid():
-                    continue
-                with open(f"{_PROC}/{pid}/environ", "rb") as file:
-                    started_with = file.read(_LONGEST).split(b"\0")
-                if os.fsencode(variable) in started_with:
-                    found = True
-                    signal.pidfd_send_signal(held, signal.SIGKILL)
-            finally:
-                os.close(held)
+        with suppress(OSError), HeldDescriptor(os.pidfd_open(pid)) as held:
+            group = _group(pid)
+            is_a_containers = group != own and _WORD.search(group)
+            if is_a_containers or os.stat(f"{_PROC}/{pid}").st_uid != os.geteuid():
+                continue
+            with open(f"{_PROC}/{pid}/environ", "rb") as file:
+                started_with = file.read(_LONGEST).split(b"\0")
+            if os.fsencode(variable) in started_with:
+                found = True
+                signal.pidfd_send_signal(held.descriptor, signal.SIGKILL)
     return found
 
 
@@ -287,28 +281,23 @@ def kill_process_tree(root: int, container_id: str) -> int:
             process.close()
 
 
-class _Signalled:
+class _Signalled(HeldDescriptor):
     """A process of a container, held so that a signal reaches it or no process."""
 
     def __init__(self, pid: int, container_id: str) -> None:
-        self._pidfd = -1
+        super().__init__(-1)
         try:
-            self._pidfd = os.pidfd_open(pid)
+            self.descriptor = os.pidfd_open(pid)
             # Looked at after it is held: one of that number that ended meanwhile gets no signal.
             ContainerProcess(pid, container_id).close()
         except OSError:
             self.close()
 
     def signal(self, number: int) -> bool:
-        if self._pidfd < 0:
+        if self.descriptor < 0:
             return False
         try:
-            signal.pidfd_send_signal(self._pidfd, number)
+            signal.pidfd_send_signal(self.descriptor, number)
         except (ProcessLookupError, PermissionError):
             return False
         return True
-
-    def close(self) -> None:
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1

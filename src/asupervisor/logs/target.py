@@ -13,6 +13,7 @@ import stat
 from pathlib import PurePosixPath
 
 from asupervisor.host.beneath import HeldDirectory, UnsafePath
+from asupervisor.host.descriptor import HeldDescriptor
 
 FILE_MODE = 0o640
 _DIRECTORY_MODE = 0o755
@@ -223,12 +224,9 @@ def read_end(path: str, size: int) -> bytes:
         OSError: it cannot be opened, or is not a regular file.
     """
     directory, name = hold_log_directory(path)
-    with directory:
-        descriptor = directory.open(name, os.O_RDONLY)
-        try:
-            return os.pread(descriptor, size, max(0, os.fstat(descriptor).st_size - size))
-        finally:
-            os.close(descriptor)
+    with directory, HeldDescriptor(directory.open(name, os.O_RDONLY)) as file:
+        end = os.fstat(file.descriptor).st_size
+        return os.pread(file.descriptor, size, max(0, end - size))
 
 
 def _beside(path: str) -> list[tuple[str, os.stat_result]]:

@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 
 from asupervisor.background_tasks import BackgroundTasks
-from asupervisor.cli.terminal import raw_terminal, write_all
+from asupervisor.cli.terminal import raw_terminal
+from asupervisor.host.atomic import write_all
 from asupervisor.words import one_line
 
 Line = tuple[str, str]

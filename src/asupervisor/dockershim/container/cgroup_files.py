@@ -11,6 +11,7 @@ from asupervisor.errors import FailedPrecondition
 from asupervisor.host.atomic import write_all
 from asupervisor.host.beneath import HeldDirectory
 from asupervisor.host.cgroups import Hierarchies
+from asupervisor.host.descriptor import HeldDescriptor
 from asupervisor.translate.cgroup_files import CgroupFeatures, CgroupSettings, cgroup_writes
 
 
@@ -52,12 +53,11 @@ def write_cgroup_files(settings: CgroupSettings, proc_cgroup: str, container_id:
                 raise FileNotFoundError(f"the container has no cgroup for {name}")
             # Not made where it is missing: a file of that name in a cgroup is made by the
             # kernel only.
-            with HeldDirectory.at(directory) as held:
-                descriptor = held.open(name, os.O_WRONLY)
-                try:
-                    write_all(descriptor, content.encode())
-                finally:
-                    os.close(descriptor)
+            with (
+                HeldDirectory.at(directory) as held,
+                HeldDescriptor(held.open(name, os.O_WRONLY)) as file,
+            ):
+                write_all(file.descriptor, content.encode())
         except OSError as error:
             raise FailedPrecondition(
                 f"container {container_id[:12]}: {content} cannot be written to {name}: {error}",
