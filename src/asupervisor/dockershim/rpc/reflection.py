@@ -20,67 +20,61 @@ _PROTOCOLS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
 _KINDS = descriptor_pb2.FieldDescriptorProto
 
 
-def _reflection_file(package: str) -> descriptor_pb2.FileDescriptorProto:  # long: a message each
+_MESSAGES = {
+    "ExtensionRequest": ("string containing_type = 1", "int32 extension_number = 2"),
+    "FileDescriptorResponse": ("repeated bytes file_descriptor_proto = 1",),
+    "ExtensionNumberResponse": (
+        "string base_type_name = 1",
+        "repeated int32 extension_number = 2",
+    ),
+    "ServiceResponse": ("string name = 1",),
+    "ListServiceResponse": ("repeated ServiceResponse service = 1",),
+    "ErrorResponse": ("int32 error_code = 1", "string error_message = 2"),
+    "ServerReflectionRequest": (
+        "string host = 1",
+        "string file_by_filename = 3",
+        "string file_containing_symbol = 4",
+        "ExtensionRequest file_containing_extension = 5",
+        "string all_extension_numbers_of_type = 6",
+        "string list_services = 7",
+    ),
+    "ServerReflectionResponse": (
+        "string valid_host = 1",
+        "ServerReflectionRequest original_request = 2",
+        "FileDescriptorResponse file_descriptor_response = 4",
+        "ExtensionNumberResponse all_extension_numbers_response = 5",
+        "ListServiceResponse list_services_response = 6",
+        "ErrorResponse error_response = 7",
+    ),
+}
+"""The reflection protocol's messages, in the words of its own file."""
+_CHOICES = {
+    "ServerReflectionRequest": ("message_request", 3),
+    "ServerReflectionResponse": ("message_response", 4),
+}
+"""The oneof of a message, and the number of its first field."""
+
+
+def _reflection_file(package: str) -> descriptor_pb2.FileDescriptorProto:
     """The reflection protocol's own description."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{package.replace('.', '/')}/reflection.proto", package=package, syntax="proto3"
     )
-
-    def message(name: str, /, **fields: tuple[int, str, bool]) -> descriptor_pb2.DescriptorProto:
-        """Fields as (number, type, repeated); a type is a scalar or a message of this file."""
-        found = file.message_type.add(name=name)
-        for key, (number, kind, repeated) in fields.items():
-            field = found.field.add(
-                name=key,
-                number=number,
-                label=_KINDS.LABEL_REPEATED if repeated else _KINDS.LABEL_OPTIONAL,
-            )
-            if kind[0].isupper():
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        choice, first = _CHOICES.get(name, ("", 0))
+        if choice:
+            message.oneof_decl.add(name=choice)
+        for words in fields:
+            *repeated, kind, key, _, number = words.split()
+            label = _KINDS.LABEL_REPEATED if repeated else _KINDS.LABEL_OPTIONAL
+            field = message.field.add(name=key, number=int(number), label=label)
+            if kind in _MESSAGES:
                 field.type, field.type_name = _KINDS.TYPE_MESSAGE, f".{package}.{kind}"
             else:
                 field.type = _KINDS.Type.Value(f"TYPE_{kind.upper()}")
-        return found
-
-    def choice(found: descriptor_pb2.DescriptorProto, name: str, above: int) -> None:
-        found.oneof_decl.add(name=name)
-        for field in found.field:
-            if field.number > above:
+            if choice and field.number >= first:
                 field.oneof_index = 0
-
-    message(
-        "ExtensionRequest",
-        containing_type=(1, "string", False),
-        extension_number=(2, "int32", False),
-    )
-    message("FileDescriptorResponse", file_descriptor_proto=(1, "bytes", True))
-    message(
-        "ExtensionNumberResponse",
-        base_type_name=(1, "string", False),
-        extension_number=(2, "int32", True),
-    )
-    message("ServiceResponse", name=(1, "string", False))
-    message("ListServiceResponse", service=(1, "ServiceResponse", True))
-    message("ErrorResponse", error_code=(1, "int32", False), error_message=(2, "string", False))
-    request = message(
-        "ServerReflectionRequest",
-        host=(1, "string", False),
-        file_by_filename=(3, "string", False),
-        file_containing_symbol=(4, "string", False),
-        file_containing_extension=(5, "ExtensionRequest", False),
-        all_extension_numbers_of_type=(6, "string", False),
-        list_services=(7, "string", False),
-    )
-    choice(request, "message_request", 1)
-    response = message(
-        "ServerReflectionResponse",
-        valid_host=(1, "string", False),
-        original_request=(2, "ServerReflectionRequest", False),
-        file_descriptor_response=(4, "FileDescriptorResponse", False),
-        all_extension_numbers_response=(5, "ExtensionNumberResponse", False),
-        list_services_response=(6, "ListServiceResponse", False),
-        error_response=(7, "ErrorResponse", False),
-    )
-    choice(response, "message_response", 2)
     service = file.service.add(name="ServerReflection")
     service.method.add(
         name="ServerReflectionInfo",
