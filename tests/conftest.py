@@ -12,7 +12,7 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     """A test that is a coroutine ends some day, and leaves no task behind.
 
-    Its event loop is its own and closed before its fixtures are taken down, but where an async
-    fixture still needs that: anyio keeps one loop for all who use it at the same time.
+    Its event loop is its own and closed before its fixtures are taken down, but where one of them
+    is async: anyio keeps one loop for all who use it at the same time, and what the fixture made
+    may have tasks in it until that is taken down.
     """
     test = pyfuncitem.obj
     if not inspect.iscoroutinefunction(test):
@@ -115,9 +116,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     marker = pyfuncitem.get_closest_marker("deadline")
     deadline_s = marker.args[0] if marker else TEST_DEADLINE_S
 
+    shared = any(
+        inspect.iscoroutinefunction(fixture.func) or inspect.isasyncgenfunction(fixture.func)
+        for name in pyfuncitem.fixturenames
+        for fixture in pyfuncitem._fixtureinfo.name2fixturedefs.get(name, ())
+    )
+
     @functools.wraps(test)
     async def bounded(**arguments: Any) -> None:
-        async with no_task_left():
+        async with nullcontext() if shared else no_task_left():
             with anyio.fail_after(deadline_s):
                 await test(**arguments)
 

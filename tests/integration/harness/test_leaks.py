@@ -14,7 +14,7 @@ import pytest
 from tests import conftest
 
 HARNESS = """
-import asyncio, os, pytest
+import anyio, pytest
 from tests import conftest
 from tests.conftest import pytest_pyfunc_call
 from tests.harness import leaks
@@ -32,11 +32,10 @@ def _nothing_left():
         yield
 
 @pytest.fixture
-async def pipe():
-    ends = os.pipe()
-    yield asyncio.get_running_loop()
-    for end in ends:
-        os.close(end)
+async def tasks():
+    async with anyio.create_task_group() as group:
+        yield group
+        group.cancel_scope.cancel()
 """
 
 TESTS = """
@@ -58,8 +57,8 @@ async def test_nothing():
         await anyio.run_process(["true"])
         await anyio.to_thread.run_sync(os.getpid)
 
-async def test_fixture(pipe):
-    assert pipe is asyncio.get_running_loop()
+async def test_fixture(tasks):
+    tasks.start_soon(anyio.sleep_forever)
 
 async def test_file():
     kept.append(os.dup(0))
