@@ -145,7 +145,7 @@ def _wild_spdy(chance: random.Random) -> bytes:
                     )
                 )
             case 8:
-                out.append(frames.syn_reply(stream, encoder.encode({}), False))
+                out.append(frames.syn_reply(stream, encoder.encode({})))
             case _:
                 out.append(
                     struct.pack(">II", chance.randrange(1 << 32), chance.randrange(1 << 32))

@@ -43,7 +43,6 @@ class ContainersApi:
         """Every container that carries a label, running or not."""
         params = {"all": "1", "filters": orjson.dumps({"label": [label]}).decode()}
         return await self._session.documents(
-            "GET",
             "containers/json",
             "list_containers",
             params=params,
@@ -54,7 +53,7 @@ class ContainersApi:
     async def list_all(self) -> list[Document]:
         """Every container, of whomever, running or not."""
         return await self._session.documents(
-            "GET", "containers/json", "list_containers", params={"all": "1"}
+            "containers/json", "list_containers", params={"all": "1"}
         )
 
     async def inspect(

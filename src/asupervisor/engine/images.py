@@ -32,7 +32,6 @@ class ImagesApi:
         where the engine can tell them.
         """
         return await self._session.documents(
-            "GET",
             "images/json",
             "list_images",
             params=self._manifests_since(_LISTED_MANIFESTS_SINCE),
@@ -44,9 +43,7 @@ class ImagesApi:
         """Ids of the images that the engine itself built or committed on one. With the classic
         store they keep it from being removed.
         """
-        answer = await self._session.documents(
-            "GET", "images/json", "list_images", params={"all": "1"}
-        )
+        answer = await self._session.documents("images/json", "list_images", params={"all": "1"})
         return [text(entry, "Id") for entry in answer if entry.get("ParentId") == image_id]
 
     async def inspect(

@@ -206,17 +206,15 @@ class EngineSession:
             raise _senseless(operation, subject, "a JSON object")
         return answer
 
-    async def documents(
-        self, method: str, path: str, operation: str, subject: str = "", **options: Any
-    ) -> list[Document]:
-        """The same of an answer that is a list of objects.
+    async def documents(self, path: str, operation: str, **options: Any) -> list[Document]:
+        """The same of a GET's answer that is a list of objects.
 
         Raises:
             Internal: it is something else.
         """
-        answer = await self.json(method, path, operation, subject, **options)
+        answer = await self.json("GET", path, operation, **options)
         if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
-            raise _senseless(operation, subject, "a list of JSON objects")
+            raise _senseless(operation, "", "a list of JSON objects")
         return answer
 
     @asynccontextmanager

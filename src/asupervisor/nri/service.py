@@ -253,15 +253,14 @@ def _listen(path: Path) -> socket.socket:
         path.chmod(0o600)
         listener.listen()
         listener.setblocking(False)
-    except OSError as error:
+    except BaseException as error:
         listener.close()
+        if not isinstance(error, OSError):
+            raise
         raise FailedPrecondition(
             f"the socket {path} cannot be bound: {error}; --nri-socket-path names another, and"
             " --nri-disable-connections does without"
         ) from error
-    except AlreadyExists:
-        listener.close()
-        raise
     return listener
 
 

@@ -124,8 +124,8 @@ def test_a_second_reply_is_stream_in_use() -> None:
     # The server's context has seen one block already, so the stray one is made in the same context.
     fresh_client = spdy.Connection(spdy.Role.CLIENT)
     assert fresh_client.open_stream({}) == stream
-    receive(fresh_client, frames.syn_reply(stream, first, False))
-    assert receive(fresh_client, frames.syn_reply(stream, block.encode({}), False)) == [
+    receive(fresh_client, frames.syn_reply(stream, first))
+    assert receive(fresh_client, frames.syn_reply(stream, block.encode({}))) == [
         spdy.StreamReset(stream, ResetCode.STREAM_IN_USE, by_peer=False)
     ]
     assert client.open_streams == 1

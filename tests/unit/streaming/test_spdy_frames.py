@@ -22,7 +22,7 @@ GOLDEN = [
     (frames.goaway(7, GoAwayStatus.OK), "80030007 00000008 00000007 00000000"),
     (frames.window_update(0, 65536), "80030009 00000008 00000000 00010000"),
     (frames.settings(262144), "80030004 0000000c 00000001 00000007 00040000"),
-    (frames.syn_reply(1, b"\xaa", False), "80030002 00000005 00000001 aa"),
+    (frames.syn_reply(1, b"\xaa"), "80030002 00000005 00000001 aa"),
     (frames.headers(1, b"\xaa", True), "80030008 01000005 00000001 aa"),
     (frames.syn_stream(3, b"\xaa", 0), "80030001 0000000b 00000003 00000000 0000 aa"),
 ]

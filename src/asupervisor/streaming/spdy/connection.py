@@ -152,7 +152,7 @@ class Connection:
     def reply(self, stream_id: int, headers: Headers | None = None) -> None:
         """SYN_REPLY: take a stream that the peer opened. Clients drop data that comes before it."""
         self._streams.act(stream_id, Action.SEND_REPLY)
-        self._out.append(frames.syn_reply(stream_id, self._encoder.encode(headers or {}), False))
+        self._out.append(frames.syn_reply(stream_id, self._encoder.encode(headers or {})))
 
     def send_capacity(self, stream_id: int) -> int:
         """Bytes that may be sent on a stream now; 0 or less means wait for :class:`WindowOpened`.

@@ -183,9 +183,9 @@ def syn_stream(stream_id: int, block: bytes, flags: int) -> bytes:
     return _frame(FrameType.SYN_STREAM, _HEAD.pack(stream_id, 0) + b"\0\0" + block, flags)
 
 
-def syn_reply(stream_id: int, block: bytes, fin: bool) -> bytes:
+def syn_reply(stream_id: int, block: bytes) -> bytes:
     """SYN_REPLY with a compressed header block."""
-    return _frame(FrameType.SYN_REPLY, _WORD.pack(stream_id) + block, FLAG_FIN if fin else 0)
+    return _frame(FrameType.SYN_REPLY, _WORD.pack(stream_id) + block)
 
 
 def headers(stream_id: int, block: bytes, fin: bool) -> bytes:
