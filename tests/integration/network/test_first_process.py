@@ -77,33 +77,32 @@ def process(cgroup: list[Path], *unshare: str, name: str = "sh") -> Iterator[int
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes cgroups and namespaces")
-def test_it_is_the_first_of_a_pid_namespace_in_a_network_of_its_own(cgroup: list[Path]) -> None:
+async def test_it_is_the_first_of_a_pid_namespace_in_a_network_of_its_own(
+    cgroup: list[Path],
+) -> None:
     at_once = threading.Event()
     at_once.set()
 
-    async def main() -> None:
-        with (
-            process(cgroup, name="NSpid:\t7\t1"),
-            process(cgroup, "--net", name="NSpid: 7 1"),
-            process(cgroup, "--pid", "--fork"),
-        ):
-            with anyio.move_on_after(0.3):
-                raise AssertionError(await find_first_process(CONTAINER, path, False))
-            with process(cgroup, "--pid", "--fork", "--net") as pid:
-                found = await find_first_process(CONTAINER, path, False)
-                assert found is not None
-                with found.namespace:
-                    assert (found.pid, found.path) == (pid, f"/proc/{pid}/ns/net")
-                    identity = found.namespace.identity
-                    assert identity != (os.stat("/proc/self/ns/net").st_dev, 0)
-                    assert not until_ipv6_is_off(found.namespace.path, at_once)
-                    again = hold_namespace(pid, CONTAINER)
-                    assert again is not None and again.identity == identity
-                    again.close()
-                    assert hold_namespace(pid, "e" * 64) is None, "not of another container"
-
     path = f"{PARENT}/{CONTAINER}"
-    anyio.run(main)
+    with (
+        process(cgroup, name="NSpid:\t7\t1"),
+        process(cgroup, "--net", name="NSpid: 7 1"),
+        process(cgroup, "--pid", "--fork"),
+    ):
+        with anyio.move_on_after(0.3):
+            raise AssertionError(await find_first_process(CONTAINER, path, False))
+        with process(cgroup, "--pid", "--fork", "--net") as pid:
+            found = await find_first_process(CONTAINER, path, False)
+            assert found is not None
+            with found.namespace:
+                assert (found.pid, found.path) == (pid, f"/proc/{pid}/ns/net")
+                identity = found.namespace.identity
+                assert identity != (os.stat("/proc/self/ns/net").st_dev, 0)
+                assert not until_ipv6_is_off(found.namespace.path, at_once)
+                again = hold_namespace(pid, CONTAINER)
+                assert again is not None and again.identity == identity
+                again.close()
+                assert hold_namespace(pid, "e" * 64) is None, "not of another container"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes cgroups and namespaces")

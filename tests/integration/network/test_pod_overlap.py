@@ -209,7 +209,7 @@ async def test_a_release_that_fails_stops_the_sandbox_all_the_same(gates: Gates)
         await runtime.remove_pod_sandbox(sandbox_id)
 
 
-def test_a_network_that_was_made_for_another_process_is_made_anew(
+async def test_a_network_that_was_made_for_another_process_is_made_anew(
     gates: Gates, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stranger = Namespace()
@@ -219,7 +219,7 @@ def test_a_network_that_was_made_for_another_process_is_made_anew(
         namespace = HeldNamespace(os.open(stranger.path, os.O_RDONLY))
         return FirstProcess(stranger.process.pid, namespace, stranger.path)
 
-    async def main() -> None:
+    try:
         monkeypatch.setattr(start, "find_first_process", wrong)
         settings = service_config(gates.node.engine, tmp_path, network=gates.network())
         async with Supervisor(settings) as supervisor:
@@ -230,9 +230,6 @@ def test_a_network_that_was_made_for_another_process_is_made_anew(
             assert gates.calls()[-1][2] == f"/proc/{pid}/ns/net"
             assert namespace_addresses(stranger.path) == ()
             await runtime.remove_pod_sandbox(sandbox_id)
-
-    try:
-        anyio.run(main)
     finally:
         stranger.close()
     assert gates.node.remains() == []

@@ -104,7 +104,7 @@ async def test_a_status_carries_timestamp_and_container_statuses_together(
         assert bool(after.info) == verbose
 
 
-def test_a_subscriber_that_does_not_read_is_told_and_harms_nobody(
+async def test_a_subscriber_that_does_not_read_is_told_and_harms_nobody(
     engine: Engine, tmp_path: Path
 ) -> None:
     """The service keeps a bounded number of events for it, on top of what the transport takes."""
@@ -112,67 +112,59 @@ def test_a_subscriber_that_does_not_read_is_told_and_harms_nobody(
     from asupervisor.supervisor import Supervisor
     from tests.harness.service import service_config
 
-    async def main() -> None:
-        async with Supervisor(service_config(engine, tmp_path)) as supervisor:
-            shim = supervisor.shim
-            assert shim is not None
-            async with grpc.aio.insecure_channel(f"unix://{tmp_path}/cri.sock") as channel:
-                lazy = channel.unary_stream("/runtime.v1.RuntimeService/GetContainerEvents")(b"")
-                with anyio.fail_after(30):
-                    await until(lambda: supervisor.metrics.event_subscribers.current() == 1)
-                    hub = shim.events
-                    event = b"\x0a" + b"\xff\x7f" + b"x" * 16383
-                    for _ in range(20 * events.BUFFER_EVENTS):
-                        hub._publish(event)
-                        await anyio.lowlevel.checkpoint()
-                        if supervisor.metrics.event_subscribers_dropped.value:
-                            break
-                    assert supervisor.metrics.event_subscribers_dropped.value == 1
-                    await supervisor.runtime.version()
-                    received = 0
+    async with Supervisor(service_config(engine, tmp_path)) as supervisor:
+        shim = supervisor.shim
+        assert shim is not None
+        async with grpc.aio.insecure_channel(f"unix://{tmp_path}/cri.sock") as channel:
+            lazy = channel.unary_stream("/runtime.v1.RuntimeService/GetContainerEvents")(b"")
+            with anyio.fail_after(30):
+                await until(lambda: supervisor.metrics.event_subscribers.current() == 1)
+                hub = shim.events
+                event = b"\x0a" + b"\xff\x7f" + b"x" * 16383
+                for _ in range(20 * events.BUFFER_EVENTS):
+                    hub._publish(event)
+                    await anyio.lowlevel.checkpoint()
+                    if supervisor.metrics.event_subscribers_dropped.value:
+                        break
+                assert supervisor.metrics.event_subscribers_dropped.value == 1
+                await supervisor.runtime.version()
+                received = 0
 
-                    async def drain() -> None:
-                        nonlocal received
-                        async for _ in lazy:
-                            received += 1
+                async def drain() -> None:
+                    nonlocal received
+                    async for _ in lazy:
+                        received += 1
 
-                    with pytest.raises(grpc.aio.AioRpcError) as ended:
-                        await drain()
-                    assert (
-                        ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-                        and "fell behind" in (ended.value.details() or "")
-                    )
-                    assert received >= events.BUFFER_EVENTS
-                    await until(lambda: supervisor.metrics.event_subscribers.current() == 0)
-
-    anyio.run(main)
+                with pytest.raises(grpc.aio.AioRpcError) as ended:
+                    await drain()
+                assert (
+                    ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                    and "fell behind" in (ended.value.details() or "")
+                )
+                assert received >= events.BUFFER_EVENTS
+                await until(lambda: supervisor.metrics.event_subscribers.current() == 0)
 
 
-def test_a_stop_ends_the_subscription_and_does_not_wait_for_it(engine: Engine) -> None:
+async def test_a_stop_ends_the_subscription_and_does_not_wait_for_it(engine: Engine) -> None:
     running = Service(engine, flags=("--metrics-bind-addr", "127.0.0.1:0"))
     running.start()
 
-    async def main() -> None:
-        async with RemoteRuntimeService.connect(running.endpoint) as runtime:
-            ended = anyio.Event()
+    async with RemoteRuntimeService.connect(running.endpoint) as runtime:
+        ended = anyio.Event()
 
-            async def follow() -> None:
-                with pytest.raises(Unavailable):
-                    await anext(stream)
-                ended.set()
+        async def follow() -> None:
+            with pytest.raises(Unavailable):
+                await anext(stream)
+            ended.set()
 
-            stream: AsyncGenerator[cri.ContainerEventResponse, None] = (
-                runtime.get_container_events()
-            )
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(follow)
-                await until(lambda: subscribers(running) == 1)
-                assert running.process is not None
-                running.process.send_signal(signal.SIGTERM)
-                with anyio.fail_after(8):  # less than the grace of 10 s
-                    await ended.wait()
-
-    anyio.run(main)
+        stream: AsyncGenerator[cri.ContainerEventResponse, None] = runtime.get_container_events()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            await until(lambda: subscribers(running) == 1)
+            assert running.process is not None
+            running.process.send_signal(signal.SIGTERM)
+            with anyio.fail_after(8):  # less than the grace of 10 s
+                await ended.wait()
     assert running.stop() == 0
 
 

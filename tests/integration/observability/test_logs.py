@@ -21,7 +21,7 @@ from tests.integration.observability.conftest import metrics_address, pod_config
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(
+async def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(
     engine: Engine, log_format: str
 ) -> None:
     planted = {
@@ -46,7 +46,7 @@ def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(
     tokens: list[str] = []
     ids: dict[str, str] = {}
 
-    async def main() -> None:
+    try:
         async with (
             RemoteRuntimeService.connect(running.endpoint) as runtime,
             RemoteImageService.connect(running.endpoint) as images,
@@ -98,9 +98,6 @@ def test_no_secret_in_any_log_and_an_event_tells_what_it_is_about(
             await runtime.remove_container(container_id)
             await runtime.stop_pod_sandbox(sandbox_id)
             await runtime.remove_pod_sandbox(sandbox_id)
-
-    try:
-        anyio.run(main)
         host, port = metrics_address(running)
         connection = http.client.HTTPConnection(host, port, timeout=10)
         pages = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,16 +21,6 @@ V1ALPHA2 = "v1alpha2"
 
 
 TIMEOUT_S = 20.0
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run one test's coroutine; nothing in these tests takes this long unless it hangs."""
-
-    async def bounded() -> None:
-        with anyio.fail_after(60):
-            await test()
-
-    asyncio.run(bounded())
 
 
 @asynccontextmanager

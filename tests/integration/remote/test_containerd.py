@@ -4,7 +4,6 @@ image.
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import shutil
 import subprocess
@@ -83,7 +82,7 @@ def containerd() -> Iterator[str]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def test_a_pod_from_start_to_end(containerd: str) -> None:
+async def test_a_pod_from_start_to_end(containerd: str) -> None:
     config = cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(name="pod", namespace="default", uid="1"),
         linux=cri.LinuxPodSandboxConfig(
@@ -93,36 +92,30 @@ def test_a_pod_from_start_to_end(containerd: str) -> None:
         ),
     )
 
-    async def test() -> None:
-        async with (
-            RemoteRuntimeService.connect(containerd, 30.0) as runtime,
-            RemoteImageService.connect(containerd, 30.0, sharing=runtime) as images,
-        ):
-            assert (await runtime.version()).runtime_name == "containerd"
-            # containerd learns of an image that was imported past its CRI by an event.
-            with anyio.fail_after(30):
-                while not (await images.image_status(EMBEDDED_PAUSE_REFERENCE)).HasField("image"):  # noqa: ASYNC110
-                    await anyio.sleep(0.02)
-            sandbox = await runtime.run_pod_sandbox(config)
-            try:
-                assert (await runtime.pod_sandbox_status(sandbox)).status.state == cri.SANDBOX_READY
-                assert [pod.id for pod in await runtime.list_pod_sandbox(stream=True)] == [
-                    sandbox
-                ], "in one piece: it has no stream"
-            finally:
-                await runtime.stop_pod_sandbox(sandbox)
-                await runtime.remove_pod_sandbox(sandbox)
-            assert await runtime.list_pod_sandbox() == []
-
-    asyncio.run(test())
+    async with (
+        RemoteRuntimeService.connect(containerd, 30.0) as runtime,
+        RemoteImageService.connect(containerd, 30.0, sharing=runtime) as images,
+    ):
+        assert (await runtime.version()).runtime_name == "containerd"
+        # containerd learns of an image that was imported past its CRI by an event.
+        with anyio.fail_after(30):
+            while not (await images.image_status(EMBEDDED_PAUSE_REFERENCE)).HasField("image"):  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+        sandbox = await runtime.run_pod_sandbox(config)
+        try:
+            assert (await runtime.pod_sandbox_status(sandbox)).status.state == cri.SANDBOX_READY
+            assert [pod.id for pod in await runtime.list_pod_sandbox(stream=True)] == [sandbox], (
+                "in one piece: it has no stream"
+            )
+        finally:
+            await runtime.stop_pod_sandbox(sandbox)
+            await runtime.remove_pod_sandbox(sandbox)
+        assert await runtime.list_pod_sandbox() == []
 
 
-def test_errors(containerd: str) -> None:
-    async def test() -> None:
-        async with RemoteRuntimeService.connect(containerd, 30.0) as runtime:
-            with pytest.raises(errors.NotFound, match="RuntimeService/ContainerStatus at unix://"):
-                await runtime.container_status("none")
-            with pytest.raises(errors.Unimplemented):
-                await runtime.checkpoint_pod("none", "/nowhere")
-
-    asyncio.run(test())
+async def test_errors(containerd: str) -> None:
+    async with RemoteRuntimeService.connect(containerd, 30.0) as runtime:
+        with pytest.raises(errors.NotFound, match="RuntimeService/ContainerStatus at unix://"):
+            await runtime.container_status("none")
+        with pytest.raises(errors.Unimplemented):
+            await runtime.checkpoint_pod("none", "/nowhere")

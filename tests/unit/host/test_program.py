@@ -88,30 +88,27 @@ def test_the_deadline_kills_the_whole_group(tmp_path: Path) -> None:
     assert ended(int(child.read_text()))
 
 
-def test_cancellation_kills_the_whole_group(tmp_path: Path) -> None:
+async def test_cancellation_kills_the_whole_group(tmp_path: Path) -> None:
     child = tmp_path / "child"
 
-    async def main() -> None:
-        async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group:
 
-            async def run() -> None:
-                await run_program(
-                    [
-                        SHELL,
-                        "-c",
-                        f'sleep 612 & echo $! > "{child}.new"; mv "{child}.new" "{child}"; wait',
-                    ],
-                    deadline_s=60,
-                )
+        async def run() -> None:
+            await run_program(
+                [
+                    SHELL,
+                    "-c",
+                    f'sleep 612 & echo $! > "{child}.new"; mv "{child}.new" "{child}"; wait',
+                ],
+                deadline_s=60,
+            )
 
-            group.start_soon(run)
-            for _ in range(1000):
-                if child.exists():
-                    break
-                await anyio.sleep(0.01)
-            group.cancel_scope.cancel()
-
-    anyio.run(main)
+        group.start_soon(run)
+        for _ in range(1000):
+            if child.exists():
+                break
+            await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
     assert ended(int(child.read_text()))
 
 

@@ -140,10 +140,10 @@ async def test_the_node_is_ready_although_the_engine_breaks_off_each_reading(
         assert set(node.store.unread) == {A} and node.engine.health.ready
 
 
-def test_many_that_cannot_be_read_are_told_in_one_line_with_the_reason(
+async def test_many_that_cannot_be_read_are_told_in_one_line_with_the_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def main() -> None:
+    with caplog.at_level(logging.WARNING, "test"):
         retries = Retries(logging.getLogger("test"))
         for number in range(40):
             retries.failed(f"{number:064}", Internal("the disk is gone"))
@@ -151,8 +151,5 @@ def test_many_that_cannot_be_read_are_told_in_one_line_with_the_reason(
         retries.failed(f"{7:064}", Internal("still"))
         retries.tell()
         assert retries.due() == []
-
-    with caplog.at_level(logging.WARNING, "test"):
-        anyio.run(main)
     (told,) = [record.getMessage() for record in caplog.records]
     assert "and 35 more could not be read" in told and "the disk is gone" in told

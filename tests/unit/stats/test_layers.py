@@ -148,18 +148,15 @@ async def test_sizes_come_in_the_background_and_calls_never_wait(tmp_path: Path)
     assert walks >= 3
 
 
-def test_a_cancelled_walk_ends_soon(tmp_path: Path) -> None:
+async def test_a_cancelled_walk_ends_soon(tmp_path: Path) -> None:
     for number in range(6_000):
         (tmp_path / f"{number}").touch()
 
-    async def main() -> None:
-        layers = WritableLayers(share=0.0001)
-        layers.watch("c1", str(tmp_path))
-        with anyio.move_on_after(0.05):
-            await layers.run()
-        assert layers.usage("c1") is None
-
-    anyio.run(main)
+    layers = WritableLayers(share=0.0001)
+    layers.watch("c1", str(tmp_path))
+    with anyio.move_on_after(0.05):
+        await layers.run()
+    assert layers.usage("c1") is None
     eventually(
         lambda: not any("worker" in thread.name for thread in threading.enumerate()),
         "the walking thread ends",

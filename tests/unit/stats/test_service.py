@@ -15,7 +15,7 @@ from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ContainerSubject, SandboxSubject
 
 
-def test_what_cannot_be_read_of_one_container_hides_no_other(
+async def test_what_cannot_be_read_of_one_container_hides_no_other(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stats = Stats(hierarchies=Hierarchies, max_age_s=0.0)
@@ -31,7 +31,7 @@ def test_what_cannot_be_read_of_one_container_hides_no_other(
     monkeypatch.setattr(stats._containers["bad"], "sample", fail)
     monkeypatch.setattr(stats._containers["bad"], "open", fail)
 
-    async def main() -> None:
+    with caplog.at_level(logging.ERROR):
         listed = cri.ListContainerStatsResponse.FromString(
             b"".join(await stats.container_stats())
         ).stats
@@ -49,9 +49,6 @@ def test_what_cannot_be_read_of_one_container_hides_no_other(
             await tasks.start(stats.run)
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
-
-    with caplog.at_level(logging.ERROR):
-        anyio.run(main)
     assert "the use of bad could not be read" in caplog.text
 
 

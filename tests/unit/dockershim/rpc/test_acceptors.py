@@ -124,12 +124,12 @@ async def test_a_server_without_calls_stops_and_its_loops_end(tmp_path: Path) ->
     assert all(task.done() and not task.cancelled() and task.exception() is None for task in loops)
 
 
-def test_another_grpcio_serves_without(
+async def test_another_grpcio_serves_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(acceptors._SIGNATURES, "_handle_rpc", ("something", "else"))
 
-    async def main() -> None:
+    with caplog.at_level(logging.INFO):
         handler = _Echo()
         handler.gate.set()
         server, taking, target = await _serve(tmp_path, handler)
@@ -137,7 +137,4 @@ def test_another_grpcio_serves_without(
             assert await channel.unary_unary("/x/Echo")(b"a") == b"a"
         await server.stop(0)
         await taking.stop()
-
-    with caplog.at_level(logging.INFO):
-        anyio.run(main)
     assert "one call at a time" in caplog.text
