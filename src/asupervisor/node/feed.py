@@ -27,10 +27,10 @@ from asupervisor.errors import Internal, NotFound, ServiceError, Unavailable
 from asupervisor.node.build import (
     checkpoint_only_record,
     completed,
-    container_record,
     sandbox_record,
     summary_record,
 )
+from asupervisor.node.building import Building, Built
 from asupervisor.node.changes import Changes
 from asupervisor.node.checkpoints import CheckpointStore
 from asupervisor.node.engine_event import read_event
@@ -38,15 +38,14 @@ from asupervisor.node.images import ImageFeed
 from asupervisor.node.logs import ContainerLogs
 from asupervisor.node.networks import MADE_FOR, SandboxNetworks
 from asupervisor.node.ownership import Ownership
-from asupervisor.node.records import ContainerRecord, SandboxId
+from asupervisor.node.records import SandboxId
 from asupervisor.node.refresh import Apply, Refresher, Settled
 from asupervisor.node.retries import Retries
 from asupervisor.node.store import NodeStore
 from asupervisor.node.users import ContainerUsers
 from asupervisor.single_flight import Flight
 from asupervisor.translate.documents import mapping, text
-from asupervisor.translate.labels import TYPE_CONTAINER, TYPE_SANDBOX
-from asupervisor.translate.limits import changed_limits
+from asupervisor.translate.labels import TYPE_SANDBOX
 from asupervisor.translate.provenance import Origin, Seal
 
 _logger = logging.getLogger(__name__)
@@ -97,7 +96,9 @@ class Feed:
         self._on_resync = on_resync
         self._logs = logs or ContainerLogs()
         self.ownership = ownership or Ownership(Seal(), store, checkpoints)
-        self._users = ContainerUsers(local=socket_path(engine.endpoint) is not None)
+        self._building = Building(
+            store, checkpoints, self._logs, ContainerUsers(socket_path(engine.endpoint) is not None)
+        )
         self._networks = SandboxNetworks(local=socket_path(engine.endpoint) is not None)
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._refresher = Refresher(
@@ -300,7 +301,7 @@ class Feed:
         self._addresses.pop(any_id, None)
         self._networks.forget(any_id)
         self._logs.forget(any_id)
-        self._users.forget(any_id)
+        self._building.forget(any_id)
         checkpoint = self._checkpoints.get(any_id)
         if checkpoint is not None:
             self._store.put_sandbox(checkpoint_only_record(any_id, checkpoint))
@@ -325,13 +326,14 @@ class Feed:
         if text(document, "Id") != any_id or not mapping(document, "Config"):
             raise Internal(f"what Docker Engine says of container {any_id} cannot be understood")
         document = self.ownership.named(document)
-        apply = partial(self._apply, document)
         origin = self.ownership.origin(document)
-        if origin is None or origin.kind != TYPE_CONTAINER:
-            return apply
-        record = self._container(document, origin)
-        self._users.settle(record)
-        return Settled(partial(self._logs.settle, record), apply)
+        if origin is None or origin.kind == TYPE_SANDBOX:
+            return partial(self._apply, document, origin)
+        built = self._building.build(document, origin)
+        return Settled(
+            partial(self._logs.settle, built.record),
+            partial(self._apply_container, document, origin, built),
+        )
 
     def unsettled(self, any_id: str) -> bool:
         """Whether a container is said to have changed and was not read since."""
@@ -341,47 +343,41 @@ class Feed:
         """A container changed without an event; it is read again in the background."""
         self._refresher.mark(any_id)
 
-    def _apply(self, document: Document) -> None:
-        """Put a container's inspect document into the store, if it is a pod's."""
+    def _apply(self, document: Document, origin: Origin | None) -> None:
+        """Put a sandbox into the store; what is not a pod's is gone."""
         any_id = text(document, "Id")
         self._retries.done(any_id)
-        origin = self.ownership.origin(document)
         if origin is None:
             self._gone(any_id)
-        elif origin.kind == TYPE_SANDBOX:
-            checkpoint = self._checkpoints.get(any_id)
-            addresses = self._addresses.get(any_id) or (
-                checkpoint.addresses if checkpoint is not None else ()
-            )
-            default_runtime = str(self._engine.info.get("DefaultRuntime") or "")
-            lost = self._networks.lost(document, checkpoint)
-            known = self._store.sandboxes.get(SandboxId(any_id))
-            ending = self._networks.is_ending(document, checkpoint)
-            if lost and not ending and (known is None or not known.network_lost):
-                _logger.warning(
-                    "sandbox %s is not ready: its process was started again without the network"
-                    " that was made for it, or its stop was cut short; it is made anew when"
-                    " kubelet stops it",
-                    any_id[:12],
-                )
-            record = sandbox_record(document, checkpoint, addresses, default_runtime, lost, origin)
-            self._store.put_sandbox(record)
-            for stranger in self.ownership.strangers(record):
-                self._refresher.mark(stranger)
-        else:
-            self._store.put_container(self._container(document, origin))
-
-    def _container(self, document: Document, origin: Origin) -> ContainerRecord:
-        container_id = text(document, "Id")
-        changed = changed_limits(self._checkpoints.get(origin.sandbox_id), container_id)
-        return container_record(
-            document,
-            self._store.image,
-            self._logs.note(container_id),
-            changed,
-            self._users.of(container_id),
-            origin,
+            return
+        checkpoint = self._checkpoints.get(any_id)
+        addresses = self._addresses.get(any_id) or (
+            checkpoint.addresses if checkpoint is not None else ()
         )
+        default_runtime = str(self._engine.info.get("DefaultRuntime") or "")
+        lost = self._networks.lost(document, checkpoint)
+        known = self._store.sandboxes.get(SandboxId(any_id))
+        ending = self._networks.is_ending(document, checkpoint)
+        if lost and not ending and (known is None or not known.network_lost):
+            _logger.warning(
+                "sandbox %s is not ready: its process was started again without the network"
+                " that was made for it, or its stop was cut short; it is made anew when"
+                " kubelet stops it",
+                any_id[:12],
+            )
+        record = sandbox_record(document, checkpoint, addresses, default_runtime, lost, origin)
+        self._store.put_sandbox(record)
+        for stranger in self.ownership.strangers(record):
+            self._refresher.mark(stranger)
+
+    def _apply_container(self, document: Document, origin: Origin, built: Built) -> None:
+        """Put a container into the store, if it is a pod's."""
+        container_id = text(document, "Id")
+        self._retries.done(container_id)
+        if not self.ownership.holds(document, origin):
+            self._gone(container_id)
+            return
+        self._store.put_container(self._building.renewed(built, document, origin).record)
 
 
 def _first(group: BaseExceptionGroup[ServiceError]) -> BaseException:

@@ -67,12 +67,18 @@ class Ownership:
                 f"the engine's answer about container {document.get('Id')} cannot be understood"
             )
         origin = self.seal.origin(document)
-        if origin is not None and self._fits(origin):
+        if origin is None:
+            self._tell(document, "contradict each other")
+        elif self.holds(document, origin):
             return origin
-        self._tell(
-            document, "contradict each other" if origin is None else "name another's sandbox"
-        )
         return None
+
+    def holds(self, document: Document, origin: Origin) -> bool:
+        """Whether what was believed of a container fits what is known of its sandbox by now."""
+        fits = self._fits(origin)
+        if not fits:
+            self._tell(document, "name another's sandbox")
+        return fits
 
     def named(self, document: Document) -> Document:
         """An inspect document with the name that its container was made under, where it was

@@ -80,9 +80,11 @@ class NodeStore:
             self._sandbox_bytes = self._container_bytes = None
 
     def put_sandbox(self, record: SandboxRecord) -> None:
-        """Add or replace a sandbox."""
+        """Add or replace a sandbox; one that is the same as before is not told."""
         self.unread.pop(record.id, None)
         before = self.sandboxes.get(record.id)
+        if record == before:
+            return
         self.sandboxes[record.id] = record
         self._sandbox_bytes = None
         self._tell(Change("sandbox", before, record))
@@ -113,7 +115,7 @@ class NodeStore:
         )
 
     def put_container(self, record: ContainerRecord) -> None:
-        """Add or replace a container."""
+        """Add or replace a container; one that is the same as before is not told."""
         self.unread.pop(record.id, None)
         before = self.containers.get(record.id)
         if before is not None and before.image_ref not in ("", record.image_ref):
@@ -121,6 +123,8 @@ class NodeStore:
             record = with_image(
                 replace(record, image_ref=before.image_ref), self.images.get(record.status.image_id)
             )
+        if record == before:
+            return
         self.containers[record.id] = record
         self._by_sandbox.setdefault(record.sandbox_id, {})[record.id] = record
         self._container_bytes = None

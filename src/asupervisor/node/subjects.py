@@ -5,6 +5,7 @@ from __future__ import annotations
 from asupervisor.node.records import ContainerRecord, SandboxRecord
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
+from asupervisor.proto.wire import encode_field
 from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ContainerSubject, SandboxSubject
 
@@ -36,12 +37,17 @@ def sandbox_subject(record: SandboxRecord) -> SandboxSubject:
     return SandboxSubject(
         sandbox_id=record.id,
         pid=record.pid,
-        attributes=cri.PodSandboxAttributes(
-            id=record.id,
-            metadata=status.metadata,
-            labels=status.labels,
-            annotations=status.annotations,
+        attributes=encode_field(
+            1,
+            cri.PodSandboxAttributes(
+                id=record.id,
+                metadata=status.metadata,
+                labels=status.labels,
+                annotations=status.annotations,
+            ),
         ),
+        namespace=status.metadata.namespace,
+        pod_name=status.metadata.name,
         started_at_ns=status.created_at,
         name=record.engine_name,
         own_network=not record.host_network,
@@ -56,12 +62,16 @@ def container_subject(record: ContainerRecord) -> ContainerSubject:
         container_id=record.id,
         sandbox_id=record.sandbox_id,
         pid=record.pid,
-        attributes=cri.ContainerAttributes(
-            id=record.id,
-            metadata=status.metadata,
-            labels=status.labels,
-            annotations=status.annotations,
+        attributes=encode_field(
+            1,
+            cri.ContainerAttributes(
+                id=record.id,
+                metadata=status.metadata,
+                labels=status.labels,
+                annotations=status.annotations,
+            ),
         ),
+        container_name=status.metadata.name,
         started_at_ns=status.started_at,
         name=record.engine_name,
         image=status.image.user_specified_image or status.image.image or record.image_name,

@@ -4,9 +4,12 @@ the process shows the result.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from asupervisor.host.identity import process_identity
-from asupervisor.node.records import ContainerRecord
 from asupervisor.proto import cri
+from asupervisor.translate.documents import INT32_MAX, text, whole
 
 
 class ContainerUsers:
@@ -19,19 +22,20 @@ class ContainerUsers:
 
     def __init__(self, local: bool) -> None:
         self._local = local
-        self._known: dict[str, tuple[int, cri.ContainerUser]] = {}
+        self._known: dict[str, tuple[str, cri.ContainerUser]] = {}
 
-    def settle(self, record: ContainerRecord) -> None:
-        """A container is about to be shown in this state."""
-        start = record.status.started_at
-        known = self._known.get(record.id)
-        if not (self._local and record.running and record.pid) or (known and known[0] == start):
+    def settle(self, document: Mapping[str, Any]) -> None:
+        """A container is about to be shown as its inspect document tells."""
+        container_id, start = text(document, "Id"), text(document, "State", "StartedAt")
+        pid = whole(document, "State", "Pid", low=0, high=INT32_MAX)
+        known = self._known.get(container_id)
+        if not self._local or not pid or (known and known[0] == start):
             return
-        identity = process_identity(record.pid, record.id)
+        identity = process_identity(pid, container_id)
         if identity is None:
-            self._known.pop(record.id, None)
+            self._known.pop(container_id, None)
             return
-        self._known[record.id] = (
+        self._known[container_id] = (
             start,
             cri.ContainerUser(
                 linux=cri.LinuxContainerUser(

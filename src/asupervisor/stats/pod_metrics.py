@@ -72,30 +72,26 @@ def pod_metrics(
         layer: see :data:`LayerSize`.
         filesystem: that writable layers are on.
     """
-    subject, metadata = sandbox.subject, sandbox.subject.attributes.metadata
+    subject = sandbox.subject
+    pod = (subject.namespace, subject.pod_name)
     sandbox.open()
     parts = [field(1, subject.sandbox_id.encode())]
     if sandbox.process:
         parent = sandbox.process.parent
-        parts += sandbox.pod.read_metrics(
-            parent, ("", parent.path, "", "", metadata.namespace, metadata.name), sandbox.budget
-        )
+        parts += sandbox.pod.read_metrics(parent, ("", parent.path, "", "", *pod), sandbox.budget)
         if subject.own_network:
             labels = (
                 "POD",
                 sandbox.process.cgroup.path,
                 subject.image,
                 subject.name,
-                metadata.namespace,
-                metadata.name,
+                *pod,
             )
             interfaces = sandbox.process.net_dev()
             encoder = sandbox.network_metrics = sandbox.network_metrics or MetricEncoder(labels)
             parts.append(encoder.kept("network", interfaces, lambda: _network(interfaces)))
     for container in containers:
-        parts.append(
-            field(3, _container(container, (metadata.namespace, metadata.name), layer, filesystem))
-        )
+        parts.append(field(3, _container(container, pod, layer, filesystem)))
     return field(1, b"".join(parts))
 
 
@@ -109,7 +105,7 @@ def _container(
         return name
     process = target.process
     labels = (
-        subject.attributes.metadata.name,
+        subject.container_name,
         process.cgroup.path,
         subject.image,
         subject.name,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 
 MINIMUM_WINDOW_NS = 1_000_000_000
 """Nanoseconds. Over less, ticks and time slices show more than the load does."""
@@ -27,15 +26,15 @@ class CpuRate:
 
     def __init__(self, started_at_ns: int) -> None:
         self._started_at_ns = started_at_ns
-        self._samples: deque[tuple[int, int]] = deque(maxlen=_KEPT)
+        self._samples: tuple[tuple[int, int], ...] = ()
 
     def sample(self, time_ns: int, cpu_ns: int) -> None:
         """Keep one sample, unless it is closer than half the window to the one before."""
         if self._samples and cpu_ns < self._samples[-1][1]:
-            self._samples.clear()
+            self._samples = ()
         if self._samples and time_ns - self._samples[-1][0] < MINIMUM_WINDOW_NS // 2:
             return
-        self._samples.append((time_ns, cpu_ns))
+        self._samples = (*self._samples[1 - _KEPT :], (time_ns, cpu_ns))
 
     def last_sample_ns(self) -> int:
         """When the newest sample was taken, 0 without one."""

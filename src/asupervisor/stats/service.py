@@ -16,6 +16,7 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from asupervisor.host.cgroups import Hierarchies
+from asupervisor.proto.wire import field
 from asupervisor.stats.kernel_files import Budget
 from asupervisor.stats.layers import WritableLayers
 from asupervisor.stats.pod_metrics import Filesystem, pod_metrics
@@ -139,7 +140,7 @@ class Stats:
         """
         targets = _chosen(self._containers, container_ids)
         await self._fresh(targets, [])
-        return [target.entry for target in targets]
+        return [field(1, target.message) for target in targets]
 
     async def sandbox_stats(self, sandbox_ids: Iterable[str] | None = None) -> list[bytes]:
         """Stats of the sandboxes asked for, with those of their containers inside, those not known

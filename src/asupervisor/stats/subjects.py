@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asupervisor.proto import cri
-
 
 @dataclass(frozen=True, slots=True)
 class SandboxSubject:
@@ -14,7 +12,9 @@ class SandboxSubject:
     Args:
         sandbox_id: the engine's id of its container.
         pid: of its first process, as this process sees it; 0 when it does not run.
-        attributes: what CRI answers about it beside the figures.
+        attributes: what CRI answers about it beside the figures, a PodSandboxAttributes encoded as
+            field 1, as every answer has it.
+        namespace, pod_name: the pod's, for the metrics' labels.
         started_at_ns: Unix time of its start in nanoseconds; 0 when unknown.
         own_network: it has a network namespace of its own; without one its counters would be the
             machine's.
@@ -26,7 +26,9 @@ class SandboxSubject:
 
     sandbox_id: str
     pid: int
-    attributes: cri.PodSandboxAttributes
+    attributes: bytes
+    namespace: str = ""
+    pod_name: str = ""
     started_at_ns: int = 0
     name: str = ""
     image: str = ""
@@ -42,7 +44,9 @@ class ContainerSubject:
         container_id: the engine's id.
         sandbox_id: of the sandbox that it is in.
         pid: of its first process, as this process sees it; 0 when it does not run.
-        attributes: what CRI answers about it beside the figures.
+        attributes: what CRI answers about it beside the figures, a ContainerAttributes encoded as
+            field 1, as every answer has it.
+        container_name: within its pod, for the metrics' ``container`` label.
         started_at_ns: Unix time of its start in nanoseconds; 0 when unknown.
         name: the engine's name of it, for the metrics' ``name`` label.
         image: the image reference as the user gave it, for the metrics' ``image`` label.
@@ -53,7 +57,8 @@ class ContainerSubject:
     container_id: str
     sandbox_id: str
     pid: int
-    attributes: cri.ContainerAttributes
+    attributes: bytes
+    container_name: str = ""
     started_at_ns: int = 0
     name: str = ""
     image: str = ""

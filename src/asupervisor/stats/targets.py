@@ -14,7 +14,8 @@ from asupervisor.stats.cgroup import CgroupReader, Usage, open_cgroup
 from asupervisor.stats.container_process import Process
 from asupervisor.stats.details import Details
 from asupervisor.stats.encode import (
-    UsageFields,
+    EncodedUsage,
+    UsageEncoder,
     container_stats,
     network_usage,
     stopped_container_stats,
@@ -37,7 +38,7 @@ class CgroupTarget:
     def __init__(self, reader: CgroupReader | None, started_at_ns: int) -> None:
         self.reader = reader
         self.rate = CpuRate(monotonic_ns(started_at_ns))
-        self.fields = UsageFields()
+        self.encoder = UsageEncoder()
         self.usage: Usage | None = None
         self.nano_cores: int | None = None
         self.last_cpu_ns = 0
@@ -60,12 +61,10 @@ class CgroupTarget:
         self.rate.sample(now, usage.cpu_ns)
         return usage
 
-    def read_fields(self) -> Usage | None:
-        """Take a reading and put it into the messages; None once the cgroup is gone."""
+    def read_encoded(self) -> EncodedUsage | None:
+        """Take a reading and encode it; None once the cgroup is gone."""
         usage = self.read()
-        if usage is not None:
-            self.fields.set(usage, self.nano_cores)
-        return usage
+        return self.encoder.encode(usage, self.nano_cores) if usage is not None else None
 
     def read_metrics(
         self, location: Location, labels: tuple[str, ...], budget: Budget
@@ -128,14 +127,10 @@ class ContainerTarget:
         self, subject: ContainerSubject, hierarchies: Callable[[], Hierarchies], budget: Budget
     ) -> None:
         self.subject = subject
-        self.attributes = subject.attributes.SerializeToString()
-        self._first_field = field(1, self.attributes)
         self.read_at = 0.0
         """When it was last read, by the monotonic clock in seconds."""
-        self.entry = field(1, self._first_field)
-        """The last reading, as field 1 of the responses: a ContainerStats."""
-        self.message = self._first_field
-        """The same without tag and length."""
+        self.message = subject.attributes
+        """The last reading: a ContainerStats."""
         self.writable_layer = subject.writable_layer
         self.process: Process | None = None
         self.is_closed = False
@@ -161,16 +156,12 @@ class ContainerTarget:
     def refresh(self, layer: LayerUsage | None, mountpoint: str) -> None:
         """Read it and encode what was read."""
         self.open()
-        usage = self.cgroup.read_fields()
+        attributes, usage = self.subject.attributes, self.cgroup.read_encoded()
         if usage is not None:
-            self.message = container_stats(
-                self._first_field, self.cgroup.fields, usage, layer, mountpoint
-            )
+            encoded_layer = self.cgroup.encoder.layer(layer, usage.time_ns, mountpoint)
+            self.message = container_stats(attributes, usage, encoded_layer)
         else:
-            self.message = stopped_container_stats(
-                self._first_field, layer, time.time_ns(), mountpoint
-            )
-        self.entry = field(1, self.message)
+            self.message = stopped_container_stats(attributes, layer, time.time_ns(), mountpoint)
         self.read_at = time.monotonic()
 
     def close(self) -> None:
@@ -194,9 +185,8 @@ class SandboxTarget:
         self, subject: SandboxSubject, hierarchies: Callable[[], Hierarchies], budget: Budget
     ) -> None:
         self.subject = subject
-        self.attributes = subject.attributes.SerializeToString()
         self.read_at = 0.0
-        self.entry = field(1, field(1, self.attributes))
+        self.entry = field(1, subject.attributes)
         """The last reading, as field 1 of the responses: a PodSandboxStats."""
         self.process: Process | None = None
         self.is_closed = False
@@ -236,29 +226,29 @@ class SandboxTarget:
             containers: its containers, just refreshed.
         """
         self.open()
-        message = cri.LinuxPodSandboxStats()
-        usage = self.pod.read_fields()
+        usage = self.pod.read_encoded()
         if usage is not None:
-            message.cpu.CopyFrom(self.pod.fields.cpu)
-            message.memory.CopyFrom(self.pod.fields.memory)
-            if usage.io_pressure:
-                message.io.CopyFrom(self.pod.fields.io)
-            processes = self.pod.processes()
+            time_ns, processes = usage.time_ns, self.pod.processes()
+            parts = [field(1, usage.cpu), field(2, usage.memory)]
+            if usage.io:
+                parts.append(field(6, usage.io))
         else:
-            parts = [self.own, *(container.cgroup for container in containers)]
             self.own.read()
-            processes = self._sum(message, [part for part in parts if part.usage is not None])
-        if message.HasField("cpu"):
-            message.process.timestamp = message.cpu.timestamp
-            message.process.process_count.value = processes
+            cgroups = [self.own, *(container.cgroup for container in containers)]
+            message = cri.LinuxPodSandboxStats()
+            processes = self._sum(message, [one for one in cgroups if one.usage is not None])
+            time_ns, parts = message.cpu.timestamp, [message.SerializeToString()]
+        if time_ns:
+            process = cri.ProcessUsage(timestamp=time_ns)
+            process.process_count.value = processes
+            parts.append(field(4, process.SerializeToString()))
         if self.subject.own_network and self.process:
             interfaces = self.process.net_dev()
             if interfaces:
-                message.network.CopyFrom(network_usage(time.time_ns(), interfaces))
-        linux = message.SerializeToString() + b"".join(
-            field(5, container.message) for container in containers
-        )
-        self.entry = field(1, field(1, self.attributes) + field(2, linux))
+                network = network_usage(time.time_ns(), interfaces)
+                parts.append(field(3, network.SerializeToString()))
+        parts += (field(5, container.message) for container in containers)
+        self.entry = field(1, self.subject.attributes + field(2, b"".join(parts)))
         self.read_at = time.monotonic()
 
     def _sum(self, message: cri.LinuxPodSandboxStats, parts: list[CgroupTarget]) -> int:

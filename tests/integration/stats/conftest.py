@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from asupervisor.proto import cri
+from asupervisor.proto.wire import encode_field
 from asupervisor.stats.subjects import ContainerSubject, SandboxSubject
 from asupervisor.translate.resources import cgroup_parent
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
@@ -90,12 +91,16 @@ def subject(container: dict[str, Any], sandbox_id: str = "sandbox") -> Container
         container_id=container["Id"],
         sandbox_id=sandbox_id,
         pid=container["State"]["Pid"],
-        attributes=cri.ContainerAttributes(
-            id=container["Id"],
-            metadata=cri.ContainerMetadata(name="c", attempt=2),
-            labels={"a": "b"},
-            annotations={"k": "v" * 300},
+        attributes=encode_field(
+            1,
+            cri.ContainerAttributes(
+                id=container["Id"],
+                metadata=cri.ContainerMetadata(name="c", attempt=2),
+                labels={"a": "b"},
+                annotations={"k": "v" * 300},
+            ),
         ),
+        container_name="c",
         started_at_ns=started_at_ns(container),
         name=container["Name"].lstrip("/"),
         image=BUSYBOX_IMAGE,
@@ -110,9 +115,15 @@ def sandbox_subject(
     return SandboxSubject(
         sandbox_id=container["Id"],
         pid=container["State"]["Pid"],
-        attributes=cri.PodSandboxAttributes(
-            id=container["Id"], metadata=cri.PodSandboxMetadata(name="p", namespace="n", uid="u")
+        attributes=encode_field(
+            1,
+            cri.PodSandboxAttributes(
+                id=container["Id"],
+                metadata=cri.PodSandboxMetadata(name="p", namespace="n", uid="u"),
+            ),
         ),
+        namespace="n",
+        pod_name="p",
         started_at_ns=started_at_ns(container),
         name=container["Name"].lstrip("/"),
         own_cgroup=own_cgroup,

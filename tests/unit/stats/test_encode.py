@@ -10,7 +10,7 @@ from asupervisor.proto.wire import field
 from asupervisor.stats.cgroup import Usage
 from asupervisor.stats.details import Figure
 from asupervisor.stats.encode import (
-    UsageFields,
+    UsageEncoder,
     container_stats,
     network_usage,
     stopped_container_stats,
@@ -40,10 +40,11 @@ def test_a_field_is_what_the_library_reads(content: bytes, number: int) -> None:
 
 def test_container_stats_have_every_field() -> None:
     attributes = cri.ContainerAttributes(id="c", labels={"a": "b"})
-    fields = UsageFields()
-    fields.set(USAGE, 250)
+    encoder = UsageEncoder()
     encoded = container_stats(
-        field(1, attributes.SerializeToString()), fields, USAGE, LayerUsage(11, 12, 13), "/data"
+        field(1, attributes.SerializeToString()),
+        encoder.encode(USAGE, 250),
+        encoder.layer(LayerUsage(11, 12, 13), USAGE.time_ns, "/data"),
     )
     pressure = cri.PsiStats(
         Some=cri.PsiData(Total=2_500_000, Avg10=1.5, Avg60=0.25, Avg300=0.0),
@@ -82,11 +83,12 @@ def test_container_stats_have_every_field() -> None:
 
 
 def test_what_is_not_known_is_not_there() -> None:
-    fields = UsageFields()
-    fields.set(USAGE, 1)
+    encoder = UsageEncoder()
+    encoder.encode(USAGE, 1)
     usage = USAGE._replace(memory_limit_bytes=-1, swap_bytes=-1, cpu_pressure=b"", io_pressure=b"")
-    fields.set(usage, None)
-    stats = cri.ContainerStats.FromString(container_stats(b"", fields, usage, None, ""))
+    stats = cri.ContainerStats.FromString(
+        container_stats(b"", encoder.encode(usage, None), encoder.layer(None, 5, ""))
+    )
     assert not stats.cpu.HasField("usage_nano_cores") and not stats.cpu.HasField("psi")
     assert not stats.memory.HasField("available_bytes")
     assert not stats.HasField("swap") and not stats.HasField("io")
@@ -102,9 +104,18 @@ def test_what_is_not_known_is_not_there() -> None:
 
 
 def test_a_working_set_above_the_limit_leaves_nothing() -> None:
-    fields = UsageFields()
-    fields.set(USAGE._replace(memory_limit_bytes=10), 1)
-    assert fields.memory.available_bytes.value == 0 and fields.memory.HasField("available_bytes")
+    encoded = UsageEncoder().encode(USAGE._replace(memory_limit_bytes=10), 1)
+    memory = cri.MemoryUsage.FromString(encoded.memory)
+    assert memory.available_bytes.value == 0 and memory.HasField("available_bytes")
+
+
+def test_pressure_is_told_anew_when_it_changes() -> None:
+    encoder = UsageEncoder()
+    again = [encoder.encode(USAGE, 1).cpu for _ in range(2)]
+    assert again[0] == again[1]
+    changed = PRESSURE.replace(b"2500", b"2600")
+    psi = cri.CpuUsage.FromString(encoder.encode(USAGE._replace(cpu_pressure=changed), 1).cpu).psi
+    assert (psi.Some.Total, psi.Full.Total) == (2_600_000, 7000)
 
 
 NET_DEV = b"""\

@@ -10,6 +10,7 @@ import pytest
 
 from asupervisor.host.cgroups import Hierarchies
 from asupervisor.proto import cri
+from asupervisor.proto.wire import encode_field
 from asupervisor.stats import targets
 from asupervisor.stats.service import Stats
 from asupervisor.stats.subjects import ContainerSubject, SandboxSubject
@@ -20,9 +21,13 @@ async def test_what_cannot_be_read_of_one_container_hides_no_other(
 ) -> None:
     stats = Stats(hierarchies=Hierarchies, max_age_s=0.0)
     for name in ("bad", "good"):
-        stats.put_container(ContainerSubject(name, "pod", 0, cri.ContainerAttributes(id=name)))
-    stats.put_sandbox(SandboxSubject("pod", 0, cri.PodSandboxAttributes(id="pod")))
-    stats.put_sandbox(SandboxSubject("other", 0, cri.PodSandboxAttributes(id="other")))
+        stats.put_container(
+            ContainerSubject(name, "pod", 0, encode_field(1, cri.ContainerAttributes(id=name)))
+        )
+    stats.put_sandbox(SandboxSubject("pod", 0, encode_field(1, cri.PodSandboxAttributes(id="pod"))))
+    stats.put_sandbox(
+        SandboxSubject("other", 0, encode_field(1, cri.PodSandboxAttributes(id="other")))
+    )
 
     def fail(*args: object) -> NoReturn:
         raise ValueError("the kernel wrote something new")
@@ -54,8 +59,10 @@ async def test_what_cannot_be_read_of_one_container_hides_no_other(
 
 async def test_unknown_ids_are_left_out_and_forgotten_ones_too() -> None:
     stats = Stats(hierarchies=Hierarchies)
-    stats.put_container(ContainerSubject("c", "pod", 0, cri.ContainerAttributes(id="c")))
-    stats.put_sandbox(SandboxSubject("pod", 0, cri.PodSandboxAttributes(id="pod")))
+    stats.put_container(
+        ContainerSubject("c", "pod", 0, encode_field(1, cri.ContainerAttributes(id="c")))
+    )
+    stats.put_sandbox(SandboxSubject("pod", 0, encode_field(1, cri.PodSandboxAttributes(id="pod"))))
     assert len(await stats.container_stats(["c", "none"])) == 1
     assert len(await stats.sandbox_stats(["none", "pod"])) == 1
     stats.forget_container("c")
@@ -77,8 +84,10 @@ async def test_a_reading_that_waited_opens_nothing_of_what_was_removed_meanwhile
 
     monkeypatch.setattr(targets, "Process", process)
     stats = Stats(hierarchies=Hierarchies)
-    stats.put_container(ContainerSubject("c", "pod", 7, cri.ContainerAttributes(id="c")))
-    stats.put_sandbox(SandboxSubject("pod", 7, cri.PodSandboxAttributes(id="pod")))
+    stats.put_container(
+        ContainerSubject("c", "pod", 7, encode_field(1, cri.ContainerAttributes(id="c")))
+    )
+    stats.put_sandbox(SandboxSubject("pod", 7, encode_field(1, cri.PodSandboxAttributes(id="pod"))))
     async with anyio.create_task_group() as tasks, stats._lock:
         tasks.start_soon(stats.container_stats)
         tasks.start_soon(stats.sandbox_stats)
