@@ -291,13 +291,15 @@ def container_record(  # long: one field after the other
         user=user or cri_user(document),
         stop_signal=cri_signal(str(config.get("StopSignal") or "")),  # type: ignore[arg-type]
     )
+    image, image_name = image_of(status.image_id), str(config.get("Image") or "")
+    _name_image(status, image, image_name, origin.image_ref)
     driver_data = (document.get("GraphDriver") or {}).get("Data") or {}
-    record = ContainerRecord(
+    return ContainerRecord(
         id=ContainerId(document["Id"]),
         sandbox_id=SandboxId(origin.sandbox_id),
         status=status,
         engine_name=str(document["Name"]).removeprefix("/"),
-        image_name=str(config.get("Image") or ""),
+        image_name=image_name,
         pid=int(document["State"].get("Pid") or 0),
         tty=bool(config.get("Tty")),
         stdin=bool(config.get("OpenStdin")),
@@ -308,11 +310,9 @@ def container_record(  # long: one field after the other
         upper_dir=str(driver_data.get("UpperDir") or ""),
         cgroup_parent=str(host_config.get("CgroupParent") or ""),
         runtime=str(host_config.get("Runtime") or ""),
-        item_bytes=b"",
-        status_bytes=b"",
-        image_ref=origin.image_ref,
+        image_ref=status.image_ref if image is not None else origin.image_ref,
+        **_encoded_container(status, origin.sandbox_id),
     )
-    return with_image(record, image_of(status.image_id))
 
 
 def _asked_image(config: dict[str, Any], origin: Origin) -> str:
@@ -332,16 +332,38 @@ def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerR
     """The same container, told what its image is called now; its image_ref stays."""
     status = cri.ContainerStatus()
     status.CopyFrom(record.status)
-    name, digests = record.image_name, list[str]()
+    _name_image(status, image, record.image_name, record.image_ref)
+    return replace(
+        record,
+        status=status,
+        image_ref=status.image_ref if image is not None else record.image_ref,
+        **_encoded_container(status, record.sandbox_id),
+    )
+
+
+def _name_image(
+    status: cri.ContainerStatus, image: ImageRecord | None, asked: str, image_ref_before: str
+) -> None:
+    """Tell in a status what its image is called.
+
+    Args:
+        status: changed.
+        image: as the node has it; None where it does not.
+        asked: what the engine was asked for.
+        image_ref_before: stays; empty where none was told yet.
+    """
+    name, digests = asked, list[str]()
     if image is not None:
         digests = list(image.image.repo_digests)
-        name = image.image.repo_tags[0] if image.image.repo_tags else name
-    asked = record.status.image.user_specified_image
-    status.image.CopyFrom(cri.ImageSpec(image=name, user_specified_image=asked))
-    status.image_ref = record.image_ref or image_ref(status.image_id, digests)
+        name = image.image.repo_tags[0] if image.image.repo_tags else asked
+    status.image.image = name
+    status.image_ref = image_ref_before or image_ref(status.image_id, digests)
+
+
+def _encoded_container(status: cri.ContainerStatus, sandbox_id: str) -> dict[str, Any]:
     item = cri.Container(
         id=status.id,
-        pod_sandbox_id=record.sandbox_id,
+        pod_sandbox_id=sandbox_id,
         metadata=status.metadata,
         image=status.image,
         image_ref=status.image_id,
@@ -351,10 +373,4 @@ def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerR
         annotations=status.annotations,
         image_id=status.image_id,
     )
-    return replace(
-        record,
-        status=status,
-        item_bytes=encode_field(1, item),
-        status_bytes=encode_field(1, status),
-        image_ref=status.image_ref if image is not None else record.image_ref,
-    )
+    return {"item_bytes": encode_field(1, item), "status_bytes": encode_field(1, status)}

@@ -30,13 +30,23 @@ def text(document: Any, *path: str) -> str:
     """A text; empty where there is none. What UTF-8 cannot carry is replaced, since neither the
     CRI nor the engine's API could.
     """
-    value = at(document, *path)
-    return _encodable(value) if isinstance(value, str) else ""
+    return text_of(at(document, *path))
+
+
+def text_of(value: Any) -> str:
+    """The same of the value itself."""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else value.encode(errors="replace").decode()
 
 
 def whole(document: Any, *path: str, low: int = -INT64_MAX - 1, high: int = INT64_MAX) -> int:
     """A whole number from ``low`` to ``high``; 0 where there is none."""
-    value = at(document, *path)
+    return whole_of(at(document, *path), low, high)
+
+
+def whole_of(value: Any, low: int = -INT64_MAX - 1, high: int = INT64_MAX) -> int:
+    """The same of the value itself."""
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     return 0
@@ -61,15 +71,27 @@ def sequence(document: Any, *path: str) -> list[Any]:
 
 def texts(document: Any, *path: str) -> list[str]:
     """The texts of a list, in its order; what is something else is left out."""
-    return [_encodable(entry) for entry in sequence(document, *path) if isinstance(entry, str)]
+    return texts_of(at(document, *path))
+
+
+def texts_of(value: Any) -> list[str]:
+    """The same of the value itself."""
+    entries = value if isinstance(value, list) else ()
+    return [text_of(entry) for entry in entries if isinstance(entry, str)]
 
 
 def text_map(document: Any, *path: str) -> dict[str, str]:
     """The texts of an object by their keys; what is something else is left out."""
+    return text_map_of(at(document, *path))
+
+
+def text_map_of(value: Any) -> dict[str, str]:
+    """The same of the value itself."""
+    entries = value if isinstance(value, dict) else {}
     return {
-        _encodable(key): _encodable(value)
-        for key, value in mapping(document, *path).items()
-        if isinstance(key, str) and isinstance(value, str)
+        text_of(key): text_of(entry)
+        for key, entry in entries.items()
+        if isinstance(key, str) and isinstance(entry, str)
     }
 
 
@@ -87,9 +109,3 @@ def document_id(document: Any, what: str) -> str:
     if not found:
         raise Internal(f"the engine described a {what} without its id")
     return found
-
-
-def _encodable(value: str) -> str:
-    if value.isascii():
-        return value
-    return value.encode(errors="replace").decode()

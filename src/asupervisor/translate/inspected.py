@@ -10,27 +10,24 @@ from typing import Any
 
 from asupervisor.translate.documents import (
     INT32_MAX,
-    at,
     document_id,
-    flag,
-    mapping,
-    sequence,
-    text,
-    text_map,
-    texts,
-    whole,
+    text_map_of,
+    text_of,
+    texts_of,
+    whole_of,
 )
 
-Reader = Callable[[Any, str], Any]
-"""Reads the value of one key of a document."""
+Reader = Callable[[Any], Any]
+"""Makes a value of a document sound."""
 
 
 def _object(**fields: Reader) -> Reader:
     """An object with these keys, all of them there."""
+    readers = tuple(fields.items())
 
-    def read(document: Any, *path: str) -> dict[str, Any]:
-        value = mapping(document, *path)
-        return {key: reader(value, key) for key, reader in fields.items()}
+    def read(value: Any) -> dict[str, Any]:
+        value = value if isinstance(value, dict) else {}
+        return {key: reader(value.get(key)) for key, reader in readers}
 
     return read
 
@@ -38,93 +35,99 @@ def _object(**fields: Reader) -> Reader:
 def _objects(element: Reader) -> Reader:
     """A list of objects; anything else is left out."""
 
-    def read(document: Any, *path: str) -> list[Any]:
-        entries = sequence(document, *path)
-        return [element({"": entry}, "") for entry in entries if isinstance(entry, dict)]
+    def read(value: Any) -> list[Any]:
+        entries = value if isinstance(value, list) else ()
+        return [element(entry) for entry in entries if isinstance(entry, dict)]
 
     return read
 
 
 def _objects_by_name(element: Reader) -> Reader:
-    def read(document: Any, *path: str) -> dict[str, Any]:
-        entries = mapping(document, *path)
-        return {name: element(entries, name) for name in entries if isinstance(name, str)}
+    def read(value: Any) -> dict[str, Any]:
+        entries = value if isinstance(value, dict) else {}
+        return {name: element(entry) for name, entry in entries.items() if isinstance(name, str)}
 
     return read
 
 
-def _int32(document: Any, *path: str) -> int:
-    return whole(document, *path, low=-INT32_MAX - 1, high=INT32_MAX)
+def _int32(value: Any) -> int:
+    return whole_of(value, -INT32_MAX - 1, INT32_MAX)
 
 
-def _unless_false(document: Any, *path: str) -> bool:
-    return at(document, *path) is not False
+def _pid(value: Any) -> int:
+    return whole_of(value, 0, INT32_MAX)
 
 
-def _pid(document: Any, *path: str) -> int:
-    return whole(document, *path, low=0, high=INT32_MAX)
+def _flag(value: Any) -> bool:
+    return value is True
+
+
+def _unless_false(value: Any) -> bool:
+    return value is not False
 
 
 _CONTAINER = _object(
-    Name=text,
-    Created=text,
-    Image=text,
-    LogPath=text,
-    ResolvConfPath=text,
+    Name=text_of,
+    Created=text_of,
+    Image=text_of,
+    LogPath=text_of,
+    ResolvConfPath=text_of,
     State=_object(
-        Status=text,
-        Running=flag,
-        Paused=flag,
-        OOMKilled=flag,
+        Status=text_of,
+        Running=_flag,
+        Paused=_flag,
+        OOMKilled=_flag,
         Pid=_pid,
         ExitCode=_int32,
-        Error=text,
-        StartedAt=text,
-        FinishedAt=text,
+        Error=text_of,
+        StartedAt=text_of,
+        FinishedAt=text_of,
     ),
     Config=_object(
-        User=text,
-        Image=text,
-        Labels=text_map,
-        Tty=flag,
-        OpenStdin=flag,
-        StdinOnce=flag,
-        StopSignal=text,
+        User=text_of,
+        Image=text_of,
+        Labels=text_map_of,
+        Tty=_flag,
+        OpenStdin=_flag,
+        StdinOnce=_flag,
+        StopSignal=text_of,
     ),
     HostConfig=_object(
-        NetworkMode=text,
-        IpcMode=text,
-        PidMode=text,
-        Runtime=text,
-        Privileged=flag,
-        CgroupParent=text,
-        LogConfig=_object(Type=text, Config=text_map),
-        GroupAdd=texts,
-        CpuPeriod=whole,
-        CpuQuota=whole,
-        CpuShares=whole,
-        CpusetCpus=text,
-        CpusetMems=text,
-        Memory=whole,
-        MemorySwap=whole,
-        OomScoreAdj=whole,
+        NetworkMode=text_of,
+        IpcMode=text_of,
+        PidMode=text_of,
+        Runtime=text_of,
+        Privileged=_flag,
+        CgroupParent=text_of,
+        LogConfig=_object(Type=text_of, Config=text_map_of),
+        GroupAdd=texts_of,
+        CpuPeriod=whole_of,
+        CpuQuota=whole_of,
+        CpuShares=whole_of,
+        CpusetCpus=text_of,
+        CpusetMems=text_of,
+        Memory=whole_of,
+        MemorySwap=whole_of,
+        OomScoreAdj=whole_of,
         Mounts=_objects(
             _object(
-                Type=text,
-                Target=text,
-                Source=text,
-                BindOptions=_object(ReadOnlyForceRecursive=flag),
-                ImageOptions=_object(Subpath=text),
+                Type=text_of,
+                Target=text_of,
+                Source=text_of,
+                BindOptions=_object(ReadOnlyForceRecursive=_flag),
+                ImageOptions=_object(Subpath=text_of),
             )
         ),
     ),
     Mounts=_objects(
-        _object(Type=text, Destination=text, Source=text, RW=_unless_false, Propagation=text)
+        _object(
+            Type=text_of, Destination=text_of, Source=text_of, RW=_unless_false, Propagation=text_of
+        )
     ),
     NetworkSettings=_object(
-        Networks=_objects_by_name(_object(IPAddress=text, GlobalIPv6Address=text))
+        Networks=_objects_by_name(_object(IPAddress=text_of, GlobalIPv6Address=text_of))
     ),
-    GraphDriver=_object(Data=_object(UpperDir=text)),
+    GraphDriver=_object(Data=_object(UpperDir=text_of)),
 )
 
 
@@ -135,4 +138,4 @@ def sound_container(document: Any) -> dict[str, Any]:
         Internal: it has no id.
     """
     container_id = document_id(document, "container")
-    return {"Id": container_id, **_CONTAINER({"": document}, "")}
+    return {"Id": container_id, **_CONTAINER(document)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import signal
+from functools import lru_cache
 
 from asupervisor.proto import cri
 
@@ -27,6 +28,7 @@ def engine_signal(value: int) -> str:
     )
 
 
+@lru_cache(maxsize=64)
 def cri_signal(text: str) -> int:
     """The CRI signal of an engine's name or number; SIGTERM, the engine's default, where the text
     is empty or no signal.

@@ -18,14 +18,13 @@ def unix_nanoseconds(text: str | None) -> int:
 
     The engine writes the year 1 for "never": that, an empty text and one that is not a time are 0,
     as the CRI requires."""
-    match = _TIME.fullmatch(text or "")
-    if match is None or match.group(1) < "1970":
+    match = _TIME.fullmatch(text) if text and text >= "1970" else None
+    if match is None:
         return 0
-    year, month, day, hour, minute, second = (int(match.group(i)) for i in range(1, 7))
-    seconds = calendar.timegm((year, month, day, hour, minute, second))
-    zone = match.group(8)
+    *date, fraction, zone = match.groups()
+    seconds = calendar.timegm(tuple(map(int, date)))
     if zone != "Z":
         sign = 1 if zone[0] == "-" else -1
         seconds += sign * (int(zone[1:3]) * 3600 + int(zone[4:6]) * 60)
-    found = seconds * 1_000_000_000 + int((match.group(7) or "").ljust(9, "0"))
+    found = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
     return found if 0 <= found <= _LAST else 0
