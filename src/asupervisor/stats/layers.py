@@ -10,6 +10,7 @@ container that made millions."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -19,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from heapq import heappop, heappush
 
 import anyio
 
@@ -122,11 +124,10 @@ def _entries(top: HeldDirectory, directory: str) -> Iterator[tuple[os.stat_resul
 
 
 class _Layer:
-    __slots__ = ("directory", "due_at", "long", "usage")
+    __slots__ = ("directory", "long", "usage")
 
-    def __init__(self, directory: str, due_at: float) -> None:
+    def __init__(self, directory: str) -> None:
         self.directory = directory
-        self.due_at = due_at
         self.long = False
         """Whether its last walk was a long one."""
         self.usage: LayerUsage | None = None
@@ -152,6 +153,9 @@ class WritableLayers:
         self._share = share / 2  # of each walker
         self._walked = walked
         self._layers: dict[str, _Layer] = {}
+        self._due: dict[bool, list[tuple[float, int, str, _Layer]]] = {False: [], True: []}
+        """Of each walker a heap: when, a number that tells equal times apart, and which."""
+        self._numbers = itertools.count()
         self._changed = {long: anyio.Event() for long in (False, True)}
         # In a lane for its daemon threads: a disk that hangs must not keep the process from ending.
         self._lane = Lane("walk this layer", width=2, deadline_s=math.inf)
@@ -161,8 +165,8 @@ class WritableLayers:
         layer = self._layers.get(container_id)
         if not directory or (layer is not None and layer.directory == directory):
             return
-        self._layers[container_id] = _Layer(directory, time.monotonic())
-        self._changed[False].set()
+        self._layers[container_id] = layer = _Layer(directory)
+        self._put(container_id, layer, time.monotonic())
 
     def forget(self, container_id: str) -> None:
         """The container was removed."""
@@ -191,12 +195,14 @@ class WritableLayers:
         """One of the two walkers."""
         while True:
             changed = self._changed[long] = anyio.Event()
-            mine = (layer for layer in self._layers.values() if layer.long is long)
-            layer = min(mine, key=lambda layer: layer.due_at, default=None)
-            if layer is None or layer.due_at > time.monotonic():
-                with anyio.move_on_after(layer.due_at - time.monotonic() if layer else None):
+            due_in_s = self._due[long][0][0] - time.monotonic() if self._due[long] else math.inf
+            if due_in_s > 0:
+                with anyio.move_on_after(due_in_s):
                     await changed.wait()
                 continue
+            _, _, container_id, layer = heappop(self._due[long])
+            if self._layers.get(container_id) is not layer:
+                continue  # it was removed
             stop = threading.Event()
             usage, worked_s = None, 0.0
             try:
@@ -208,13 +214,16 @@ class WritableLayers:
             finally:
                 stop.set()
             layer.long = worked_s > _SHORT_WALK_S
-            if layer.long is not long:
-                self._changed[layer.long].set()
-                if usage is None:
-                    continue  # it was ended
-            layer.usage = usage or layer.usage
-            layer.due_at = time.monotonic() + max(self._interval_s, worked_s / self._share)
-            self._walked()
+            due_at = time.monotonic()
+            if layer.long is long or usage is not None:  # else it was ended
+                layer.usage = usage or layer.usage
+                due_at += max(self._interval_s, worked_s / self._share)
+                self._walked()
+            self._put(container_id, layer, due_at)
+
+    def _put(self, container_id: str, layer: _Layer, due_at: float) -> None:
+        heappush(self._due[layer.long], (due_at, next(self._numbers), container_id, layer))
+        self._changed[layer.long].set()
 
     def _walk(
         self, directory: str, stop: threading.Event, long: bool
