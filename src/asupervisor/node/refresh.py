@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
-from asupervisor.errors import ServiceError
+from asupervisor.errors import ServiceError, Unavailable
 from asupervisor.single_flight import Flight
 
 _logger = logging.getLogger(__name__)
@@ -42,20 +43,36 @@ class Settled:
         self.apply()
 
 
-class _Reading:
-    """One container's reading: the one under way, and whether another must follow because something
-    changed meanwhile.
+class _Lane:
+    """Where readings wait for their turn.
+
+    Args:
+        free: how many more may be under way at once.
     """
 
-    __slots__ = ("again", "current", "following", "lane", "overdue", "void")
+    __slots__ = ("free", "waiting")
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+        self.waiting: deque[tuple[str, _Reading]] = deque()
+
+
+class _Reading:
+    """One container's reading: the one that waits or is under way, and whether another must follow
+    because something changed meanwhile.
+    """
+
+    __slots__ = ("again", "current", "following", "lane", "overdue", "under_way", "void")
 
     def __init__(self, any_id: str) -> None:
+        self.under_way = False
         self.again = False
         self.void = False
-        self.lane: anyio.CapacityLimiter | None = None
+        self.lane: _Lane | None = None
+        """Whose turn it has."""
         self.overdue = False
         self.current = _flight(any_id)
-        self.following = _flight(any_id)
+        self.following: Flight[None] | None = None
 
 
 def _flight(any_id: str) -> Flight[None]:
@@ -87,8 +104,8 @@ class Refresher:
     ) -> None:
         self._tasks = tasks
         self._read = read
-        self._limit = anyio.CapacityLimiter(concurrency)
-        self._offenders_limit = anyio.CapacityLimiter(_OFFENDERS)
+        self._lane = _Lane(concurrency)
+        self._offenders_lane = _Lane(_OFFENDERS)
         self._offenders: set[str] = set()
         self._overdue = 0
         self._on_failure = on_failure
@@ -104,9 +121,12 @@ class Refresher:
         reading = self._readings.get(any_id)
         if reading is None:
             reading = self._readings[any_id] = _Reading(any_id)
-            self._tasks.start_soon(self._run, any_id, reading, name=f"read {any_id[:12]}")
+            self._queue(any_id, reading)
+        if not reading.under_way:
             return reading.current
         reading.again = True
+        if reading.following is None:
+            reading.following = _flight(any_id)
         return reading.following
 
     def under_way(self, any_id: str) -> bool:
@@ -118,23 +138,47 @@ class Refresher:
         before it went: drop that one, read again.
         """
         reading = self._readings.get(any_id)
-        if reading is not None:
+        if reading is not None and reading.under_way:
             reading.void = reading.again = True
 
+    def _queue(self, any_id: str, reading: _Reading) -> None:
+        lane = self._offenders_lane if any_id in self._offenders else self._lane
+        lane.waiting.append((any_id, reading))
+        self._start_waiting(lane)
+
+    def _start_waiting(self, lane: _Lane) -> None:
+        # A task for each that has its turn, not for each that waits: after a start all of them do.
+        while lane.free and lane.waiting:
+            any_id, reading = lane.waiting.popleft()
+            lane.free -= 1
+            reading.lane = lane
+            self._tasks.start_soon(self._run, any_id, reading, name=f"read {any_id[:12]}")
+
+    def _give_turn_on(self, reading: _Reading) -> None:
+        lane, reading.lane = reading.lane, None
+        if lane is not None:
+            lane.free += 1
+            self._start_waiting(lane)
+
     async def _run(self, any_id: str, reading: _Reading) -> None:
-        while True:
-            try:
-                await reading.current.run(partial(self._once, any_id, reading))
-            finally:
-                if not reading.again:
-                    del self._readings[any_id]
-            if (error := reading.current.error) is not None:
-                self._offenders.add(any_id)
-                self._on_failure(any_id, error)
+        try:
+            await reading.current.run(partial(self._once, any_id, reading))
+        except BaseException:
+            if reading.following is not None:
+                reading.following.fail(
+                    Unavailable(f"the service stopped during reading {any_id}", subject=any_id)
+                )
+            raise
+        finally:
             if not reading.again:
-                return
-            reading.again = False
-            reading.current, reading.following = reading.following, _flight(any_id)
+                del self._readings[any_id]
+        if (error := reading.current.error) is not None:
+            self._offenders.add(any_id)
+            self._on_failure(any_id, error)
+        if reading.again:
+            reading.again = reading.under_way = False
+            reading.current, reading.following = reading.following or _flight(any_id), None
+            self._queue(any_id, reading)
 
     async def _once(self, any_id: str, reading: _Reading) -> None:
         apply = await self._in_turn(any_id, reading)
@@ -144,29 +188,24 @@ class Refresher:
             apply()
 
     async def _in_turn(self, any_id: str, reading: _Reading) -> Apply:
-        lane = self._offenders_limit if any_id in self._offenders else self._limit
-        await lane.acquire_on_behalf_of(reading)
-        reading.lane = lane
         patience = asyncio.get_running_loop().call_later(_PATIENCE_S, self._let_others, reading)
         try:
-            reading.void = False
+            reading.void, reading.under_way = False, True
             result = await self._read(any_id)
         finally:
             patience.cancel()
             overdue, reading.overdue = reading.overdue, False
             self._overdue -= overdue
-            if reading.lane is not None:
-                reading.lane.release_on_behalf_of(reading)
-                reading.lane = None
+            self._give_turn_on(reading)
         (self._offenders.add if overdue else self._offenders.discard)(any_id)
         return result
 
     def _let_others(self, reading: _Reading) -> None:
         """Give a reading's turn on; of those that were late before, few enough wait as it is."""
-        if reading.lane is self._limit and self._overdue < _OVERDUE:
+        if reading.lane is self._lane and self._overdue < _OVERDUE:
             self._overdue += 1
-            reading.overdue, reading.lane = True, None
-            self._limit.release_on_behalf_of(reading)
+            reading.overdue = True
+            self._give_turn_on(reading)
 
 
 async def _settle(any_id: str, apply: Settled) -> None:

@@ -94,7 +94,7 @@ class CgroupReader:
         memory: Callable[..., _Memory],
     ) -> None:
         def file(directory: str, name: str) -> KernelFile:
-            return KernelFile(f"{directory}/{name}" if directory else "", budget)
+            return KernelFile(directory, name, budget)
 
         cpu, memory_directory, pids = directories
         self._cpu = file(cpu, names[0])

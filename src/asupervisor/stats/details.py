@@ -67,7 +67,7 @@ class Details:
         known = self._reader.files.get(name)
         if known is not None:
             return lambda: known.last
-        file = KernelFile(f"{directory}/{name}" if directory else "", self._budget)
+        file = KernelFile(directory, name, self._budget)
         self._files.append(file)
         return file.read
 

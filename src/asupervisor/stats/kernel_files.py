@@ -51,19 +51,22 @@ class KernelFile:
     """One file, opened at its first read and kept open while the budget allows.
 
     Args:
-        path: the file; empty means that there is none.
+        directory: where it is; empty means that there is none. A text that the files of a cgroup
+            share: a node has ten thousand of them.
+        name: of the file in it.
         budget: shared by all files of a service.
     """
 
-    __slots__ = ("_absent", "_budget", "_fd", "last", "path")
+    __slots__ = ("_absent", "_budget", "_directory", "_fd", "_name", "last")
 
-    def __init__(self, path: str, budget: Budget) -> None:
-        self.path = path
+    def __init__(self, directory: str, name: str, budget: Budget) -> None:
+        self._directory = directory
+        self._name = name
         self.last = b""
         """What the last reading gave."""
         self._budget = budget
         self._fd = -1
-        self._absent = not path
+        self._absent = not directory
 
     def read(self) -> bytes:
         """The whole content; empty where the kernel has no such file, or does not do what it
@@ -90,11 +93,11 @@ class KernelFile:
         fd = self._fd
         if fd < 0:
             try:
-                fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(f"{self._directory}/{self._name}", os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 self._absent = True
-                if error.errno == errno.ENOENT and not os.path.isdir(os.path.dirname(self.path)):
-                    raise Gone(self.path) from error
+                if error.errno == errno.ENOENT and not os.path.isdir(self._directory):
+                    raise Gone(self._directory) from error
                 return b""
         try:
             content = chunk = os.pread(fd, _SIZE, 0)
@@ -108,7 +111,7 @@ class KernelFile:
             else:
                 os.close(fd)
             if error.errno == errno.ENODEV:
-                raise Gone(self.path) from error
+                raise Gone(self._directory) from error
             return b""
         if fd != self._fd:
             if self._budget.take():

@@ -185,3 +185,28 @@ async def test_a_log_that_does_not_settle_holds_up_its_own_container_only() -> N
         await refresher.mark("well").wait()
         assert applied == ["well"]
         never.set()
+
+
+async def test_the_end_of_the_service_ends_every_wait_for_a_reading() -> None:
+    async def read(any_id: str) -> Callable[[], None]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, read, concurrency=1)
+        under_way, waiting = refresher.mark("a"), refresher.mark("b")
+        await anyio.wait_all_tasks_blocked()
+        following = refresher.mark("a")
+        tasks.cancel_scope.cancel()
+    for flight in (under_way, waiting, following):
+        with pytest.raises(Unavailable, match="the service stopped"):
+            await flight.wait()
+
+
+async def test_what_waits_for_its_turn_is_read_once_however_often_it_is_marked() -> None:
+    source = Source()
+    source.gate.set()
+    async with anyio.create_task_group() as tasks:
+        refresher = Refresher(tasks, source.read)
+        assert len({refresher.mark("a") for _ in range(5)}) == 1
+    assert source.begun == 1

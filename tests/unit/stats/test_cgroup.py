@@ -143,9 +143,9 @@ def test_pressure_in_nanoseconds() -> None:
 def test_a_removed_cgroup_is_gone_and_a_missing_file_is_not(tmp_path: Path) -> None:
     where = tmp_path / "cgroup"
     where.mkdir()
-    assert KernelFile(str(where / "no.such.file"), Budget(1)).read() == b""
+    assert KernelFile(str(where), "no.such.file", Budget(1)).read() == b""
     with pytest.raises(Gone):
-        KernelFile(str(tmp_path / "removed" / "memory.current"), Budget(1)).read()
+        KernelFile(str(tmp_path / "removed"), "memory.current", Budget(1)).read()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a cgroup")
@@ -158,7 +158,7 @@ def test_an_open_file_neither_holds_a_cgroup_nor_outlives_it() -> None:
     path.mkdir()
     try:
         budget = Budget(1)
-        file = KernelFile(str(path / "cgroup.procs"), budget)
+        file = KernelFile(str(path), "cgroup.procs", budget)
         assert file.read() == b"" and budget.used == 1
     finally:
         path.rmdir()
