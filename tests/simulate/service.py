@@ -23,10 +23,10 @@ from asupervisor.config import Config, NetworkConfig, NriConfig
 from asupervisor.dockershim.rpc.boundary import Boundary
 from asupervisor.errors import NotFound
 from asupervisor.host.first_process import FirstProcess
+from asupervisor.host.heap import Heap
 from asupervisor.host.netns import HeldNamespace
 from asupervisor.logs.service import LogService
 from asupervisor.streaming import server as streaming_server
-from asupervisor.streaming.memory import Heap
 from asupervisor.streaming.server import StreamingService
 from asupervisor.streaming.tokens import TokenCache
 from asupervisor.supervisor import supervisor as supervisor_module

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from asupervisor.conditions import Reason
@@ -24,6 +25,7 @@ from asupervisor.engine.client import EngineClient
 from asupervisor.engine.endpoint import socket_path
 from asupervisor.engine.session import Document
 from asupervisor.errors import Internal, NotFound, ServiceError, Unavailable
+from asupervisor.host.heap import Heap
 from asupervisor.node.build import (
     checkpoint_only_record,
     completed,
@@ -105,6 +107,7 @@ class Feed:
             tasks, self._read, on_failure=lambda any_id, error: self._retries.failed(any_id, error)
         )
         self._retries = Retries(_logger)
+        self._heap = Heap()
         self._resyncing = anyio.Lock()
         self._missed = anyio.Event()
         self._destroyed: set[str] = set()
@@ -152,6 +155,8 @@ class Feed:
         """Read everything now, after an event that could not be read, and now and then."""
         await self.resync()
         self._engine.health.set_synced()
+        if self._heap.has_grown:
+            await anyio.to_thread.run_sync(self._heap.give_back)
         while True:
             with anyio.move_on_after(_AUDIT_S):
                 await self._missed.wait()
@@ -235,11 +240,12 @@ class Feed:
     async def _list(self) -> dict[str, Flight[None]]:
         """Show what the engine lists and have all of it read."""
         self._destroyed.clear()
-        listed = await self._engine.containers.list_owned(
-            while_down=True, timeout_s=_SNAPSHOT_DEADLINE_S
-        )
         ids = set()
-        for summary, origin in self.ownership.listed(listed):
+        for summary, origin in self.ownership.listed(
+            await self._engine.containers.list_owned(
+                while_down=True, timeout_s=_SNAPSHOT_DEADLINE_S
+            )
+        ):
             any_id = text(summary, "Id")
             if any_id and any_id not in self._destroyed:
                 ids.add(any_id)

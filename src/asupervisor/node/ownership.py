@@ -5,6 +5,7 @@ for code that is about to remove something.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from asupervisor.engine.session import Document
@@ -44,7 +45,10 @@ class Ownership:
         Args:
             summaries: ``GET /containers/json``, of those with a pod's labels.
         """
-        for summary in sorted(summaries, key=_is_container):
+        waiting = deque(sorted(summaries, key=_is_container))
+        while waiting:
+            # Those that were read are let go of: of a full node they are ten megabytes.
+            summary = waiting.popleft()
             names, labels = texts(summary, "Names"), mapping(summary, "Labels")
             name = next((name for name in names if parse_container_name(name) is not None), "")
             if name and may_be_a_pods([name], labels):

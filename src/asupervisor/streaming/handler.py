@@ -16,11 +16,11 @@ import anyio.to_thread
 from asupervisor.admission import Admission, Guest, peer_address
 from asupervisor.background_tasks import farewell
 from asupervisor.errors import NotFound
+from asupervisor.host.heap import Heap
 from asupervisor.streaming import spdy
 from asupervisor.streaming.backend import Backend
 from asupervisor.streaming.http import HttpConnection, HttpRequest, websocket_answer
 from asupervisor.streaming.loop_turns import turns
-from asupervisor.streaming.memory import Heap
 from asupervisor.streaming.negotiation import (
     PROTOCOL_HEADER,
     Choice,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asupervisor.streaming.memory import WORTH_BYTES, Heap
+from asupervisor.host.heap import WORTH_BYTES, Heap
 
 
 def test_a_heap_that_has_grown_is_noticed_once() -> None:
