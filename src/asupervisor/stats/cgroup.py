@@ -101,12 +101,18 @@ class CgroupReader:
         self._memory_files = [file(memory_directory, name) for name in names[1:]]
         self._pids = file(pids, "pids.current")
         self._pressure = [file(unified, f"{name}.pressure") for name in ("cpu", "memory", "io")]
-        self.files = dict(zip(names, (self._cpu, *self._memory_files), strict=True))
-        """By name what :meth:`read` reads of the CPU and memory controllers: their last contents
-        serve other readers."""
+        self._names = names
         self._cpu_ns, self._parse = cpu_ns, memory
         self._raw: list[bytes] = []
         self._memory: _Memory = (0, 0, 0, 0, 0, -1, -1, -1)
+
+    def file(self, name: str) -> KernelFile | None:
+        """What :meth:`read` reads of the CPU and memory controllers, by name: its last content
+        serves other readers.
+        """
+        if name not in self._names:
+            return None
+        return (self._cpu, *self._memory_files)[self._names.index(name)]
 
     def read(self) -> Usage:
         """Everything about it. Raises :class:`~asupervisor.stats.kernel_files.Gone` when it was

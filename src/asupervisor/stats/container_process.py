@@ -23,20 +23,27 @@ class Process:
 
     def __init__(self, pid: int, container_id: str, hierarchies: Callable[[], Hierarchies]) -> None:
         self.pid = pid
-        self.cgroup, self.parent = Location({}, ""), Location({}, "")
-        """The container's cgroup, and the one above it."""
+        self.cgroup = Location({}, "")
+        """The container's."""
         self._container_id = container_id
         self._held: ContainerProcess | None = None
-        mounted = hierarchies()
+        self._mounted = hierarchies()
         try:
             self._held = ContainerProcess(pid, container_id)
         except ProcessLookupError:
             return
-        self.cgroup, self.parent = mounted.locate(self._held.cgroup, container_id)
+        self.cgroup, _ = self._mounted.locate(self._held.cgroup, container_id)
 
     def __bool__(self) -> bool:
         """Whether it was found."""
         return bool(self.cgroup)
+
+    @property
+    def parent(self) -> Location:
+        """The cgroup above the container's; nothing where the process was not found."""
+        if self._held is None:
+            return Location({}, "")
+        return self._mounted.locate(self._held.cgroup, self._container_id)[1]
 
     def net_dev(self) -> list[InterfaceCounters]:
         """The interfaces of its network namespace; none where the process is gone."""

@@ -64,7 +64,7 @@ class Details:
             file.close()
 
     def _source(self, directory: str, name: str) -> Callable[[], bytes]:
-        known = self._reader.files.get(name)
+        known = self._reader.file(name)
         if known is not None:
             return lambda: known.last
         file = KernelFile(directory, name, self._budget)

@@ -210,8 +210,8 @@ class SandboxTarget:
         if not self.process:
             return
         self.own.reader = open_cgroup(self.process.cgroup, self.budget)
-        if self.subject.own_cgroup and self.process.parent:
-            self.pod.reader = open_cgroup(self.process.parent, self.budget)
+        if self.subject.own_cgroup and (parent := self.process.parent):
+            self.pod.reader = open_cgroup(parent, self.budget)
 
     def sample(self, older_than_s: float) -> None:
         """Take a CPU sample if the last one is older."""
