@@ -21,7 +21,8 @@ class KeyedLock:
         Args:
             key: such as a sandbox id.
         """
-        lock, users = self._locks.get(key) or (anyio.Lock(), 0)
+        # Without a turn of the event loop where it is free, as nearly always.
+        lock, users = self._locks.get(key) or (anyio.Lock(fast_acquire=True), 0)
         self._locks[key] = (lock, users + 1)
         try:
             async with lock:

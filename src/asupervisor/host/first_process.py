@@ -26,10 +26,11 @@ _CONTROLLERS = ("pids", "memory", "cpu", "name=systemd")
 mounted is looked at.
 """
 _PATIENCE_S = 30.0
-_SHORTEST_PAUSE_S = 0.004
-_PART_OF_WAIT = 16
-"""A pause is this part of the time that was waited so far, so a wait of 30 s has less than 200 of
-them, and nothing is found much later than it could be.
+_SHORTEST_PAUSE_S = 0.008
+_PART_OF_WAIT = 12
+"""A pause is this part of the time that was waited so far, so a wait of 30 s has less than 100 of
+them, and nothing is found much later than it could be: the engine answers tens of milliseconds
+after the process stands there.
 """
 _MOST_PROCESSES = 64
 """That are looked at each time: the runtime has three at most."""

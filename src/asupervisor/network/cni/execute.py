@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import anyio
@@ -141,11 +141,16 @@ async def end_plugins(container_id: str) -> None:
         )
 
 
+@cache
+def _inherited() -> dict[str, str]:
+    """This process' environment, which costs a plugin's whole start when it is decoded anew."""
+    return {key: value for key, value in os.environ.items() if key not in _OURS_ALONE}
+
+
 def _environment(
     command: str, directories: Sequence[str], attachment: Attachment | None
 ) -> dict[str, str]:
-    environment = {key: value for key, value in os.environ.items() if key not in _OURS_ALONE}
-    environment["CNI_COMMAND"] = command
+    environment = {**_inherited(), "CNI_COMMAND": command}
     environment["CNI_PATH"] = os.pathsep.join(directories)
     if attachment is not None:
         environment["CNI_CONTAINERID"] = attachment.container_id
