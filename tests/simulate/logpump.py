@@ -207,7 +207,7 @@ class Pump:
             await asyncio.sleep(_FIGURES_S)
             moved += 100
             if self.followed:
-                figures = dict.fromkeys(self.followed, (moved, moved, moved % 7, 0))
+                figures = dict.fromkeys(self.followed, (moved, moved % 7))
                 self._send({"event": "figures", "containers": figures})
 
     def _send(self, message: dict[str, Any]) -> None:
