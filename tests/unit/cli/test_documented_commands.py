@@ -18,8 +18,7 @@ from benchmarks.__main__ import _arguments as benchmark_arguments
 from benchmarks.pod_life import _arguments as pod_life_arguments
 from tests.harness.documented import PAGES, ROOT, blocks, shown
 
-OTHERS = {"apt", "install", "k3s", "kubeadm", "kubectl", "minikube", "pip", "printf", "sed"}
-OTHERS |= {"systemctl", "python3"}
+OTHERS = {"apt", "install", "kubeadm", "kubectl", "pip", "printf", "python3", "sed", "systemctl"}
 """Programs of others; what is not among them is a slip of the pen, or is added here."""
 
 
