@@ -30,27 +30,27 @@ def process_identity(pid: int, container_id: str) -> ProcessIdentity | None:
     """
     try:
         with ContainerProcess(pid, container_id) as process:
-            status, uid_map, gid_map = (
-                process.read(name).decode(errors="replace")
-                for name in ("status", "uid_map", "gid_map")
-            )
-        facts = dict(line.split(":", 1) for line in status.split("\n") if ":" in line)
-        users, groups = _ranges(uid_map), _ranges(gid_map)
-        ids = (
-            _within(users, int(facts["Uid"].split()[0])),
-            _within(groups, int(facts["Gid"].split()[0])),
-            *(_within(groups, int(group)) for group in facts["Groups"].split()),
-        )
-    except (OSError, KeyError, ValueError, IndexError):
+            status = process.read("status")
+            users, groups = _ranges(process.read("uid_map")), _ranges(process.read("gid_map"))
+        uid = _within(users, _numbers(status, b"Uid")[0])
+        gid = _within(groups, _numbers(status, b"Gid")[0])
+        further = {_within(groups, group) for group in _numbers(status, b"Groups")}
+    except (OSError, ValueError, IndexError):
         return None
-    return ProcessIdentity(ids[0], ids[1], tuple(sorted(set(ids[2:]))))
+    return ProcessIdentity(uid, gid, tuple(sorted(further)))
 
 
-def _ranges(text: str) -> list[tuple[int, int, int]]:
+def _numbers(status: bytes, name: bytes) -> list[int]:
+    """A line of proc_pid_status(5); in the name, which the process chooses, it breaks no line."""
+    _, _, rest = status.partition(b"\n%b:" % name)
+    return [int(number) for number in rest.partition(b"\n")[0].split()]
+
+
+def _ranges(text: bytes) -> list[tuple[int, int, int]]:
     """First id within, first id outside, and how many, of each line of user_namespaces(7)'s map."""
     return [
         (int(inside), int(outside), int(count))
-        for inside, outside, count in map(str.split, text.splitlines())
+        for inside, outside, count in map(bytes.split, text.splitlines())
     ]
 
 

@@ -59,9 +59,9 @@ def sandbox_record(  # long: one field after the other
     Raises:
         Internal: it is not a pod's.
     """
+    origin = origin or _peers_origin(document)
     document = sound_container(document)
     host_config = document["HostConfig"]
-    origin = origin or _peers_origin(document)
     facts = container_facts(document)
     complete = checkpoint.complete if checkpoint is not None else True
     host_network = host_config.get("NetworkMode") == "host"
@@ -223,7 +223,8 @@ def _encoded(status: cri.PodSandboxStatus) -> dict[str, Any]:
 def _peers_origin(document: dict[str, Any]) -> Origin:
     origin = Seal().origin(document)
     if origin is None:
-        raise Internal(f"container {document['Id']} is not a pod's", subject=str(document["Id"]))
+        any_id = document_id(document, "container")
+        raise Internal(f"container {any_id} is not a pod's", subject=any_id)
     return origin
 
 
@@ -266,9 +267,9 @@ def container_record(  # long: one field after the other
     Raises:
         Internal: it is not a pod's.
     """
+    origin = origin or _peers_origin(document)
     document = sound_container(document)
     config, host_config = document["Config"], document["HostConfig"]
-    origin = origin or _peers_origin(document)
     facts = container_facts(document)
     beside = Limits(origin.cgroup) | (changed or Limits())
     status = cri.ContainerStatus(

@@ -86,7 +86,6 @@ _CONTAINER = _object(
     Config=_object(
         User=text_of,
         Image=text_of,
-        Labels=text_map_of,
         Tty=_flag,
         OpenStdin=_flag,
         StdinOnce=_flag,
