@@ -32,9 +32,9 @@ from asupervisor.node.build import (
     sandbox_record,
     summary_record,
 )
-from asupervisor.node.building import Building, Built
 from asupervisor.node.changes import Changes
 from asupervisor.node.checkpoints import CheckpointStore
+from asupervisor.node.container_builder import Built, ContainerBuilder
 from asupervisor.node.engine_event import read_event
 from asupervisor.node.images import ImageFeed
 from asupervisor.node.logs import ContainerLogs
@@ -98,7 +98,7 @@ class Feed:
         self._on_resync = on_resync
         self._logs = logs or ContainerLogs()
         self.ownership = ownership or Ownership(Seal(), store, checkpoints)
-        self._building = Building(
+        self._builder = ContainerBuilder(
             store, checkpoints, self._logs, ContainerUsers(socket_path(engine.endpoint) is not None)
         )
         self._networks = SandboxNetworks(local=socket_path(engine.endpoint) is not None)
@@ -307,7 +307,7 @@ class Feed:
         self._addresses.pop(any_id, None)
         self._networks.forget(any_id)
         self._logs.forget(any_id)
-        self._building.forget(any_id)
+        self._builder.forget(any_id)
         checkpoint = self._checkpoints.get(any_id)
         if checkpoint is not None:
             self._store.put_sandbox(checkpoint_only_record(any_id, checkpoint))
@@ -335,7 +335,7 @@ class Feed:
         origin = self.ownership.origin(document)
         if origin is None or origin.kind == TYPE_SANDBOX:
             return partial(self._apply, document, origin)
-        built = self._building.build(document, origin)
+        built = self._builder.build(document, origin)
         return Settled(
             partial(self._logs.settle, built.record),
             partial(self._apply_container, document, origin, built),
@@ -383,7 +383,7 @@ class Feed:
         if not self.ownership.holds(document, origin):
             self._gone(container_id)
             return
-        self._store.put_container(self._building.renewed(built, document, origin).record)
+        self._store.put_container(self._builder.renewed(built, document, origin).record)
 
 
 def _first(group: BaseExceptionGroup[ServiceError]) -> BaseException:

@@ -62,10 +62,10 @@ class _Reading:
     because something changed meanwhile.
     """
 
-    __slots__ = ("again", "current", "following", "lane", "overdue", "under_way", "void")
+    __slots__ = ("again", "begun", "current", "following", "lane", "overdue", "void")
 
     def __init__(self, any_id: str) -> None:
-        self.under_way = False
+        self.begun = False
         self.again = False
         self.void = False
         self.lane: _Lane | None = None
@@ -122,7 +122,7 @@ class Refresher:
         if reading is None:
             reading = self._readings[any_id] = _Reading(any_id)
             self._queue(any_id, reading)
-        if not reading.under_way:
+        if not reading.begun:
             return reading.current
         reading.again = True
         if reading.following is None:
@@ -138,7 +138,7 @@ class Refresher:
         before it went: drop that one, read again.
         """
         reading = self._readings.get(any_id)
-        if reading is not None and reading.under_way:
+        if reading is not None and reading.begun:
             reading.void = reading.again = True
 
     def _queue(self, any_id: str, reading: _Reading) -> None:
@@ -176,7 +176,7 @@ class Refresher:
             self._offenders.add(any_id)
             self._on_failure(any_id, error)
         if reading.again:
-            reading.again = reading.under_way = False
+            reading.again = reading.begun = False
             reading.current, reading.following = reading.following or _flight(any_id), None
             self._queue(any_id, reading)
 
@@ -190,7 +190,7 @@ class Refresher:
     async def _in_turn(self, any_id: str, reading: _Reading) -> Apply:
         patience = asyncio.get_running_loop().call_later(_PATIENCE_S, self._let_others, reading)
         try:
-            reading.void, reading.under_way = False, True
+            reading.void, reading.begun = False, True
             result = await self._read(any_id)
         finally:
             patience.cancel()

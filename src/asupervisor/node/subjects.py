@@ -37,15 +37,7 @@ def sandbox_subject(record: SandboxRecord) -> SandboxSubject:
     return SandboxSubject(
         sandbox_id=record.id,
         pid=record.pid,
-        attributes=encode_field(
-            1,
-            cri.PodSandboxAttributes(
-                id=record.id,
-                metadata=status.metadata,
-                labels=status.labels,
-                annotations=status.annotations,
-            ),
-        ),
+        attributes=_attributes(cri.PodSandboxAttributes, status),
         namespace=status.metadata.namespace,
         pod_name=status.metadata.name,
         started_at_ns=status.created_at,
@@ -62,18 +54,25 @@ def container_subject(record: ContainerRecord) -> ContainerSubject:
         container_id=record.id,
         sandbox_id=record.sandbox_id,
         pid=record.pid,
-        attributes=encode_field(
-            1,
-            cri.ContainerAttributes(
-                id=record.id,
-                metadata=status.metadata,
-                labels=status.labels,
-                annotations=status.annotations,
-            ),
-        ),
+        attributes=_attributes(cri.ContainerAttributes, status),
         container_name=status.metadata.name,
         started_at_ns=status.started_at,
         name=record.engine_name,
         image=status.image.user_specified_image or status.image.image or record.image_name,
         writable_layer=record.upper_dir,
+    )
+
+
+def _attributes(
+    kind: type[cri.PodSandboxAttributes | cri.ContainerAttributes],
+    status: cri.PodSandboxStatus | cri.ContainerStatus,
+) -> bytes:
+    return encode_field(
+        1,
+        kind(
+            id=status.id,
+            metadata=status.metadata,  # type: ignore[arg-type]  # each kind has its own
+            labels=status.labels,
+            annotations=status.annotations,
+        ),
     )

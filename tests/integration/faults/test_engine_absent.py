@@ -124,16 +124,19 @@ async def test_something_that_is_no_engine(directory: Path, version: object) -> 
         await without_engine(directory, fake.endpoint, check)
 
 
+def _config(directory: Path, fake: FakeEngine) -> Config:
+    return Config(
+        runtime_endpoint=f"unix://{directory}/cri.sock",
+        docker_endpoint=fake.endpoint,
+        root_directory=str(directory / "root"),
+        nri=NriConfig(disable=True),
+        network=NetworkConfig(plugin="no-op"),
+    )
+
+
 async def test_the_oldest_engine_that_is_supported_is(directory: Path) -> None:
     with FakeEngine(directory / "docker.sock", api_version="1.41") as fake:
-        config = Config(
-            runtime_endpoint=f"unix://{directory}/cri.sock",
-            docker_endpoint=fake.endpoint,
-            root_directory=str(directory / "root"),
-            nri=NriConfig(disable=True),
-            network=NetworkConfig(plugin="no-op"),
-        )
-        async with Supervisor(config) as supervisor:
+        async with Supervisor(_config(directory, fake)) as supervisor:
             assert supervisor.ready
             assert supervisor.shim is not None and supervisor.shim.engine.api_version == (1, 41)
 
@@ -142,14 +145,7 @@ async def test_an_engine_from_the_future_is_spoken_to_in_an_api_that_is_known(
     directory: Path,
 ) -> None:
     with FakeEngine(directory / "docker.sock", api_version="1.99") as fake:
-        config = Config(
-            runtime_endpoint=f"unix://{directory}/cri.sock",
-            docker_endpoint=fake.endpoint,
-            root_directory=str(directory / "root"),
-            nri=NriConfig(disable=True),
-            network=NetworkConfig(plugin="no-op"),
-        )
-        async with Supervisor(config) as supervisor:
+        async with Supervisor(_config(directory, fake)) as supervisor:
             assert supervisor.ready
             assert (
                 supervisor.shim is not None

@@ -102,6 +102,10 @@ async def test_every_step_of_create_container_is_undone_when_a_later_one_fails(
         await runtime.remove_pod_sandbox(sandbox_id)
 
 
+async def refuse(container: str, force: bool = False) -> None:
+    raise Unavailable(f"removal of {container} refused")
+
+
 @pytest.mark.parametrize("step", RUN_STEPS)
 async def test_what_cannot_be_undone_stays_visible_and_can_be_cleared(
     engine: Engine, directory: Path, step: str, monkeypatch: pytest.MonkeyPatch
@@ -110,9 +114,6 @@ async def test_what_cannot_be_undone_stays_visible_and_can_be_cleared(
     async with Supervisor(service_config(engine, directory), on_step=failpoint) as supervisor:
         assert supervisor.shim is not None
         runtime, containers = supervisor.runtime, supervisor.shim.engine.containers
-
-        async def refuse(container: str, force: bool = False) -> None:
-            raise Unavailable(f"removal of {container} refused")
 
         failpoint.armed = f"RunPodSandbox.{step}"
         with monkeypatch.context() as patch:
@@ -142,9 +143,6 @@ async def test_a_container_that_cannot_be_undone_stays_visible(
         assert supervisor.shim is not None
         runtime, containers = supervisor.runtime, supervisor.shim.engine.containers
 
-        async def refuse(container: str, force: bool = False) -> None:
-            raise Unavailable(f"removal of {container} refused")
-
         sandbox_id = await runtime.run_pod_sandbox(pod_config("kept"))
         first = await runtime.create_container(
             sandbox_id, container_config("first"), pod_config("kept")
@@ -169,9 +167,6 @@ async def test_a_retry_after_what_could_not_be_undone_makes_way_for_itself(
     async with Supervisor(service_config(engine, directory), on_step=failpoint) as supervisor:
         assert supervisor.shim is not None
         runtime, containers = supervisor.runtime, supervisor.shim.engine.containers
-
-        async def refuse(container: str, force: bool = False) -> None:
-            raise Unavailable(f"removal of {container} refused")
 
         failpoint.armed = "RunPodSandbox.started"
         with monkeypatch.context() as patch:

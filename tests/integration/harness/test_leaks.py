@@ -67,7 +67,7 @@ async def test_child():
     kept.append(subprocess.Popen(["sleep", "632"], stdout=subprocess.DEVNULL))
 
 async def test_task():
-    kept.append(asyncio.create_task(asyncio.sleep(632)))
+    kept.append(asyncio.create_task(asyncio.sleep(632)))  # a task that is left, to be found
 
 async def test_hangs():
     await anyio.sleep_forever()

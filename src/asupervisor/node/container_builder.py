@@ -35,7 +35,7 @@ class Built(NamedTuple):
     changed: Limits
 
 
-class Building:
+class ContainerBuilder:
     """Builds containers' records.
 
     Args:
