@@ -14,7 +14,7 @@ from typing import Any
 import aiodocker
 
 from asupervisor.network.cni.chain import Chain
-from asupervisor.network.cni.config import load_file
+from asupervisor.network.cni.config import NetworkList, load_file
 from asupervisor.network.cni.execute import Attachment
 from asupervisor.remote import RemoteRuntimeService
 from asupervisor.translate.sandbox import STOP_GRACE_S
@@ -33,14 +33,14 @@ class Floor:
 
     Args:
         docker: the engine.
-        chain: the plugins.
+        network: the pods' network and its plugins.
         model: id of the sandbox that the bodies were read of.
         sandbox: body of the creation of a sandbox.
         container: of a container in the model's sandbox.
     """
 
     docker: aiodocker.Docker
-    chain: Chain
+    network: NetworkList
     model: str
     sandbox: dict[str, Any]
     container: dict[str, Any]
@@ -78,8 +78,7 @@ class Floor:
             await runtime.remove_pod_sandbox(model)
         for field in _OF_THE_SANDBOX:
             bodies[1].pop(field, None)
-        chain = Chain(load_file(str(network)), (CNI_BINARIES,))
-        return cls(docker, chain, model, bodies[0], bodies[1])
+        return cls(docker, load_file(str(network)), model, bodies[0], bodies[1])
 
     async def start(self, pod: Pod) -> None:
         pod.held = sandbox, attachment, result = await pod.time("RunPodSandbox", self._run())
@@ -93,7 +92,7 @@ class Floor:
         await sandbox.start()
         pid = (await sandbox.show())["State"]["Pid"]
         attachment = Attachment(sandbox.id, f"/proc/{pid}/ns/net")
-        return sandbox, attachment, await self.chain.add(attachment, _DEADLINE_S)
+        return sandbox, attachment, await self._chain().add(attachment)
 
     async def end(self, pod: Pod) -> None:
         sandbox, attachment, result, container = pod.held
@@ -103,8 +102,11 @@ class Floor:
         await pod.time("RemovePodSandbox", sandbox.delete(v=True))
 
     async def _stop(self, sandbox: Any, attachment: Attachment, result: dict[str, Any]) -> None:
-        await self.chain.delete(attachment, result, _DEADLINE_S)
+        await self._chain().delete(attachment, result)
         await sandbox.stop(t=STOP_GRACE_S)
+
+    def _chain(self) -> Chain:
+        return Chain(self.network, (CNI_BINARIES,), _DEADLINE_S)
 
 
 def _body(container: Any) -> dict[str, Any]:

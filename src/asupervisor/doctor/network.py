@@ -54,7 +54,7 @@ async def cni(node: Node) -> Found:
             )
         )
     try:
-        await Chain(network, node.config.network.cni_bin_dirs).status(node.deadline_s)
+        await Chain(network, node.config.network.cni_bin_dirs, node.deadline_s).status()
     except ServiceError as failure:
         found.append(error(f"{Reason.NETWORK_NOT_READY}: {failure}", remedy("")))
     return found or ok(f'network "{network.name}" from {network.path}')

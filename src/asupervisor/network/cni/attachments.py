@@ -88,11 +88,9 @@ class Attachments:
         self._gone.pop(pod.sandbox_id, None)
         self._namespaces[pod.sandbox_id] = (pod.netns, namespace_identity(pod.netns))
         await self._begun.write(Cached(network.name, attachment, network.source, None))
-        end = anyio.current_time() + self._pod_deadline_s
+        chain = Chain(network, self._bin_dirs, self._pod_deadline_s)
         await anyio.to_thread.run_sync(bring_loopback_up, pod.netns)
-        result = await Chain(network, self._bin_dirs).add(
-            attachment, max(0.0, end - anyio.current_time())
-        )
+        result = await chain.add(attachment)
         addresses = result_addresses(result) or namespace_addresses(pod.netns)
         await self._results.write(Cached(network.name, attachment, network.source, result))
         if not addresses:
@@ -134,9 +132,8 @@ class Attachments:
             if not _is_loopback(cached):
                 network = self._network_of(cached, fallback[0] if fallback else None)
                 attachment = replace(cached.attachment, netns=netns)
-                await Chain(network, self._bin_dirs).delete(
-                    attachment, cached.result, self._pod_deadline_s
-                )
+                chain = Chain(network, self._bin_dirs, self._pod_deadline_s)
+                await chain.delete(attachment, cached.result)
             for directory in (self._results, self._begun):
                 directory.remove(cached.network, pod.sandbox_id, cached.attachment.interface)
         self._addresses.pop(pod.sandbox_id, None)
@@ -156,10 +153,9 @@ class Attachments:
         """
         for cached in self._results.find(pod.sandbox_id):
             if cached.result is not None and pod.netns and not _is_loopback(cached):
-                chain = Chain(self._network_of(cached, None), self._bin_dirs)
-                await chain.check(
-                    replace(cached.attachment, netns=pod.netns), cached.result, self._pod_deadline_s
-                )
+                network = self._network_of(cached, None)
+                chain = Chain(network, self._bin_dirs, self._pod_deadline_s)
+                await chain.check(replace(cached.attachment, netns=pod.netns), cached.result)
 
     def addresses(self, pod: PodNetwork) -> tuple[str, ...]:
         """A pod's addresses: from memory, else from the cache, else from its namespace; empty where
@@ -218,8 +214,8 @@ class Attachments:
             deadline_s: seconds.
         """
         valid = {*alive, *(cached.attachment.container_id for cached in self._results.everything())}
-        return await Chain(network, self._bin_dirs).collect_garbage(
-            [(entry, interface) for entry in sorted(valid)], deadline_s
+        return await Chain(network, self._bin_dirs, deadline_s).collect_garbage(
+            [(entry, interface) for entry in sorted(valid)]
         )
 
     def _known(self, sandbox_id: str) -> list[Cached]:

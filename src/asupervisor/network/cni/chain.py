@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -14,23 +15,21 @@ from asupervisor.network.cni.result import in_version
 
 
 class Chain:
-    """Calls the plugins of a list one after the other.
+    """Calls the plugins of a list one after the other, for one operation.
 
     Args:
         network: the list.
         directories: where the binaries are.
+        deadline_s: seconds, from now, for the whole chain.
     """
 
-    def __init__(self, network: NetworkList, directories: Sequence[str]) -> None:
-        self.network = network
+    def __init__(self, network: NetworkList, directories: Sequence[str], deadline_s: float) -> None:
+        self._network = network
         self._directories = tuple(directories)
+        self._end = anyio.current_time() + deadline_s
 
-    async def add(self, attachment: Attachment, deadline_s: float) -> dict[str, Any]:
+    async def add(self, attachment: Attachment) -> dict[str, Any]:
         """ADD each plugin in order, handing on the result of the one before.
-
-        Args:
-            attachment: the interface to make.
-            deadline_s: seconds for the whole chain.
 
         Returns:
             The last plugin's result.
@@ -39,158 +38,116 @@ class Chain:
             ServiceError: of the first plugin that fails; those before it have to be undone by
                 :meth:`delete`.
         """
-        end = anyio.current_time() + deadline_s
         result: dict[str, Any] | None = None
-        for plugin in self.network.plugins:
-            document = self._document(plugin, attachment.capability_arguments, result)
-            answer = await self._call("ADD", plugin, document, attachment, end)
+        for plugin in self._network.plugins:
+            answer = await self._call("ADD", plugin, attachment, result)
             if answer is None:
                 raise Internal(
-                    f'CNI plugin "{plugin.type}" (network "{self.network.name}", ADD) printed no'
+                    f'CNI plugin "{plugin.type}" (network "{self._network.name}", ADD) printed no'
                     " result",
                     subject=attachment.container_id,
                 )
-            result = {"cniVersion": self.network.version, **answer}
+            result = {"cniVersion": self._network.version, **answer}
         assert result is not None  # a list has at least one plugin
         return result
 
-    async def delete(
-        self, attachment: Attachment, result: Mapping[str, Any] | None, deadline_s: float
-    ) -> None:
+    async def delete(self, attachment: Attachment, result: Mapping[str, Any] | None) -> None:
         """DEL each plugin, the last one first. A plugin that does not know the container (code 3)
         has nothing to undo.
 
         Args:
             attachment: the interface to take away; its netns may be empty.
             result: what ADD returned, where that is known; handed on from version 0.4.0.
-            deadline_s: seconds for the whole chain.
 
         Raises:
             ServiceError: of the first plugin that fails; the call may be repeated.
         """
-        end = anyio.current_time() + deadline_s
         previous = (
-            in_version(result, self.network.version)
-            if result is not None and self.network.speaks("0.4.0")
+            in_version(result, self._network.version)
+            if result is not None and self._network.speaks("0.4.0")
             else None
         )
-        for plugin in reversed(self.network.plugins):
-            document = self._document(plugin, attachment.capability_arguments, previous)
-            try:
-                await self._call("DEL", plugin, document, attachment, end)
-            except NotFound:
-                continue
+        for plugin in reversed(self._network.plugins):
+            with suppress(NotFound):
+                await self._call("DEL", plugin, attachment, previous)
 
-    async def check(
-        self, attachment: Attachment, result: Mapping[str, Any], deadline_s: float
-    ) -> None:
+    async def check(self, attachment: Attachment, result: Mapping[str, Any]) -> None:
         """CHECK each plugin in order, where the list's version has it (0.4.0) and the list does not
         disable it.
-
-        Args:
-            attachment: the interface to look at.
-            result: what ADD returned.
-            deadline_s: seconds for the whole chain.
 
         Raises:
             ServiceError: of the first plugin that finds the network of the pod not as it made it.
         """
-        if self.network.disable_check or not self.network.speaks("0.4.0"):
+        if self._network.disable_check or not self._network.speaks("0.4.0"):
             return
-        end = anyio.current_time() + deadline_s
-        previous = in_version(result, self.network.version)
-        for plugin in self.network.plugins:
-            document = self._document(plugin, attachment.capability_arguments, previous)
-            await self._call("CHECK", plugin, document, attachment, end)
+        previous = in_version(result, self._network.version)
+        for plugin in self._network.plugins:
+            await self._call("CHECK", plugin, attachment, previous)
 
-    async def status(self, deadline_s: float) -> None:
+    async def status(self) -> None:
         """STATUS of each plugin, where the list's version has it (1.1.0).
-
-        Args:
-            deadline_s: seconds for the whole chain.
 
         Raises:
             ServiceError: of the first plugin that cannot serve ADD now.
         """
-        if not self.network.speaks("1.1.0"):
+        if not self._network.speaks("1.1.0"):
             return
-        end = anyio.current_time() + deadline_s
-        for plugin in self.network.plugins:
-            await self._call("STATUS", plugin, self._document(plugin, {}, None), None, end)
+        for plugin in self._network.plugins:
+            await self._call("STATUS", plugin)
 
-    async def collect_garbage(
-        self, valid: Iterable[tuple[str, str]], deadline_s: float
-    ) -> list[ServiceError]:
+    async def collect_garbage(self, valid: Iterable[tuple[str, str]]) -> list[ServiceError]:
         """GC: tell each plugin which attachments exist; it releases all others. Only where the
         list's version has it (1.1.0).
 
         Args:
             valid: container id and interface name of each attachment that stays.
-            deadline_s: seconds for the whole chain.
 
         Returns:
             The errors of the plugins that failed; every plugin is called.
         """
-        if self.network.disable_gc or not self.network.speaks("1.1.0"):
+        if self._network.disable_gc or not self._network.speaks("1.1.0"):
             return []
-        end = anyio.current_time() + deadline_s
         attachments = [
             {"containerID": container_id, "ifname": interface} for container_id, interface in valid
         ]
         errors: list[ServiceError] = []
-        for plugin in self.network.plugins:
-            # Early plugins were written to the name "cni.dev/attachments"; libcni sends both.
-            document = {
-                **self._document(plugin, {}, None),
-                "cni.dev/valid-attachments": attachments,
-                "cni.dev/attachments": attachments,
-            }
+        # Early plugins were written to the name "cni.dev/attachments"; libcni sends both.
+        both = {"cni.dev/valid-attachments": attachments, "cni.dev/attachments": attachments}
+        for plugin in self._network.plugins:
             try:
-                await self._call("GC", plugin, document, None, end)
+                await self._call("GC", plugin, further=both)
             except ServiceError as error:
                 errors.append(error)
         return errors
-
-    def _document(
-        self,
-        plugin: PluginConfig,
-        capability_arguments: Mapping[str, Any],
-        previous: Mapping[str, Any] | None,
-    ) -> dict[str, Any]:
-        """The execution configuration: the plugin's own, with the list's name and version,
-        runtimeConfig and prevResult.
-        """
-        document = {
-            **plugin.document,
-            "name": self.network.name,
-            "cniVersion": self.network.version,
-        }
-        runtime = {
-            key: capability_arguments[key]
-            for key in sorted(plugin.capabilities)
-            if key in capability_arguments
-        }
-        if runtime:
-            document["runtimeConfig"] = runtime
-        if previous is not None:
-            document["prevResult"] = previous
-        return document
 
     async def _call(
         self,
         command: str,
         plugin: PluginConfig,
-        document: Mapping[str, Any],
-        attachment: Attachment | None,
-        end: float,
+        attachment: Attachment | None = None,
+        previous: Mapping[str, Any] | None = None,
+        further: Mapping[str, Any] | None = None,
     ) -> dict[str, Any] | None:
+        """Call a plugin with its own configuration, the list's name and version, runtimeConfig,
+        prevResult, and what a command has ``further``.
+        """
+        document: dict[str, Any] = {
+            **plugin.document,
+            "name": self._network.name,
+            "cniVersion": self._network.version,
+        }
+        given = attachment.capability_arguments if attachment is not None else {}
+        if runtime := {key: given[key] for key in sorted(plugin.capabilities) if key in given}:
+            document["runtimeConfig"] = runtime
+        if previous is not None:
+            document["prevResult"] = previous
         return await call_plugin(
             command,
             plugin.type,
-            document,
+            {**document, **(further or {})},
             self._directories,
             attachment=attachment,
-            deadline_s=max(0.0, end - anyio.current_time()),
+            deadline_s=max(0.0, self._end - anyio.current_time()),
         )
 
 

@@ -232,7 +232,7 @@ class CniNetwork:
         if network is None:
             return
         try:
-            await Chain(network, self._bin_dirs).status(_STATUS_DEADLINE_S)
+            await Chain(network, self._bin_dirs, _STATUS_DEADLINE_S).status()
         except ServiceError as error:
             self._unhealthy = error.message
         else:
