@@ -22,8 +22,6 @@ class Outbox:
     def __init__(self, stream: anyio.abc.ByteSendStream) -> None:
         self._stream = stream
         self._waiting: list[bytes] = []
-        self._size = 0
-        self._in_flight = 0
         self._wake: anyio.Event | None = None
         self._drained = anyio.Event()
         self._broken = False
@@ -36,13 +34,12 @@ class Outbox:
     @property
     def waiting_bytes(self) -> int:
         """Bytes that the connection has not taken yet."""
-        return self._size + self._in_flight
+        return self.put_bytes - self.sent_bytes
 
     def put(self, data: bytes) -> None:
         """Queue bytes without waiting; callers bound what they put by :meth:`room`."""
         if data and not self._broken:
             self._waiting.append(data)
-            self._size += len(data)
             self.put_bytes += len(data)
             if self._wake is not None:
                 self._wake.set()
@@ -89,18 +86,16 @@ class Outbox:
                     if not self._waiting:
                         self._wake = anyio.Event()
                         await self._wake.wait()
-                    chunks, self._waiting = self._waiting, []
-                    self._in_flight, self._size = self._size, 0
-                    await self._stream.send(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-                    self.sent_bytes += self._in_flight
-                    self._in_flight = 0
+                    data = b"".join(self._waiting)  # of one piece that is the piece itself
+                    self._waiting = []
+                    await self._stream.send(data)
+                    self.sent_bytes += len(data)
                     self._notify()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass
         finally:
             self._broken = True
             self._waiting.clear()
-            self._size = self._in_flight = 0
             self._notify()
 
     def stop(self) -> None:

@@ -32,7 +32,8 @@ class SpdyStream:
         self._session = session
         self._window = anyio.Event()
         self._write_closed = False
-        self._lost = False
+        self.is_lost = False
+        """Whether either side gave the stream, or the whole connection, up."""
         self.replied = anyio.Event()
         """Set when the peer has taken a stream that this side opened, or it is over."""
         self.accepted = False
@@ -50,7 +51,8 @@ class SpdyStream:
         start, end = 0, len(data)
         while start < end:
             await self._session.outbox.room()
-            self._check()
+            if self.is_lost or self._write_closed:
+                raise anyio.BrokenResourceError(f"stream {self.id} is closed for writing")
             capacity = min(self._session.connection.send_capacity(self.id), SEND_CHUNK_BYTES)
             if capacity <= 0:
                 self._window = anyio.Event()
@@ -63,7 +65,7 @@ class SpdyStream:
 
     async def send_eof(self) -> None:
         """Half-close; once is enough."""
-        if not self._write_closed and not self._lost:
+        if not self._write_closed and not self.is_lost:
             self._write_closed = True
             self._session.connection.send_data(self.id, b"", fin=True)
             self._session.push()
@@ -84,7 +86,7 @@ class SpdyStream:
         """The stream is over both ways; what waits in it is dropped unless the peer may have meant
         it to be read.
         """
-        self._lost = True
+        self.is_lost = True
         self.inbox.fail(reason, drop=drop)
         self.replied.set()
         self.wake()
@@ -92,15 +94,6 @@ class SpdyStream:
     def wake(self) -> None:
         """Let a sender look at its window again."""
         self._window.set()
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether either side gave the stream, or the whole connection, up."""
-        return self._lost
-
-    def _check(self) -> None:
-        if self._lost or self._write_closed:
-            raise anyio.BrokenResourceError(f"stream {self.id} is closed for writing")
 
 
 class SpdySession:
@@ -158,7 +151,6 @@ class SpdySession:
             return await self._tasks.__aexit__(*error)
         finally:
             self._end("the connection is closed")
-            self._accept_send.close()
             self._accept_receive.close()
 
     async def accept(self) -> SpdyStream:
