@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument
 from asupervisor.network.plugin import PodNetwork, PortMapping
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    mapping: PortMapping
-    pod: PodNetwork
 
 
 class HostPortClaims:
@@ -21,7 +14,7 @@ class HostPortClaims:
     """
 
     def __init__(self) -> None:
-        self._by_port: dict[tuple[str, int], list[_Claim]] = {}
+        self._by_port: dict[tuple[str, int], list[tuple[PortMapping, PodNetwork]]] = {}
 
     def check(self, pod: PodNetwork, *, unless_same_pod: bool = False) -> None:
         """Refuse a pod whose host ports are held.
@@ -53,15 +46,15 @@ class HostPortClaims:
                     f"pod {_named(pod)} asks twice for host {_port(mapping)}",
                     subject=pod.sandbox_id,
                 )
-            for claim in self._by_port.get((mapping.protocol, mapping.host_port), ()):
-                if not _overlap(mapping, claim.mapping):
+            for held, holder in self._by_port.get((mapping.protocol, mapping.host_port), ()):
+                if not _overlap(mapping, held):
                     continue
-                if (pod.sandbox_id and claim.pod.sandbox_id == pod.sandbox_id) or (
-                    unless_same_pod and claim.pod.uid == pod.uid
+                if (pod.sandbox_id and holder.sandbox_id == pod.sandbox_id) or (
+                    unless_same_pod and holder.uid == pod.uid
                 ):
                     continue
                 raise FailedPrecondition(
-                    f"host {_port(claim.mapping)} is held by pod {_named(claim.pod)}; pod"
+                    f"host {_port(held)} is held by pod {_named(holder)}; pod"
                     f" {_named(pod)} cannot have it",
                     subject=pod.sandbox_id,
                 )
@@ -75,14 +68,13 @@ class HostPortClaims:
         self.check(pod, unless_same_pod=unless_same_pod)
         self.release(pod.sandbox_id)
         for mapping in pod.port_mappings:
-            self._by_port.setdefault((mapping.protocol, mapping.host_port), []).append(
-                _Claim(mapping, pod)
-            )
+            key = (mapping.protocol, mapping.host_port)
+            self._by_port.setdefault(key, []).append((mapping, pod))
 
     def release(self, sandbox_id: str) -> None:
         """Take back every host port of a sandbox."""
         for key, claims in list(self._by_port.items()):
-            left = [claim for claim in claims if claim.pod.sandbox_id != sandbox_id]
+            left = [claim for claim in claims if claim[1].sandbox_id != sandbox_id]
             if left:
                 self._by_port[key] = left
             else:

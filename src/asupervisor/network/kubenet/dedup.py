@@ -47,18 +47,16 @@ async def write_dedup_rules(subnets: Sequence[Subnet]) -> None:
     if ebtables is None:
         log.warning("there is no ebtables: pods on the promiscuous bridge get some packets twice")
         return
+    table = [ebtables, "-t", "filter"]
     try:
-        await run_program(
-            [ebtables, "-t", "filter", "-N", CHAIN, "-P", "ACCEPT"], deadline_s=_DEADLINE_S
-        )  # fails where it is
-        await _run([ebtables, "-t", "filter", "-F", CHAIN])
+        # Fails where the chain is.
+        await run_program([*table, "-N", CHAIN, "-P", "ACCEPT"], deadline_s=_DEADLINE_S)
+        await _run([*table, "-F", CHAIN])
         for rule in dedup_rules(subnets):
-            await _run([ebtables, "-t", "filter", "-A", CHAIN, *rule])
-        listed = await run_program(
-            [ebtables, "-t", "filter", "-L", "OUTPUT"], deadline_s=_DEADLINE_S
-        )
+            await _run([*table, "-A", CHAIN, *rule])
+        listed = await run_program([*table, "-L", "OUTPUT"], deadline_s=_DEADLINE_S)
         if f"-j {CHAIN}" not in listed.stdout.decode(errors="replace"):
-            await _run([ebtables, "-t", "filter", "-A", "OUTPUT", "-j", CHAIN])
+            await _run([*table, "-A", "OUTPUT", "-j", CHAIN])
     except ServiceError as error:
         log.warning("%s; pods on the promiscuous bridge get some packets twice", error)
 
