@@ -1,4 +1,6 @@
-"""Mounts of this process' mount namespace: made, and taken away beneath a directory of ours."""
+"""Mounts of this process' mount namespace: made, and taken away beneath a directory of ours.
+
+Where the kernel refuses, each function raises OSError."""
 
 from __future__ import annotations
 
@@ -18,9 +20,6 @@ def mount_tmpfs(path: str, size_bytes: int | None, mode: int) -> None:
         path: an empty directory.
         size_bytes: most that it takes; None for the kernel's default, half of the memory.
         mode: of its root.
-
-    Raises:
-        OSError: the kernel refuses.
     """
     options = f"mode={mode:o}" + (f",size={size_bytes}" if size_bytes else "")
     _mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, options)
@@ -32,9 +31,6 @@ def mount_bind(descriptor: int, path: str) -> None:
     Args:
         descriptor: of a directory or a file.
         path: of a directory or a file, as it is one.
-
-    Raises:
-        OSError: the kernel refuses.
     """
     _mount(f"/proc/self/fd/{descriptor}", path, "", _MS_BIND | _MS_REC, "")
 
@@ -44,9 +40,6 @@ def unmount_below(directory: str) -> None:
 
     Args:
         directory: absolute, without links.
-
-    Raises:
-        OSError: the kernel refuses.
     """
     for path in reversed(mounts_below(directory)):
         if ctypes.CDLL(None, use_errno=True).umount2(

@@ -50,7 +50,7 @@ def _parse_stat(content: bytes) -> Stat:
 
 class ContainerProcess(HeldDescriptor):
     """A process of a container, held by a descriptor that no later process of that number can take
-    over. A context manager.
+    over. A context manager; every method raises OSError once the process has ended.
 
     Args:
         pid: in our pid namespace.
@@ -80,28 +80,16 @@ class ContainerProcess(HeldDescriptor):
             ) from error
 
     def read(self, name: str) -> bytes:
-        """A file of its directory in /proc, a mebibyte of it at most.
-
-        Raises:
-            OSError: it has ended.
-        """
+        """A file of its directory in /proc, a mebibyte of it at most."""
         with open(self.open(name), "rb") as file:
             return file.read(_LONGEST)
 
     def open(self, name: str) -> int:
-        """A descriptor of a file of its directory in /proc, for reading; the caller closes it.
-
-        Raises:
-            OSError: it has ended.
-        """
+        """A descriptor of a file of its directory in /proc, for reading; the caller closes it."""
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
 
     def is_first(self) -> bool:
-        """Whether it is process 1 of a pid namespace of its own.
-
-        Raises:
-            OSError: it has ended.
-        """
+        """Whether it is process 1 of a pid namespace of its own."""
         # Not splitlines(): a process may have any byte but these in its name.
         for line in self.read("status").split(b"\n"):
             if line.startswith(b"NSpid:"):
@@ -110,19 +98,12 @@ class ContainerProcess(HeldDescriptor):
         return False
 
     def parent(self) -> int:
-        """The pid of its parent; of a container's first process that is the engine's shim.
-
-        Raises:
-            OSError: it has ended.
-        """
+        """The pid of its parent; of a container's first process that is the engine's shim."""
         return _parse_stat(self.read("stat")).parent
 
     def engine_mounts(self) -> str:
         """The mount table of its parent: for a container's first process the engine's, which the
-        container does not choose.
-
-        Raises:
-            OSError: it, or its parent, has ended.
+        container does not choose. OSError also where the parent has ended.
         """
         parent = self.parent()
         with open(f"/proc/{parent}/mountinfo", "rb") as file:
@@ -132,11 +113,7 @@ class ContainerProcess(HeldDescriptor):
         return os.fsdecode(mounts)
 
     def write(self, name: str, content: str) -> None:
-        """Write a file of its directory in /proc.
-
-        Raises:
-            OSError: it has ended, or the kernel refuses.
-        """
+        """Write a file of its directory in /proc; OSError also where the kernel refuses."""
         descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
         with HeldDescriptor(descriptor):
             os.write(descriptor, content.encode())

@@ -65,14 +65,8 @@ class Visit:
 
 
 class StreamHandler:
-    """Serves streaming connections, wherever they were accepted.
-
-    Args:
-        tokens: what the URLs stand for.
-        backend: starts what is asked for.
-        settings: bounds and times.
-        observe: gives a context manager that a session of ``exec``, ``attach`` or ``portforward``
-            is counted in.
+    """Serves streaming connections, wherever they were accepted. The arguments are those of
+    :class:`asupervisor.streaming.server.StreamingService`.
     """
 
     def __init__(
@@ -167,11 +161,8 @@ class StreamHandler:
         self._closing = False
 
     async def drain(self, grace_s: float) -> None:
-        """Take no new connections, let the sessions end, and close those that have not after the
-        grace with a farewell.
-
-        Args:
-            grace_s: seconds for the sessions to end by themselves.
+        """Take no new connections, let the sessions end, and close those that have not after
+        ``grace_s`` seconds with a farewell.
         """
         self._closing = True
         with anyio.move_on_after(grace_s):

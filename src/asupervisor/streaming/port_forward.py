@@ -106,14 +106,7 @@ async def join(
 
 
 class SpdyForwards:
-    """Takes the pairs that a SPDY peer opens, and serves each in a task.
-
-    Args:
-        session: the connection, entered.
-        pod_sandbox_id: whose ports.
-        backend: connects to them.
-        settings: bounds.
-    """
+    """Takes the pairs that a SPDY peer opens, and serves each in a task."""
 
     def __init__(
         self, session: SpdySession, pod_sandbox_id: str, backend: Backend, settings: Settings

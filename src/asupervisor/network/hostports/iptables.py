@@ -65,10 +65,7 @@ class Iptables:
         self.backend = backend
 
     async def save(self, family: int) -> dict[str, list[str]]:
-        """The present rules.
-
-        Args:
-            family: 4 or 6.
+        """The present rules of family 4 or 6.
 
         Returns:
             For each table, the lines of ``iptables-save``: ``:CHAIN policy`` and ``-A CHAIN …``.
