@@ -86,8 +86,9 @@ def parse_if_inet6(text: str) -> tuple[str, ...]:
             name on each line.
     """
     addresses: list[str] = []
-    for line in text.splitlines():
-        words = line.split()
+    # Whoever may name an interface may use any bytes in its name but spaces and newlines.
+    for line in text.split("\n"):
+        words = [word for word in line.split(" ") if word]
         if len(addresses) == _MOST:
             break
         if len(words) == 6 and words[3] == _SCOPE_GLOBAL and words[5] != "lo":
@@ -97,7 +98,7 @@ def parse_if_inet6(text: str) -> tuple[str, ...]:
 
 def _text(path: Path) -> str:
     try:
-        with open(path) as file:
-            return file.read(_TABLE_BYTES)
+        with open(path, "rb") as file:
+            return file.read(_TABLE_BYTES).decode("ascii", "replace")
     except OSError:
         return ""

@@ -128,12 +128,13 @@ class KernelFile:
             self._budget.give_back()
 
 
-def content_of(path: str, directory: int | None = None) -> bytes:
+def content_of(path: str, directory: int | None = None, most: int = 1 << 30) -> bytes:
     """A file of any length, which the kernel may give in parts; not kept open.
 
     Args:
         path: the file.
         directory: a descriptor that a relative path starts from.
+        most: bytes after which it is not read on.
 
     Raises:
         OSError: there is none, or its process is gone.
@@ -141,7 +142,7 @@ def content_of(path: str, directory: int | None = None) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
         content = b""
-        while chunk := os.read(fd, 65536):
+        while len(content) < most and (chunk := os.read(fd, 65536)):
             content += chunk
         return content
     finally:

@@ -13,6 +13,10 @@ from asupervisor.stats.kernel_files import Gone
 from asupervisor.stats.metric_descriptors import METRICS, Kind
 
 _SECOND_NS = 1_000_000_000
+_MOST_BEGINNINGS = 1024
+"""That are kept of one subject: a pod that may configure its network can rename its interfaces
+for ever, and each name has eight.
+"""
 
 
 class MetricEncoder:
@@ -36,6 +40,8 @@ class MetricEncoder:
                 continue
             beginning = self._beginnings.get((name, *labels))
             if beginning is None:
+                if len(self._beginnings) >= _MOST_BEGINNINGS:
+                    self._beginnings.clear()
                 kind = b"\x18\x01" if METRICS[name][0] is Kind.GAUGE else b""
                 values = b"".join(field(4, label.encode()) for label in (*self._labels, *labels))
                 beginning = self._beginnings[name, *labels] = (

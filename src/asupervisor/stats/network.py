@@ -8,6 +8,13 @@ from typing import NamedTuple
 
 from asupervisor.stats.kernel_files import content_of
 
+_MOST = 64
+"""Interfaces that are told of: a pod that may configure its network can make thousands, and one
+message takes what all pods have.
+"""
+_TABLE_BYTES = 64 << 10
+"""Of the kernel's table that are read, some hundred interfaces."""
+
 
 class InterfaceCounters(NamedTuple):
     """Everything that one interface counted since it was made."""
@@ -24,16 +31,22 @@ class InterfaceCounters(NamedTuple):
 
 
 def parse_net_dev(content: bytes) -> list[InterfaceCounters]:
-    """The interfaces in the kernel's order, the loopback left out."""
-    interfaces = []
+    """The interfaces in the kernel's order, the first 64 of them, the loopback left out.
+
+    Of names that look the same as text the first counts: Prometheus takes no metric twice.
+    """
+    interfaces: dict[str, InterfaceCounters] = {}
     for line in content.splitlines()[2:]:
         name, separator, counters = line.rpartition(b":")
         values = counters.split()
         if not separator or len(values) < 12 or name.strip() == b"lo":
             continue
+        if len(interfaces) == _MOST:
+            break
         rx, tx = list(map(int, values[:4])), list(map(int, values[8:12]))
-        interfaces.append(InterfaceCounters(name.strip().decode("utf-8", "replace"), *rx, *tx))
-    return interfaces
+        shown = name.strip().decode("utf-8", "replace")
+        interfaces.setdefault(shown, InterfaceCounters(shown, *rx, *tx))
+    return list(interfaces.values())
 
 
 def read_net_dev(process: int) -> bytes:
@@ -48,4 +61,4 @@ def read_net_dev(process: int) -> bytes:
     Raises:
         OSError: the process is gone.
     """
-    return content_of("net/dev", process)
+    return content_of("net/dev", process, _TABLE_BYTES)

@@ -79,6 +79,12 @@ Local:
     assert len(parse_if_inet6(inet6 * 2000)) == 64
 
 
+def test_whoever_names_an_interface_writes_no_line_of_the_kernels_table() -> None:
+    line = "fd000000000000000000000000000005 02 40 00 80     {}\n"
+    for name in ("z\x1f1\x1f1\x1f00\x1f1\x1fa", "x\x1cz 1 1 00 1 a".replace(" ", "\x1f"), "\ufffd"):
+        assert parse_if_inet6(line.format(name)) == ("fd00::5",)
+
+
 def test_the_first_pod_cidr_wins_and_is_kept_for_the_next_start(tmp_path: Path) -> None:
     first = PodCidr("", tmp_path / "state")
     first.recall()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,6 +147,27 @@ def test_interfaces() -> None:
         "the first one where there is no eth0"
     )
     assert parse_net_dev(b"") == []
+
+
+def test_a_pod_that_makes_interfaces_cannot_fill_the_message_of_all_pods() -> None:
+    heads, counters = NET_DEV.split(b"\n")[:2], b": 1 22 3 4 0 0 0 0 5555 66 7 8 0 0 0 0"
+    many = [b"e%d" % number + counters for number in range(10_000)]
+    assert len(parse_net_dev(b"\n".join([*heads, *many]))) == 64
+    alike = [name + counters for name in (b"e\xff", b"e\xfe", b"\xc3\xa9")]
+    names = [one.name for one in parse_net_dev(b"\n".join([*heads, *alike]))]
+    assert names == ["e\ufffd", "\xe9"], "a metric with the same labels twice spoils a scrape"
+
+
+def test_names_that_change_for_ever_are_not_kept_for_ever() -> None:
+    encoder = MetricEncoder(("POD", "/id", "i", "n", "ns", "p"))
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            name = f"e{number}"
+            encoder.encode([Figure("container_network_receive_bytes_total", 1, (name,))])
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.integers(0, 2**64 - 1), st.text(max_size=300))
