@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 _SAID_BYTES = 4096
 _NAME_BYTES = 64 * 1024
 """Longest extended header: a name, and what else a format says of a file."""
+_HOLES_DIGITS = 5
+"""Of the number of holes that one file has."""
+_SENSELESS = (ValueError, ArithmeticError, LookupError, RuntimeError)
+"""What the reader of archives raises at headers that make no sense, beside its own errors."""
 _NOT_FOUND_CODES = (126, 127)
 _NOTED = 100
 """Most things left out that are named."""
@@ -161,9 +165,24 @@ class _Member(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
         found = super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
-        if found.size < 0 or (found.type in cls._EXTENDED and found.size > _NAME_BYTES):
-            raise FailedPrecondition("the archive has a header of an impossible size")
+        is_long = found.type in cls._EXTENDED and found.size > _NAME_BYTES
+        # A list of holes of any length stands behind such a header; no tar makes one unasked.
+        if found.size < 0 or is_long or found.type == tarfile.GNUTYPE_SPARSE:
+            raise _impossible()
         return found
+
+    def _proc_gnusparse_10(self, next: Any, pax_headers: Any, tar: Any) -> None:
+        """The same list in its other place; bsdtar makes it, with how many it has in front."""
+        start = tar.fileobj.tell()
+        count = tar.fileobj.read(tarfile.BLOCKSIZE).partition(b"\n")[0]
+        if not count.isdigit() or int(count[: _HOLES_DIGITS + 1]) >= 10**_HOLES_DIGITS:
+            raise _impossible()
+        tar.fileobj.seek(start)
+        super()._proc_gnusparse_10(next, pax_headers, tar)  # type: ignore[misc]
+
+
+def _impossible() -> FailedPrecondition:
+    return FailedPrecondition("the archive has a header of an impossible size")
 
 
 class _Unpack:
@@ -186,6 +205,12 @@ class _Unpack:
 
     def run(self, archive: IO[bytes]) -> list[str]:
         """Write all of it, and return what was left out."""
+        try:
+            return self._run(archive)
+        except _SENSELESS as error:
+            raise tarfile.ReadError(f"its headers make no sense: {error}") from error
+
+    def _run(self, archive: IO[bytes]) -> list[str]:
         before = -1
         with (
             HeldDirectory.at(str(self._target.parent)) as parent,
@@ -194,6 +219,8 @@ class _Unpack:
             while (member := tar.next()) is not None:
                 if member.offset <= before:
                     raise tarfile.ReadError("its headers lead backwards")
+                if member.size < 0:  # by an extended header
+                    raise tarfile.ReadError("a size below zero")
                 before = member.offset
                 self.found += 1
                 try:

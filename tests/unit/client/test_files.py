@@ -147,6 +147,55 @@ def test_headers_that_lead_backwards_end_it(out: Path) -> None:
         unpack(io.BytesIO(first + pax(b"-1536") + file + bytes(1024)), out)
 
 
+def pax(name: str, content: bytes, **headers: str) -> bytes:
+    """A file with extended headers; ``_`` in a key stands for a dot."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo(name)
+        info.pax_headers = {key.replace("_", "."): value for key, value in headers.items()}
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()[: buffer.tell() - 1024].rstrip(b"\0").ljust(2048, b"\0")
+
+
+HOLES = {"GNU_sparse_major": "1", "GNU_sparse_minor": "0"}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (b"", {"GNU_sparse_size": "-100000000000"}),
+        (b"", {"size": "-512"}),
+        (b"", {"size": "1" + "0" * 30}),
+        (b"", {"GNU_sparse_size": "many"}),
+        (b"", {"GNU_sparse_map": "x,y"}),
+        (b"many\n", HOLES),
+        (b"5000000\n" + b"0\n" * 10_000_000, HOLES),
+    ],
+)
+def test_extended_headers_are_not_believed(
+    out: Path, content: bytes, headers: dict[str, str]
+) -> None:
+    sent = pax("a/x", content, **headers) + pax("a/y", bytes(2048))
+    with pytest.raises((FailedPrecondition, ResourceExhausted, tarfile.TarError)):
+        unpack(io.BytesIO(sent), out, limit_bytes=1024)
+    assert not (out / "y").exists()
+
+
+def test_headers_of_headers_of_headers_end_it(out: Path) -> None:
+    head = tarfile.TarInfo("p")
+    head.type = tarfile.XHDTYPE
+    with pytest.raises(tarfile.TarError):
+        unpack(io.BytesIO(head.tobuf(tarfile.GNU_FORMAT) * 5000 + bytes(1024)), out)
+
+
+def test_a_file_with_holes_comes_whole(out: Path) -> None:
+    data = b"1\n512\n4\n".ljust(512, b"\0") + b"data"
+    sent = pax("a", data, GNU_sparse_realsize="600", GNU_sparse_name="a", **HOLES)
+    assert unpack(io.BytesIO(sent + bytes(1024)), out) == []
+    assert out.read_bytes() == bytes(512) + b"data" + bytes(84)
+
+
 def test_what_is_sent_to_a_container_has_no_devices_and_no_owners(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "x").write_text("one")
