@@ -21,7 +21,7 @@ def test_an_interface_whose_name_is_no_text_hides_no_address() -> None:
                 [b"link", b"add", name, b"type", b"bridge"],
                 [b"address", b"add", b"fd00::5/64", b"dev", name, b"nodad"],
             ):
-                enter = ["nsenter", f"--net={pod.path}", "ip", *command]
+                enter = [b"nsenter", os.fsencode(f"--net={pod.path}"), b"ip", *command]
                 subprocess.run(enter, check=True, timeout=30)
         assert set(namespace_addresses(pod.path)) == {"fd00::5"}
     finally:

@@ -13,12 +13,12 @@ from asupervisor.stats.container_process import open_files
 def test_processes_that_share_a_table_do_not_keep_a_reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looked_at: list[object] = []
+    looked_at: list[str] = []
     readlink = os.readlink
 
-    def counted(*args: object, **named: object) -> str:
-        looked_at.append(args)
-        return readlink(*args, **named)  # type: ignore[arg-type,call-overload,no-any-return]
+    def counted(path: str, *, dir_fd: int) -> str:
+        looked_at.append(path)
+        return readlink(path, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "readlink", counted)
     monkeypatch.setattr(container_process, "_MOST_OPEN", 100)
