@@ -12,8 +12,7 @@ from asupervisor.host.cgroups import Hierarchies
 _NEEDED = {"cpu", "memory", "pids"}
 _WANTED_V2 = {"cpuset", "io"}
 _WANTED_V1 = {"cpuset", "blkio", "cpuacct", "devices", "freezer"}
-_LEAST_INSTANCES = 512
-_LEAST_WATCHES = 65536
+_LEAST_INOTIFY = {"fs.inotify.max_user_instances": 512, "fs.inotify.max_user_watches": 65536}
 _FEW_LEFT = 0.9
 _LEAST_DESCRIPTORS = 65536
 _RELEASED = 1767225600.0
@@ -69,7 +68,7 @@ def overlay(node: Node) -> Found:
 
 def bridge_netfilter(node: Node) -> Found:
     """Bridged traffic passes iptables, so that services reach pods of the same node."""
-    value = node.switch("net/bridge/bridge-nf-call-iptables")
+    value = node.switch("net.bridge.bridge-nf-call-iptables")
     if value == "1":
         return ok("bridged traffic passes iptables")
     remedy = "modprobe br_netfilter, also at boot; sysctl net.bridge.bridge-nf-call-iptables=1"
@@ -80,36 +79,28 @@ def bridge_netfilter(node: Node) -> Found:
 
 def ip_forward(node: Node) -> Found:
     """Packets pass from pods to elsewhere."""
-    found = []
-    families = [("net/ipv4/ip_forward", "IPv4")]
+    families = {"net.ipv4.ip_forward": "IPv4"}
     if ":" in node.config.network.pod_cidr:
-        families.append(("net/ipv6/conf/all/forwarding", "IPv6"))
-    for name, family in families:
-        if node.switch(name) not in ("1", "2"):
-            setting = name.replace("/", ".")
-            found.append(
-                error(f"{setting} is off: pods reach nothing over {family}", f"sysctl {setting}=1")
-            )
-    return found or ok(f"packets are forwarded ({', '.join(name for _, name in families)})")
+        families["net.ipv6.conf.all.forwarding"] = "IPv6"
+    found = [
+        error(f"{name} is off: pods reach nothing over {family}", f"sysctl {name}=1")
+        for name, family in families.items()
+        if node.switch(name) not in ("1", "2")
+    ]
+    return found or ok(f"packets are forwarded ({', '.join(families.values())})")
 
 
 def inotify(node: Node) -> Found:
     """Enough of it for kubelet, the service and pods."""
-    found = []
-    for name, least in (
-        ("fs/inotify/max_user_instances", _LEAST_INSTANCES),
-        ("fs/inotify/max_user_watches", _LEAST_WATCHES),
-    ):
-        value = node.number(name)
-        if value is None or value < least:
-            setting = name.replace("/", ".")
-            found.append(
-                warning(
-                    f"{setting} is {value}: files of pods and configurations are polled, or"
-                    " programs in pods fail",
-                    f"sysctl {setting}={least}, also at boot",
-                )
-            )
+    found = [
+        warning(
+            f"{name} is {value}: files of pods and configurations are polled, or programs in pods"
+            " fail",
+            f"sysctl {name}={least}, also at boot",
+        )
+        for name, least in _LEAST_INOTIFY.items()
+        if (value := node.number(name)) is None or value < least
+    ]
     return found or ok("enough inotify instances and watches")
 
 
@@ -133,25 +124,19 @@ def descriptors(node: Node) -> Found:
 def tables(node: Node) -> Found:
     """Room for processes and for connections."""
     tasks = int(node.text("/proc/loadavg").split()[3].partition("/")[2])
-    found: list[Finding] = []
-    for what, used, name in (
-        ("processes and threads run", tasks, "kernel/pid_max"),
-        ("processes and threads run", tasks, "kernel/threads-max"),
-        (
-            "connections are tracked",
-            node.number("net/netfilter/nf_conntrack_count") or 0,
-            "net/netfilter/nf_conntrack_max",
-        ),
-    ):
-        most = node.number(name)
-        if most and used > _FEW_LEFT * most:  # 0: connections without a bound
-            setting = name.replace("/", ".")
-            found.append(
-                error(
-                    f"{used} of {most} {what}: further ones fail, whatever pod they are of",
-                    f"raise {setting} (sysctl), and look for who makes so many",
-                )
-            )
+    tracked = node.number("net.netfilter.nf_conntrack_count") or 0
+    found = [
+        error(
+            f"{used} of {most} {what}: further ones fail, whatever pod they are of",
+            f"raise {name} (sysctl), and look for who makes so many",
+        )
+        for what, used, name in (
+            ("processes and threads run", tasks, "kernel.pid_max"),
+            ("processes and threads run", tasks, "kernel.threads-max"),
+            ("connections are tracked", tracked, "net.netfilter.nf_conntrack_max"),
+        )
+        if (most := node.number(name)) and used > _FEW_LEFT * most  # 0: connections without a bound
+    ]
     return found or ok(f"{tasks} processes and threads run")
 
 

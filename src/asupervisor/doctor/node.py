@@ -69,9 +69,9 @@ class Node:
         return read_followed(self.path(path), _LONGEST_BYTES).decode(errors="replace")
 
     def switch(self, name: str) -> str | None:
-        """A sysctl by its path below ``/proc/sys``; None where the kernel does not have it."""
+        """A sysctl by its name with dots; None where the kernel does not have it."""
         try:
-            return self.text(f"/proc/sys/{name}").strip()
+            return self.text(f"/proc/sys/{name.replace('.', '/')}").strip()
         except FileNotFoundError:
             return None
 

@@ -35,21 +35,17 @@ def running(node: Node) -> Found:
         )
         for pid, words in _services(node)
     ]
-    for pid in node.processes("cri-dockerd"):
-        found.append(
-            error(
-                f"cri-dockerd runs too (process {pid}): both make and remove the same pods",
-                "systemctl disable --now cri-docker.socket cri-docker.service",
-            )
+    found += [
+        error(
+            f"cri-dockerd runs too (process {pid}): both make and remove the same pods",
+            "systemctl disable --now cri-docker.socket cri-docker.service",
         )
+        for pid in node.processes("cri-dockerd")
+    ]
     for unit in _UNITS:
         if os.path.lexists(node.path(unit)):
-            found.append(
-                warning(
-                    f"{os.path.basename(unit)} starts at the next boot",
-                    f"systemctl disable {os.path.basename(unit)}",
-                )
-            )
+            name = os.path.basename(unit)
+            found.append(warning(f"{name} starts at the next boot", f"systemctl disable {name}"))
     return found or ok("no other shim runs")
 
 
@@ -95,11 +91,8 @@ def left(node: Node) -> Found:
         except FileNotFoundError:
             continue
         if is_socket and may_connect(node.path(path)) and listener_process(node.path(path)) is None:
-            found.append(
-                warning(
-                    f"{path} is left, none listens, and kubelet may be told of it", f"rm {path}"
-                )
-            )
+            said = f"{path} is left, none listens, and kubelet may be told of it"
+            found.append(warning(said, f"rm {path}"))
     for root in _ROOTS:
         place = node.path(f"{root}/sandbox")
         if os.path.realpath(node.path(root)) == ours:

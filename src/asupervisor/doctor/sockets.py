@@ -97,21 +97,19 @@ def ports(node: Node) -> Found:
     """Those that are asked for are free, or the service's own; streams are not open to all."""
     found: list[Finding] = []
     streaming = node.config.streaming
-    wanted = [("--streaming-bind-addr", streaming.bind_port)]
-    if node.config.metrics_bind_address:
-        _, port = parse_bind_address(
-            node.config.metrics_bind_address, "--metrics-bind-addr", default_port=0
+    wanted = {"--streaming-bind-addr": streaming.bind_port}
+    if address := node.config.metrics_bind_address:
+        flag = "--metrics-bind-addr"
+        _, wanted[flag] = parse_bind_address(address, flag, default_port=0)
+    taken = _listening(node) if node.service_pid is None else ()
+    found += [
+        error(
+            f"{flag}: another process listens on port {port}",
+            f"ss -ltnp sport = :{port} says who; stop it or choose another port",
         )
-        wanted.append(("--metrics-bind-addr", port))
-    taken = _listening(node)
-    for flag, port in wanted:
-        if port and port in taken and node.service_pid is None:
-            found.append(
-                error(
-                    f"{flag}: another process listens on port {port}",
-                    f"ss -ltnp sport = :{port} says who; stop it or choose another port",
-                )
-            )
+        for flag, port in wanted.items()
+        if port and port in taken
+    ]
     if not streaming.tls_cert_file and not _is_loopback(streaming.bind_host):
         found.append(
             warning(
