@@ -121,8 +121,7 @@ class Plugin:
         answer = await self._ask("Configure", request, api.ConfigureResponse)
         events = answer.events & 0xFFFFFFFF
         if events & ~ALL:
-            self.connection.close(f"it asks for the unknown events {events & ~ALL:#x}")
-            raise FailedPrecondition(f"NRI plugin {self.name}: {self.connection.reason}")
+            raise self._dropped(f"it asks for the unknown events {events & ~ALL:#x}")
         self.events = events or ALL
 
     async def synchronize(
@@ -144,18 +143,14 @@ class Plugin:
                 answer = await self._ask("Synchronize", request, api.SynchronizeResponse, timeout_s)
             except TooLong:
                 if size <= 1:
-                    self.connection.close("what is there does not fit its messages")
-                    raise FailedPrecondition(
-                        f"NRI plugin {self.name}: {self.connection.reason}"
-                    ) from None
+                    raise self._dropped("what is there does not fit its messages") from None
                 size //= 2
                 continue
             if not request.more:
                 self._synchronized = True
                 return list(answer.update)
             if answer.update or not answer.more:
-                self.connection.close("it does not put the pieces of Synchronize together")
-                raise FailedPrecondition(f"NRI plugin {self.name}: {self.connection.reason}")
+                raise self._dropped("it does not put the pieces of Synchronize together")
             pods, containers = rest
             size *= 2
 
@@ -233,6 +228,11 @@ class Plugin:
             f"NRI plugin {self.name} refuses {method}: {error.message or 'without a reason'}",
             operation=method,
         )
+
+    def _dropped(self, reason: str) -> FailedPrecondition:
+        """End the connection, whose first reason counts."""
+        self.connection.close(reason)
+        return FailedPrecondition(f"NRI plugin {self.name}: {self.connection.reason}")
 
     async def _serve(self, service: str, method: str, payload: bytes) -> bytes:
         if service != RUNTIME_SERVICE:

@@ -36,6 +36,8 @@ _SNAKE = {
     event: "".join(f"_{one.lower()}" if one.isupper() else one for one in name).lstrip("_")
     for event, name in METHODS.items()
 }
+_ARGUMENTS = ("pod", "container", "overhead_linux_resources", "linux_resources")
+"""Fields that a method is given one by one, as far as the event has them."""
 
 
 class PluginStub:
@@ -158,16 +160,9 @@ class PluginStub:
         wanted = getattr(self, _SNAKE[event])
         if event == api.VALIDATE_CONTAINER_ADJUSTMENT:
             answer = await wanted(argument)
-        elif event == api.UPDATE_POD_SANDBOX:
-            answer = await wanted(
-                argument.pod, argument.overhead_linux_resources, argument.linux_resources
-            )
-        elif event == api.UPDATE_CONTAINER:
-            answer = await wanted(argument.pod, argument.container, argument.linux_resources)
-        elif "container" in argument.DESCRIPTOR.fields_by_name:
-            answer = await wanted(argument.pod, argument.container)
         else:
-            answer = await wanted(argument.pod)
+            fields = argument.DESCRIPTOR.fields_by_name
+            answer = await wanted(*(getattr(argument, one) for one in _ARGUMENTS if one in fields))
         return answer if isinstance(answer, Message) else response_class(event)()
 
     def _events(self) -> list[api.Event]:

@@ -35,21 +35,16 @@ async def _document(status: LivePage) -> Answer:
     return Answer(200, await status.document(), "text/html; charset=utf-8", _GUARDS)
 
 
-async def _style(status: LivePage) -> Answer:
-    return Answer(200, asset("page.css"), "text/css; charset=utf-8", _GUARDS)
-
-
-async def _script(status: LivePage) -> Answer:
-    return Answer(200, asset("page.js"), "text/javascript; charset=utf-8", _GUARDS)
-
-
-async def _stream(status: LivePage) -> Answer:
+def _stream(status: LivePage) -> Answer:
     if status.is_full:
         return Answer(503, b"as many watch as may\n")
     return Answer(200, b"", "text/event-stream", _GUARDS, status.stream())
 
 
-_PAGE = {"/page.css": _style, "/page.js": _script, "/stream": _stream}
+_ASSETS = {
+    "/page.css": "text/css; charset=utf-8",
+    "/page.js": "text/javascript; charset=utf-8",
+}
 
 
 class _Paced:
@@ -138,8 +133,10 @@ class Observability:
             reasons = self._not_ready_reasons()
             text = "".join(f"not ready: {reason}\n" for reason in reasons) or "ready\n"
             return Answer(503 if reasons else 200, text.encode())
-        if self._status is not None and path in _PAGE:
-            return await _PAGE[path](self._status)
+        if self._status is not None and path == "/stream":
+            return _stream(self._status)
+        if self._status is not None and path in _ASSETS:
+            return Answer(200, asset(path.removeprefix("/")), _ASSETS[path], _GUARDS)
         return Answer(404, b"/, /metrics, /healthz, /readyz and /debug/tasks are here\n")
 
     async def _scrape(self) -> Answer:

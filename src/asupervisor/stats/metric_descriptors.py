@@ -107,14 +107,13 @@ _METRICS: dict[tuple[Kind, tuple[str, ...]], dict[str, str]] = {
 }
 """Help of each metric, by its kind and its own label keys."""
 
-METRICS: dict[str, tuple[Kind, str, tuple[str, ...]]] = {
-    f"container_{name}": (kind, text, (*BASE, *keys))
-    for name, kind, text, keys in sorted(
-        (name, kind, text, keys)
+METRICS: dict[str, tuple[Kind, str, tuple[str, ...]]] = dict(
+    sorted(
+        (f"container_{name}", (kind, text, (*BASE, *keys)))
         for (kind, keys), texts in _METRICS.items()
         for name, text in texts.items()
     )
-}
+)
 """Kind, help and label keys of each metric."""
 
 
