@@ -38,7 +38,7 @@ class FileFollower:
         self.drained = False
         self._warn = warn
         self._encoder = LineEncoder()
-        self._source = Source(source, [])
+        self._source = Source(source)
         self._position = PositionFile(position, boot)
         self._done: tuple[int, int, bytes] = (0, 0, b"")
         """Inode, offset and tail of the source of the target's first ``_base`` bytes."""
@@ -246,7 +246,7 @@ class FileFollower:
 
     def _read_again(self) -> bool:
         """Go back in the source to behind the target's last lines, where it has them still."""
-        before, self._source = self._source, Source(self._source.path, [])
+        before, self._source = self._source, Source(self._source.path)
         generations, _ = generations_after(before.path, None)
         if self._aligned(generations):
             before.close()
@@ -350,14 +350,12 @@ class FileFollower:
         if self._aligned(generations):
             return
         time, _ = self._target.last_lines()
-        if not time:
-            self._target.truncate(self._target.whole_lines())
-            self._base = self._target.size()
-            self._adopt(generations, 0)
-            return
         self._target.truncate(self._target.whole_lines())
         self._base = self._target.size()
-        self._adopt_after(generations, time_key(time))
+        if time:
+            self._adopt_after(generations, time_key(time))
+        else:
+            self._adopt(generations, 0)
 
     def _adopt(self, generations: list[Generation], first: int) -> None:
         for generation in generations[:first]:

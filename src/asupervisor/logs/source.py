@@ -209,12 +209,12 @@ class Source:
 
     Args:
         path: the engine's file, such as ``/var/lib/docker/containers/<id>/<id>-json.log``.
-        chain: open generations, the oldest first, the first one at the offset to go on from.
     """
 
-    def __init__(self, path: str, chain: list[Generation]) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
-        self.chain = deque(chain)
+        self.chain: deque[Generation] = deque()
+        """Open generations, the oldest first, the first one at the offset to go on from."""
         self._waited = False
 
     @property
