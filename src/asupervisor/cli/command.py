@@ -104,7 +104,7 @@ something else behind a verb."""
 
 
 class Verb(Protocol):
-    """The shape of a verb's module."""
+    """The shape of a verb's module; it has one of the two ``run``."""
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add what the verb takes."""
@@ -112,12 +112,8 @@ class Verb(Protocol):
     async def run(self, client: Client, options: argparse.Namespace) -> int:
         """Do it, and return the exit code."""
 
-
-class NodeVerb(Protocol):
-    """The shape of the module of one that needs no server."""
-
     async def run_here(self, options: argparse.Namespace) -> int:
-        """Do it, and return the exit code."""
+        """The same without a server, for those of :data:`ON_THE_NODE`."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -160,26 +156,25 @@ def run_client(arguments: list[str]) -> int:
         return _help(rest)
     if name not in VERBS:
         raise ConfigError(f'unknown verb "{name}"; asupervisor help lists them')
-    verb = _verb(name)
-    options = parse_options(name, verb, rest)
+    options = parse_options(name, rest)
     # Failures are raised and printed once; the library's own log of them would be a second line.
     logging.getLogger("asupervisor").addHandler(logging.NullHandler())
     import anyio
 
+    verb = _verb(name)
     with sole_failure():
         if name in ON_THE_NODE:
-            return anyio.run(cast(NodeVerb, verb).run_here, options)
+            return anyio.run(verb.run_here, options)
         return anyio.run(_run, verb, options)
 
 
 def parse_options(
-    name: str, verb: Verb, arguments: list[str], environment: Mapping[str, str] | None = None
+    name: str, arguments: list[str], environment: Mapping[str, str] | None = None
 ) -> argparse.Namespace:
     """The options of one verb.
 
     Args:
         name: the verb's.
-        verb: its module.
         arguments: what follows the verb; everything after ``--`` is a command's and not looked
             into.
         environment: ``os.environ`` where None.
@@ -188,7 +183,7 @@ def parse_options(
         ConfigError: a usage error.
         SystemExit: after ``--help``, code 0.
     """
-    parser = _parser(name, verb)
+    parser = verb_parser(name)
     command: list[str] = []
     if "--" in arguments:
         position = arguments.index("--")
@@ -221,10 +216,6 @@ def verb_parser(name: str) -> argparse.ArgumentParser:
     Args:
         name: one of :data:`VERBS`.
     """
-    return _parser(name, _verb(name))
-
-
-def _parser(name: str, verb: Verb) -> argparse.ArgumentParser:
     parser = _Parser(prog=f"asupervisor {name}", description=VERBS[name], allow_abbrev=False)
     if name not in WITHOUT_ENDPOINT:
         _add_endpoint(parser)
@@ -238,7 +229,7 @@ def _parser(name: str, verb: Verb) -> argparse.ArgumentParser:
             f" {deadline or 'that of crictl.yaml, else 2m'})"
         ),
     )
-    verb.arguments(parser)
+    _verb(name).arguments(parser)
     return parser
 
 

@@ -27,12 +27,9 @@ def dispatch(arguments: list[str]) -> int:
         from asupervisor.cli.serve import serve
 
         return serve(arguments)
-    except ConfigError as error:
-        print(f"asupervisor: {one_line(str(error))}", file=sys.stderr)
-        return EXIT_USAGE
     except ServiceError as error:
         print(f"asupervisor: {one_line(str(error))}", file=sys.stderr)
-        return EXIT_FAILURE
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILURE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:

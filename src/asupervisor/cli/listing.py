@@ -7,12 +7,11 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 
 from asupervisor.cli.output import print_document, print_table, short_id
-from asupervisor.client import Client
+from asupervisor.client import Client, ContainerInfo, ImageInfo, PodInfo
 from asupervisor.errors import ConfigError, Unimplemented
 
 _EVERY_S = 2.0
@@ -26,14 +25,12 @@ class Listing:
 
     Args:
         header, rows: as a table.
-        ids: in full, of each object once.
-        documents: the server's own messages.
+        objects: each once.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    ids: Sequence[str]
-    documents: Sequence[Any]
+    objects: Sequence[PodInfo | ContainerInfo | ImageInfo]
 
 
 def arguments(parser: argparse.ArgumentParser, *, pods: bool = True) -> None:
@@ -95,7 +92,7 @@ def _show(listing: Listing, options: argparse.Namespace) -> None:
     if options.watch and sys.stdout.isatty():
         print(CLEAR, end="")
     if options.quiet:
-        print(*listing.ids, sep="\n" if listing.ids else "", end="\n" if listing.ids else "")
-    elif not print_document(options.output, list(listing.documents)):
+        print("".join(f"{each.id}\n" for each in listing.objects), end="")
+    elif not print_document(options.output, [each.raw for each in listing.objects]):
         print_table(listing.header, listing.rows)
     sys.stdout.flush()

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import anyio.to_thread
 
-from asupervisor.client.streams import Kept, run_with
+from asupervisor.client.streams import Kept, Sink, run_with
 from asupervisor.errors import (
     FailedPrecondition,
     Internal,
@@ -55,7 +55,7 @@ async def put(container: Container, source: Path | str | bytes, target: str) -> 
         except OSError as error:
             raise InvalidArgument(f"{source!r} cannot be read: {error.strerror}") from error
         said = Kept(_SAID_BYTES)
-        code = await _tar(container, ["-xf", "-", "-C", "/"], archive, said, said)
+        code = await _tar(container, ["-xf", "-", "-C", "/"], archive, said.write, said.write)
     if code:
         raise FailedPrecondition(f"{target} was not written: {_told(said)}", subject=container.id)
 
@@ -66,7 +66,9 @@ async def get(container: Container, source: str, target: Path, limit_bytes: int)
     said = Kept(_SAID_BYTES)
     with tempfile.TemporaryFile() as archive:
         spool = _Spool(archive, limit_bytes + (limit_bytes >> 2) + (1 << 20), source)
-        code = await _tar(container, ["-cf", "-", "-C", "/", "--", path], None, spool, said)
+        code = await _tar(
+            container, ["-cf", "-", "-C", "/", "--", path], None, spool.write, said.write
+        )
         archive.seek(0)
         unpack = _Unpack(path, target, limit_bytes)
         try:
@@ -86,7 +88,11 @@ async def get(container: Container, source: str, target: Path, limit_bytes: int)
 
 
 async def _tar(
-    container: Container, arguments: list[str], source: Any, stdout: Any, stderr: Any
+    container: Container,
+    arguments: list[str],
+    source: IO[bytes] | None,
+    stdout: Sink,
+    stderr: Sink,
 ) -> int:
     try:
         code = await run_with(container, ["tar", *arguments], source, stdout, stderr)
@@ -136,11 +142,11 @@ class _Spool:
         self._file = file
         self._limit_bytes = limit_bytes
         self._source = source
-        self.size = 0
+        self._size = 0
 
-    def write(self, data: bytes, /) -> None:
-        self.size += len(data)
-        if self.size > self._limit_bytes:
+    def write(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._limit_bytes:
             raise _too_large(self._source)
         self._file.write(data)
 

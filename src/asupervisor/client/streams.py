@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import IO, TYPE_CHECKING
 
 import anyio
 
@@ -20,18 +21,8 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 64 * 1024
 
 
-class Source(Protocol):
-    """What input is read from."""
-
-    def read(self, count: int, /) -> bytes:
-        """At most that many bytes; none at the end."""
-
-
-class Sink(Protocol):
-    """What takes output."""
-
-    def write(self, data: bytes, /) -> object:
-        """Take all of it."""
+Sink = Callable[[bytes], None]
+"""Takes each piece of an output."""
 
 
 class Kept:
@@ -42,7 +33,7 @@ class Kept:
         self.data = bytearray()
         self.is_cut = False
 
-    def write(self, data: bytes, /) -> None:
+    def write(self, data: bytes) -> None:
         """Keep what there is room for."""
         room = self._limit_bytes - len(self.data)
         self.data += data[:room]
@@ -60,7 +51,7 @@ async def run_streamed(
     started = time.monotonic()
     stdout, stderr = Kept(limit_bytes), Kept(limit_bytes)
     with anyio.move_on_after(timeout_s):
-        code = await run_with(container, command, _Bytes(given), stdout, stderr)
+        code = await run_with(container, command, io.BytesIO(given), stdout.write, stderr.write)
         return Completed(
             exit_code=code,
             stdout=bytes(stdout.data),
@@ -74,7 +65,11 @@ async def run_streamed(
 
 
 async def run_with(
-    container: Container, command: Sequence[str], source: Source | None, stdout: Sink, stderr: Sink
+    container: Container,
+    command: Sequence[str],
+    source: IO[bytes] | None,
+    stdout: Sink,
+    stderr: Sink,
 ) -> int:
     """Run a command with input from one place and output to others, and return its exit code.
 
@@ -97,7 +92,7 @@ async def run_with(
     return status.exit_code
 
 
-async def _give(stream: PeerStream, source: Source) -> None:
+async def _give(stream: PeerStream, source: IO[bytes]) -> None:
     with contextlib.suppress(anyio.BrokenResourceError):  # it wants no more
         while data := source.read(_BLOCK_BYTES):
             await stream.send(data)
@@ -107,13 +102,4 @@ async def _give(stream: PeerStream, source: Source) -> None:
 async def _take(stream: PeerStream, sink: Sink) -> None:
     with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
         while True:
-            sink.write(await stream.receive())
-
-
-class _Bytes:
-    def __init__(self, data: bytes) -> None:
-        self._data = memoryview(data)
-
-    def read(self, count: int, /) -> bytes:
-        data, self._data = bytes(self._data[:count]), self._data[count:]
-        return data
+            sink(await stream.receive())

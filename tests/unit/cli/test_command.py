@@ -19,8 +19,6 @@ from asupervisor.cli.command import (
     verb_parser,
 )
 from asupervisor.cli.dispatch import dispatch
-from asupervisor.cli.verbs import exec as exec_verb
-from asupervisor.cli.verbs import pods as pods_verb
 from asupervisor.errors import ConfigError
 
 
@@ -76,7 +74,7 @@ def test_no_server_is_one_line_that_says_what_to_do(capsys: pytest.CaptureFixtur
 
 def test_where_the_endpoint_comes_from() -> None:
     def endpoint(arguments: list[str], environment: dict[str, str]) -> str:
-        return str(parse_options("pods", pods_verb, arguments, environment).settings.endpoint)
+        return str(parse_options("pods", arguments, environment).settings.endpoint)
 
     both = {"ASUPERVISOR_ENDPOINT": "unix:///a", "CONTAINER_RUNTIME_ENDPOINT": "unix:///b"}
     assert endpoint([], {}) == "unix:///var/run/asupervisor.sock"
@@ -137,7 +135,7 @@ def test_crictls_file_is_read_where_it_is_named(
 
 
 def test_what_follows_two_dashes_is_the_commands() -> None:
-    options = parse_options("exec", exec_verb, ["-s", "pod/main", "--", "ls", "-l", "--", "x"], {})
+    options = parse_options("exec", ["-s", "pod/main", "--", "ls", "-l", "--", "x"], {})
     assert (options.container, options.command, options.sync) == (
         "pod/main",
         ["ls", "-l", "--", "x"],

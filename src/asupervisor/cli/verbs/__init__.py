@@ -1,3 +1,4 @@
 """The client's verbs, one module each: ``arguments(parser)`` declares its arguments, ``async
-run(client)`` does it and returns the exit code. ``VERBS`` in ``cli/client.py`` names them.
+run(client, options)`` does it and returns the exit code. ``VERBS`` in ``cli/command.py`` names
+them.
 """

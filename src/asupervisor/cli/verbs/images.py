@@ -30,7 +30,6 @@ async def run(client: Client, options: argparse.Namespace) -> int:
             for tag in (image.tags or image.digests[:1] or ("(none)",))
         ]
         header = ("IMAGE", "IMAGE ID", "SIZE", "PINNED")
-        ids, documents = [each.id for each in images], [each.raw for each in images]
-        return listing.Listing(header, sorted(rows), ids, documents)
+        return listing.Listing(header, sorted(rows), images)
 
     return await listing.run_list(client, options, look)

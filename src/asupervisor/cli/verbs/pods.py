@@ -37,7 +37,6 @@ async def run(client: Client, options: argparse.Namespace) -> int:
             for pod in pods
         ]
         header = ("POD ID", "CREATED", "STATE", "NAMESPACE", "NAME", "ATTEMPT", "HANDLER")
-        ids, documents = [pod.id for pod in pods], [pod.raw for pod in pods]
-        return listing.Listing(header, rows, ids, documents)
+        return listing.Listing(header, rows, pods)
 
     return await listing.run_list(client, options, look)

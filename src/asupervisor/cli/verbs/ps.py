@@ -47,7 +47,6 @@ async def run(client: Client, options: argparse.Namespace) -> int:
             for each in containers
         ]
         header = ("CONTAINER ID", "IMAGE", "CREATED", "STATE", "NAME", "ATTEMPT", "POD")
-        ids, documents = [each.id for each in containers], [each.raw for each in containers]
-        return listing.Listing(header, rows, ids, documents)
+        return listing.Listing(header, rows, containers)
 
     return await listing.run_list(client, options, look)

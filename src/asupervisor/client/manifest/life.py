@@ -14,7 +14,6 @@ import anyio
 from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.client.containers import Container
 from asupervisor.client.manifest.actions import Probe
-from asupervisor.client.manifest.backoff import Backoff
 from asupervisor.client.manifest.perform import failure_of
 from asupervisor.client.values import ContainerInfo, PodInfo
 from asupervisor.errors import (
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("asupervisor.client.pods")
 _RETRY_S = 1.0
+_FIRST_PAUSE_S = 10.0
+_LONGEST_PAUSE_S = 300.0
 Make = Callable[["ContainerPlan", int], Awaitable[Container]]
 Status = Callable[[], Awaitable[PodInfo]]
 
@@ -241,6 +242,26 @@ class Life:
 
     def _tell(self, what: str) -> None:
         _logger.info("%s: %s", self._name, what)
+
+
+class Backoff:
+    """The pauses before a container is started again, as kubelet has them: none the first time,
+    then 10 s, each twice as long as the one before up to 300 s; after twice that without a restart
+    from the beginning.
+    """
+
+    def __init__(self) -> None:
+        self._pause_s = 0.0
+        self._last_s = 0.0
+
+    def next(self, now_s: float) -> float:
+        """Seconds to wait now, at a time of a monotonic clock."""
+        if now_s - self._last_s > 2 * _LONGEST_PAUSE_S:
+            self._pause_s = 0.0
+        pause_s = self._pause_s
+        self._pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s or _FIRST_PAUSE_S)
+        self._last_s = now_s + pause_s
+        return pause_s
 
 
 async def _end(container: Container) -> ContainerInfo:

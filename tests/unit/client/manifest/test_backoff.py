@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asupervisor.client.manifest.backoff import Backoff
+from asupervisor.client.manifest.life import Backoff
 
 
 def test_each_pause_is_longer_until_it_ran_well() -> None:
