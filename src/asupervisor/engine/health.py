@@ -44,10 +44,16 @@ class EngineHealth:
         return self.reachable and self.synced
 
     def set_reachable(self) -> None:
-        """The engine answers; it is not ready before :meth:`set_synced`."""
+        """The engine answers; it is ready if the node state is in step already, as after an engine
+        that was only slow, and otherwise not before :meth:`set_synced`.
+        """
+        if self.reachable:
+            return
         self.reachable = True
         self._reachable_event.set()
-        if not self.synced:
+        if self.synced:
+            self._rose()
+        else:
             self.reason, self.message = (
                 Reason.NODE_STATE_NOT_SYNCED,
                 "Docker Engine answers; its containers and images are being read",
@@ -55,48 +61,35 @@ class EngineHealth:
 
     def set_synced(self) -> None:
         """The node state is in step with the engine."""
-        if self.ready:
+        if self.synced:
             return
         self.synced = True
         if self.reachable:
-            self.reason, self.message = "", ""
-            self._changed()
-            self._ready_event.set()
+            self._rose()
 
     def set_stale(self, reason: Reason, message: str) -> None:
         """Events may have been lost: the engine must be probed and the node state read again before
         ready is claimed.
         """
-        was_ready = self.ready
+        self.set_unreachable(reason, message)
         self.synced = False
-        self._lost()
-        self._fell(was_ready, reason, message)
 
     def set_unreachable(self, reason: Reason, message: str) -> None:
         """The engine does not answer."""
         was_ready = self.ready
-        self._lost()
-        self._fell(was_ready, reason, message)
-
-    def _lost(self) -> None:
         # An event that is still to be set has waiters: replaced, it would leave them behind.
         if self.reachable:
             self.reachable = False
             self._reachable_event = anyio.Event()
-
-    def _fell(self, was_ready: bool, reason: Reason, message: str) -> None:
         self.reason, self.message = reason, message
         if was_ready:
             self._changed()
             self._ready_event = anyio.Event()
 
-    def recovered(self) -> None:
-        """The engine answers again and no event was lost meanwhile (it only was slow)."""
-        self.set_reachable()
-        if self.synced:
-            self.reason, self.message = "", ""
-            self._changed()
-            self._ready_event.set()
+    def _rose(self) -> None:
+        self.reason, self.message = "", ""
+        self._changed()
+        self._ready_event.set()
 
     def _changed(self) -> None:
         self.changes += 1

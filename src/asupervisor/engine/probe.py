@@ -92,13 +92,12 @@ class Probe:
         was_reachable = health.reachable
         try:
             await self._ping(_PINGS if was_reachable else 1)
-            if not was_reachable and not health.synced:
-                # It may have been restarted, or replaced by another version.
-                await self._engine.identify(self._identify_deadline_s)
-                self._check(self._engine)
+            if not was_reachable:
+                if not health.synced:
+                    # It may have been restarted, or replaced by another version.
+                    await self._engine.identify(self._identify_deadline_s)
+                    self._check(self._engine)
                 health.set_reachable()
-            elif not was_reachable:
-                health.recovered()
         except ConfigError:
             raise
         except ServiceError as error:

@@ -77,5 +77,18 @@ def test_a_slow_engine_that_lost_no_event_is_ready_at_once() -> None:
     health.set_reachable()
     health.set_synced()
     health.set_unreachable(Reason.ENGINE_NOT_ANSWERING, "frozen")
-    assert anyio.run(woken, health.wait_ready, health.recovered)
+    assert anyio.run(woken, health.wait_ready, health.set_reachable)
     assert health.changes == 3
+
+
+def test_a_node_state_that_is_in_step_before_the_engine_is_identified_makes_it_ready() -> None:
+    """The reading ends while the probe still asks for the engine's version."""
+    health = EngineHealth()
+
+    def identified_last() -> None:
+        health.set_synced()
+        assert not health.ready
+        health.set_reachable()
+
+    assert anyio.run(woken, health.wait_ready, identified_last)
+    assert (health.condition, health.changes) == (("", ""), 1)
