@@ -69,7 +69,7 @@ types: ## strict type checks
 
 docs: ## build the documentation site into build/site; a broken link or anchor is an error
 	@.ci/setup docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 screenshots: ## make the pictures in docs/images anew: of top, and of the status page (as root, with chromium)
 	@.ci/setup test

@@ -20,7 +20,7 @@ LINKED = (
     "README.md",
     "SECURITY.md",
     "docs/*.md",
-    "docs/images/*.png",
+    "docs/images/*",
     "examples/*.py",
     "examples/*.yaml",
     "examples/monitoring/*",

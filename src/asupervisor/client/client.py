@@ -313,7 +313,8 @@ class Client:
             image: its reference.
             policy: ``"IfNotPresent"`` fetches it only where it is not there, ``"Never"`` not at
                 all.
-            username, password: of the registry.
+            username: of the registry; empty for an anonymous pull.
+            password: of the registry.
             progress: is told its layers, first and at each change, where the server is this
                 project's; others tell nothing.
 

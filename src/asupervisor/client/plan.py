@@ -67,7 +67,7 @@ class Resources:
 class PodOptions(TypedDict, total=False):
     """What a pod of one container may be given; all of it may be left out.
 
-    Args:
+    Attributes:
         name: of the pod; otherwise one that nobody else has.
         namespace: otherwise ``default``.
         args: after the command; with an empty command, after the image's entrypoint.
@@ -83,7 +83,8 @@ class PodOptions(TypedDict, total=False):
         runtime_handler: such as one for gVisor or Kata; otherwise the server's default.
         labels: of the pod.
         annotations: of the pod.
-        stdin, terminal: whether the container gets them, for :meth:`Container.attach`.
+        stdin: whether the container gets a standard input, for :meth:`Container.attach`.
+        terminal: whether the container gets a terminal.
         pull: when the image is fetched; otherwise ``"IfNotPresent"``.
     """
 

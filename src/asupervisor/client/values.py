@@ -53,7 +53,10 @@ class PodInfo:
 
     Args:
         id: of its sandbox.
-        name, namespace, uid, attempt: as it was made with.
+        name: as it was made with, like the next three.
+        namespace: of the pod.
+        uid: of the pod.
+        attempt: how often the pod's sandbox was made anew.
         ready: whether its sandbox runs.
         created_at_ns: Unix nanoseconds.
         runtime_handler: empty for the server's default.
@@ -105,12 +108,15 @@ class ContainerInfo:
     Args:
         id: its own.
         pod_id: of the pod's sandbox; empty where the server's answer does not tell it.
-        name, attempt: as it was made with.
+        name: as it was made with.
+        attempt: as it was made with.
         image: as the user named it, else as the server does.
-        created_at_ns, started_at_ns, finished_at_ns: Unix nanoseconds; 0 for what has not happened,
-            and in lists, which tell only the first.
+        created_at_ns: Unix nanoseconds.
+        started_at_ns: Unix nanoseconds; 0 where it has not happened, and in lists.
+        finished_at_ns: Unix nanoseconds; 0 where it has not happened, and in lists.
         exit_code: None while it runs, and in lists.
-        reason, message: why it ended, in the server's words.
+        reason: why it ended, as one word of the server's.
+        message: the same as a sentence of the server's.
         log_path: of its log on the server's node; empty without one, and in lists.
         raw: ``cri.Container`` of a list, ``cri.ContainerStatus`` of one container.
     """
@@ -165,12 +171,13 @@ class ContainerInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """How far a layer of an image is that is being pulled.
+    """A layer of an image that is being pulled, and how much of it is done.
 
     Args:
         id: the beginning of its digest.
         status: in the engine's words, as ``Downloading`` or ``Pull complete``.
-        done_bytes, total_bytes: of what the status says; 0 where it is not known.
+        done_bytes: of what the status says; 0 where it is not known.
+        total_bytes: of what the status says; 0 where it is not known.
     """
 
     id: str
@@ -185,7 +192,8 @@ class ImageInfo:
 
     Args:
         id: its own.
-        tags, digests: its names.
+        tags: its names.
+        digests: its names by content.
         size_bytes: on the disk.
         pinned: whether kubelet keeps it whatever happens.
         raw: ``cri.Image``.
@@ -216,7 +224,9 @@ class Usage:
     """What a container uses.
 
     Args:
-        container_id, name, attempt: whose.
+        container_id: of the container.
+        name: of the container.
+        attempt: of the container.
         cpu_cores: cores in use lately; 0 where the server has not measured it yet.
         cpu_time_s: processor seconds since its start.
         memory_bytes: its working set.
@@ -285,7 +295,8 @@ class Completed:
 
     Args:
         exit_code: its own.
-        stdout, stderr: what it wrote, as far as the limit goes.
+        stdout: what it wrote, up to the limit.
+        stderr: what it wrote, up to the limit.
         duration_s: from the request to its end, seconds.
         is_cut: whether it wrote more than the limit; the rest is lost.
     """
