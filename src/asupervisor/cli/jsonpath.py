@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from asupervisor.errors import ConfigError
@@ -13,13 +14,14 @@ _PART = re.compile(r"\{([^{}]*)\}|([^{}]+)")
 _STEP = re.compile(r"\.([\w/-]+)|\[(\*|\d+)\]|\['([^']+)'\]")
 
 
-def render(template: str, document: Any) -> str:
+def render(template: str, document: Any, shown: Callable[[str], str] = str) -> str:
     """Fill a template; several values of a path are separated by a space, and what is not there
     is empty.
 
     Args:
         template: as the user wrote it.
         document: plain values.
+        shown: what is written for a text of the document.
 
     Raises:
         ConfigError: the template is malformed.
@@ -30,13 +32,13 @@ def render(template: str, document: Any) -> str:
             break
         position = part.end()
         path, text = part.groups()
-        found.append(text if path is None else _value(path, document))
+        found.append(text if path is None else _value(path, document, shown))
     if position != len(template):
         raise ConfigError(f'jsonpath: "{template[position:]}" is not text or a path in braces')
     return "".join(found)
 
 
-def _value(path: str, document: Any) -> str:
+def _value(path: str, document: Any, shown: Callable[[str], str]) -> str:
     if path.startswith('"'):
         try:
             return str(json.loads(path))
@@ -51,7 +53,7 @@ def _value(path: str, document: Any) -> str:
             )
         position = step.end()
         values = [below for value in values for below in _below(value, *step.groups())]
-    return " ".join(each if isinstance(each, str) else json.dumps(each) for each in values)
+    return " ".join(shown(each) if isinstance(each, str) else json.dumps(each) for each in values)
 
 
 def _below(value: Any, name: str | None, index: str | None, quoted: str | None) -> list[Any]:

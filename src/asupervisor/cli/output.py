@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,9 @@ def print_document(form: str, document: Any) -> bool:
     else:
         from asupervisor.cli.jsonpath import render
 
-        print(render(form.removeprefix(JSONPATH), plain))
+        # A script gets the text as it is.
+        shown = one_line if sys.stdout.isatty() else str
+        print(render(form.removeprefix(JSONPATH), plain, shown))
     return True
 
 
