@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 
 from asupervisor.host.descriptor import HeldDescriptor
@@ -200,6 +200,21 @@ class HeldDirectory(HeldDescriptor):
             os.scandir(held.descriptor) as entries,
         ):
             return [entry.name for entry in islice(entries, limit)]
+
+    def entries(self, path: str) -> Iterator[tuple[int, str, os.stat_result]]:
+        """Each entry of this directory or of one beneath it, one by one: a descriptor of the
+        directory, the entry's name, and its facts, links not followed. What vanishes is left out.
+
+        Args:
+            path: relative; empty for this one.
+        """
+        with self.below(path) if path else nullcontext(self) as held:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            opened = HeldDescriptor(os.open(".", flags, dir_fd=held.descriptor))
+        with opened, os.scandir(opened.descriptor) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    yield opened.descriptor, entry.name, entry.stat(follow_symlinks=False)
 
     @contextmanager
     def _parent(self, path: str) -> Iterator[tuple[HeldDirectory, str]]:

@@ -18,8 +18,7 @@ import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable
 from heapq import heappop, heappush
 
 import anyio
@@ -81,7 +80,7 @@ def _walk_held(top: HeldDirectory, rest: Callable[[], None]) -> LayerUsage:
         directory = pending.pop()
         pending_bytes -= len(directory) + _STRING_BYTES
         try:
-            for status, name in _entries(top, directory):
+            for _, name, status in top.entries(directory):
                 rest()
                 if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
                     shares[status.st_nlink] += status.st_blocks
@@ -104,23 +103,6 @@ def _walk_held(top: HeldDirectory, rest: Callable[[], None]) -> LayerUsage:
     used += sum(blocks * 512 // links for links, blocks in shares.items())
     inodes += sum(-(-count // links) for links, count in names.items())
     return LayerUsage(time.time_ns(), used, inodes, complete)
-
-
-def _entries(top: HeldDirectory, directory: str) -> Iterator[tuple[os.stat_result, str]]:
-    """Each entry of a directory beneath the top; links do not lead out of it."""
-    with top.below(directory) if directory else nullcontext(top) as held:
-        descriptor = os.open(
-            ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=held.descriptor
-        )
-    try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                try:
-                    yield entry.stat(follow_symlinks=False), entry.name
-                except FileNotFoundError:
-                    continue
-    finally:
-        os.close(descriptor)
 
 
 class _Layer:

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import stat
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -136,3 +137,29 @@ def test_a_file_of_holes_does_not_fill_the_disk(tmp_path: Path) -> None:
         file.truncate(disk.f_blocks * disk.f_frsize)
     with tempfile.TemporaryFile(dir=tmp_path.parent) as file, pytest.raises(OSError, match="holes"):
         _write_layer(file, tmp_path)
+
+
+@pytest.mark.parametrize(("levels", "fits"), [(1500, True), (2500, False)])
+def test_directories_of_any_depth_end_in_a_layer_or_an_error_that_names_them(
+    levels: int, fits: bool, tmp_path: Path
+) -> None:
+    """A container makes them deeper than a function may call itself."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=descriptor)
+        below = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    try:
+        with tempfile.TemporaryFile() as file:
+            if fits:
+                _write_layer(file, tmp_path)
+                file.seek(0)
+                with tarfile.open(fileobj=file) as archive:
+                    assert len(archive.getnames()) == levels
+            else:
+                with pytest.raises(OSError, match="nested too deeply"):
+                    _write_layer(file, tmp_path)
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "d"], check=True)

@@ -38,6 +38,9 @@ _PART = "part"
 _SPEC_BYTES = 16 << 20
 _LAYER = "rootfs-diff.tar"
 _OVERLAY_XATTR = "trusted.overlay."
+_PATH_BYTES = 4096
+_PENDING_BYTES = 16 << 20
+"""What is remembered of directories that are still to be walked."""
 _FREE_SHARE = 10
 """One part of so many of a disk stays free: a file with holes takes its whole length here."""
 
@@ -273,15 +276,29 @@ class _Exactly(io.RawIOBase):
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.stat_result, int, str]]:
-    """Everything below a directory, by descriptors, so that no link that is put in its way is
-    followed: name, facts, directory, entry.
+    """Everything below a directory, a directory before what is in it, by descriptors, so that no
+    link that is put in its way is followed: name, facts, descriptor of its directory, entry.
+
+    Raises:
+        OSError: directories are nested too deeply, or too many are still to be walked.
     """
-    for path, directories, files, descriptor in os.fwalk(root, follow_symlinks=False):
-        below = os.path.relpath(path, root)
-        for entry in sorted((*directories, *files)):
-            with contextlib.suppress(FileNotFoundError):
-                facts = os.stat(entry, dir_fd=descriptor, follow_symlinks=False)
-                yield (entry if below == "." else f"{below}/{entry}"), facts, descriptor, entry
+    with HeldDirectory.at(str(root)) as top:
+        pending, pending_bytes = [""], 0
+        while pending:
+            directory = pending.pop()
+            pending_bytes -= len(directory)
+            with contextlib.suppress(FileNotFoundError, UnsafePath):
+                for descriptor, entry, facts in top.entries(directory):
+                    name = f"{directory}/{entry}" if directory else entry
+                    yield name, facts, descriptor, entry
+                    if stat.S_ISDIR(facts.st_mode):
+                        pending.append(name)
+                        pending_bytes += len(name)
+                    if len(name) > _PATH_BYTES or pending_bytes > _PENDING_BYTES:
+                        raise OSError(
+                            errno.ENAMETOOLONG,
+                            f"its directories are nested too deeply, or too many: {name[:64]}…",
+                        )
 
 
 def _attributes(path: str) -> dict[str, str]:
