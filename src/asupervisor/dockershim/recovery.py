@@ -18,11 +18,10 @@ from anyio.abc import TaskStatus
 
 from asupervisor.dockershim.operations import operation_key
 from asupervisor.dockershim.sandbox.network import recorded_network
-from asupervisor.dockershim.sandbox.teardown import remove_sandbox
+from asupervisor.dockershim.sandbox.teardown import network_released, remove_sandbox
 from asupervisor.dockershim.shim import Shim
 from asupervisor.errors import ServiceError
 from asupervisor.network.plugin import PodNetwork
-from asupervisor.node.networks import RELEASED
 from asupervisor.node.records import SandboxId, SandboxRecord
 from asupervisor.translate.names import is_container_id
 from asupervisor.translate.sandbox import pod_subject
@@ -101,9 +100,8 @@ def _living(shim: Shim, orphans: Collection[str]) -> list[PodNetwork]:
     living = [
         recorded_network(record.id, record, shim.checkpoints.get(record.id))
         for record in shim.store.sandboxes.values()
-        if not record.host_network
-        and not _gone(shim, orphans, record.id)
-        and not _released(shim, record.id)
+        # One that runs has none any more where its stop was cut short.
+        if not network_released(shim, record.id) and not _gone(shim, orphans, record.id)
     ]
     unread = [
         recorded_network(record.id, record, shim.checkpoints.get(record.id))
@@ -111,12 +109,6 @@ def _living(shim: Shim, orphans: Collection[str]) -> list[PodNetwork]:
         if isinstance(record, SandboxRecord) and not record.host_network
     ]
     return living + unread
-
-
-def _released(shim: Shim, sandbox_id: str) -> bool:
-    """Whether the network of a sandbox that runs was torn down: its stop was cut short."""
-    checkpoint = shim.checkpoints.get(sandbox_id)
-    return checkpoint is not None and bool(checkpoint.extra.get(RELEASED))
 
 
 def _under_way(shim: Shim, record: SandboxRecord) -> bool:

@@ -90,7 +90,8 @@ async def change_resources(
         if resources.oom_score_adj:
             score = _score(resources.oom_score_adj, shim, now, features.local)
             limits |= Limits(oom_score_adj=score)
-        host_config = await _host_config(shim, record.id)
+        document = sound_container(await shim.engine.containers.inspect(record.id))
+        host_config: Document = document["HostConfig"]
         if (
             now.running
             and resources.memory_swap_limit_in_bytes < 0
@@ -128,12 +129,6 @@ def _check(request: cri.UpdateContainerResourcesRequest, container_id: str) -> N
             f"{subject}: no experimental resource is known under the annotations {keys}",
             subject=container_id,
         )
-
-
-async def _host_config(shim: Shim, container_id: str) -> Document:
-    document = sound_container(await shim.engine.containers.inspect(container_id))
-    found: Document = document["HostConfig"]
-    return found
 
 
 async def _change(shim: Shim, record: ContainerRecord, body: Document, limits: Limits) -> None:

@@ -37,7 +37,7 @@ def is_stopped(shim: Shim, record: SandboxRecord) -> bool:
         not record.ready
         and not record.pid
         and not shim.feed.unsettled(record.id)
-        and _released(shim, record.id)
+        and network_released(shim, record.id)
         and not any(may_run(shim, container) for container in _containers(shim, record.id))
     )
 
@@ -72,7 +72,7 @@ async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
             await shim.hooks.plugins.pod_stopped(sandbox_id)
             failures.clear()  # each is tried again
         async with anyio.create_task_group() as tasks:
-            if not _released(shim, sandbox_id):
+            if not network_released(shim, sandbox_id):
                 tasks.start_soon(_try, network, partial(_release_beside, shim, pod))
             await _end_containers(shim, sandbox_id, failures)
             await _try(failures, partial(_end_sandbox, shim, sandbox_id))
@@ -144,7 +144,7 @@ async def release_network(shim: Shim, sandbox_id: str) -> None:
     Raises:
         ServiceError: the network plugin could not, and goes on trying.
     """
-    if not _released(shim, sandbox_id):
+    if not network_released(shim, sandbox_id):
         with _network_of(shim, sandbox_id) as pod:
             await _release(shim, pod)
 
@@ -188,7 +188,8 @@ async def _release(shim: Shim, pod: PodNetwork) -> None:
         _logger.warning("%s; its network may be torn down once more", error)
 
 
-def _released(shim: Shim, sandbox_id: str) -> bool:
+def network_released(shim: Shim, sandbox_id: str) -> bool:
+    """Whether a sandbox has no network of its own, or none any more."""
     checkpoint = shim.checkpoints.get(sandbox_id)
     record = shim.store.sandboxes.get(SandboxId(sandbox_id))
     if record is not None and record.host_network:
