@@ -29,6 +29,9 @@ _KINDS = {
 }
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLLOW = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_STRING_BYTES = 64
+_PATH_BYTES = 4096
+_PENDING_BYTES = 16 << 20
 
 
 class UnsafePath(OSError):
@@ -225,6 +228,36 @@ class HeldDirectory(HeldDescriptor):
             return
         with self.below("/".join(directories)) as held:
             yield held, name
+
+
+class PendingDirectories:
+    """The directories that a walk beneath a held one still has to go to, the held one first. Who
+    made them cannot make the walk remember more than 16 MiB.
+    """
+
+    def __init__(self) -> None:
+        self._paths = [""]
+        self._size = _STRING_BYTES
+
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
+    def pop(self) -> str:
+        """The next one, for :meth:`HeldDirectory.entries`."""
+        path = self._paths.pop()
+        self._size -= len(path) + _STRING_BYTES
+        return path
+
+    def add(self, path: str) -> bool:
+        """Remember one, by its path from the held one; False where it is too deep, or there are too
+        many.
+        """
+        size = len(path) + _STRING_BYTES
+        if len(path) > _PATH_BYTES or self._size + size > _PENDING_BYTES:
+            return False
+        self._paths.append(path)
+        self._size += size
+        return True
 
 
 def read_regular(path: str, limit: int) -> bytes:

@@ -23,7 +23,7 @@ from heapq import heappop, heappush
 
 import anyio
 
-from asupervisor.host.beneath import HeldDirectory
+from asupervisor.host.beneath import HeldDirectory, PendingDirectories
 from asupervisor.host.cgroups import unescape
 from asupervisor.host.lanes import Lane
 from asupervisor.stats.subjects import LayerUsage
@@ -35,12 +35,6 @@ _SHORT_WALK_S = 0.1
 """Seconds of work, about 20 000 files. A walk that takes more is ended, and done from its beginning
 by the walker of long ones.
 """
-_STRING_BYTES = 64
-_PATH_BYTES = 4096
-_PENDING_BYTES = 16 << 20
-"""What a walk remembers of directories that it still has to go to. What is deeper, or does not fit,
-is left out, and the usage is not complete then.
-"""
 
 
 class WalkStopped(Exception):
@@ -51,7 +45,8 @@ def walk(directory: str, rest: Callable[[], None] = lambda: None) -> LayerUsage 
     """Add up what a directory's files take on the disk.
 
     Symbolic links are not followed and other mounts not entered. Files that vanish meanwhile are
-    left out. Of a file with several names each name counts for its share, since all of them are in
+    left out, and so is what is too much for :class:`PendingDirectories`; the usage is not complete
+    then. Of a file with several names each name counts for its share, since all of them are in
     the layer: no list of such files is kept, of which a container could make millions.
 
     Args:
@@ -75,10 +70,9 @@ def _walk_held(top: HeldDirectory, rest: Callable[[], None]) -> LayerUsage:
     shares: Counter[int] = Counter()
     names: Counter[int] = Counter()
     """By the number of names that a file has: blocks and names of such files."""
-    pending, pending_bytes = [""], _STRING_BYTES
+    pending = PendingDirectories()
     while pending:
         directory = pending.pop()
-        pending_bytes -= len(directory) + _STRING_BYTES
         try:
             for _, name, status in top.entries(directory):
                 rest()
@@ -90,12 +84,7 @@ def _walk_held(top: HeldDirectory, rest: Callable[[], None]) -> LayerUsage:
                 used += status.st_blocks * 512
                 if stat.S_ISDIR(status.st_mode) and status.st_dev == device:
                     path = f"{directory}/{name}".lstrip("/")
-                    size = len(path) + _STRING_BYTES
-                    if len(path) > _PATH_BYTES or pending_bytes + size > _PENDING_BYTES:
-                        complete = False
-                    else:
-                        pending.append(path)
-                        pending_bytes += size
+                    complete &= pending.add(path)
         except FileNotFoundError:
             continue
         except OSError:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from asupervisor.dockershim.container.archive import _Exactly, _write_layer
+from asupervisor.host import beneath
 
 
 @contextmanager
@@ -163,3 +164,13 @@ def test_directories_of_any_depth_end_in_a_layer_or_an_error_that_names_them(
                     _write_layer(file, tmp_path)
     finally:
         subprocess.run(["rm", "-r", tmp_path / "d"], check=True)
+
+
+def test_more_directories_than_are_remembered_end_in_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beneath, "_PENDING_BYTES", 1000)
+    for number in range(100):
+        (tmp_path / f"directory{number}").mkdir()
+    with tempfile.TemporaryFile() as file, pytest.raises(OSError, match="too many"):
+        _write_layer(file, tmp_path)

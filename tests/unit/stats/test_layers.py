@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from asupervisor.host import beneath
 from asupervisor.stats import layers as layers_module
 from asupervisor.stats.layers import WalkStopped, WritableLayers, upper_directory, walk
 from tests.harness.engine import eventually
@@ -61,13 +62,13 @@ def test_many_files_with_several_names_cost_no_memory(tmp_path: Path) -> None:
 def test_directories_without_end_are_left_out_and_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layers_module, "_PENDING_BYTES", 1000)
+    monkeypatch.setattr(beneath, "_PENDING_BYTES", 1000)
     for number in range(100):
         (tmp_path / f"directory{number}" / "inside").mkdir(parents=True)
     usage = walk(str(tmp_path))
     assert usage is not None and not usage.complete and 100 < usage.inodes < 200
-    monkeypatch.setattr(layers_module, "_PENDING_BYTES", 1 << 20)
-    monkeypatch.setattr(layers_module, "_PATH_BYTES", 5)
+    monkeypatch.setattr(beneath, "_PENDING_BYTES", 1 << 20)
+    monkeypatch.setattr(beneath, "_PATH_BYTES", 5)
     usage = walk(str(tmp_path))
     assert usage is not None and not usage.complete and usage.inodes == 100
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from asupervisor.errors import FailedPrecondition
-from asupervisor.host.beneath import HeldDirectory, UnsafePath, read_regular
+from asupervisor.host.beneath import HeldDirectory, PendingDirectories, UnsafePath, read_regular
 from asupervisor.host.processes import ContainerProcess
 from asupervisor.node.records import ContainerRecord
 from asupervisor.stats.layers import upper_directory
@@ -38,9 +38,6 @@ _PART = "part"
 _SPEC_BYTES = 16 << 20
 _LAYER = "rootfs-diff.tar"
 _OVERLAY_XATTR = "trusted.overlay."
-_PATH_BYTES = 4096
-_PENDING_BYTES = 16 << 20
-"""What is remembered of directories that are still to be walked."""
 _FREE_SHARE = 10
 """One part of so many of a disk stays free: a file with holes takes its whole length here."""
 
@@ -283,18 +280,14 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result, int, str]]:
         OSError: directories are nested too deeply, or too many are still to be walked.
     """
     with HeldDirectory.at(str(root)) as top:
-        pending, pending_bytes = [""], 0
+        pending = PendingDirectories()
         while pending:
             directory = pending.pop()
-            pending_bytes -= len(directory)
             with contextlib.suppress(FileNotFoundError, UnsafePath):
                 for descriptor, entry, facts in top.entries(directory):
                     name = f"{directory}/{entry}" if directory else entry
                     yield name, facts, descriptor, entry
-                    if stat.S_ISDIR(facts.st_mode):
-                        pending.append(name)
-                        pending_bytes += len(name)
-                    if len(name) > _PATH_BYTES or pending_bytes > _PENDING_BYTES:
+                    if stat.S_ISDIR(facts.st_mode) and not pending.add(name):
                         raise OSError(
                             errno.ENAMETOOLONG,
                             f"its directories are nested too deeply, or too many: {name[:64]}…",
