@@ -44,7 +44,7 @@ class Before:
         nothing."""
         end = time.monotonic() + _PATIENCE_S
         while time.monotonic() < end and (_processes() or self._new_mounts()):
-            time.sleep(0.05)  # the pause of this poll: the kernel does not tell of an unmount
+            time.sleep(0.05)  # the pause of this poll: two things, which end apart
         found = []
         for pid, command in _processes().items():
             found.append(f"process {pid}: {command}")

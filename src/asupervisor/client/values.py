@@ -53,7 +53,7 @@ class PodInfo:
 
     Args:
         id: of its sandbox.
-        name: as it was made with, like the next three.
+        name: of the pod.
         namespace: of the pod.
         uid: of the pod.
         attempt: how often the pod's sandbox was made anew.
@@ -108,8 +108,8 @@ class ContainerInfo:
     Args:
         id: its own.
         pod_id: of the pod's sandbox; empty where the server's answer does not tell it.
-        name: as it was made with.
-        attempt: as it was made with.
+        name: of the container.
+        attempt: how often the container was made anew.
         image: as the user named it, else as the server does.
         created_at_ns: Unix nanoseconds.
         started_at_ns: Unix nanoseconds; 0 where it has not happened, and in lists.
@@ -226,7 +226,7 @@ class Usage:
     Args:
         container_id: of the container.
         name: of the container.
-        attempt: of the container.
+        attempt: how often the container was made anew.
         cpu_cores: cores in use lately; 0 where the server has not measured it yet.
         cpu_time_s: processor seconds since its start.
         memory_bytes: its working set.

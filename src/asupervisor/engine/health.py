@@ -52,7 +52,7 @@ class EngineHealth:
         self.reachable = True
         self._reachable_event.set()
         if self.synced:
-            self._rose()
+            self._became_ready()
         else:
             self.reason, self.message = (
                 Reason.NODE_STATE_NOT_SYNCED,
@@ -65,7 +65,7 @@ class EngineHealth:
             return
         self.synced = True
         if self.reachable:
-            self._rose()
+            self._became_ready()
 
     def set_stale(self, reason: Reason, message: str) -> None:
         """Events may have been lost: the engine must be probed and the node state read again before
@@ -86,7 +86,7 @@ class EngineHealth:
             self._changed()
             self._ready_event = anyio.Event()
 
-    def _rose(self) -> None:
+    def _became_ready(self) -> None:
         self.reason, self.message = "", ""
         self._changed()
         self._ready_event.set()
