@@ -54,7 +54,7 @@ async def accept(listener: socket.socket, purpose: str) -> socket.socket:
 
 
 async def open_stream(connection: socket.socket) -> SocketStream | None:
-    """A connection as a stream; None, and it is closed, where its client has gone meanwhile."""
+    """A connection as a stream; None, and it is closed, where its other end has gone meanwhile."""
     try:
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

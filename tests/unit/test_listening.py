@@ -7,7 +7,6 @@ import errno
 import os
 import resource
 import socket
-import struct
 from collections.abc import Iterator
 
 import anyio
@@ -15,6 +14,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from asupervisor.listening import accept, open_stream, serve
+from tests.harness.sockets import reset
 
 
 @pytest.fixture(params=[{"use_uvloop": False}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
@@ -82,12 +82,6 @@ async def test_a_socket_that_listens_no_more_is_an_error(listener: socket.socket
     with anyio.fail_after(30), pytest.raises(OSError) as caught:  # noqa: PT011
         await accept(listener, "a test")
     assert caught.value.errno == errno.EINVAL
-
-
-def reset(client: socket.socket) -> None:
-    """End a connection in a way that the other side cannot even ask whose it was."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
 
 
 async def test_a_client_that_resets_before_it_is_served_ends_nothing() -> None:

@@ -93,5 +93,6 @@ class Backend(Protocol):
 
         Raises:
             ServiceError: the sandbox is gone or not ready, or nothing listens on the port.
+            anyio.BrokenResourceError: the connection was made, and broke at once.
         """
         ...

@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from asupervisor.errors import Unavailable
 from asupervisor.host.netns import in_namespace
+from asupervisor.listening import open_stream
 
 _TIMEOUT_S = 10.0
 """For one address to answer."""
@@ -29,6 +30,7 @@ async def connect_loopback(netns_path: str, port: int) -> anyio.abc.SocketStream
     Raises:
         NotFound: the namespace is gone.
         Unavailable: nothing listens there on either address, or does not answer in time.
+        anyio.BrokenResourceError: what listens there took the connection and reset it.
         FailedPrecondition: the kernel does not let this process in.
     """
     first: Unavailable | None = None
@@ -52,9 +54,13 @@ async def _connect(netns_path: str, family: int, address: str, port: int) -> any
     try:
         with anyio.fail_after(_TIMEOUT_S):
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
-        return await anyio.abc.SocketStream.from_socket(sock)
+        if (stream := await open_stream(sock)) is None:
+            raise ConnectionResetError
+        return stream
     except BaseException as error:
         sock.close()
+        if isinstance(error, ConnectionResetError | BrokenPipeError):
+            raise anyio.BrokenResourceError from error
         if isinstance(error, TimeoutError):
             raise _refused(address, port, "it does not answer") from error
         if isinstance(error, OSError):

@@ -52,6 +52,8 @@ async def forward(
         remote = await backend.port_forward(pod_sandbox_id, pair.port)
         async with remote:
             is_whole = await join(pair.data, remote, peer_half_closes=peer_half_closes)
+    except anyio.BrokenResourceError:
+        pass
     except ServiceError as error:
         failure = f"error forwarding port {pair.port}: {error}"
     with contextlib.suppress(anyio.BrokenResourceError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.harness.client import read_all, read_until
 from tests.harness.engine import Engine
 from tests.harness.pods import until
 from tests.harness.service import Service
+from tests.harness.sockets import reset
 from tests.integration.streaming.conftest import Pod
 
 TRANSPORTS = pytest.mark.parametrize("websocket", [False, True], ids=["spdy", "tunnel"])
@@ -74,6 +76,26 @@ async def listening(
             tasks.start_soon(serve)
             yield sock.getsockname()[1]
             tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def resetting(pod: Pod) -> AsyncIterator[int]:
+    """A server in the pod's network that resets what it takes, as early as a thread can."""
+    sock = in_namespace(netns(pod), lambda: socket.create_server(("127.0.0.1", 0), backlog=256))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                reset(sock.accept()[0])
+
+    thread = threading.Thread(target=serve, name="resets connections")
+    thread.start()
+    try:
+        yield sock.getsockname()[1]
+    finally:
+        sock.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        sock.close()
 
 
 async def echoed(connection: Forwarded, text: bytes) -> bytes:
@@ -135,6 +157,33 @@ async def test_many_connections_on_many_ports_and_a_refused_one_says_so_alone(
                 tasks.start_soon(refused)
         assert len(failures) == 20
         assert all("port 1" in failure and "127.0.0.1" in failure for failure in failures)
+
+
+@TRANSPORTS
+async def test_a_port_that_resets_its_connections_at_once_leaves_the_others(
+    pod: Pod, websocket: bool
+) -> None:
+    async with pod.runtime() as runtime:
+        url = await runtime.port_forward(pod.sandbox_id)
+    failures: list[str] = []
+
+    async def broken(port: int) -> None:
+        async with forwarder.connect(port) as connection:
+            with pytest.raises(anyio.BrokenResourceError):
+                await read_all(connection.data)
+            failures.append(await connection.failure())
+
+    async with (
+        resetting(pod) as reset_port,
+        listening(pod, echo) as echo_port,
+        open_port_forward(url, websocket=websocket) as forwarder,
+        forwarder.connect(echo_port) as connection,
+    ):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(broken, reset_port)
+        assert failures == [""] * 100
+        assert await echoed(connection, b"still here") == b"still here"
 
 
 async def test_channels_carry_a_port_each(pod: Pod) -> None:
