@@ -17,7 +17,7 @@ import pytest
 
 from asupervisor.errors import FailedPrecondition, InvalidArgument, NotFound
 from asupervisor.host.netns import in_namespace
-from asupervisor.listening import accept
+from asupervisor.listening import accept, open_stream
 from asupervisor.streaming.client import Forwarded, open_port_channels, open_port_forward
 from tests.harness.client import read_all, read_until
 from tests.harness.engine import Engine
@@ -68,8 +68,9 @@ async def listening(
 
     async def serve() -> None:
         while True:
-            accepted = await accept(sock, "the pod")
-            tasks.start_soon(handler, await anyio.abc.SocketStream.from_socket(accepted))
+            stream = await open_stream(await accept(sock, "the pod"))
+            if stream is not None:
+                tasks.start_soon(handler, stream)
 
     with sock:
         async with anyio.create_task_group() as tasks:
