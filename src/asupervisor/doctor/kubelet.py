@@ -39,7 +39,7 @@ def configuration_places(node: Node) -> tuple[str, str]:
     usual place, and no drop-ins.
     """
     for pid in node.processes("kubelet"):
-        words = node.text(f"/proc/{pid}/cmdline").split("\0")
+        words = node.words(pid)
         path, directory = (_path_of(flag, words) for flag in ("--config", "--config-dir"))
         if path or directory:
             return path, directory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -12,6 +12,7 @@ from asupervisor.conditions import Reason
 from asupervisor.config import Config
 from asupervisor.engine.client import EngineClient
 from asupervisor.host.beneath import read_followed
+from asupervisor.host.processes import is_in_container
 
 KUBELET_CONFIGURATION = "/var/lib/kubelet/config.yaml"
 """Where kubeadm puts kubelet's."""
@@ -83,19 +84,26 @@ class Node:
             return ""
 
     def processes(self, name: str) -> list[int]:
-        """The processes of a program, by the kernel's name for it."""
-        return [pid for pid, told in self._of_each_process("comm") if told.strip() == name]
+        """The node's own processes of a program, by the kernel's name for it; one in a container
+        may call itself anything.
+        """
+        pids = self.pids(in_containers=False)
+        return [pid for pid in pids if self.command(pid) == name]
 
-    def command_lines(self) -> list[tuple[int, list[str]]]:
-        """Every process and its words."""
-        return [(pid, told.split("\0")[:-1]) for pid, told in self._of_each_process("cmdline")]
+    def pids(self, *, in_containers: bool) -> list[int]:
+        """The processes that are in containers, or those that are not."""
+        proc = self.path("/proc")
+        pids = map(int, islice(filter(str.isdigit, os.listdir(proc)), _MOST_PROCESSES))
+        return [pid for pid in pids if is_in_container(pid, proc) is in_containers]
 
-    def _of_each_process(self, file: str) -> Iterator[tuple[int, str]]:
-        for pid in islice(filter(str.isdigit, os.listdir(self.path("/proc"))), _MOST_PROCESSES):
-            try:
-                yield int(pid), self.text(f"/proc/{pid}/{file}")
-            except OSError:
-                continue  # it has ended
+    def words(self, pid: int) -> list[str]:
+        """The command line of a process; empty where it has ended. Of one in a container it may
+        hang: its memory may be a file of a dead file system.
+        """
+        try:
+            return self.text(f"/proc/{pid}/cmdline").split("\0")[:-1]
+        except OSError:
+            return []
 
     def number(self, name: str) -> int | None:
         """A sysctl that is a number; None where it is absent or none."""

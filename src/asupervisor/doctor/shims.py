@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from itertools import pairwise
 
 from asupervisor.config import MANAGED_ENGINE
@@ -11,10 +12,12 @@ from asupervisor.doctor.finding import Finding, Found, error, ok, warning
 from asupervisor.doctor.node import Node
 from asupervisor.doctor.sockets import may_connect
 from asupervisor.engine.endpoint import resolve_endpoint, socket_path
-from asupervisor.errors import ConfigError
+from asupervisor.errors import ConfigError, DeadlineExceeded
+from asupervisor.host.beneath import look_within
+from asupervisor.host.lanes import Lane
 from asupervisor.host.peers import listener_process
 
-_NAME = "asupervisor"
+_NAME, _OTHER = "asupervisor", "cri-dockerd"
 _NAMED_WITHIN = 6
 """Words of a command line: an interpreter, its flags, -m."""
 _SOCKETS = ("/var/run/cri-dockerd.sock", "/var/run/dockershim.sock")
@@ -25,50 +28,71 @@ _UNITS = (
 )
 
 
-def running(node: Node) -> Found:
+async def running(node: Node) -> Found:
     """No second shim drives the engine, now or after the next boot."""
-    found: list[Finding] = [
-        error(
-            f"another service drives this engine too (process {pid}: {' '.join(words)}): both make"
-            " and remove the same pods",
-            f"stop it (systemctl status {pid} names its unit), or give it an engine of its own",
+    found, in_containers = _on_the_node(node), list[Finding]()
+    lane = Lane("look at containers", width=1, deadline_s=node.deadline_s / 2)
+    pids, programs = node.pids(in_containers=True), (_NAME, _OTHER)
+    try:
+        await lane.run("/proc", _add_users, node, pids, programs, in_containers)
+    except DeadlineExceeded:
+        found.append(
+            warning(
+                "not every container could be looked at: the memory of a process hangs",
+                "findmnt names file systems; docker ps shows whether a container is another shim",
+            )
         )
-        for pid, words in _services(node)
-    ]
-    found += [
-        error(
-            f"cri-dockerd runs too (process {pid}): both make and remove the same pods",
-            "systemctl disable --now cri-docker.socket cri-docker.service",
-        )
-        for pid in node.processes("cri-dockerd")
-    ]
+    return [*found, *in_containers] or ok("no other shim runs")
+
+
+def _on_the_node(node: Node) -> list[Finding]:
+    found = [_runs(pid, [_OTHER]) for pid in node.processes(_OTHER)]
     for unit in _UNITS:
         if os.path.lexists(node.path(unit)):
             name = os.path.basename(unit)
             found.append(warning(f"{name} starts at the next boot", f"systemctl disable {name}"))
-    return found or ok("no other shim runs")
+    _add_users(node, node.pids(in_containers=False), (_NAME,), found)
+    return found
 
 
-def _services(node: Node) -> list[tuple[int, list[str]]]:
-    """Those of this program that use the engine and are not the one that is looked at."""
+def _runs(pid: int, words: list[str]) -> Finding:
+    if _OTHER in map(os.path.basename, words[:_NAMED_WITHIN]):
+        return error(
+            f"cri-dockerd runs too (process {pid}): both make and remove the same pods",
+            "systemctl disable --now cri-docker.socket cri-docker.service",
+        )
+    return error(
+        f"another service drives this engine too (process {pid}: {' '.join(words)}): both make"
+        " and remove the same pods",
+        f"stop it (systemctl status {pid} names its unit), or give it an engine of its own",
+    )
+
+
+def _add_users(
+    node: Node, pids: Sequence[int], programs: Sequence[str], found: list[Finding]
+) -> None:
+    """Those of some programs that use the engine and are not the one that is looked at. A process
+    in a container may be called like one; what it uses the kernel says.
+    """
     if node.config.docker_endpoint == MANAGED_ENGINE:
-        return []  # nobody else knows of it
+        return  # nobody else knows of it
     engine = socket_path(resolve_endpoint(node.config.docker_endpoint))
     if engine is None:
-        return []
-    found = []
-    for pid, words in node.command_lines():
+        return
+    for pid in pids:
+        words = node.words(pid)
         names = [os.path.basename(word) for word in words[:_NAMED_WITHIN]]
-        flags = words[names.index(_NAME) + 1 :] if _NAME in names else None
+        at = next((at for at, name in enumerate(names) if name in programs), None)
+        flags = words[at + 1 :] if at is not None else None
         if flags is None or pid == node.service_pid or (flags and not flags[0].startswith("-")):
             continue  # another program, the one that is looked at, or a client's verb
-        try:  # by its file, since a process in a container may have one of the same name
+        try:
             used = socket_path(resolve_endpoint(_engine_of(node, pid, flags))) or ""
-            if os.path.samefile(node.path(f"/proc/{pid}/root{used}"), node.path(engine)):
-                found.append((pid, words))
+            theirs = look_within(node.path(f"/proc/{pid}/root"), used)
+            if os.path.samestat(theirs, os.stat(node.path(engine))):
+                found.append(_runs(pid, words))
         except (OSError, ConfigError):
             continue
-    return found
 
 
 def _engine_of(node: Node, pid: int, flags: list[str]) -> str:

@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from itertools import islice
 
 from asupervisor.host.descriptor import HeldDescriptor
@@ -32,6 +32,7 @@ _FOLLOW = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _STRING_BYTES = 64
 _PATH_BYTES = 4096
 _PENDING_BYTES = 16 << 20
+_MOST_STEPS = 256
 
 
 class UnsafePath(OSError):
@@ -258,6 +259,40 @@ class PendingDirectories:
         self._paths.append(path)
         self._size += size
         return True
+
+
+def look_within(root: str, path: str) -> os.stat_result:
+    """What a path is to a process that has a directory as its root: links are followed within it,
+    and nothing leads out of it.
+
+    Args:
+        root: the directory, such as ``/proc/<pid>/root``.
+        path: absolute.
+
+    Raises:
+        OSError: it is not there, or more than 256 steps away.
+    """
+    with ExitStack() as held:
+        trail = [held.enter_context(HeldDirectory.at(root)).descriptor]
+        names = path.split("/")[::-1]
+        for _ in range(_MOST_STEPS):
+            if not names:
+                return os.fstat(trail[-1])
+            name = names.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                trail = trail[:-1] or trail
+                continue
+            found = held.enter_context(HeldDescriptor(os.open(name, _LOOK, dir_fd=trail[-1])))
+            if not stat.S_ISLNK(os.fstat(found.descriptor).st_mode):
+                trail.append(found.descriptor)
+                continue
+            # As it says: also one of the kernel's own, which would lead anywhere by itself.
+            target = os.readlink("", dir_fd=found.descriptor)
+            trail = trail[:1] if target.startswith("/") else trail
+            names += target.split("/")[::-1]
+    raise UnsafePath(path, f"more than {_MOST_STEPS} steps away")
 
 
 def read_regular(path: str, limit: int) -> bytes:

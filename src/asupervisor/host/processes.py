@@ -151,12 +151,10 @@ def kill_started_with(variable: str) -> bool:
     Returns:
         Whether there was one; what was killed may take a moment to end.
     """
-    found, own = False, _group(os.getpid())
+    found = False
     for pid in map(int, filter(str.isdigit, os.listdir(_PROC))):
         with suppress(OSError), HeldDescriptor(os.pidfd_open(pid)) as held:
-            group = _group(pid)
-            is_a_containers = group != own and _WORD.search(group)
-            if is_a_containers or os.stat(f"{_PROC}/{pid}").st_uid != os.geteuid():
+            if is_in_container(pid) or os.stat(f"{_PROC}/{pid}").st_uid != os.geteuid():
                 continue
             with open(f"{_PROC}/{pid}/environ", "rb") as file:
                 started_with = file.read(_LONGEST).split(b"\0")
@@ -164,6 +162,18 @@ def kill_started_with(variable: str) -> bool:
                 found = True
                 signal.pidfd_send_signal(held.descriptor, signal.SIGKILL)
     return found
+
+
+def is_in_container(pid: int, proc: str = _PROC) -> bool:
+    """Whether a process is in a container that this process is not in: what it says of itself, its
+    name, its words and its environment, is then the container's.
+
+    Args:
+        pid: in our pid namespace.
+        proc: where the kernel tells of processes.
+    """
+    group = _group(pid, proc)
+    return _WORD.search(group) is not None and group != _group(os.getpid())
 
 
 def network_namespace(pid: int, container_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from asupervisor.config import StreamingConfig
 from asupervisor.doctor import shims, sockets
 from asupervisor.doctor.finding import Level
+from asupervisor.doctor.node import Node
 from tests.harness.made_node import MadeNode, assert_finds, only
 
 
@@ -114,10 +116,10 @@ def test_streams_without_tls_for_everybody(made: MadeNode) -> None:
     assert_finds(only(sockets.ports(made.node)), Level.WARNING, "0.0.0.0", "without TLS")
 
 
-def test_another_shim_runs(made: MadeNode) -> None:
-    assert_finds(only(shims.running(made.node)), Level.OK)
+async def test_another_shim_runs(made: MadeNode) -> None:
+    assert_finds(only(await shims.running(made.node)), Level.OK)
     made.write("proc/4711/comm", "cri-dockerd\n")
-    found = only(shims.running(made.node))
+    found = only(await shims.running(made.node))
     assert_finds(found, Level.ERROR, "cri-dockerd runs too (process 4711)")
     assert "systemctl disable --now cri-docker.socket" in found.remedy
 
@@ -139,14 +141,14 @@ def second_service(made: MadeNode, *words: str, environment: str = "") -> None:
         (("python3", "/opt/asupervisor"), "A=\0ASUPERVISOR_DOCKER_ENDPOINT=/run/engine.sock\0"),
     ],
 )
-def test_a_second_service_on_the_engine(
+async def test_a_second_service_on_the_engine(
     made: MadeNode, words: tuple[str, ...], environment: str
 ) -> None:
     second_service(made, *words, environment=environment)
-    found = only(shims.running(made.node))
+    found = only(await shims.running(made.node))
     assert_finds(found, Level.ERROR, "another service drives this engine too (process 4712")
     made.service_pid = 4712
-    assert_finds(only(shims.running(made.node)), Level.OK)
+    assert_finds(only(await shims.running(made.node)), Level.OK)
 
 
 @pytest.mark.parametrize(
@@ -158,14 +160,58 @@ def test_a_second_service_on_the_engine(
         ("vi", "/etc/default/other"),
     ],
 )
-def test_processes_that_leave_the_engine_alone(made: MadeNode, words: tuple[str, ...]) -> None:
+async def test_processes_that_leave_the_engine_alone(
+    made: MadeNode, words: tuple[str, ...]
+) -> None:
     second_service(made, *words)
-    assert_finds(only(shims.running(made.node)), Level.OK)
+    assert_finds(only(await shims.running(made.node)), Level.OK)
 
 
-def test_another_shim_starts_at_the_next_boot(made: MadeNode) -> None:
+_IN_CONTAINER = f"0::/kubepods/pod1/{'0a' * 32}\n"
+
+
+@pytest.mark.parametrize("program", ["asupervisor", "cri-dockerd"])
+async def test_a_shim_in_a_container_is_known_by_the_engine_that_it_uses(
+    made: MadeNode, program: str
+) -> None:
+    second_service(made, program, "--docker-endpoint=/run/engine.sock")
+    made.write("proc/4712/cgroup", _IN_CONTAINER)
+    made.write("proc/4712/comm", f"{program}\n")
+    found = only(await shims.running(made.node))
+    assert_finds(found, Level.ERROR, "too (process 4712")
+    # It has none; what its link leads to out here is not its own.
+    (made.root / "proc/4712/root/engine.sock").symlink_to(made.root / "run/engine.sock")
+    second_service(made, program, "--docker-endpoint=/engine.sock")
+    assert_finds(only(await shims.running(made.node)), Level.OK)
+
+
+async def test_a_container_whose_memory_hangs_hides_no_shim_of_the_node(
+    made: MadeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second_service(made, "asupervisor", "--docker-endpoint=/run/engine.sock")
+    made.write("proc/4713/cgroup", _IN_CONTAINER)
+    words, answered = Node.words, threading.Event()
+
+    def hanging(node: Node, pid: int) -> list[str]:
+        if pid == 4713:
+            answered.wait()
+        return words(node, pid)
+
+    monkeypatch.setattr(Node, "words", hanging)
+    node = made.node
+    node.deadline_s = 0.2
+    try:
+        found = await shims.running(node)
+    finally:
+        answered.set()
+    assert isinstance(found, list)
+    assert_finds(found[0], Level.ERROR, "another service drives this engine too (process 4712")
+    assert_finds(found[1], Level.WARNING, "not every container could be looked at")
+
+
+async def test_another_shim_starts_at_the_next_boot(made: MadeNode) -> None:
     made.write("etc/systemd/system/multi-user.target.wants/cri-docker.service", "")
-    found = only(shims.running(made.node))
+    found = only(await shims.running(made.node))
     assert_finds(found, Level.WARNING, "cri-docker.service starts at the next boot")
 
 

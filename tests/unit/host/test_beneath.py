@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.host.beneath import HeldDirectory, UnsafePath, read_regular
+from asupervisor.host.beneath import HeldDirectory, UnsafePath, look_within, read_regular
 
 
 def _fifo(path: Path) -> None:
@@ -168,4 +168,31 @@ def test_no_descriptor_is_left_whatever_is_refused(tmp_path: Path) -> None:
             with pytest.raises(OSError):  # noqa: PT011
                 held.below(f"{path}/link/y" if path != "missing" else "missing")
         assert held.status("a/missing") is None
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_path_is_looked_at_as_within_a_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "run" / "deep").mkdir(parents=True)
+    (root / "var").mkdir()
+    (root / "run" / "socket").write_text("theirs")
+    (tmp_path / "outside").write_text("ours")
+    (root / "var" / "run").symlink_to("/run")
+    (root / "up").symlink_to("../../run/deep/../socket")
+    (root / "kernel").symlink_to("/proc/self/root")
+    inside = (root / "run" / "socket").stat()
+    for path in ("/run/socket", "/var/run/socket", "/up", "/../../run/./socket", "//run//socket"):
+        assert os.path.samestat(look_within(str(root), path), inside), path
+    for path in (str(tmp_path / "outside"), "/../outside", f"/kernel{tmp_path}/outside", "/none"):
+        with pytest.raises(FileNotFoundError):
+            look_within(str(root), path)
+
+
+def test_a_maze_within_a_root_ends(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "maze").symlink_to("maze/" * 400)
+    before = os.listdir("/proc/self/fd")
+    for path in ("/loop", "/maze", "/." * 2000):
+        with pytest.raises(UnsafePath, match="steps away"):
+            look_within(str(tmp_path), path)
     assert os.listdir("/proc/self/fd") == before
