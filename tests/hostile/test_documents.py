@@ -14,6 +14,7 @@ from asupervisor.proto import cri
 from asupervisor.supervisor import Supervisor
 from asupervisor.translate.accounts import Answer, look_up
 from tests.harness.engine import BUSYBOX_IMAGE, Engine
+from tests.harness.pods import container_config
 from tests.harness.service import service_config
 from tests.hostile.conftest import MakeImage
 from tests.hostile.tenants import run_pod
@@ -103,3 +104,22 @@ async def test_long_account_files_are_read_beside_the_loop_and_not_kept(
         for sandbox in await supervisor.runtime.list_pod_sandbox():
             await supervisor.runtime.stop_pod_sandbox(sandbox.id)
             await supervisor.runtime.remove_pod_sandbox(sandbox.id)
+
+
+async def test_an_image_of_very_many_volumes_is_listed_and_not_run(
+    engine: Engine, directory: Path, make_image: MakeImage
+) -> None:
+    """The engine would make them all with every container, and with every further try."""
+    some = make_image({"Volumes": {f"/v{number}": {} for number in range(256)}})
+    many = make_image({"Volumes": {f"/v{number}": {} for number in range(5000)}})
+    async with Supervisor(service_config(engine, directory)) as supervisor:
+        assert (await supervisor.images.image_status(many)).image.size > 0
+        pod = await run_pod(supervisor, "tenant", some)
+        before = len(engine.request("GET", "/volumes")[1]["Volumes"])
+        refused = container_config("refused")
+        refused.image.image = many
+        with pytest.raises(FailedPrecondition, match="declares 5000 volumes"):
+            await supervisor.runtime.create_container(pod.sandbox_id, refused, pod.config)
+        assert len(engine.request("GET", "/volumes")[1]["Volumes"]) == before
+        await pod.remove()
+    assert not engine.request("GET", "/volumes")[1]["Volumes"]

@@ -35,6 +35,10 @@ _NONE = "<none>"
 _LONGEST_USER = 256
 CONFIG_BYTES = 1 << 20
 """Of an image's configuration that is run. The longest in use have some hundred KiB of labels."""
+_MOST_VOLUMES = 256
+"""Of an image that is run. For each the engine makes a directory, keeps a record and mounts it: for
+ten thousand, which fit a tenth of such a configuration, that takes half a minute of its time.
+"""
 SNAPSHOTTER = "io.containerd.snapshotter.v1"
 """What the engine's storage driver calls itself where images are kept in containerd, and the
 beginning of the directory's name there.
@@ -277,6 +281,26 @@ def check_runnable(config_bytes: int, image_id: str, subject: str) -> None:
         raise FailedPrecondition(
             f"{subject}: the configuration of image {image_id} (labels, environment, command …) has"
             f" {config_bytes} bytes; one with more than {CONFIG_BYTES} is not run",
+            subject=image_id,
+        )
+
+
+def check_volumes(document: Mapping[str, Any], subject: str) -> None:
+    """Refuse to run an image for which the engine would make very many volumes.
+
+    Args:
+        document: of the image.
+        subject: the container, in errors.
+
+    Raises:
+        FailedPrecondition: it declares too many.
+    """
+    count = len(mapping(document, "Config", "Volumes"))
+    if count > _MOST_VOLUMES:
+        image_id = document_id(document, "image")
+        raise FailedPrecondition(
+            f"{subject}: image {image_id} declares {count} volumes; one with more than"
+            f" {_MOST_VOLUMES} is not run",
             subject=image_id,
         )
 

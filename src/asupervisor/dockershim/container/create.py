@@ -40,7 +40,7 @@ from asupervisor.translate.container import (
     plan_container,
 )
 from asupervisor.translate.documents import text
-from asupervisor.translate.images import check_runnable, image_ref
+from asupervisor.translate.images import check_runnable, check_volumes, image_ref
 from asupervisor.translate.logs import engine_log_config
 from asupervisor.translate.mounts import IMAGE_MOUNTS_SINCE
 from asupervisor.translate.namespaces import needs_host_users
@@ -190,6 +190,7 @@ async def _resolve(
             f"{subject}: image {config.image.image} is not on this node", subject=config.image.image
         )
     check_runnable(image.config_bytes, image.id, subject)
+    check_volumes(image.document, subject)
     security = config.linux.security_context
     if security.privileged and not request.sandbox_config.linux.security_context.privileged:
         # As the request has it: the sandbox may be older than the pod's first privileged container.
