@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from asupervisor.cli.output import say
 from asupervisor.errors import ConfigError, ServiceError
-from asupervisor.words import one_line
 
 EXIT_USAGE = 2
 EXIT_FAILURE = 1
@@ -28,7 +28,7 @@ def dispatch(arguments: list[str]) -> int:
 
         return serve(arguments)
     except ServiceError as error:
-        print(f"asupervisor: {one_line(str(error))}", file=sys.stderr)
+        say(str(error))
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILURE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -65,6 +65,11 @@ def print_document(form: str, document: Any) -> bool:
     return True
 
 
+def say(text: str) -> None:
+    """One line for people, beside the output."""
+    print(f"asupervisor: {one_line(text)}", file=sys.stderr)
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last one is not padded."""
     lines = [header, *([one_line(cell) for cell in row] for row in rows)]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asupervisor.background_tasks import BackgroundTasks
+from asupervisor.cli.output import say
 from asupervisor.cli.streams import wanted
-from asupervisor.cli.verbs.run import announce, say
+from asupervisor.cli.verbs.run import announce
 from asupervisor.client import Client, Pod
 from asupervisor.client.plan import PodOptions, PodPlan, pod_plan
 from asupervisor.client.values import ContainerInfo

@@ -97,7 +97,7 @@ class Container:
 
         Args:
             follow: go on until the container ends.
-            tail: only so many of the lines that are there now.
+            tail: only so many of the lines that are there now, and 64 MiB of them at most.
 
         Raises:
             FailedPrecondition: it has no log, or it cannot be read here.
@@ -114,7 +114,7 @@ class Container:
         async def has_ended() -> bool:
             return (await self.status()).state is State.EXITED
 
-        async for line in read_log(path, has_ended if follow else None, tail):
+        async for line in read_log(path, self.id, has_ended if follow else None, tail):
             yield line
 
     async def exec(

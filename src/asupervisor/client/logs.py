@@ -1,13 +1,12 @@
 """The log of a container, read from its file on this node: in CRI's format or in Docker's json-file
 format, since a log path may lead to either.
 
-A file is read to its end before the one that replaced it, and no line costs more memory than
-:data:`LINE_BYTES`."""
+A file is read to its end before the one that replaced it, no line costs more memory than
+:data:`LINE_BYTES`, and the last lines together no more than :data:`TAIL_BYTES`."""
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -24,7 +23,8 @@ LINE_BYTES = 256 * 1024
 """A longer line comes in parts."""
 _ROW_BYTES = 4 * LINE_BYTES
 """Longest row of a file; what is longer is cut there."""
-_ENGINES_FILE = re.compile(r"/(?:[^/]+/)*([0-9a-f]{64})/\1-json\.log")
+TAIL_BYTES = 64 << 20
+"""Of the last lines that are asked for; with more, the first of them are left out."""
 _POLL_S = 0.1
 _BLOCK_BYTES = 1 << 20
 
@@ -52,12 +52,16 @@ class LogLine:
 
 
 async def read_log(
-    path: str, has_ended: Callable[[], Awaitable[bool]] | None, tail: int | None = None
+    path: str,
+    container_id: str,
+    has_ended: Callable[[], Awaitable[bool]] | None,
+    tail: int | None = None,
 ) -> AsyncGenerator[LogLine, None]:
     """Whole lines of a log.
 
     Args:
         path: of the file; one that takes its place, as after a rotation, is read next.
+        container_id: whose it is.
         has_ended: whether nothing more will be written; it is followed until then. None: only what
             is there now.
         tail: only so many of the lines that are there now.
@@ -66,19 +70,19 @@ async def read_log(
         FailedPrecondition: the file cannot be read.
     """
     lines = Lines()
-    file = _opened(path)
+    file = _opened(path, container_id)
     try:
         # Asked before reading: what was written before it ended is then read for certain.
         ended = has_ended is None or await has_ended()
         found: Iterator[LogLine] = lines.read(file)
-        for line in found if tail is None else deque(found, maxlen=tail):
+        for line in found if tail is None else _last(found, tail):
             yield line
         while not ended:
             await anyio.sleep(_POLL_S)
             ended = has_ended is None or await has_ended()
             for line in lines.read(file):
                 yield line
-            if (other := _replacement(file, path)) is not None:
+            if (other := _replacement(file, path, container_id)) is not None:
                 for line in lines.read(file):  # what came before it was replaced
                     yield line
                 file.close()
@@ -158,19 +162,33 @@ def _docker_line(line: bytes) -> LogLine:
         return LogLine("", "stdout", False, line)
 
 
-def _replacement(file: BinaryIO, path: str) -> BinaryIO | None:
+def _last(lines: Iterator[LogLine], count: int) -> deque[LogLine]:
+    kept, size = deque[LogLine](), 0
+    for line in lines:
+        kept.append(line)
+        size += len(line.content)
+        while len(kept) > count or size > TAIL_BYTES:
+            size -= len(kept.popleft().content)
+    return kept
+
+
+def _replacement(file: BinaryIO, path: str, container_id: str) -> BinaryIO | None:
     """The file that now stands at the path, where it is another one."""
     try:
         here = os.stat(path)
     except OSError:
         return None
     mine = os.fstat(file.fileno())
-    return None if (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino) else _opened(path)
+    return (
+        None
+        if (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino)
+        else _opened(path, container_id)
+    )
 
 
-def _opened(path: str) -> BinaryIO:
+def _opened(path: str, container_id: str) -> BinaryIO:
     """A log file, which its container can replace where it mounts its log directory: a link counts
-    only where it leads to the engine's own file of a container.
+    only where it leads to the engine's own file of this container.
     """
     try:
         directory, name = hold_log_directory(path)
@@ -178,7 +196,9 @@ def _opened(path: str) -> BinaryIO:
             status = directory.status(name)
             if status is None or not stat.S_ISLNK(status.st_mode):
                 return os.fdopen(directory.open(name, os.O_RDONLY), "rb")
-            if not _ENGINES_FILE.fullmatch(target := directory.link_target(name)):
+            target = directory.link_target(name)
+            engines = f"/{container_id}/{container_id}-json.log"
+            if not (target.startswith("/") and target.endswith(engines)):
                 raise UnsafePath(path, "a symbolic link")
         parent, _, name = target.rpartition("/")
         with HeldDirectory.at(parent) as held:

@@ -11,6 +11,8 @@ import pytest
 from asupervisor.client.logs import LINE_BYTES, LogLine, read_line, read_log
 from asupervisor.errors import FailedPrecondition
 
+_ID = "a" * 64
+
 
 @pytest.mark.parametrize(
     ("line", "read"),
@@ -44,7 +46,7 @@ async def collected(path: Path, states: list[bool] | None = None, tail: int | No
         return states.pop(0)
 
     follow = None if states is None else has_ended
-    return b"|".join([line.content async for line in read_log(str(path), follow, tail)])
+    return b"|".join([line.content async for line in read_log(str(path), _ID, follow, tail)])
 
 
 async def test_parts_become_lines_and_the_last_ones_need_no_end(tmp_path: Path) -> None:
@@ -59,7 +61,7 @@ async def test_parts_become_lines_and_the_last_ones_need_no_end(tmp_path: Path) 
 async def test_a_line_without_end_costs_a_bounded_memory(tmp_path: Path) -> None:
     log = tmp_path / "0.log"
     log.write_bytes((b"T stdout P " + b"x" * 16384 + b"\n") * 40 + b"T stdout F end\n")
-    lines = [line async for line in read_log(str(log), None)]
+    lines = [line async for line in read_log(str(log), _ID, None)]
     assert [line.partial for line in lines] == [True, True, False]
     assert max(len(line.content) for line in lines) == LINE_BYTES
     assert sum(len(line.content) for line in lines) == 40 * 16384 + 3
@@ -84,7 +86,7 @@ async def test_a_rotated_log_is_followed_without_a_gap(tmp_path: Path) -> None:
         steps.pop()
         return not steps
 
-    lines = [line.text async for line in read_log(str(log), has_ended)]
+    lines = [line.text async for line in read_log(str(log), _ID, has_ended)]
     assert lines == ["one", "late", "two"]
 
 
@@ -104,14 +106,34 @@ async def test_a_log_that_its_container_replaced_is_not_followed(
     path.parent.mkdir(parents=True)
     make(path)
     with pytest.raises(FailedPrecondition, match=f"{path} cannot be read: {said}"):
-        [line async for line in read_log(str(path), None)]
+        [line async for line in read_log(str(path), _ID, None)]
 
 
 async def test_a_link_to_the_engines_own_file_is(tmp_path: Path) -> None:
-    engines = tmp_path / "containers" / ("a" * 64) / f"{'a' * 64}-json.log"
+    engines = tmp_path / "containers" / _ID / f"{_ID}-json.log"
     engines.parent.mkdir(parents=True)
     engines.write_bytes(b'{"log":"hi\\n","stream":"stdout","time":"T"}\n')
     path = tmp_path / "pod" / "main" / "0.log"
     path.parent.mkdir(parents=True)
     path.symlink_to(engines)
-    assert [line.text async for line in read_log(str(path), None)] == ["hi"]
+    assert [line.text async for line in read_log(str(path), _ID, None)] == ["hi"]
+
+
+async def test_a_link_to_another_containers_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "containers" / ("b" * 64) / f"{'b' * 64}-json.log"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b'{"log":"secret\\n","stream":"stdout","time":"T"}\n')
+    path = tmp_path / "pod" / "main" / "0.log"
+    path.parent.mkdir(parents=True)
+    path.symlink_to(other)
+    with pytest.raises(FailedPrecondition, match="a symbolic link"):
+        [line async for line in read_log(str(path), _ID, None)]
+
+
+async def test_the_last_lines_cost_a_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asupervisor.client.logs.TAIL_BYTES", 1000)
+    log = tmp_path / "0.log"
+    log.write_bytes(b"".join(b"T stdout F %d%s\n" % (n, b"x" * 299) for n in range(9)))
+    assert [line[:1] for line in (await collected(log, tail=5)).split(b"|")] == [b"6", b"7", b"8"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import posixpath
-import sys
 from pathlib import Path
 
+from asupervisor.cli.output import say
 from asupervisor.client import Client
 from asupervisor.errors import ConfigError
 
@@ -31,7 +31,7 @@ async def run(client: Client, options: argparse.Namespace) -> int:
         return 0
     left_out = await (await client.find(source_name)).get(source, local_target(source, target))
     for line in left_out:
-        print(f"asupervisor: {line}", file=sys.stderr)
+        say(line)
     return 1 if left_out else 0
 
 

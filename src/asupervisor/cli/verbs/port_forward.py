@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 
 import anyio
 
 from asupervisor.background_tasks import BackgroundTasks
+from asupervisor.cli.output import say
 from asupervisor.cli.streams import transport
 from asupervisor.client import Client
 from asupervisor.errors import ConfigError, Unavailable
-from asupervisor.words import one_line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +66,7 @@ def parse_ports(text: str) -> tuple[int, int]:
 
 
 def _tell(port: int, failure: str) -> None:
-    print(f"asupervisor: port {port}: {one_line(failure)}", file=sys.stderr)
+    say(f"port {port}: {failure}")
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

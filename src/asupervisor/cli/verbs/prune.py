@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
+from asupervisor.cli.output import say
 from asupervisor.client import Client
 from asupervisor.words import one_line
 
@@ -24,5 +24,5 @@ async def run(client: Client, options: argparse.Namespace) -> int:
     for image in pruned.images:
         print(one_line(f"image {next(iter(image.tags), image.id)}"))
     for failure in pruned.failures:
-        print(f"asupervisor: {failure}", file=sys.stderr)
+        say(str(failure))
     return 1 if pruned.failures else 0

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from asupervisor.cli.messages import read_text
-from asupervisor.cli.output import print_document, short_id
+from asupervisor.cli.output import print_document, say, short_id
 from asupervisor.client import Client, Pod
 from asupervisor.client.client import LOG_ROOT
 from asupervisor.client.manifest import Manifest, read_manifest
@@ -96,17 +96,15 @@ def announce(pod: Pod, form: str) -> None:
     sys.stdout.flush()
 
 
-def say(text: str) -> None:
-    """One line beside the output."""
-    print(f"asupervisor: {text}", file=sys.stderr)
+class _Said(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
 
 
 def tell_what_happens() -> None:
-    """Print what the client does for the pods: probes that fail, restarts."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("asupervisor: %(message)s"))
+    """Print what the client does for the pods: probes that fail, with what they say, restarts."""
     logger = logging.getLogger("asupervisor.client.pods")
-    logger.addHandler(handler)
+    logger.addHandler(_Said())
     logger.setLevel(logging.INFO)
 
 
