@@ -1,5 +1,5 @@
-"""The bridge of a managed engine's default network, by the kernel's oldest interface for it: ioctl,
-which needs no further library.
+"""Makes the bridge of a managed engine's default network. It uses ioctl, the kernel's oldest
+interface for bridges, which needs no library.
 
 ``dockerd`` makes only the bridge ``docker0`` itself, and two engines cannot share that one: each
 would hand out the same addresses."""
@@ -24,7 +24,7 @@ _CANDIDATES = (
     *(f"172.{second}.0.0/16" for second in range(31, 17, -1)),
     *(f"192.168.{third}.0/24" for third in range(240, 255)),
 )
-"""Private ranges, from the end that other engines reach last; never 10.0.0.0/8, where clusters have
+"""Private ranges, first those that other engines use last; never 10.0.0.0/8, which clusters use for
 their pods and services.
 """
 
@@ -72,7 +72,7 @@ def free_subnet(routes: str) -> ipaddress.IPv4Network:
         destination, mask = (
             int.from_bytes(bytes.fromhex(fields[column]), "little") for column in (1, 7)
         )
-        if mask:  # the default route covers everything and takes nothing
+        if mask:  # the default route overlaps every range and rules out none
             taken.append(ipaddress.IPv4Network((destination, mask.bit_count())))
     for text in _CANDIDATES:
         candidate = ipaddress.IPv4Network(text)

@@ -1,4 +1,6 @@
-"""The engine as the rest of the service sees it: endpoints, health, and its own words."""
+"""The engine as the rest of the service sees it: its endpoints, its health, and its last answers to
+``/info`` and ``/version``.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from asupervisor.translate.images import uses_containerd_store
 
 
 class EngineClient:
-    """One engine. The constructor dials nothing; :meth:`open` and :meth:`close` bracket its use.
+    """One engine. The constructor connects to nothing; :meth:`open` and :meth:`close` bracket its
+    use.
 
     Attributes:
         containers, images, streams, system: the endpoints.
@@ -74,8 +77,8 @@ class EngineClient:
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """Names of the OCI runtimes that the engine has: the CRI's runtime handlers. The one that
-        plugins' wishes are carried by is no pod's.
+        """Names of the OCI runtimes that the engine has: the CRI's runtime handlers. Without the
+        runtime that this service adds for the settings of plugins, which no pod may ask for.
         """
         return tuple(sorted({*(self.info.get("Runtimes") or {})} - {RUNTIME}))
 

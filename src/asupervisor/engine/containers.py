@@ -22,7 +22,7 @@ nothing: an image can have it too.
 _LINKS = 8
 """Symbolic links that are followed to a file."""
 _HEADER_BYTES = 256 << 10
-"""Of an archive before the content of its first entry: names, and attributes up to 64 KiB each."""
+"""Most bytes of an archive before its first content: names, and attributes of up to 64 KiB each."""
 
 
 class ContainersApi:
@@ -51,7 +51,7 @@ class ContainersApi:
         )
 
     async def list_all(self) -> list[Document]:
-        """Every container, of whomever, running or not."""
+        """Every container of the engine, running or not."""
         return await self._session.documents(
             "containers/json", "list_containers", params={"all": "1"}
         )
@@ -93,8 +93,7 @@ class ContainersApi:
         """``POST /containers/{id}/stop``: the stop signal, then SIGKILL after ``grace_s`` seconds;
         its deadline covers the grace.
 
-        A container that is stopped already is fine; so is, for the engine's clients, a grace of 0
-        (kill at once)."""
+        A container that is stopped already is fine. With a grace of 0 the engine kills at once."""
         timeout_s = grace_s + self._session.timeout_s
         params = {"t": str(grace_s)}
         await self._post(container, "stop", "stop_container", params=params, timeout_s=timeout_s)
@@ -103,12 +102,12 @@ class ContainersApi:
         """``DELETE /containers/{id}`` with its anonymous volumes; one that is gone already is
         fine.
 
-        By force the only conflict is that the engine is removing it already (for another client, or
-        for a call of ours whose caller is gone): then it is asked again until it has
-        done so, since only who asked for a removal is told that it failed.
+        With force, the only conflict is that the engine is removing it already (for another client,
+        or for an earlier call of this service). Then the engine is asked again until the container
+        is gone, since it reports a failure only to the client that asked first.
 
         Raises:
-            DeadlineExceeded: by force, it does not come to an end with the removal.
+            DeadlineExceeded: with force, the removal takes too long.
             FailedPrecondition: without force, it runs or is being removed.
         """
         params = {"v": "1", **({"force": "1"} if force else {})}
@@ -166,11 +165,11 @@ class ContainersApi:
 
         Args:
             path: absolute, in the container.
-            limit_bytes: of the file; no more is read than shows that it is longer.
+            limit_bytes: the most that the file may have; a longer one is not read to its end.
 
         Raises:
             NotFound: no such file in the container.
-            FailedPrecondition: it is longer than the limit, or the engine cannot make it out.
+            FailedPrecondition: it is longer than the limit, or the engine cannot read it.
         """
         for _ in range(_LINKS):
             member, content = await self._first_member(container, path, limit_bytes)
@@ -204,7 +203,7 @@ class ContainersApi:
                     content += chunk
                     if len(content) > limit_bytes + _HEADER_BYTES:
                         break
-            # Not whatever tarfile finds it packed with: some bytes would make gigabytes.
+            # Never decompressed: a few bytes could become gigabytes.
             with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
                 member = archive.next()
         except (Internal, tarfile.TarError) as error:
@@ -218,22 +217,23 @@ class ContainersApi:
         return member, bytes(content)
 
     async def has_path(self, container: str, path: str) -> bool:
-        """``GET /containers/{id}/archive``, hung up on once it begins: whether a container, running
-        or not, has that path.
+        """Whether a container, running or not, has that path: ``GET /containers/{id}/archive``,
+        closed once the answer begins.
 
         Raises:
-            FailedPrecondition: the engine cannot make it out.
+            FailedPrecondition: the engine cannot look the path up.
         """
         request = ("GET", f"containers/{container}/archive", "look_for_path", container)
         try:
-            # Not HEAD: to that the engine's refusal has no body, which the transport cannot take.
+            # Not HEAD: the engine's error answers to it have no body, which aiodocker cannot
+            # handle.
             async with self._session.response(*request, params={"path": path}, stream=True):
                 return True
         except NotFound:
             return False
         except Internal as error:  # such as links that lead in circles
             raise FailedPrecondition(
-                f"Docker Engine cannot make out {path}: {error.message}",
+                f"Docker Engine cannot look up {path}: {error.message}",
                 operation="look_for_path",
                 subject=container,
             ) from error

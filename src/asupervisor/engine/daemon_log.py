@@ -1,4 +1,4 @@
-"""What a ``dockerd`` of the service's own writes, in the service's log."""
+"""Puts what a managed ``dockerd`` writes into the service's log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOGFMT = re.compile(
     r'time="[^"]*" level=(?P<level>\w+) msg=(?P<msg>"(?:[^"\\]|\\.)*"|\S*) ?(?P<fields>.*)', re.S
 )
 _LEVELS = {
-    # How dockerd does its work is its own business, until it does not.
+    # dockerd's ordinary work is not for the readers of this service's log.
     "trace": logging.DEBUG,
     "debug": logging.DEBUG,
     "info": logging.DEBUG,
@@ -29,20 +29,23 @@ _CHATTER = (
     "cleaning up after shim disconnected",
     "cleanup warnings",
 )
-"""What containerd warns of at every start, about the configuration that dockerd gave it, and at
-every end of a container. One that is worded otherwise some day is a line more, no harm."""
+"""Beginnings of warnings that containerd writes at every start and at every end of a container. If
+a later version changes the text of one, the log only gets one more line.
+"""
 _ANSWERED = (
     "Handler for ",
     "Error getting v2 registry",
     "Not continuing with pull after error",
     "Attempting next endpoint for pull",
 )
-"""What dockerd has answered to the service, which tells it with the call that it concerns."""
+"""Beginnings of errors that dockerd has answered to the service too, which reports them with the
+call.
+"""
 
 
 async def log_output(stream: AsyncIterable[bytes]) -> None:
     """Log what a ``dockerd`` writes until its end: each line at its level and without its time,
-    what it tells of its ordinary work at debug; of a line that is too long, the beginning.
+    info lines at debug level; of a line that is too long, the beginning.
     """
     async for line in _lines(stream):
         level, message = read_line(line.decode(errors="replace"))
@@ -70,8 +73,8 @@ def read_line(line: str) -> tuple[int, str]:
     """The level and the message of a line of dockerd's.
 
     Args:
-        line: logfmt, as dockerd writes it. Anything else is a warning, since then it is a panic or
-            a library's complaint.
+        line: logfmt, as dockerd writes it. Anything else counts as a warning: it comes from a panic
+            or from a library.
 
     Returns:
         A level of :mod:`logging`, and the message with its other fields in parentheses; empty for

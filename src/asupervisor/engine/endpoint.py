@@ -17,8 +17,8 @@ DEFAULT_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 MINIMUM_API_VERSION = (1, 41)
 """Docker Engine 20.10: the oldest engine that is supported."""
 NEWEST_API_VERSION = (1, 56)
-"""Docker Engine after 29.7: the newest API that this code was written against; a newer engine is
-spoken to in this one.
+"""Docker Engine after 29.7: the newest API that this code was written for; it is also used with
+newer engines.
 """
 
 
@@ -96,8 +96,7 @@ def socket_path(endpoint: str) -> str | None:
 
 
 def diagnose(endpoint: str) -> tuple[Reason, str]:
-    """Why nothing answers at an endpoint, told apart by looking at the node, not at an error's
-    text.
+    """Why nothing answers at an endpoint, found out by looking at the node, not at an error's text.
 
     Returns:
         A reason (not installed, not running, no permission, unreachable) and one sentence that says

@@ -1,6 +1,4 @@
-"""Whether the engine can be used now, in one object that the probe writes and all others
-reads.
-"""
+"""Whether the engine can be used now, in one object that the probe writes and all others read."""
 
 from __future__ import annotations
 
@@ -77,7 +75,7 @@ class EngineHealth:
     def set_unreachable(self, reason: Reason, message: str) -> None:
         """The engine does not answer."""
         was_ready = self.ready
-        # An event that is still to be set has waiters: replaced, it would leave them behind.
+        # An event that is not set yet is kept: its waiters would never see another one set.
         if self.reachable:
             self.reachable = False
             self._reachable_event = anyio.Event()

@@ -14,7 +14,7 @@ from asupervisor.errors import Unavailable
 from asupervisor.translate.documents import text
 
 _STEP_BYTES = 1 << 20
-"""Of one entry of a pull's progress: it may carry what a registry answered."""
+"""Most bytes of one entry of a pull's progress, which may contain what a registry answered."""
 _LISTED_MANIFESTS_SINCE = (1, 47)
 _INSPECTED_MANIFESTS_SINCE = (1, 48)
 
@@ -40,8 +40,8 @@ class ImagesApi:
         )
 
     async def children(self, image_id: str) -> list[str]:
-        """Ids of the images that the engine itself built or committed on one. With the classic
-        store they keep it from being removed.
+        """Ids of the images that the engine built or committed from this one. With the classic
+        image store it cannot be removed while it has any.
         """
         answer = await self._session.documents("images/json", "list_images", params={"all": "1"})
         return [text(entry, "Id") for entry in answer if entry.get("ParentId") == image_id]
@@ -136,8 +136,8 @@ class ImagesApi:
                     buffer += rest
                     if len(buffer) > _STEP_BYTES:
                         raise Unavailable(
-                            f"pulling {subject}: Docker Engine told of it in more than"
-                            f" {_STEP_BYTES} bytes at once; the registry's answer may be as long",
+                            f"pulling {subject}: Docker Engine sent more than {_STEP_BYTES} bytes"
+                            " in one entry of its progress; the registry's answer may be that long",
                             operation="pull image",
                             subject=subject,
                         )

@@ -1,8 +1,8 @@
-"""Lanes to the engine: each kind of waiting has its own bounded number of connections, so that none
-can take the others' place.
+"""Lanes to the engine: each kind of request has its own bounded number of connections, so that no
+kind can use up the connections of another.
 
-Pings and events must get through whatever else is under way; a call that may wait for a container's
-grace or a registry must not keep the short ones from their turn."""
+Pings and events must get through whatever else is under way; calls that may wait for a container's
+grace period or for a registry must not delay the short ones."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ class Lane(Enum):
     """A lane, and how many requests it has at once."""
 
     PROBE = 4
-    """What tells whether the engine is there."""
+    """Requests that show whether the engine is there."""
     EVENTS = 2
     """The event stream, and the one that follows a broken one."""
     READ = 128
-    """What the node state asks for."""
+    """Requests of the node state."""
     CHANGE = 256
-    """What answers as soon as the engine has done it. What is more waits within its deadline."""
+    """Calls that the engine answers when it has done them. Calls above the number wait, within
+    their deadline.
+    """
     LONG = 1024
-    """What waits for a container, a registry or a disk. What is more is refused: a place may not
-    come free for hours.
+    """Calls that wait for a container, a registry or a disk. Calls above the number are refused: it
+    may take hours until a connection is free.
     """
 
 
@@ -46,6 +48,6 @@ def lane_of(operation: str, reading: bool) -> Lane:
 
     Args:
         operation: as it is called in errors and metrics.
-        reading: whether the node state asks, which it does while the engine is held to be down too.
+        reading: whether the node state asks, which it also does while the engine counts as down.
     """
     return _LANES.get(operation, Lane.READ if reading else Lane.CHANGE)

@@ -1,8 +1,9 @@
 """Files of an image, read where the engine's overlay2 driver keeps its layers on this machine.
 
-No container has to be made for them. What lies in a layer is the image's: nothing of it is
-followed, every name is opened by itself beneath a directory that is held, links are resolved within
-the image, and what is not as overlayfs has it is left to the caller to ask the engine about."""
+No container has to be made for them. What is in a layer comes from the image and is not trusted:
+every name is opened by itself beneath a directory that is held, and links are resolved here, within
+the image. Where a layer has something that this code does not handle, :class:`NotAtHand` tells the
+caller to ask the engine instead."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from asupervisor.errors import FailedPrecondition, Internal
 from asupervisor.translate.documents import text
 
 _LINKS = 40
-"""As many the kernel follows for one path."""
+"""Links that are followed for one path, as many as the kernel follows."""
 _LAYERS = 500
 """overlayfs itself takes 500 lower directories."""
 _OPENED = 2000
@@ -27,11 +28,13 @@ link that winds through a thousand directories would take all that this process 
 """
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _MARKS = ("trusted.overlay.redirect", "trusted.overlay.metacopy")
-"""By these overlayfs finds a content elsewhere; the engine's layers have none."""
+"""Attributes by which overlayfs finds a file's content in another layer. The engine's layers have
+none.
+"""
 
 
 class NotAtHand(Internal):
-    """The layers cannot tell; the engine can."""
+    """The layers cannot be read here; the engine has to be asked."""
 
 
 def layer_directories(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -122,8 +125,8 @@ def _names(path: str) -> list[str]:
 
 
 def _entry(directories: list[int], name: str, held: ExitStack) -> int | list[int] | None:
-    """What a directory of several layers has under a name: the uppermost layer's word counts, and
-    directories are merged down to one that is opaque.
+    """What a directory of several layers has under a name: the uppermost layer that has it counts,
+    and directories are merged down to one that is opaque.
     """
     merged: list[int] = []
     for directory in directories:

@@ -1,5 +1,5 @@
-"""A ``dockerd`` of the service's own: a supervised child with its own socket, data root, bridge and
-containerd namespace.
+"""The managed engine: a ``dockerd`` that the service runs as a child process, with its own socket,
+data root, bridge and containerd namespace.
 
 It runs with ``--live-restore``: containers live through the end of the engine and of this service,
 and the next engine takes them up again."""
@@ -37,7 +37,7 @@ _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
 _STABLE_S = 60.0
 """An engine that ran this long did not fail at its start: the next restart is prompt again."""
-_LAST_WORDS_S = 1.0
+_LAST_OUTPUT_S = 1.0
 _POLL_S = 0.05
 
 
@@ -45,9 +45,8 @@ class ManagedEngine:
     """One ``dockerd`` and what is its own.
 
     Args:
-        root: the service's root directory; the engine lives in ``<root>/engine``, and
-            ``<root>/engine/daemon.json`` is its configuration file, for what an operator wants to
-            set.
+        root: the service's root directory; the engine's files are in ``<root>/engine``;
+            ``<root>/engine/daemon.json`` is its configuration file, which an operator may edit.
         wrapper: path of the OCI runtime for what plugins want (:mod:`asupervisor.oci`), which is
             added to that file; empty for none.
 
@@ -62,8 +61,7 @@ class ManagedEngine:
         self.directory = root.absolute() / "engine"
         tag = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:8]
         self.bridge = f"asv{tag}"
-        # Not below the root directory: what stands here is void after a boot, and /run is empty
-        # then.
+        # Not below the root directory: its content is of no use after a boot, when /run is empty.
         self.exec_root = Path(f"/run/asupervisor/{tag}")
         # A containerd of the system, where there is one, is used by every dockerd: a namespace of
         # its own keeps them apart.
@@ -88,7 +86,7 @@ class ManagedEngine:
         words = f"(process {self.pid}) was started and does not answer on {self.socket} yet"
         if self.pid is None:
             words = (
-                f"ended and is started again ({self.restarts} times so far); its words are in this"
+                f"ended and is started again ({self.restarts} times so far); its output is in this"
                 " service's log"
             )
         return Reason.ENGINE_STARTING, f"the service's own dockerd {words}"
@@ -98,7 +96,7 @@ class ManagedEngine:
     ) -> None:
         """Keep it running until cancelled, then stop it within :data:`STOP_DEADLINE_S`.
 
-        It is started once the first child is; whether it answers is for the probe to say.
+        It counts as started with the first child process; the probe finds out whether it answers.
 
         Raises:
             FailedPrecondition: there is no dockerd, or nothing can be made for it on this machine.
@@ -135,9 +133,9 @@ class ManagedEngine:
                 tasks.start_soon(log_output, process.stderr)
                 task_status.started()
                 code = await process.wait()
-                # Its last words are still to come, but children that outlive it may hold the pipe
+                # Its last output may still come, but children that outlive it may hold the pipe
                 # open for ever.
-                tasks.cancel_scope.deadline = anyio.current_time() + _LAST_WORDS_S
+                tasks.cancel_scope.deadline = anyio.current_time() + _LAST_OUTPUT_S
             return code
         finally:
             self.pid = None
@@ -187,7 +185,7 @@ class ManagedEngine:
         ]
 
     def _add_wrapper(self, settings: Path) -> None:
-        """In the file, since dockerd takes no runtimes by flag beside those of its file."""
+        """In the file, since dockerd refuses runtimes by flag when its file has some."""
         try:
             document = json.loads(settings.read_bytes())
         except ValueError:

@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 _PINGS = 2
 _SLICES = 10
 _HARD_DEADLINE_S = 60.0
-"""Of a ping by the clock, however little of the time this process ran."""
+"""Deadline of a ping by the clock, however little of that time this process ran."""
 
 
 def explain(error: ServiceError) -> tuple[Reason, str]:
@@ -49,9 +49,9 @@ class Probe:
     Args:
         engine: probed.
         interval_s: seconds between two pings.
-        deadline_s: seconds that a ping may take, of which only those count in which this process
-            had its turns. Two pings in a row must be late; with ``interval_s`` that bounds how late
-            a frozen engine is noticed.
+        deadline_s: seconds that a ping may take; only time in which this process ran counts. Two
+            pings in a row must be late; with ``interval_s`` that bounds how late a frozen engine is
+            noticed.
         identify_deadline_s: seconds that the questions on (re)appearance may take.
         check: raises ConfigError for an engine that contradicts the settings, which ends the
             service.
@@ -101,7 +101,7 @@ class Probe:
         except ConfigError:
             raise
         except ServiceError as error:
-            # What follows the conditions tells the operator.
+            # The log of the conditions tells the operator.
             health.set_unreachable(*self._explain(error))
             return
         if not was_reachable:
@@ -131,8 +131,7 @@ class Probe:
         async with anyio.create_task_group() as tasks:
 
             async def watch() -> None:
-                # In slices: a loop that was held up wakes late, and what it could not have seen
-                # in time counts as one slice.
+                # In slices: if the event loop is held up, all of that time counts as one slice.
                 for _ in range(_SLICES):
                     await anyio.sleep(self._deadline_s / _SLICES)
                 tasks.cancel_scope.cancel()

@@ -47,7 +47,7 @@ Document = dict[str, Any]
 """A JSON object of the engine API."""
 
 _ANSWER_BYTES = 32 << 20
-"""Of an answer that is one object. A list may have as many bytes for each of many."""
+"""Most bytes of an answer that is one object. A list has many objects."""
 _LIST_BYTES = 512 << 20
 _LISTS = frozenset({"list_containers", "list_images"})
 _KEPT_S = 3.0
@@ -133,7 +133,7 @@ class EngineSession:
             connector=connector,
             timeout=aiohttp.ClientTimeout(),
             auto_decompress=False,
-            # What is packed has no bound that its bytes tell: nothing is asked for in that form.
+            # A compressed answer can be much larger than its bytes: none is asked for.
             headers={"Accept-Encoding": "identity"},
             read_bufsize=_CHUNK_BYTES,
         )
@@ -185,8 +185,7 @@ class EngineSession:
             The decoded answer; None when it is empty.
 
         Raises:
-            ResourceExhausted: it is longer than an answer may be; what others wrote into an object
-                has no bound.
+            ResourceExhausted: it is too long; what others wrote into an object has no bound.
         """
         limit = _LIST_BYTES if operation in _LISTS else _ANSWER_BYTES
         async with self.response(method, path, operation, subject, **options) as response:
@@ -196,7 +195,7 @@ class EngineSession:
     async def document(
         self, method: str, path: str, operation: str, subject: str = "", **options: Any
     ) -> Document:
-        """The same of an answer that is one object.
+        """Like :meth:`json`, for an answer that is one object.
 
         Raises:
             Internal: it is something else.
@@ -207,7 +206,7 @@ class EngineSession:
         return answer
 
     async def documents(self, path: str, operation: str, **options: Any) -> list[Document]:
-        """The same of a GET's answer that is a list of objects.
+        """Like :meth:`json`, for a GET whose answer is a list of objects.
 
         Raises:
             Internal: it is something else.
@@ -312,7 +311,7 @@ class EngineSession:
         return EngineAbsent(hint, reason=reason, operation=operation, subject=subject)
 
     def _convert(self, error: aiodocker.DockerError, operation: str, subject: str) -> ServiceError:
-        """By the HTTP status of the engine API; never by the words."""
+        """By the HTTP status of the engine API; never by the text."""
         if error.status == _NO_DAEMON:
             return self.absent(operation, subject)
         kinds: dict[int, type[ServiceError]] = {
@@ -332,7 +331,7 @@ class EngineSession:
 async def _content(
     response: aiohttp.ClientResponse, limit: int, operation: str, subject: str
 ) -> bytes:
-    """The body of an answer within bounds; of a longer one the connection is given up."""
+    """The body of an answer; the connection of one that is too long is closed."""
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk

@@ -4,8 +4,8 @@
 the other. Without a terminal output comes in frames (``translate/stream_frames.py``).
 
 The connections are made here and not by the request pool: each lasts as long as a client likes and
-would keep a place in the pool from the requests, and stdin has to be closed on its own, which the
-pool cannot do."""
+would take a connection of the pool from the requests, and stdin has to be closed on its own, which
+the pool cannot do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Hijacked:
 
     Args:
         stream: the connection.
-        received: bytes that came behind the answer's head.
+        received: bytes that came after the answer's head.
         framed: whether output comes in frames; False with a terminal.
     """
 
@@ -65,7 +65,9 @@ class Hijacked:
         while not self._ready:
             if self._frames.pending:
                 self._ready.extend(runs(self._frames.take()))
-                await anyio.lowlevel.checkpoint()  # a step is a turn, whether or not it gave any
+                await (
+                    anyio.lowlevel.checkpoint()
+                )  # lets other tasks run, also when no output was found
                 continue
             data, self._received = self._received, b""
             if not data:
@@ -92,7 +94,7 @@ class Hijacked:
             raise anyio.BrokenResourceError from error
 
     async def send_eof(self) -> None:
-        """Close stdin; over TLS, which has no half-close, nothing."""
+        """Close stdin. Does nothing over TLS, which cannot close one direction."""
         try:
             await self._stream.send_eof()
         except NotImplementedError:
@@ -105,7 +107,7 @@ class Hijacked:
             raise anyio.BrokenResourceError from error
 
     async def cut(self) -> None:
-        """Break the connection off from this side: who waits for output gets
+        """Close the connection at once: a :meth:`receive` that waits raises
         :class:`asupervisor.errors.Unavailable`.
         """
         await anyio.aclose_forcefully(self._stream)
@@ -115,7 +117,7 @@ class StreamsApi:
     """The endpoints that hijack, and those that go with them.
 
     Args:
-        session: for requests that do not hijack, its endpoint, its API version and its health.
+        session: makes the requests that do not hijack; gives endpoint, API version and health.
     """
 
     def __init__(self, session: EngineSession) -> None:
@@ -321,7 +323,7 @@ class StreamsApi:
             answer = await request_upgrade(stream, request, content)
         except h11.RemoteProtocolError as error:
             raise Internal(
-                f"Docker Engine answers {operation} with what is not HTTP",
+                f"Docker Engine answered {operation} with something that is not HTTP",
                 operation=operation,
                 subject=subject,
             ) from error

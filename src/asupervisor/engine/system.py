@@ -13,7 +13,7 @@ from asupervisor.errors import Internal, Unavailable
 from asupervisor.translate.documents import whole
 
 _EVENT_BYTES = 256 << 10
-"""Of one event that are kept; of a longer one only the head is read."""
+"""Bytes of one event that are kept; of a longer one only type, action and id are read."""
 _EVENT_HEAD = re.compile(
     rb'"Type": ?"([a-z]+)", ?"Action": ?"([^"\\]+)", ?"Actor": ?\{"ID": ?"([^"\\]+)"'
 )
@@ -39,7 +39,7 @@ class SystemApi:
         self._session = session
 
     async def ping(self, timeout_s: float) -> None:
-        """``GET /_ping``, even while the engine is held to be down.
+        """``GET /_ping``, even while the engine counts as down.
 
         Args:
             timeout_s: deadline in seconds.
@@ -113,7 +113,7 @@ class SystemApi:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:
-    """Cut a stream into lines; of a long one the beginning, and that it is not whole."""
+    """Cut a stream into lines: each with whether it is whole; of a long one the beginning."""
     kept = bytearray()
     skipping = False
     async for chunk in chunks:

@@ -1,6 +1,7 @@
 """Container logs in the CRI format: a pump process that follows the engine's files, and the service
 that runs it.
 
-The pump's own modules (all but :mod:`service`) import, beside the standard library and orjson, only
-what does so too, so that the process starts in a few dozen milliseconds and stays small. A kill at
-any instruction neither loses nor doubles a line. A log that cannot be written holds up no other."""
+The pump's own modules (all but :mod:`service`) import, besides the standard library and orjson,
+only modules that do the same, so that the process starts in a few dozen milliseconds and stays
+small. A kill at any instruction neither loses nor doubles a line. A log that cannot be written
+delays no other."""

@@ -1,11 +1,11 @@
-"""The pump's hand on log files: a thread that does one thing at a time, and is left behind when it
-hangs.
+"""How the pump works on log files: in a thread that does one thing at a time. If it hangs, the pump
+goes on with another one.
 
-The law: the pump waits for what its thread does, so that two never touch one log at once. What
-takes longer than a moment is left to its thread, the pump goes on with a new one, and nothing more
-is begun on that mount until the first comes back. So a dead file server costs one moment and one
-thread for each mount, and keeps no log waiting that is on another. On a local file system, which
-asks no other machine, work is done at once, without the thread."""
+The rule: the pump waits for what its thread does, so that two threads never work on one log. Work
+that takes longer than half a second is left to its thread; the pump goes on with a new thread, and
+starts nothing more on that mount until the first one returns. So a dead file server costs half a
+second and one thread for each mount, and does not delay logs on other mounts. On a local file
+system, which needs no other machine, work is done at once, without the thread."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _MOMENT_S = 0.5
-"""The longest turn takes some ten milliseconds, on a disk that answers."""
+"""Seconds. The longest turn takes some ten milliseconds, on a disk that answers."""
 
 
 class _Job:
-    """Work for the thread, and what comes then."""
+    """Work for the thread, and what is called afterwards."""
 
     def __init__(
         self, mount: str, work: Callable[[], Any], then: Callable[[Any, Exception | None], None]
@@ -36,7 +36,7 @@ class _Job:
         self.done = self.late = False
 
     def work_off(self) -> None:
-        """Do it; what is wrong with one log must not end all the others."""
+        """Do it. Any error is caught: what is wrong with one log must not stop the others."""
         try:
             self.result = self.work()
         except Exception as error:
@@ -47,7 +47,7 @@ class Disk:
     """Runs what may hang.
 
     Args:
-        hung: told the mount, in the pump's loop, when work on it was left behind.
+        hung: called in the pump's loop with the mount, when work on it hangs.
 
     Attributes:
         fd: readable when :meth:`take_back` has something to do.
@@ -62,11 +62,13 @@ class Disk:
         self._begin()
 
     def hangs(self, mount: str) -> bool:
-        """Whether work on that mount was left behind and has not come back."""
+        """Whether work on that mount hangs and has not returned."""
         return mount in self._late
 
     def when_back(self, mount: str, key: Hashable, call: Callable[[], None]) -> None:
-        """Call something once that mount no longer hangs; of the same key the last one counts."""
+        """Call something once that mount no longer hangs; for each key only the last call
+        counts.
+        """
         self._waiting.setdefault(mount, {})[key] = call
 
     def run(
@@ -107,7 +109,7 @@ class Disk:
         os.eventfd_write(self.fd, 1)
 
     def take_back(self) -> None:
-        """In the pump's loop: go on with what came back."""
+        """In the pump's loop: go on with what has returned."""
         try:
             os.eventfd_read(self.fd)
         except BlockingIOError:

@@ -1,10 +1,10 @@
 """One container's log: read what the engine wrote, append it in the CRI format, remember how far.
 
-The law of this file: what a target file holds is, from any recorded position on, a prefix of what
+The rule of this file: what a target file holds is, from any recorded position on, a prefix of what
 the source encodes to. So recovery never guesses. It goes back to the recorded position, encodes
-again, and appends only what the target does not hold yet. Where the law is broken (the machine
-crashed, a file was truncated), the target is cut to its last whole line that agrees, and times
-decide where the source goes on."""
+again, and appends only what the target does not hold yet. Where the rule does not hold (the machine
+crashed, a file was truncated), the target is cut after its last whole line that agrees, and the
+times of lines decide where in the source to go on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FileFollower:
         target: the CRI log file.
         position: path of the durable position.
         boot: :func:`asupervisor.logs.position.boot_id` of this boot.
-        warn: told, in a sentence, of what could not be kept.
+        warn: called with a sentence that says what was lost.
 
     Raises:
         OSError: the target or the position cannot be opened.
@@ -44,11 +44,11 @@ class FileFollower:
         """Inode, offset and tail of the source of the target's first ``_base`` bytes."""
         self._base = 0
         self._held = 0
-        """Bytes of the target beyond ``_base``, which an append left that no position tells of."""
+        """Bytes of the target beyond ``_base``: from an append after the last recorded position."""
         self._trusted = True
         """Whether what is held must agree with the source: not after a crash of the machine."""
         self._switch = False
-        """Whether the target is a file of before a rotation, left as soon as nothing is held."""
+        """Whether the target is the file from before a rotation, used until nothing is held."""
         self._made_inode = 0
         self._seen_size = -1
         try:
@@ -92,8 +92,8 @@ class FileFollower:
                 return self._move(generation, chunk)
             if len(self._source.chain) == 1:
                 return self._nothing(size)
-            # Its successor was there before this read: the engine had closed it, so what is left
-            # has no end to wait for.
+            # Its successor was there before this read: the engine had closed it, so its last line
+            # stays without an end.
             if torn := generation.rest():
                 return self._move(generation, torn)
             self._source.next()
@@ -153,8 +153,7 @@ class FileFollower:
     def _nothing(self, size: int) -> int:
         self._seen_size = size
         if self._held:
-            # The source ends before what the target holds: only a whole line of it is worth
-            # keeping.
+            # The source ends before what the target holds: of that only whole lines are kept.
             self._target.truncate(max(self._base, self._target.whole_lines()))
             self._base, self._held = self._target.size(), 0
             self._store()
@@ -182,12 +181,14 @@ class FileFollower:
 
     def _store(self) -> None:
         inode, offset, tail = self._done
-        # Which file is ours is known by its inode here; one that held something of others is not.
+        # The inode says which file is ours; a file that held something of others is not recorded.
         target_inode = 0 if self._target.kept else self._target.inode
         self._position.store(Position(inode, offset, target_inode, self._base, tail))
 
     def _not_held(self, encoded: bytes) -> bytes:
-        """What the target does not hold yet of what was encoded behind the recorded position."""
+        """The part of what was encoded after the recorded position that the target does not
+        hold.
+        """
         held = self._target.read(min(self._held, len(encoded)), self._base)
         if encoded.startswith(held):
             self._held -= len(held)
@@ -206,10 +207,10 @@ class FileFollower:
         return encoded[agreed:]
 
     def _change_target(self) -> None:
-        """Go on in a new file at the path; the position says so before the first line is in it."""
+        """Go on in a new file at the path; that is recorded before its first line is written."""
         target = self._open(self._target.path)
         if target.inode == self._target.inode:
-            target.kept = self._target.kept  # asked for twice: ours as far as it was before
+            target.kept = self._target.kept  # reopened twice: as much of it is ours as before
         self._target.close()
         self._target, self._switch = target, False
         self._base = target.size()
@@ -224,8 +225,8 @@ class FileFollower:
         return target
 
     def _follow_replacement(self) -> bool:
-        """Another file was renamed over ours, as kubelet does when a rotation failed while
-        this service was away: go on behind what that file holds, which is of before ours.
+        """Another file was renamed over ours, as kubelet does when a rotation failed while this
+        service was away: go on after what that file holds, which is older than ours.
 
         Returns:
             Whether the source is read again from there.
@@ -235,7 +236,7 @@ class FileFollower:
         try:
             if self._read_again():
                 return True
-            # It is not of this log, or the engine has dropped what was written then.
+            # It is not a file of this log, or the engine no longer has what is in it.
             if made and not self._target.take_over(former):
                 self._warn("the log file was replaced; what it held is too long to be copied")
         finally:
@@ -245,12 +246,12 @@ class FileFollower:
         return False
 
     def _read_again(self) -> bool:
-        """Go back in the source to behind the target's last lines, where it has them still."""
+        """Go back in the source to the target's last lines, if the source still has them."""
         before, self._source = self._source, Source(self._source.path)
         generations, _ = generations_after(before.path, None)
         if self._aligned(generations):
             before.close()
-            # At once: a file that is made from here on may be given the inode of the lost one.
+            # At once: a file that is made from now on may get the inode of the lost one.
             self._store()
             return True
         for generation in generations:
@@ -277,11 +278,11 @@ class FileFollower:
         if self._switch and not self._held:
             self._change_target()
         elif position is None and not self._target.size():
-            # Before the first line is in it: a file of that inode is ours from here on.
+            # Before its first line is written: a file with that inode is ours from now on.
             self._store()
 
     def _use_former(self, name: str) -> None:
-        """Begin in the file of before a rotation, which has the end of what was written."""
+        """Begin in the file from before a rotation, which has the last lines that were written."""
         former = Target(name)
         former.path = self._target.path
         self._target.close()
@@ -290,7 +291,7 @@ class FileFollower:
     def _resume_recorded(self, position: Position, generations: list[Generation]) -> None:
         self._done = (position.source_inode, position.source_offset, position.tail)
         former = None
-        # One that was made since, now or right before a kill, may have been given the same inode.
+        # A file that was made since, now or right before a kill, may have the same inode.
         other = (
             self._target.created
             or self._target.inode != position.target_inode
@@ -300,8 +301,8 @@ class FileFollower:
             former = find_renamed(self._target.path, position.target_inode)
             if former == self._target.path:
                 former = None
-            # Where that file is gone, kubelet may have renamed the one of before it over it, and
-            # that one again since.
+            # If that file is gone, kubelet may have renamed the file before it over it, and that
+            # one again since.
             if former is None:
                 newest = newest_renamed(self._target.path) if not self._target.size() else None
                 if newest is not None:
@@ -330,7 +331,7 @@ class FileFollower:
         self._held = size - self._base
 
     def _aligned(self, generations: list[Generation]) -> bool:
-        """Go on behind the target's last lines, where the source has them still."""
+        """Go on after the target's last lines, if the source still has them."""
         time, offset = self._target.last_lines()
         if not time:
             return False

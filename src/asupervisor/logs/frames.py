@@ -2,8 +2,8 @@
 machine over bytes, no I/O.
 
 Without a tty the body is frames (``translate/stream_frames.py``) of one message each; with a tty it
-is the messages alone. A message is ``<30 characters of time>
-<content>``; without a newline at its end it goes on in the next one."""
+is the messages alone. A message is ``<time, 30 characters> <content>``; without a newline at its
+end it goes on in the next one."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""From the engine's json-file lines to CRI log lines: pure functions over bytes, fast enough for a
-flood.
+"""From the engine's json-file lines to CRI log lines: pure functions over bytes, which have to be
+fast.
 
 The engine writes ``{"log":"…\\n","stream":"stdout","time":"…"}`` (with ``"attrs":{…}`` before the
 time where the operator asked for labels), one line for each line of output, and a line without the
 trailing ``\\n`` for each 16 KiB of an unfinished one. CRI wants ``<RFC 3339 nano time>
 <stdout|stderr> <P|F> <content>``, P where the line goes on.
 
-The output is a function of the input alone. Recovery rests on that: what a killed process had
-written already is found by writing it again in memory and comparing."""
+The output depends on the input alone. Recovery needs that: what a killed process had written
+already is found by encoding the same lines again and comparing."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ MAX_CONTENT_BYTES = 16 * 1024
 """Longest content of one CRI log line; what is longer is split into P lines and a last one."""
 
 _PIECE_BYTES = 28 * 1024
-"""How much is split at a time. CPython prepares each search anew, and in more than 30 000 bytes by
-a method that costs more to
-prepare than the few bytes to the next match are worth: on short lines a fifth of the time."""
+"""How much is split at a time. For more than 30 000 bytes CPython prepares each search in a way
+that costs more than it saves when matches are close together: on short lines a fifth of the time.
+"""
 
 _LONG_WAY_PIECES = 128
 _HALF_LINE_BYTES = MAX_CONTENT_BYTES // 2
@@ -79,8 +79,8 @@ class LineEncoder:
                         self._short_ways.remove(way)
                         self._short_ways.insert(0, way)
                     return encoded
-            # Lines with attributes, or parts of longer ones, are seldom alone: do not try the short
-            # ways on every piece.
+            # After lines with attributes or parts of longer lines, more of them follow: do not try
+            # the short ways on every piece.
             self._long_way_for = _LONG_WAY_PIECES
         encoded = _encode_parsed(chunk)
         return encoded if encoded is not None else self._encode_one_by_one(chunk)
@@ -114,7 +114,7 @@ def _encode_stream(chunk: bytes, stream: bytes) -> bytes | None:
     work for each line in Python.
 
     No content holds a bare quote, so the splits fall only where the engine put its own punctuation;
-    where they do not come out even, the lines are of another kind."""
+    if their number does not fit, the lines are of another kind."""
     parts = chunk[len(_HEAD) : -len(_FOOT)].split(b'\\n","stream":"%s","time":"' % stream)
     count = len(parts) - 1
     parts = _BETWEEN.join(parts).split(_BETWEEN)
@@ -147,10 +147,10 @@ def _encode_both(chunk: bytes) -> bytes | None:
 
 
 def _fill(pieces: list[bytes], places: slice, contents: list[bytes], chunk: bytes) -> bytes | None:
-    """Put the contents in their places and join; None for whatever is not plain.
+    """Put the contents in their places and join; None if a content has escapes or is too long.
 
-    What is not plain goes the long way, whole, so that the encoding of a line never depends on its
-    neighbours."""
+    Such a chunk is then encoded as a whole by a slower way, so that the encoding of a line never
+    depends on its neighbours."""
     if _may_be_long(chunk) and max(map(len, contents)) > MAX_CONTENT_BYTES:
         return None
     pieces[places] = contents

@@ -1,5 +1,5 @@
-"""Where a container's log stands, kept so that a kill at any instruction neither loses nor doubles
-a line.
+"""How far a container's log is written, kept so that a kill at any instruction neither loses nor
+doubles a line.
 
 A position says: the output of everything before ``source_offset`` of that source file is in the
 target file, and ends at ``target_offset``. It is written after each append, so at most one append
@@ -21,8 +21,8 @@ from pathlib import Path
 
 TAIL_BYTES = 128
 """How much of the source before the offset a position keeps. A json-file line ends with its time in
-nanoseconds, so this
-tells one file from another where the file system has given the same inode number again."""
+nanoseconds, so this tells one file from another with the same inode number.
+"""
 
 _RECORD = struct.Struct(f"<8sQ16sQQQQB{TAIL_BYTES}s")
 _MAGIC = b"asvlog1\n"

@@ -1,8 +1,8 @@
-"""The log pump: one process that moves every container's log, and nothing else.
+"""The log pump: one process that only writes the logs of all containers.
 
 It takes commands as JSON lines on its standard input and answers on its standard output; it ends
-when its input ends. Containers take turns (``schedule.py``), so that one that floods its log delays
-another by one turn at most, and the commands by none. One pump works in a state directory at a
+when its input ends. Containers take turns (``schedule.py``), so that a container that writes a lot
+delays another by one turn at most, and delays no command. One pump works in a state directory at a
 time: the next one waits for the lock."""
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Pump:
                 disk.when_back(mount, ("follow", container), again)
 
     def _go_on(self, container: str) -> None:
-        """It was started again before its log was finished: nothing waits for its end now."""
+        """It was started again before its log was finished: answer those that wait for its end."""
         self._answer(self._wanted.get(container, {}).pop("finishing", []))
         if (entry := self._schedule.entries.get(container)) is not None:
             self._answer(entry.finishing)
@@ -153,7 +153,7 @@ class Pump:
                 self._schedule.disk.run(entry.mount, entry.follower.close, lambda _, error: None)
             self._drop_state(container)
         elif error is not None:
-            # Whatever is wrong with one log must not end all the others.
+            # An error of one log must not stop the others.
             self._warn(
                 container, f"cannot write the log: {error or type(error).__name__}; trying again"
             )
@@ -170,8 +170,8 @@ class Pump:
             self._follow(command)
 
     def _is_link(self, command: dict[str, Any]) -> bool:
-        """Whether the log is the old link to the engine's file: one that is there stays; the
-        ``docker`` format makes one.
+        """Whether the log is a link to the engine's file, as dockershim made it. A link that is
+        there stays; the ``docker`` format makes one.
 
         Raises:
             OSError: it cannot be looked at or made, or leads somewhere else.
@@ -189,7 +189,7 @@ class Pump:
                 if source and directory.link_target(name) == source:
                     return True
                 raise UnsafePath(target, "a symbolic link that does not lead to the engine's log")
-            # A container whose log was written here stays so under the other format.
+            # A log that was written here is still written here under the other format.
             if (
                 command["format"] != "docker"
                 or not source
@@ -280,7 +280,7 @@ class Pump:
         if entry is None:
             wanted = self._wanted.get(command["container"])
             if wanted is not None and command["container"] not in self._links:
-                # It is not open yet; until then nothing is known to be complete.
+                # Its log is not open yet, so it is not known whether it is complete.
                 wanted.setdefault("finishing", []).append(command["id"])
             else:
                 self._send({"id": command["id"]})
@@ -305,7 +305,7 @@ class Pump:
             elif entry.broken or not entry.follower.lag():
                 self._close(entry)
             else:
-                # It wrote more than was moved, into files that are still open here.
+                # The files that are still open here have lines that were not written yet.
                 self._schedule.wake(entry)
         self._drop_state(container)
 
@@ -332,7 +332,7 @@ class Pump:
     # Replies and events.
 
     def _warn(self, container: str, message: str) -> None:
-        """Tell the operator, but not the same thing every second."""
+        """Warn the operator, but not of the same thing again and again."""
         now = time.monotonic()
         self._warned = {key: at for key, at in self._warned.items() if now - at < _SAME_WARNING_S}
         if self._warned.setdefault((container, message), now) != now:
@@ -361,7 +361,7 @@ class Pump:
 
     def _send(self, message: dict[str, Any]) -> None:
         if "event" in message and len(self._output) > _REPLY_BUFFER_BYTES:
-            # The service does not read: news grows old, answers do not.
+            # The service does not read. Events lose their value, answers do not.
             return
         self._output += json.dumps(message, separators=(",", ":")).encode() + b"\n"
         self._flush()

@@ -1,4 +1,4 @@
-"""Whose turn it is: the logs one after the other; none waits for one that has much."""
+"""Decides which log is written next: one after the other, so that none waits for a long one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RETRY_S = 1.0
 
 
 class LogFollower(Protocol):
-    """What the pump turns round by round, whatever the log comes from."""
+    """What the pump needs of a log, whatever it comes from."""
 
     @property
     def drained(self) -> bool:
@@ -38,7 +38,7 @@ class LogFollower(Protocol):
 
     @property
     def written_bytes(self) -> int:
-        """To the target, so far."""
+        """Bytes written to the target so far."""
 
     def turn(self, limit: int) -> int:
         """Move at most about ``limit`` bytes of the source; returns how many. Never waits."""
@@ -53,7 +53,7 @@ class LogFollower(Protocol):
         """The container has ended and all is written: end its open lines. Repeatable."""
 
     def recover(self) -> None:
-        """After a turn that raised: find what of it reached the target."""
+        """After a turn that raised: find out how much of it is in the target."""
 
     def lag(self) -> int:
         """Bytes of the source that are not in the target yet."""
@@ -81,7 +81,7 @@ class Entry:
         self.mount = mount
         self.finishing: list[int] = []
         self.forgotten = False
-        """Whether its container is removed, and only what is in open files is still written."""
+        """Whether its container was removed; what is in open files is still written."""
         self.queued = False
         self.timed = False
         self.broken = False
@@ -98,7 +98,7 @@ class Schedule:
 
     Args:
         warn: told a container and a sentence.
-        finished: told of a container that was to be finished or forgotten and is.
+        finished: called when the log of a container to finish or to forget is complete.
 
     Attributes:
         entries: by container id.
@@ -139,7 +139,7 @@ class Schedule:
             self._epoll.register(fd, events)
 
     def unregister(self, fd: int) -> None:
-        """No longer."""
+        """Do so no longer."""
         with contextlib.suppress(FileNotFoundError, ValueError):
             self._epoll.unregister(fd)
 
@@ -169,8 +169,8 @@ class Schedule:
         return ready
 
     def run(self) -> None:
-        """All that may have a little, then one of those that have more than a turn: neither can
-        starve the other.
+        """Give a turn to each log that may have a little, then to one of those that have more than
+        a turn: so neither kind has to wait for all of the other.
         """
         for _ in range(len(self._fresh)):
             self._turn(self._fresh.popleft())
@@ -178,18 +178,18 @@ class Schedule:
             self._turn(self._bulk.popleft())
 
     def add(self, entry: Entry) -> None:
-        """A container to look at from now on."""
+        """Follow a container from now on."""
         self.entries[entry.container] = entry
         self.wake(entry)
 
     def wake(self, entry: Entry) -> None:
-        """Look at a container soon, before those that are known to have much."""
+        """Give a container a turn soon, before those that are known to have much."""
         if not entry.queued and not entry.broken:
             entry.queued = True
             self._fresh.append(entry)
 
     def remove(self, entry: Entry) -> None:
-        """A container not to look at any more."""
+        """Follow a container no more."""
         del self.entries[entry.container]
         if entry.queued:
             (self._fresh if entry in self._fresh else self._bulk).remove(entry)
@@ -225,7 +225,7 @@ class Schedule:
         self.disk.run(entry.mount, entry.follower.recover, mended)
 
     def drain(self, seconds: float) -> None:
-        """Write what is there already, as far as the time goes."""
+        """Write what is there already, for at most so many seconds."""
         end = time.monotonic() + seconds
         busy = [entry for entry in self.entries.values() if not entry.broken]
         while busy and time.monotonic() < end:
@@ -263,7 +263,7 @@ class Schedule:
 
     def _turned(self, entry: Entry, finish: bool, moved: int, error: Exception | None) -> None:
         if error is not None:
-            # Whatever is wrong with one log must not end all the others.
+            # An error of one log must not stop the others.
             self.break_off(entry, error)
             return
         if not entry.follower.drained:
@@ -278,7 +278,7 @@ class Schedule:
             self._finished(entry)
             return
         if entry.finishing or entry.forgotten:
-            # It was told so while a turn hung.
+            # The command came while a turn hung.
             self.wake(entry)
             return
         if isinstance(entry.follower, StreamFollower):
@@ -325,7 +325,7 @@ class Schedule:
 
     def _poll(self) -> None:
         for entry in self.entries.values():
-            # What hangs is in its thread's hands.
+            # On a mount that hangs, the thread still has it.
             idle = not (entry.queued or entry.timed or entry.broken)
             if idle and not self.disk.hangs(entry.mount) and entry.follower.ready():
                 self.wake(entry)
@@ -333,5 +333,5 @@ class Schedule:
 
 
 def not_answering(mount: str) -> str:
-    """Why a log on that mount is not written, for the operator."""
+    """For the operator: why a log on that mount is not written."""
     return f"the file system at {mount} does not answer; it goes on when that does"

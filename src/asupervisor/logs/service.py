@@ -154,7 +154,7 @@ class LogService:
         :meth:`forget`; repeatable.
         """
         if log.running:
-            # It was started again; an answer to what was asked for its end is no longer about it.
+            # It was started again: the answer to an earlier finish is not about this run.
             self._finished.discard(log.container_id)
             self._withdraw(log.container_id)
         if self._there is not None:
@@ -184,8 +184,8 @@ class LogService:
             )
 
     async def finish(self, container_id: str, timeout_s: float) -> bool:
-        """Wait until everything that a container wrote, which runs no more, is in its log; that
-        goes on after the time is up.
+        """Wait until everything that a container wrote, which no longer runs, is in its log. The
+        writing goes on after the time is up.
 
         Args:
             container_id: nothing happens for one that is not followed.
@@ -226,7 +226,7 @@ class LogService:
         self._tell({"op": "retain", "containers": list(container_ids)})
 
     def unreadable(self, container_id: str) -> str:
-        """Why the engine cannot give a container's log, in its words; empty when it can."""
+        """Why the engine cannot give a container's log, as it says; empty when it can."""
         return self._unreadable.get(container_id, "")
 
     def _follow_command(self, log: LogSource) -> dict[str, Any]:
@@ -244,7 +244,7 @@ class LogService:
     def _tell(self, command: dict[str, Any]) -> None:
         if self.pid:
             if len(self._outbox) >= _MAX_OUTBOX:
-                # It does not read: the next one is told everything that matters anew.
+                # The pump does not read: kill it; the next one gets everything that it needs.
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
                 self._outbox.clear()
@@ -252,14 +252,14 @@ class LogService:
             self._wake.set()
 
     def _ask(self, command: dict[str, Any]) -> _Request:
-        """Send what is answered; a pump that is started meanwhile is asked again."""
+        """Send a command that is answered; a pump that is started meanwhile gets it again."""
         number = next(self._numbers)
         request = self._requests[number] = _Request({**command, "id": number})
         self._tell(request.command)
         return request
 
     def _withdraw(self, container_id: str) -> None:
-        """Nothing is to be heard any more of the end of a log, by the next pump neither."""
+        """Stop waiting for the end of a log; the next pump is not asked for it either."""
         if (request := self._finishing.pop(container_id, None)) is not None:
             self._requests.pop(request.command["id"], None)
             request.answered.set()
@@ -284,8 +284,8 @@ class LogService:
             async with anyio.create_task_group() as tasks:
                 self.pid = process.pid
                 self._outbox.clear()
-                # What was forgotten while there was no pump, or was told one that did not come to
-                # it. Before everything was listed once it is not known what is there.
+                # For what was forgotten while there was no pump, or by a command that no pump
+                # carried out. Before everything was listed it is not known what there is.
                 if self._there is not None:
                     self._tell({"op": "retain", "containers": list(self._there)})
                 for log in self._followed.values():
@@ -306,7 +306,7 @@ class LogService:
         _logger.error("the log pump ended with code %s; starting it again", code)
 
     async def _watch(self, ready: anyio.Event) -> None:
-        """Tell the operator of a pump that waits for another one to leave its directory."""
+        """Warn the operator when a pump waits for another one that has its directory."""
         with anyio.move_on_after(_READY_S):
             await ready.wait()
             return

@@ -4,7 +4,7 @@ rotation.
 The engine renames ``json.log`` to ``json.log.1`` (and that to ``.2``, up to ``max-file``, gzipped
 where ``compress`` is on), or unlinks it where ``max-file`` is 1, and opens a new one. Each file of
 that chain is a generation. A generation is opened as soon as it is seen, and an open file keeps its
-data when the engine drops it: a pump that is behind loses nothing that it has seen begin."""
+data when the engine drops it: a pump that is behind loses nothing of a file that it has opened."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _LINE_TIME = re.compile(rb'"time":"([^"]{20,35})"\}\n')
 _SCAN_BYTES = 1 << 20
 _MAX_OPEN = 64
 _MAX_PENDING_BYTES = 64 << 20
-"""Generations, and unread bytes in them, that are kept from vanishing while this process is behind:
-the engine may have deleted them, and the disk may be full by that.
+"""Generations, and unread bytes in them, that are kept open while this process is behind. The
+engine may have deleted them, and they still take space on the disk.
 """
 
 
@@ -155,8 +155,8 @@ def _open_compressed(path: str) -> Generation | None:
     except FileNotFoundError:
         return None
     except (OSError, EOFError):
-        # The engine is still writing it; the uncompressed one stays until it is done, and was tried
-        # before.
+        # The engine is still writing it. The uncompressed file stays until that is done, and was
+        # tried before.
         return None
 
 
@@ -176,7 +176,7 @@ def generations_after(path: str, known: Generation | None) -> tuple[list[Generat
         generation = _open(name) or (_open_compressed(name + ".gz") if index else None)
         index += 1
         if generation is None:
-            # A rotation that is under way leaves a hole of one.
+            # While a rotation is under way, one number may be missing.
             missing += 1
             continue
         missing = 0

@@ -1,9 +1,9 @@
 """Follows a log that the engine keeps in no json-file (``local``, ``journald``, or its cache of
-``syslog``): the legacy log service.
+``syslog``), through the engine's API.
 
-The engine's logs API is read with times, from the last second that the CRI file holds, and what the
-file holds of that second is left out: so a cut of either side neither loses nor doubles a line, as
-far as the engine's own log holds it."""
+The engine's logs API is read with times, from the last second that the CRI file holds, and lines of
+that second that the file holds are left out. So an end of either side neither loses nor doubles a
+line, as far as the engine's own log has it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class StreamFollower:
         endpoint: ``unix:///path`` or ``tcp://host:port`` of the engine.
         container: the engine's id of it.
         target: the CRI log file.
-        position: where it is kept which file is ours; closed with this.
-        unreadable: told when the engine says that this log cannot be read, with its words.
+        position: records which file is ours; closed with this.
+        unreadable: called with the engine's message when it says that this log cannot be read.
         tty: whether the container has one.
 
     Raises:
@@ -82,7 +82,7 @@ class StreamFollower:
             return 0
         if urlsplit(self._endpoint).scheme not in ("unix", "tcp", "http"):
             self._unreadable(
-                f"this log is only to be had from the engine's API, and not over {self._endpoint}"
+                f"this log can only be read through the engine's API, and not over {self._endpoint}"
             )
             self.complete = True
             return 0
@@ -94,7 +94,7 @@ class StreamFollower:
         except BlockingIOError:
             return 0
         except OSError:
-            # The engine is away: the pump comes back in a while.
+            # The engine does not answer: the pump tries again later.
             self._disconnect()
             return 0
         if not data:
@@ -105,7 +105,7 @@ class StreamFollower:
         return len(data)
 
     def ready(self) -> bool:
-        """Wakes come from the connection, not from looking."""
+        """Always False: the connection itself wakes the pump."""
         return False
 
     def reopen(self) -> None:
@@ -146,7 +146,7 @@ class StreamFollower:
         self._position.close()
 
     def _open(self, path: str) -> Target:
-        """The file at the path, without what a kill left of a line, where it is ours."""
+        """The file at the path; if it is ours, without the part of a line that a kill left."""
         target, known = Target(path), self._position.load()
         if known is not None and known.target_inode == target.inode:
             target.own()
@@ -232,15 +232,15 @@ class StreamFollower:
         last = tail[-1][0]
         seconds = _unix_seconds(last) - _OVERLAP_S
         if _unix_seconds(tail[0][0]) >= seconds:
-            # More than the tail in a second: begin after the first time in it, of which the tail
-            # may lack some lines.
+            # The tail covers less than that second. Its first time may have more lines before the
+            # tail, so begin after it.
             first = next((time for time, _line in tail if time > tail[0][0]), last)
             tail = [(time, line) for time, line in tail if time >= first]
             since = f"{_unix_seconds(first)}.{first.rpartition(b'.')[2].decode()}"
         else:
             tail = [(time, line) for time, line in tail if _unix_seconds(time) >= seconds]
             since = str(seconds)
-        # A message that was split stands in the file as several lines of one time.
+        # A message that was split is in the file as several lines with one time.
         self._known.update(line for _time, line in tail)
         self._known_until = last
         return since

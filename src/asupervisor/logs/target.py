@@ -3,7 +3,7 @@ its end.
 
 Containers that mount their log directory write there too, so its path is not trusted: the pod's
 directory, the container's and the file are opened without links (:mod:`asupervisor.host.beneath`),
-what is not a regular file is an error, and what a file held before we knew it stays."""
+what is not a regular file is an error, and what a file held before we used it stays."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ _UNTRUSTED_COMPONENTS = 3
 _LINE = re.compile(rb"^(\S{20,35}) (stdout|stderr) [PF] [^\n]*\n", re.MULTILINE)
 _TAIL_BYTES = 256 * 1024
 _LOOKED_AT_BYTES = 4 << 20
-"""Of a file's end, for its last whole line. A line of ours has 16 KiB; a container that mounts its
-log directory can make a file of any length, and what is looked for in it keeps other logs waiting.
+"""Bytes of a file's end in which its last whole line is looked for. A line of ours has 16 KiB; a
+container that mounts its log directory can make a file of any length, and the search delays other
+logs.
 """
 _COPIED_BYTES = 64 << 20
-"""Of a file that was replaced: what the engine keeps of a log, which is the other place for it."""
+"""Most bytes of a replaced file that are copied. Of a longer one the engine's own log has the
+rest.
+"""
 _MOST_NAMES = 4096
-"""In a log directory that are looked at: kubelet keeps five of a log, a container that mounts the
-directory can make a million.
+"""Names in a log directory that are looked at: kubelet keeps five files of a log; a container that
+mounts the directory can make a million.
 """
 
 
@@ -87,7 +90,7 @@ class Target:
                 self.created = True
         status = os.fstat(self._fd)
         if status.st_nlink > 1:
-            # Of its names one may be a file of the host's.
+            # One of its other names may be a file of the host.
             os.close(self._fd)
             raise UnsafePath(path, f"a file with {status.st_nlink} names, not one of its own")
         self.inode, self.kept = status.st_ino, status.st_size
@@ -112,7 +115,7 @@ class Target:
         """Write all of ``data`` at the end; on a line of its own after what another writer left.
 
         Raises:
-            OSError: not all of it was written, with the file's name; how much, the size tells.
+            OSError: not all of it was written, with the file's name; the size shows how much.
         """
         if self.kept and self.kept == self.size() and self.read(1, self.kept - 1) != b"\n":
             data = b"\n" + data
@@ -150,8 +153,8 @@ class Target:
             return directory.status(name) is not None
 
     def whole_lines(self) -> int:
-        """The offset after its last whole CRI line; what follows was torn by a kill or a crash.
-        Where so much follows that it was not, the file's end.
+        """The offset after its last whole CRI line; what follows is the rest of a kill or a crash.
+        The file's end, if so much follows that it cannot be that.
         """
         end = size = self.size()
         while end > max(0, size - _LOOKED_AT_BYTES):
@@ -179,8 +182,8 @@ class Target:
         return time, start + lines[first].start()
 
     def end_lines(self) -> None:
-        """The container writes no more: end the line of each stream that was left open. Repeatable,
-        since an open line is one whose last part has the tag ``P``.
+        """The container writes no more: end the line of each stream that is still open, which is
+        one whose last part has the tag ``P``. Repeatable.
 
         Raises:
             OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Wakes for files that grow: one event for each directory that was armed."""
+"""Watches directories for files that grow: one event for each directory that was armed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class DirectoryWatch:
         self._directories: dict[int, str] = {}
 
     def arm(self, directory: str) -> bool:
-        """Tell of the next change in ``directory``, whatever was armed for it before; False where
-        the kernel refuses.
+        """Report the next change in ``directory``, also if it was armed before; False where the
+        kernel refuses.
         """
         number = self._inotify.add(directory, _MASK)
         if number is None:

@@ -51,8 +51,8 @@ def sandbox_record(  # long: one field after the other
             a sandbox less ready.
         addresses: as the network plugin gave them; where empty, the engine's networks are read
             (no-op plugin).
-        default_runtime: the engine's; a sandbox of a peer, which kept no handler, was given it
-            without being asked for it.
+        default_runtime: the engine's. The checkpoint of a peer's sandbox names no runtime handler;
+            if the sandbox has this runtime, no handler was asked for.
         network_lost: its process is another than the one that its network was made for.
         origin: what is believed of its labels; a peer's where not given.
 
@@ -138,7 +138,7 @@ def summary_record(
         "Image": text(summary, "ImageID"),
         "State": {
             "Running": state in _SUMMARY_RUNNING,
-            # Something that ended had begun; when, and how it ended, the summary does not say.
+            # What has ended was started before; the summary does not say when, or how it ended.
             "StartedAt": "" if state == "created" else created,
         },
         "Config": {"Image": text(summary, "Image")},
@@ -259,8 +259,9 @@ def container_record(  # long: one field after the other
     Args:
         document: ``GET /containers/{id}/json``, whatever it holds.
         image_of: finds its image, whose names go into the status.
-        note: what its status' message says beside what the engine says.
-        changed: limits that were changed beside the engine since the creation.
+        note: added to what the engine says in its status' message.
+        changed: limits that this service changed itself, not through the engine, since the
+            creation.
         user: the user that it runs as, read from its process; None where it was not read.
         origin: what is believed of its labels; a peer's where not given.
 
@@ -317,8 +318,8 @@ def container_record(  # long: one field after the other
 
 
 def _asked_image(config: dict[str, Any], origin: Origin) -> str:
-    """The image as it was asked for; a peer's container tells no more than what the engine was
-    told, which may be an id.
+    """The image as kubelet asked for it; of a peer's container only what the engine was given is
+    known, which may be an id.
     """
     told = str(config.get("Image") or "")
     return origin.user_image or ("" if is_image_id(told) else told)
@@ -330,7 +331,7 @@ def _image_id(reference: str, image_of: ImageLookup) -> str:
 
 
 def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerRecord:
-    """The same container, told what its image is called now; its image_ref stays."""
+    """The same container with the present names of its image; its image_ref stays."""
     status = cri.ContainerStatus()
     status.CopyFrom(record.status)
     _name_image(status, image, record.image_name, record.image_ref)
@@ -345,13 +346,13 @@ def with_image(record: ContainerRecord, image: ImageRecord | None) -> ContainerR
 def _name_image(
     status: cri.ContainerStatus, image: ImageRecord | None, asked: str, image_ref_before: str
 ) -> None:
-    """Tell in a status what its image is called.
+    """Set the names of the image in a status.
 
     Args:
         status: changed.
         image: as the node has it; None where it does not.
         asked: what the engine was asked for.
-        image_ref_before: stays; empty where none was told yet.
+        image_ref_before: stays; empty where there was none yet.
     """
     name, digests = asked, list[str]()
     if image is not None:

@@ -1,5 +1,5 @@
-"""Which reading shows a change: one does for the verb that made it and for the event that tells of
-it, whichever comes first.
+"""Which reading shows a change: one reading serves both the verb that made the change and the event
+that reports it, whichever comes first.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from asupervisor.single_flight import Flight
 
 
 class Changes:
-    """The changes of containers between their events and the verbs that made them.
+    """Matches the events of containers with the verbs that caused them.
 
     Args:
-        read: has a container read, from now on; gives what ends once that is done.
+        read: starts a new reading of a container; gives what ends with that reading.
     """
 
     def __init__(self, read: Callable[[str], Flight[None]]) -> None:
@@ -21,7 +21,7 @@ class Changes:
         self._told: dict[str, tuple[str, Flight[None]]] = {}
         """The last event of each container that no verb has used yet, and its reading."""
         self._to_come: dict[str, str] = {}
-        """The event of a change that was read before it came, after the engine's answer."""
+        """For each container, the event that is still to come of a change that was already read."""
 
     def told(self, any_id: str, action: str) -> None:
         """An event came."""
@@ -36,8 +36,9 @@ class Changes:
             action: the event by which the engine tells of it; empty where there is none.
 
         Returns:
-            The reading that shows it: that of the event, if it is the container's last one, or else
-            another, and the event begins none if it is the container's next.
+            The reading that shows it. If the container's last event is that of the change, it is
+            the reading of the event. Otherwise it is a new one, and the event of the change, if it
+            comes next, starts none.
         """
         last, reading = self._told.pop(any_id, ("", None))
         if reading is None or last != action:

@@ -101,7 +101,8 @@ class CheckpointStore:
             write_file(self._directory / sandbox_id, content)
         except OSError as error:
             if sandbox_id not in self._known:
-                # Where only its name could not be synced it is there and would never be removed.
+                # If only the sync of its name failed, the file is there, and nothing would remove
+                # it.
                 with suppress(OSError):
                     (self._directory / sandbox_id).unlink()
             raise FailedPrecondition(
@@ -110,7 +111,8 @@ class CheckpointStore:
             ) from error
 
     async def amend(self, sandbox_id: str, change: Callable[[Checkpoint], Checkpoint]) -> bool:
-        """Change a checkpoint as it is by then, durably: of two changes at once none is lost.
+        """Change a checkpoint, durably. Changes at the same time are made one after the other, so
+        none is lost.
 
         Returns:
             Whether there is one to change.
@@ -126,7 +128,7 @@ class CheckpointStore:
             return True
 
     async def remove(self, sandbox_id: str) -> None:
-        """Forget a checkpoint, corrupt ones too; none is fine."""
+        """Forget a checkpoint, a corrupt one too; it is fine if there is none."""
         async with self._amending.hold(sandbox_id):
             self._known.pop(sandbox_id, None)
             self.corrupt.pop(sandbox_id, None)

@@ -1,5 +1,5 @@
-"""A container's record out of its inspect document and of what the engine does not tell: once for
-each reading, whatever waits between the reading and its being shown.
+"""Builds a container's record out of its inspect document and of what the engine does not know. It
+is built once for each reading, and again only if the latter changed before the record is shown.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from asupervisor.translate.provenance import Origin
 
 
 class Built(NamedTuple):
-    """A container's record, and what it was built of beside the engine's document.
+    """A container's record, and what it was built of besides the engine's document.
 
     Attributes:
         record: as the node state shows it.
         images: of the node, as they were then.
         note: what its status says of its log.
-        changed: its limits that were changed beside the engine.
+        changed: its limits that were changed without the engine.
     """
 
     record: ContainerRecord
@@ -41,8 +41,8 @@ class ContainerBuilder:
     Args:
         store: has the images.
         checkpoints: have the changed limits.
-        logs: tell what cannot be read.
-        users: tell whom containers run as.
+        logs: know which logs cannot be read.
+        users: know the users that containers run as.
     """
 
     def __init__(

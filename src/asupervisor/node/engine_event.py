@@ -21,13 +21,13 @@ class Told:
 
 
 def read_event(event: Document) -> Told | None:
-    """Read an event; None for one that makes no sense."""
+    """Read an event; None for one that cannot be understood."""
     try:
         actor = event.get("Actor") or {}
         any_id, attributes = str(actor.get("ID") or event.get("id") or ""), actor.get("Attributes")
         # Of an event that is too long to be read the attributes are not known; then the reading
         # tells whose the container is.
-        worth_a_look = attributes is None or may_be_a_pods([attributes.get("name")], attributes)
+        maybe_a_pods = attributes is None or may_be_a_pods([attributes.get("name")], attributes)
         happened_at_s = int(event.get("timeNano") or 0) / 1e9
     except (TypeError, ValueError, AttributeError, OverflowError):
         return None
@@ -36,4 +36,4 @@ def read_event(event: Document) -> Told | None:
     if not action or not (any_id or about_image):
         return None
     age_s = max(0.0, time.time() - happened_at_s) if happened_at_s else 0.0
-    return Told(action, any_id, about_image, worth_a_look, age_s)
+    return Told(action, any_id, about_image, maybe_a_pods, age_s)

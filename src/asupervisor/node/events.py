@@ -1,12 +1,12 @@
 """Container events out of the node state, for any number of subscribers (CRI GetContainerEvents).
 
-An event is made when the node state shows the change, so a status asked for after it shows at
-least that state. Each event carries the sandbox's status and the statuses of all its containers of
-that moment, encoded once for all subscribers. Between two readings of a container more than one
-thing may have happened to it; then each event is told, in order.
+An event is made when the node state shows the change, so a status asked for after it shows at least
+that state. Each event carries the sandbox's status and the statuses of all its containers of that
+moment, encoded once for all subscribers. Between two readings of a container more than one thing
+may have happened to it; then each event is sent, in order.
 
-Nothing is told of what is not known: who subscribes before the containers were listed once gets
-what was there then first, and the events of a pod wait until everything in it was read."""
+Events tell only what is known. A subscriber that comes before the containers were listed once first
+gets what that list has, and the events of a pod wait until everything in it was read."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class EventHub:
         self._subscribers: set[_Subscriber] = set()
         self._early: set[_Subscriber] = set()
         self._deferred: dict[str, list[Change]] = {}
-        """What happened in pods of which something could not be read yet."""
+        """What happened in pods that were not wholly read yet."""
         self._last_ns = 0
         self._closed = False
         store.listen(self._changed)
@@ -104,8 +104,8 @@ class EventHub:
 
     async def subscribe(self) -> AsyncGenerator[bytes, None]:
         """Every event from now on, as an encoded ContainerEventResponse. Before the containers were
-        listed once, it first waits for that, and then tells of each that is there: its subscriber
-        cannot have listed them.
+        listed once, it first waits for that and then gives the events of each that is there, since
+        its subscriber cannot have listed them.
 
         Events that wait are still delivered when the subscription ends.
 
@@ -147,8 +147,8 @@ class EventHub:
                 await self._store.containers_known.wait()
 
     def _there(self, subscriber: _Subscriber) -> Iterator[Change]:
-        """Everything that is there, as if it were made now, for one subscriber; what comes after
-        waits behind it.
+        """Everything that is there, as if it were made now, for one subscriber; later events wait
+        until it has them.
         """
         self._early.discard(subscriber)
         if subscriber.end is not None:
@@ -162,7 +162,7 @@ class EventHub:
             record = change.after
             assert record is not None
             if self._store.absent(record.id):
-                continue  # its end is told behind this
+                continue  # its removal is the next event
             if self._store.whole(_pod_of(record)):
                 yield change
 

@@ -5,8 +5,8 @@ An event only says that a container changed; the container is then read. So an e
 twice, late or out of order does no harm, and what this service changed itself is read before its
 RPC returns, event or not.
 
-What lives is what the engine lists. What it lists and cannot be inspected is unknown, not absent:
-it is shown as the list shows it until it can."""
+What exists is what the engine lists. What is listed and cannot be inspected is unknown, not absent:
+until it can be inspected, it is shown as in the engine's list."""
 
 from __future__ import annotations
 
@@ -57,10 +57,11 @@ _SNAPSHOT_DEADLINE_S = 60.0
 _READING_DEADLINE_S = 20.0
 _PING_DEADLINE_S = 5.0
 _STRAGGLERS_S = 5.0
-"""How long a full reading waits for single containers: one that the engine is stuck on must not
-keep the node from being ready."""
+"""How long a full reading waits for single containers: one for which the engine does not answer
+must not keep the node from being ready.
+"""
 _AGAIN_S = 1.0
-"""Between two looks at what is to be read again."""
+"""Seconds between two checks of what has to be read again."""
 
 
 class Feed:
@@ -71,8 +72,8 @@ class Feed:
         store: written.
         checkpoints: what is kept of each sandbox.
         tasks: where readings run.
-        images: told of image events; reads the images with each full reading.
-        on_event: told each event's action and age in seconds as it is taken up (metrics).
+        images: gets the events of images; reads the images with each full reading.
+        on_event: told each event's action and age in seconds when it is handled (metrics).
         on_resync: told after each full reading, with its duration in seconds.
         logs: told of containers before the store shows them.
         ownership: tells which containers are pods'; by their names alone where not given.
@@ -111,7 +112,7 @@ class Feed:
         self._resyncing = anyio.Lock()
         self._missed = anyio.Event()
         self._destroyed: set[str] = set()
-        """What was told to be gone since the list that is being read was asked for."""
+        """What was removed, by the events, since the list was asked for that is being read."""
         self._changes = Changes(self._refresher.mark)
         self.resyncs = 0
         self.resynced = anyio.Event()
@@ -127,8 +128,8 @@ class Feed:
             await self._engine.health.wait_reachable()
             self._changes.gap()
             try:
-                # The group outside: an error of the stream must reach the session bare, to be
-                # converted there.
+                # The group is the outer context: the session, which converts the errors of the
+                # stream, must get them alone and not in a group.
                 async with (
                     anyio.create_task_group() as tasks,
                     self._engine.system.events(timeout_s=5.0) as events,
@@ -136,7 +137,8 @@ class Feed:
                     tasks.start_soon(self._audit, name="node audit")
                     tasks.start_soon(self._read_again, name="node readings that failed")
                     tasks.start_soon(self._name_mounted_images, name="images that are mounted")
-                    # Events are taken up meanwhile: the engine keeps only some for who is slow.
+                    # Events are read meanwhile: the engine keeps only a few hundred for a slow
+                    # reader.
                     async for event in events:
                         self._take(event)
                     tasks.cancel_scope.cancel()
@@ -152,7 +154,7 @@ class Feed:
             failures += 1
 
     async def _audit(self) -> None:
-        """Read everything now, after an event that could not be read, and now and then."""
+        """Read everything now, after an event that could not be read, and every few minutes."""
         await self.resync()
         self._engine.health.set_synced()
         if self._heap.has_grown:
@@ -164,13 +166,15 @@ class Feed:
             try:
                 await self.resync()
             except ServiceError as error:
-                # The stream holds, so nothing is lost; what is to be compared is compared later.
+                # The event stream goes on, so nothing is lost; everything is compared again later.
                 _logger.warning("the node could not be read from Docker Engine: %s", error)
                 self._missed.set()
             await anyio.sleep(_AGAIN_S)
 
     async def _read_again(self) -> None:
-        """An event is told once: what could not be read for it is tried until it is."""
+        """The engine sends an event once: what could not be read for it is tried again until it
+        is.
+        """
         while True:
             await anyio.sleep(_AGAIN_S)
             self._retries.tell()
@@ -180,7 +184,9 @@ class Feed:
                     self._refresher.mark(any_id)
 
     async def _name_mounted_images(self) -> None:
-        """Containers are read before the images; those that mount one are told its id behind."""
+        """Containers are read before the images; those that mount an image get its id
+        afterwards.
+        """
         await self._store.images_known.wait()
         for record in list(self._store.containers.values()):
             if any(
@@ -190,8 +196,8 @@ class Feed:
                 self._refresher.mark(record.id)
 
     def _take(self, event: Document | None) -> None:
-        """Take an event up; None and one that makes no sense say that something changed, not what:
-        then everything is compared.
+        """Handle an event. None, and one that cannot be understood, say that something changed but
+        not what: then everything is compared.
         """
         told = read_event(event) if event is not None else None
         if event is None or told is None:
@@ -228,7 +234,8 @@ class Feed:
             if late:
                 self._engine.health.require("read the containers")
                 _logger.warning(
-                    "Docker Engine is stuck on %s; going on without", ", ".join(sorted(late))
+                    "Docker Engine does not answer for %s; going on without",
+                    ", ".join(sorted(late)),
                 )
             self._logs.retain((*self._store.containers, *self._store.unread))
             self.images.read_all()
@@ -285,7 +292,7 @@ class Feed:
         await self._changes.made(any_id, after).wait()
 
     def complete(self, sandbox_id: str) -> None:
-        """Show that every step of a sandbox holds, with the addresses that it was given."""
+        """Show that every step of a sandbox is done, with the addresses that it was given."""
         record = self._store.sandboxes.get(SandboxId(sandbox_id))
         if record is not None and record.known_to_engine:
             checkpoint = self._checkpoints.get(sandbox_id)
@@ -315,7 +322,7 @@ class Feed:
             self._store.remove(any_id)
 
     def ending(self, sandbox_id: str) -> None:
-        """A sandbox is being stopped: that its network is gone before its process is expected."""
+        """A sandbox is being stopped: its network is expected to be gone before its process."""
         self._networks.ending(sandbox_id)
 
     def set_addresses(self, sandbox_id: str, addresses: tuple[str, ...]) -> None:

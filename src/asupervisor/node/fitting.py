@@ -1,8 +1,8 @@
-"""Lists that a client takes in one message, whatever tenants wrote into their pods.
+"""Keeps lists short enough for one message, whatever tenants wrote into their pods.
 
 kubelet takes 16 MiB, and a node whose pods it cannot list is not ready. A tenant may write 256 KiB
 of annotations and more of labels into each of its pods. So where a list would be longer, its
-largest elements tell only some of their labels and annotations; their status tells them all."""
+largest elements have only some of their labels and annotations; their status has them all."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from asupervisor.proto.wire import encode_field, payload
 _logger = logging.getLogger(__name__)
 
 MESSAGE_BYTES = 16 << 20
-"""That kubelet takes, and that this service sends."""
+"""Bytes of the longest message that kubelet takes and that this service sends."""
 KEPT_BYTES = 4 << 10
-"""Of the labels of a shortened element, and of its annotations: the shortest of each."""
+"""Bytes that a shortened element keeps of its labels, and of its annotations: the shortest ones."""
 _ALWAYS = frozenset(
     {
         "io.kubernetes.pod.name",
@@ -37,7 +37,7 @@ _PLACES = ("", "attributes", "linux.containers.attributes")
 
 
 class Fitting:
-    """Joins lists, shortening them where they must be, and tells of it.
+    """Joins lists, shortens them where it is necessary, and logs that.
 
     Args:
         limit: bytes of a message.
@@ -85,13 +85,13 @@ class Fitting:
     def _tell(self, name: str, count: int, whole: int) -> None:
         self._shortened(count)
         now = time.monotonic()
-        # Lists are asked for all the time, by filters that make them long and short in turn.
+        # Otherwise each list that is asked for would be a line of the log.
         if now < self._silent_until.get(name, now):
             return
         self._silent_until[name] = now + _SILENT_S
         _logger.warning(
             "the list of %s has %d bytes, more than the %d of a message: labels and annotations"
-            " of its %d largest are told in part; their status has them all",
+            " of its %d largest are left out in part; their status has them all",
             name,
             whole,
             self._limit,

@@ -22,10 +22,10 @@ _logger = logging.getLogger(__name__)
 _DEADLINE_S = 600.0
 _LOOK_S = 10.0
 _INTERVAL_S = 60.0
-"""Between two questions where nothing changed, at least."""
+"""Seconds between two questions to the engine where nothing changed, at least."""
 _SHARE = 0.02
-"""Of the time, that the engine may be kept busy with them: an old engine measures every container
-for the answer.
+"""Share of the time for which these questions may keep the engine busy: an old engine measures
+every container for the answer.
 """
 _SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 5.0, 3600.0
 
@@ -35,7 +35,7 @@ class ImageUsage:
 
     Args:
         engine: asked.
-        store: shows when images came or went, which is asked about soon.
+        store: shows when images came or went; then the engine is asked soon.
         stats: told.
         measure_interval_s: seconds between two looks at the file system itself; kubelet looks every
             10 s.
@@ -80,7 +80,7 @@ class ImageUsage:
                 self._image_bytes = await self._engine.system.image_bytes(_DEADLINE_S)
             except ServiceError as error:
                 _logger.info("the use of the image file system is not known for now: %s", error)
-            except Exception:  # a figure that cannot be had must not end the pods' tasks
+            except Exception:  # a failed measurement must not end the service
                 _logger.exception("the use of the image file system could not be found")
             else:
                 await self._measure()

@@ -43,7 +43,7 @@ _ALL = "images"
 
 
 class ImageFeed:
-    """The one writer of the node's images.
+    """The only writer of the node's images.
 
     Args:
         engine: asked for documents.
@@ -66,7 +66,7 @@ class ImageFeed:
         self._refresher = Refresher(tasks, self._read, on_failure=self._retries.failed)
         self._held: Counter[str] = Counter()
         self._touched: set[str] = set()
-        """Ids of the images that were read alone since the last list was asked for: of them that
+        """Ids of the images that were read alone since the last list was asked for: for them that
         list may be out of date.
         """
 
@@ -84,7 +84,7 @@ class ImageFeed:
         return self._refresher.mark(_ALL)
 
     def read_again(self) -> None:
-        """Have read what could not be read before; called now and then."""
+        """Read again what could not be read before; called again and again."""
         self._retries.tell()
         for subject in self._retries.due():
             self._refresher.mark(subject)
@@ -102,8 +102,8 @@ class ImageFeed:
 
     @asynccontextmanager
     async def changing(self, *references: str) -> AsyncIterator[None]:
-        """What a verb changes in the body: the events of it begin no reading, since the first
-        reference is read at the end, whatever came of it.
+        """A context in which a verb changes images. The events of the change start no reading: the
+        first reference is read at the end, also after a failure.
 
         Raises:
             ServiceError: the engine could not be asked.
@@ -148,7 +148,7 @@ class ImageFeed:
     def _apply(self, subject: str, record: ImageRecord) -> None:
         self._retries.done(subject)
         self._touched.add(record.id)
-        # A name has moved; its former holder may have lost more than it.
+        # A name has moved; its former holder may have lost other names too.
         for holder in self._store.put_image(record):
             self._touched.add(holder.id)
             self._refresher.mark(holder.id)
@@ -216,7 +216,7 @@ def pinned_matcher(references: Iterable[str]) -> Callable[[Iterable[str]], bool]
     """Whether an image with these names is one that must never be collected.
 
     Args:
-        references: tags, digests, both at once, or ids, in whatever spelling.
+        references: tags, digests, both at once, or ids, in any spelling.
     """
     pinned = {
         f"sha256:{reference.removeprefix('sha256:')}"

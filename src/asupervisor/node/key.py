@@ -1,4 +1,4 @@
-"""The node's key, by which this service knows its own labels again: ``<root>/provenance/key``."""
+"""The node's key, by which this service recognises its own labels: ``<root>/provenance/key``."""
 
 from __future__ import annotations
 

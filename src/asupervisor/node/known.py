@@ -1,7 +1,6 @@
 """Whether the node's objects of one kind were ever read: unknown is not absent.
 
-Until the engine was asked once with success, an empty list would be a claim without
-a ground."""
+Until the engine was asked once with success, an empty list could be false."""
 
 from __future__ import annotations
 
@@ -9,8 +8,8 @@ import anyio
 
 
 class Known:
-    """Set once for the life of the process; after that, memory is the truth, also while the engine
-    is away.
+    """Set once for the life of the process; after that, what is in memory counts, also while the
+    engine is not available.
 
     Args:
         what: the objects, in the plural.

@@ -13,7 +13,7 @@ _DRAIN_S = 1.0
 
 
 class ContainerLogs:
-    """What the feed tells of logs.
+    """What the feed tells the log service.
 
     Args:
         logs: writes the log of every container with a log path; None writes none.

@@ -14,11 +14,15 @@ from asupervisor.host.processes import network_namespace
 from asupervisor.translate.checkpoint import Checkpoint
 
 MADE_FOR = "network_made_for"
-"""In the checkpoint's own part: when, in the engine's words, the process of the network started."""
+"""In this service's part of the checkpoint: the start time, as the engine writes it, of the process
+that the network was made for.
+"""
 RELEASING = "network_releasing"
-"""In the checkpoint's own part: its release has begun, and what is left of it is not known."""
+"""In this service's part of the checkpoint: the release of the network has begun, and what is left
+of it is not known.
+"""
 RELEASED = "network_released"
-"""In the checkpoint's own part: the network was torn down."""
+"""In this service's part of the checkpoint: the network was torn down."""
 _IN_EVERY_NAMESPACE = frozenset(
     {
         "lo",
@@ -37,7 +41,7 @@ _IN_EVERY_NAMESPACE = frozenset(
 
 
 class SandboxNetworks:
-    """Judges whether the network that was made for a sandbox is still its own.
+    """Decides whether a sandbox still has the network that was made for it.
 
     Args:
         local: whether the engine's containers run on this machine.
@@ -51,8 +55,9 @@ class SandboxNetworks:
     def lost(self, document: dict[str, Any], checkpoint: Checkpoint | None) -> bool:
         """Whether a sandbox that runs has lost its network.
 
-        A sandbox whose start was not written down (a peer's) is believed at the first sight if
-        there is an interface in its namespace; from then on its start is known.
+        Of a peer's sandbox it is not recorded which start its network was made for. When it is
+        first seen, its network counts as intact if its namespace has an interface; the start that
+        it has then is remembered.
 
         Args:
             document: its inspect document.
@@ -100,7 +105,9 @@ class SandboxNetworks:
 
 
 def _is_bare(pid: int, sandbox_id: str) -> bool:
-    """Whether a sandbox has only the interfaces of every namespace; False where not seen."""
+    """Whether a sandbox has only the interfaces of every namespace; False where that cannot be
+    seen.
+    """
     namespace = network_namespace(pid, sandbox_id)
     if not namespace:
         return False

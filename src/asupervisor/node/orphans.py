@@ -1,9 +1,9 @@
 """Processes of pods that the engine does not know any more.
 
 An engine with ``live-restore`` that comes back with another image store, storage driver or data
-root lists none of the containers that it had, while their processes run on. What is told of such a
-one is that it runs: it is not called stopped or removed, and its network is not taken from it. The
-kernel is asked, by the container's id in the name of its cgroup."""
+root lists none of the containers that it had, while their processes run on. Such a container counts
+as running: it is not reported as stopped or removed, and its network is not released. The kernel
+shows it: the name of its cgroup has the container's id."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Orphans:
         root: the service's root directory; ``<root>/engine-store`` holds where the engine keeps
             containers and where it kept them before.
         engine: asked whether it has a container after all.
-        proc: where the kernel tells of processes.
+        proc: where procfs is mounted.
     """
 
     def __init__(self, root: Path, engine: EngineClient, proc: str = "/proc") -> None:
@@ -60,8 +60,8 @@ class Orphans:
         if known and known != now:
             _logger.warning(
                 "Docker Engine keeps its containers elsewhere than before: %s, not %s; pods that"
-                " run from there are out of its reach until it is started with that storage driver"
-                " (image store) and data root again",
+                " run from there are out of its reach until it is started with the earlier storage"
+                " driver (image store) and data root again",
                 now,
                 known,
             )
@@ -75,7 +75,7 @@ class Orphans:
         """See that nothing runs of a sandbox or container that the engine does not have.
 
         Args:
-            any_id: its whole id; nothing is known of what is not a whole id.
+            any_id: its whole id; with a part of an id nothing is looked for.
 
         Raises:
             FailedPrecondition: a process of it runs; it names the process and what to do.
@@ -94,10 +94,10 @@ class Orphans:
                 f" {self._remedy}",
                 subject=any_id,
             ) from error
-        # It is there, and not a pod's: nothing of it is ours to stop or to remove.
+        # The engine has it, and it is not a pod's: this service does not stop or remove it.
 
     async def living(self, ids: Collection[str]) -> frozenset[str]:
-        """Which of the sandboxes that the engine does not have run nevertheless; each is told once.
+        """Which of the sandboxes that the engine does not have still run; each is logged once.
 
         Args:
             ids: theirs.

@@ -23,7 +23,7 @@ _REMEMBERED = 1024
 
 
 class Ownership:
-    """Holds what a container says of itself against what is known of its sandbox.
+    """Compares what a container says of itself with what is known of its sandbox.
 
     Args:
         seal: proves what this service made.
@@ -38,16 +38,16 @@ class Ownership:
         self._told: set[str] = set()
 
     def listed(self, summaries: Iterable[Document]) -> Iterator[tuple[Document, Origin | None]]:
-        """Which of the containers that the engine lists are worth to be read, and what is believed
-        of each so far; sandboxes first, since a container's word is held against what is known of
-        its sandbox. So each is to be shown before the next one is asked for.
+        """Which of the containers that the engine lists have to be read, and what is believed of
+        each so far. Sandboxes come first, since a container is compared with what is known of its
+        sandbox: so the caller shows each one before it asks for the next.
 
         Args:
             summaries: ``GET /containers/json``, of those with a pod's labels.
         """
         waiting = deque(sorted(summaries, key=_is_container))
         while waiting:
-            # Those that were read are let go of: of a full node they are ten megabytes.
+            # Each is released once it was handled: on a full node they take ten megabytes.
             summary = waiting.popleft()
             names, labels = texts(summary, "Names"), mapping(summary, "Labels")
             name = next((name for name in names if parse_container_name(name) is not None), "")
@@ -59,14 +59,14 @@ class Ownership:
 
     def origin(self, document: Document) -> Origin | None:
         """What is believed of a container, out of its inspect document; None for one that is not a
-        pod's. A container whose sandbox is not known is one, so that it can be removed.
+        pod's. A container whose sandbox is not known counts as a pod's, so that it can be removed.
 
         Raises:
             Internal: the document does not tell.
         """
         document = self.named(document)
         if not text(document, "Name") or not isinstance(document.get("Config"), dict):
-            # Which does not say that it belongs to another program.
+            # That is no proof that it belongs to another program.
             raise Internal(
                 f"the engine's answer about container {document.get('Id')} cannot be understood"
             )
@@ -85,9 +85,9 @@ class Ownership:
         return fits
 
     def named(self, document: Document) -> Document:
-        """An inspect document with the name that its container was made under, where it was
-        renamed since: an id cannot be chosen, so a container that is known by its id, and whose
-        seal fits that name, is the same one.
+        """An inspect document with the name that its container was made under, where it was renamed
+        since. An id cannot be chosen, so a container whose id is known, and whose seal fits that
+        name, is the same one.
         """
         any_id, told = text(document, "Id"), text(document, "Name").removeprefix("/")
         known = (
@@ -107,7 +107,7 @@ class Ownership:
         return renamed if origin is not None and origin.sealed else document
 
     def strangers(self, sandbox: SandboxRecord) -> list[ContainerId]:
-        """Containers that were taken for a sandbox's before it was known, and cannot be."""
+        """Containers that counted as a sandbox's before it was known, and are not."""
         pod = sandbox.status.metadata
         found = []
         for container in self._store.containers_of(sandbox.id):
@@ -134,7 +134,7 @@ class Ownership:
         return kept is None or origin.fits(kept.name, kept.namespace, kept.uid)
 
     def _tell(self, document: Document, reason: str) -> None:
-        """Once for each container that calls itself a pod's, and so may be missed."""
+        """Log it, once for each container that claims to be a pod's: somebody may look for it."""
         any_id, name = text(document, "Id"), text(document, "Name")
         labels = mapping(document, "Config", "Labels")
         if any_id in self._told or not may_be_a_pods([name], labels):

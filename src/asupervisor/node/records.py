@@ -30,13 +30,12 @@ class SandboxRecord:
             knows the sandbox.
         runtime: the OCI runtime that the engine chose or was given.
         host_network: whether it shares the host's network.
-        privileged: whether it may hold privileged containers.
         pid: of its process in our pid namespace; 0 when it does not run.
         known_to_engine: False when only a checkpoint is left of it.
-        complete: every step of RunPodSandbox holds.
+        complete: every step of RunPodSandbox is done.
         cgroup_parent: as the engine has it.
         resolv_conf_path: the pod's resolv.conf on the host.
-        started: when its process started last, in the engine's words; empty for never.
+        started: when its process started last, as the engine writes it; empty for never.
         network_lost: its process is another than the one that its network was made for.
         log_config: ``LogConfig`` as the engine gave it, which is its default: a sandbox asks for
             none.
@@ -64,7 +63,7 @@ class SandboxRecord:
 
     @property
     def ready(self) -> bool:
-        """SANDBOX_READY: its process runs, every step of it holds, and its network is there."""
+        """SANDBOX_READY: its process runs, it is complete, and its network is there."""
         return self.status.state == cri.SANDBOX_READY
 
 
@@ -124,7 +123,7 @@ class ImageRecord:
             alone since.
         usable: the engine has its content for this node's platform; one without it counts as absent
             but is listed, so that it can be collected.
-        config_bytes: of its configuration, which is not kept where it is too long to be run.
+        config_bytes: size of its configuration. One that is too long for a container is not kept.
     """
 
     id: ImageId

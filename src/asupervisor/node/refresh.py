@@ -1,4 +1,6 @@
-"""Reading a container again: never two readings at once, never an old one over a newer."""
+"""Reading a container again: never two readings of it at once, and never an old result over a newer
+one.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,11 @@ from asupervisor.single_flight import Flight
 _logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 2.0
-"""Seconds for which a reading keeps others from their turn."""
+"""Seconds for which a reading counts as one of those that may be under way."""
 _OVERDUE = 64
-"""Readings that may go on beside the others once they took longer than that."""
+"""Readings that took longer than that and may go on without being counted."""
 _OFFENDERS = 4
-"""Readings at once of what was late or failed the last time."""
+"""Readings at once of containers whose last reading was late or failed."""
 _SETTLE_DEADLINE_S = 5.0
 
 Apply = Callable[[], None]
@@ -31,8 +33,8 @@ Apply = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An :data:`Apply` before which something must come that does not ask the engine. It has no
-    part in the turns of readings, and is cut off when it takes too long.
+    """An :data:`Apply` that first has to wait for something other than the engine. That wait is not
+    counted as a reading, and it ends when it takes too long.
     """
 
     settle: Callable[[], Awaitable[None]]
@@ -69,7 +71,7 @@ class _Reading:
         self.again = False
         self.void = False
         self.lane: _Lane | None = None
-        """Whose turn it has."""
+        """The lane whose place it takes; None while it takes none."""
         self.overdue = False
         self.current = _flight(any_id)
         self.following: Flight[None] | None = None
@@ -80,15 +82,15 @@ def _flight(any_id: str) -> Flight[None]:
 
 
 class Refresher:
-    """Conflates readings: however often a container is said to have changed, one reading is under
-    way and one may wait.
+    """Joins readings: however often a container is said to have changed, one reading is under way
+    and one may wait.
 
     What hangs or fails holds up nothing else: a reading that takes long goes on beside the others,
     and its next try waits in a lane that only such ones share.
 
     Args:
-        tasks: where readings run, so that a caller that gives up does not tear one that others wait
-            for.
+        tasks: where readings run, so that a caller that gives up does not cancel one that others
+            wait for.
         read: reads a container within a deadline of its own and returns what applies it to the
             store.
         concurrency: how many readings may be under way at once, not counting those that take long.
@@ -134,8 +136,8 @@ class Refresher:
         return any_id in self._readings
 
     def void(self, any_id: str) -> None:
-        """The caller knows better than a reading under way, which may have seen the container
-        before it went: drop that one, read again.
+        """Drop the result of a reading under way, which may have seen the container before it was
+        removed, and read again.
         """
         reading = self._readings.get(any_id)
         if reading is not None and reading.begun:
@@ -147,7 +149,7 @@ class Refresher:
         self._start_waiting(lane)
 
     def _start_waiting(self, lane: _Lane) -> None:
-        # A task for each that has its turn, not for each that waits: after a start all of them do.
+        # A task for each that runs, not for each that waits: after a start all of them wait.
         while lane.free and lane.waiting:
             any_id, reading = lane.waiting.popleft()
             lane.free -= 1
@@ -201,7 +203,9 @@ class Refresher:
         return result
 
     def _let_others(self, reading: _Reading) -> None:
-        """Give a reading's turn on; of those that were late before, few enough wait as it is."""
+        """Free the place of a reading for others. Not in the other lane: few readings wait
+        there.
+        """
         if reading.lane is self._lane and self._overdue < _OVERDUE:
             self._overdue += 1
             reading.overdue = True

@@ -27,7 +27,9 @@ Record = TypeVar("Record", SandboxRecord, ContainerRecord)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One sandbox or container as it was and as it is; None where it was not or is not any more."""
+    """One sandbox or container as it was and as it is; None before it was made or after its
+    removal.
+    """
 
     kind: Literal["sandbox", "container"]
     before: SandboxRecord | ContainerRecord | None
@@ -65,7 +67,9 @@ class NodeStore:
         self._concealed: set[str] = set()
 
     def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Have every change told, in order; the listener must not wait. Returns what ends it."""
+        """Call the listener, which must not wait, with every change, in order. Returns a function
+        that ends that.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -91,11 +95,11 @@ class NodeStore:
 
     @contextmanager
     def concealing(self, name: str) -> Iterator[None]:
-        """Show nothing of what is being made, as long as the block lasts: it is in no list, and a
-        container is not there for who names it, and is told of only at the end.
+        """Hide what is being made until the block ends: it is in no list, a call for such a
+        container by its id does not find it, and its change is reported only at the end.
 
         Args:
-            name: the engine's, or its beginning where the engine's has one part more.
+            name: the engine's name of it, or that name without its last part.
         """
         self._concealed.add(name)
         try:
@@ -115,11 +119,11 @@ class NodeStore:
         )
 
     def put_container(self, record: ContainerRecord) -> None:
-        """Add or replace a container; one that is the same as before is not told."""
+        """Add or replace a container; one that is the same as before is no change."""
         self.unread.pop(record.id, None)
         before = self.containers.get(record.id)
         if before is not None and before.image_ref not in ("", record.image_ref):
-            # It was made without a note of it; the names that its image has changed since.
+            # Its labels do not have its image_ref, and the names of its image have changed since.
             record = with_image(
                 replace(record, image_ref=before.image_ref), self.images.get(record.status.image_id)
             )
@@ -155,7 +159,7 @@ class NodeStore:
                 self._tell(Change("container", container, None))
 
     def replace_images(self, records: Iterable[ImageRecord]) -> None:
-        """All images at once; containers whose image changed its names are told."""
+        """Replace all images; containers whose image changed its names are changed too."""
         before, self.images = self.images, {record.id: record for record in records}
         self._by_reference = {
             name: record
@@ -207,14 +211,12 @@ class NodeStore:
         ]
 
     def whole(self, sandbox_id: str) -> bool:
-        """Whether everything that the engine lists of a pod was read; what is told of a pod as a
-        whole is told only then.
-        """
+        """Whether everything that the engine lists of a pod was read; its events wait for that."""
         return not self.unread or (sandbox_id not in self.unread and not self.unread_of(sandbox_id))
 
     def absent(self, any_id: str) -> bool:
-        """Whether nothing of a sandbox or container is shown. Once the containers are known, such a
-        one is not on the engine.
+        """Whether a sandbox or container is not in here at all. Once the containers are known, the
+        engine does not have such a one.
         """
         return (
             any_id not in self.unread

@@ -13,8 +13,8 @@ from asupervisor.translate.documents import INT32_MAX, text, whole
 
 
 class ContainerUsers:
-    """Remembers of each container what its first process was at the first look, which comes right
-    after its start; later the process may have changed its ids.
+    """Remembers the ids of each container's first process as they were right after its start; later
+    the process may change them.
 
     Args:
         local: whether the engine's containers run on this machine.

@@ -53,7 +53,7 @@ class Usage(NamedTuple):
     """CPU time consumed since the cgroup was made, nanoseconds."""
     memory_bytes: int
     working_set_bytes: int
-    """Memory without page cache that was not used of late: kubelet's working set."""
+    """Memory without page cache that was not used recently: kubelet's working set."""
     rss_bytes: int
     """Anonymous memory."""
     page_faults: int

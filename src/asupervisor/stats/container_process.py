@@ -16,7 +16,7 @@ _MOST_OPEN = 1 << 14
 table of a million descriptors, which costs them nothing and would keep every reading waiting.
 """
 _MOST_PROCESSES = 4096
-"""That are looked at for it."""
+"""Processes of a container whose descriptors are counted."""
 
 
 class Process:

@@ -40,7 +40,7 @@ class Details:
 
     Args:
         location: its directories.
-        reader: of the same cgroup: what it has read is not read again, so it comes first.
+        reader: of the same cgroup; it must read first, since its contents are used here again.
         budget: how many files may stay open.
     """
 

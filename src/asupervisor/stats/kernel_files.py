@@ -1,9 +1,9 @@
 """Kernel files that are read again and again.
 
 Reading a cgroup file anew costs about 10 µs, of which 8 are its opening; so a file stays open and
-is read with ``pread``. Such a descriptor holds no cgroup back: the directory can be removed, the
-next read fails with ENODEV. (That does not hold for ``/proc/<pid>/net``: an open file there keeps
-the whole network namespace alive.)"""
+is read with ``pread``. Such a descriptor does not keep the cgroup: the directory can be removed,
+and the next read fails with ENODEV. (That does not hold for ``/proc/<pid>/net``: an open file there
+keeps the whole network namespace alive.)"""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class KernelFile:
     """One file, opened at its first read and kept open while the budget allows.
 
     Args:
-        directory: where it is; empty means that there is none. A text that the files of a cgroup
-            share: a node has ten thousand of them.
+        directory: where it is; empty means that there is none. All files of a cgroup share this
+            string, since a node has ten thousand files.
         name: of the file in it.
         budget: shared by all files of a service.
     """
@@ -69,8 +69,8 @@ class KernelFile:
         self._absent = not directory
 
     def read(self) -> bytes:
-        """The whole content; empty where the kernel has no such file, or does not do what it
-        reports.
+        """The whole content; empty where the kernel has no such file, or does not measure what the
+        file reports.
 
         Raises:
             Gone: the file was there and its cgroup was removed since.

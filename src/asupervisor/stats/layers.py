@@ -132,7 +132,7 @@ class WritableLayers:
         self._lane = Lane("walk this layer", width=2, deadline_s=math.inf)
 
     def watch(self, container_id: str, directory: str) -> None:
-        """Keep the size of a container's layer from now on; nothing for an empty directory."""
+        """Measure a container's layer from now on; does nothing for an empty directory."""
         layer = self._layers.get(container_id)
         if not directory or (layer is not None and layer.directory == directory):
             return

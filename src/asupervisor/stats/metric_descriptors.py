@@ -11,8 +11,8 @@ from asupervisor.proto import cri
 
 BASE = ("container", "id", "image", "name", "namespace", "pod")
 """Label keys of every metric, in the order of the label values, with cAdvisor's meanings: ``id`` is
-the cgroup's path, ``name``
-the engine's name of the container."""
+the cgroup's path, ``name`` the engine's name of the container.
+"""
 
 
 class Kind(Enum):
@@ -50,10 +50,10 @@ _METRICS: dict[tuple[Kind, tuple[str, ...]], dict[str, str]] = {
         "memory_rss": "Anonymous memory, in bytes.",
         "memory_swap": "Memory that is swapped out, in bytes.",
         "memory_total_active_file_bytes": "Page cache in active use, in bytes.",
-        "memory_total_inactive_file_bytes": "Page cache that was not used of late, in bytes.",
+        "memory_total_inactive_file_bytes": "Page cache that was not used recently, in bytes.",
         "memory_usage_bytes": "All memory, in bytes.",
         "memory_working_set_bytes": (
-            "Memory without page cache that was not used of late, in bytes."
+            "Memory without page cache that was not used recently, in bytes."
         ),
         "processes": "Processes.",
         "sockets": "Sockets that its processes have open.",

@@ -14,8 +14,8 @@ from asupervisor.stats.metric_descriptors import METRICS, Kind
 
 _SECOND_NS = 1_000_000_000
 _MOST_BEGINNINGS = 1024
-"""That are kept of one subject: a pod that may configure its network can rename its interfaces
-for ever, and each name has eight.
+"""Encoded beginnings that are kept for one subject: a pod that may configure its network can rename
+its interfaces again and again, and each name has eight.
 """
 
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from asupervisor.stats.kernel_files import content_of
 
 _MOST = 64
-"""Interfaces that are told of: a pod that may configure its network can make thousands, and one
-message takes what all pods have.
+"""Interfaces that are reported: a pod that may configure its network can make thousands, and one
+message has those of all pods.
 """
 _TABLE_BYTES = 64 << 10
-"""Of the kernel's table that are read, some hundred interfaces."""
+"""Bytes of the kernel's table that are read, some hundred interfaces."""
 
 
 class InterfaceCounters(NamedTuple):
@@ -33,7 +33,7 @@ class InterfaceCounters(NamedTuple):
 def parse_net_dev(content: bytes) -> list[InterfaceCounters]:
     """The interfaces in the kernel's order, the first 64 of them, the loopback left out.
 
-    Of names that look the same as text the first counts: Prometheus takes no metric twice.
+    Of names that are equal when decoded only the first counts: Prometheus takes no metric twice.
     """
     interfaces: dict[str, InterfaceCounters] = {}
     for line in content.splitlines()[2:]:

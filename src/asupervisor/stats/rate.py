@@ -1,5 +1,5 @@
-"""A rate from samples of a counter that only grows. Times are those of the monotonic clock: the
-node's own may be set back and forth.
+"""A rate from samples of a counter that only grows. Times are those of the monotonic clock, since
+the node's own clock may be set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stats of the node: told what runs, asked for figures, reading the kernel in a thread.
+"""The stats of the node: they are told what runs and read the kernel in a thread.
 
 A reading is shared by every call that comes within :data:`MAX_AGE_S` of it (its timestamp says when
 it was taken), so that many callers cost no more than one. No call waits for the engine or for a
@@ -134,9 +134,8 @@ class Stats:
             container_ids: None asks for all.
 
         Returns:
-            For each an encoded field 1: joined they are a ContainerStatsResponse,
-                ListContainerStatsResponse or
-            StreamContainerStatsResponse.
+            For each an encoded field 1: joined they are a ContainerStatsResponse, a
+            ListContainerStatsResponse or a StreamContainerStatsResponse.
         """
         targets = _chosen(self._containers, container_ids)
         await self._fresh(targets, [])

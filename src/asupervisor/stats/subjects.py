@@ -1,4 +1,4 @@
-"""What the stats are about: containers and sandboxes as this room is told of them, by value."""
+"""What the stats are about: containers and sandboxes as this package is told of them, by value."""
 
 from __future__ import annotations
 

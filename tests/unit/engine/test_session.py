@@ -184,7 +184,7 @@ async def test_a_registrys_words_without_end_are_cut(tmp_path: Path) -> None:
         fake.answers["POST /images/create"] = lambda: (200, endless)
         async with engine.images.pull("busybox", "1", None) as progress:
             assert await anext(progress) == {"status": "a"}
-            with pytest.raises(Unavailable, match="more than 1048576 bytes at once"):
+            with pytest.raises(Unavailable, match="more than 1048576 bytes in one entry"):
                 await anext(progress)
 
 

@@ -68,7 +68,7 @@ def test_both_versions_say_the_same(tmp_path: Path, kept: int) -> None:
         for usage in (new, old):
             assert usage.memory_bytes == 100 << 20
             assert usage.working_set_bytes == 80 << 20, (
-                "usage less the page cache that was not used of late, hierarchically"
+                "usage less the page cache that was not used recently, hierarchically"
             )
             assert usage.rss_bytes == 30 << 20
             assert (usage.page_faults, usage.major_page_faults) == (4321, 12)
