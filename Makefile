@@ -8,6 +8,8 @@ export PYTHON VENV
 # Further flags of the service (make run FLAGS="--log-level debug"), of pytest and of the benchmark.
 FLAGS ?=
 PYTEST ?=
+# Of `make test`: processes that run tests at the same time, each with an engine of its own; 0 runs them in pytest's.
+WORKERS ?= auto
 # Another engine for the tests: the path of its dockerd, with what it needs beside it, and where it keeps images (containerd, classic).
 ENGINE ?=
 STORE ?=
@@ -42,7 +44,7 @@ demo: ## run a pod with the service, look at it, take everything down
 test: ## set up and run all tests (as root: they start engines of their own)
 	@.ci/setup test
 	@[ "$$(id -u)" = 0 ] || { echo "make test: the integration tests start a Docker Engine: run it as root; make unit runs the others" >&2; exit 1; }
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile $(PYTEST)
 
 unit: ## the tests that need no engine and no root
 	@.ci/setup lint

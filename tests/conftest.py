@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PATH"] = f"{os.path.dirname(ENGINE)}:{os.environ['PATH']}"
     if (
         os.geteuid() != 0
+        or config.getoption("numprocesses", None)  # the workers do, each on its own
         or config.getoption("--cri-endpoint")
         or os.environ.get("ASUPERVISOR_TEST_NAMESPACE") == "host"
     ):
@@ -75,11 +76,20 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)  # after the fixtures were taken down, also of a run that was cut
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run that leaves something of itself on the machine, and remove that."""
-    before = session.config.stash.get(_before, None)
-    left = before.left() if before is not None else []
-    session.config.stash[_left] = left
+    left = session.config.stash.setdefault(_left, [])
+    if (before := session.config.stash.get(_before, None)) is not None:
+        left += before.left()
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = left
     if left and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of several says that its tests left; one that died says nothing."""
+    left = node.config.stash.setdefault(_left, [])
+    left += getattr(node, "workeroutput", {}).get("left", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -129,6 +139,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
                 await test(**arguments)
 
     pyfuncitem.obj = bounded
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a worker send its report whatever the test printed: file names need not be UTF-8."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
 
 
 def _part(nodeid: str) -> str:

@@ -57,7 +57,12 @@ def children() -> set[int]:
     """Processes that this one started and that still run, but for engines, whose fixtures end
     them.
     """
-    text = "".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+    while True:
+        try:
+            text = "".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+            break
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # a thread ended, and another has its children now
     return {int(pid) for pid in text.split() if _name(pid) != "dockerd"}
 
 

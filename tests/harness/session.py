@@ -14,8 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-NAME = os.environ.setdefault("ASUPERVISOR_TEST_SESSION", str(os.getpid()))
-"""Of this session, in the names of its cgroups; programs that it starts inherit it."""
+NAME = os.environ.setdefault(
+    "ASUPERVISOR_TEST_SESSION" + os.environ.get("PYTEST_XDIST_WORKER", ""), str(os.getpid())
+)
+"""Of this session, in the names of its cgroups; programs that it starts inherit it. Each of several
+workers is a session of its own."""
 
 POD_SLICE = f"asupervisor{NAME}"
 CONFORMANCE_SLICE = f"conformance{NAME}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import session
+from tests.harness.engine import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes mounts and cgroups")
 
@@ -36,6 +37,8 @@ def test_nothing_is_found_where_nothing_is_left(before: session.Before) -> None:
 
 def test_a_process_is_named_and_ended(before: session.Before) -> None:
     process = subprocess.Popen(["sleep", "631"], start_new_session=True)
+    # Just after its exec a process has no command line yet.
+    eventually(lambda: process.pid in session._processes(), "the process is seen")
     assert before.left() == [f"process {process.pid}: sleep 631"]
     assert process.wait() == -9
 

@@ -139,7 +139,7 @@ def gates(gated_engine: tuple[Engine, Path], tmp_path: Path, node_address: None)
         engine.remove_all()
 
 
-@pytest.mark.parametrize("parent", ["", pod_cgroup("overlap")])
+@pytest.mark.parametrize("parent", ["", pod_cgroup("overlap")], ids=["none", "pod"])
 async def test_the_plugin_is_called_before_the_engine_answers_the_start(
     gates: Gates, parent: str
 ) -> None:
