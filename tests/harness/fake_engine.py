@@ -152,7 +152,7 @@ class FakeEngine:
             return
         status, body = self.answers[name]() if name in self.answers else self._answer(method, parts)
         if isinstance(body, Generator):
-            self._chunks(handler, body)
+            self._chunks(handler, status, body)
             return
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         handler.send_response(status)
@@ -195,9 +195,9 @@ class FakeEngine:
         return 404, {"message": f"no such thing: {method} {parts}"}
 
     def _chunks(
-        self, handler: BaseHTTPRequestHandler, chunks: Generator[bytes, None, None]
+        self, handler: BaseHTTPRequestHandler, status: int, chunks: Generator[bytes, None, None]
     ) -> None:
-        handler.send_response(200)
+        handler.send_response(status)
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
         for chunk in chunks:

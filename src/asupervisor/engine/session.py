@@ -49,6 +49,8 @@ Document = dict[str, Any]
 _ANSWER_BYTES = 32 << 20
 """Most bytes of an answer that is one object. A list has many objects."""
 _LIST_BYTES = 512 << 20
+_ERROR_BYTES = 4 << 20
+"""Of an answer that is an error; what comes behind them is not read."""
 _LISTS = frozenset({"list_containers", "list_images"})
 _KEPT_S = 3.0
 """Seconds that an idle connection is kept. The pool hands out the one that is idle longest, and the
@@ -136,6 +138,7 @@ class EngineSession:
             # A compressed answer can be much larger than its bytes: none is asked for.
             headers={"Accept-Encoding": "identity"},
             read_bufsize=_CHUNK_BYTES,
+            raise_for_status=_check_status,
         )
         self._sessions.append(session)
         docker = aiodocker.Docker(
@@ -343,6 +346,27 @@ async def _content(
                 subject=subject,
             )
     return bytes(content)
+
+
+async def _check_status(response: aiohttp.ClientResponse) -> None:
+    """Before aiodocker does, which reads an error to its end and believes what it is."""
+    if response.status < 400:
+        return
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > _ERROR_BYTES:
+            break
+    response.close()
+    raise aiodocker.DockerError(response.status, error_words(bytes(content)))
+
+
+def error_words(content: bytes) -> str:
+    """What an error of the engine says; where it has no message, all of it."""
+    try:
+        return str(orjson.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        return content.decode(errors="replace")
 
 
 def decode(content: bytes, operation: str, subject: str = "") -> Any:

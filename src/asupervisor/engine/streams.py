@@ -25,10 +25,11 @@ import anyio.lowlevel
 import h11
 import orjson
 
-from asupervisor.engine.session import Document, EngineSession
+from asupervisor.engine.session import Document, EngineSession, error_words
 from asupervisor.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
 from asupervisor.host.unix_stream import UnixStream
 from asupervisor.http_upgrade import request_upgrade
+from asupervisor.tls_stream import secure
 from asupervisor.translate.documents import document_id
 from asupervisor.translate.stream_frames import STDOUT, StreamFrames, runs
 
@@ -329,7 +330,7 @@ class StreamsApi:
             ) from error
         if answer.status != 101:
             raise self._session._convert(
-                aiodocker.DockerError(answer.status, _message(answer.data)), operation, subject
+                aiodocker.DockerError(answer.status, error_words(answer.data)), operation, subject
             )
         return answer.data
 
@@ -339,9 +340,9 @@ async def _connect(endpoint: str) -> anyio.abc.ByteStream:
         return await UnixStream.connect(endpoint.removeprefix("unix://"))
     parts = urlsplit(endpoint)
     certificates = os.environ.get("DOCKER_CERT_PATH", "")
-    secure = parts.scheme == "https" or (parts.scheme == "tcp" and bool(certificates))
-    host, port = parts.hostname or "", parts.port or (2376 if secure else 2375)
-    if not secure:
+    is_secure = parts.scheme == "https" or (parts.scheme == "tcp" and bool(certificates))
+    host, port = parts.hostname or "", parts.port or (2376 if is_secure else 2375)
+    if not is_secure:
         return await anyio.connect_tcp(host, port)
     context = ssl.create_default_context(
         cafile=os.path.join(certificates, "ca.pem") if certificates else None
@@ -350,13 +351,4 @@ async def _connect(endpoint: str) -> anyio.abc.ByteStream:
         context.load_cert_chain(
             os.path.join(certificates, "cert.pem"), os.path.join(certificates, "key.pem")
         )
-    return await anyio.connect_tcp(
-        host, port, tls=True, ssl_context=context, tls_standard_compatible=False
-    )
-
-
-def _message(answer: bytes) -> str:
-    try:
-        return str(orjson.loads(answer)["message"])
-    except (ValueError, KeyError, TypeError):
-        return answer.decode(errors="replace")
+    return await secure(await anyio.connect_tcp(host, port), context, host)

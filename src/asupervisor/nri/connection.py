@@ -41,7 +41,7 @@ _CALLS_AT_ONCE = 4
 _UNASKED_IN_A_MINUTE = 1000
 """Messages, or pieces as they are read, that nobody asked for."""
 _WORDS = 2048
-"""Characters of a peer's error that are passed on."""
+"""Characters of an error, a peer's or ours, that are passed on: ours may quote what it sent."""
 
 R = TypeVar("R", bound=Message)
 Serve = Callable[[str, str, bytes], Awaitable[bytes]]
@@ -167,7 +167,7 @@ class Connection:
                     call.stream, await self._serve(call.service, call.method, call.payload)
                 )
             except Refused as error:
-                answer = encode_answer(call.stream, b"", error.code, error.message)
+                answer = encode_answer(call.stream, b"", error.code, error.message[:_WORDS])
             except DecodeError as error:
                 answer = encode_answer(call.stream, b"", INVALID_ARGUMENT, str(error))
             except TooLong as error:

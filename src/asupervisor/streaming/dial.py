@@ -11,13 +11,12 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
 import anyio.abc
 import h11
 from anyio.abc import SocketAttribute
-from anyio.streams.tls import TLSStream
 from wsproto.utilities import generate_accept_token
 
 from asupervisor.errors import (
@@ -31,6 +30,7 @@ from asupervisor.errors import (
 )
 from asupervisor.http_upgrade import request_upgrade
 from asupervisor.streaming.negotiation import PROTOCOL_HEADER
+from asupervisor.tls_stream import secure
 
 UPGRADE_TIMEOUT_S = 30.0
 """Seconds to connect and to be answered: the server may still be starting what is asked for."""
@@ -126,22 +126,13 @@ async def upgrade(
         Unavailable: there is no connection, or the server takes no sessions now.
         DeadlineExceeded: no answer in time.
     """
-    # cri-dockerd's URLs have no scheme; what it serves is plain.
-    parts = urlsplit(f"http:{url}" if url.startswith("//") else url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidArgument(f'"{url}" is not an http:// or https:// URL')
+    parts, port = _taken_apart(url)
     stream: anyio.abc.ByteStream | None = None
     try:
         with anyio.fail_after(UPGRADE_TIMEOUT_S):
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            stream = _ReadToTheEnd(await anyio.connect_tcp(parts.hostname, port))
+            stream = _ReadToTheEnd(await anyio.connect_tcp(parts.hostname or "", port))
             if parts.scheme == "https":
-                stream = await TLSStream.wrap(
-                    stream,
-                    hostname=parts.hostname,
-                    ssl_context=ssl_context,
-                    standard_compatible=False,
-                )
+                stream = await secure(stream, ssl_context, parts.hostname)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             return await _upgrade(stream, parts.netloc, target, protocols, websocket)
     except BaseException as error:
@@ -154,6 +145,23 @@ async def upgrade(
         if isinstance(error, OSError | anyio.BrokenResourceError):
             raise Unavailable(f"no connection to {parts.netloc}: {error}") from error
         raise
+
+
+def _taken_apart(url: str) -> tuple[SplitResult, int]:
+    """A URL's parts and its port."""
+    malformed = InvalidArgument(f'"{url}" is not an http:// or https:// URL')
+    # What is beyond this a resolver of names or a writer of heads would raise at.
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise malformed
+    try:
+        # cri-dockerd's URLs have no scheme; what it serves is plain.
+        parts = urlsplit(f"http:{url}" if url.startswith("//") else url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise malformed from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise malformed
+    return parts, port
 
 
 async def _upgrade(

@@ -10,7 +10,6 @@ import ssl
 
 import anyio
 import anyio.abc
-from anyio.streams.tls import TLSStream
 
 from asupervisor.admission import Guest
 from asupervisor.config import StreamingConfig
@@ -22,6 +21,7 @@ from asupervisor.streaming.requests import Request
 from asupervisor.streaming.settings import Settings
 from asupervisor.streaming.tls import ReloadingCertificate
 from asupervisor.streaming.tokens import TokenCache
+from asupervisor.tls_stream import secure
 
 _log = logging.getLogger(__name__)
 
@@ -183,12 +183,7 @@ class StreamingService:
             return stream
         try:
             with anyio.fail_after(guest.left_of(self._settings.head_timeout_s)):
-                return await TLSStream.wrap(
-                    stream,
-                    server_side=True,
-                    ssl_context=self._certificate.current(),
-                    standard_compatible=False,
-                )
+                return await secure(stream, self._certificate.current())
         except (
             ssl.SSLError,
             anyio.BrokenResourceError,

@@ -145,9 +145,11 @@ class WebSocket:
                     data = raw.encode() if text else bytes(raw)
                     self._pieces.append(Piece(data, text, event.message_finished))
                 elif isinstance(event, Ping):
-                    answer = self._connection.send(event.response())
-                    self._answered += len(answer)
-                    self.outbox.put(answer)
+                    # Nothing follows a close of ours (RFC 6455, 5.5.1).
+                    if self._connection.state is ConnectionState.OPEN:
+                        answer = self._connection.send(event.response())
+                        self._answered += len(answer)
+                        self.outbox.put(answer)
                 elif isinstance(event, CloseConnection):
                     self.close_code = event.code
                     if self._connection.state is ConnectionState.REMOTE_CLOSING:

@@ -5,7 +5,7 @@ closed gate.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,48 @@ async def test_a_status_becomes_an_error_with_operation_subject_and_the_engines_
         assert type(caught.value) is kind
         assert "because of this" in str(caught.value) and "start container abc" in str(caught.value)
         assert (caught.value.operation, caught.value.subject) == ("start_container", "abc")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": 1}, '{"error": 1}'),
+        ([1], "[1]"),
+        ("text", '"text"'),
+        ({"message": {"a": 1}}, "{'a': 1}"),
+        (b"", ""),
+        (b"{", "{"),
+        (b"\xff broken", "\ufffd broken"),
+    ],
+)
+async def test_an_error_without_a_message_keeps_its_status(
+    tmp_path: Path, body: Any, words: str
+) -> None:
+    async with client(tmp_path) as (fake, engine):
+        fake.answers["POST /containers/x/start"] = lambda: (404, body)
+        with pytest.raises(NotFound) as refused:
+            await engine.containers.start("x")
+    assert refused.value.message == f"start container x: {words}"
+
+
+async def test_an_error_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    sent = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1 << 20
+            yield b"x" * (1 << 20)
+
+    def forever() -> tuple[int, Any]:
+        return 500, (chunk for chunk in chunks())
+
+    async with client(tmp_path) as (fake, engine):
+        fake.answers["POST /containers/x/start"] = forever
+        with pytest.raises(Internal) as refused:
+            await engine.containers.start("x")
+    assert len(refused.value.message) < 10_000
+    assert sent < 64 << 20
 
 
 async def test_a_conflict_of_names_is_told_from_a_conflict_of_states(tmp_path: Path) -> None:

@@ -309,6 +309,16 @@ async def test_updates_wait_for_the_synchronization() -> None:
         assert await ask() == api.UpdateContainersResponse()
 
 
+async def test_a_refusal_does_not_say_all_that_the_call_said() -> None:
+    async with started() as (plugin, peer):
+        with pytest.raises(Refused, match="the service xxx") as refused:
+            await peer.connection.call(
+                "x" * (LONGEST_MESSAGE - 40), "Sync", api.Empty(), api.Empty, 30.0
+            )
+        assert len(refused.value.message) < 10_000
+        assert plugin.alive
+
+
 async def test_a_flood_of_calls_is_refused_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = anyio.Event()
 

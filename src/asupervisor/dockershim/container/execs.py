@@ -70,7 +70,7 @@ async def exit_code(engine: EngineClient, exec_id: str) -> int:
         while True:
             document = await engine.streams.inspect_exec(exec_id)
             code = document.get("ExitCode")
-            if not document.get("Running") and isinstance(code, int):
+            if not document.get("Running") and isinstance(code, int) and abs(code) <= INT32_MAX:
                 return code
             await anyio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.1)
