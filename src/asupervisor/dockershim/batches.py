@@ -11,8 +11,8 @@ Entries = Callable[[Shim, Any], Awaitable[list[bytes]]]
 """Takes a request, and gives the encoded elements of its answer, each as field 1."""
 
 BATCH_BYTES = 1 << 20
-"""Bytes after which a message is sent and the next one begun: far below what a message may have,
-big enough to be few.
+"""Bytes after which a message is sent and the next one begun: far fewer than a message may have,
+and enough to make few messages.
 """
 
 

@@ -1,4 +1,4 @@
-"""The fields of a log line: the pod, the sandbox, the container that it is about."""
+"""The fields of a log line: the pod, the sandbox and the container that it is about."""
 
 from __future__ import annotations
 

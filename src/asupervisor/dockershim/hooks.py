@@ -1,5 +1,6 @@
-"""What a verb tells the node's plugins, and asks them. Nothing of NRI is known here, and without a
-plugin nothing of it is done: then :attr:`Hooks.plugins` is None."""
+"""What verbs tell the node's plugins and ask them. This module knows nothing of NRI. Without a
+plugin :attr:`Hooks.plugins` is None and nothing is done.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ Farewell = Callable[[], Awaitable[None]]
 
 
 class Shape(Protocol):
-    """What plugins want a container to be like, beside what was asked for."""
+    """What plugins want to change of a container that was asked for."""
 
     def request(self, request: cri.CreateContainerRequest) -> cri.CreateContainerRequest:
         """The request with what the CRI has a field for.
@@ -39,17 +40,19 @@ class Shape(Protocol):
     @property
     def document(self) -> tuple[str, dict[str, Any]] | None:
         """What only the OCI runtime's document can carry, once there is a body: the real runtime,
-        and what is to be changed (:mod:`asupervisor.oci`). None where the engine can be told all.
+        and what is to be changed (:mod:`asupervisor.oci`). None where the engine has a field for
+        everything.
         """
 
 
 class Plugins(Protocol):
-    """The plugins that are there. What only tells them of something never raises; what asks them
-    raises a ServiceError where one refuses."""
+    """The plugins that are there. Methods that only tell them something never raise; methods that
+    ask them raise a ServiceError where one refuses.
+    """
 
     @property
     def shapes(self) -> bool:
-        """Whether one wants to be asked about containers that are created."""
+        """Whether a plugin wants to be asked about containers that are created."""
 
     async def run_pod(self, sandbox_id: str, addresses: tuple[str, ...]) -> None:
         """Ask about a pod that is about to be ready."""
@@ -71,8 +74,8 @@ class Plugins(Protocol):
 
         Args:
             container_id: of the container.
-            like: the answer for one that was made as it was asked for; this one, made as that
-                answer had it, is described as that one was.
+            like: the answer about the container that was made as it was asked for. This one was
+                made by that answer, and is described to the plugins like that one.
         """
 
     async def created(self, container_id: str) -> None:
@@ -110,8 +113,9 @@ async def no_farewell() -> None:
 class Hooks:
     """The plugins, if there are any.
 
-    What makes something be holds a section, from the question to the plugins until it can be
-    listed. A plugin joins while none is held: what it is not told then, it is told as an event.
+    Code that makes a pod or a container holds a section, from the question to the plugins until it
+    can be listed. A plugin joins while no section is held: what does not exist yet then, it hears
+    of later as an event.
 
     Attributes:
         plugins: None until the first one comes, and where none is needed.
@@ -125,15 +129,15 @@ class Hooks:
         self._starting: anyio.Event | None = None
 
     def hold_for_start(self) -> Callable[[], None]:
-        """Hold all sections up until the plugins that are started with the service have joined.
-        Returns what says so.
+        """Delay all sections until the plugins that are started with the service have joined.
+        Returns a function to call then.
         """
         self._starting = anyio.Event()
         return self._starting.set
 
     @asynccontextmanager
     async def section(self) -> AsyncIterator[Plugins | None]:
-        """Hold a section; gives the plugins as they are then."""
+        """Hold a section; gives the plugins of that moment."""
         if self._starting is not None:
             await self._starting.wait()
         while self._opened is not None:
@@ -147,7 +151,7 @@ class Hooks:
 
     @asynccontextmanager
     async def quiet(self) -> AsyncIterator[None]:
-        """Hold all sections up.
+        """Delay all new sections, and wait for those that are held.
 
         Raises:
             DeadlineExceeded: one that is held does not end.

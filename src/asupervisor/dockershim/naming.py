@@ -1,4 +1,4 @@
-"""Creating an engine container under its one name, also when something holds that name already."""
+"""Creating an engine container under its name, also when another container has that name."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _logger = logging.getLogger(__name__)
 
 
 async def create_named(shim: Shim, name: str, body: Document) -> str:
-    """Create the container, its labels sealed; a dead holder of the name makes way, a living one is
-    reported by its id.
+    """Create the container, with sealed labels. A pod's dead container that has the name is
+    removed; one that runs is an error with its id.
     """
 
     async def create(name: str) -> str:
@@ -30,13 +30,13 @@ async def create_named(shim: Shim, name: str, body: Document) -> str:
     except AlreadyExists as conflict:
         if await _make_way(shim, name, conflict):
             return await create(name)
-        # The engine still counts a name as taken that no container bears: the peers' way out is a
-        # seventh part.
+        # The engine counts the name as taken although no container has it. Like the peers, add a
+        # seventh part to it.
         return await create(f"{name}_{os.urandom(4).hex()}")
 
 
 async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
-    """Remove the container that holds a name; False when none does.
+    """Remove the container that has a name; False when none has it.
 
     Raises:
         AlreadyExists: it runs, or it is not ours.
@@ -60,8 +60,8 @@ async def _make_way(shim: Shim, name: str, conflict: AlreadyExists) -> bool:
         try:
             await release_network(shim, holder_id)
         except ServiceError as error:
-            # The plugin goes on trying, and with its checkpoint the sandbox stays visible as not
-            # ready, so that kubelet has it stopped and removed.
+            # The plugin goes on trying. Its checkpoint stays, so that the sandbox is visible as not
+            # ready and kubelet has it stopped and removed.
             _logger.warning(
                 "sandbox %s is replaced by a new one before its network is released: %s",
                 holder_id[:12],

@@ -1,13 +1,13 @@
-"""What changes the node runs as a keyed operation that outlives its caller.
+"""Each change of the node runs as a keyed operation that outlives its caller.
 
-A client that gives up (kubelet's deadline, a lost connection) does not tear a half-done change
-apart; its retry, which asks for the same change of the same object, joins the one under way.
-Different changes of one object wait for each other in order, under the lock of their key.
+A client that gives up (kubelet's deadline, a lost connection) does not interrupt a change; its
+retry, which asks for the same change of the same object, joins the one under way. Different changes
+of one object wait for each other in order, under the lock of their key.
 
-What makes something be or run in a sandbox (CreateContainer, StartContainer) holds a ticket for it
-from its request on. What ends something (stop, remove) closes it first: tickets that the engine was
-not asked for yet are refused, new ones are not given, and those that the engine was asked for are
-known and waited for. So a change whose caller is gone is seen by the stop of what it changes.
+A change that makes or starts something in a sandbox (CreateContainer, StartContainer) holds a
+ticket for it from its request on. A change that ends something (stop, remove) closes it first: a
+ticket for which the engine was not asked yet is refused, new ones are not given, and the others are
+waited for. So a stop knows of every start under way, also of one whose caller is gone.
 
 The order of locks, which prevents a deadlock: the operation of a sandbox may
 close, and wait for the tickets of, its containers; the operation of a container waits for no
@@ -46,7 +46,7 @@ def operation_key(record: SandboxRecord | ContainerRecord) -> str:
 
 
 class Ticket:
-    """What one change may still do.
+    """The permission of one change to ask the engine.
 
     Args:
         within: ids of what must stay open for it: the sandbox, the container.
@@ -61,10 +61,10 @@ class Ticket:
         self.refusal = ""
 
     def commit(self) -> None:
-        """Called right before the engine is asked: from here on a closing waits.
+        """Called right before the engine is asked: from then on a closing waits for this change.
 
         Raises:
-            FailedPrecondition: what it is in was closed since the request.
+            FailedPrecondition: its sandbox or container was closed since the request.
         """
         if self.refusal:
             raise FailedPrecondition(self.refusal, subject=self.within[-1])
@@ -157,7 +157,7 @@ class Operations:
     async def run_within(
         self, within: tuple[str, ...], key: str, action: str, work: Callable[[Ticket], Awaitable[T]]
     ) -> T:
-        """As :meth:`run`, for a change that makes something be or run.
+        """As :meth:`run`, for a change that makes or starts something.
 
         Args:
             within: ids of what must stay open for it: the sandbox, the container.
@@ -199,12 +199,12 @@ class Operations:
             self._closed.remove(entry)
 
     def pending(self, any_id: str) -> bool:
-        """Whether a change that makes something be or run in an object waits or is under way."""
+        """Whether a change that makes or starts something in an object waits or is under way."""
         return any(any_id in ticket.within for ticket in self._tickets)
 
     def doubt(self, container_id: str) -> None:
-        """A start was asked for, and its end was not seen: the engine may be at it still, whatever
-        is read of the container meanwhile.
+        """A start was asked for and its end was not seen: the engine may still work on it, whatever
+        a reading of the container shows.
         """
         self._doubts[container_id] = None
         if len(self._doubts) > _DOUBTS:

@@ -1,4 +1,4 @@
-"""Security profiles of the node: seccomp's on its disk, AppArmor's in its kernel."""
+"""Security profiles of the node: those of seccomp on its disk, those of AppArmor in its kernel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def read_seccomp(
     subject: str,
 ) -> bytes:
     """The content of the Localhost seccomp profile that a security context names; empty where it
-    names none. Its path is the operator's, links in it are followed.
+    names none. The operator allows its path, so links in it are followed.
 
     Args:
         lane: its file system may hang.

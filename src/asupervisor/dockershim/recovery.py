@@ -3,8 +3,8 @@
 Sandboxes that an earlier process left half-built are rolled back; addresses of living pods are
 found again; the network plugin releases what belongs to no living pod.
 
-Nothing is decided from what was read before something was waited for: each decision is taken again
-under the lock of what it changes. What the engine lists and could not be read is not touched."""
+After each wait the state is read again: each decision is made anew under the lock of what it
+changes. What the engine lists and could not be read is not touched."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def _half_built(shim: Shim, sandbox_id: str) -> SandboxRecord | None:
 
 
 def _only_kept(shim: Shim) -> list[str]:
-    """Sandboxes of which nothing but the checkpoint is left, one that cannot be read too."""
+    """Sandboxes of which only the checkpoint is left, even if that cannot be read."""
     kept = [record.id for record in shim.store.sandboxes.values() if not record.known_to_engine]
     return kept + [any_id for any_id in shim.checkpoints.corrupt if shim.store.absent(any_id)]
 
 
 def _gone(shim: Shim, orphans: Collection[str], sandbox_id: str) -> bool:
-    """Whether a sandbox is known to have no process. One that is being set up right now lives too:
-    the plugin must not take its address for a leak.
+    """Whether a sandbox is known to have no process. One that is being set up counts as living: the
+    plugin must not release its address.
 
     Args:
         orphans: those that the engine does not have and that run.
@@ -96,11 +96,11 @@ def _gone(shim: Shim, orphans: Collection[str], sandbox_id: str) -> bool:
 
 
 def _living(shim: Shim, orphans: Collection[str]) -> list[PodNetwork]:
-    """The pods with a network of their own that live, and those of which that is not known."""
+    """The living pods with a network of their own, and those of which it is not known."""
     living = [
         recorded_network(record.id, record, shim.checkpoints.get(record.id))
         for record in shim.store.sandboxes.values()
-        # One that runs has none any more where its stop was cut short.
+        # A sandbox that runs may have no network any more, if its stop was cut short.
         if not network_released(shim, record.id) and not _gone(shim, orphans, record.id)
     ]
     unread = [
@@ -137,7 +137,7 @@ async def _roll_back(shim: Shim, found: SandboxRecord) -> None:
     subject = pod_subject(found.status.metadata)
 
     async def work() -> bool:
-        # What made it may have come to its end while this waited for its turn.
+        # The call that made it may have finished while this waited for the lock.
         record = _half_built(shim, found.id)
         if record is None:
             return False
@@ -156,8 +156,8 @@ async def _roll_back(shim: Shim, found: SandboxRecord) -> None:
 
 
 async def _sweep_checkpoints(shim: Shim, orphans: Collection[str]) -> None:
-    """A checkpoint that cannot be read, of a sandbox that the engine does not have, has no
-    use: no stop would ever clear it. Of one that runs nevertheless it tells the id.
+    """Remove unreadable checkpoints of sandboxes that the engine does not have: no stop would ever
+    remove them. If such a sandbox still runs, its checkpoint stays, since it has the id.
 
     Args:
         orphans: those that run.
@@ -178,11 +178,12 @@ async def _sweep_checkpoints(shim: Shim, orphans: Collection[str]) -> None:
 
 
 async def _sweep_oci_files(shim: Shim) -> None:
-    """What plugins wanted of a container has no use once that is gone, whoever removed it."""
+    """Remove what plugins wanted of containers that are gone, whoever removed them."""
     for container_id in shim.oci.ids:
         if not shim.store.containers_known.complete or not shim.store.absent(container_id):
             continue
-        with contextlib.suppress(ServiceError):  # it runs beside the engine, or cannot be asked for
+        # Refused while it runs without the engine, or the engine cannot be asked.
+        with contextlib.suppress(ServiceError):
             await shim.orphans.require_ended(container_id)
             await shim.oci.remove(container_id)
 

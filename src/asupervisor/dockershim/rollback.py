@@ -37,13 +37,13 @@ class Rollback:
         self._steps: list[tuple[str, Step, bool]] = []
 
     def push(self, what: str, step: Step, *, only_if_clean: bool = False) -> None:
-        """Remember how to undo what is about to be, or was just, done.
+        """Remember how to undo a step that is about to be done, or was just done.
 
         Args:
-            what: in words, for errors and logs.
+            what: a description, for errors and logs.
             step: the undo; it may be called although its step was not taken.
-            only_if_clean: skip it when an undo before it failed: what keeps an object visible goes
-                last, and only then.
+            only_if_clean: skip it when an undo before it failed: what keeps an object visible is
+                removed last, and only if everything else was.
         """
         self._steps.append((what, step, only_if_clean))
 
@@ -68,7 +68,7 @@ class Rollback:
                 except ServiceError as failure:
                     leftovers.append(f"{what}: {failure}")
                 except Exception as failure:
-                    # A defect in one undo step is not a reason to leave out the others.
+                    # A defect in one undo step must not prevent the others.
                     _logger.exception(
                         "%s of %s: a defect of this service in the undo step: %s",
                         self._operation,

@@ -1,5 +1,5 @@
-"""What a verb is handed: the rooms below, each by its own interface. Verbs are functions; no
-state is held for them here.
+"""What each verb gets: the other packages, each by its own interface. Verbs are functions, and no
+state is kept for them here.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ from asupervisor.stats.service import Stats
 from asupervisor.streaming.server import StreamingService
 
 StepObserver = Callable[[str], Awaitable[None]]
-"""Told each step of a change as ``verb.step`` right after it was taken; a test that raises in it
-proves the rollback.
+"""Called with each step of a change, as ``verb.step``, right after the step; a test raises an error
+in it to try the rollback.
 """
 
 
 async def no_observer(step: str) -> None:
-    """Watches nothing."""
+    """Does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """Threads for the paths of the node that a dead file server or a tenant can make hang; work on
-    our own disk, such as checkpoints, has others."""
+    """Threads for paths of the node that may hang, because of a dead file server or a tenant. Work
+    on our own disk, such as checkpoints, uses other threads.
+    """
 
     host_paths: Lane = field(
         default_factory=lambda: Lane("look at this host path", width=64, deadline_s=10.0)

@@ -18,7 +18,7 @@ async def verbose_info(shim: Shim, any_id: str, pid: int, facts: dict[str, Any])
     """``{"info": <JSON>}`` as containerd and crictl have it; without the engine's part when the
     engine does not answer.
 
-    Values of environment variables are left out: they are where secrets stand.
+    Values of environment variables are left out, since they may be secrets.
     """
     details: dict[str, Any] = {
         "pid": pid,
@@ -36,8 +36,8 @@ async def verbose_info(shim: Shim, any_id: str, pid: int, facts: dict[str, Any])
 
 
 def encoded_info(details: Mapping[str, Any]) -> dict[str, str]:
-    """The ``info`` of a verbose answer. A part that is nested too deeply for JSON to be written,
-    which does not keep it from being read, is left out.
+    """The ``info`` of a verbose answer. A part that is nested too deeply to be written as JSON is
+    left out, although it could be read.
     """
     members = (_member(key, value) for key, value in details.items())
     return {"info": f"{{{','.join(filter(None, members))}}}"}

@@ -11,7 +11,9 @@ _PROC_NETNS = re.compile(r"(/proc/\d+)/ns/net")
 _SCOPE_GLOBAL = "00"
 _MOST = 64
 _TABLE_BYTES = 1 << 20
-"""Of each table that are read: a pod that may configure its network can fill it as it likes."""
+"""Bytes of each table that are read: a pod that may configure its network can make it any
+length.
+"""
 _LOOPBACK4 = ipaddress.ip_network("127.0.0.0/8")
 
 
@@ -38,7 +40,7 @@ def is_own_namespace(netns: str) -> bool:
     """Whether a path leads to the network namespace that this process is in; False where it leads
     nowhere.
 
-    The process whose number the path carries may have ended and the number be another's.
+    The process of the path may have ended, and its number may now be that of another one.
     """
     identity = namespace_identity(netns)
     return identity != (0, 0) and identity == namespace_identity("/proc/self/ns/net")
@@ -86,7 +88,7 @@ def parse_if_inet6(text: str) -> tuple[str, ...]:
             name on each line.
     """
     addresses: list[str] = []
-    # Whoever may name an interface may use any bytes in its name but spaces and newlines.
+    # The name of an interface may have any bytes except spaces and newlines.
     for line in text.split("\n"):
         words = [word for word in line.split(" ") if word]
         if len(addresses) == _MOST:

@@ -17,7 +17,7 @@ _QUANTITY = re.compile(
     r"\+?(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i)?)", re.ASCII
 )
 _LONGEST = 64
-"""Characters: an annotation may have 256 KiB, and Python makes no number of so many digits."""
+"""Characters: an annotation may have 256 KiB, and Python refuses to convert that many digits."""
 _FACTOR = {
     **{unit: Fraction(1000) ** power for power, unit in enumerate("num", -3)},
     "": Fraction(1),

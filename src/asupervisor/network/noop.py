@@ -1,4 +1,4 @@
-"""No pod network of our own: the engine's bridge carries the pods and their host ports."""
+"""No pod network of our own: pods and their host ports use the engine's bridge."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ class PodNetwork:
         uid: the pod's uid.
         netns: path of its network namespace (``/proc/<pid>/ns/net``); empty when it is gone, as it
             may be on tear-down.
-        held: the same, by a descriptor that its owner keeps open as long as a caller waits for what
-            is done; for a tear-down beside the end of the namespace's processes.
+        held: the same namespace by a descriptor, which its owner keeps open while it waits; for a
+            tear-down during which the processes of the namespace end.
         port_mappings: the host ports that it asked for.
         annotations: the pod's annotations, exactly as CRI gave them.
         dns_servers, dns_searches, dns_options: the pod's CRI DNSConfig.

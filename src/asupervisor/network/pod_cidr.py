@@ -17,8 +17,8 @@ Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 class PodCidr:
     """The pod CIDR. The first value wins for the life of the process.
 
-    kubelet tells it again only when it changes, so the last one is kept in a file for the time
-    after a restart, until something else is said.
+    kubelet sends it again only when it changes, so the last one is kept in a file for the time
+    after a restart, until another one comes.
 
     Args:
         configured: the flag's value; empty where UpdateRuntimeConfig is to give it.
@@ -45,7 +45,7 @@ class PodCidr:
         """Take a value from UpdateRuntimeConfig.
 
         Args:
-            text: one CIDR for each family, separated by a comma; empty says nothing.
+            text: one CIDR for each family, separated by a comma; empty changes nothing.
 
         Returns:
             Whether the pod CIDR is another one now.

@@ -1,5 +1,5 @@
-"""A lock that many hold together, or one alone: pods are set up beside each other, and none beside
-a collection of garbage.
+"""A lock that many hold together, or one alone: pods are set up at the same time, but not during a
+collection of garbage.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import anyio
 
 
 class SharedLock:
-    """Many may be inside together, or one alone. Who wants to be alone waits until
-    none is inside, and lets others in until then.
+    """Many may hold it together, or one alone. Who wants it alone waits until it is free; until
+    then others still get it.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class SharedLock:
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        """Be inside together with others."""
+        """Hold it together with others."""
         while self._alone:
             await self._changed.wait()
         self._inside += 1
@@ -34,7 +34,7 @@ class SharedLock:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Be inside alone."""
+        """Hold it alone."""
         while self._inside or self._alone:
             await self._changed.wait()
         self._alone = True
@@ -45,6 +45,6 @@ class SharedLock:
             self._tell()
 
     def _tell(self) -> None:
-        # Each waiter looks again; an event for each turn, so that none is left with an old one.
+        # Each waiter looks again; a new event, so that the next wait is for the next change.
         self._changed.set()
         self._changed = anyio.Event()

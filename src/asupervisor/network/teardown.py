@@ -1,5 +1,5 @@
-"""Tear-downs: each runs to its own deadline in the plugin's own group, is joined by who asks again,
-and repeated until it succeeds.
+"""Tear-downs: each runs to its own deadline in the plugin's own task group, is joined by callers
+that ask again, and is repeated until it succeeds.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Failed:
 
     Args:
         pod: whose.
-        namespace: which one its path named at the first attempt.
+        namespace: the one that its path led to at the first attempt.
         wanted: whether it is still to be done.
     """
 
@@ -75,7 +75,7 @@ class TearDowns:
         self._group: TaskGroup | None = None
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Be there until cancelled; what is in flight then is cancelled."""
+        """Run tear-downs until cancelled; those under way are then cancelled too."""
         async with anyio.create_task_group() as group:
             self._group = group
             try:
@@ -103,7 +103,8 @@ class TearDowns:
 
         Args:
             pod: the pod.
-            wanted: decides when the pod's turn has come; who asks without it wants it in any case.
+            wanted: asked when the pod's turn has come; without it the tear-down is done in any
+                case.
         """
         attempt = self._attempts.get(pod.sandbox_id)
         if attempt is not None and wanted is _always:
@@ -116,7 +117,7 @@ class TearDowns:
                 )
                 return attempt
             self._attempts[pod.sandbox_id] = attempt
-            # The caller's may be closed, and its number another file's, before this has ended.
+            # The caller may close its descriptor before this ends, and its number be used again.
             held = _again(pod.held)
             self._group.start_soon(self._attempt, replace(pod, held=None), held, attempt)
         return attempt
@@ -135,8 +136,8 @@ class TearDowns:
 
         Args:
             pod: the pod.
-            wait_s: seconds that the body's error waits for the tear-down, which goes on behind it
-                if it takes longer.
+            wait_s: seconds that the body's error waits for the tear-down, which goes on in the
+                background if it takes longer.
 
         Raises:
             RollbackFailed: the body failed and the pod is not torn down yet; that is repeated.
@@ -169,7 +170,7 @@ class TearDowns:
 
         Args:
             pods: that were not known to live a moment ago.
-            gone: decides, when a pod's turn has come.
+            gone: asked about each pod when its turn has come.
         """
         pods = list(pods)
         if pods:
@@ -214,8 +215,8 @@ class TearDowns:
             if failed is None:
                 return
             pod, namespace = failed.pod, failed.namespace
-            # With its namespace while that is there, since addresses and interfaces in it are given
-            # back first; without it afterwards, when the path may name another pod's.
+            # With its namespace while that exists, since addresses and interfaces in it are given
+            # back too; without it afterwards, since the path may lead to another pod's.
             if namespace == _GONE or namespace_identity(pod.netns) != namespace:
                 pod = replace(pod, netns="")
             attempt = self.begin(pod, failed.wanted)
@@ -228,5 +229,5 @@ class TearDowns:
 def _again(held: HeldNamespace | None) -> HeldNamespace | None:
     try:
         return held.again() if held is not None else None
-    except OSError:  # too many open files; the path of the process may do
+    except OSError:  # too many open files; then the path has to do
         return None

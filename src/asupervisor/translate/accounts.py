@@ -1,15 +1,15 @@
 """The user and groups that a container's first process runs as.
 
-Docker Engine resolves a user by itself at the start, by the image's own /etc/passwd and /etc/group,
-and goes on doing so here: it is told what was asked for, and what came of it is read from the
-process. Only three things it cannot be asked for, so that the files have to be read before:
+Docker Engine resolves a user itself at the start, by the image's own /etc/passwd and /etc/group.
+This service lets it: the engine is told what was asked for, and the result is read from the
+process. Only three things cannot be asked of it, so for these the files have to be read before:
 
 - the primary group of a user without the groups that the image gives it (the CRI's Strict);
 - the groups that the image gives a user together with another primary group (the CRI's Merge with
   run_as_group): the engine adds them only where no group is named;
-- a group by its number alone: engines up to 28, and runc up to 1.1 once more, take a number among
-  the supplementary groups for a name first, so that a line ``1000:x:0:`` of the image makes root's
-  group of 1000. A container for which such a number is asked is refused.
+- a group by its number alone: engines up to 28, and runc up to 1.1, look up a number among the
+  supplementary groups as a name first, so that with a line ``1000:x:0:`` in the image 1000 becomes
+  the group of root. A container that asks for such a number is refused.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from asupervisor.proto import cri
 from asupervisor.translate.documents import text, texts
 
 LARGEST_ID = 2**31 - 1
-"""Of a user or group that the engine takes."""
+"""The largest id of a user or group that the engine takes."""
 LARGEST_LINE = 1 << 20
 """Bytes of one line of an account file; no engine reads longer ones (28 ends at 64 KiB)."""
 _NUMBER = re.compile(r"[+-]?0*([0-9]{1,10})", re.ASCII)
 _DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
-"""What some engine takes for a number."""
+"""What at least one version of the engine takes for a number."""
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
@@ -55,9 +55,9 @@ class Question:
         user: name or number, as the engine is told; never empty.
         primary_group: whether its primary group is wanted.
         member_groups: whether the groups of which it is a member are wanted.
-        group: a primary group that was asked for, which must not be taken for another.
+        group: a primary group that was asked for, which the engine must not take for another.
         numbers: supplementary groups that were asked for, likewise.
-        known: whether a name must be the image's; else the engine finds that out at the start.
+        known: whether the image must have the name; else the engine checks that at the start.
     """
 
     user: str
@@ -70,7 +70,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a :class:`Question` came to.
+    """The answer to a :class:`Question`.
 
     Args:
         gid: the primary group; 0, as for the engine, where the image does not know the user.
@@ -131,8 +131,8 @@ def asked_identity(
     Args:
         context: its security context.
         image_user: the image's ``User``: empty, or a name or number, with ``:`` and a group or not.
-        at_hand: whether reading the image's files costs nothing worth mentioning: then a name is
-            looked up before anything is made.
+        at_hand: whether reading the image's files costs almost nothing: then a name is looked up
+            before anything is made.
         subject: names the container in errors.
 
     Raises:
@@ -173,7 +173,7 @@ def _check(context: cri.LinuxContainerSecurityContext, subject: str) -> None:
             f"{subject}: run_as_group is given without run_as_user or run_as_username"
         )
     if ":" in name or "\0" in name:
-        # What is behind a colon the engine would take for a group.
+        # The engine would take what follows a colon for a group.
         raise InvalidArgument(f"{subject}: run_as_username {name!r} cannot be a user's name")
     for what, number in (
         ("run_as_user", context.run_as_user.value),
@@ -200,7 +200,7 @@ def look_up(question: Question, passwd: bytes, group: bytes) -> Answer:
     Raises:
         FailedPrecondition: a line that no engine reads, a malformed id, or a number that the
             engine would take for another group.
-        InvalidArgument: the image does not know the user, and must.
+        InvalidArgument: the image must have the user, and does not.
     """
     name, gid = _user(question.user, passwd)
     if question.known and not name:
@@ -230,7 +230,7 @@ def _user(user: str, passwd: bytes) -> tuple[bytes, int]:
 def _member_groups(name: bytes, group: bytes) -> set[int]:
     found = set()
     for fields in _lines(group, "/etc/group"):
-        # Taken apart, a line of a million members would cost fifty times its own size.
+        # Not split: a list of a million members would take fifty times the size of the line.
         if not fields[0].startswith(b"#") and b",%b," % name in b",%b," % _field(fields, 3):
             gid = _atoi(_field(fields, 2))
             if not 0 <= gid <= LARGEST_ID:
@@ -243,7 +243,7 @@ def _member_groups(name: bytes, group: bytes) -> set[int]:
 
 
 def _check_names(wanted: set[int], group: bytes) -> None:
-    """Refuse numbers by which the image calls other groups."""
+    """Refuse numbers that are names of other groups in the image."""
     by_name = {str(number).encode(): number for number in wanted}
     for fields in _lines(group, "/etc/group") if wanted else ():
         number = by_name.get(fields[0])
@@ -255,8 +255,8 @@ def _check_names(wanted: set[int], group: bytes) -> None:
 
 
 def _lines(content: bytes, path: str) -> Iterator[list[bytes]]:
-    """The first fields of each line; the last of them holds a group's members, or what a user's
-    line goes on with.
+    """The first fields of each line; the last one holds a group's members, or the rest of a user's
+    line.
     """
     start = 0
     while start < len(content):

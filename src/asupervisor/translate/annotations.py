@@ -1,9 +1,9 @@
 """Annotations for the OCI runtime: ``HostConfig.Annotations``, engine API 1.43.
 
 A runtime that keeps a pod together (gVisor, Kata) is told what a container is and to which sandbox
-it belongs, by the names that containerd's CRI plugin gives. What a pod's author wrote reaches a
-runtime only where the operator allows the key, since runtimes obey some annotations; this is so
-with the peers too."""
+it belongs, under the names of containerd's CRI plugin. Annotations of a pod's author reach a
+runtime only where the operator allows the key, since runtimes obey some annotations; other CRI
+servers do the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def runtime_annotations(
         runtime: the OCI runtime; empty for the engine's default one.
         kind: what the container is; told only to a runtime that was chosen for the pod, since the
             engine's default one keeps no pods together.
-        given: annotations of the pod, then of the container; the later go before.
+        given: annotations of the pod, then of the container; later ones win.
     """
     if facts.api_version < ANNOTATIONS_SINCE:
         return {}
@@ -43,8 +43,8 @@ def allowed_annotations(patterns: Sequence[str], *given: Mapping[str, str]) -> d
     """What of several annotations is allowed.
 
     Args:
-        patterns: keys, or beginnings of keys with a ``*`` behind.
-        given: a pod's, then a container's; the later go before.
+        patterns: keys, or beginnings of keys followed by ``*``.
+        given: a pod's, then a container's; later ones win.
     """
     merged = {key: value for annotations in given for key, value in annotations.items()}
     return {key: value for key, value in merged.items() if _matches(key, patterns)}

@@ -1,8 +1,8 @@
 """The environment that CDI devices bring (Container Device Interface, SPEC.md).
 
 The engine puts a device's edits into the document for the OCI runtime alone, so its environment
-reaches a container's first process and no command that is run in it later. What of the
-specifications concerns the environment is read here; the engine does the rest."""
+reaches a container's first process and no command that is run in it later. Here only the
+environment is read from the specifications; the engine does the rest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CdiSpec:
 
 
 def cdi_spec(document: Any) -> CdiSpec:
-    """A specification's environment out of a file's content, of whatever shape that is."""
+    """A specification's environment out of a file's content, whatever it holds."""
     return CdiSpec(
         text(document, "kind"),
         _environment(document),
@@ -48,13 +48,12 @@ def cdi_environment(
 
     Args:
         names: ``vendor.com/class=device``.
-        directories: the specifications of each directory; one in a later directory goes before one
-            in an earlier.
+        directories: the specifications of each directory; one in a later directory wins over one in
+            an earlier.
         subject: names the container in errors.
 
     Returns:
-        The environment, and the devices that no specification, or several with the same right,
-        have.
+        The environment, and the devices that no specification has, or several of equal rank.
 
     Raises:
         InvalidArgument: a name is not the name of a device.

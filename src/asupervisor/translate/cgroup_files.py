@@ -73,8 +73,9 @@ class CgroupSettings:
 
     @classmethod
     def from_document(cls, content: Any) -> CgroupSettings:
-        """Out of :meth:`document`; nothing where it is damaged, or says what is not accepted from a
-        request either."""
+        """Out of :meth:`document`; nothing where it is damaged, or has what a request may not have
+        either.
+        """
         try:
             settings = cls(
                 {str(size): int(limit) for size, limit in content.get("hugepages", {}).items()},
@@ -106,8 +107,8 @@ def cgroup_settings(
 ) -> CgroupSettings:
     """What is to be written for these resources.
 
-    A limit of 0 for a page size on a node that cannot limit huge pages is nothing: kubelet sends it
-    for every size of the node.
+    On a node that cannot limit huge pages, a limit of 0 is passed over: kubelet sends it for every
+    page size of the node.
 
     Raises:
         InvalidArgument: a malformed page size or key.
@@ -134,7 +135,7 @@ def cgroup_settings(
                 f"{subject}: the value of the cgroup v2 key {key} is longer than 4096 characters,"
                 " or has others than printable ASCII"
             )
-    # Refused here: at the start the container would have run already.
+    # Refused here: when they are written, the container runs already.
     usable = {*features.controllers, "cgroup"} if features.v2 and features.local else set()
     refused = sorted(key for key in resources.unified if key.partition(".")[0] not in usable)
     if refused:

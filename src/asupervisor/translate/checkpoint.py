@@ -4,8 +4,7 @@ byte-compatible both ways.
 ``{"version":"v1","name":…,"namespace":…,"data":{…},"checksum":N}``; the checksum is FNV-1a (32 bit)
 over the text that Go's spew prints for the data, with the names of the Go types in it. cri-dockerd
 and the in-tree dockershim name the types differently; both are accepted, cri-dockerd's is written.
-What only this service knows stands under a key of its own, ``asupervisor``, which the others pass
-over."""
+What only this service knows is under a key of its own, ``asupervisor``, which the others ignore."""
 
 from __future__ import annotations
 
@@ -43,8 +42,8 @@ class Checkpoint:
         name, namespace: the pod's.
         port_mappings: its host ports, in the order of the request.
         host_network: whether it is on the host's network.
-        complete: every step of RunPodSandbox holds; a peer's checkpoint, which cannot tell, counts
-            as complete.
+        complete: every step of RunPodSandbox is done; a peer's checkpoint, which does not say that,
+            counts as complete.
         addresses: what the network plugin returned.
         runtime_handler: exactly as the request gave it; None where a peer wrote the checkpoint.
         uid: the pod's uid; empty where a peer wrote the checkpoint.
@@ -197,7 +196,7 @@ def _port(port: dict[str, Any]) -> CheckpointPort:
 
 
 def _is_address(text: str) -> bool:
-    """Whether it may stand in a rule of the firewall."""
+    """Whether it is an address that a rule of the firewall may have."""
     try:
         return not getattr(ipaddress.ip_address(text), "scope_id", None)
     except ValueError:
@@ -205,7 +204,9 @@ def _is_address(text: str) -> bool:
 
 
 def _writable(own: dict[str, Any]) -> dict[str, Any]:
-    """What is written again with the next change, and told in a verbose status."""
+    """Checked here, since it is written again with the next change and shown in a verbose
+    status.
+    """
     orjson.dumps(own)
     return own
 
@@ -213,7 +214,7 @@ def _writable(own: dict[str, Any]) -> dict[str, Any]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r:.40} is not a text")
-    value.encode()  # half of a pair of surrogates is JSON, and no text
+    value.encode()  # JSON may have half of a surrogate pair, which is not valid text
     return value
 
 

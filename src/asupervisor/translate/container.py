@@ -113,7 +113,7 @@ def _check_log_path(path: str, subject: str) -> None:
 
 
 def container_subject(config: cri.ContainerConfig, pod: cri.PodSandboxMetadata) -> str:
-    """A container in the words of errors and logs: ``container name of pod namespace/name``."""
+    """What errors and logs call a container: ``container name of pod namespace/name``."""
     return f"container {config.metadata.name} of pod {pod.namespace}/{pod.name}"
 
 
@@ -143,7 +143,7 @@ def engine_container_name(config: cri.ContainerConfig, pod: cri.PodSandboxMetada
 
 @dataclass(frozen=True, slots=True)
 class OfSandbox:
-    """What a container has of its sandbox.
+    """What a container takes from its sandbox.
 
     Args:
         sandbox_id: the full id.
@@ -168,7 +168,7 @@ class Resolved:
 
     Args:
         image_id: of the image; a tag may move meanwhile.
-        image_ref: how kubelet is told of it.
+        image_ref: what the status calls the image.
         mounts: with host paths resolved and checked, and images named by their ids.
         target_id: full id of the container whose pid namespace is joined (TARGET); empty for none.
         identity: the user and groups that it runs as.
@@ -213,7 +213,7 @@ def plan_container(  # long: one field after the other
 
     Args:
         request: checked by :func:`check_container_config`; it is not changed.
-        sandbox: what it has of its sandbox.
+        sandbox: what it takes from its sandbox.
         found: what the request's names stand for.
         facts: of the engine.
         profile: the content of its Localhost seccomp profile.
@@ -227,7 +227,7 @@ def plan_container(  # long: one field after the other
     apparmor = "apparmor" in facts.security
     security = container_security(context, found.identity.groups, profile, apparmor, subject)
     if not config.linux.HasField("security_context") and not context.privileged:
-        # Which paths to mask was not said, which is not the same as saying that none are.
+        # Not set is not the same as an empty list: the engine's default paths are masked.
         del security["MaskedPaths"], security["ReadonlyPaths"]
     relabels = "selinux" in facts.security
     mounts, binds = engine_mounts(found.mounts, facts.api_version, relabels, subject)

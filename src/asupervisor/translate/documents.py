@@ -1,9 +1,9 @@
-"""Reading the engine's JSON documents without believing them.
+"""Reading the engine's JSON documents without trusting them.
 
 An inspect document carries what an image or a tenant wrote, and what the engine made of it. One
-odd value must cost no more than itself: what is missing, of another type or out of the range of the
-CRI's field is told as its type's empty value. Every record is made through these functions, so a
-document of any shape gives a record, or, where it does not even name its object, one error.
+wrong value must not spoil the rest: what is missing, of another type or out of the range of the
+CRI's field becomes the empty value of its type. Every record is made through these functions, so
+any document gives a record, or one error if it does not even name its object.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def at(document: Any, *path: str) -> Any:
 
 
 def text(document: Any, *path: str) -> str:
-    """A text; empty where there is none. What UTF-8 cannot carry is replaced, since neither the
-    CRI nor the engine's API could.
+    """A text; empty where there is none. What UTF-8 cannot encode is replaced, since neither the
+    CRI nor the engine's API can carry it.
     """
     return text_of(at(document, *path))
 
@@ -96,7 +96,7 @@ def text_map_of(value: Any) -> dict[str, str]:
 
 
 def document_id(document: Any, what: str) -> str:
-    """The ``Id`` of a document, without which nothing can be said of its object.
+    """The ``Id`` of a document, which every object needs.
 
     Args:
         document: as the engine gave it.

@@ -1,4 +1,4 @@
-"""Engine images in the CRI's words, and references as people write them."""
+"""Engine images in the CRI's terms, and image references."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ _ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _NONE = "<none>"
 _LONGEST_USER = 256
 CONFIG_BYTES = 1 << 20
-"""Of an image's configuration that is run. The longest in use have some hundred KiB of labels."""
+"""Most bytes of the configuration of an image that may be run. The longest in use have some hundred
+KiB of labels.
+"""
 _MOST_VOLUMES = 256
 """Of an image that is run. For each the engine makes a directory, keeps a record and mounts it: for
 ten thousand, which fit a tenth of such a configuration, that takes half a minute of its time.
@@ -106,8 +108,8 @@ def parse_reference(text: str) -> Reference:
 
 
 def image_ref(image_id: str, digests: Sequence[str]) -> str:
-    """What a container's status calls its image: by a digest under which it can be pulled, by its
-    id where there is none.
+    """What a container's status calls its image: a digest under which it can be pulled, or its id
+    where there is none.
     """
     return f"docker-pullable://{digests[0]}" if digests else f"docker://{image_id}"
 
@@ -140,8 +142,8 @@ class ImageNames:
 def image_names(document: Mapping[str, Any]) -> ImageNames:
     """An image's names out of its inspect document.
 
-    What is not one is left out: the engine's ``<none>`` for a missing name, and since Docker
-    29 the digests that it gives among the tags.
+    Other entries are left out: the engine's ``<none>`` for a missing name, and the digests that
+    Docker 29 and later list among the tags.
     """
     tags, digests = texts(document, "RepoTags"), texts(document, "RepoDigests")
     return ImageNames(
@@ -194,9 +196,8 @@ _MACHINES = {
 def has_content(document: Mapping[str, Any], machine: str) -> bool:
     """Whether the engine has an image's content for its own platform.
 
-    With the containerd image store an image may be an index of which only other platforms are
-    there. An image that is for one platform alone is taken as it is: the engine decides whether it
-    runs.
+    With the containerd image store, the engine may have an image for other platforms only. An image
+    for a single platform is accepted as it is: the engine decides whether it runs.
 
     Args:
         document: the inspect document, with ``Manifests`` from API 1.48 on.
@@ -214,7 +215,7 @@ def has_content(document: Mapping[str, Any], machine: str) -> bool:
         platform = mapping(manifest, "ImageData", "Platform")
         alone = text(manifest, "ID") == text(document, "Id")
         fits = text(platform, "os") == "linux" and text(platform, "architecture") in ours
-        # What is unpacked runs; containerd fetches no layer of which it has the files already.
+        # An unpacked image runs; containerd does not fetch layers whose files it has already.
         unpacked = whole(manifest, "ImageData", "Size", "Unpacked") > 0
         if (flag(manifest, "Available") or unpacked) and (alone or fits):
             return True
@@ -222,10 +223,10 @@ def has_content(document: Mapping[str, Any], machine: str) -> bool:
 
 
 def image_size(document: Mapping[str, Any], summary: ImageSummary | None) -> int:
-    """The bytes that an image takes, never 0: kubelet refuses an image of no size, and one without
-    a file takes some all the same, since its configuration is stored.
+    """The bytes that an image takes, never 0: kubelet refuses an image of size 0, and one without
+    files takes some bytes too, since its configuration is stored.
 
-    With the containerd image store some engines (28, 29) count what is packed only when they are
+    With the containerd image store some engines (28, 29) count only compressed layers when they are
     asked for one image, and everything in their list.
 
     Args:
@@ -248,8 +249,8 @@ def _bytes(document: Any, *path: str) -> int:
 def bounded_document(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
     """An inspect document as it may be kept, and the bytes of its configuration.
 
-    What an image's maker wrote has no bound of the engine's: what is longer than
-    :data:`CONFIG_BYTES` is left out.
+    The engine does not bound what an image's maker wrote: what is longer than :data:`CONFIG_BYTES`
+    is left out.
 
     Args:
         document: ``GET /images/{name}/json``, whatever it holds.
@@ -262,7 +263,7 @@ def bounded_document(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], in
 def _json_bytes(value: object) -> int:
     try:
         return len(orjson.dumps(value))
-    except TypeError:  # nested more deeply than is written
+    except TypeError:  # nested too deeply
         return CONFIG_BYTES + 1
 
 
@@ -310,8 +311,9 @@ def cri_image(
 ) -> cri.Image:
     """An image out of its inspect document.
 
-    kubelet's runAsNonRoot rests on ``uid`` and ``username``: a user is told as a uid only where the
-    engine would run it as exactly that one, else as a name, for which kubelet does not vouch.
+    kubelet's runAsNonRoot relies on ``uid`` and ``username``: a user is given as a uid only where
+    the engine would use exactly that uid, else as a name, which kubelet does not accept as
+    non-root.
 
     Args:
         document: ``GET /images/{name}/json``, whatever it holds.
@@ -334,7 +336,7 @@ def cri_image(
     )
     uid = engine_id(user or "0")
     if uid is None:
-        # No kernel, engine or client knows a longer one; every list carries it.
+        # No kernel, engine or client takes a longer name, and every list has it.
         image.username = user[:_LONGEST_USER]
     else:
         image.uid.value = uid

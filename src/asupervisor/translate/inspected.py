@@ -1,7 +1,7 @@
-"""The engine's description of a container, made sound: what the other translations read of it is
+"""An inspect document of the engine, made sound: every field that the other translations read is
 there, with the type that the engine's API gives it, whatever the document held.
 
-This is the one place where that is seen to; behind it nothing needs to be asked twice."""
+This is done only here, so the code that uses the result needs no checks of its own."""
 
 from __future__ import annotations
 

@@ -24,10 +24,10 @@ CGROUP_LABEL = "io.kubernetes.docker.cgroup"
 :mod:`asupervisor.translate.cgroup_files`.
 """
 USER_IMAGE_LABEL = "io.kubernetes.docker.user-image"
-"""The image as the pod's manifest has it; the engine is told the id that kubelet resolved it to."""
+"""The image as the pod's manifest has it; the engine gets the id that kubelet resolved it to."""
 IMAGE_REF_LABEL = "io.kubernetes.docker.image-ref"
-"""The status' image_ref as it was at the creation: names of the image come and go, the container's
-identity stays.
+"""The status' image_ref as it was at the creation: the names of the image may change, the status of
+the container must not.
 """
 SEAL_LABEL = "io.kubernetes.docker.seal"
 """Proves which of the labels this service set; see :mod:`asupervisor.translate.provenance`."""

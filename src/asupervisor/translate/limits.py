@@ -1,5 +1,5 @@
-"""What UpdateContainerResources changed beside the engine: kept in the sandbox's checkpoint, so
-that the status tells it over restarts.
+"""What UpdateContainerResources changed without the engine: kept in the sandbox's checkpoint, so
+that the status shows it also after a restart.
 """
 
 from __future__ import annotations

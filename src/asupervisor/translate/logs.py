@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 MAX_SIZE = "16m"
-"""Of one of the engine's log files, in its notation: 16 MiB."""
+"""Size of one of the engine's log files, in the engine's notation: 16 MiB."""
 MAX_FILE = "4"
-"""So many files of it: what a container may write while it is not read, during an upgrade of this
-service, is 48 to 64 MiB.
+"""Number of its log files. So a container may write 48 to 64 MiB while its log is not read, during
+an upgrade of this service.
 """
 
 

@@ -26,7 +26,7 @@ _PROPAGATION_BACK = {
 IMAGE_MOUNTS_SINCE = (1, 48)
 RECURSIVE_READ_ONLY_SINCE = (1, 44)
 _SHORTEST_ID = 12
-"""Hexadecimal digits of an image id that surely name one image."""
+"""Hexadecimal digits of an image id that are enough to name one image."""
 
 
 def engine_mounts(
@@ -55,8 +55,8 @@ def engine_mounts(
 
 
 def _spell_apart(entries: list[dict[str, Any]]) -> None:
-    """The engine keeps a container's image mounts by the text of their source: a further one of the
-    same image needs another text.
+    """The engine identifies a container's image mounts by the text of their source, so a second
+    mount of the same image needs another text.
     """
     taken: set[str] = set()
     for entry in entries:
@@ -133,8 +133,8 @@ def _engine_bind(mount: cri.Mount, api_version: tuple[int, int], where: str) -> 
         raise InvalidArgument(f"{where}: has no host_path")
     if mount.image_sub_path:
         raise InvalidArgument(f"{where}: image_sub_path is given without an image")
-    # Private is the engine's default, which it makes a slave where the source holds its own data,
-    # such as /: asked for, it is refused.
+    # Private is not asked for, since it is the engine's default. For a source that holds the
+    # engine's data, such as /, the engine refuses private and takes slave as its default.
     bind: dict[str, Any] = {}
     if mount.propagation != cri.PROPAGATION_PRIVATE or mount.recursive_read_only:
         bind["Propagation"] = _PROPAGATION[mount.propagation]
@@ -165,8 +165,8 @@ def cri_mounts(
 ) -> list[cri.Mount]:
     """Mounts of a container as they are, out of its inspect document.
 
-    What was asked for (HostConfig) tells recursion and image; what is there (Mounts) tells the
-    rest, so that a mount made by an image's VOLUME is left out and a container made by a peer with
+    HostConfig, what was asked for, shows recursion and image; Mounts, what is there, shows the
+    rest. So a mount made by an image's VOLUME is left out, and a container made by a peer with
     ``Binds`` is read too.
 
     Args:

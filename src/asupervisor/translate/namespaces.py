@@ -128,8 +128,8 @@ def sandbox_namespaces(
     return cri.NamespaceOption(
         network=cri.NODE if host_config.get("NetworkMode") == HOST else cri.POD,
         ipc=cri.NODE if host_config.get("IpcMode") == HOST else cri.POD,
-        # Docker gives every container its own pid namespace unless told otherwise; of a sandbox
-        # that one is the pod's.
+        # Docker gives every container its own pid namespace unless told otherwise; the sandbox's is
+        # the pod's.
         pid=(
             cri.NODE
             if host_config.get("PidMode") == HOST

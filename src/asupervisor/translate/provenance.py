@@ -1,4 +1,4 @@
-"""Whose an engine container is, and what of its labels is believed.
+"""Who made an engine container, and which of its labels are trusted.
 
 The engine gives a container the labels of its image where its creator set none of that key, and
 ``docker commit`` copies a container's labels into an image. So a label proves nothing by itself.
@@ -6,13 +6,13 @@ Two things do:
 
 - The **seal**, a label of this service's: an authentication code, with a key of the node, of the
   container's name and of every label that this service gave it. Neither an image nor another tool
-  can make one, and one that was copied does not fit another name. What is sealed is believed; every
+  can make one, and one that was copied does not fit another name. What is sealed is trusted; every
   other label is the image's.
 - The **name**: an image cannot choose it, and neither ``docker commit`` nor ``docker run`` copies
   it. A container without a seal that fits is a peer's (cri-dockerd, dockershim), or one that was
   made before this service sealed, or whose key was lost. It is a pod's if its name is that of a
-  pod's container and none of its labels says otherwise. Of its labels those are believed that these
-  makers always set, so that no image can: type, sandbox id and log path.
+  pod's container and none of its labels says otherwise. Only those of its labels are trusted
+  that these makers always set, so that no image can: type, sandbox id and log path.
 """
 
 from __future__ import annotations
@@ -48,13 +48,15 @@ _POD_LOGS = "/var/log/pods"
 """Where kubelet keeps logs unless it is told otherwise."""
 _LONGEST_PATH = 4096
 _LONGEST_SEAL = 4 << 20
-"""A seal has the keys of the labels in it; a Pod, of 1.5 MiB at most, may consist of them."""
+"""A seal contains the keys of the labels, and these may be nearly all of a Pod, of 1.5 MiB at
+most.
+"""
 _CODE_DIGITS = 2 * hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """A container of a pod's, and what of its labels is believed.
+    """A container of a pod, and which of its labels are trusted.
 
     Args:
         kind: :data:`TYPE_SANDBOX` or :data:`TYPE_CONTAINER`.
@@ -95,7 +97,7 @@ class Origin:
 
 
 class Seal:
-    """Seals the labels of containers that are made here, and tells whose a container is.
+    """Seals the labels of containers that are made here, and finds out who made a container.
 
     Args:
         key: the node's, of :data:`KEY_BYTES`; without one nothing is proved, and every container is
@@ -127,7 +129,7 @@ class Seal:
         return {**labels, SEAL_LABEL: seal}
 
     def origin(self, document: Any) -> Origin | None:
-        """Whose a container is, out of its inspect document; None for one that is not ours."""
+        """Who made a container, out of its inspect document; None for one that is not a pod's."""
         name, labels = text(document, "Name"), text_map(document, "Config", "Labels")
         parts = parse_container_name(name)
         if parts is None:
@@ -144,7 +146,7 @@ class Seal:
         contents, _, told = rest.partition(" ")
         if not self._key or len(code) != _CODE_DIGITS or len(seal) > _LONGEST_SEAL:
             return None
-        # Nothing of it is taken apart before it is known to be ours.
+        # Nothing of it is parsed before it is known to be ours.
         if not hmac.compare_digest(_bytes(code), _bytes(self._code(name, contents, told))):
             return None
         keys = json.loads(told)
@@ -159,11 +161,10 @@ class Seal:
 
 
 def may_be_a_pods(names: Iterable[Any], labels: Any) -> bool:
-    """Whether it is worth while to look at a container, going by what a list or an event tells of
-    it; no more than that.
+    """Whether a container can be a pod's, judged only by what a list or an event says of it.
 
     Args:
-        names: the engine's names of it; none where they are not told.
+        names: the engine's names of it; none where they are not known.
         labels: those of the container and of its image.
     """
     if not isinstance(labels, Mapping) or TYPE_LABEL not in labels:
@@ -217,7 +218,7 @@ def _peers(parts: ContainerName, told: Mapping[str, str]) -> Origin | None:
 
 
 def _whole_path(path: str) -> str:
-    """A path as the peers write it: absolute, without a detour; else empty."""
+    """A path as the peers write it, absolute and normalised; else empty."""
     if (
         not path.startswith("/")
         or path.startswith("//")
@@ -231,8 +232,8 @@ def _whole_path(path: str) -> str:
 
 
 def _in_pod_logs(path: str, parts: ContainerName) -> bool:
-    """Whether a path lies where kubelet has the logs of this very pod: in a directory
-    ``<namespace>_<pod name>_<pod uid>``. Other clients put files into the directory above.
+    """Whether a path is where kubelet has the logs of this very pod: in a directory
+    ``<namespace>_<pod name>_<pod uid>``. Other clients put files into the directory above it.
     """
     directory = posixpath.dirname(path)
     pod = f"{parts.namespace}_{parts.pod_name}_{parts.pod_uid}"

@@ -2,8 +2,8 @@
 
 The engine reports a failure in the middle of a pull as an entry of its progress stream, with a code
 only where the registry's HTTP status was one that it knows; elsewhere the registry's own error code
-(OCI distribution specification: ``DENIED``, ``UNAUTHORIZED``, ``MANIFEST_UNKNOWN``, …) stands in
-the words, and that code is what is looked for, not a phrase."""
+(OCI distribution specification: ``DENIED``, ``UNAUTHORIZED``, ``MANIFEST_UNKNOWN``, …) is in the
+message, and that code is looked for, not a phrase."""
 
 from __future__ import annotations
 
@@ -62,17 +62,15 @@ def pull_error(reference: str, step: object) -> ServiceError | None:
 
 
 class PullProgress:
-    """How far a pull is, and whether it moves: the engine repeats itself also while nothing
-    comes.
+    """How far a pull is, and whether it makes progress: the engine repeats its entries also while
+    nothing is downloaded.
     """
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, str, str]] = {}
 
     def moved(self, step: object) -> bool:
-        """Whether an entry says anything about its layer that the one before did not: another
-        status, or another count.
-        """
+        """Whether an entry shows progress of its layer: another status, or another count."""
         if not isinstance(step, dict):
             return False
         detail = mapping(step, "progressDetail")
@@ -84,8 +82,8 @@ class PullProgress:
         return before is None or said[:2] != before[:2]
 
     def layers(self) -> list[list[str | int]]:
-        """Of each layer its short digest, the engine's word for its state, and how many bytes of
-        how many that state is done with; 0 where the engine does not say.
+        """For each layer its short digest, its state as the engine names it, and the bytes that are
+        done and that there are in that state; 0 where the engine does not say.
         """
         return [
             [
@@ -99,7 +97,7 @@ class PullProgress:
 
 
 def _text(value: object) -> str:
-    """Of what is neither text nor number, nothing: what is deeply nested cannot be printed."""
+    """Text of a text or a number, else empty: what is deeply nested cannot be printed."""
     return str(value) if isinstance(value, str | int | float) else ""
 
 
@@ -109,7 +107,7 @@ def refused_pull(reference: str, error: ServiceError) -> ServiceError:
     Args:
         reference: the image's full name.
         error: as the engine's HTTP status has it; some of them (404, 500) stand for several causes,
-            which the registry's code tells apart where the words have one.
+            which the registry's code tells apart where the message has one.
     """
     kind = _by_registry_code(error.message) or next(
         (kind for kind in _BY_STATUS.values() if isinstance(error, kind)), Unavailable

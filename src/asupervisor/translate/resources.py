@@ -24,19 +24,21 @@ UPDATABLE = frozenset(
         "PidsLimit",
     )
 )
-"""What of a HostConfig ``POST /containers/{id}/update`` changes."""
+"""Fields of a HostConfig that ``POST /containers/{id}/update`` changes."""
 
 
 def clamp_oom_score(score: int, floor: int | None) -> int:
-    """The score that the engine can really give; see ``oom_score_floor`` in the engine room."""
+    """The score that the engine can really give; see
+    :func:`asupervisor.engine.endpoint.oom_score_floor`.
+    """
     return score if floor is None else max(score, floor)
 
 
 def engine_resources(
     resources: cri.LinuxContainerResources, oom_floor: int | None, subject: str
 ) -> dict[str, Any]:
-    """HostConfig resource settings; huge pages and cgroup v2 keys are
-    :mod:`asupervisor.translate.cgroup_files`' business.
+    """HostConfig resource settings; huge pages and cgroup v2 keys are in
+    :mod:`asupervisor.translate.cgroup_files`.
 
     Swap is allowed only where CRI sets a limit: MemorySwap (memory plus swap, in bytes) equals
     Memory otherwise.
@@ -53,7 +55,7 @@ def engine_resources(
 
 
 def check_oom_score(score: int, subject: str) -> None:
-    """Refuse what the kernel has no meaning for.
+    """Refuse a score that the kernel does not know.
 
     Raises:
         InvalidArgument: it names the score.
@@ -97,14 +99,14 @@ def update_body(
         else:
             body["MemorySwap"] = resources.memory_limit_in_bytes
     elif body and memory and swap and not resources.memory_swap_limit_in_bytes:
-        # Under systemd runc sets "no swap" behind systemd's back, and systemd takes it off again
-        # with any change that does not bring it.
+        # Under the systemd driver runc sets "no swap" without systemd, which removes it again with
+        # any change that does not contain it.
         body |= {"Memory": memory, "MemorySwap": swap}
     return body
 
 
 def cri_resources(host_config: dict[str, Any], beside: Limits) -> cri.LinuxContainerResources:
-    """What is enforced, out of the HostConfig and what was set beside the engine."""
+    """What is enforced, out of the HostConfig and what was set without the engine."""
     return cri.LinuxContainerResources(
         hugepage_limits=[
             cri.HugepageLimit(page_size=size, limit=limit)

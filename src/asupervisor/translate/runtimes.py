@@ -16,8 +16,8 @@ _FEATURES = "org.opencontainers.runtime-spec.features"
 
 
 def takes_recursive_read_only(info: Any, runtime: str) -> bool:
-    """Whether a runtime mounts recursively read-only; one that tells nothing of itself is taken to,
-    as the engine does where it cannot ask.
+    """Whether a runtime can mount recursively read-only; one without a features document counts as
+    able to, as for the engine.
 
     Args:
         info: the engine's ``/info``.

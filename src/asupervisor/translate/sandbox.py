@@ -37,7 +37,7 @@ _PROTOCOLS = {cri.TCP: "tcp", cri.UDP: "udp", cri.SCTP: "sctp"}
 
 
 def pod_subject(metadata: cri.PodSandboxMetadata) -> str:
-    """A pod in the words of errors and logs: ``pod namespace/name``."""
+    """What errors and logs call a pod: ``pod namespace/name``."""
     return f"pod {metadata.namespace}/{metadata.name}"
 
 
@@ -128,7 +128,7 @@ def is_address(text: str) -> bool:
 
 
 def is_word(text: str) -> bool:
-    """Whether a text stands as one word in a line of a file."""
+    """Whether a text can be one word in a line of a file."""
     return bool(text) and text.isprintable() and text.split() == [text]
 
 
@@ -177,7 +177,7 @@ class SandboxPlan:
         subject: names the pod in errors.
         name: the engine container's.
         body: of ``POST /containers/create``.
-        checkpoint: of the sandbox right after it was created; it tells whether the pod is on the
+        checkpoint: of the sandbox right after it was created; it says whether the pod is on the
             host's network.
         resolv_conf: the content of the pod's own; None where it keeps what the engine wrote.
     """
@@ -294,8 +294,8 @@ def sandbox_checkpoint(config: cri.PodSandboxConfig, runtime_handler: str) -> Ch
 
 
 def recorded_extra(config: cri.PodSandboxConfig) -> dict[str, Any]:
-    """What of a request the engine container cannot tell: the pod's resources and overhead, and how
-    its pid namespace was asked for.
+    """What the engine container does not show of the request: the pod's resources and overhead, and
+    how its pid namespace was asked for.
     """
     extra: dict[str, Any] = {}
     if config.linux.HasField("resources"):

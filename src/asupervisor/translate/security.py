@@ -59,8 +59,8 @@ def apparmor_options(
 
     Raises:
         InvalidArgument: a profile that cannot be read.
-        FailedPrecondition: a localhost profile on a host without AppArmor, where it would be passed
-            over.
+        FailedPrecondition: a localhost profile on a host without AppArmor, where it would be
+            ignored.
     """
     options = _apparmor(profile, deprecated, subject)
     if not enabled:
@@ -95,8 +95,8 @@ def _apparmor(profile: cri.SecurityProfile | None, deprecated: str, subject: str
 def _localhost_apparmor(reference: str, subject: str) -> str:
     name = reference.removeprefix("localhost/")
     if name in ("", "unconfined"):
-        # To the engine these are no profiles but its default, and none at all: who may choose among
-        # the profiles of the node may not therefore go without one.
+        # For the engine these mean its default profile and no profile: a user who may choose among
+        # the profiles of the node must not be able to run without one.
         raise InvalidArgument(
             f'{subject}: AppArmor profile type Localhost with the localhost_ref "{reference}"'
             " names no profile of the node"
@@ -209,7 +209,7 @@ def container_security(
     """
     options: list[str] = []
     if not context.privileged:
-        # CRI: a privileged container is confined by neither.
+        # CRI: neither confines a privileged container.
         options += selinux_options(context.selinux_options)
         apparmor = context.apparmor if context.HasField("apparmor") else None
         options += apparmor_options(apparmor, context.apparmor_profile, apparmor_enabled, subject)

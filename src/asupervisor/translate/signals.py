@@ -31,7 +31,7 @@ def engine_signal(value: int) -> str:
 @lru_cache(maxsize=64)
 def cri_signal(text: str) -> int:
     """The CRI signal of an engine's name or number; SIGTERM, the engine's default, where the text
-    is empty or no signal.
+    is empty or is not a signal.
     """
     name = text.upper().removeprefix("SIG")
     number = int(name) if re.fullmatch(r"\d{1,3}", name, re.ASCII) else _realtime(name)

@@ -1,4 +1,4 @@
-"""The state of an engine container in the CRI's words."""
+"""The state of an engine container in the CRI's terms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def container_facts(document: dict[str, Any]) -> ContainerFacts:
     """Read an inspect document.
 
     A container that the engine could not start stays in its state ``created`` with an error; the
-    CRI wants it EXITED, with the creation time standing in for the times that never were."""
+    CRI wants it EXITED, with the creation time in place of the times that it does not have."""
     state = document["State"]
     created_at = unix_nanoseconds(document.get("Created"))
     started_at = unix_nanoseconds(state.get("StartedAt"))
@@ -38,8 +38,8 @@ def container_facts(document: dict[str, Any]) -> ContainerFacts:
     if state.get("Running") or state.get("Paused"):
         return ContainerFacts(cri.CONTAINER_RUNNING, created_at, started_at, 0, 0, "", error)
     if started_at:
-        # The engine writes down a start after it happened: of a short life it can come after the
-        # end.
+        # The engine records the time of the start later: for a container that ran only briefly it
+        # can be after the end.
         started_at = min(started_at, finished_at) if finished_at else started_at
         if state.get("OOMKilled"):
             reason = "OOMKilled"

@@ -2,9 +2,9 @@
 terminal sends.
 
 A frame is 8 bytes of head (the stream's number, three zeros, the payload's length, big-endian) and
-its payload (Engine API, "Stream format"). A container decides how its output is cut into frames: a
-frame for each byte is one of its possibilities. So the work is linear in what comes in, whatever
-the frames, and is done in steps, between which others have their turn."""
+its payload (Engine API, "Stream format"). A container decides how its output is cut into frames,
+for example one frame for each byte. So the work is linear in the bytes that come in, whatever the
+frames, and is done in steps, between which other tasks run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from struct import Struct
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 FRAMES_PER_STEP = 256
-"""Frames that one step takes apart: some tenths of a millisecond of work."""
+"""Frames that one step parses: some tenths of a millisecond of work."""
 
 _HEAD = Struct(">BxxxL")
 
@@ -22,9 +22,9 @@ Piece = tuple[int, bytes, bool]
 
 
 class StreamFrames:
-    """Cuts a byte stream, in whatever pieces it comes, into pieces of payload.
+    """Cuts a byte stream, which comes in any pieces, into pieces of payload.
 
-    What comes in is passed on and not gathered: no more is kept than was fed and not yet taken, and
+    What comes in is passed on and not collected: only what was fed and not yet taken is kept, and
     the head of a frame that is not whole.
     """
 
@@ -46,8 +46,8 @@ class StreamFrames:
         self._at = 0
 
     def take(self, limit: int = FRAMES_PER_STEP) -> list[Piece]:
-        """Take a step: at most ``limit`` heads and as many pieces, in order; of a frame without
-        payload an empty piece.
+        """Take a step: at most ``limit`` heads and as many pieces, in order. A frame without
+        payload gives an empty piece.
         """
         found: list[Piece] = []
         data, at, end = self._data, self._at, len(self._data)
@@ -82,7 +82,7 @@ class StreamFrames:
 
 
 def runs(pieces: Iterable[Piece]) -> list[tuple[int, bytes]]:
-    """Join what follows on the same stream; empty pieces are left out."""
+    """Join pieces that follow each other on the same stream; empty ones are left out."""
     found: list[tuple[int, bytes]] = []
     waiting: list[bytes] = []
     number = STDOUT

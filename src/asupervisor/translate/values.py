@@ -1,6 +1,5 @@
-"""Values that no request may have, in whatever field: enum values that the CRI does not have, which
-proto3 carries through and which must not pass for something; and text with a zero byte, at which
-the kernel would cut it off.
+"""Values that no request may have, in any field: enum values that the CRI does not have, which
+proto3 lets pass; and text with a zero byte, at which the kernel would cut it off.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from asupervisor.errors import InvalidArgument
 
 
 def check_values(message: Message, subject: str) -> None:
-    """Refuse such values anywhere in a message but in labels, annotations and other maps, which are
-    the caller's.
+    """Refuse such values anywhere in a message, except in labels, annotations and other maps, whose
+    content is the caller's.
 
     Raises:
         InvalidArgument: it names the field and the value.

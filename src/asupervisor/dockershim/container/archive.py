@@ -1,12 +1,9 @@
 """The archive of a checkpoint: a tar file with what CRIU wrote, what the container was made of, and
 what it changed of its image.
 
-``checkpoint/``
-    CRIU's images, as the engine had them written.
-``config.dump``, ``spec.dump``
-    Who the container is, and the configuration that the OCI runtime was given for it.
-``rootfs-diff.tar``
-    Its writable layer, as a layer of an OCI image: what was removed stands there as ``.wh.<name>``.
+``checkpoint/`` CRIU's images, as the engine had them written. ``config.dump``, ``spec.dump`` Who
+the container is, and the configuration that the OCI runtime was given for it. ``rootfs-diff.tar``
+Its writable layer, as a layer of an OCI image: a removed file is there as ``.wh.<name>``.
 """
 
 from __future__ import annotations
@@ -39,7 +36,9 @@ _SPEC_BYTES = 16 << 20
 _LAYER = "rootfs-diff.tar"
 _OVERLAY_XATTR = "trusted.overlay."
 _FREE_SHARE = 10
-"""One part of so many of a disk stays free: a file with holes takes its whole length here."""
+"""This part of a disk, one tenth, stays free: a sparse file takes its whole length in an
+archive.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def find_source(record: ContainerRecord) -> Source:
     """Look everything up before anything is made.
 
     Raises:
-        FailedPrecondition: something of it is not to be had here.
+        FailedPrecondition: something of it cannot be found here.
     """
     subject = f"container {record.id[:12]}"
     try:
@@ -105,7 +104,7 @@ def make_workplace(root: Path) -> Path:
     Raises:
         FailedPrecondition: the disk refuses it.
     """
-    # The engine takes none but an absolute path.
+    # The engine takes only an absolute path.
     workplace = root.absolute() / "checkpoint" / secrets.token_hex(8)
     try:
         workplace.mkdir(parents=True, mode=0o700)
@@ -117,8 +116,8 @@ def make_workplace(root: Path) -> Path:
 
 
 def clear_workplace(workplace: Path) -> None:
-    """Remove it, and the part of an archive that it tells of; what cannot be removed is found by
-    :func:`clear_workplaces`.
+    """Remove it, and the unfinished archive that it has the name of; what cannot be removed now,
+    :func:`clear_workplaces` removes later.
     """
     with contextlib.suppress(OSError):
         os.unlink((workplace / _PART).read_text())
@@ -139,11 +138,11 @@ def write_archive(workplace: Path, source: Source, location: str) -> Path:
         The file, readable by its owner alone, and on disk.
 
     Raises:
-        FailedPrecondition: the disk refuses it, or something is not to be read.
+        FailedPrecondition: the disk refuses it, or something cannot be read.
     """
     part = Path(os.path.dirname(location), f".{os.path.basename(location)}.{secrets.token_hex(4)}")
     try:
-        # Noted first: whatever ends this process, the next one finds the part.
+        # Noted first: if this process is killed, the next one finds the unfinished archive.
         (workplace / _PART).write_text(str(part))
         with open(workplace / _LAYER, "wb") as file:
             _write_layer(file, source.upper)
@@ -217,10 +216,10 @@ def _require_room(file: Any, size: int, name: str) -> None:
 
 
 def _write_layer(file: Any, upper: Path) -> None:
-    layer: Any  # of its attributes the types name some only
+    layer: Any  # the types do not know all of its attributes
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as layer:
         for name, facts, directory, entry in _walk(upper):
-            layer.members.clear()  # or of a million files it would have each
+            layer.members.clear()  # it would keep an entry for each of a million files
             parent, _, base = name.rpartition("/")
             if stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0:
                 _add_bytes(layer, f"{parent}/.wh.{base}" if parent else f".wh.{base}", b"")
@@ -231,7 +230,7 @@ def _write_layer(file: Any, upper: Path) -> None:
             except FileNotFoundError:
                 continue
             if facts.st_nlink == 1:
-                layer.inodes.pop((facts.st_ino, facts.st_dev), None)  # no other name will come
+                layer.inodes.pop((facts.st_ino, facts.st_dev), None)  # it has no other name
             if member is None:  # a socket
                 continue
             attributes = _attributes(path)
@@ -245,8 +244,8 @@ def _write_layer(file: Any, upper: Path) -> None:
                 if member.isdir() and attributes.get(f"{_OVERLAY_XATTR}opaque") == "y":
                     _add_bytes(layer, f"{name}/.wh..wh..opq", b"")
                 continue
-            # The container runs on: what it does to a file meanwhile must neither lead out of the
-            # layer nor break the archive.
+            # The container runs on: its changes to a file must neither lead out of the layer nor
+            # break the archive.
             try:
                 with HeldDirectory(name, os.dup(directory)) as held:
                     descriptor = held.open(entry, os.O_RDONLY)
@@ -274,7 +273,7 @@ class _Exactly(io.RawIOBase):
 
 def _walk(root: Path) -> Iterator[tuple[str, os.stat_result, int, str]]:
     """Everything below a directory, a directory before what is in it, by descriptors, so that no
-    link that is put in its way is followed: name, facts, descriptor of its directory, entry.
+    link is followed: name, facts, descriptor of its directory, entry.
 
     Raises:
         OSError: directories are nested too deeply, or too many are still to be walked.

@@ -31,7 +31,7 @@ async def device_environment(shim: Shim, config: cri.ContainerConfig, subject: s
     specs = [[cdi_spec(document) for document in found] for found in documents]
     environment, unknown = cdi_environment(names, specs, subject)
     if unknown:
-        # Asked anew: drivers bring devices when they are wanted.
+        # Asked again: drivers may add devices at any time.
         discovered = {
             text(device, "ID")
             for device in sequence(await shim.engine.system.info(), "DiscoveredDevices")

@@ -51,8 +51,7 @@ def write_cgroup_files(settings: CgroupSettings, proc_cgroup: str, container_id:
         try:
             if container_id not in directory:
                 raise FileNotFoundError(f"the container has no cgroup for {name}")
-            # Not made where it is missing: a file of that name in a cgroup is made by the
-            # kernel only.
+            # Never made where it is missing: only the kernel makes files in a cgroup.
             with (
                 HeldDirectory.at(directory) as held,
                 HeldDescriptor(held.open(name, os.O_WRONLY)) as file,

@@ -35,7 +35,7 @@ from asupervisor.proto import cri
 
 _logger = logging.getLogger(__name__)
 _LATE_S = 600.0
-"""How long a checkpoint that came too late is waited for, so that what it leaves can be removed."""
+"""Seconds to wait for a checkpoint that is too late, so that its files can be removed."""
 
 
 async def checkpoint_container(
@@ -43,8 +43,8 @@ async def checkpoint_container(
 ) -> cri.CheckpointContainerResponse:
     """Write a checkpoint of a container, which runs on, to an archive.
 
-    Past ``timeout`` seconds (0: the request timeout) nothing is written any more; the engine's work
-    is removed once it is done.
+    After ``timeout`` seconds (0: the request timeout) no archive is written any more; what the
+    engine writes is removed when it is done.
 
     Raises:
         NotFound: no such container.
@@ -76,7 +76,7 @@ async def checkpoint_container(
                 raise too_late
             await anyio.to_thread.run_sync(publish, part, location)
         except Internal as error:
-            # The engine passes on as its own failure that CRIU is not there, or why it refused.
+            # The engine reports as an internal error that CRIU is missing, or why it refused.
             raise FailedPrecondition(error.message, subject=record.id) from error
         finally:
             with anyio.CancelScope(shield=True):
@@ -88,7 +88,7 @@ async def checkpoint_container(
             extra=container_fields(shim, record),
         )
 
-    # Not under the container's own key: it can be stopped and removed while CRIU is at it.
+    # Not under the container's own key: it can be stopped and removed while CRIU works.
     action = f"CheckpointContainer {request.timeout} {location}"
     with anyio.CancelScope(deadline=deadline):
         await shim.operations.run(f"checkpoint {record.id}", action, work)

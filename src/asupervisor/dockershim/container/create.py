@@ -55,14 +55,15 @@ async def create_container(
     under way.
 
     Raises:
-        InvalidArgument, NotFound, FailedPrecondition: what the config asks for and cannot be.
+        InvalidArgument, NotFound, FailedPrecondition: the config asks for something impossible.
     """
     check_container_config(request.config, request.sandbox_config)
     subject = container_subject(request.config, request.sandbox_config.metadata)
     shim.engine.health.require("create a container", subject)
     sandbox = _ready(shim, request.pod_sandbox_id, subject)
-    # Whose container it is says the sandbox: crictl draws a uid each time that it reads a config
-    # without one, and a container that carries another pod's name would count as that pod's.
+    # The name is made from the sandbox's metadata, not the request's: crictl makes up a new uid
+    # each time that it reads a config without one, and a container with another pod's name would
+    # count as that pod's.
     name = engine_container_name(request.config, sandbox.status.metadata)
     subject = container_subject(request.config, sandbox.status.metadata)
     work = partial(_create, shim, request, sandbox.id, subject)
@@ -148,7 +149,7 @@ async def _make(
         plugins = await shown.enter_async_context(shim.hooks.section())
         shaping = plugins if plugins is not None and plugins.shapes else None
         if shaping is not None:
-            # Until they have agreed, there is no such container.
+            # The container is hidden until the plugins have agreed.
             shown.enter_context(shim.store.concealing(plan.name))
         container_id = await _made(shim, plan, shaping, replan)
         if plugins is not None:
@@ -193,7 +194,8 @@ async def _resolve(
     check_volumes(image.document, subject)
     security = config.linux.security_context
     if security.privileged and not request.sandbox_config.linux.security_context.privileged:
-        # As the request has it: the sandbox may be older than the pod's first privileged container.
+        # Compared with the request's sandbox_config, since the sandbox may be older than the pod's
+        # first privileged container.
         raise InvalidArgument(
             f"{subject}: a privileged container needs a sandbox_config that is privileged"
         )
@@ -215,8 +217,8 @@ async def _resolve(
 async def _identity(
     shim: Shim, security: cri.LinuxContainerSecurityContext, image: ImageRecord, subject: str
 ) -> Identity:
-    """What the engine is told to run the container as; the image's files are read only where it
-    cannot be asked for that.
+    """The user and groups that the engine is told; the image's files are read only where the engine
+    cannot find out itself.
     """
     asked = asked_identity(
         security, text(image.document, "Config", "User"), shim.image_files.at_hand(image), subject
@@ -252,8 +254,8 @@ def _target(shim: Shim, sandbox: SandboxRecord, options: cri.NamespaceOption, su
 async def _resolve_mounts(
     shim: Shim, config: cri.ContainerConfig, subject: str
 ) -> tuple[list[cri.Mount], list[str]]:
-    """The mounts with what the engine is to be given, and the host paths that are missing. Any of
-    the host's paths, those of devices too, may be on a file system that hangs.
+    """The mounts as the engine is to get them, and the host paths that are missing. Any host path,
+    of a device too, may be on a file system that hangs.
     """
     look = shim.lanes.host_paths
     mounts, missing = [], []
@@ -284,10 +286,10 @@ async def _resolve_mounts(
 
 
 async def _check_image_path(shim: Shim, image: ImageRecord, path: str, where: str) -> None:
-    """A path that an image does not have would come to light only at the start."""
+    """Without this check a path that an image does not have would be noticed only at the start."""
     if shim.engine.api_version < IMAGE_MOUNTS_SINCE:
         return
-    # One that leads out of the image the engine refuses itself.
+    # The engine itself refuses a path that leads out of the image.
     if not path or path.startswith("/") or ".." in path.split("/"):
         return
     if not await shim.image_files.has_path(image, f"/{path}"):

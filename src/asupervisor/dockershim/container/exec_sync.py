@@ -21,14 +21,14 @@ from asupervisor.proto import cri
 
 _KILL_DEADLINE_S = 10.0
 _LAST_OUTPUT_S = 10.0
-"""How long a command whose container has ended is read on."""
+"""Seconds for which the output of a command is still read after its container has ended."""
 
 
 async def exec_sync(shim: Shim, request: cri.ExecSyncRequest) -> HeldAnswer:
     """Run a command to its end in a running container.
 
-    Of its output as much is kept as ``outputs.py`` says; all of it is read. Past ``timeout``
-    seconds (0: none), or when the caller goes away, the command's whole process tree is killed.
+    All of its output is read; how much is kept is in ``outputs.py``. After ``timeout`` seconds (0:
+    none), or when the caller goes away, the command's whole process tree is killed.
 
     Returns:
         The ExecSyncResponse, encoded, and what gives back its share of what all may keep.
@@ -81,7 +81,7 @@ async def _run(
             with anyio.move_on_after(_KILL_DEADLINE_S, shield=True):
                 killed = await kill_exec(shim.engine, exec_id)
     if scope.cancelled_caught:
-        if ended:  # and what ran in it
+        if ended:  # and the command with it
             raise container_ended(container)
         if not killed:
             # kubelet counts a timeout against the container; while the engine hangs it is not

@@ -24,8 +24,8 @@ _START_DEADLINE_S = 2.0
 def told_of_end(
     store: NodeStore, container: ContainerId, tell: Callable[[], None]
 ) -> Iterator[None]:
-    """Have it told when a container ends, or has ended already: the engine does not always end the
-    streams of a command with the container that it ran in.
+    """Call ``tell`` when a container ends, or has ended already: the engine does not always end the
+    streams of a command with its container.
 
     Args:
         store: what is known of it.
@@ -51,7 +51,7 @@ def told_of_end(
 
 
 def container_ended(container: str) -> FailedPrecondition:
-    """What is said of a command of which nothing is known but that its container ended."""
+    """The error of a command when it is only known that its container ended."""
     return FailedPrecondition(
         f"container {container[:12]} ended while the command ran in it", subject=container
     )
@@ -95,7 +95,7 @@ async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
                     container = text(document, "ContainerID")
                     await anyio.to_thread.run_sync(kill_process_tree, pid, container)
                     return True
-                # Asked to start, and not yet there: what starts in a moment has to be killed then.
+                # It was asked to start and does not run yet: it has to be killed when it does.
                 await anyio.sleep(pause_s)
                 pause_s = min(pause_s * 2, 0.1)
         _logger.warning(
@@ -104,7 +104,7 @@ async def kill_exec(engine: EngineClient, exec_id: str) -> bool:
             exec_id[:12],
         )
     except NotFound:
-        # With its container, or an engine that was restarted forgot it and it runs on.
+        # It is gone with its container, or a restarted engine forgot it and it runs on.
         return False
     except ServiceError as error:
         _logger.warning("the processes of exec %s could not be killed: %s", exec_id[:12], error)

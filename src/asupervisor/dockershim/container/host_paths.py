@@ -18,11 +18,11 @@ def mount_source(host_path: str, subject: str) -> tuple[str, bool]:
     the engine does not do.
 
     Returns:
-        The path, and whether it is there. Of one that is not, what is there is resolved; the rest
-        is plain.
+        The path, and whether it exists. If not, the part that exists is resolved; the rest is as
+        given.
 
     Raises:
-        NotFound: a link on the way leads nowhere.
+        NotFound: a link in the path leads nowhere.
     """
     there = host_path.rstrip("/") or "/"
     while not os.path.lexists(there):

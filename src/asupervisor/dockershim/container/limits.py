@@ -1,5 +1,5 @@
-"""Limits that the engine has no field for, or no way to change: set for a container's process and
-cgroup, beside the engine.
+"""Limits that the engine has no field for, or cannot change: this service sets them itself for a
+container's process and cgroup.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from asupervisor.translate.limits import Limits
 
 
 def cgroup_settings_of(resources: cri.LinuxContainerResources) -> CgroupSettings:
-    """What of a container's resources is written to its cgroup files."""
+    """The part of a container's resources that is written to its cgroup files."""
     return CgroupSettings(
         {entry.page_size: entry.limit for entry in resources.hugepage_limits},
         dict(resources.unified),
@@ -52,6 +52,6 @@ def apply_limits(limits: Limits, pid: int, container_id: str) -> None:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process is gone, or only waits to be reaped."""
+    """Whether a process is gone or is a zombie."""
     stat = process_stat(pid)
     return stat is None or stat.state in (b"Z", b"X")

@@ -11,13 +11,13 @@ from asupervisor.streaming.loop_turns import LoopTurns
 from asupervisor.translate.stream_frames import STDERR, STDOUT, StreamFrames, runs
 
 CALL_BYTES = (16 << 20) - 64
-"""Of both streams of one call: with what a message needs besides, the answer is 16 MiB long at
-most (CRI, ExecSyncResponse).
+"""Most bytes of both streams of one call, so that the whole answer has at most 16 MiB (CRI,
+ExecSyncResponse).
 """
 ALL_BYTES = 64 << 20
-"""Of all calls in flight, without what each of them may have anyway."""
+"""Most bytes of all calls in flight, without the :data:`OWN_BYTES` of each."""
 OWN_BYTES = 16 * 1024
-"""What a call may have whatever the others hold: more than kubelet reads of a probe's output."""
+"""Bytes that each call may have in any case: more than kubelet reads of a probe's output."""
 STEPS_PER_ROUND = 4
 
 _CUT_CALL = b"\n[output cut: more than 16 MiB]\n"
@@ -50,7 +50,7 @@ class OutputBudget:
 
 @dataclass(frozen=True, slots=True)
 class HeldAnswer:
-    """An answer that its client may leave unread.
+    """An answer that counts until its client has read it.
 
     Args:
         content: encoded.
@@ -62,8 +62,8 @@ class HeldAnswer:
 
 
 class Output:
-    """The two streams of one command; what is beyond a bound is dropped, and its stream says so at
-    its end. Use as a context manager: leaving it gives the bytes back.
+    """The two streams of one command. Output beyond a bound is dropped, and a line at the end of
+    its stream says so. Use it as a context manager: leaving it gives the bytes back.
 
     Args:
         budget: shared with the other calls.

@@ -50,7 +50,7 @@ async def remove_engine_container(shim: Shim, record: ContainerRecord) -> None:
     await shim.on_step("RemoveContainer.removed")
     path, engine_path = record.status.log_path, record.engine_log_path
     if path and engine_path:
-        # The container is gone already: a log that hangs does not change that.
+        # The container is gone already: a log directory that hangs must not delay the answer.
         with contextlib.suppress(DeadlineExceeded, Unavailable):
             await shim.lanes.log_files.run(path, _unlink_log, path, engine_path)
     await farewell()

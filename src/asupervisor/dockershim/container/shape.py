@@ -1,9 +1,10 @@
 """A container as plugins want it.
 
-They are asked about a container by its id, which Docker Engine gives only when it makes one, and of
-what it has made it changes little but resources. So a container is made as it was asked for, the
-plugins are asked, and where they want something that cannot be changed any more, it is removed, one
-is made as they want it, and they are asked about that. Until they agree none of them is seen."""
+Plugins are asked about a container by its id. Docker Engine gives the id only when it makes the
+container, and can change little but resources afterwards. So a container is made as it was asked
+for, and the plugins are asked. If they want something that cannot be changed any more, it is
+removed, another one is made as they want it, and they are asked about that. Until they agree, none
+of these containers is shown."""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ async def shape_container(
         plan: what the container was made of.
         replan: the plan with what plugins want.
         container_id: of the container.
-        undo: told how what is made besides is removed.
+        undo: gets the steps that remove what is made here.
 
     Returns:
         The id of the container that the plugins have agreed to.
@@ -99,7 +100,7 @@ def _update(body: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any] | No
     if keys & _TOGETHER:
         keys |= _TOGETHER
     change = {key: wanted["HostConfig"].get(key) for key in keys}
-    # The engine takes what is missing, zero or empty for what stays as it is.
+    # For the engine a field that is missing, zero or empty means no change.
     return change if all(change.values()) else None
 
 
@@ -117,8 +118,8 @@ async def _tell_gone(shim: Shim, container_id: str, *, remove: bool = False) -> 
 
 
 async def _show(shim: Shim, container_id: str) -> None:
-    """Gone if it could be removed, visible if not; while the engine is away it is not
-    known, and the next full reading tells.
+    """It is gone if it could be removed, and visible if not. While the engine does not answer that
+    is not known; the next full reading shows it.
     """
     with contextlib.suppress(Unavailable):
         await shim.feed.refresh(container_id)

@@ -48,15 +48,15 @@ async def start_container(
         except ServiceError as error:
             shim.operations.doubt(record.id)
             await shim.hooks.stopped(record.id)
-            # The status must tell what happened even where the caller does not keep the error.
+            # The status must show what happened, in case the caller does not keep the error.
             with contextlib.suppress(ServiceError):
                 await shim.feed.refresh(record.id)
             if (
                 isinstance(error, (Internal, InvalidArgument, NotFound))
                 and record.id in shim.store.containers
             ):
-                # The container is there; what the engine's status blames on itself or on us is that
-                # it cannot be run.
+                # The container exists, so this error means that it cannot be run, although the HTTP
+                # status says that the engine failed or that the request is wrong.
                 raise FailedPrecondition(error.message, subject=record.id) from error
             raise
         await shim.on_step("StartContainer.started")
@@ -90,8 +90,8 @@ def _check(shim: Shim, container_id: str) -> None:
 
 
 def _make_log_file(path: str, container_id: str) -> None:
-    """Have the log file there before the first line is: who asked for the start may open it as soon
-    as that is answered.
+    """Make the log file before the first line is written: the caller may open it as soon as the
+    start is answered.
     """
     try:
         Target(path).close()
@@ -107,8 +107,7 @@ async def _limit(shim: Shim, container_id: str) -> None:
     """
     record = shim.store.container(container_id)
     resources = record.status.resources.linux
-    # A score that was changed before the start is beside the engine; the one of the creation the
-    # engine has set itself.
+    # The engine sets the score of the creation; it does not know one that was changed since.
     score = changed_limits(shim.checkpoints.get(record.sandbox_id), container_id).oom_score_adj
     limits = Limits(cgroup_settings_of(resources), score)
     if not limits or not record.running:
@@ -117,7 +116,7 @@ async def _limit(shim: Shim, container_id: str) -> None:
         await anyio.to_thread.run_sync(apply_limits, limits, record.pid, record.id)
     except ServiceError:
         if await anyio.to_thread.run_sync(has_ended, record.pid):
-            # Nothing runs without its limits: it came to its end before they could be set.
+            # It ended before its limits could be set, so nothing runs without them.
             return
         with (
             anyio.move_on_after(_CLEANUP_DEADLINE_S, shield=True),

@@ -19,9 +19,9 @@ from asupervisor.proto import cri
 
 _logger = logging.getLogger(__name__)
 _LONGEST_GRACE_S = 1 << 30
-"""Years; the engine turns seconds into nanoseconds of 64 bits."""
+"""Seconds, 34 years: the engine converts them to nanoseconds in 64 bits."""
 _AFTER_ENGINE_S = 30.0
-"""What a change takes at most, in seconds, beyond the engine's own deadline."""
+"""Seconds that a change may take longer than the engine's own deadline."""
 
 
 async def stop_container(
@@ -66,8 +66,8 @@ async def stop_container(
 
 
 def may_run(shim: Shim, record: ContainerRecord) -> bool:
-    """Whether a container runs, is being started, or may have been by a start whose end was not
-    seen, or that was told of and not read yet.
+    """Whether a container may run: it runs, is being started, was perhaps started by a call whose
+    end was not seen, or has changed and was not read since.
     """
     return (
         record.running
@@ -85,8 +85,8 @@ async def end_container(shim: Shim, container_id: str, grace_s: int) -> None:
     """
     reason = f"container {container_id[:12]} is being stopped"
     with shim.operations.closing(container_id, reason) as closing:
-        # The engine takes its turn behind a start that it works on. A start that it hears of only
-        # after this has ended when it answers.
+        # The engine does this after a start that it works on. A start that reaches it later has
+        # ended when that call is answered.
         await _stop(shim, container_id, grace_s)
         await wait_for(shim, closing, container_id)
         if _runs(shim, container_id):
@@ -121,7 +121,7 @@ async def _stop(shim: Shim, container_id: str, grace_s: int) -> None:
         shim.feed.forget(container_id)
         await shim.orphans.require_ended(container_id)
     except FailedPrecondition:
-        # Such as one that the engine is removing; what counts is whether it runs.
+        # For example it is being removed; it only matters whether it runs.
         await shim.feed.refresh(container_id)
         if _runs(shim, container_id):
             raise

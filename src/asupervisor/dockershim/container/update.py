@@ -36,7 +36,7 @@ async def update_container_resources(
 
     Raises:
         NotFound: no such container.
-        InvalidArgument: what Linux or Docker Engine has no meaning for.
+        InvalidArgument: a value that Linux or Docker Engine does not know.
         FailedPrecondition: it has ended, or the kernel refuses the change.
     """
     record = shim.store.container(request.container_id)
@@ -59,8 +59,7 @@ async def update_container_resources(
         if plugins:
             await plugins.updated(record.id)
 
-    # By its content: a different update of the same container waits for its turn instead of joining
-    # this one.
+    # With its content: a different update of the same container does not join this one, but waits.
     action = f"UpdateContainerResources {resources.SerializeToString(deterministic=True).hex()}"
     await shim.operations.run(operation_key(record), action, work)
     return cri.UpdateContainerResourcesResponse()
@@ -97,7 +96,7 @@ async def change_resources(
             and resources.memory_swap_limit_in_bytes < 0
             and host_config.get("MemorySwap") != -1
         ):
-            # The engine would note it and leave the kernel's limit as it is.
+            # The engine would record it, but not change the kernel's limit.
             raise FailedPrecondition(
                 f"{subject} runs; Docker Engine lifts its swap limit only before the start",
                 subject=record.id,
@@ -106,11 +105,11 @@ async def change_resources(
         try:
             await _change(shim, now, body, limits)
         except ServiceError as error:
-            # Of a change that stopped half-way the status tells what is in force.
+            # After a change that stopped half-way the status must show what is in force.
             with contextlib.suppress(ServiceError):
                 await shim.feed.refresh(record.id)
             if isinstance(error, Internal):
-                # The engine passes on as its own failure what the kernel refused.
+                # The engine reports as an internal error what the kernel refused.
                 raise FailedPrecondition(error.message, subject=record.id) from error
             raise
         await shim.feed.refresh(record.id)
@@ -132,13 +131,13 @@ def _check(request: cri.UpdateContainerResourcesRequest, container_id: str) -> N
 
 
 async def _change(shim: Shim, record: ContainerRecord, body: Document, limits: Limits) -> None:
-    """Change what the engine can and then the rest, and keep what was changed of the rest; it is
-    set at the start of what does not run.
+    """Change what the engine can change, then the rest, and record what was changed of the rest.
+    For a container that does not run it is set at its start.
     """
     if body:
         await shim.engine.containers.update(record.id, body)
-    # Under the systemd driver a change by the engine sets the files that systemd knows back to what
-    # it knows of them.
+    # Under the systemd driver a change by the engine resets the files that systemd manages to
+    # systemd's own values.
     lost = Limits(
         CgroupSettings(
             unified=cgroup_settings_of(record.status.resources.linux).unified if body else {}

@@ -1,17 +1,16 @@
 """The pause image that the package brings: built in memory, so that a pod starts on a node that
 reaches no registry.
 
-A pod's sandbox is a container that does nothing: it holds the pod's namespaces open, takes in
-orphans where the pod shares its process namespace, and goes when it is told. The program for that
-is a few system calls long, so it stands here as machine code with its listing and needs no
-compiler, no libc and no file. Everything in this module is a pure function: the same machine gives
-the same bytes, hence the same image id on every node and in every release.
+A pod's sandbox is a container that does nothing: it holds the pod's namespaces open, reaps orphans
+where the pod shares its process namespace, and ends when it gets a signal. The program for that is
+a few system calls long, so it is here as machine code with its listing and needs no compiler, no
+libc and no file. Everything in this module is a pure function: the same machine gives the same
+bytes, hence the same image id on every node and in every release.
 
 The program, alike on both machines:
 
-1. block every signal, so that none acts by its default and each one waits to be fetched (also as
-PID 1, for which the
-   kernel drops an unblocked signal that has no handler);
+1. block every signal, so that none has its default effect and each one waits to be fetched (also
+   as PID 1, for which the kernel drops an unblocked signal that has no handler);
 2. reap children until none is left that has ended;
 3. wait for SIGCHLD (back to 2), SIGINT or SIGTERM (exit with status 0); anything else: wait again.
 
@@ -122,8 +121,9 @@ _X86_64 = ("amd64", 62, _X86_64_CODE)
 _ARM64 = ("arm64", 183, _ARM64_CODE)
 _MACHINES: Final = {"x86_64": _X86_64, "amd64": _X86_64, "aarch64": _ARM64, "arm64": _ARM64}
 """Each spelling → the image's architecture, ELF's e_machine, the code. The kernel and the engine's
-``/info`` say
-``x86_64`` and ``aarch64``; Go, images and the engine's ``/version`` say ``amd64`` and ``arm64``."""
+``/info`` say ``x86_64`` and ``aarch64``; Go, images and the engine's ``/version`` say ``amd64`` and
+``arm64``.
+"""
 
 
 def pause_binary(machine: str) -> bytes:

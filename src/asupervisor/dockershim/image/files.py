@@ -28,14 +28,14 @@ from asupervisor.translate.documents import mapping, text, texts
 _logger = logging.getLogger(__name__)
 _REMEMBERED = 256
 _FILE_BYTES = 8 << 20
-"""Of an account file: some 200 000 users. What is longer is an error that names it."""
+"""Most bytes of an account file: some 200 000 users. A longer one is an error."""
 _THREADS = 2
-"""That read images' files: they wait for the disk, and take time for long files."""
+"""Threads that read images' files: they wait for the disk, and long files take time."""
 _NAME = "asupervisor-accounts-"
 """Beginning of the names of the containers made for readings."""
 _LABEL = "io.asupervisor.temporary"
 _NEVER_RAN = ("created", "removing", "dead")
-"""States of such a container: it may be removed already."""
+"""States of such a container, which never runs; its removal may have begun."""
 _CLEANUP_DEADLINE_S = 30.0
 
 Result = TypeVar("Result")
@@ -56,8 +56,8 @@ class ImageFiles:
     """Answers questions about the files of images; an image never changes, so an answer stays true.
 
     Where the layers are not at hand, the engine shows the files of containers only, so a container
-    that is never started is made for the time of the reading. It carries none of the labels by
-    which containers are ours, so no list shows it, and its volumes are covered, so that the engine
+    that is never started is made for the time of the reading. It has none of the labels of a pod's
+    container, so no list shows it, and its volumes are covered with tmpfs, so that the engine
     copies nothing into them.
 
     Args:
@@ -72,7 +72,7 @@ class ImageFiles:
         self._threads = anyio.CapacityLimiter(_THREADS)
 
     def at_hand(self, image: ImageRecord) -> bool:
-        """Whether its layers lie on this machine, so that reading it costs next to nothing."""
+        """Whether its layers are on this machine, so that reading it costs almost nothing."""
         return bool(self._layers(image))
 
     async def answer(self, image: ImageRecord, question: Question) -> Answer:
@@ -80,8 +80,8 @@ class ImageFiles:
 
         Raises:
             ServiceError: the engine could not be asked.
-            FailedPrecondition: a file is too long, or makes no sense where it counts.
-            InvalidArgument: the image does not know a user that it must.
+            FailedPrecondition: a file is too long, or the part that is needed is malformed.
+            InvalidArgument: the image must have the user, and does not.
         """
 
         async def read() -> Answer:
@@ -154,8 +154,8 @@ class ImageFiles:
             async def work(container: str = container) -> None:
                 await self._engine.containers.remove(container, force=True)
 
-            # Under the key of the reading, so that one under way is not disturbed; after it, its
-            # container is gone anyhow.
+            # Under the key of the reading, so that a reading under way is not disturbed; after it
+            # its container is gone.
             key = f"accounts of {text(summary, 'ImageID')}"
             await self._operations.run(key, f"clear {container}", work)
 
@@ -166,8 +166,8 @@ class ImageFiles:
         try:
             container = await self._engine.containers.create(name, body)
         except AlreadyExists:
-            # Left behind by a process that was killed in the middle of this; without force, so that
-            # one that runs, which is not ours, stays.
+            # Left by a process that was killed in the middle of this. Removed without force, so
+            # that a running container, which is not ours, stays.
             await self._engine.containers.remove(name)
             container = await self._engine.containers.create(name, body)
         try:

@@ -19,7 +19,7 @@ from asupervisor.translate.images import parse_reference
 
 _logger = logging.getLogger(__name__)
 _PULL_DEADLINE_S = 15.0
-"""A node with no registry must not hold up its first pod for longer."""
+"""Seconds; on a node that reaches no registry the first pod must not wait longer."""
 _RETRY_NAMED_S = 300.0
 
 
@@ -62,10 +62,10 @@ class PauseImage:
         self._named_failed_at: float | None = None
 
     async def ensure(self) -> str:
-        """The reference of a pause image that the engine has, made present if need be.
+        """The reference of a pause image that the engine has; it is pulled or loaded if necessary.
 
         Raises:
-            ServiceError: neither the named nor the embedded image can be had.
+            ServiceError: neither the named nor the embedded image can be used.
         """
         named = self.reference != EMBEDDED_PAUSE_IMAGE
         if named and self._store.usable_image(self.reference) is not None:

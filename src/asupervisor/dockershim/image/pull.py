@@ -32,7 +32,7 @@ async def pull_image(shim: Shim, request: cri.PullImageRequest) -> cri.PullImage
         return cri.PullImageResponse(image_ref=present.id)
     reference = parse_reference(request.image.image)
     if reference.registry == EMBEDDED_PAUSE_REGISTRY:
-        # A host of that name could bring the image of every sandbox.
+        # Otherwise a host of that name could supply the image of every sandbox.
         raise NotFound(
             f"{reference.name} is this service's own pause image, and in no registry",
             subject=reference.name,

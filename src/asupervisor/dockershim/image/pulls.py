@@ -2,7 +2,7 @@
 meanwhile, stopped when none is left.
 
 The progress deadline counts from the last sign of progress: a layer that is in another state, or of
-which more was downloaded, verified or extracted. An entry that only says the same again does not
+which more was downloaded, verified or extracted. An entry that repeats the one before does not
 count."""
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ class Pulls:
         return record
 
     async def _drop(self, reference: Reference) -> None:
-        """Remove what a pull brought and this service does not run, by the name that it has now:
-        the engine would carry the configurations of all of them in every list of images.
+        """Remove a pulled image that this service does not run, by its name: otherwise the engine
+        would have the configurations of all such images in every list of images.
         """
         record = self._store.image(reference.name)
         try:

@@ -46,8 +46,8 @@ async def remove_image(shim: Shim, request: cri.RemoveImageRequest) -> cri.Remov
 
 
 async def _asked(shim: Shim, reference: str) -> ImageRecord | None:
-    """An image that the node does not know may have been made without a word: some engines tell
-    nothing of a commit.
+    """An image that the node does not know may have been made without an event: some engines send
+    none for a commit.
     """
     with contextlib.suppress(InvalidArgument):  # what is not a reference names no image
         await shim.feed.images.refresh(without_scheme(reference))
@@ -55,7 +55,9 @@ async def _asked(shim: Shim, reference: str) -> ImageRecord | None:
 
 
 async def _check_unused(shim: Shim, record: ImageRecord, asked: str) -> None:
-    """Asked first: the engine refuses only the last name, and never a volume's image."""
+    """Checked first: the engine refuses to remove only the last name, and never the image of a
+    volume.
+    """
     users = [
         summary
         for summary in await shim.engine.containers.list_all()
@@ -67,8 +69,8 @@ async def _check_unused(shim: Shim, record: ImageRecord, asked: str) -> None:
     if users:
         names = ", ".join(text(user, "Id")[:12] for user in users[:5])
         raise FailedPrecondition(f"image {asked} is used by container {names}", subject=record.id)
-    # With the containerd store what is built on an image does not keep it; there the list takes
-    # seconds.
+    # With the containerd store an image can be removed although others are built on it, and the
+    # list takes seconds there.
     children = [] if shim.engine.containerd_store else await shim.engine.images.children(record.id)
     if children:
         names = ", ".join(child.removeprefix("sha256:")[:12] for child in children[:5])
@@ -94,8 +96,8 @@ def _uses(shim: Shim, summary: Document, record: ImageRecord) -> bool:
 
 
 async def _remove(shim: Shim, record: ImageRecord) -> None:
-    """By name one after the other: by id the engine refuses an image with several names, and force
-    would take the names of one in use. At the end by id all the same: with the containerd store an
+    """By one name after the other: by id the engine refuses an image with several names, and force
+    would remove the names of an image in use. At the end by id too: with the containerd store an
     image that others are built on stays without a name, though the engine says that it is deleted.
     """
     untagged: list[str] = []

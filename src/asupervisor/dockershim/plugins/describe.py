@@ -124,12 +124,12 @@ def describe_container(
     image: ImageRecord | None,
     driver: str,
 ) -> api.Container:
-    """A container, but for its devices.
+    """A container, without its devices.
 
     Args:
         record: of the container.
         sandbox: its sandbox.
-        document: its inspect document; of any shape, where the engine could not be asked.
+        document: its inspect document, of any content; empty if the engine could not be asked.
         image: what it was made of.
         driver: the engine's cgroup driver.
     """
@@ -144,7 +144,7 @@ def describe_container(
         args=[
             argument for argument in (text(document, "Path"), *texts(document, "Args")) if argument
         ],
-        # A name alone takes away what the image brings.
+        # An entry without a value removes a variable of the image.
         env=[entry for entry in texts(document, "Config", "Env") if "=" in entry],
         mounts=_mounts(status, document, host_config),
         pid=record.pid,
@@ -321,5 +321,5 @@ def nri_resources(resources: cri.LinuxContainerResources) -> api.LinuxResources:
         (described.memory.swap, resources.memory_swap_limit_in_bytes),
     ):
         if value:
-            target.value = value  # a message that is read alone stays unset
+            target.value = value  # reading a message field does not set it
     return described

@@ -1,4 +1,4 @@
-"""The host's device that a plugin means by its numbers: Docker Engine is told a path."""
+"""Finds the host's device that a plugin gives by its numbers: Docker Engine wants a path."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def host_device(device: api.LinuxDevice, where: str) -> str:
         where: names container and plugin, for errors.
 
     Raises:
-        FailedPrecondition: the host has no such device, or one of another mode or owner, which
-            Docker Engine takes over as it is.
+        FailedPrecondition: the host has no such device, or one of another mode or owner than
+            wanted, which Docker Engine would keep.
     """
     if device.type not in _KINDS:
         raise FailedPrecondition(f'{where}: "{device.type}" is not a type of device: c or b')

@@ -1,4 +1,4 @@
-"""What plugins want and Docker Engine has no field for, as the OCI runtime's document has it.
+"""What plugins want and Docker Engine has no field for, in the form of the OCI runtime's document.
 
 Source: OCI runtime-spec, config.md and config-linux.md; NRI's api.proto."""
 
@@ -30,11 +30,11 @@ _OPTIONAL = (("file_mode", "fileMode"), ("uid", "uid"), ("gid", "gid"))
 
 
 class Foreign(Exception):
-    """What is read back as a document is not what was written."""
+    """A document that was read is not one that this service wrote."""
 
 
 class OciDocument:
-    """Collects it, of one container.
+    """Collects it for one container.
 
     Args:
         wrapped: the OCI runtime that changes documents.
@@ -53,7 +53,7 @@ class OciDocument:
         return self._wrapped.program
 
     def carry(self, change: dict[str, Any], refusal: str, since: tuple[int, int] = (1, 0)) -> None:
-        """Have the document carry something.
+        """Add something to the document.
 
         Args:
             change: what is to be set.
@@ -61,8 +61,8 @@ class OciDocument:
             since: the first version of the OCI runtime-spec that has it.
 
         Raises:
-            FailedPrecondition: no document can be changed here, or the runtime, which would pass
-                over it without a word, does not know it.
+            FailedPrecondition: no document can be changed here, or the runtime does not know it,
+                and would ignore it silently.
         """
         if self._wrapped.problem:
             raise FailedPrecondition(
@@ -81,14 +81,14 @@ class OciDocument:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One adjustment that a document alone can carry.
+    """One adjustment that only the document can carry.
 
     Args:
         name: of the adjustment.
-        fields: what plugins own of it.
+        fields: of NRI, by which its owner is found.
         change: what is to be set.
         since: the first version of the OCI runtime-spec that has it.
-        lacks: what makes it one, and is not there.
+        lacks: the name of a required field that is not set; else empty.
     """
 
     name: str
@@ -139,7 +139,7 @@ def document_parts(adjust: api.ContainerAdjustment) -> Iterator[Part]:
 
 
 def _name(kind: Any, number: int) -> str:
-    """As the document has it; what is not known here the runtime refuses."""
+    """As the document has it; an unknown number is passed on, and the runtime refuses it."""
     return str(kind.Name(number)) if number in kind.values() else str(number)
 
 
@@ -170,7 +170,7 @@ def _memory_policy(asked: api.LinuxMemoryPolicy) -> dict[str, Any]:
 
 
 def _rdt(asked: api.LinuxRdt) -> tuple[dict[str, Any], tuple[int, int]]:
-    """A removal alone is none: the engine's documents have nothing of it."""
+    """A removal alone gives nothing: the engine's documents have no RDT."""
     found: dict[str, Any] = {}
     if asked.HasField("clos_id"):
         found["closID"] = asked.clos_id.value
@@ -183,14 +183,14 @@ def _rdt(asked: api.LinuxRdt) -> tuple[dict[str, Any], tuple[int, int]]:
 
 
 def describe_carried(container: api.Container, content: Any) -> None:
-    """Add what a container's OCI document carries: its inspect document shows nothing of that.
+    """Add what a container's OCI document has: its inspect document does not show that.
 
     Args:
         container: as the inspect document shows it.
         content: see :attr:`OciDocument.content`.
 
     Raises:
-        Foreign: it is none of this module's.
+        Foreign: this module did not write it.
     """
     try:
         _describe(container, content)
@@ -256,7 +256,7 @@ def oci_device(device: api.LinuxDevice) -> dict[str, Any]:
 
 
 def oci_rules(rules: Iterable[api.LinuxDeviceCgroup]) -> dict[str, Any]:
-    """Rules of devices in the document, behind those of the engine."""
+    """Rules of devices in the document, after those of the engine."""
     listed = []
     for rule in rules:
         found: dict[str, Any] = {"allow": rule.allow, "access": rule.access or "rwm"}

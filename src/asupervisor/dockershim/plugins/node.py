@@ -45,7 +45,7 @@ class NodePlugins:
 
     Args:
         shim: the verbs' collaborators.
-        tasks: where containers that ended by themselves are told, and others are evicted.
+        tasks: where plugins are told of containers that ended, and evictions run.
     """
 
     def __init__(self, shim: Shim, tasks: TaskGroup) -> None:
@@ -53,7 +53,7 @@ class NodePlugins:
         self._tasks = tasks
         self._told_stopped: set[str] = set()
         self._leaving: set[str] = set()
-        """What is being removed: the engine tells of that before it answers."""
+        """What is being removed: the engine sends the event before it answers."""
         self._telling = KeyedLock()
         self._evicting: set[str] = set()
         self.registry = Registry(shim.config.nri, self, shim.hooks.quiet, self._plugins_changed)
@@ -81,7 +81,7 @@ class NodePlugins:
     async def _beside(self, work: Callable[[str], Awaitable[None]], container_id: str) -> None:
         try:
             await work(container_id)
-        except Exception:  # raised here, a defect in the room of plugins would end the service
+        except Exception:  # a defect here must not end the service
             _logger.exception("a defect of this service: container %s", container_id[:12])
 
     # What the verbs tell and ask.

@@ -1,4 +1,4 @@
-"""Resources as plugins ask for them, as the engine is given them."""
+"""Resources that plugins ask for, in the form that the engine takes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def with_resources(
     memory, cpu = asked.memory, asked.cpu
     if memory.HasField("limit") and memory.limit.value != base.memory_limit_in_bytes:
         changed.memory_limit_in_bytes = memory.limit.value
-        # As the reference has it: a limit is one of memory and swap, unless both are given.
+        # As in NRI's reference implementation: memory.limit also limits memory and swap together,
+        # unless both are given.
         changed.memory_swap_limit_in_bytes = memory.limit.value
     if memory.HasField("swap"):
         changed.memory_swap_limit_in_bytes = memory.swap.value
@@ -62,7 +63,7 @@ def with_resources(
 
 
 def engine_settings(asked: api.LinuxResources, subject: str, creating: bool) -> dict[str, Any]:
-    """What of them only the engine has a field for, as keys of a HostConfig.
+    """Those that only the engine has a field for, as keys of a HostConfig.
 
     Args:
         asked: by plugins.

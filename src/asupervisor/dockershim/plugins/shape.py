@@ -1,9 +1,9 @@
-"""What plugins want a container to be like, as the engine is given it.
+"""What plugins want to change of a container, in the form that the engine takes.
 
-What the CRI has a field for goes into the request, and so through every check that a request goes
-through; what only the engine has a field for goes into its body; what neither has goes into the OCI
-runtime's document, where the engine has the runtime that changes it. What cannot be is refused,
-with the adjustment, the plugin and what to do instead: nothing is dropped."""
+What the CRI has a field for goes into the request, and so through every check of a request. What
+only the engine has a field for goes into its body. The rest goes into the OCI runtime's document,
+if the engine has the runtime that changes it. What is not possible is refused, and the error names
+the adjustment, the plugin and what to do instead: nothing is dropped."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class AdjustedShape:
         adjust, linux = self._adjust, self._adjust.linux
         host_config: dict[str, Any] = {**body["HostConfig"]}
         changed = {**body, "HostConfig": host_config}
-        # A name without a value is taken out of what the image brings.
+        # A name without a value removes a variable of the image.
         removed = [entry.key[1:] for entry in adjust.env if entry.key.startswith("-")]
         if removed:
             changed["Env"] = [*body["Env"], *removed]
@@ -262,7 +262,7 @@ class AdjustedShape:
             )
 
     def _cgroup_parent(self, path: str) -> str:
-        """Where a container's cgroup lies is its parent's path and its own id."""
+        """The path of a container's cgroup is its parent's path and its own id."""
         separator = ":docker:" if ":" in self._cgroups_path else "/"
         parent, found, name = path.rpartition(separator)
         if not found or name != self._id or not parent:

@@ -1,13 +1,13 @@
-"""Taking in several calls at a time, where grpc.aio asks its core for one and waits.
+"""Accepting several calls at a time, where grpc.aio asks its core for one and waits.
 
-Every call that grpc.aio takes in is asked for alone: the next one is asked for when the last one
-has crossed from the thread that polls to the event loop. With 16 callers that crossing is what a
-read costs most for. With more requests outstanding, calls cross together: the same server then
-needs about a third less CPU time for a call (docs/benchmarks.md).
+grpc.aio asks for the next call only when the last one has passed from the thread that polls to the
+event loop. With 16 callers that thread switch is the largest part of the cost of a read. With more
+requests outstanding, several calls pass together: the same server then needs about a third less CPU
+time for a call (docs/benchmarks.md).
 
-The means are the ones with which grpc.aio serves a call itself, and they are private: they are used
-only where they look as they do in the release that is pinned; elsewhere the server does without.
-The server's own loop keeps running beside these."""
+This uses the functions with which grpc.aio serves a call itself. They are private, so they are used
+only if they look as in the pinned release; otherwise the server works without this. The server's
+own loop runs on beside these."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from grpc._cython import cygrpc
 
 _logger = logging.getLogger(__name__)
 _OUTSTANDING = 15
-"""Beside the one of grpc.aio itself; more gained nothing at 64 callers."""
+"""Requests besides the one of grpc.aio itself; more did not help with 64 callers."""
 _END_S = 1.0
 _SIGNATURES = {
     "_handle_rpc": (
@@ -37,7 +37,7 @@ _SIGNATURES = {
 
 
 def supported() -> bool:
-    """Whether this grpcio is built as the pinned release is."""
+    """Whether this grpcio has the private parts of the pinned release."""
     for name, expected in _SIGNATURES.items():
         code = getattr(getattr(cygrpc, name, None), "__code__", None)
         if code is None or code.co_varnames[: code.co_argcount] != expected:
@@ -51,7 +51,7 @@ def supported() -> bool:
 
 
 class Acceptors:
-    """The further loops of one server that take in calls.
+    """The additional loops of one server that accept calls.
 
     Args:
         server: a started server without interceptors and without a limit of concurrent calls.
@@ -96,8 +96,8 @@ class Acceptors:
             except cygrpc._RequestCallError:
                 return  # the server stops
             call = cygrpc._handle_rpc(handlers, (), state, loop, False)
-            # Awaits the client's cancellation; the call is started from in there, so that none is
-            # missed.
+            # It waits for the client's cancellation and starts the call itself, so that no
+            # cancellation is missed.
             task = loop.create_task(cygrpc._schedule_rpc_coro(call, state, loop))
             calls.add(task)
             task.add_done_callback(calls.discard)

@@ -44,7 +44,7 @@ STATUS_BYTES = 4096
 sees RESOURCE_EXHAUSTED instead of the status.
 """
 _IMAGES_PATIENCE_S = 2.0
-"""How long a call waits for the images, which are read right behind the containers."""
+"""Seconds that a call waits for the images, which are read right after the containers."""
 _CODES = {code.name: code for code in grpc.StatusCode}
 
 Call = Callable[[bytes, Any], Awaitable[Message | bytes | HeldAnswer]]
@@ -56,7 +56,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
     """The CRI services ``runtime.v1`` and ``runtime.v1alpha2`` over one shim.
 
     Args:
-        shim: what the verbs are handed.
+        shim: given to the verbs.
         metrics: counts calls, errors and latencies by method.
         tracing: makes a span of each call; None for no tracing.
     """
@@ -91,8 +91,8 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             await self._drained.wait()
 
     def cut_off(self) -> None:
-        """Cancel what is in flight, while its callers can still be told so: a server that stops
-        only breaks their connections off.
+        """Cancel the calls in flight while their callers can still get an answer: a server that
+        stops only closes their connections.
         """
         self._stopping = True
         for task in self._waiting:
@@ -109,7 +109,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         return grpc.unary_unary_rpc_method_handler(handler)
 
     def _instant(self, method: Method, api_version: str) -> Callable[[bytes], bytes | None]:
-        """What answers without a verb: ready bytes, or None where this request needs more."""
+        """What answers without a verb: ready bytes, or None where a request needs the verb."""
         shim = self._shim
         if method.name == "Version":
             kept: tuple[str, bytes] = ("", b"")
@@ -138,7 +138,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         return call
 
     def _stream(self, method: Method) -> Call:
-        """What writes its answers itself, by gRPC's reader and writer API."""
+        """A call that writes its answers itself, by gRPC's reader and writer API."""
         shim, verb = self._shim, method.streaming
 
         async def call(request: bytes, context: Any) -> bytes:
@@ -197,7 +197,7 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         return handler
 
     async def _become_known(self, name: str, known: Known) -> None:
-        """Refuse what would claim to know what was not read.
+        """Wait for the images for a moment, and refuse what needs objects that were not read yet.
 
         Raises:
             Unavailable: with the reason that Status gives.
@@ -219,13 +219,13 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
             )
 
     def _failure(self, name: str, error: BaseException) -> tuple[str, str | None]:
-        """Code and words for a failed call; no words where the client is gone."""
+        """Code and message for a failed call; None for the message where the client is gone."""
         if isinstance(error, ServiceError):
             _log_failure(self._shim, name, error)
             return error.code, error.message
         if isinstance(error, asyncio.CancelledError):
-            # Deadline, disconnect and our own stop look alike here; only in the last case does
-            # the client still listen.
+            # Deadline, disconnect and our own stop look the same here; only in the last case is the
+            # client still there.
             return (
                 ("UNAVAILABLE", f"the service stopped before {name} ended")
                 if self._stopping
@@ -247,14 +247,14 @@ def _encoded(answer: Message | bytes | HeldAnswer, context: Any) -> bytes:
     if isinstance(answer, bytes):
         return answer
     if isinstance(answer, HeldAnswer):
-        # gRPC holds it until the client has read it, or is gone.
+        # gRPC keeps the content until the client has read it, or is gone.
         context.add_done_callback(lambda _: answer.release())
         return answer.content
     return answer.SerializeToString()
 
 
 def _parsed(method: Method, request: bytes) -> Message:
-    """A request, without the values that none may have.
+    """A request, checked for values that no request may have.
 
     Raises:
         InvalidArgument: it has one, or is of another type.

@@ -1,4 +1,4 @@
-"""Every RPC of the CRI by name: the file of its verb, what it is asked with, how it is answered."""
+"""Every RPC of the CRI by name: its verb, its request, and how it is answered."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ from asupervisor.node.store import NodeStore
 from asupervisor.proto import cri
 
 Unary = Callable[[Shim, Any], Awaitable[Message | bytes | HeldAnswer]]
-"""A verb: answers with a message, with the bytes of one that the node state keeps ready, or with
-bytes that count for as long as the call lasts.
+"""A verb: answers with a message, with an encoded one, or with bytes that are counted until the
+call ends.
 """
 Streaming = Callable[[Shim, Any], AsyncIterator[Message | bytes]]
 
@@ -120,7 +120,7 @@ READY_BYTES: dict[str, Callable[[Shim], bytes]] = {
     "ListContainers": lambda shim: shim.store.list_containers(),
     "ListImages": lambda shim: shim.store.list_images(),
 }
-"""Answers to an empty request, which are there already."""
+"""Answers to an empty request, which the node state has ready."""
 
 
 NEEDS_NOTHING = frozenset(
@@ -133,14 +133,14 @@ NEEDS_NOTHING = frozenset(
         "GetContainerEvents",
     }
 )
-"""What is answered before anything was read. GetContainerEvents waits for that itself: kubelet
-gives the stream up for good after a few refusals.
+"""RPCs that are answered before anything was read. GetContainerEvents waits for the first reading
+itself: kubelet gives up the stream for ever after a few errors.
 """
 NEEDS_IMAGES = frozenset({"ListImages", "StreamImages", "ImageStatus", "PullImage", "RemoveImage"})
-"""What needs the node's images and not its containers."""
+"""RPCs that need the node's images and not its containers."""
 NEEDS_BOTH = frozenset({"RunPodSandbox", "CreateContainer"})
 """Every other RPC needs the node's containers; so does ImageFsInfo, whose figures are of writable
-layers and of the file system: kubelet asks for it as it starts, and ends where it is refused.
+layers and of the file system: kubelet asks for it at its start, and ends if it gets an error.
 """
 
 
@@ -151,7 +151,7 @@ class Method:
     Args:
         name: as the CRI has it.
         service: ``RuntimeService`` or ``ImageService``.
-        request_type: the message class it is asked with.
+        request_type: the message class of its request.
         unary: its verb, or None.
         streaming: its verb when it answers with a stream, or None.
         streams: whether the CRI says that it answers with a stream.
@@ -165,7 +165,7 @@ class Method:
     streams: bool
 
     def needs(self, store: NodeStore) -> tuple[Known, ...]:
-        """What of the node must have been read once before this is answered."""
+        """What must have been read once before this is answered."""
         if self.name in NEEDS_NOTHING:
             return ()
         if self.name in NEEDS_IMAGES:
@@ -176,7 +176,7 @@ class Method:
 
 
 def all_methods() -> list[Method]:
-    """Every RPC that the descriptors know, whether or not it has a verb; none can be forgotten."""
+    """Every RPC in the descriptors, with or without a verb, so that none is forgotten."""
     return [
         _method(service, method)
         for service in SERVICES

@@ -1,5 +1,6 @@
-"""The progress of pulls, which the CRI does not tell: a method of this project's own on the CRI
-socket, for its own client. Reflection does not show it."""
+"""The progress of pulls, for which the CRI has no RPC: a method of this project on the CRI socket,
+for its own client. Reflection does not show it.
+"""
 
 from __future__ import annotations
 

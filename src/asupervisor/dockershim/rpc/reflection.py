@@ -1,5 +1,5 @@
-"""gRPC server reflection on the CRI socket, in both versions of the protocol: what grpcurl and its
-like ask first.
+"""gRPC server reflection on the CRI socket, in both versions of the protocol: which grpcurl and
+similar tools ask first.
 
 It describes ``runtime.v1`` from the generated descriptors, ``runtime.v1alpha2`` as the same under
 the other package (they are the same on the wire), gRPC health, and itself."""
@@ -47,7 +47,7 @@ _MESSAGES = {
         "ErrorResponse error_response = 7",
     ),
 }
-"""The reflection protocol's messages, in the words of its own file."""
+"""The reflection protocol's messages, written as in its own file."""
 _CHOICES = {
     "ServerReflectionRequest": ("message_request", 3),
     "ServerReflectionResponse": ("message_response", 4),

@@ -55,7 +55,7 @@ def owned_socket_path(path: Path) -> Iterator[None]:
     """Own a socket path: its directory made, a stale socket removed, a live one refused, the socket
     removed at the end.
 
-    A lock file beside it settles who owns it: grpc would silently take the path from a living
+    A lock file beside it decides who owns it: grpc would silently take the path from a running
     server.
 
     Raises:
@@ -143,8 +143,8 @@ class CriServer:
         if self._server is None:
             return
         self._boundary.cut_off()
-        # Before stop(), which does not wait for handlers that were cancelled, and after which
-        # they are not heard.
+        # Before stop(), which does not wait for cancelled handlers, and after which their answers
+        # are not sent.
         with anyio.move_on_after(_LAST_WORDS_S):
             await self._boundary.drain()
         await self._server.stop(0)

@@ -12,7 +12,7 @@ from asupervisor.proto import cri
 async def runtime_config(
     shim: Shim, request: cri.RuntimeConfigRequest
 ) -> cri.RuntimeConfigResponse:
-    """The engine's cgroup driver, which kubelet makes its own.
+    """The engine's cgroup driver, which kubelet then uses too.
 
     Raises:
         Unavailable: the engine was never seen, so its driver is not known.

@@ -1,4 +1,4 @@
-"""Status, from memory: what the probe and the network plugin last knew."""
+"""Status, from memory: the last state of the probe and of the network plugin."""
 
 from __future__ import annotations
 

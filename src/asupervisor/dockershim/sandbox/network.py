@@ -18,7 +18,7 @@ _PROTOCOLS = {cri.TCP: "tcp", cri.UDP: "udp", cri.SCTP: "sctp"}
 
 
 def pod_network(sandbox_id: str, config: cri.PodSandboxConfig, netns: str) -> PodNetwork:
-    """Out of RunPodSandbox's request; mappings without a host port are nothing to a plugin."""
+    """Out of RunPodSandbox's request; mappings without a host port are left out."""
     return PodNetwork(
         sandbox_id=sandbox_id,
         name=config.metadata.name,
@@ -69,8 +69,8 @@ def recorded_network(
 def held_network(
     sandbox_id: str, record: SandboxRecord | None, checkpoint: Checkpoint | None
 ) -> Iterator[PodNetwork]:
-    """As :func:`recorded_network`; the namespace is there as long as the block lasts, whether or
-    not the sandbox's process ends in it.
+    """As :func:`recorded_network`; the namespace exists as long as the block lasts, also if the
+    sandbox's process ends.
     """
     network = recorded_network(sandbox_id, record, checkpoint)
     held = hold_namespace(record.pid, record.id) if record is not None and network.netns else None

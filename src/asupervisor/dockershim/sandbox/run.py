@@ -1,5 +1,5 @@
-"""RunPodSandbox: create → checkpoint → start, the network beside it → resolv.conf → checkpoint
-complete; every step undone if a later one fails.
+"""RunPodSandbox: create → checkpoint → start, at the same time the network → resolv.conf →
+checkpoint complete. Each step is undone if a later one fails.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ async def _run(shim: Shim, request: cri.RunPodSandboxRequest) -> str:
     network = pod_network("", config, netns="")
     if not plan.checkpoint.host_network:
         shim.network.check(network)
-    # Around the rollback, which takes the network away as long as its namespace is there.
+    # Around the rollback, which needs the namespace to release the network.
     with ExitStack() as held:
         return await _make(shim, plan, network, held)
 
@@ -91,11 +91,11 @@ async def _make(shim: Shim, plan: SandboxPlan, network: PodNetwork, held: ExitSt
     subject, checkpoint = plan.subject, plan.checkpoint
     async with AsyncExitStack() as shown, Rollback("RunPodSandbox", subject) as undo:
         if shim.hooks.plugins:
-            # Until they have agreed, there is no such pod.
+            # The pod is hidden until the plugins have agreed.
             shown.enter_context(shim.store.concealing(plan.name))
         sandbox_id = await create_named(shim, plan.name, plan.body)
-        # Pushed first, so undone last: as long as it is there, what could not be undone stays
-        # visible and can be stopped again.
+        # Pushed first, so undone last: while the checkpoint is there, what could not be undone
+        # stays visible and can be stopped again.
         undo.push("remove the checkpoint", lambda: _forget(shim, sandbox_id), only_if_clean=True)
         undo.push("show the sandbox as it is", lambda: _refresh(shim, sandbox_id))
         undo.push(

@@ -1,9 +1,9 @@
-"""Starting a sandbox, and the pod's network beside it.
+"""Starting a sandbox, and at the same time the pod's network.
 
-An engine answers a start long after the sandbox's first process stands in its network namespace.
-So where that process can be found meanwhile, the plugin is called for it at once; where it cannot,
-or the engine's answer comes first, after the start. Whose process it was is held against the
-engine's answer: a network that was made for another is taken away and made anew."""
+An engine answers a start long after the sandbox's first process is in its network namespace. So if
+that process can be found meanwhile, the plugin is called for it at once; otherwise it is called
+after the start. When the engine has answered, the process is compared with the one that the engine
+names: a network that was made for another process is torn down and made anew."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ from asupervisor.translate.sandbox import SandboxPlan
 
 _logger = logging.getLogger(__name__)
 _IPV6_LEFT_ALONE_SINCE = (1, 45)
-"""Engines of an older API switch IPv6 off in the namespace, which takes from every interface what
-it has, and do so before they start the process."""
+"""Engines of an older API switch IPv6 off in the namespace before they start the process. That
+removes the IPv6 addresses of every interface in it.
+"""
 
 Addresses = tuple[str, ...]
 
@@ -48,8 +49,8 @@ async def start_sandbox(
         shim: the collaborators.
         plan: what it was created by.
         network: the pod as its plugin is to see it, without a namespace.
-        undo: told how the network is taken away.
-        held: keeps the namespace until that was done.
+        undo: gets the step that tears the network down.
+        held: keeps the namespace until then.
 
     Returns:
         The sandbox as it was read after the start; the pod's addresses, None where it is on the
@@ -62,7 +63,7 @@ async def start_sandbox(
     failure: ServiceError | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(setting_up.meanwhile)
-        # What fails in here must come out bare, and not in a group.
+        # An error in here must be raised alone, and not in a group.
         try:
             record = await _started(shim, network.sandbox_id, plan, setting_up)
         except ServiceError as error:
@@ -84,8 +85,8 @@ async def _started(
     try:
         await shim.engine.containers.start(sandbox_id)
     except (Internal, InvalidArgument, NotFound) as error:
-        # The sandbox is there; what the engine blames on itself or on us is that it cannot be run
-        # as the request has it.
+        # The sandbox exists, so this error means that it cannot be run as the request has it,
+        # although the HTTP status says that the engine failed or that the call is wrong.
         raise FailedPrecondition(f"{plan.subject}: {error.message}", subject=sandbox_id) from error
     setting_up.stop_looking()
     await shim.on_step("RunPodSandbox.started")
@@ -147,11 +148,11 @@ class _SettingUp:
             await self._set_up(self._found.path, self._found.namespace)
             await self._shim.on_step("RunPodSandbox.attached")
         except ServiceError as error:
-            # The start goes on: the engine is not left half-way, and what it started is removed.
+            # The start goes on: it is not interrupted, and what was started is removed afterwards.
             self._error = error
 
     def stop_looking(self) -> None:
-        """The engine has answered: a process that was not found by now is known from there."""
+        """The engine has answered: its answer names the process."""
         self._looking.cancel()
 
     async def of(self, record: SandboxRecord) -> Addresses:
@@ -192,8 +193,8 @@ class _SettingUp:
 
 def _may_be_beside(host_config: Mapping[str, Any]) -> bool:
     """Whether a pod's network may be made before its sandbox's start was answered: the engine makes
-    none itself, the process can be told from others, and the runtime sets nothing in its namespace
-    that counts only for what is made there afterwards, or changes what is there.
+    none itself, the process can be recognised, and the runtime makes no settings in its namespace
+    that are valid only for interfaces made later, or that change those that exist.
 
     Args:
         host_config: of the sandbox's container.

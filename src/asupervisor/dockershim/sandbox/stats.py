@@ -8,7 +8,7 @@ from asupervisor.proto import cri
 
 
 async def pod_sandbox_stats(shim: Shim, request: cri.PodSandboxStatsRequest) -> bytes:
-    """A whole PodSandboxStatsResponse; of a sandbox that is not ready it has what there is.
+    """A whole PodSandboxStatsResponse; for a sandbox that is not ready it has what is known.
 
     Raises:
         NotFound: no such sandbox.

@@ -40,8 +40,8 @@ def _facts(shim: Shim, record: SandboxRecord) -> dict[str, object]:
 
 def _observed(shim: Shim, sandbox_id: str) -> bytes:
     """``containers_statuses`` and ``timestamp``, always together: kubelet takes a timestamp alone
-    for "no containers". Neither, where a container of the pod could not be read yet, and where they
-    would not leave a message room for the rest: kubelet then asks for each.
+    for "no containers". Neither is there if a container of the pod could not be read yet, or if
+    they are too long for the message: then kubelet asks for each container.
     """
     if not shim.store.whole(sandbox_id):
         return b""

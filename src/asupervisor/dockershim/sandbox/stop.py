@@ -1,5 +1,5 @@
-"""StopPodSandbox: release the network, end the processes; repeatable, and never held up by a
-checkpoint that is bad or gone, nor one by the other.
+"""StopPodSandbox: release the network, end the processes; repeatable. A bad or missing checkpoint
+never prevents it, and a failure of one part does not prevent the other.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _logger = logging.getLogger(__name__)
 async def stop_pod_sandbox(
     shim: Shim, request: cri.StopPodSandboxRequest
 ) -> cri.StopPodSandboxResponse:
-    """Stop a sandbox; one that is not there is stopped, and one that is known to be stopped needs
-    nothing of the engine.
+    """Stop a sandbox. One that does not exist counts as stopped; for one that is known to be
+    stopped the engine is not asked.
 
     Raises:
         FailedPrecondition: the engine does not have it, and its process runs.
-        ServiceError: its network could not be released, or something of it not be stopped; each is
-            tried whatever became of the others, and the message names all that failed.
+        ServiceError: its network could not be released, or something of it not be stopped; all
+            parts are tried, and the message names all that failed.
     """
     try:
         record = shim.store.sandbox(request.pod_sandbox_id)

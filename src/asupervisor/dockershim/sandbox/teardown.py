@@ -1,8 +1,8 @@
 """What stopping, removing and rolling back a sandbox share: its network released, its processes
 ended, what is left of it removed.
 
-None of these steps depends on another that may fail: each is tried, and what failed is told at the
-end and tried again with the next call. All of it runs under the sandbox's own lock."""
+No step depends on another that may fail: each is tried, and the errors are raised together at the
+end. The next call tries again what failed. All of it runs under the sandbox's own lock."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def is_stopped(shim: Shim, record: SandboxRecord) -> bool:
 
 
 async def require_ended(shim: Shim, sandbox_id: str) -> None:
-    """See that nothing runs of a sandbox that the engine does not have; nothing of it is touched
-    then.
+    """Check that nothing runs of a sandbox that the engine does not have; if something does,
+    nothing of it may be changed.
 
     Raises:
         FailedPrecondition: a process of it runs.
@@ -56,7 +56,7 @@ async def require_ended(shim: Shim, sandbox_id: str) -> None:
 
 async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
     """Kill what runs in a sandbox (the CRI wants it forcibly terminated), then end the sandbox
-    itself in order; release its network beside that, from a namespace that is held meanwhile.
+    itself. At the same time release its network, from a namespace that is held meanwhile.
 
     Raises:
         ServiceError: of what failed, all of it in one message.
@@ -67,7 +67,7 @@ async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
     with shim.operations.closing(sandbox_id, reason), _network_of(shim, sandbox_id) as pod:
         shim.feed.ending(sandbox_id)
         if shim.hooks.plugins:
-            # They are told with the pod's network still there, and nothing of the pod running.
+            # Plugins are told while the pod's network still exists and none of its containers runs.
             await _end_containers(shim, sandbox_id, failures)
             await shim.hooks.plugins.pod_stopped(sandbox_id)
             failures.clear()  # each is tried again
@@ -76,7 +76,7 @@ async def stop_sandbox(shim: Shim, sandbox_id: str) -> None:
                 tasks.start_soon(_try, network, partial(_release_beside, shim, pod))
             await _end_containers(shim, sandbox_id, failures)
             await _try(failures, partial(_end_sandbox, shim, sandbox_id))
-        # A start that was given up may have come through after its container's turn.
+        # A start whose caller gave up may have succeeded after its container was stopped.
         for container in [] if failures else _containers(shim, sandbox_id):
             if container.running:
                 await _try(failures, partial(end_container, shim, container.id, 0))
@@ -112,7 +112,7 @@ async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
         farewell = await shim.hooks.pod_leaves(sandbox_id)
         known = _containers(shim, sandbox_id)
         async with anyio.create_task_group() as tasks:
-            # Beside the rest, since mostly everything is known.
+            # At the same time, since usually all containers are known.
             tasks.start_soon(_try, failures, partial(_find_containers, shim, sandbox_id))
             await _try(failures, partial(_remove_known, shim, sandbox_id, known, failures))
         for container in _containers(shim, sandbox_id):
@@ -122,7 +122,7 @@ async def remove_sandbox(shim: Shim, sandbox_id: str) -> None:
         if failures:
             raise together(failures)
         await farewell()
-        # Last: as long as it is there, a crash in between leaves the sandbox visible.
+        # Last: if this process ends before, the checkpoint keeps the sandbox visible.
         await shim.checkpoints.remove(sandbox_id)
         shim.feed.forget(sandbox_id)
 
@@ -138,8 +138,8 @@ async def _remove_known(
 
 
 async def release_network(shim: Shim, sandbox_id: str) -> None:
-    """Tear the pod's network down, once, and remember it. A kill in between, and a disk that
-    refuses the checkpoint, have it done once more.
+    """Tear the pod's network down and record that. If this process is killed in between, or the
+    disk refuses the checkpoint, it is done once more.
 
     Raises:
         ServiceError: the network plugin could not, and goes on trying.
@@ -150,13 +150,13 @@ async def release_network(shim: Shim, sandbox_id: str) -> None:
 
 
 def _containers(shim: Shim, sandbox_id: str) -> list[ContainerRecord]:
-    """Every container of a sandbox, those too that could not be read yet."""
+    """Every container of a sandbox, also those that could not be read yet."""
     return [*shim.store.containers_of(sandbox_id), *shim.store.unread_of(sandbox_id)]
 
 
 async def _find_containers(shim: Shim, sandbox_id: str) -> None:
-    """Read what the engine has of a sandbox and is not known here: of a creation whose answer was
-    lost the event may not have been followed up yet.
+    """Read containers of a sandbox that the engine has and that are not known here: the answer of a
+    creation may have been lost, and its event not handled yet.
     """
     for summary in await shim.engine.containers.list_labelled(f"{SANDBOX_ID_LABEL}={sandbox_id}"):
         if shim.store.absent(any_id := text(summary, "Id")):
@@ -172,16 +172,16 @@ async def _release(shim: Shim, pod: PodNetwork) -> None:
     sandbox_id = pod.sandbox_id
     record = shim.store.sandboxes.get(SandboxId(sandbox_id))
     if record is not None and record.ready:
-        # Of one that runs: a kill of this process in between must not leave it ready without its
-        # network. A disk that refuses it does not hold up the release.
+        # It runs: if this process is killed in between, it must not stay ready without its network.
+        # A disk that refuses the checkpoint does not prevent the release.
         with suppress(FailedPrecondition):
             await shim.checkpoints.amend(sandbox_id, partial(_marked, RELEASING))
-        # It may run on, where the engine cannot stop it, and nothing would have it read again.
+        # It may run on if the engine cannot stop it, and nothing would read it again.
         if (record := shim.store.sandboxes.get(SandboxId(sandbox_id))) is not None:
             shim.store.put_sandbox(without_network(record))
     await shim.network.tear_down(pod)
-    # A disk that refuses it, which may be full, keeps nothing from being stopped or removed, since
-    # that may be what makes room.
+    # A disk that refuses the checkpoint, perhaps because it is full, must not prevent a stop or a
+    # removal, which may make room.
     try:
         await shim.checkpoints.amend(sandbox_id, partial(_marked, RELEASED))
     except FailedPrecondition as error:
@@ -215,7 +215,7 @@ async def _end_sandbox(shim: Shim, sandbox_id: str) -> None:
         record = shim.store.sandboxes.get(SandboxId(sandbox_id))
         if record is None or not record.known_to_engine:
             return
-        # A start whose end was not seen may be behind what is known of it.
+        # A start whose end was not seen may have changed it.
         await shim.feed.refresh(sandbox_id)
         if not _runs(shim, sandbox_id):
             return

@@ -1,8 +1,8 @@
-"""UpdatePodSandboxResources: keep what the pod was resized to.
+"""UpdatePodSandboxResources: record the pod's new resources.
 
-kubelet resizes the pod's cgroup, of which the sandbox's and the containers' are children, before it
-calls. The sandbox's own process needs nothing of it, so what is left to do is to know the figures:
-they are in the verbose status from then on, over restarts."""
+Before the call kubelet resizes the pod's cgroup, which contains those of the sandbox and the
+containers. The sandbox's own process needs no change, so the figures are only recorded: the verbose
+status shows them from then on, also after a restart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 async def update_pod_sandbox_resources(
     shim: Shim, request: cri.UpdatePodSandboxResourcesRequest
 ) -> cri.UpdatePodSandboxResourcesResponse:
-    """Keep a pod's new resources and overhead; one that the request leaves out stays as it is.
+    """Record a pod's new resources and overhead; what the request leaves out stays as it is.
 
     Raises:
         NotFound: no such sandbox.

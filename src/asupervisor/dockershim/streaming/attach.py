@@ -29,6 +29,6 @@ async def attach(shim: Shim, request: cri.AttachRequest) -> cri.AttachResponse:
     wanted.check()
     record = running_container(shim.store, request.container_id, "attach")
     shim.engine.health.require("attach", record.id)
-    # By its whole id: what the beginning of one names may be another when the client comes.
+    # By its whole id: a part of it may name another container when the client comes.
     wanted = replace(wanted, container_id=record.id)
     return cri.AttachResponse(url=shim.streaming.url(wanted))

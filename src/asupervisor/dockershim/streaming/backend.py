@@ -1,4 +1,4 @@
-"""What streaming sessions need, by the engine and the node state."""
+"""What streaming sessions need of the engine and the node state."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _LAST_OUTPUT_S = 1.0
 class _Streams:
     """The part that an exec and an attachment have in common.
 
-    The engine does not always close the streams of a command whose container has ended, so that is
-    seen to here."""
+    The engine does not always close the streams of a command whose container has ended, so they are
+    closed here."""
 
     def __init__(self, stream: Hijacked) -> None:
         self._stream = stream
@@ -62,7 +62,7 @@ class _Streams:
         await self._stream.send_eof()
 
     async def cut_after(self, ended: anyio.Event) -> None:
-        """End the streams a moment after the container, behind its last output."""
+        """End the streams a moment after the container, so that its last output still comes."""
         await ended.wait()
         await anyio.sleep(_LAST_OUTPUT_S)
         self.is_cut = True
@@ -105,7 +105,7 @@ class _Exec(_Streams):
         await kill_exec(self._engine, self._exec_id)
 
     async def has_started(self) -> bool:
-        """Whether the engine has done its part: the command runs, has run, or never will."""
+        """Whether the engine is done with the start: the command runs, has run, or never will."""
         try:
             document = await self._engine.streams.inspect_exec(self._exec_id)
         except ServiceError:
@@ -127,7 +127,7 @@ class _Attachment(_Streams):
         )
 
     async def wait(self) -> int:
-        """The attachment has ended well, however the container did."""
+        """The attachment ends without an error, however the container ended."""
         await anyio.lowlevel.checkpoint()
         return 0
 
@@ -172,7 +172,7 @@ class EngineBackend:
                         background.start_soon(place.leave_once, process.has_started)
                         yield process
             finally:
-                if not started:  # the engine may have started it all the same
+                if not started:  # the engine may have started it nevertheless
                     with anyio.move_on_after(_KILL_TIMEOUT_S, shield=True):
                         await kill_exec(self._engine, exec_id)
         finally:
@@ -197,7 +197,7 @@ class EngineBackend:
     async def _watched(
         self, process: _Streams, container: ContainerId
     ) -> AsyncIterator[BackgroundTasks]:
-        """End a process's streams with its container. Gives the group of what runs beside them."""
+        """End a process's streams with its container. Gives the group of their background tasks."""
         ended = anyio.Event()
         with told_of_end(self._store, container, ended.set):
             async with BackgroundTasks() as background:

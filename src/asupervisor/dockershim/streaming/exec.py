@@ -30,6 +30,6 @@ async def exec_(shim: Shim, request: cri.ExecRequest) -> cri.ExecResponse:
     wanted.check()
     record = running_container(shim.store, request.container_id, "exec")
     shim.engine.health.require("exec", record.id)
-    # By its whole id: what the beginning of one names may be another when the client comes.
+    # By its whole id: a part of it may name another container when the client comes.
     wanted = replace(wanted, container_id=record.id)
     return cri.ExecResponse(url=shim.streaming.url(wanted))

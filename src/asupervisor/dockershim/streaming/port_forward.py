@@ -22,6 +22,6 @@ async def port_forward(shim: Shim, request: cri.PortForwardRequest) -> cri.PortF
     wanted = PortForwardRequest(pod_sandbox_id=request.pod_sandbox_id, ports=tuple(request.port))
     wanted.check()
     record = ready_sandbox(shim.store, request.pod_sandbox_id)
-    # By its whole id: what the beginning of one names may be another when the client comes.
+    # By its whole id: a part of it may name another sandbox when the client comes.
     wanted = replace(wanted, pod_sandbox_id=record.id)
     return cri.PortForwardResponse(url=shim.streaming.url(wanted))

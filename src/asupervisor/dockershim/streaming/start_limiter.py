@@ -1,9 +1,9 @@
-"""Commands that the engine is starting: a few at a time and with rests, so that hundreds of them
-leave the rest of the node its cores.
+"""Limits the commands that the engine starts at a time, with pauses between them, so that hundreds
+of starts leave CPU time for the rest of the node.
 
 A start costs the engine, its shim and its runtime some 60 ms of CPU time. Hundreds at once are not
-done any sooner, but every other thread of the machine waits for a core behind theirs: those of the
-CRI server, of kubelet, of the commands that run already."""
+faster, but every other thread of the machine has to wait for a core: those of the CRI server, of
+kubelet, of the commands that run already."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LAST_LOOK_S = 0.04
 
 
 class Place:
-    """One command's leave to start; made by :meth:`StartLimiter.take`.
+    """One command's permission to start; made by :meth:`StartLimiter.take`.
 
     Args:
-        places: where it goes back to.
-        longest_s: seconds until it does so by itself.
+        places: the semaphore that it was taken from.
+        longest_s: seconds until it is given back without being asked.
     """
 
     def __init__(self, places: anyio.Semaphore, longest_s: float) -> None:
@@ -36,7 +36,8 @@ class Place:
     def leave(self) -> None:
         """Let the next one start; once is enough.
 
-        If one waits already, the node first gets as long for its other work as this start took.
+        If another one waits already, there is first a pause as long as this start took, for the
+        other work of the node.
         """
         if not self._held:
             return
@@ -48,7 +49,7 @@ class Place:
             self._places.release()
 
     async def leave_once(self, started: Callable[[], Awaitable[bool]]) -> None:
-        """Leave when the command runs; the engine does not announce it, so it is asked.
+        """Leave when the command runs. The engine sends no event for that, so it is asked.
 
         Args:
             started: asks.
@@ -72,7 +73,7 @@ class StartLimiter:
     Args:
         at_once: places; by default one for every two cores of the machine, which one start keeps
             busy.
-        longest_s: seconds that a start may hold a place: one that hangs does not hold up the
+        longest_s: seconds that a start may hold a place, so that one that hangs does not delay the
             others.
     """
 

@@ -14,7 +14,7 @@ from asupervisor.network.plugin import PodNetwork
 INTERFACE = "eth0"
 
 _BURST_BITS = 2**31 - 1
-"""As large as the bandwidth plugin takes: the rate is the limit."""
+"""The largest that the bandwidth plugin takes, so that only the rate limits."""
 
 
 def attachment_of(pod: PodNetwork, *, pod_cidr: str = "") -> Attachment:

@@ -1,8 +1,7 @@
 """Pods attached to CNI networks: each is noted before its first ADD, cached after its last one, and
 forgotten after DEL.
 
-So there is no moment at which the end of this process would leak what a plugin gave: the next start
-finds the note."""
+So what a plugin gave is never lost when this process ends: the next start finds the note."""
 
 from __future__ import annotations
 
@@ -124,8 +123,8 @@ class Attachments:
             and all(map(_is_loopback, known))
             and pod.sandbox_id not in self._gone
         ):
-            # This pod was not noted, or a peer ended before its ADD was cached: DEL is harmless
-            # where ADD never was.
+            # This pod was not noted, or a peer ended before its ADD was cached: DEL does no harm
+            # without an ADD.
             known.append(Cached(fallback[0].name, fallback[1], fallback[0].source, None))
         netns = "" if is_own_namespace(pod.netns) else pod.netns
         for cached in known:
@@ -149,7 +148,7 @@ class Attachments:
             pod: a living pod with its namespace.
 
         Raises:
-            ServiceError: of the first plugin that finds its work undone.
+            ServiceError: of the first plugin that finds that its work is not there any more.
         """
         for cached in self._results.find(pod.sandbox_id):
             if cached.result is not None and pod.netns and not _is_loopback(cached):
@@ -159,7 +158,7 @@ class Attachments:
 
     def addresses(self, pod: PodNetwork) -> tuple[str, ...]:
         """A pod's addresses: from memory, else from the cache, else from its namespace; empty where
-        ADD did not come to its end.
+        ADD was not finished.
         """
         known = self._addresses.get(pod.sandbox_id)
         if known is not None:
@@ -178,10 +177,9 @@ class Attachments:
         """The pods that are noted or cached and not alive, with an empty netns.
 
         Args:
-            alive: sandbox ids, as they were known a moment ago. A pod that was added since then
-                is not on the list; its namespace is there, and so it is not taken for one that
-                vanished.
-            locks: by sandbox id: nor is one whose lock is held.
+            alive: sandbox ids, as they were known a moment ago. A pod that was added since then is
+                not in it, but it has its namespace, so it is not counted as vanished.
+            locks: by sandbox id: a pod whose lock is held is not counted either.
         """
         found: dict[str, PodNetwork] = {}
         for cached in (*self._results.everything(), *self._begun.everything()):
@@ -246,7 +244,7 @@ class Attachments:
 
 
 def _is_loopback(cached: Cached) -> bool:
-    """Whether an attachment is that of ``lo``, which peers have a plugin for and cache (the name is
-    cri-dockerd's), and which ends with its namespace.
+    """Whether an attachment is that of ``lo``. Peers call a plugin for it and cache the result (the
+    name is cri-dockerd's); it ends with its namespace.
     """
     return cached.network == "cni-loopback" or cached.attachment.interface == "lo"

@@ -91,7 +91,7 @@ class ResultCache:
         write_file(path, content, aside=self._aside(container_id))
 
     def find(self, container_id: str) -> list[Cached]:
-        """Every cached attachment of a container, of whatever network."""
+        """Every cached attachment of a container, in any network."""
         return self._read(lambda name: f"-{container_id}-" in name, container_id)
 
     def everything(self) -> list[Cached]:
@@ -99,7 +99,8 @@ class ResultCache:
         return self._read(lambda name: True, None)
 
     def remove(self, network: str, container_id: str, interface: str) -> None:
-        """Remove one attachment's file, if it is there, and what a kill left of a write of it.
+        """Remove one attachment's file, if it is there, and the temporary file of a write
+        that was killed.
 
         Raises:
             Internal: the file system refuses.
@@ -117,7 +118,7 @@ class ResultCache:
         return self._directory / f"{network}-{container_id}-{interface}"
 
     def _aside(self, container_id: str) -> Path:
-        """Beside the directory of results, where no reader of theirs looks."""
+        """Beside the directory of results, where libcni does not look."""
         return self._directory.parent / f".asupervisor-{container_id}"
 
     def _read(self, wanted: Callable[[str], bool], container_id: str | None) -> list[Cached]:

@@ -76,7 +76,7 @@ class Chain:
         disable it.
 
         Raises:
-            ServiceError: of the first plugin that finds the network of the pod not as it made it.
+            ServiceError: of the first plugin that finds the pod's network changed.
         """
         if self._network.disable_check or not self._network.speaks("0.4.0"):
             return

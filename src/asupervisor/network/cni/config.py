@@ -231,7 +231,8 @@ def find_binary(plugin_type: str, directories: Sequence[str]) -> str | None:
 def missing_binaries(network: NetworkList, directories: Sequence[str]) -> list[str]:
     """One sentence for each plugin of the list whose binary is in none of the directories.
 
-    What a plugin calls in turn, for addresses say, is its own business (libcni).
+    The plugins that a plugin calls itself, such as one for addresses, are not checked, as in
+    libcni.
     """
     missing = []
     where = ", ".join(directories) or "no directory at all"

@@ -124,11 +124,11 @@ async def call_plugin(
 
 
 async def end_plugins(container_id: str) -> None:
-    """End what runs of plugins for a container: an ADD goes on when the service that called it is
-    killed, and what it takes after its DEL nobody would give back.
+    """End the plugins that run for a container. An ADD goes on when the service that called it is
+    killed; what it takes after the DEL would never be given back.
 
     Raises:
-        Unavailable: one does not end, as it is stuck in the kernel.
+        Unavailable: one does not end, since it waits in the kernel.
     """
     kill = partial(kill_started_with, f"CNI_CONTAINERID={container_id}")
     with anyio.move_on_after(_END_S) as scope:
@@ -187,8 +187,8 @@ def _failure(
 def _object(output: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(output)
-        # What is nested deeper than this takes is refused: the next plugin, the next call and the
-        # cache are handed it on, at any depth of calls.
+        # Refuses what is nested too deeply, since the answer is encoded again for the next plugin,
+        # the next call and the cache.
         orjson.dumps(document)
     except (ValueError, TypeError, RecursionError):
         return None

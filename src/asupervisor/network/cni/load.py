@@ -56,7 +56,7 @@ class Loader:
 
         A configuration is valid when it is well formed, its binaries exist and can be executed, and
         none of them says that it does not speak the configuration's version. A binary that answers
-        VERSION wrongly is left to ADD."""
+        VERSION wrongly is accepted; if it does not work, ADD fails."""
         problems: list[str] = []
         try:
             files = config_files(self._conf_dir)

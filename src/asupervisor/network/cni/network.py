@@ -29,7 +29,7 @@ from asupervisor.network.teardown import TearDowns
 log = logging.getLogger(__name__)
 
 POD_DEADLINE_S = 220.0
-"""For one pod's ADD, and again for its DEL; kubelet's own limit for CNI since dockershim."""
+"""Seconds for one pod's ADD, and again for its DEL, as kubelet's dockershim had it."""
 _START_PATIENCE_S = 2.0
 _STATUS_DEADLINE_S = 10.0
 _GC_DEADLINE_S = 10.0
@@ -48,8 +48,8 @@ class CniNetwork:
             again in any case.
         retry_delay_s: seconds from a DEL that failed to its first repetition; doubled each time, up
             to a minute.
-        rollback_wait_s: seconds that a failed ADD waits for its own undoing, which goes on behind
-            it if it takes longer.
+        rollback_wait_s: seconds that a failed ADD waits until it is undone, which goes on in the
+            background if it takes longer.
     """
 
     name = "cni"
@@ -159,8 +159,8 @@ class CniNetwork:
         return tuple(plugin.type for plugin in plugins if plugin.uses_iptables)
 
     async def reconcile(self, living: Collection[PodNetwork], gone: Gone | None = None) -> None:
-        """DEL what is cached or begun for sandboxes that live no more, claim the living pods' host
-        ports; then GC and CHECK behind it.
+        """DEL what is cached or begun for sandboxes that are gone, and claim the host ports of the
+        living pods; then GC and CHECK in the background.
         """
         alive = {pod.sandbox_id for pod in living}
         vanished = self._attachments.vanished(alive, self._locks)
@@ -179,7 +179,7 @@ class CniNetwork:
         async with self._locks.hold(pod.sandbox_id):
             if not self._tear_downs.wanted(pod.sandbox_id):
                 return
-            # Annotations that are wrong must not keep a pod from going.
+            # Wrong annotations must not prevent the tear-down of a pod.
             told = attachment_of(replace(pod, annotations={}), pod_cidr=str(self._pod_cidr))
             await self._attachments.delete(pod, (self._network, told) if self._network else None)
             self._claims.release(pod.sandbox_id)
@@ -206,7 +206,7 @@ class CniNetwork:
 
     async def _reload(self) -> None:
         loaded = await self._loader.load()
-        # With no network at all they are the reason of not ready, and told as that.
+        # Without any network the problems are the reason of not ready, which is logged elsewhere.
         if loaded.problems != self._problems and (loaded.network or self._network):
             for problem in loaded.problems:
                 log.warning("CNI configuration: %s", problem)
@@ -239,8 +239,8 @@ class CniNetwork:
             self._unhealthy = ""
 
     async def _look_after(self, living: tuple[PodNetwork, ...]) -> None:
-        """GC once no ADD is under way; then, once in a process, CHECK the living pods; what CHECK
-        finds is for the operator.
+        """GC once no ADD is under way; then, once in the life of the process, CHECK the living pods
+        and log what it finds.
         """
         network = self._network
         if network is not None and network.speaks("1.1.0") and not network.disable_gc:
@@ -252,8 +252,8 @@ class CniNetwork:
                     log.warning("%s", error)
         pods, self._to_check = (living, False) if self._to_check else ((), False)
         if doubtful := await self._not_as_made(pods):
-            # Of those whose tear-down an earlier process began, as in a drain, kubelet asks again
-            # for it; then there is nothing to find any more.
+            # If an earlier process began to tear a pod down, as in a drain, kubelet asks for that
+            # again; so look a second time.
             await anyio.sleep(_CHECK_AGAIN_S)
             found = await self._not_as_made(tuple(pod for pod, _ in doubtful))
             for pod, error in found[:_WARNINGS]:

@@ -20,7 +20,7 @@ class HostPortClaims:
         """Refuse a pod whose host ports are held.
 
         Args:
-            pod: what is to be set up; its ``sandbox_id`` may be empty still.
+            pod: what is to be set up; its ``sandbox_id`` may still be empty.
             unless_same_pod: let another sandbox of the same pod (same uid) pass.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Host ports of kubenet's pods: claims, sockets and iptables rules kept in step."""
+"""Host ports of kubenet's pods: keeps claims, sockets and iptables rules consistent."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _CONNTRACK_DEADLINE_S = 5.0
 
 
 class HostPortForwarding:
-    """What leads from the node's ports to pods, and the pods' masquerade, in one change for each
-    address family.
+    """Leads the node's ports to pods and masquerades what pods send, in one change for each address
+    family.
 
     Args:
         iptables: the node's.
@@ -138,7 +138,7 @@ class HostPortForwarding:
                 continue
             try:
                 self.take(entry.pod)
-            except FailedPrecondition as error:  # it lives, so its rules win
+            except FailedPrecondition as error:  # it is alive, so it keeps its rules
                 log.warning("%s", error)
             self._published[sandbox_id] = entry
         self._rebuilt = True
@@ -167,7 +167,7 @@ class HostPortForwarding:
             await self._change()
 
     def close(self) -> None:
-        """Let the sockets go; rules stay for the pods that live on."""
+        """Close the sockets; the rules stay for the pods that go on."""
         self._sockets.close()
 
     async def _change(self) -> None:
@@ -220,8 +220,8 @@ class HostPortForwarding:
             failures.append(error)
 
     async def _forget_udp(self, pod: PodNetwork) -> None:
-        """Have the kernel forget UDP flows to a pod's host ports: they keep their old way for as
-        long as they last.
+        """Have the kernel forget UDP flows to a pod's host ports: otherwise they go on to where
+        they went before.
         """
         ports: Collection[int] = {
             mapping.host_port for mapping in pod.port_mappings if mapping.protocol == "udp"

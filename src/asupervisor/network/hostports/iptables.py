@@ -1,4 +1,4 @@
-"""The node's iptables: which of its two backends it uses, and whole changes to it, or none."""
+"""The node's iptables: finds which of its two backends is used, and makes changes as a whole."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class Iptables:
         return tables
 
     async def restore(self, family: int, text: str) -> None:
-        """Apply a change to all of its tables, each of them whole or not at all. What the text does
-        not name stays as it is.
+        """Apply a change to each of its tables, wholly or not at all. What the text does not name
+        stays as it is.
 
         Args:
             family: 4 or 6.
@@ -92,7 +92,7 @@ class Iptables:
                 first.
 
         Raises:
-            ServiceError: iptables refuses; the message has its words.
+            ServiceError: iptables refuses; the message has what it says.
         """
         command = [self._commands[family].restore, "-w", str(_LOCK_WAIT_S), "--noflush"]
         await _run(command, text.encode())

@@ -105,7 +105,7 @@ def restore_text(
     if MARK_MASQ not in _chains(nat):  # kube-proxy's, where there is one
         declared.append(MARK_MASQ)
         filled.append(f"-A {MARK_MASQ} -j MARK --or-mark {_MARK.split('/')[0]}")
-    if family == 6:  # the kernel routes no ::1 off the host: better refused than lost
+    if family == 6:  # the kernel routes no ::1 off the host, so such packets would be lost
         filled.append(f"-A {HOSTPORTS} -d ::1/128 -j RETURN")
     wanted: set[str] = set()
     for entry in published:

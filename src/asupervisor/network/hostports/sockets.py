@@ -16,8 +16,8 @@ _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
 class HostPortSockets:
-    """The sockets of each sandbox. They are bound and do not listen: what reaches them past the
-    rules is refused.
+    """The sockets of each sandbox. They are bound and do not listen, so connections that the rules
+    do not lead to the pod are refused.
     """
 
     def __init__(self) -> None:
@@ -94,8 +94,8 @@ def _bind(
         except OSError as error:
             if error.errno != errno.EADDRINUSE or kind != socket.SOCK_STREAM:
                 raise
-            # Connections that wait for their end hold the port too; with this option they do not
-            # count, a listener does.
+            # Closed connections (TIME_WAIT) hold the port too; with this option only a listener
+            # does.
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             held.bind((address, mapping.host_port))
     except OSError as error:

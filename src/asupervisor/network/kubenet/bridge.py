@@ -37,15 +37,13 @@ def hardware_address(subnets: Sequence[Subnet]) -> str:
 
 
 def ensure_bridge(name: str, subnets: Sequence[Subnet], mtu: int, promiscuous: bool) -> int:
-    """Make the bridge, or bring the one that is there in line: addresses, MTU, up, promiscuous or
-    not.
+    """Make the bridge, or set up the one that is there: addresses, MTU, up, promiscuous or not.
 
     Args:
         name: of the bridge.
         subnets: the pod CIDR.
         mtu: bytes; 0 takes the smallest of the up, non-loopback interfaces, else 1460.
-        promiscuous: whether the bridge takes in what it sends itself (hairpin mode
-            ``promiscuous-bridge``).
+        promiscuous: whether the bridge is promiscuous (hairpin mode ``promiscuous-bridge``).
 
     Returns:
         The MTU in bytes.
@@ -76,7 +74,7 @@ def limit_sending(interface: str, bits_per_s: int, netns: str = "") -> None:
     """
     rate = bits_per_s // 8
     if rate > _LARGEST_RATE_BYTES_PER_S:
-        return  # no interface of today reaches it
+        return  # no interface is that fast
 
     def limit(netlink: Any) -> None:
         index = _index(netlink, interface)

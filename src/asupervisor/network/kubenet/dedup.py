@@ -37,8 +37,8 @@ def dedup_rules(subnets: Sequence[Subnet]) -> list[list[str]]:
 
 
 async def write_dedup_rules(subnets: Sequence[Subnet]) -> None:
-    """Fill the chain anew and jump to it from OUTPUT. Best effort, as it ever was: without it
-    packets come twice, and all come.
+    """Fill the chain anew and jump to it from OUTPUT. Best effort: without the rules packets come
+    twice, but all of them come.
 
     Args:
         subnets: the pod CIDR.
@@ -49,7 +49,7 @@ async def write_dedup_rules(subnets: Sequence[Subnet]) -> None:
         return
     table = [ebtables, "-t", "filter"]
     try:
-        # Fails where the chain is.
+        # Fails where the chain exists already.
         await run_program([*table, "-N", CHAIN, "-P", "ACCEPT"], deadline_s=_DEADLINE_S)
         await _run([*table, "-F", CHAIN])
         for rule in dedup_rules(subnets):

@@ -56,7 +56,7 @@ class KubenetNetwork:
             bridge that could not be set up is tried again.
         retry_delay_s: seconds from a tear-down that failed to its first repetition; doubled each
             time, up to a minute.
-        rollback_wait_s: seconds that a failed set-up waits for its own undoing.
+        rollback_wait_s: seconds that a failed set-up waits until it is undone.
 
     Raises:
         InvalidArgument: a CIDR in the settings is malformed.
@@ -120,7 +120,7 @@ class KubenetNetwork:
             self._host_ports.close()
 
     def status(self) -> NetworkStatus:
-        """Ready once the pod CIDR is known and the bridge and the rules stand."""
+        """Ready once the pod CIDR is known and the bridge and the rules exist."""
         if self._network is not None and not self._problem:
             return NetworkStatus(ready=True)
         return NetworkStatus(False, self._problem)
@@ -236,15 +236,14 @@ class KubenetNetwork:
         await self._host_ports.lay_out(Layout(BRIDGE, subnets, self._non_masquerade))
         if promiscuous:
             await write_dedup_rules(subnets)
-        # What iptables translates on a bridge does not come back from a promiscuous one on recent
-        # kernels (br_netfilter hands it on as a routed packet), so the ports send it back in
-        # that mode too.
+        # On recent kernels a promiscuous bridge does not send back packets that iptables translated
+        # (br_netfilter handles them as routed packets), so the ports are in hairpin mode then too.
         return load_bytes(
             network_config(subnets, mtu, self._hairpin != "none", self._lease_dir), NETWORK
         )
 
     async def _keep_up(self, prepared: anyio.Event) -> None:
-        """Prepare the node until that succeeds; then put back what others take away."""
+        """Prepare the node until that succeeds; then restore what others remove."""
         await self._prepare()
         prepared.set()
         while True:
