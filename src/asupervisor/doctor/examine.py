@@ -120,7 +120,7 @@ def _engine(node: Node) -> EngineClient:
         return EngineClient(resolve_endpoint(node.config.docker_endpoint), node.deadline_s)
     endpoint = ManagedEngine(Path(node.config.root_directory)).endpoint
     absent = (Reason.ENGINE_STARTING, f"the service's own dockerd does not answer at {endpoint}")
-    return EngineClient(endpoint, node.deadline_s, None, lambda _: absent)
+    return EngineClient(endpoint, node.deadline_s, diagnose=lambda _: absent)
 
 
 async def _read_kubelet(node: Node, lane: Lane) -> None:

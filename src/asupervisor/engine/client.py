@@ -37,7 +37,7 @@ class EngineClient:
         self,
         endpoint: str,
         timeout_s: float = 120.0,
-        observer: EngineObserver | None = None,
+        observer: EngineObserver = lambda operation, seconds, error: None,
         diagnose: Callable[[str], tuple[Reason, str]] = diagnose,
     ) -> None:
         self.endpoint = endpoint

@@ -11,7 +11,7 @@ import io
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 import aiodocker
@@ -46,6 +46,9 @@ from asupervisor.errors import (
 Document = dict[str, Any]
 """A JSON object of the engine API."""
 
+EngineObserver = Callable[[str, float, ServiceError | None], None]
+"""Called once after each engine request with its operation, its seconds and its error (metrics)."""
+
 _ANSWER_BYTES = 32 << 20
 """Most bytes of an answer that is one object. A list has many objects."""
 _LIST_BYTES = 512 << 20
@@ -76,18 +79,6 @@ class EngineAbsent(Unavailable):
         self.reason = reason
 
 
-class EngineObserver(Protocol):
-    """Told how long engine operations take (metrics)."""
-
-    def engine_operation(self, operation: str, seconds: float, error: ServiceError | None) -> None:
-        """Called once after each engine request."""
-
-
-class _NoObserver:
-    def engine_operation(self, operation: str, seconds: float, error: ServiceError | None) -> None:
-        return None
-
-
 class EngineSession:
     """Requests to one engine.
 
@@ -95,7 +86,7 @@ class EngineSession:
         endpoint: ``unix://…`` or ``tcp://…``.
         health: the gate; requests fail at once while it is closed, unless they ask to pass it.
         timeout_s: deadline for a request that names none, in seconds.
-        observer: told of each finished request.
+        observer: see :data:`EngineObserver`.
         diagnose: says why no process listens at the endpoint: a reason and what to do.
     """
 
@@ -104,13 +95,13 @@ class EngineSession:
         endpoint: str,
         health: EngineHealth,
         timeout_s: float = 120.0,
-        observer: EngineObserver | None = None,
+        observer: EngineObserver = lambda operation, seconds, error: None,
         diagnose: Callable[[str], tuple[Reason, str]] = diagnose,
     ) -> None:
         self.endpoint = endpoint
         self.health = health
         self.timeout_s = timeout_s
-        self.observer: EngineObserver = observer or _NoObserver()
+        self.observer = observer
         self._diagnose = diagnose
         self.api_version: tuple[int, int] = MINIMUM_API_VERSION
         self._lanes: dict[Lane, aiodocker.Docker] = {}
@@ -304,7 +295,7 @@ class EngineSession:
             self._long -= lane is Lane.LONG
             if response is not None:
                 response.release() if not stream else response.close()
-            self.observer.engine_operation(operation, time.monotonic() - started, failure)
+            self.observer(operation, time.monotonic() - started, failure)
 
     def absent(self, operation: str, subject: str) -> ServiceError:
         """The endpoint could not be reached: why not, and what to do."""

@@ -269,7 +269,7 @@ class StreamsApi:
             failure = error
             raise
         finally:
-            session.observer.engine_operation(operation, time.monotonic() - started, failure)
+            session.observer(operation, time.monotonic() - started, failure)
         try:
             yield Hijacked(stream, received, framed)
         finally:

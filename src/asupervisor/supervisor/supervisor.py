@@ -62,19 +62,6 @@ _CLEANUP_DEADLINE_S = 10.0
 _FIRST_SYNC_S = 5.0
 
 
-class _EngineOperations:
-    """Counts the engine's operations, and makes spans of them where that is wanted."""
-
-    def __init__(self, metrics: Metrics, tracing: Tracing | None) -> None:
-        self._metrics = metrics
-        self._tracing = tracing
-
-    def engine_operation(self, operation: str, seconds: float, error: ServiceError | None) -> None:
-        self._metrics.engine_operation(operation, seconds, error)
-        if self._tracing is not None:
-            self._tracing.engine_operation(operation, seconds, error)
-
-
 class Supervisor:
     """The node service in one async context: everything runs inside it and nothing outlives it, but
     the containers.
@@ -233,6 +220,11 @@ class Supervisor:
             ),
         }
 
+    def _engine_operation(self, operation: str, seconds: float, error: ServiceError | None) -> None:
+        self.metrics.engine_operation(operation, seconds, error)
+        if self._tracing is not None:
+            self._tracing.engine_operation(operation, seconds, error)
+
     async def _start_docker(self) -> None:  # long: the order of the start is read in one piece
         config, stack = self.config, self._stack
         root = Path(config.root_directory)
@@ -261,7 +253,7 @@ class Supervisor:
         engine = EngineClient(
             endpoint,
             config.runtime_request_timeout_s,
-            _EngineOperations(self.metrics, self._tracing),
+            self._engine_operation,
             why_absent,
         )
         await engine.open()

@@ -251,7 +251,7 @@ async def test_who_wants_a_stream_is_told_why_nobody_listens_like_everybody_else
         return Reason.ENGINE_STARTING, f"wait for {endpoint}"
 
     endpoint = f"unix://{tmp_path}/docker.sock"
-    engine = EngineClient(endpoint, 5.0, None, diagnose)
+    engine = EngineClient(endpoint, 5.0, diagnose=diagnose)
     await engine.open()
     engine.health.set_reachable()
     try:

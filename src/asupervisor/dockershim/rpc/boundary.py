@@ -112,16 +112,9 @@ class Boundary(grpc.GenericRpcHandler):  # type: ignore[misc]
         """What answers without a verb: ready bytes, or None where a request needs the verb."""
         shim = self._shim
         if method.name == "Version":
-            kept: tuple[str, bytes] = ("", b"")
-
-            def version(request: bytes) -> bytes:
-                nonlocal kept
-                engine_version = str(shim.engine.version.get("Version") or "")
-                if kept[0] != engine_version or not kept[1]:
-                    kept = (engine_version, version_bytes(shim, api_version))
-                return kept[1]
-
-            return version
+            return lambda request: version_bytes(
+                str(shim.engine.version.get("Version") or "unknown"), api_version
+            )
         ready = READY_BYTES.get(method.name)
         if ready is None:
             return lambda request: None
