@@ -29,6 +29,10 @@ class FileFollower:
         boot: :func:`asupervisor.logs.position.boot_id` of this boot.
         warn: called with a sentence that says what was lost.
 
+    Attributes:
+        written_bytes: to the target, so far.
+        drained: whether the last turn found nothing.
+
     Raises:
         OSError: the target or the position cannot be opened.
     """
@@ -65,11 +69,11 @@ class FileFollower:
 
     @property
     def complete(self) -> bool:
-        """See :class:`asupervisor.logs.schedule.LogFollower`."""
+        """Whether all is written that the source has so far."""
         return self.drained
 
     def turn(self, limit: int) -> int:
-        """See :class:`asupervisor.logs.schedule.LogFollower`.
+        """Move at most about ``limit`` bytes of the source; returns how many. Never waits.
 
         Raises:
             OSError: the target takes nothing more now; :meth:`recover` before the next turn.
@@ -99,15 +103,15 @@ class FileFollower:
             self._source.next()
 
     def ready(self) -> bool:
-        """See :class:`asupervisor.logs.schedule.LogFollower`."""
+        """Whether a turn would move something."""
         generation = self._source.current
         return self._source.rotated() or (
             generation is not None and generation.size() != self._seen_size
         )
 
     def reopen(self) -> None:
-        """See :class:`asupervisor.logs.schedule.LogFollower`. Everything that was read is in the
-        old file already.
+        """From now on write to a new file at the path. Everything that was read is in the old file
+        already.
 
         Raises:
             OSError: the new file cannot be opened; the old one stays in use.
@@ -123,7 +127,7 @@ class FileFollower:
             self._change_target()
 
     def end(self) -> None:
-        """See :class:`asupervisor.logs.schedule.LogFollower`.
+        """The container has ended and all is written: end its open lines. Repeatable.
 
         Raises:
             OSError: the target takes nothing more now.
@@ -141,11 +145,11 @@ class FileFollower:
         self._held = max(0, self._target.size() - self._base)
 
     def lag(self) -> int:
-        """See :class:`asupervisor.logs.schedule.LogFollower`."""
+        """Bytes of the source that are not in the target yet."""
         return self._source.pending()
 
     def close(self) -> None:
-        """See :class:`asupervisor.logs.schedule.LogFollower`."""
+        """Close every file."""
         self._source.close()
         self._target.close()
         self._position.close()

@@ -10,9 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from asupervisor.logs.disk import Disk
+from asupervisor.logs.follower import FileFollower
 from asupervisor.logs.stream import StreamFollower
 from asupervisor.logs.watch import DirectoryWatch
 
@@ -23,43 +23,6 @@ _COALESCE_S = 0.01
 _SAFETY_POLL_S = 2.0
 _FAST_POLL_S = 0.1
 _RETRY_S = 1.0
-
-
-class LogFollower(Protocol):
-    """What the pump needs of a log, whatever it comes from."""
-
-    @property
-    def drained(self) -> bool:
-        """Whether the last turn found nothing."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether all is written that the source has so far; for a stream, that it has ended."""
-
-    @property
-    def written_bytes(self) -> int:
-        """Bytes written to the target so far."""
-
-    def turn(self, limit: int) -> int:
-        """Move at most about ``limit`` bytes of the source; returns how many. Never waits."""
-
-    def ready(self) -> bool:
-        """Whether a turn would move something."""
-
-    def reopen(self) -> None:
-        """From now on write to a new file at the path."""
-
-    def end(self) -> None:
-        """The container has ended and all is written: end its open lines. Repeatable."""
-
-    def recover(self) -> None:
-        """After a turn that raised: find out how much of it is in the target."""
-
-    def lag(self) -> int:
-        """Bytes of the source that are not in the target yet."""
-
-    def close(self) -> None:
-        """Let go of every file."""
 
 
 class Entry:
@@ -73,7 +36,11 @@ class Entry:
     """
 
     def __init__(
-        self, container: str, follower: LogFollower, directory: str, mount: str = ""
+        self,
+        container: str,
+        follower: FileFollower | StreamFollower,
+        directory: str,
+        mount: str = "",
     ) -> None:
         self.container = container
         self.follower = follower

@@ -25,7 +25,8 @@ _TAIL_BYTES = 256 * 1024
 
 
 class StreamFollower:
-    """One container's log through the engine's API. Opens its target when made, connects on its
+    """One container's log through the engine's API, with the methods of
+    :class:`asupervisor.logs.follower.FileFollower`. Opens its target when made, connects on its
     first turn.
 
     Args:
@@ -35,6 +36,10 @@ class StreamFollower:
         position: records which file is ours; closed with this.
         unreadable: called with the engine's message when it says that this log cannot be read.
         tty: whether the container has one.
+
+    Attributes:
+        complete: whether the engine's answer has ended, and all of it is written.
+        fd: the connection; -1 while there is none.
 
     Raises:
         OSError: the target cannot be opened.
@@ -72,7 +77,7 @@ class StreamFollower:
         self._known_until = b""
 
     def turn(self, limit: int) -> int:
-        """See :class:`asupervisor.logs.schedule.LogFollower`.
+        """Move at most ``limit`` bytes of the engine's answer; returns how many. Never waits.
 
         Raises:
             OSError: the target takes nothing more now.
@@ -109,7 +114,7 @@ class StreamFollower:
         return False
 
     def reopen(self) -> None:
-        """See :class:`asupervisor.logs.schedule.LogFollower`.
+        """From now on write to a new file at the path.
 
         Raises:
             OSError: the new file cannot be opened; the old one stays in use.
@@ -119,7 +124,7 @@ class StreamFollower:
         self._target = target
 
     def end(self) -> None:
-        """See :class:`asupervisor.logs.schedule.LogFollower`.
+        """The container has ended and all is written: end its open lines. Repeatable.
 
         Raises:
             OSError: the target takes nothing more now.
