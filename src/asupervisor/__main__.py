@@ -15,8 +15,8 @@ import os
 def main() -> None:
     """Run the service or a client verb, and exit with its code."""
     # Read by grpc when it is first imported. The listener of its event engine costs a Python server
-    # a third of its rate, and its fork handlers cost every CNI plugin that is started. What the
-    # operator set wins.
+    # a third of its rate, and its fork handlers slow the start of every CNI plugin. A value that
+    # the operator has set wins.
     os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -26,8 +26,8 @@ def main() -> None:
     code = dispatch(sys.argv[1:])
     if verb_first(sys.argv[1:]) is None:
         sys.exit(code)
-    # Of a verb everything is closed by now; to take the libraries down as well would cost it a
-    # fifth of its time.
+    # A verb has closed everything by now. If the interpreter took down the libraries as well, that
+    # would be a fifth of the verb's time.
     with contextlib.suppress(OSError):  # nobody reads it any more
         sys.stdout.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""Addresses to listen on, as flags give them: one reading for all of them; and the usual one."""
+"""Reads an address to listen on, the same way for every flag that takes one; and the usual one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ RUNTIME_ENDPOINT = "unix:///var/run/asupervisor.sock"
 def parse_bind_address(text: str, setting: str, default_port: int | None = None) -> tuple[str, int]:
     """Read ``host:port``, ``[v6]:port``, ``:port`` or ``port``.
 
-    Without a host it is the loopback, everywhere: what is to be reached from outside has to say so
-    (``0.0.0.0:port``, ``[::]:port``).
+    Without a host it is the loopback, for every flag: who wants to be reached from outside has to
+    say so (``0.0.0.0:port``, ``[::]:port``).
 
     Args:
         text: the value.
@@ -24,7 +24,7 @@ def parse_bind_address(text: str, setting: str, default_port: int | None = None)
         Host without brackets, and port; 0 lets the system choose.
 
     Raises:
-        ConfigError: it is not one of these; it names the setting and the text.
+        ConfigError: the text has another form; the message names the setting and the text.
     """
     host, colon, port = text.rpartition(":")
     if default_port is not None:

@@ -1,9 +1,9 @@
-"""Which connections a listener keeps: those that have shown nothing yet never keep out one that
-will.
+"""Which connections a listener keeps when there are too many.
 
-Anybody who reaches a port can open connections and say nothing. They are taken all the same, up to
-a number; then the oldest of them gives way to the newest. A client that sends its request with its
-first bytes is answered long before it is the oldest."""
+Anybody who reaches a port can open connections and send nothing. To refuse further ones would keep
+out the clients that do send something. So every connection is accepted, and beyond a limit the
+oldest that has sent no request yet is closed for the newest. A client that sends its request at
+once is answered long before it is the oldest."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Guest:
     """One connection from when it was accepted to when it is closed.
 
     Args:
-        room: keeps it.
-        peer: whose it is.
+        room: counts it.
+        peer: the address or network that it counts for.
 
     Attributes:
         scope: cancelled when the connection has to give way.
         gave_way: whether it had to.
-        is_admitted: whether it has shown what entitles it to stay.
+        is_admitted: whether it may stay, however many others come.
     """
 
     def __init__(self, room: Admission, peer: str) -> None:
@@ -40,16 +40,16 @@ class Guest:
         self._entered = anyio.current_time()
 
     def left_of(self, timeout_s: float) -> float:
-        """What is left of a time that began when it was accepted, in seconds."""
+        """Seconds left of a timeout that began when the connection was accepted."""
         return self._entered + timeout_s - anyio.current_time()
 
     def admit(self) -> None:
-        """It has shown what entitles it to stay."""
+        """From now on it need not give way: it has sent a valid request."""
         self.is_admitted = True
         self._room.forget(self)
 
     def renew(self) -> None:
-        """It has done what it is here for: it is the newest now, unless it had to go already."""
+        """Count it as the newest again, unless it gave way already: a request was answered."""
         if self in self._room.guests:
             del self._room.guests[self]
             self._room.guests[self] = None
@@ -131,7 +131,7 @@ class HeadLines:
 
     def portion(self, data: bytes) -> bytes:
         """The beginning of ``data`` that may be parsed now; nothing where the head has too many
-        lines. The rest is for when the head turns out to have ended within it.
+        lines. If the head ends within this part, the rest may be parsed as what follows it.
         """
         at = 0
         while self._left:

@@ -19,8 +19,8 @@ class BackgroundTasks:
     comes out as it is.
 
     A plain task group would wrap the block's own errors in a group, and wait for helpers that never
-    end. If a helper fails, the block is cancelled and the helper's error comes out, as it is where
-    it is the only one."""
+    end. If a helper fails, the block is cancelled and the helper's error comes out; without a
+    group if it is the only one."""
 
     def __init__(self) -> None:
         self._tasks = anyio.create_task_group()
@@ -45,7 +45,7 @@ class BackgroundTasks:
         try:
             if is_cancelled:
                 return await self._tasks.__aexit__(kind, error, trace)
-            # What it returns is about its own cancellation, not about ``error``.
+            # Its return value is about its own cancellation, not about ``error``.
             await self._tasks.__aexit__(None, None, None)
             return None
         except BaseExceptionGroup as group:
@@ -57,10 +57,10 @@ class BackgroundTasks:
 
 @asynccontextmanager
 async def farewell(goodbye: Callable[[], Awaitable[None]], timeout_s: float) -> AsyncIterator[None]:
-    """Say goodbye at the end of a block, however it ends.
+    """Say goodbye to a peer at the end of a block, however the block ends.
 
     Args:
-        goodbye: says it.
+        goodbye: sends it.
         timeout_s: seconds that the peer has to take it.
     """
     try:

@@ -1,7 +1,7 @@
 """Every condition of the service in one place: whether it holds, why not, since when.
 
-What the log, systemd, the CRI's Status, the health service and the HTTP pages say, all of them read
-here, so that none can lag behind another."""
+The log, systemd's STATUS, the CRI's Status, the health service and the HTTP pages all read it here,
+so that they always say the same."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Condition:
         ready: whether it holds.
         reason: empty where it holds.
         message: what is wrong and what to do; empty where it holds.
-        since: Unix time in seconds from which on it holds, or does not.
+        since: Unix time in seconds since which it holds, or does not hold.
     """
 
     kind: str
@@ -65,8 +65,8 @@ Source = Callable[[], tuple[Reason | Holds, str]]
 
 
 class Conditions:
-    """The conditions of one service. Each has a source, which is asked whenever a reader wants to
-    know: what is told is what is true then.
+    """The conditions of one service. Each has a source, which every reader asks anew, so that no
+    answer is out of date.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Conditions:
         return now
 
     def look(self) -> tuple[Condition, ...]:
-        """All of them as they are now; who waits for a change is woken if there is one."""
+        """All of them as they are now. If one has changed, :meth:`change` returns."""
         return tuple(self.get(kind) for kind in self._sources)
 
     @property
@@ -127,9 +127,9 @@ class Conditions:
         return [condition.message for condition in self.look() if not condition.ready]
 
     async def change(self, seen: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        """Return once a condition is another than in ``seen``: all of them then.
+        """Wait until a condition differs from ``seen``, and return all of them as they are then.
 
-        A source that does not tell of its change is noticed within half a second."""
+        A change that nobody looks at meanwhile is noticed within half a second."""
         while True:
             self._changed = anyio.Event()
             now = self.look()

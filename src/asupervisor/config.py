@@ -69,11 +69,11 @@ class StreamingConfig:
     bind_port: int = 0
     """0 lets the system choose."""
     redirect: bool = False
-    """The embedding program serves the streams itself, with the handler that it is handed."""
+    """The embedding program serves the streams itself, with the handler that it is given."""
     tls_cert_file: str = ""
     tls_private_key_file: str = ""
     idle_timeout_s: float = 4 * 3600.0
-    """0 closes no session for being idle."""
+    """A session that carries nothing for longer is closed; 0: none is."""
     creation_timeout_s: float = 30.0
 
 
@@ -87,7 +87,7 @@ class NriConfig:
     socket_path: str = "/var/run/nri/nri.sock"
     """Where plugins connect by themselves."""
     disable_connections: bool = False
-    """No plugin connects by itself; those of ``plugin_path`` are started."""
+    """No plugin may connect by itself; those of ``plugin_path`` are started all the same."""
     plugin_path: str = "/opt/nri/plugins"
     """Programs named ``10-name``, which are started with the service."""
     plugin_config_path: str = "/etc/nri/conf.d"
@@ -95,13 +95,13 @@ class NriConfig:
     registration_timeout_s: float = 5.0
     request_timeout_s: float = 2.0
     validate: bool = False
-    """Whether the rules below, and a pod's annotation of required plugins, are held."""
+    """Whether the rules below, and a pod's annotation of required plugins, are enforced."""
     reject: tuple[str, ...] = ()
-    """Kinds of adjustments that no plugin may make; any switches ``validate`` on."""
+    """Kinds of adjustments that no plugin may make; with any, the rules are enforced."""
     required_plugins: tuple[str, ...] = ()
-    """Plugins without which no container is created; any switches ``validate`` on."""
+    """Plugins without which no container is created; with any, the rules are enforced."""
     tolerate_missing_annotation: str = ""
-    """Key of an annotation by which a pod does without the required ones."""
+    """Key of an annotation of pods that do not need the required ones."""
 
     def __post_init__(self) -> None:
         for kind in self.reject:
@@ -119,7 +119,7 @@ class NriConfig:
 
     @property
     def validates(self) -> bool:
-        """Whether adjustments are held against rules."""
+        """Whether the rules are enforced."""
         return self.validate or bool(self.reject or self.required_plugins)
 
 
@@ -157,8 +157,8 @@ class Config:
     """``host:port`` of an OTLP collector (gRPC) for OpenTelemetry traces; empty traces nothing."""
     container_log_format: str = "cri"
     runtime_annotations: tuple[str, ...] = ()
-    """Keys of pod and container annotations that the OCI runtime is given; ``*`` behind the
-    beginning of one stands for all that begin so.
+    """Keys of pod and container annotations that the OCI runtime is given; ``beginning*`` stands
+    for every key that begins so.
     """
     log_level: str = "info"
     log_format: str = "text"

@@ -75,7 +75,7 @@ class FailedPrecondition(ServiceError):
 
 
 class PermissionDenied(ServiceError):
-    """The outside refused us: no right to the socket, the registry, the file."""
+    """Something else refused us access: the engine's socket, a registry, a file."""
 
     code = "PERMISSION_DENIED"
 
@@ -137,8 +137,8 @@ def together(failures: Sequence[ServiceError]) -> ServiceError:
 
 
 def lone(error: BaseException) -> BaseException:
-    """What is left of an error without the task groups that it came through, one inside the other;
-    a group of several stays one.
+    """An error without the groups that task groups put around it; a group of several errors stays
+    one.
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

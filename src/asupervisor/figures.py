@@ -12,7 +12,7 @@ ENGINE_BOUNDS_S = (
 """Upper bounds, in seconds, of the engine's latency buckets; they contain dockershim's."""
 
 RPC_BOUNDS_S = (0.0001, 0.00025, 0.0005, *ENGINE_BOUNDS_S)
-"""Upper bounds, in seconds, of the RPC latency buckets: from an answer of memory to a pull."""
+"""Upper bounds, in seconds, of the RPC latency buckets: from an answer out of memory to a pull."""
 
 
 class Counter:

@@ -29,7 +29,7 @@ def read_kubelet_configuration(path: str, directory: str = "") -> dict[str, Any]
 
     Raises:
         OSError: one of them cannot be read, or is larger than 1 MiB.
-        ConfigError: one is something else.
+        ConfigError: one is not a KubeletConfiguration.
     """
     document = _read(path) if path else {}
     for file in islice(_drop_ins(directory), _MOST_FILES) if directory else ():

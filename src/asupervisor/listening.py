@@ -1,8 +1,8 @@
-"""The next connection of a listening socket, so that a cancelled wait loses none.
+"""Accepts connections so that a cancelled wait loses none.
 
 asyncio's ``sock_accept``, which anyio's listeners use too, takes a connection and drops it when it
-is cancelled in the turn of the loop in which the connection came. Here the socket is only waited
-for; what was taken is in the caller's hands at once."""
+is cancelled in the turn of the loop in which the connection came. Here only the wait can be
+cancelled; a connection that was taken is returned at once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def accept(listener: socket.socket, purpose: str) -> socket.socket:
 
 
 async def open_stream(connection: socket.socket) -> SocketStream | None:
-    """A connection as a stream; None, and it is closed, where its other end has gone meanwhile."""
+    """A connection as a stream; if its other end has gone meanwhile, it is closed, and None."""
     try:
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -74,7 +74,7 @@ async def serve(
     Args:
         listener: from :func:`anyio.create_tcp_listener`; the caller closes it.
         purpose: of its connections, for the log.
-        handler: closes the stream; what it raises ends all.
+        handler: closes the stream; an error that it raises ends every connection.
 
     Raises:
         OSError: a socket does not listen any more.

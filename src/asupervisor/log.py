@@ -1,8 +1,8 @@
 """Log lines, as text or JSON, one for each event that an operator acts on.
 
-A line names the RPC that it belongs to and how long that has taken so far, without its writer's
-help: the RPC boundary says once which call it is in, and whatever runs for that call inherits it.
-Further fields come with ``extra=``."""
+A line names the RPC that it belongs to and how long that has taken so far. Who logs need not say
+it: the RPC boundary says it once, and every task that it starts for the call inherits it. Further
+fields come with ``extra=``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def enter_call(rpc: str, started: float) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-01-02T03:04:05.678Z INFO message key=value``; of ids 12 digits, and once."""
+    """``2026-01-02T03:04:05.678Z INFO message key=value``; an id has 12 digits and comes once."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback only for a defect."""
@@ -70,7 +70,7 @@ class JsonFormatter(logging.Formatter):
             entry["exception"] = _cut(self.formatException(record.exc_info))
         try:
             return json_safe(orjson.dumps(entry).decode())
-        except TypeError:  # half a character of UTF-16, which orjson does not take
+        except TypeError:  # a lone half of a UTF-16 pair, which orjson does not take
             return json_safe(json.dumps(entry, ensure_ascii=False))
 
 
@@ -78,7 +78,7 @@ def configure_logging(level: str, log_format: str) -> None:
     """Write the log of the whole process to standard error: the service's from ``level`` on,
     warnings of the libraries it uses.
 
-    Only the command line calls this; an embedding program has its own ideas.
+    Only the command line calls this: an embedding program decides itself where its log goes.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``.
@@ -122,6 +122,6 @@ def _cut(text: str) -> str:
 
 def _short(value: object) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else one_line(str(value))
-    if any(mark in text for mark in ' "='):  # what looks like a field is part of this one
+    if any(mark in text for mark in ' "='):  # or a part of it could look like another field
         return '"' + text.replace('"', '\\"') + '"'
     return text

@@ -27,7 +27,7 @@ SCRAPE_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _Collected:
-    """Families that were collected before, as a collector."""
+    """A collector of families that were collected already."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -118,11 +118,11 @@ class Metrics:
         return total, total - sum(codes["OK"] for codes in every)
 
     def methods(self) -> list[tuple[str, RpcFigures]]:
-        """Every method that the server has, by name."""
+        """Every method that the server has, sorted by name."""
         return sorted(self._rpc.items())
 
     def operations(self) -> list[tuple[str, EngineFigures]]:
-        """Every engine operation that was done, by name."""
+        """Every engine operation that was done, sorted by name."""
         return sorted(self._engine.items())
 
     def engine_errors(self) -> int:
@@ -139,7 +139,7 @@ class Metrics:
         return figures
 
     def engine_operation(self, operation: str, seconds: float, error: Exception | None) -> None:
-        """Count one finished engine request: what the engine session tells its observer."""
+        """Count one finished engine request; the engine session calls this."""
         self.engine(operation).end(
             seconds, failed=error is not None, timed_out=isinstance(error, DeadlineExceeded)
         )
@@ -170,8 +170,8 @@ class Metrics:
             gauge.add(-1)
 
     def exposition(self, families: list[Metric]) -> bytes:
-        """What :meth:`collect` gave, and the process' figures, as text; any thread may do this,
-        which is most of the work.
+        """What :meth:`collect` gave, and the process' figures, as text. This is most of the work of
+        a scrape, and any thread may do it.
 
         Args:
             families: collected on the event loop, whose figures they are.

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 class Flight(Generic[T]):
     """A piece of work, whose result or error every waiting caller gets. It runs in a task of
-    its own, so a caller that gives up does not end it.
+    its own, so it goes on when a caller gives up.
 
     Args:
         name: what is done, for errors and the log: ``StopPodSandbox of k8s_…``.
@@ -36,8 +36,8 @@ class Flight(Generic[T]):
         """Why it failed; None before it ended and where it succeeded."""
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> None:
-        """Do the work. Its error is the callers' and not raised here, so that a defect in one piece
-        of work does not end the service; a cancellation is.
+        """Do the work. An error is kept for the callers and not raised here, so that a defect in
+        one piece of work does not end the service; a cancellation is raised.
         """
         try:
             self._result = await work()
@@ -58,7 +58,7 @@ class Flight(Generic[T]):
             self.done.set()
 
     def fail(self, error: ServiceError) -> None:
-        """End without work."""
+        """End with this error, without any work."""
         self.error = error
         self.done.set()
 

@@ -1,8 +1,8 @@
 """Text from outside, made fit for a place that takes one line.
 
-Images, containers, tenants, registries, plugins and the engine put words into messages. A line of a
-log, a status of gRPC and a field of systemd's protocol each end where such words could begin one
-of their own, so the words pass through here first."""
+Images, containers, tenants, registries, plugins and the engine put words into messages. With a line
+break in them they could forge a line of the log or a field of systemd's protocol, so they pass
+through here first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def one_line(text: str) -> str:
 
 
 def json_safe(document: str) -> str:
-    """The same for a JSON document, by JSON's own escapes, so that a reader gets the text back."""
+    """The same for a JSON document, with JSON's escapes: who parses it gets the text unchanged."""
     return _UNSAFE.sub(_escape_json, document)
 
 

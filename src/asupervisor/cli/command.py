@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from asupervisor.client import Client
 
 VERBS = {
-    "info": "what the runtime says of itself: conditions, features, engine",
+    "info": "what the runtime says about itself: conditions, features, engine",
     "doctor": "what is wrong with this node, and what to do about it",
     "version": "names and versions of the runtime",
     "pods": "list pods",
     "ps": "list containers",
     "images": "list images",
-    "top": "what containers use, live",
-    "stats": "what containers use",
-    "metrics": "every metric of pods and containers",
+    "top": "what pods and containers use, live",
+    "stats": "what CPU, memory and disk containers use",
+    "metrics": "every metric of pods and containers, as the server counts them",
     "events": "what happens to containers, from now on",
     "status": "show a pod and its containers",
     "inspect": "everything about a pod, a container or an image, as JSON",
@@ -59,11 +59,11 @@ VERBS = {
     "rmi": "remove an image",
     "prune": "remove pods that have ended, and images that nothing uses",
     "update": "change the limits of containers in place",
-    "checkpoint": "write a container's frozen state to an archive",
-    "config": "how the server is reached, by what was told",
+    "checkpoint": "write the state of a running container to an archive",
+    "config": "show which server the client uses, and its deadline",
     "completion": "print what a shell sources to complete verbs and flags",
-    "install": "make this node's systemd run the service (a distribution's package does it itself)",
-    "uninstall": "take away what install laid down; pods keep running",
+    "install": "have this node's systemd run the service (a distribution's package does it itself)",
+    "uninstall": "remove what install put in place; pods keep running",
 }
 """Every verb with one line about it; ``help`` comes on top."""
 
@@ -86,10 +86,10 @@ ON_THE_NODE = {
     "config": "",
     "completion": "",
 }
-"""Verbs that look at this node themselves, with ``run_here(options) -> int``, and need no server;
-with the default of their deadline, which is each check's or each command's."""
+"""Verbs that look at this node themselves, with ``run_here(options) -> int``, and need no server.
+The value is the default of ``--timeout``, the deadline of each check or command."""
 WITHOUT_ENDPOINT = ("install", "uninstall", "completion")
-"""Those for which it does not matter where a server is, and which print lines only."""
+"""Verbs without ``--endpoint`` and ``--output``: they ask no server and print plain lines."""
 
 _WHOLE = {
     "-r": "--endpoint",
@@ -113,7 +113,7 @@ class Verb(Protocol):
         """Do it, and return the exit code."""
 
     async def run_here(self, options: argparse.Namespace) -> int:
-        """The same without a server, for those of :data:`ON_THE_NODE`."""
+        """The same without a server, for the verbs of :data:`ON_THE_NODE`."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -211,7 +211,7 @@ def _settings(options: argparse.Namespace, environment: Mapping[str, str]) -> Se
 
 
 def verb_parser(name: str) -> argparse.ArgumentParser:
-    """What takes the arguments of one verb.
+    """The parser of one verb's arguments.
 
     Args:
         name: one of :data:`VERBS`.
@@ -248,7 +248,7 @@ def _add_endpoint(parser: argparse.ArgumentParser) -> None:
         "--image-endpoint",
         default="",
         metavar="ADDRESS",
-        help="of images, where another server has them",
+        help="unix:///path of the image service (default: what crictl.yaml says, else --endpoint)",
     )
     parser.add_argument(
         "--config",

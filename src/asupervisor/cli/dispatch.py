@@ -1,4 +1,4 @@
-"""Which of the command lines is meant: the service, or a verb of the client."""
+"""Which command line it is: the service's, or that of a client's verb."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dispatch(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Who read our output has seen enough (``… | head``); Python would complain again when it
-        # flushes at the end.
+        # The reader of our output is gone (``… | head``). Without this Python would complain again
+        # when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

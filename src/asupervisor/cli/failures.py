@@ -1,4 +1,4 @@
-"""Which error of a task group is told: an operator gets one line, not a tree."""
+"""Which error of a task group is shown: an operator gets one line, not a tree."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ class Flag:
     Args:
         name: without dashes.
         field: of Config; ``network.…``, ``streaming.…`` and ``nri.…`` reach into the parts.
-        help: with its unit.
-        parse: text → value; the name is handed over for the error.
+        help: what it does, with its unit; the default is added.
+        parse: makes the value of the text; the name is for the error.
         aliases: other names, without dashes.
         kubelet_field: of KubeletConfiguration, where it has the same meaning.
         switch: a boolean that needs no value.

@@ -73,7 +73,7 @@ FLAGS = (
     Flag(
         "cgroup-driver",
         "cgroup_driver",
-        f"{names(CGROUP_DRIVERS)}: must be the engine's; empty: take the engine's",
+        f"{names(CGROUP_DRIVERS)}; it must be the engine's; empty: take the engine's",
     ),
     Flag("network-plugin", "network.plugin", f"pod network: {names(NETWORK_PLUGINS)}"),
     Flag("cni-conf-dir", "network.cni_conf_dir", "directory of CNI configurations"),
@@ -85,22 +85,27 @@ FLAGS = (
     ),
     Flag("cni-cache-dir", "network.cni_cache_dir", "directory of CNI results"),
     Flag("network-plugin-mtu", "network.mtu", "MTU in bytes; 0: found by the plugin", number),
-    Flag("hairpin-mode", "network.hairpin_mode", names(HAIRPIN_MODES), kubelet_field="hairpinMode"),
+    Flag(
+        "hairpin-mode",
+        "network.hairpin_mode",
+        f"how a pod reaches itself by a host port (kubenet): {names(HAIRPIN_MODES)}",
+        kubelet_field="hairpinMode",
+    ),
     Flag(
         "non-masquerade-cidr",
         "network.non_masquerade_cidr",
-        "traffic to addresses outside of it is masqueraded (kubenet)",
+        "CIDRs, separated by commas; traffic to other addresses is masqueraded (kubenet)",
     ),
     Flag(
         "pod-cidr",
         "network.pod_cidr",
-        "pod addresses (kubenet), one CIDR for each family",
+        "addresses of pods (kubenet), one CIDR for each family, separated by a comma",
         kubelet_field="podCIDR",
     ),
     Flag(
         "runtime-request-timeout",
         "runtime_request_timeout_s",
-        "deadline of requests to runtime and engine, a duration",
+        "deadline of each request to the engine or another runtime, a duration; 0: 119s",
         lambda value, name: parse_duration(value, name) or 119.0,
         kubelet_field="runtimeRequestTimeout",
     ),
@@ -113,7 +118,7 @@ FLAGS = (
     Flag(
         "streaming-bind-addr",
         "streaming.bind",
-        "host:port of exec, attach and port-forward; without host: loopback; port 0: any",
+        "host:port of exec, attach and port-forward; without host: loopback; port 0: a free one",
     ),
     Flag(
         "streaming-tls-cert-file",
@@ -142,7 +147,7 @@ FLAGS = (
     Flag(
         "container-log-format",
         "container_log_format",
-        f"{names(CONTAINER_LOG_FORMATS)}: what stands at a container's log path",
+        f"{names(CONTAINER_LOG_FORMATS)}: a log in the CRI's format, or a link to the engine's log",
     ),
     Flag(
         "runtime-annotations",
@@ -161,7 +166,7 @@ FLAGS = (
     Flag(
         "nri-disable-connections",
         "nri.disable_connections",
-        "no NRI plugin connects by itself",
+        "no NRI plugin may connect by itself",
         boolean,
         switch=True,
     ),
@@ -173,48 +178,48 @@ FLAGS = (
     Flag(
         "nri-plugin-config-path",
         "nri.plugin_config_path",
-        "directory of their configuration, 10-name.conf or name.conf",
+        "directory of the configurations of these plugins, 10-name.conf or name.conf",
     ),
     Flag(
         "nri-plugin-registration-timeout",
         "nri.registration_timeout_s",
-        "within which an NRI plugin registers, a duration",
+        "deadline for an NRI plugin to register, a duration",
         parse_duration,
     ),
     Flag(
         "nri-plugin-request-timeout",
         "nri.request_timeout_s",
-        "within which an NRI plugin answers, a duration; one that does not is dropped",
+        "deadline of an NRI plugin's answer, a duration; a plugin that misses it is dropped",
         parse_duration,
     ),
     Flag(
         "nri-default-validator",
         "nri.validate",
-        "hold containers to the annotation required-plugins.noderesource.dev",
+        "refuse a container whose required-plugins.noderesource.dev names a missing NRI plugin",
         boolean,
         switch=True,
     ),
     Flag(
         "nri-reject",
         "nri.reject",
-        f"adjustments that no NRI plugin may make, of {names(NRI_REJECTIONS)}",
+        "adjustments that no NRI plugin may make, separated by commas: " + names(NRI_REJECTIONS),
         words,
     ),
     Flag(
         "nri-required-plugins",
         "nri.required_plugins",
-        "NRI plugins without which no container is created",
+        "NRI plugins without which no container is created, separated by commas",
         words,
     ),
     Flag(
         "nri-tolerate-missing-plugins-annotation",
         "nri.tolerate_missing_annotation",
-        "key of an annotation by which a pod does without them",
+        "key of an annotation of pods that do not need these plugins",
     ),
     Flag(
         "metrics-bind-addr",
         "metrics_bind_address",
-        "host:port of metrics and health; without host: loopback; empty: none",
+        "host:port of status page, metrics and health; without host: loopback; empty: none",
     ),
     Flag(
         "tracing-endpoint",
@@ -224,23 +229,23 @@ FLAGS = (
     Flag(
         "shutdown-grace",
         "shutdown_grace_s",
-        "calls in flight may finish within it at the end, a duration",
+        "time for calls under way to finish when the service stops, a duration",
         parse_duration,
     ),
-    Flag("log-level", "log_level", names(LOG_LEVELS)),
-    Flag("log-format", "log_format", names(LOG_FORMATS)),
+    Flag("log-level", "log_level", f"lowest level that is logged: {names(LOG_LEVELS)}"),
+    Flag("log-format", "log_format", f"form of the log lines: {names(LOG_FORMATS)}"),
 )
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors are one line and ours to print."""
+    """Errors are one line, which the caller prints."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see --help")
 
 
 def service_parser() -> argparse.ArgumentParser:
-    """What takes the service's flags."""
+    """The parser of the service's flags."""
     parser = _Parser(
         prog="asupervisor",
         allow_abbrev=False,
@@ -263,7 +268,7 @@ def service_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config-dir",
         metavar="DIRECTORY",
-        help="kubelet's drop-in configuration, *.conf, which is laid over that of --config",
+        help="kubelet's drop-in configurations, *.conf, which override --config",
     )
     for flag in FLAGS:
         options: dict[str, Any] = {"nargs": "?", "const": "true"} if flag.switch else {}

@@ -21,7 +21,7 @@ def render(template: str, document: Any, shown: Callable[[str], str] = str) -> s
     Args:
         template: as the user wrote it.
         document: plain values.
-        shown: what is written for a text of the document.
+        shown: makes what is written of a text of the document.
 
     Raises:
         ConfigError: the template is malformed.

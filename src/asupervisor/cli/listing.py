@@ -16,7 +16,7 @@ from asupervisor.errors import ConfigError, Unimplemented
 
 _EVERY_S = 2.0
 CLEAR = "\x1b[H\x1b[2J"
-"""Takes a terminal's content away."""
+"""Clears a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,29 @@ class Listing:
 
 
 def arguments(parser: argparse.ArgumentParser, *, pods: bool = True) -> None:
-    """Those of every list; ``pods``: of pods or what is in them."""
-    parser.add_argument("-q", "--quiet", action="store_true", help="only ids, in full")
+    """The arguments of every list; ``pods``: it is one of pods or containers."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only the ids, in full")
     if pods:
-        parser.add_argument("-n", "--namespace", default="", help="only of this namespace")
+        parser.add_argument("-n", "--namespace", default="", help="only those of this namespace")
         parser.add_argument(
-            "-l", "--label", action="append", default=[], metavar="KEY=VALUE", help="only with it"
+            "-l",
+            "--label",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="only those with this label; may be given several times",
         )
-        parser.add_argument("--name", default="", help="only of this name")
+        parser.add_argument("--name", default="", help="only those of this name")
     parser.add_argument(
-        "-w", "--watch", action="store_true", help="show it again at every change, until Ctrl-C"
+        "-w",
+        "--watch",
+        action="store_true",
+        help="show the list again at every change, until Ctrl-C",
     )
 
 
 def labels(options: argparse.Namespace) -> dict[str, str]:
-    """Those that were asked for.
+    """The labels that were asked for.
 
     Raises:
         ConfigError: one is not KEY=VALUE.

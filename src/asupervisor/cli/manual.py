@@ -19,7 +19,7 @@ _END = "0, 1 for a failure, 2 for a usage error."
 
 
 def manual() -> dict[str, str]:
-    """Every page, by its file name: the service's, and one for each verb."""
+    """Every page by its file name: one for the service, and one for each verb."""
     service = service_parser()
     pages = {f"asupervisor.{_SECTION}": _page("asupervisor", service, service.description or "")}
     for name, summary in VERBS.items():

@@ -38,7 +38,7 @@ def print_document(form: str, document: Any) -> bool:
     """Print what a program reads; False where a table is wanted.
 
     Args:
-        form: of :func:`output_form`.
+        form: as :func:`output_form` returns it.
         document: an object or a list of objects; protobuf messages may stand in it.
 
     Raises:
@@ -59,7 +59,7 @@ def print_document(form: str, document: Any) -> bool:
     else:
         from asupervisor.cli.jsonpath import render
 
-        # A script gets the text as it is.
+        # A script gets the text unchanged.
         shown = one_line if sys.stdout.isatty() else str
         print(render(form.removeprefix(JSONPATH), plain, shown))
     return True
@@ -94,7 +94,8 @@ def print_json(document: Any) -> None:
     text = orjson.dumps(
         document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=as_document
     ).decode()
-    print("\n".join(map(json_safe, text.split("\n"))))  # within a string it stands as an escape
+    # Line breaks of the indentation stay; those within a string are escapes already.
+    print("\n".join(map(json_safe, text.split("\n"))))
 
 
 def as_document(message: Any) -> Any:

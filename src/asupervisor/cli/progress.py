@@ -22,14 +22,14 @@ _BAR = 20
 
 @asynccontextmanager
 async def shown_progress(image: str) -> AsyncIterator[Callable[[Sequence[Layer]], None]]:
-    """Show how long a pull takes, and its layers as far as they are told, on standard error while
-    the block runs; nothing of it stays.
+    """Show on standard error, while the block runs, how long a pull takes, and its layers where the
+    server tells them; afterwards all of it is cleared.
 
     Args:
         image: what is pulled.
 
     Yields:
-        What takes the layers.
+        A function that is given the layers.
     """
     layers: Sequence[Layer] = ()
     started, shown = time.monotonic(), 0

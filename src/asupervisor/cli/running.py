@@ -1,4 +1,4 @@
-"""The settings of the service on this node: of the one that runs, else as it would be started."""
+"""The settings of the service on this node: those it runs with, else those it would start with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asupervisor.host.beneath import read_followed
 from asupervisor.host.peers import listener_process
 
 ENVIRONMENT_FILE = "/etc/default/asupervisor"
-"""Of the unit asupervisor.service."""
+"""What the unit asupervisor.service reads."""
 _PREFIX = "ASUPERVISOR_"
 _LONGEST_BYTES = 1 << 20
 
@@ -27,13 +27,13 @@ def settings(
     environment: Mapping[str, str],
     environment_file: str = ENVIRONMENT_FILE,
 ) -> Config:
-    """What the service is told.
+    """The settings of the service.
 
     Args:
-        endpoint: of the CRI, where it was named; empty otherwise.
-        flags: of the service, which win over everything else.
-        environment: ours.
-        environment_file: what the unit reads; need not be there.
+        endpoint: of the CRI, where the user named it; empty otherwise.
+        flags: of the service; they win over everything else.
+        environment: of this process.
+        environment_file: what the unit reads; it may be missing.
 
     Raises:
         ConfigError: a value is malformed; the message names it.
@@ -49,7 +49,7 @@ def settings(
 
 
 def _dialled(config: Config) -> str:
-    """Where clients find it: systemd's socket has the usual place."""
+    """Where clients reach it: under ``fd://`` at systemd's socket, which has the usual path."""
     endpoint = config.runtime_endpoint
     if endpoint.startswith("/"):
         return f"unix://{endpoint}"
@@ -75,7 +75,7 @@ def _environment_file(path: str) -> dict[str, str]:
 
 
 def _running(endpoint: str) -> tuple[list[str], dict[str, str]] | None:
-    """Flags and environment of the service that listens there; None where it is none of ours."""
+    """Flags and environment of the service that listens there; None where another program does."""
     path = socket_path(endpoint)
     pid = listener_process(path) if path is not None else None
     if not pid:

@@ -51,7 +51,7 @@ async def stay(client: Client, plans: Sequence[PodPlan], options: argparse.Names
 async def _over(
     pods: Sequence[Pod], signals: AsyncIterator[signal.Signals]
 ) -> list[ContainerInfo] | None:
-    """How the containers ended; None where a signal came first."""
+    """Wait for the containers' end, and return how they ended; None if a signal came first."""
     ended: list[ContainerInfo] | None = None
 
     async def wait() -> None:
@@ -63,7 +63,7 @@ async def _over(
 
 
 async def _stop(pods: Sequence[Pod], signals: AsyncIterator[signal.Signals]) -> None:
-    """With their grace, unless a signal comes; what is left the blocks do at once."""
+    """With their grace period; after a signal the blocks kill at their end what is left."""
 
     async def stop(pod: Pod) -> None:
         try:
@@ -95,13 +95,13 @@ async def _until_signal(
 
 
 async def run_image(client: Client, options: argparse.Namespace) -> int:
-    """One container; its output goes here, and its exit code is ours."""
+    """Run one container with our streams, and return its exit code."""
     stdin, tty = wanted(options)
     settings: PodOptions = {"stdin": stdin, "terminal": tty}
     if options.name:
         settings["name"] = options.name
     plan = pod_plan(options.what, options.command, settings)
-    plan.containers[0].config.stdin_once = stdin  # what ends here ends there
+    plan.containers[0].config.stdin_once = stdin  # the end of our input ends the container's
     if options.detach:
         announce(await client.start_pod(plan), options.output)
         return 0
@@ -122,7 +122,7 @@ async def run_image(client: Client, options: argparse.Namespace) -> int:
 
 
 async def _feed(pod: Pod) -> None:
-    """Standard input goes in; the output is read from the log, which has all of it, once."""
+    """Give it our standard input. Its output is printed from the log, which has each line once."""
     from asupervisor.cli.terminal import run_session
 
     try:

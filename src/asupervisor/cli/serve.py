@@ -27,7 +27,7 @@ def serve(arguments: list[str]) -> int:
     """Run until a signal; 0 after an orderly stop.
 
     Raises:
-        ServiceError: what cannot be started or went wrong for good.
+        ServiceError: it cannot start, or a part of it failed for good.
     """
     config = parse_arguments(arguments)
     from asupervisor.log import configure_logging
@@ -43,9 +43,9 @@ def serve(arguments: list[str]) -> int:
 
 
 async def _serve(config: Config) -> int:
-    # Imported late: what the command line gets wrong is told without waiting for it.
-    # What is imported stays. Looking for garbage among it delays the start by a tenth, and later
-    # everything at once, by some 50 ms.
+    # Imported late, so that a mistake in the command line is reported at once. What is imported
+    # stays: to look for garbage among it makes the start a tenth longer, and later stops the event
+    # loop for some 50 ms each time.
     gc.disable()
     from asupervisor.supervisor import Supervisor
     from asupervisor.supervisor.notify import Notifier

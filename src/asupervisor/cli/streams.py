@@ -1,4 +1,4 @@
-"""How ``exec``, ``attach`` and ``port-forward`` join streams: flags and what they mean."""
+"""The flags of ``exec``, ``attach`` and ``port-forward`` that are about streams."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import argparse
 
 
 def arguments(parser: argparse.ArgumentParser, whose: str, tty: str) -> None:
-    """Those of a command's streams.
+    """Add the flags for standard input, a terminal and the transport.
 
     Args:
-        parser: takes them.
-        whose: who gets standard input.
-        tty: what a terminal means.
+        parser: gets them.
+        whose: what gets standard input.
+        tty: what ``--tty`` does.
     """
     parser.add_argument(
-        "-i", "--stdin", action="store_true", help=f"hand standard input to the {whose}"
+        "-i", "--stdin", action="store_true", help=f"give standard input to the {whose}"
     )
-    tty = f"{tty}; keys and changes of size go through"
+    tty = f"{tty}; keys and changes of the window's size are passed on"
     parser.add_argument("-t", "--tty", action="store_true", help=tty)
-    parser.add_argument("-it", "-ti", dest="interactive", action="store_true", help="both")
+    parser.add_argument("-it", "-ti", dest="interactive", action="store_true", help="-i and -t")
     transport(parser)
 
 
 def transport(parser: argparse.ArgumentParser) -> None:
-    """SPDY or WebSocket."""
+    """Add the flag that chooses SPDY or WebSocket."""
     parser.add_argument(
-        "--transport", choices=("spdy", "websocket"), default="spdy", help="default: spdy"
+        "--transport",
+        choices=("spdy", "websocket"),
+        default="spdy",
+        help="protocol of the streams (default: spdy)",
     )
 
 

@@ -28,13 +28,13 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 @contextlib.contextmanager
 def raw_terminal() -> Iterator[None]:
-    """Pass every key on unchanged while the block runs; what is not a terminal is not changed."""
+    """Pass every key on unchanged while the block runs, if standard input is a terminal."""
     if not os.isatty(_STDIN):
         yield
         return
     before = termios.tcgetattr(_STDIN)
     try:
-        tty.setraw(_STDIN, termios.TCSADRAIN)  # what was typed ahead goes through too
+        tty.setraw(_STDIN, termios.TCSADRAIN)  # keeps what was typed ahead
         yield
     finally:
         with contextlib.suppress(termios.error):  # the terminal has gone
@@ -52,13 +52,13 @@ async def run_session(
 
     Args:
         command: the session.
-        has_terminal: whether the remote end has one: keys then go through as they are, and so do
-            changes of size.
-        shows_output: otherwise it is dropped, since the caller has it from elsewhere.
-        ended_by: takes the signal that ended this end.
+        has_terminal: whether the remote end has one: then keys are passed on unchanged, and so
+            are changes of the window's size.
+        shows_output: otherwise it is dropped, since the caller gets it another way.
+        ended_by: gets the number of the signal that ended the session here.
 
     Returns:
-        The exit code; 128 and the signal's number when one ended this end.
+        The exit code; 128 plus the signal's number when a signal ended the session here.
 
     Raises:
         Internal: the session ended without an exit code; the message says why.
@@ -88,7 +88,7 @@ async def run_session(
 
 async def _carry_stdin(stream: PeerStream) -> None:
     with contextlib.suppress(anyio.BrokenResourceError):
-        # A regular file is always readable, and the kernel will not wait for one.
+        # A regular file is always readable, and epoll refuses it.
         waits = not stat.S_ISREG(os.fstat(_STDIN).st_mode) and sys.platform != "win32"
         while True:
             if waits:
@@ -133,7 +133,7 @@ async def _tell_size(command: RemoteCommand) -> None:
 
 
 async def _end_on_signal(scope: anyio.CancelScope, ended_by: list[int]) -> None:
-    """End the session in order on a signal, so that the terminal is given back as it was."""
+    """End the session in order on a signal, so that the terminal is restored."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP, signal.SIGINT) as signals:
         async for number in signals:
             ended_by.append(number)

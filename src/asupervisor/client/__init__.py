@@ -6,8 +6,8 @@
 
 What is given and returned is plain values (:mod:`asupervisor.client.values`) with their units in
 their names, and no protobuf; ``raw`` of a value is the server's own message. Errors are those of
-:mod:`asupervisor.errors`. What a block made, it removes, also when it is cancelled; what cannot be
-removed is said. Nothing runs on behind the block of the client.
+:mod:`asupervisor.errors`. What a block made, it removes, also when it is cancelled; an error says
+what could not be removed. Nothing goes on after the end of the client's block.
 
 The names of ``__all__`` are stable. Each is imported when it is first used, so that the command
 line starts fast."""

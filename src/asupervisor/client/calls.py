@@ -1,7 +1,7 @@
-"""How much this project's service is asked, and asks its engine, by its metrics address.
+"""How many calls this project's service gets, and makes to its engine, from its metrics.
 
-What answers there is not believed to be the service: the answer is bounded in bytes and time, and
-what is no number in it is an error."""
+Another program may answer at that address: the answer is bounded in bytes and time, and a value
+that is not a number is an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CALLS = {
     "asupervisor_rpc_duration_seconds_bucket": "asupervisor_rpc_errors_total",
     "docker_operations_duration_seconds_bucket": "docker_operations_errors_total",
 }
-"""The latencies of CRI calls and of engine requests, and how many of them failed."""
+"""Of CRI calls and of engine requests: the metric of latencies, and that of failures."""
 _SAMPLE = re.compile(r"^(\w+)\{([^}\n]*)\} (\S+)$", re.M)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
@@ -31,8 +31,8 @@ class Counted:
     """Calls of one kind since the service's start.
 
     Args:
-        within: how many took at most so many seconds; all of them at infinity.
-        failed: how many of them.
+        within: how many took at most so many seconds; the last one, infinity, has all of them.
+        failed: how many of them failed.
     """
 
     within: Mapping[float, float] = field(default_factory=dict)
@@ -45,8 +45,8 @@ class Activity:
 
     Args:
         per_s, failed_per_s: calls in a second.
-        half_s, most_s: seconds within which half of them, and 99 of 100, were answered, as an upper
-            bound; None where there was no call.
+        half_s, most_s: seconds within which half of them, and 99 of 100, were answered, rounded up
+            to a bound of the metric; None where there was no call.
     """
 
     per_s: float
@@ -79,10 +79,10 @@ async def count_calls(host: str, port: int) -> tuple[Counted, Counted]:
 
 
 def read_counts(text: str) -> tuple[Counted, Counted]:
-    """The same out of the metrics' text.
+    """The same, from the text of the metrics.
 
     Raises:
-        ValueError: it is not of the service.
+        ValueError: it is not that of the service.
     """
     within: dict[str, dict[float, float]] = {name: {} for name in _CALLS}
     failed = dict.fromkeys(_CALLS.values(), 0.0)
@@ -93,17 +93,17 @@ def read_counts(text: str) -> tuple[Counted, Counted]:
         elif name in failed:
             failed[name] += float(value)
     calls, requests = (Counted(within[name], failed[errors]) for name, errors in _CALLS.items())
-    if not calls.within:  # this look was one
-        raise ValueError("what answers there tells of no call")
+    if not calls.within:  # the service has had one at least: the client's own
+        raise ValueError("these are not the metrics of asupervisor")
     return calls, requests
 
 
 def between(before: Counted, after: Counted, seconds: float) -> Activity | None:
-    """What was done in that time; None where it cannot be said, as after a restart of the service.
+    """The calls between two readings; None where they are unknown, as after the service restarted.
 
     Args:
-        before, after: at its beginning and at its end.
-        seconds: how long it was.
+        before, after: the readings.
+        seconds: between them.
     """
     fell = {
         bound: count - before.within.get(bound, 0.0)

@@ -1,7 +1,7 @@
-"""Who waits for a container is woken by the server's events; one subscription serves them all.
+"""Wakes who waits for a container by the server's events; one subscription serves them all.
 
-An event is a hint only: a waiter looks again after a while without one, so that a server without
-events, or a stream that was lost, costs time and never an answer."""
+An event is only a hint: a waiter looks again after a while without one. So with a server that has
+no events, or after a lost stream, it waits a little longer and misses nothing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LONGEST_PAUSE_S = 2.0
 
 
 class Changes:
-    """Of the containers of one server.
+    """The changes of one server's containers.
 
     Args:
-        runtime: connected.
-        tasks: the subscription runs in it.
+        runtime: of the server.
+        tasks: in which the subscription runs.
     """
 
     def __init__(self, runtime: RemoteRuntimeService, tasks: BackgroundTasks) -> None:
@@ -52,15 +52,15 @@ class Changes:
                         if container_id == event.container_id:
                             waiter.set()
         except Unimplemented:
-            return  # and never tried again
+            return  # this server has none: never try again
         except ServiceError:
             pass
         self._follows = False
 
 
 class Pauses:
-    """Between looks at one container: each longer than the one before, and each ended by an event
-    of the container.
+    """The pauses between looks at one container: each longer than the one before; an event of the
+    container ends one early.
     """
 
     def __init__(self, changes: Changes, container_id: str) -> None:

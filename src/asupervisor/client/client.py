@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 LOG_ROOT = "/var/log/pods"
 """Where kubelet keeps the logs of pods."""
 VOLUME_ROOT = "/var/lib/asupervisor/pods"
-"""Where the volumes of pods are that this client made."""
+"""Where the client keeps the volumes of the pods that it makes."""
 
 
 class Host(Protocol):
-    """What is connected already, as an embedded :class:`asupervisor.Supervisor` is."""
+    """Something that is connected already, as an embedded :class:`asupervisor.Supervisor` is."""
 
     runtime: RemoteRuntimeService
     images: RemoteImageService
@@ -90,12 +90,12 @@ class Client:
         Args:
             endpoint: ``unix:///path`` or ``tcp://host:port``; an embedded Supervisor, whose
                 connections are used; None for what :func:`find_settings` finds.
-            timeout_s: deadline of each call in seconds, after a time of its own where it has one
-                (:mod:`asupervisor.remote.deadlines`); 120 where neither this nor the settings say
-                one. Not used with a Supervisor.
-            log_root: absolute path of the directory of the logs of pods that this client makes, on
-                the server's node; empty makes pods without logs.
-            volume_root: absolute path of the directory of volumes, on the server's node.
+            timeout_s: deadline of each call in seconds; some calls have a time of their own in
+                addition (:mod:`asupervisor.remote.deadlines`). None: that of the settings, else
+                120. Not used with a Supervisor.
+            log_root: absolute path on the server's node, for the logs of the pods that this client
+                makes; empty makes pods without logs.
+            volume_root: absolute path on the server's node, for the volumes of these pods.
 
         Raises:
             ConfigError: the endpoint or the timeout is malformed.
@@ -136,7 +136,9 @@ class Client:
         )
 
     def volume_directory(self, uid: str) -> str:
-        """Of one pod; empty where its uid, which others gave, cannot name a directory."""
+        """The directory of a pod's volumes; empty where its uid cannot name a directory: the uid of
+        a pod that this client did not make may be any text.
+        """
         return f"{os.path.realpath(self._volume_root)}/{uid}" if UID.fullmatch(uid) else ""
 
     @asynccontextmanager
@@ -159,7 +161,7 @@ class Client:
         Args:
             image: its reference; fetched where it is not on the node.
             command: program and arguments, without a shell; empty for the image's own.
-            manifest: a Pod of the Kubernetes API instead of the two, as a mapping, as YAML, or as
+            manifest: a Pod of the Kubernetes API instead of these two, as a mapping, as YAML, or as
                 :func:`read_manifest` gives it.
             deadline_s: of the block in seconds; None for none.
             keep: stop it in the end, and leave it there, for its logs.
@@ -167,9 +169,9 @@ class Client:
 
         Raises:
             InvalidArgument: an option is malformed.
-            ConfigError: the manifest is; the field is named.
+            ConfigError: the manifest is malformed; the message names the field.
             DeadlineExceeded: the block took longer; it was cancelled, and the pod removed.
-            RollbackFailed: what was made could not be removed; ``leftovers`` says what and why.
+            RollbackFailed: a part of it could not be removed; ``leftovers`` says what and why.
         """
         from asupervisor.client.making import made_pod
         from asupervisor.client.plan import PodPlan, pod_plan
@@ -193,14 +195,14 @@ class Client:
 
     async def start_pod(self, plan: PodPlan) -> Pod:
         """Start a pod that stays, and return once all of it is ready; nobody probes or restarts it
-        from then on. What fails, or is cancelled, takes the whole pod with it.
+        from then on. If a part of it fails, or this is cancelled, the whole pod is removed.
 
         Args:
-            plan: what it is to be.
+            plan: of the pod.
 
         Raises:
             AlreadyExists: there is a pod of that name.
-            RollbackFailed: what was made could not be removed.
+            RollbackFailed: the start failed, and what was made could not be removed.
         """
         from asupervisor.client.making import made_pod
 
@@ -237,7 +239,7 @@ class Client:
 
         Raises:
             NotFound: there is none.
-            FailedPrecondition: it may be several.
+            FailedPrecondition: several match.
         """
         return await self.known_pod(choose_pod(await self.pods(), wanted).id)
 
@@ -264,7 +266,7 @@ class Client:
 
         Args:
             pod_id: in full.
-            log_directory: goes when the pod is removed; empty for none.
+            log_directory: is removed with the pod; empty for none.
         """
         info = PodInfo.of((await self.runtime.pod_sandbox_status(pod_id)).status)
         attempts: dict[str, list[ContainerInfo]] = {}
@@ -305,9 +307,9 @@ class Client:
         password: str = "",
         progress: Callable[[Sequence[Layer]], None] | None = None,
     ) -> str:
-        """Have an image on the node, and return the reference by which containers should name it.
+        """Fetch an image, and return the reference by which containers should name it.
 
-        There is no deadline but the server's own, which gives up on a pull without progress.
+        There is no deadline; the server gives up a pull that makes no progress.
 
         Args:
             image: its reference.
@@ -315,11 +317,11 @@ class Client:
                 all.
             username: of the registry; empty for an anonymous pull.
             password: of the registry.
-            progress: is told its layers, first and at each change, where the server is this
-                project's; others tell nothing.
+            progress: called with the layers at first and at each change, if the server is this
+                project's; other servers do not tell them.
 
         Raises:
-            FailedPrecondition: it is not on the node and must not be fetched.
+            FailedPrecondition: it is not on the node, and the policy is ``"Never"``.
             NotFound, Unauthenticated, PermissionDenied: what the registry says.
         """
         if policy != "Always":
@@ -337,7 +339,7 @@ class Client:
             return await self.image_service.pull_image(image, auth)
 
     async def _tell_progress(self, image: str, progress: Callable[[Sequence[Layer]], None]) -> None:
-        with suppress(ServiceError):  # what it means for the pull, the pull says
+        with suppress(ServiceError):  # if it matters, the pull fails too
             async with aclosing(self.image_service.pull_progress(image)) as answers:
                 async for layers in answers:
                     progress(
@@ -375,8 +377,8 @@ class Client:
         """Remove what is not used: pods that are not ready and have no running container; images
         that no container uses and that are not pinned.
 
-        On a kubelet's node these are kubelet's to remove; it looks for exit codes and logs of
-        ended pods there.
+        Do not use it on a node with a kubelet: kubelet removes these itself, and needs the exit
+        codes and logs of ended pods until then.
 
         Args:
             pods: whether to remove pods.

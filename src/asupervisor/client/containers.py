@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from asupervisor.streaming.client import RemoteCommand
 
 GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod"
-"""Where kubelet notes terminationGracePeriodSeconds on a container."""
+"""The annotation of a container in which kubelet keeps terminationGracePeriodSeconds."""
 PRE_STOP_ANNOTATION = "io.kubernetes.container.preStopHandler"
-"""Where kubelet notes ``lifecycle.preStop``, as JSON."""
+"""The annotation in which kubelet keeps ``lifecycle.preStop``, as JSON."""
 STOP_STAGE_ANNOTATION = "asupervisor.io/stop-stage"
-"""When a container of a pod is stopped: 1 after all without it, 2 after those of 1, and so on."""
+"""The annotation with a container's turn when its pod stops: first those without it, then 1, 2, …
+"""
 DEFAULT_GRACE_S = 30
-"""As a pod without terminationGracePeriodSeconds has it."""
+"""The API's default of terminationGracePeriodSeconds."""
 OUTPUT_BYTES = 16 * 1024 * 1024
 """Most that is kept of a command's output where the caller does not say."""
 
@@ -74,7 +75,7 @@ class Container:
             timeout_s: seconds; None for as long as it takes.
 
         Raises:
-            DeadlineExceeded: it did not end in that time; it goes on.
+            DeadlineExceeded: it did not end in that time; it goes on running.
             NotFound: it was removed meanwhile.
         """
         pause = Pauses(self._changes, self.id)
@@ -130,9 +131,9 @@ class Container:
         Args:
             command: program and arguments, without a shell.
             input: its standard input; None for an empty one.
-            timeout_s: seconds, above 0; None for as long as it takes. The server kills the command
-                then; a server other than this project's may leave one with ``input`` running.
-            limit_bytes: of stdout and of stderr, each; what is beyond is lost.
+            timeout_s: seconds, above 0, after which the server kills the command; None for as long
+                as it takes. Other servers may leave a command with ``input`` running.
+            limit_bytes: of stdout and of stderr, each; the rest is lost.
 
         Raises:
             DeadlineExceeded: it ran longer.
@@ -167,7 +168,7 @@ class Container:
 
         Args:
             command: program and arguments, without a shell.
-            stdin: whether it gets one.
+            stdin: whether it gets a standard input.
             terminal: whether it gets a terminal; stdout and stderr are one then.
             websocket: instead of SPDY.
 
@@ -191,7 +192,7 @@ class Container:
         """Join the streams of the container's own process; leaving the block leaves it running.
 
         Args:
-            stdin: whether to write to it; the container must have been made with one.
+            stdin: whether to write to its standard input; it must have been made with one.
             terminal: whether it was made with a terminal.
             websocket: instead of SPDY.
 
@@ -209,10 +210,10 @@ class Container:
 
         Args:
             source: a path here (links in a folder are kept as links), or the content of a file.
-            target: the path in the container that it gets; folders above it are made.
+            target: its path in the container; missing folders above it are made.
 
         Raises:
-            FailedPrecondition: the container has no ``tar``, or it refused.
+            FailedPrecondition: the container has no ``tar``, or its ``tar`` failed.
             InvalidArgument: ``target`` is not an absolute path, or the source cannot be read.
         """
         from asupervisor.client.files import put
@@ -225,14 +226,14 @@ class Container:
         """Read a file or a folder out of the container; it needs ``tar`` in its image.
 
         Nothing is written outside of ``target``, whatever the container sends: regular files and
-        folders come with their permissions, without set-uid bits and owners; links come where they
-        stay inside.
+        folders come with their permissions, without set-uid bits and owners; a link comes only if
+        it leads to a place inside.
 
         Args:
             source: an absolute path in the container.
-            target: the path here that it gets; a file that is there is replaced, a folder is added
-                to.
-            limit_bytes: most that is taken.
+            target: its path here. An existing file is replaced; to an existing folder, files are
+                added.
+            limit_bytes: of all files together.
 
         Returns:
             What was left out, one sentence each.
@@ -255,11 +256,12 @@ class Container:
         await self._runtime.start_container(self.id)
 
     async def stop(self, grace_s: int | None = None) -> None:
-        """What its manifest has as ``preStop``, then its stop signal, and SIGKILL after the grace.
+        """Run its ``preStop`` hook, if it has one, send its stop signal, and SIGKILL after the
+        grace.
 
         Args:
-            grace_s: seconds for all of it; None: what its manifest says, else 30. With 0 the hook
-                is left out.
+            grace_s: seconds for all of it; None: those of its manifest, else 30. With 0 the hook
+                is not run.
         """
         if grace_s is None:
             grace_s = noted_number(self.info.annotations, GRACE_ANNOTATION, DEFAULT_GRACE_S)

@@ -1,4 +1,4 @@
-"""Where the server is that nobody named: the environment, crictl's file, the usual place."""
+"""Where the server is, if nobody names it: the environment, crictl's file, the usual place."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ENDPOINT_VARIABLES = ("ASUPERVISOR_ENDPOINT", "CONTAINER_RUNTIME_ENDPOINT")
 crictl's.
 """
 IMAGE_VARIABLE = "IMAGE_SERVICE_ENDPOINT"
-"""crictl's, for a server of images that is another one."""
+"""crictl's variable for the address of the image service, if it is another server."""
 CRICTL_VARIABLE = "CRI_CONFIG_FILE"
 CRICTL_FILE = "/etc/crictl.yaml"
 TIMEOUT_S = 120.0
-"""As kubelet's runtime request timeout."""
+"""The default of kubelet's runtime request timeout."""
 _LONGEST_BYTES = 1 << 20
 
 
@@ -30,7 +30,7 @@ class Settings:
     Args:
         endpoint: of the runtime service.
         image_endpoint: of the image service; empty where it is the same.
-        timeout_s: deadline of a call in seconds; None where nothing says so.
+        timeout_s: deadline of a call in seconds; None for the default.
     """
 
     endpoint: str

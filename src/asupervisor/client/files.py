@@ -1,8 +1,8 @@
 """Files into a container and out of it, as an archive over a command's streams.
 
-The law: what a container sends is not believed. Each name is taken apart, and written beneath the
-destination through directories that are held by descriptors and never through a link; only regular
-files, folders and links that stay inside are made; sizes and names are bounded."""
+What a container sends is not trusted. Each name is checked, and the file is written beneath the
+destination through directories that are held by descriptors, and never through a link. Only regular
+files, folders and links that stay inside are made. Sizes and names are bounded."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 _SAID_BYTES = 4096
 _NAME_BYTES = 64 * 1024
-"""Longest extended header: a name, and what else a format says of a file."""
+"""Longest extended header: a long name, or further attributes of a file."""
 _HOLES_DIGITS = 5
-"""Of the number of holes that one file has."""
+"""Most digits of the number of holes that one file has."""
 _SENSELESS = (ValueError, ArithmeticError, LookupError, RuntimeError)
-"""What the reader of archives raises at headers that make no sense, beside its own errors."""
+"""What tarfile raises at headers that make no sense, beside its own errors."""
 _NOT_FOUND_CODES = (126, 127)
 _NOTED = 100
-"""Most things left out that are named."""
+"""Most names in the report of what was left out."""
 
 
 async def put(container: Container, source: Path | str | bytes, target: str) -> None:
@@ -114,7 +114,7 @@ def _absolute(path: str) -> str:
 
 
 def _told(said: Kept) -> str:
-    """The container's words, as one line."""
+    """What the program in the container wrote, as one line."""
     text = " ".join(said.data.decode(errors="replace").split())
     return "".join(letter if letter.isprintable() else "?" for letter in text) or "no reason given"
 
@@ -136,7 +136,7 @@ def _pack(source: Path | str | bytes, name: str, archive: IO[bytes]) -> None:
 
 
 class _Spool:
-    """Takes an archive as far as the limit goes."""
+    """Keeps an archive that is not larger than a limit."""
 
     def __init__(self, file: IO[bytes], limit_bytes: int, source: str) -> None:
         self._file = file
@@ -172,13 +172,13 @@ class _Member(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
         found = super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
         is_long = found.type in cls._EXTENDED and found.size > _NAME_BYTES
-        # A list of holes of any length stands behind such a header; no tar makes one unasked.
+        # A sparse file is followed by a list of holes, of any length; tar makes one only with -S.
         if found.size < 0 or is_long or found.type == tarfile.GNUTYPE_SPARSE:
             raise _impossible()
         return found
 
     def _proc_gnusparse_10(self, next: Any, pax_headers: Any, tar: Any) -> None:
-        """The same list in its other place; bsdtar makes it, with how many it has in front."""
+        """The other form of such a list, which bsdtar makes: it begins with the number of holes."""
         start = tar.fileobj.tell()
         count = tar.fileobj.read(tarfile.BLOCKSIZE).partition(b"\n")[0]
         if not count.isdigit() or int(count[: _HOLES_DIGITS + 1]) >= 10**_HOLES_DIGITS:
@@ -195,8 +195,8 @@ class _Unpack:
     """Writes an archive beneath a directory.
 
     Args:
-        source: the name that everything in the archive is, or is beneath; ``.`` for everything.
-        target: what that becomes here.
+        source: the path that was asked for, which every name must be or be beneath; ``.`` for all.
+        target: its path here.
         limit_bytes: of all files together.
     """
 
@@ -234,7 +234,7 @@ class _Unpack:
                 except UnsafePath as error:
                     self._leave(member.name, str(error))
                 tar.members.clear()  # type: ignore[attr-defined]  # or all of them stay in memory
-            # Last, so that nothing of the archive is written while they are there.
+            # The links come last, so that nothing of the archive is written through one.
             for name, link in self._links:
                 try:
                     _clear(parent, name)
@@ -298,7 +298,7 @@ class _Unpack:
             shutil.copyfileobj(content, file, 1 << 20)
 
     def _name(self, name: str) -> str | None:
-        """The path beneath the target's folder; None for what does not belong there."""
+        """A member's path beneath the target's folder; None if it was not asked for."""
         plain = posixpath.normpath(name)
         if self._source == "." and plain != ".." and not plain.startswith(("../", "/")):
             below = "" if plain == "." else plain
@@ -317,7 +317,7 @@ class _Unpack:
 
 
 def _clear(parent: HeldDirectory, name: str) -> None:
-    """Make room for a file or a link: a file or a link that is there goes, a folder stays."""
+    """Remove an existing file or link, to make room for another one; a folder is refused."""
     with contextlib.suppress(FileNotFoundError):
         try:
             parent.unlink(name)
@@ -326,8 +326,8 @@ def _clear(parent: HeldDirectory, name: str) -> None:
 
 
 def _stays_inside(name: str, link: str) -> bool:
-    """Whether a link, followed from a real folder, stays beneath the target: it goes up at its
-    beginning only, where no other link can have been passed, and not above the target.
+    """Whether a link stays beneath the target: every ``..`` is at its beginning, before another
+    link can be followed, and they do not lead above the target.
     """
     up = 0
     parts = [part for part in link.split("/") if part not in ("", ".")]

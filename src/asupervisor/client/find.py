@@ -8,7 +8,7 @@ from asupervisor.client.values import ContainerInfo, PodInfo, State
 from asupervisor.errors import FailedPrecondition, NotFound
 
 _SHORTEST_ID = 4
-"""Fewer characters of an id are more likely a name."""
+"""A shorter text is taken for a name only."""
 
 
 def choose_pod(pods: Iterable[PodInfo], wanted: str) -> PodInfo:
@@ -20,8 +20,8 @@ def choose_pod(pods: Iterable[PodInfo], wanted: str) -> PodInfo:
             attempts of one pod, the one that runs, else the newest.
 
     Raises:
-        NotFound: none is.
-        FailedPrecondition: several different pods are; they are named.
+        NotFound: no pod matches.
+        FailedPrecondition: several different pods match; the message names them.
     """
     found = matching_pods(pods, wanted)
     if not found:
@@ -33,7 +33,7 @@ def choose_pod(pods: Iterable[PodInfo], wanted: str) -> PodInfo:
 
 
 def matching_pods(pods: Iterable[PodInfo], wanted: str) -> list[PodInfo]:
-    """Those that ``wanted`` names; a name wins over the start of an id."""
+    """The pods that ``wanted`` names; a name wins over the start of an id."""
     pods = list(pods)
     namespace, _, name = wanted.rpartition("/")
     named = [pod for pod in pods if pod.name == name and namespace in ("", pod.namespace)]
@@ -55,8 +55,8 @@ def choose_container(
             newest.
 
     Raises:
-        NotFound: none is.
-        FailedPrecondition: several are; they are named.
+        NotFound: no container matches.
+        FailedPrecondition: several match; the message names them.
     """
     pod_name, slash, name = wanted.rpartition("/")
     if slash:

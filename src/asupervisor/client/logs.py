@@ -1,8 +1,8 @@
 """The log of a container, read from its file on this node: in CRI's format or in Docker's json-file
 format, since a log path may lead to either.
 
-A file is read to its end before the one that replaced it, no line costs more memory than
-:data:`LINE_BYTES`, and the last lines together no more than :data:`TAIL_BYTES`."""
+A file is read to its end before the one that replaced it. So that memory is bounded, a line longer
+than :data:`LINE_BYTES` is given in parts, and the last lines have at most :data:`TAIL_BYTES`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from asupervisor.host.beneath import HeldDirectory, UnsafePath
 from asupervisor.logs.target import hold_log_directory
 
 LINE_BYTES = 256 * 1024
-"""A longer line comes in parts."""
+"""A longer line is given in parts."""
 _ROW_BYTES = 4 * LINE_BYTES
-"""Longest row of a file; what is longer is cut there."""
+"""Longest row of a file; a longer one is cut there."""
 TAIL_BYTES = 64 << 20
-"""Of the last lines that are asked for; with more, the first of them are left out."""
+"""Most bytes of the last lines that are asked for; if they have more, the first ones are left out."""
 _POLL_S = 0.1
 _BLOCK_BYTES = 1 << 20
 
@@ -36,7 +36,7 @@ class LogLine:
     Args:
         time: RFC 3339 with nanoseconds, as the file has it.
         stream: ``stdout`` or ``stderr``.
-        partial: whether the line goes on in the next one.
+        partial: whether the line goes on in the next value of this stream.
         content: without a newline.
     """
 
@@ -60,10 +60,10 @@ async def read_log(
     """Whole lines of a log.
 
     Args:
-        path: of the file; one that takes its place, as after a rotation, is read next.
-        container_id: whose it is.
-        has_ended: whether nothing more will be written; it is followed until then. None: only what
-            is there now.
+        path: of the file; a file that replaces it, as at a rotation, is read next.
+        container_id: of the container.
+        has_ended: whether nothing more will be written; the log is followed until then. None: only
+            what is there now is read.
         tail: only so many of the lines that are there now.
 
     Raises:
@@ -72,7 +72,7 @@ async def read_log(
     lines = Lines()
     file = _opened(path, container_id)
     try:
-        # Asked before reading: what was written before it ended is then read for certain.
+        # Asked before reading, so that all that was written before the end is read.
         ended = has_ended is None or await has_ended()
         found: Iterator[LogLine] = lines.read(file)
         for line in found if tail is None else _last(found, tail):
@@ -96,14 +96,14 @@ async def read_log(
 
 
 class Lines:
-    """Makes whole lines of the rows of files that grow."""
+    """Joins the rows of growing files to whole lines."""
 
     def __init__(self) -> None:
         self._row = b""
         self._parts: dict[str, LogLine] = {}
 
     def read(self, file: BinaryIO) -> Iterator[LogLine]:
-        """The lines that are whole by now."""
+        """The lines that are complete by now."""
         while block := file.read(_BLOCK_BYTES):
             *rows, self._row = (self._row + block).split(b"\n")
             if len(self._row) > _ROW_BYTES:
@@ -113,7 +113,7 @@ class Lines:
                 yield from self._join(read_line(row))
 
     def rest(self) -> Iterator[LogLine]:
-        """What never became whole."""
+        """Lines that were never completed."""
         if self._row:
             yield from self._join(read_line(self._row))
         yield from self._parts.values()
@@ -129,7 +129,7 @@ class Lines:
 
 
 def read_line(line: bytes) -> LogLine:
-    """Read one line of a file, without its newline; what is in neither format is shown as it is."""
+    """Read one line of a file, without its newline; a row in neither format is given unchanged."""
     if line.startswith(b"{"):
         return _docker_line(line)
     parts = line.split(b" ", 3)
@@ -173,7 +173,7 @@ def _last(lines: Iterator[LogLine], count: int) -> deque[LogLine]:
 
 
 def _replacement(file: BinaryIO, path: str, container_id: str) -> BinaryIO | None:
-    """The file that now stands at the path, where it is another one."""
+    """The file that is at the path now, if it is another one."""
     try:
         here = os.stat(path)
     except OSError:
@@ -187,8 +187,8 @@ def _replacement(file: BinaryIO, path: str, container_id: str) -> BinaryIO | Non
 
 
 def _opened(path: str, container_id: str) -> BinaryIO:
-    """A log file, which its container can replace where it mounts its log directory: a link counts
-    only where it leads to the engine's own file of this container.
+    """Open a log file. A container that mounts its log directory can replace the file by a link, so
+    a link is followed only to the engine's own log file of this container.
     """
     try:
         directory, name = hold_log_directory(path)

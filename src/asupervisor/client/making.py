@@ -1,4 +1,4 @@
-"""Making a pod: whole, or nothing of it."""
+"""Makes a pod completely, or not at all."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _UID_LABEL = "io.kubernetes.pod.uid"
 @asynccontextmanager
 async def made_pod(client: Client, plan: PodPlan, log_root: str) -> AsyncIterator[Pod]:
     """A pod that was started and is ready; while the block runs, its containers are probed and
-    started again as the plan says. What fails in the start, or is cancelled, takes the whole pod
-    with it; afterwards it stays.
+    started again as the plan says. If the start fails or is cancelled, the whole pod is removed;
+    after the start it stays.
 
     Args:
         client: of the server.
-        plan: what it is to be.
+        plan: of the pod.
         log_root: directory of pod logs on this node; empty for a pod without logs.
 
     Raises:
@@ -58,12 +58,7 @@ async def made_pod(client: Client, plan: PodPlan, log_root: str) -> AsyncIterato
 
 
 class _Making:
-    """One pod, as it comes to be.
-
-    Args:
-        client: of the server.
-        plan: of the pod.
-    """
+    """Makes one pod."""
 
     def __init__(self, client: Client, plan: PodPlan) -> None:
         self._client = client
@@ -72,19 +67,15 @@ class _Making:
         self._before: dict[str, Container] = {}
 
     async def start(self, tasks: BackgroundTasks) -> Pod:
-        """Make it, and start its containers.
-
-        Args:
-            tasks: what goes on afterwards runs in it.
-        """
+        """Make it, and start its containers; ``tasks`` runs the probes and restarts."""
         plan, runtime = self._plan, self._client.runtime
         if plan.volumes or plan.hosts:
             from asupervisor.client.manifest.layout import Layout
 
             self._layout = Layout(plan, self._client.volume_directory(plan.sandbox.metadata.uid))
             await anyio.to_thread.run_sync(self._layout.make)
-        # Each step is seen to its end, which its own deadline bounds: what a call that was left
-        # has made could not be removed, since nobody knows it.
+        # Each step is completed, within its own deadline: what an abandoned call makes could not be
+        # removed, since the client would not know of it.
         with anyio.CancelScope(shield=True):
             sandbox_id = await runtime.run_pod_sandbox(plan.sandbox, plan.runtime_handler)
         await anyio.lowlevel.checkpoint_if_cancelled()
@@ -105,7 +96,7 @@ class _Making:
         return pod
 
     async def _make(self, plan: ContainerPlan, attempt: int) -> Container:
-        """One attempt of a container; the one before the last goes."""
+        """Make and start one attempt of a container; of the earlier ones only the last is kept."""
         runtime, config = self._client.runtime, cri.ContainerConfig()
         config.CopyFrom(plan.config)
         config.metadata.attempt = attempt
@@ -126,7 +117,9 @@ class _Making:
         return container
 
     async def _replace(self, name: str, container: Container) -> None:
-        """The newest attempt is the pod's; one that has ended is kept beside it, as by kubelet."""
+        """Make this attempt the pod's. The one before is kept for its log and exit code, as kubelet
+        does; an older one is removed.
+        """
         oldest, before = self._before.get(name), self._pod.containers.get(name)
         self._pod.containers[name] = container
         if before is not None:
@@ -141,7 +134,7 @@ class _Making:
                 _logger.warning('an old attempt of container "%s" is left: %s', name, error)
 
     async def _check_user(self, config: cri.ContainerConfig) -> None:
-        """``runAsNonRoot``, by the number that the manifest or the image gives."""
+        """``runAsNonRoot``: manifest or image must give the user as a number that is not 0."""
         context = config.linux.security_context
         if context.HasField("run_as_user"):
             user: int | str = context.run_as_user.value
@@ -156,7 +149,7 @@ class _Making:
 
 
 async def _pull(client: Client, plan: PodPlan, image: str, policy: PullPolicy) -> None:
-    """With each of the pod's credentials for it until one does; the first failure counts."""
+    """Try the pod's credentials for the image until one works; else raise the first error."""
     logins = plan.keyring.find(image) if plan.keyring is not None else []
     failure: ServiceError | None = None
     for username, password in logins or [("", "")]:
@@ -193,7 +186,7 @@ async def _undo(client: Client, plan: PodPlan, error: BaseException) -> None:
 
 
 def _make_log_directories(plan: PodPlan) -> None:
-    """The caller of the CRI makes them, as kubelet does."""
+    """The CRI leaves this to its caller: kubelet makes these directories too."""
     directory = Path(plan.sandbox.log_directory)
     try:
         for container in (*plan.init_containers, *plan.containers):

@@ -1,5 +1,5 @@
-"""What a pod is to be: from a program's arguments here, from a manifest in
-:mod:`asupervisor.client.manifest`; both are CRI configurations in the end."""
+"""The plan of a pod, made of CRI configurations: from a program's arguments here, from a manifest
+in :mod:`asupervisor.client.manifest`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Resources:
 
     Args:
         cpu_cores: processor time, in cores: 0.5 is half of one.
-        memory_bytes: above it the kernel kills.
+        memory_bytes: a container that needs more is killed by the kernel.
         pids: processes and threads; needs cgroup v2 on the node.
     """
 
@@ -53,7 +53,7 @@ class Resources:
     pids: int | None = None
 
     def fill(self, linux: cri.LinuxContainerResources) -> None:
-        """Into the CRI's message."""
+        """Write them into the CRI's message."""
         if self.cpu_cores is not None:
             linux.cpu_shares = max(LEAST_CPU_SHARES, int(self.cpu_cores * CPU_SHARES_OF_ONE))
             linux.cpu_period = CPU_PERIOD_US
@@ -68,15 +68,15 @@ class PodOptions(TypedDict, total=False):
     """What a pod of one container may be given; all of it may be left out.
 
     Attributes:
-        name: of the pod; otherwise one that nobody else has.
+        name: of the pod; otherwise a random one.
         namespace: otherwise ``default``.
         args: after the command; with an empty command, after the image's entrypoint.
         env: environment variables.
         working_dir: otherwise the image's.
         resources: limits.
         mounts: of directories and files of the node.
-        user: a number, a name of the image's, or ``"UID:GID"``; otherwise the image's.
-        read_only: whether the container's root is.
+        user: a number, a name that the image knows, or ``"UID:GID"``; otherwise the image's user.
+        read_only: whether the container's root file system is read-only.
         network: ``"pod"``, one of its own, or ``"host"``, the node's.
         drop: capabilities to take away; ``("ALL",)`` for every one.
         no_new_privileges: no program gets more rights than its caller, set-uid ones included.
@@ -110,11 +110,11 @@ class PodOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class EmptyDir:
-    """A directory that begins empty and goes with its pod.
+    """A directory that is empty at first and is removed with its pod.
 
     Args:
         in_memory: on a tmpfs.
-        size_bytes: most that it takes; None for no limit. Only one in memory is held to it.
+        size_bytes: its limit; None for none. It is enforced only in memory.
     """
 
     in_memory: bool = False
@@ -136,7 +136,7 @@ class HostPath:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What stands in a volume of files."""
+    """A file in a volume."""
 
     content: bytes
     mode: int
@@ -174,7 +174,7 @@ class VolumeMount:
         volume: its name.
         sub_path: what of it; empty for all.
         mount: where and how.
-        place: in the manifest, for errors.
+        place: where it is in the manifest, for errors.
     """
 
     volume: str
@@ -185,16 +185,16 @@ class VolumeMount:
 
 @dataclass(frozen=True, slots=True)
 class ContainerPlan:
-    """One container to be.
+    """The plan of a container.
 
     Args:
-        config: its configuration, without what its volumes become.
+        config: its configuration, without the mounts of its volumes.
         pull_policy: when its image is fetched.
         mounts: its volumes.
         not_as_root: refuse to start it as user 0.
         restart: when it is started again after its end.
-        probes: ``startup``, ``liveness``, ``readiness``, those that there are.
-        post_start: done once it runs; what fails ends it.
+        probes: by kind: ``startup``, ``liveness``, ``readiness``.
+        post_start: done once it runs; if it fails, the container is killed.
     """
 
     config: cri.ContainerConfig
@@ -213,7 +213,7 @@ class ContainerPlan:
 
 @dataclass(frozen=True, slots=True)
 class PodPlan:
-    """A pod to be; the log directory is set when it is made.
+    """The plan of a pod; the log directory is set when the pod is made.
 
     Args:
         sandbox: its configuration.
@@ -254,13 +254,13 @@ class PodPlan:
 
     @property
     def needs_life(self) -> bool:
-        """Whether there is more to it than to start its containers one after the other."""
+        """Whether more has to be done than to start its containers one after the other."""
         hooks = any(each.post_start for each in self.containers)
         return hooks or bool(self.init_containers) or self.needs_keeping
 
     @property
     def needs_keeping(self) -> bool:
-        """Whether there is something to do for it once its containers were started."""
+        """Whether something has to be done for it after the start: probes, restarts."""
         return any(each.probes or each.restart != "Never" for each in self.containers) or any(
             each.restart == "Always" for each in self.init_containers
         )
@@ -283,12 +283,12 @@ def pod_plan(  # long: one field after the other
     Args:
         image: its reference.
         command: program and arguments, without a shell; empty for the image's own.
-        options: all else.
+        options: everything else.
 
     Raises:
         InvalidArgument: an option is unknown or malformed; it is named.
     """
-    # Imported here: what only lists needs none of their cost.
+    # Imported here, so that the verbs that only list do not pay for it.
     import secrets
     import uuid
 

@@ -1,4 +1,4 @@
-"""One pod: made whole or not at all, and removed whole or said to be left."""
+"""One pod: removed completely, or an error says what is left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("asupervisor.client")
 CLEANUP_S = 60.0
-"""Longest that undoing may take."""
+"""Longest time, in seconds, that a removal may take."""
 
 
 class Pod:
@@ -41,7 +41,7 @@ class Pod:
 
     Attributes:
         info: as it was when it was made or found; :meth:`status` asks again.
-        containers: by name, of each the newest attempt.
+        containers: by name, the newest attempt of each.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Pod:
 
     @property
     def main(self) -> Container:
-        """Its first container, after those that only prepare it where this client made it.
+        """Its first container; init containers do not count in a pod that this client made.
 
         Raises:
             NotFound: it has none.
@@ -89,8 +89,8 @@ class Pod:
         return await self.main.wait(timeout_s)
 
     async def wait_over(self) -> list[ContainerInfo]:
-        """Wait until its containers have ended, and return how. Where this client keeps it running,
-        that is when none of them is started again; sidecars do not count.
+        """Wait until its containers have ended, and return how they ended. If this client restarts
+        them, it waits until none will be started again; sidecars do not count.
         """
         if self.life is not None and self.life.keeps:
             return await self.life.wait_over()
@@ -138,8 +138,8 @@ class Pod:
         """A way to its ports, for many connections.
 
         Args:
-            ports: which, where the server wants to know them beforehand.
-            websocket: instead of SPDY alone.
+            ports: that will be used, for servers that want to know them beforehand.
+            websocket: SPDY inside a WebSocket, instead of SPDY alone.
         """
         from asupervisor.client.tunnel import open_tunnel
 
@@ -162,8 +162,8 @@ class Pod:
             yield await tunnel.listen(port, local_port)
 
     async def stop(self, grace_s: int | None = None) -> None:
-        """Stop it: its containers get their stop signal all at once, after them sidecars one after
-        the other, then the sandbox goes.
+        """Stop it: the containers get their stop signal at the same time, then the sidecars one
+        after the other, then the sandbox is stopped.
 
         Args:
             grace_s: seconds before SIGKILL; None: what its manifest says, else 30.
@@ -192,9 +192,10 @@ class Pod:
         await self._client.runtime.stop_pod_sandbox(self.id)
 
     async def remove(self) -> None:
-        """Remove it with its containers, by force where they run; one that is gone is a success.
+        """Remove it with its containers, also running ones; if it is gone already, that is a
+        success.
 
-        Where this client made it, its log directory goes too.
+        If this client made it, its log directory is removed too.
         """
         if self.life is not None:
             self.life.closing.set()
@@ -243,7 +244,7 @@ async def pod_block(
 
 
 def say_leftovers(error: BaseException | None, leftovers: tuple[str, ...], subject: str) -> None:
-    """What is left is an error of its own; a cancellation stays one, and the log has it."""
+    """Raise an error that names what is left; a cancellation goes on, and the log names it."""
     if not leftovers:
         return
     if error is None or isinstance(error, Exception):
@@ -255,7 +256,7 @@ def say_leftovers(error: BaseException | None, leftovers: tuple[str, ...], subje
 
 
 async def remove_directories(volumes: str, logs: str) -> None:
-    """Take away what was made for a pod on this node.
+    """Remove what was made for a pod on this node.
 
     Args:
         volumes, logs: its directories; empty for none.

@@ -1,4 +1,4 @@
-"""What is not used any more, and its removal."""
+"""Removes pods that have ended and images that nothing uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 
 async def prune(client: Client, pods: bool, images: bool) -> Pruned:
-    """As :meth:`Client.prune` says."""
+    """See :meth:`Client.prune`."""
 
     async def remove(pod: PodInfo) -> None:
         await Pod(client, pod, ()).remove()
@@ -39,7 +39,7 @@ async def prune(client: Client, pods: bool, images: bool) -> Pruned:
 
 
 def _used_images(containers: Iterable[ContainerInfo]) -> set[str]:
-    """Ids and names; a name that moved on still means the image that the container runs."""
+    """Ids and names of images. Servers tell an image in different fields, so all of them count."""
     names: set[str] = set()
     for each in containers:
         names |= {each.raw.image_ref, each.raw.image_id, each.raw.image.image, each.image}
@@ -49,7 +49,7 @@ def _used_images(containers: Iterable[ContainerInfo]) -> set[str]:
 async def _each(
     items: Iterable[Item], act: Callable[[Item], Awaitable[None]], failures: list[str]
 ) -> list[Item]:
-    """Those for which it could be done; why not of the others goes to ``failures``."""
+    """The items for which it succeeded; the errors of the others are added to ``failures``."""
     done = []
     for item in items:
         try:

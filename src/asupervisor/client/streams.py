@@ -1,4 +1,4 @@
-"""A command with its input given beforehand, over a stream."""
+"""Runs a command to its end over a streaming session, with input that is given beforehand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BLOCK_BYTES = 64 * 1024
 
 
 Sink = Callable[[bytes], None]
-"""Takes each piece of an output."""
+"""Is called with each piece of an output."""
 
 
 class Kept:
@@ -34,7 +34,7 @@ class Kept:
         self.is_cut = False
 
     def write(self, data: bytes) -> None:
-        """Keep what there is room for."""
+        """Keep as much as there is room for."""
         room = self._limit_bytes - len(self.data)
         self.data += data[:room]
         self.is_cut = self.is_cut or len(data) > room
@@ -93,7 +93,7 @@ async def run_with(
 
 
 async def _give(stream: PeerStream, source: IO[bytes]) -> None:
-    with contextlib.suppress(anyio.BrokenResourceError):  # it wants no more
+    with contextlib.suppress(anyio.BrokenResourceError):  # the command reads no more
         while data := source.read(_BLOCK_BYTES):
             await stream.send(data)
         await stream.send_eof()

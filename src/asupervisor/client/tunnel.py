@@ -46,7 +46,7 @@ class PortStream(anyio.abc.ByteStream):
 
 
 class Tunnel:
-    """Into one pod; made by :func:`open_tunnel`."""
+    """A tunnel into one pod; made by :func:`open_tunnel`."""
 
     def __init__(self, forwarder: PortForwarder, tasks: BackgroundTasks) -> None:
         self._forwarder = forwarder
@@ -78,7 +78,7 @@ class Tunnel:
             on_failure: told the pod's port and what went wrong with a connection.
 
         Raises:
-            Unavailable: that port or address cannot be had.
+            Unavailable: the system refuses that port or address.
         """
         try:
             listener = await anyio.create_tcp_listener(local_host=local_host, local_port=local_port)
@@ -120,7 +120,7 @@ async def open_tunnel(url: str, websocket: bool) -> AsyncIterator[Tunnel]:
 
     Args:
         url: as the CRI gave it.
-        websocket: instead of SPDY alone.
+        websocket: SPDY inside a WebSocket, instead of SPDY alone.
     """
     async with open_port_forward(url, websocket=websocket) as forwarder, BackgroundTasks() as tasks:
         yield Tunnel(forwarder, tasks)

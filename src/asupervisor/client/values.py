@@ -14,19 +14,17 @@ from typing import Any
 from asupervisor.proto import cri
 
 UID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,127}")
-"""Of a pod, as it can name a directory."""
+"""A pod's uid that can name a directory."""
 
 
 def noted_number(annotations: Mapping[str, str], key: str, default: int) -> int:
-    """A whole number that an annotation holds; the default where it holds none of at most nine
-    digits.
-    """
+    """The whole number in an annotation, of at most nine digits; else the default."""
     noted = re.fullmatch(r"[0-9]{1,9}", annotations.get(key, ""))
     return int(noted[0]) if noted else default
 
 
 class State(StrEnum):
-    """Of a container."""
+    """State of a container."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -60,7 +58,7 @@ class PodInfo:
         ready: whether its sandbox runs.
         created_at_ns: Unix nanoseconds.
         runtime_handler: empty for the server's default.
-        addresses: the first is the main one; of a list, which does not tell them, none.
+        addresses: the first is the main one; empty in lists, which do not tell them.
         raw: ``cri.PodSandbox`` of a list, ``cri.PodSandboxStatus`` of one pod.
     """
 
@@ -110,14 +108,14 @@ class ContainerInfo:
         pod_id: of the pod's sandbox; empty where the server's answer does not tell it.
         name: of the container.
         attempt: how often the container was made anew.
-        image: as the user named it, else as the server does.
+        image: as the user named it, else as the server names it.
         created_at_ns: Unix nanoseconds.
         started_at_ns: Unix nanoseconds; 0 where it has not happened, and in lists.
         finished_at_ns: Unix nanoseconds; 0 where it has not happened, and in lists.
         exit_code: None while it runs, and in lists.
-        reason: why it ended, as one word of the server's.
-        message: the same as a sentence of the server's.
-        log_path: of its log on the server's node; empty without one, and in lists.
+        reason: why it ended, in one word of the server.
+        message: the same in a sentence of the server.
+        log_path: of its log file on the server's node; empty if there is none, and in lists.
         raw: ``cri.Container`` of a list, ``cri.ContainerStatus`` of one container.
     """
 
@@ -195,7 +193,7 @@ class ImageInfo:
         tags: its names.
         digests: its names by content.
         size_bytes: on the disk.
-        pinned: whether kubelet keeps it whatever happens.
+        pinned: whether kubelet never removes it.
         raw: ``cri.Image``.
     """
 
@@ -227,7 +225,7 @@ class Usage:
         container_id: of the container.
         name: of the container.
         attempt: how often the container was made anew.
-        cpu_cores: cores in use lately; 0 where the server has not measured it yet.
+        cpu_cores: cores in use lately; 0 if the server has not measured it yet.
         cpu_time_s: processor seconds since its start.
         memory_bytes: its working set.
         disk_bytes: of its writable layer.
@@ -264,7 +262,7 @@ class Event:
 
     Args:
         kind: ``created``, ``started``, ``stopped``, ``deleted``; ``unknown`` for any other.
-        container_id: whose; of a sandbox's own container its id.
+        container_id: of the container; for an event of a sandbox, the sandbox's id.
         pod: as it is now; None where the server does not tell it.
         at_ns: Unix nanoseconds.
         raw: ``cri.ContainerEventResponse``.

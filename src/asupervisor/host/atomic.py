@@ -1,8 +1,8 @@
-"""A file that is either as it was or as it is to be, whatever happens in between.
+"""Writes files whole: after a crash a file has either its old content or its new one.
 
-The law: the content is written beside the place, to its last byte, put on the disk (fsync), given
-its name by a rename, and the name is put on the disk (fsync of the directory). A write that was
-cut (a full disk, a limit) is an error, and leaves what was there."""
+The content is written to another file beside it, to its last byte, and put on the disk (fsync).
+Then that file is renamed, and the name is put on the disk (fsync of the directory). A write that
+was cut short (a full disk, a limit) is an error, and the old file stays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asupervisor.host.descriptor import HeldDescriptor
 
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o600, aside: Path | None = None) -> None:
-    """Write a file in a directory of ours. Two at once for one path must not be.
+    """Write a file in a directory of ours. The caller must not write one path twice at a time.
 
     Args:
         path: the file; its directory must be there.
@@ -23,13 +23,13 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600, aside: Path | N
         aside: where it is written first, on the same file system; ``.<name>`` beside it by default.
 
     Raises:
-        OSError: the file system refuses, with the file's name; the file is as it was, or, where
-            only its directory could not be synced, as it is to be.
+        OSError: the file system refuses; the error has the file's name. The file has its old
+            content, or, if only its directory could not be synced, the new one.
     """
     try:
         _write_file(path, content, mode, aside)
     except OSError as error:
-        # What a descriptor refuses, as on a full disk, names no file by itself.
+        # An error of a descriptor, as on a full disk, has no file name.
         if error.filename is None:
             error.filename = str(path)
         raise
@@ -37,7 +37,7 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600, aside: Path | N
 
 def _write_file(path: Path, content: bytes, mode: int, aside: Path | None) -> None:
     aside = aside or path.with_name(f".{path.name}")
-    # What an earlier process left of a write that was cut off.
+    # An earlier process may have left it, if it ended in the middle of a write.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(aside)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -56,10 +56,10 @@ def _write_file(path: Path, content: bytes, mode: int, aside: Path | None) -> No
 
 
 def write_all(descriptor: int, content: bytes) -> None:
-    """Write to the last byte: the kernel may take less at a time.
+    """Write all of it: one call of the kernel may take only a part.
 
     Raises:
-        OSError: it takes no more.
+        OSError: the kernel refuses.
     """
     view = memoryview(content)
     while view:
@@ -67,7 +67,7 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Put on the disk which names are in a directory."""
+    """Put the names in a directory on the disk."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     with HeldDescriptor(os.open(directory, flags)) as held:
         os.fsync(held.descriptor)

@@ -1,10 +1,10 @@
-"""Paths that were not made by us: opened beneath a directory that is held by a descriptor.
+"""Opens paths that others can write to, beneath a directory that is held by a descriptor.
 
-The law: from the held directory on, each component is opened by itself and never through a link,
-so that who may write there cannot lead us out. Only a regular file is opened for reading or
-writing; a FIFO, a socket, a device, a directory or a link is an error that names it, and is found
-out by its descriptor (``O_PATH``), without touching it. What is there is never emptied, and what
-we make did not exist before (``O_EXCL``).
+From the held directory on, each component is opened by itself and never through a link, so that
+others who write there cannot lead us out. Only a regular file is opened for reading or writing. A
+FIFO, a socket, a device, a directory or a link is an error that names it; it is recognised by a
+descriptor that does not open it (``O_PATH``). An existing file is never emptied, and a file that we
+make did not exist before (``O_EXCL``).
 
 Links above the held directory are followed: they are the operator's."""
 
@@ -36,7 +36,7 @@ _MOST_STEPS = 256
 
 
 class UnsafePath(OSError):
-    """A path that is refused for what it is; the text names it and says what stands there."""
+    """A path that is refused for what is there; the text names both."""
 
     def __init__(self, path: str, found: str) -> None:
         super().__init__(errno.ELOOP, found, path)
@@ -63,8 +63,8 @@ def components(path: str) -> list[str]:
 class HeldDirectory(HeldDescriptor):
     """A directory, held by a descriptor, and what is opened beneath it. A context manager.
 
-    Every method raises OSError where the kernel refuses, and :class:`UnsafePath` where something
-    else than what is asked for stands in the place.
+    Every method raises OSError if the kernel refuses, and :class:`UnsafePath` if something else is
+    there than what is asked for.
 
     Args:
         path: of the directory, for errors.
@@ -104,7 +104,7 @@ class HeldDirectory(HeldDescriptor):
         return held
 
     def _step(self, name: str, make: int | None) -> None:
-        """Be the directory of that name instead."""
+        """Hold the directory of that name instead."""
         path = f"{self.path.rstrip('/')}/{name}"
         if make is not None:
             with suppress(FileExistsError):
@@ -128,7 +128,9 @@ class HeldDirectory(HeldDescriptor):
         Returns:
             A descriptor. It never waits for another process (``O_NONBLOCK``).
         """
-        assert not access & (os.O_CREAT | os.O_TRUNC), "a file that is there is opened as it is"
+        assert not access & (os.O_CREAT | os.O_TRUNC), (
+            "an existing file is neither made nor emptied"
+        )
         with self._parent(path) as (held, name):
             looked = os.open(name, _LOOK, dir_fd=held.descriptor)
             with HeldDescriptor(looked):
@@ -137,7 +139,7 @@ class HeldDirectory(HeldDescriptor):
                     raise UnsafePath(
                         f"{held.path.rstrip('/')}/{name}", f"{_kind(mode)}, not a regular file"
                     )
-                # The very file that was looked at, whatever has its name by now.
+                # Opens the file that was looked at, even if its name is another file's by now.
                 return os.open(
                     f"/proc/self/fd/{looked}", access | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
                 )
@@ -170,7 +172,7 @@ class HeldDirectory(HeldDescriptor):
             return read_all(file.descriptor, limit, f"{self.path.rstrip('/')}/{path}")
 
     def status(self, path: str) -> os.stat_result | None:
-        """What stands there, links not followed; None for nothing."""
+        """The status of what is there, links not followed; None for nothing."""
         try:
             with self._parent(path) as (held, name):
                 return os.stat(name, dir_fd=held.descriptor, follow_symlinks=False)
@@ -178,7 +180,7 @@ class HeldDirectory(HeldDescriptor):
             return None
 
     def link_target(self, path: str) -> str:
-        """Where a symbolic link leads, as it says."""
+        """The target of a symbolic link, as it is written there."""
         with self._parent(path) as (held, name):
             return os.readlink(name, dir_fd=held.descriptor)
 
@@ -188,7 +190,7 @@ class HeldDirectory(HeldDescriptor):
             os.symlink(target, name, dir_fd=held.descriptor)
 
     def unlink(self, path: str) -> None:
-        """Remove a name; of a directory it is refused."""
+        """Remove a name that is not a directory's."""
         with self._parent(path) as (held, name):
             os.unlink(name, dir_fd=held.descriptor)
 
@@ -196,7 +198,7 @@ class HeldDirectory(HeldDescriptor):
         """The names in this directory.
 
         Args:
-            limit: how many at most; which of them, where there are more, the kernel decides.
+            limit: how many at most; if there are more, the kernel decides which.
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         with (
@@ -206,8 +208,8 @@ class HeldDirectory(HeldDescriptor):
             return [entry.name for entry in islice(entries, limit)]
 
     def entries(self, path: str) -> Iterator[tuple[int, str, os.stat_result]]:
-        """Each entry of this directory or of one beneath it, one by one: a descriptor of the
-        directory, the entry's name, and its facts, links not followed. What vanishes is left out.
+        """Each entry of this directory or of one beneath it: a descriptor of the directory, the
+        entry's name, and its status, links not followed. One that vanishes is left out.
 
         Args:
             path: relative; empty for this one.
@@ -232,8 +234,8 @@ class HeldDirectory(HeldDescriptor):
 
 
 class PendingDirectories:
-    """The directories that a walk beneath a held one still has to go to, the held one first. Who
-    made them cannot make the walk remember more than 16 MiB.
+    """The directories that a walk beneath a held one still has to visit, the held one first.
+    However many there are, it takes at most 16 MiB of memory.
     """
 
     def __init__(self) -> None:
@@ -250,8 +252,8 @@ class PendingDirectories:
         return path
 
     def add(self, path: str) -> bool:
-        """Remember one, by its path from the held one; False where it is too deep, or there are too
-        many.
+        """Remember one, by its path from the held one; False if its path is too long, or there are
+        too many.
         """
         size = len(path) + _STRING_BYTES
         if len(path) > _PATH_BYTES or self._size + size > _PENDING_BYTES:
@@ -311,7 +313,7 @@ def read_regular(path: str, limit: int) -> bytes:
 
 
 def read_followed(path: str, limit: int) -> bytes:
-    """The content of a regular file of the operator's: links to it are followed.
+    """The content of a regular file that belongs to the operator: links to it are followed.
 
     Args:
         path: absolute.
@@ -330,7 +332,7 @@ def read_followed(path: str, limit: int) -> bytes:
 
 
 def read_all(descriptor: int, limit: int, path: str) -> bytes:
-    """What is left to read of a file.
+    """The rest of a file, from where the descriptor is.
 
     Args:
         descriptor: of it.

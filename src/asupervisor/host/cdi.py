@@ -31,7 +31,7 @@ class CdiFiles:
 
     def read(self, directories: Sequence[str]) -> list[list[Any]]:
         """The documents in each directory; called in a thread. A file that cannot be read is None
-        and told once, a directory that is not there is empty.
+        and logged once; a missing directory is empty.
         """
         before, self._parsed = self._parsed, {}
         return [
@@ -42,7 +42,7 @@ class CdiFiles:
     def _document(self, path: str, before: dict[str, tuple[_Stamp, Any]]) -> Any:
         known, stamp = before.get(path), _NOT_OPENED
         try:
-            # Never waits for a writer, where it is a FIFO.
+            # O_NONBLOCK: a FIFO would wait for its writer.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with HeldDescriptor(descriptor):
                 status = os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""Where a process' cgroups are: cgroup v1, cgroup v2, and both at once (hybrid).
+"""Finds the cgroups of a process: cgroup v1, cgroup v2, and both at once (hybrid).
 
 Sources: cgroups(7) for ``/proc/<pid>/cgroup``, proc_pid_mountinfo(5) for the mounts.
 """
@@ -29,7 +29,7 @@ class Hierarchies:
 
     @classmethod
     def mounted(cls) -> Hierarchies:
-        """Those of this process' mount namespace."""
+        """The ones in this process' mount namespace."""
         return cls.parse(mount_table())
 
     @classmethod
@@ -53,11 +53,11 @@ class Hierarchies:
         return cls(v1, v2)
 
     def container_directory(self, path: str, controllers: Iterable[str]) -> str:
-        """Where a cgroup is that is made for a container; empty where that is not to be seen.
+        """The directory of a cgroup that is made for a container; empty if it is not mounted here.
 
         Args:
             path: within its hierarchy.
-            controllers: of v1; the first that is mounted counts, and without any of them v2.
+            controllers: of v1; the first that is mounted counts, and if none is, v2.
         """
         mounts = (*(self.v1.get(controller) for controller in controllers), self.v2)
         mounted = next((mount for mount in mounts if mount is not None), None)
@@ -72,8 +72,8 @@ class Hierarchies:
                 system does); the directory whose name contains the id is the container's own.
 
         Returns:
-            The container's directories and the directories of its parent: the pod's, where CRI gave
-            the pod one.
+            The container's directories and those of the cgroup above it: the pod's, if the CRI gave
+            the pod a cgroup.
         """
         own, above = Location({}, ""), Location({}, "")
         for line in proc_cgroup.split("\n"):
@@ -138,7 +138,7 @@ def _directory(mount: tuple[str, str], path: str) -> str:
 
 
 def mount_table() -> str:
-    """The text of ``/proc/self/mountinfo``. Who may mount names the place, by any bytes."""
+    """The text of ``/proc/self/mountinfo``; the name of a mount point may have any bytes."""
     with open("/proc/self/mountinfo", "rb") as file:
         return os.fsdecode(file.read())
 

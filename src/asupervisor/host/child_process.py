@@ -1,10 +1,9 @@
-"""A child process that lives as long as its keeper: started by vfork, watched through a pidfd,
-spoken to over pipes.
+"""A child process: started by vfork, watched through a pidfd, with pipes to it.
 
 uvloop starts a process by fork and runs Python in the child before it becomes the program. In a
-process with other threads that can wait for ever: a garbage collection there finalises gRPC's
-objects, whose locks were held by threads that the child does not have. The event loop waits with
-it. ``Popen`` uses vfork, and nothing of ours runs in the child."""
+process with threads that can block for ever: a garbage collection in the child finalises gRPC's
+objects, whose locks may be held by threads that the child does not have. The event loop then waits
+for the child. ``Popen`` uses vfork, and no Python runs in the child."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ class _Pipe:
         self._pipe = pipe
 
     async def aclose(self) -> None:
-        """Give the descriptor back; repeatable."""
+        """Close the descriptor; may be called again."""
         self._pipe.close()
 
 
@@ -41,12 +40,12 @@ class PipeReader(_Pipe, anyio.abc.ByteReceiveStream):
     """The reading end of a child's output."""
 
     async def receive(self, max_bytes: int = _CHUNK_BYTES) -> bytes:
-        """What is there, waited for.
+        """Wait for bytes and return them.
 
         Raises:
             anyio.EndOfStream: the other end is closed.
         """
-        # A child that never stops writing must not keep the loop to itself.
+        # Other tasks must have their turn, also if the child never stops writing.
         await anyio.lowlevel.checkpoint()
         while (data := self._pipe.read(max_bytes)) is None:
             await anyio.wait_readable(self._pipe)
@@ -56,7 +55,7 @@ class PipeReader(_Pipe, anyio.abc.ByteReceiveStream):
 
 
 class PipeWriter(_Pipe, anyio.abc.ByteSendStream):
-    """The writing end of a child's input; closing it ends that."""
+    """The writing end of a child's input; closing it ends the input."""
 
     async def send(self, item: bytes) -> None:
         """Write all of it, as fast as the child reads.
@@ -85,9 +84,9 @@ class ChildProcess:
     Args:
         command: the program and its arguments.
         environment: all of its environment; None passes ours.
-        stdin: whether it is spoken to; else it reads nothing.
-        stdout: whether it is listened to; else what it writes goes nowhere.
-        stderr: whether that is listened to; else it is ours.
+        stdin: whether it gets input by a pipe; else its input is empty.
+        stdout: whether its output comes by a pipe; else the output is lost.
+        stderr: whether its errors come by a pipe; else they go where ours go.
         inherited: descriptors that it gets, under the same numbers.
 
     Attributes:
@@ -123,7 +122,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id; another process may have it once this one was waited for."""
+        """Its process id; after :meth:`wait` another process may have it."""
         return self._process.pid
 
     @property
@@ -154,7 +153,7 @@ class ChildProcess:
         return code
 
     async def aclose(self) -> None:
-        """Close our ends of its pipes; it has ended, or ends by that."""
+        """Close our ends of its pipes, when it has ended, or to make it end."""
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 await stream.aclose()

@@ -20,7 +20,7 @@ class HeldDescriptor:
         self.descriptor = descriptor
 
     def close(self) -> None:
-        """Let go of it; repeatable."""
+        """Close it; may be called again."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1

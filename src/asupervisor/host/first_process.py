@@ -1,9 +1,9 @@
 """The first process of a container, found in its cgroup while its engine starts it.
 
-An engine answers a start only when the container's program runs. Its process stands in its cgroup,
-in namespaces of its own, long before that: it is the OCI runtime's until it executes the program.
-The processes of the runtime that stand there before it have no pid namespace of their own, and
-vanish."""
+An engine answers a start only when the container's program runs. Long before that, its process is
+in its cgroup, with namespaces of its own; until it executes the program it runs the OCI runtime.
+Other processes of the runtime are in that cgroup for a moment too; they have no pid namespace of
+their own."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ from asupervisor.host.netns import HeldNamespace, until_ipv6_is_off
 from asupervisor.host.processes import ContainerProcess
 
 _CONTROLLERS = ("pids", "memory", "cpu", "name=systemd")
-"""Of cgroup v1, those that every engine makes a cgroup of for a container; the first that is
-mounted is looked at.
+"""Controllers of cgroup v1 in which every engine makes a cgroup for a container; the first that is
+mounted is used.
 """
 _PATIENCE_S = 30.0
 _SHORTEST_PAUSE_S = 0.008
 _PART_OF_WAIT = 12
-"""A pause is this part of the time that was waited so far, so a wait of 30 s has less than 100 of
-them, and nothing is found much later than it could be: the engine answers tens of milliseconds
-after the process stands there.
+"""Each pause is this part of the time waited so far. So a wait of 30 s has less than 100 pauses,
+and a process is found soon after it is there: the engine answers tens of milliseconds later.
 """
 _MOST_PROCESSES = 64
-"""That are looked at each time: the runtime has three at most."""
+"""Processes that are looked at each time: the runtime has three at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class FirstProcess:
     Args:
         pid: in our pid namespace.
         namespace: its network namespace, to be closed by the caller.
-        path: of that, as plugins are told it.
+        path: of the namespace, for plugins.
     """
 
     pid: int
@@ -59,11 +58,11 @@ async def find_first_process(
     Args:
         container_id: of the container, 64 hex digits.
         cgroup: its path in the hierarchy; it need not be there yet.
-        wait_for_ipv6_off: the engine switches IPv6 off in the namespace before it is done with it,
-            which would take addresses away that were given before.
+        wait_for_ipv6_off: wait until the engine has switched IPv6 off in the namespace, which would
+            remove addresses that were given before.
 
     Returns:
-        None where it was not found within half a minute, or cgroups are not to be seen here.
+        None if it was not found within half a minute, or cgroups are not mounted here.
     """
     directory = _mounted().container_directory(cgroup, _CONTROLLERS)
     if not directory:
@@ -99,7 +98,7 @@ def _look(directory: str, container_id: str) -> FirstProcess | None:
             continue
         if namespace.identity != _own_namespace():
             return FirstProcess(pid, namespace, f"/proc/{pid}/ns/net")
-        # The runtime has not given it one yet.
+        # The runtime has not given it a namespace yet.
         namespace.close()
     return None
 

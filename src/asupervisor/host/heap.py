@@ -1,4 +1,4 @@
-"""Giving memory back after a rush."""
+"""Gives free memory back to the system after a time of much work."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import ctypes
 import os
 
 WORTH_BYTES = 8 << 20
-"""Growth from which on it is worth the time."""
+"""Least growth for which it is worth the time."""
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Heap:
-    """The C heap, which keeps the pages of buffers that lie between others."""
+    """The C heap: it keeps free pages that lie between pages in use."""
 
     def __init__(self) -> None:
         self._kept = _resident_bytes()
@@ -28,8 +28,8 @@ class Heap:
     def give_back(self) -> None:
         """Return free pages to the system.
 
-        It takes milliseconds, without the interpreter's lock: call it from a thread. Only glibc has
-        it; elsewhere nothing happens."""
+        It takes milliseconds, without the interpreter's lock: call it from a thread. With a C
+        library other than glibc nothing happens."""
         with contextlib.suppress(AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
         self._kept = _resident_bytes()

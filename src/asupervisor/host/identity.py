@@ -22,7 +22,7 @@ class ProcessIdentity:
 
 
 def process_identity(pid: int, container_id: str) -> ProcessIdentity | None:
-    """User and groups of a container's process; None where it has ended or is another's.
+    """User and groups of a container's process; None if it has ended, or is not the container's.
 
     Args:
         pid: in our pid namespace.
@@ -41,7 +41,9 @@ def process_identity(pid: int, container_id: str) -> ProcessIdentity | None:
 
 
 def _numbers(status: bytes, name: bytes) -> list[int]:
-    """A line of proc_pid_status(5); in the name, which the process chooses, it breaks no line."""
+    """A line of proc_pid_status(5). The kernel escapes line breaks in the name that a process
+    chose.
+    """
     _, _, rest = status.partition(b"\n%b:" % name)
     return [int(number) for number in rest.partition(b"\n")[0].split()]
 

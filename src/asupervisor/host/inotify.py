@@ -1,5 +1,5 @@
-"""inotify(7): the kernel tells what changes in directories. Through libc; the kept libraries for it
-either start threads or read one event at a time.
+"""inotify(7): the kernel tells what changes in directories. It is called through libc: the
+maintained libraries for it start threads, or read one event at a time.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _CHUNK_BYTES = 65536
 
 
 class Inotify:
-    """One instance; its maker closes it.
+    """One inotify instance; the caller closes it.
 
     Attributes:
         fd: readable when :meth:`read` has something.
 
     Raises:
-        OSError: the kernel gives none (``fs.inotify.max_user_instances``).
+        OSError: the kernel gives no further one (``fs.inotify.max_user_instances``).
     """
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class Inotify:
         return number if number >= 0 else None
 
     def remove(self, number: int) -> None:
-        """Watch it no more; an event ``IGNORED`` follows."""
+        """Stop watching; an event ``IGNORED`` follows."""
         self._libc.inotify_rm_watch(self.fd, number)
 
     def read(self) -> Iterator[tuple[int, int]]:
-        """All events, as watch number and mask; of ``OVERFLOW`` the number is -1."""
+        """All events, as watch number and mask; the number of ``OVERFLOW`` is -1."""
         while True:
             try:
                 data = os.read(self.fd, _CHUNK_BYTES)
@@ -61,5 +61,5 @@ class Inotify:
                 yield number, mask
 
     def close(self) -> None:
-        """Give the instance back."""
+        """Close the instance."""
         os.close(self.fd)

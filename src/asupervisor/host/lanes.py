@@ -1,9 +1,9 @@
 """Threads for what may hang: a path on a dead file server, a device, a volume of a tenant.
 
-The law: each kind of waiting has a lane of its own, with so many threads and a deadline, and takes
-no thread from another. A thread that hangs in the kernel cannot be ended; it keeps its place
-in the lane until it comes back, its caller is told after the deadline, and who asks for the same
-path again meanwhile is told at once. The threads are daemons, so that a hung one does not keep the
+Each kind of work has a lane of its own, with a number of threads and a deadline, so that it takes
+no thread from another kind. A thread that hangs in the kernel cannot be ended: it keeps its place
+in the lane until it returns. Its caller gets an error after the deadline; meanwhile a further call
+for the same path fails at once. The threads are daemons, so that a hung one does not keep the
 process from ending."""
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Lane:
-    """One kind of waiting.
+    """One kind of work that may hang.
 
     Args:
         name: what is done there, for errors and the threads' names: ``look at host paths``.
-        width: how many may be at it at once; each is a thread.
+        width: how many may be at work at once, each in a thread.
         deadline_s: seconds after which a caller no longer waits.
     """
 
@@ -41,21 +41,21 @@ class Lane:
 
     @property
     def hanging(self) -> list[str]:
-        """Paths that are not waited for any more and that still have a thread."""
+        """Paths whose callers gave up while their threads still hang."""
         return sorted(self._late)
 
     async def run(self, path: str, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         """Do something that may hang, in a thread of this lane.
 
         Args:
-            path: what it is done to; names the work in errors.
-            work: called in the thread; its result and its error are handed on.
+            path: what it is done to, for errors.
+            work: called in the thread; its result is returned, its error is raised.
             arguments: of it.
 
         Raises:
-            DeadlineExceeded: it hangs, or an earlier one for the same path still does.
-            Unavailable: the lane is full of what hangs.
-            ResourceExhausted: there is no thread to be had.
+            DeadlineExceeded: it hangs, or an earlier call for the same path still does.
+            Unavailable: all threads of the lane hang.
+            ResourceExhausted: the system gives no further thread.
         """
         if path in self._late:
             raise self._hangs(path)

@@ -1,6 +1,6 @@
-"""Mounts of this process' mount namespace: made, and taken away beneath a directory of ours.
+"""Makes mounts, and removes those beneath a directory of ours, in this process' mount namespace.
 
-Where the kernel refuses, each function raises OSError."""
+Each function raises OSError if the kernel refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 
 
 def mount_tmpfs(path: str, size_bytes: int | None, mode: int) -> None:
-    """A file system in memory.
+    """Mount a file system in memory.
 
     Args:
         path: an empty directory.
@@ -26,17 +26,17 @@ def mount_tmpfs(path: str, size_bytes: int | None, mode: int) -> None:
 
 
 def mount_bind(descriptor: int, path: str) -> None:
-    """What a descriptor holds, at another place, whatever becomes of its name.
+    """Mount what a descriptor holds at another place, even if its name is another file's by now.
 
     Args:
         descriptor: of a directory or a file.
-        path: of a directory or a file, as it is one.
+        path: of the same kind, a directory or a file.
     """
     _mount(f"/proc/self/fd/{descriptor}", path, "", _MS_BIND | _MS_REC, "")
 
 
 def unmount_below(directory: str) -> None:
-    """Take away every mount in a directory.
+    """Remove every mount in a directory.
 
     Args:
         directory: absolute, without links.

@@ -1,5 +1,5 @@
-"""Whether a path may hang, told without touching what hangs: a mere look at a dead file server's
-mount point does."""
+"""Says whether a path may hang, without touching it: even to look at the mount point of a dead file
+server hangs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Mounts:
             path: absolute; need not exist.
 
         Returns:
-            Empty where all of the way is local.
+            Empty if the whole way is local.
         """
         if not self._types or time.monotonic() - self._read_at > _FRESH_S:
             self._read()
@@ -62,6 +62,6 @@ class Mounts:
         self._types.clear()
         for line in mount_table().split("\n")[:-1]:
             fields, _, rest = line.partition(" - ")
-            # Of several at one place the last is on top.
+            # If there are several at one place, the last one is on top.
             self._types[unescape(fields.split(" ")[4])] = rest.partition(" ")[0]
         self._read_at = time.monotonic()

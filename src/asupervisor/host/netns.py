@@ -1,8 +1,8 @@
 """Work inside another network namespace, without a process for it.
 
-A thread enters the namespace, does the work and ends: nothing has to find its way back, and nothing
-of ours can be left inside. A socket belongs to the namespace of the thread that made it, whichever
-thread uses it later.
+A thread enters the namespace, does the work and ends. So nothing has to return to our namespace,
+and nothing of ours stays inside. A socket belongs to the namespace of the thread that made it,
+whichever thread uses it later.
 
 A namespace ends with the last process that is in it, unless a descriptor holds it.
 """
@@ -33,8 +33,8 @@ _PAUSE_S = 0.005
 
 
 class HeldNamespace(HeldDescriptor):
-    """A network namespace that is there as long as this is not closed, whichever of its processes
-    end. A context manager.
+    """Keeps a network namespace, also when its processes have ended, until it is closed. A context
+    manager.
 
     Args:
         descriptor: of the namespace; closed with this.
@@ -42,17 +42,17 @@ class HeldNamespace(HeldDescriptor):
 
     @property
     def path(self) -> str:
-        """Where every process that may look into ours finds it, until this is closed."""
+        """Its path, for every process that may look into ours, until this is closed."""
         return f"/proc/{os.getpid()}/fd/{self.descriptor}"
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode, which tell it from others that live at the same time."""
+        """Device and inode, which no other namespace has at the same time."""
         status = os.fstat(self.descriptor)
         return (status.st_dev, status.st_ino)
 
     def again(self) -> HeldNamespace:
-        """The same, to be closed by another owner.
+        """A second one for the same namespace, which another owner closes.
 
         Raises:
             OSError: we have no file descriptors left.
@@ -61,11 +61,11 @@ class HeldNamespace(HeldDescriptor):
 
 
 def hold_namespace(pid: int, container_id: str) -> HeldNamespace | None:
-    """Hold the network namespace of a container's process; None where that has ended.
+    """Hold the network namespace of a container's process; None if the process has ended.
 
     Args:
         pid: in our pid namespace.
-        container_id: whose process it has to be.
+        container_id: of the container that the process must belong to.
     """
     try:
         with ContainerProcess(pid, container_id) as process:
@@ -75,15 +75,15 @@ def hold_namespace(pid: int, container_id: str) -> HeldNamespace | None:
 
 
 def until_ipv6_is_off(path: str, enough: threading.Event) -> bool:
-    """Wait until IPv6 is switched off for all interfaces of a network namespace, or is not there.
-    Blocks as long.
+    """Wait until IPv6 is switched off for all interfaces of a network namespace, or the kernel has
+    none. Blocks meanwhile.
 
     Args:
         path: of the namespace.
-        enough: set by who does not wait any longer.
+        enough: ends the wait when it is set.
 
     Returns:
-        Whether it is.
+        Whether it is off.
 
     Raises:
         NotFound, FailedPrecondition: as :func:`in_namespace`.
@@ -98,12 +98,12 @@ def until_ipv6_is_off(path: str, enough: threading.Event) -> bool:
 
 
 def in_namespace(path: str, action: Callable[[], T]) -> T:
-    """Call ``action`` in a thread of its own that entered a network namespace. Blocks as long as
-    that does.
+    """Call ``action`` in a thread of its own that entered a network namespace. Blocks until it
+    returns.
 
     Args:
-        path: of the namespace, e.g. ``/proc/<pid>/ns/net``.
-        action: its result is ours, and so is what it raises.
+        path: of the namespace, such as ``/proc/<pid>/ns/net``.
+        action: its result is returned, its error is raised.
 
     Raises:
         NotFound: the namespace is gone.
@@ -125,8 +125,8 @@ def in_namespace(path: str, action: Callable[[], T]) -> T:
 
 
 def bring_loopback_up(path: str) -> None:
-    """Set ``lo`` up in a network namespace, where it is not; the kernel gives it its addresses.
-    What the CNI plugin ``loopback`` does, without a process.
+    """Set ``lo`` up in a network namespace, if it is not; the kernel gives it its addresses. The
+    CNI plugin ``loopback`` does the same, with a process.
 
     Args:
         path: of the namespace.
@@ -144,7 +144,7 @@ def bring_loopback_up(path: str) -> None:
 
 
 def set_up(any_socket: socket.socket, interface: str) -> None:
-    """Set an interface up, where it is not.
+    """Set an interface up, if it is not.
 
     Args:
         any_socket: of the namespace that it is in.
@@ -165,7 +165,7 @@ def _set_lo_up() -> None:
 
 
 def _ipv6_off() -> bool:
-    # Of sysctls the kernel shows those of the thread's own namespace.
+    # The kernel shows the sysctls of the namespace that the thread is in.
     try:
         with open(_IPV6_OFF, "rb") as file:
             return file.read().strip() == b"1"

@@ -1,4 +1,4 @@
-"""A lock file: who holds it alone may use what it stands for."""
+"""A lock file: only the process that holds it may use what it stands for."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from asupervisor.host.descriptor import HeldDescriptor
 
 @contextmanager
 def owned(path: Path, subject: str) -> Iterator[None]:
-    """Hold a lock file while the block lasts. The file stays, since removing it would let two of
-    three contenders win; the lock ends with the process, however that ends.
+    """Hold a lock file while the block runs. The file is not removed: of three processes that want
+    it, two could then get it. The lock ends with the process, however that ends.
 
     Args:
         path: of the lock file; its directory is made.

@@ -1,4 +1,4 @@
-"""Who is at the other end of a unix socket: who made it listen, and who has it open."""
+"""Which process made a unix socket listen, and which processes have it open."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 _PATIENCE_S = 0.5
 _CREDENTIALS = Struct("iII")  # pid, uid and gid: unix(7), SO_PEERCRED
 _INODE_BITS = 32
-"""Of an inode's number that the kernel tells of a socket's file."""
+"""Bits of the inode number that the kernel gives for a socket's file."""
 
 
 def listener_process(path: str) -> int | None:
-    """The process that made the socket at a path listen: 0 for one outside of our pid namespace,
-    None where a connection is not possible. Blocks for half a second at most.
+    """The process that made the socket at a path listen: 0 if it is outside of our pid namespace,
+    None if no connection is possible. Blocks for half a second at most.
 
     Args:
         path: of the socket; links are followed.
@@ -32,10 +32,10 @@ def listener_process(path: str) -> int | None:
 
 
 def listener_holders(path: str) -> list[int]:
-    """The processes, in our pid namespace, that have the socket open that listens at a path.
+    """The processes, in our pid namespace, that have open the socket that listens at a path.
 
-    The kernel is asked for the file that a socket is bound to, since a container may bind one of
-    the same name in its own mount namespace. Blocks: it looks at every process.
+    Sockets are compared by the file that the kernel says they are bound to: a container may bind
+    one of the same name in its own mount namespace. Blocks: it looks at every process.
 
     Args:
         path: of the socket; links are followed.

@@ -1,8 +1,9 @@
-"""Processes of containers: whose a pid is, and ending a command with everything that it started.
+"""Processes of containers: which container a pid belongs to, and how to end a command with
+everything that it started.
 
-The law: a pid that was remembered may be another process's by now, so before anything is read,
-entered, written or signalled by it, the kernel is asked whose cgroup that process is in. Every
-cgroup driver of the engine puts the container's id into the name of its cgroup."""
+A pid that was remembered may be another process's by now. So before a process is read, entered,
+written to or signalled, its cgroup is compared with the container. Every cgroup driver of the
+engine puts the container's id into the name of its cgroup."""
 
 from __future__ import annotations
 
@@ -23,18 +24,18 @@ _LONGEST = 1 << 20
 
 
 class Stat(NamedTuple):
-    """What the kernel says of a process."""
+    """What the kernel says about a process."""
 
     state: bytes
-    """One letter: ``Z`` has ended and waits to be reaped."""
+    """One letter: ``Z`` is a process that has ended and waits to be reaped."""
     parent: int
     session: int
     started: int
-    """When, in ticks of the kernel since it booted."""
+    """In ticks of the kernel since it booted."""
 
 
 def process_stat(pid: int, proc: str = _PROC) -> Stat | None:
-    """Out of ``/proc/<pid>/stat``; None when it is gone."""
+    """Read ``/proc/<pid>/stat``; None if the process is gone."""
     try:
         with open(f"{proc}/{pid}/stat", "rb") as file:
             return _parse_stat(file.read())
@@ -43,25 +44,25 @@ def process_stat(pid: int, proc: str = _PROC) -> Stat | None:
 
 
 def _parse_stat(content: bytes) -> Stat:
-    # A program may have called itself anything, brackets and spaces included.
+    # The name of a program may have brackets and spaces.
     fields = content.rsplit(b") ", 1)[1].split()
     return Stat(fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
 
 
 class ContainerProcess(HeldDescriptor):
-    """A process of a container, held by a descriptor that no later process of that number can take
-    over. A context manager; every method raises OSError once the process has ended.
+    """A process of a container, held by a descriptor that never means a later process with the same
+    pid. A context manager; every method raises OSError once the process has ended.
 
     Args:
         pid: in our pid namespace.
-        container_id: whose process it has to be.
+        container_id: of the container that the process must belong to.
 
     Attributes:
         descriptor: of its directory in /proc; -1 once closed.
         cgroup: the text of its ``cgroup`` file.
 
     Raises:
-        ProcessLookupError: it is gone, or another's.
+        ProcessLookupError: it is gone, or not the container's.
     """
 
     def __init__(self, pid: int, container_id: str) -> None:
@@ -80,7 +81,7 @@ class ContainerProcess(HeldDescriptor):
             ) from error
 
     def read(self, name: str) -> bytes:
-        """A file of its directory in /proc, a mebibyte of it at most."""
+        """A file of its directory in /proc, at most a mebibyte of it."""
         with open(self.open(name), "rb") as file:
             return file.read(_LONGEST)
 
@@ -90,7 +91,7 @@ class ContainerProcess(HeldDescriptor):
 
     def is_first(self) -> bool:
         """Whether it is process 1 of a pid namespace of its own."""
-        # Not splitlines(): a process may have any byte but these in its name.
+        # Not splitlines(): the name of a process may have any byte except a line feed.
         for line in self.read("status").split(b"\n"):
             if line.startswith(b"NSpid:"):
                 numbers = line.split()[1:]
@@ -98,12 +99,12 @@ class ContainerProcess(HeldDescriptor):
         return False
 
     def parent(self) -> int:
-        """The pid of its parent; of a container's first process that is the engine's shim."""
+        """The pid of its parent; the parent of a container's first process is the engine's shim."""
         return _parse_stat(self.read("stat")).parent
 
     def engine_mounts(self) -> str:
-        """The mount table of its parent: for a container's first process the engine's, which the
-        container does not choose. OSError also where the parent has ended.
+        """The mount table of its parent. For a container's first process that is the engine's
+        table, which the container cannot change. OSError also if the parent has ended.
         """
         parent = self.parent()
         with open(f"/proc/{parent}/mountinfo", "rb") as file:
@@ -113,18 +114,18 @@ class ContainerProcess(HeldDescriptor):
         return os.fsdecode(mounts)
 
     def write(self, name: str, content: str) -> None:
-        """Write a file of its directory in /proc; OSError also where the kernel refuses."""
+        """Write a file of its directory in /proc; OSError also if the kernel refuses."""
         descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
         with HeldDescriptor(descriptor):
             os.write(descriptor, content.encode())
 
 
 def container_processes(ids: Collection[str], proc: str = _PROC) -> dict[str, list[int]]:
-    """The processes that run in the cgroups of containers, whatever their engine knows of them.
+    """The processes that run in the cgroups of containers, also if the engine does not know these.
 
     Args:
         ids: whole ids of containers.
-        proc: where the kernel tells of processes.
+        proc: where procfs is mounted.
 
     Returns:
         The pids, oldest process first, of each container that has any.
@@ -133,7 +134,7 @@ def container_processes(ids: Collection[str], proc: str = _PROC) -> dict[str, li
     for pid in map(int, filter(str.isdigit, os.listdir(proc))):
         words = set(_WORD.findall(_group(pid, proc)))
         for any_id in words.intersection(ids):
-            # One that has ended and waits to be reaped runs no more.
+            # A process that only waits to be reaped does not run.
             stat = process_stat(pid, proc)
             if stat is not None and stat.state not in (b"Z", b"X"):
                 found.setdefault(any_id, []).append((stat.started, pid))
@@ -141,15 +142,15 @@ def container_processes(ids: Collection[str], proc: str = _PROC) -> dict[str, li
 
 
 def kill_started_with(variable: str) -> bool:
-    """SIGKILL every process of this user, outside of other containers, that was started with an
-    environment variable. A container's are not looked at: reading the environment of a process can
-    hang where its memory is a file of a dead file system.
+    """SIGKILL every process of this user, outside of containers other than ours, that was started
+    with an environment variable. Processes of containers are not looked at: reading the environment
+    of a process can hang, if its memory is a file on a dead file system.
 
     Args:
         variable: ``NAME=value``.
 
     Returns:
-        Whether there was one; what was killed may take a moment to end.
+        Whether there was one; it may take a moment to end.
     """
     found = False
     for pid in map(int, filter(str.isdigit, os.listdir(_PROC))):
@@ -177,11 +178,11 @@ def is_in_container(pid: int, proc: str = _PROC) -> bool:
 
 
 def network_namespace(pid: int, container_id: str) -> str:
-    """The path of a container's network namespace; empty where its process is gone.
+    """The path of a container's network namespace; empty if its process is gone.
 
     Args:
-        pid: of its first process as it is remembered; 0 for none.
-        container_id: whose it has to be.
+        pid: of its first process, as it was remembered; 0 for none.
+        container_id: of the container that the process must belong to.
     """
     try:
         ContainerProcess(pid, container_id).close()
@@ -202,9 +203,7 @@ def _outputs(pid: int) -> frozenset[str]:
 
 
 def _group(pid: int, proc: str = _PROC) -> str:
-    """Where it is among the cgroups; the processes of a container have that in common, also in the
-    host's pid namespace.
-    """
+    """Its cgroups. All processes of a container have the same, also in the host's pid namespace."""
     try:
         with open(f"{proc}/{pid}/cgroup", "rb") as file:
             return os.fsdecode(file.read())  # its name may be any bytes
@@ -213,12 +212,12 @@ def _group(pid: int, proc: str = _PROC) -> str:
 
 
 def process_tree(root: int) -> list[int]:
-    """A process, everything below it, everything in its session, and what of its container writes
-    to the same pipes.
+    """A process, its descendants, the processes in their sessions, and those of its container that
+    write to the same pipes.
 
-    A command started by the engine leads a session of its own and writes to pipes of its own. What
-    was started by it and left both its parent and its session is told from the container's other
-    processes by these pipes alone.
+    A command that the engine starts has a session and pipes of its own. A process of it that left
+    both its parent and its session can be told from the container's other processes only by these
+    pipes.
 
     Args:
         root: pid in our pid namespace.
@@ -244,11 +243,11 @@ def process_tree(root: int) -> list[int]:
 
 
 def kill_process_tree(root: int, container_id: str) -> int:
-    """SIGKILL a process tree: first everything is frozen, so that nothing forks away meanwhile.
+    """SIGKILL a process tree. First every process is stopped, so that none can fork meanwhile.
 
     Args:
         root: pid in our pid namespace.
-        container_id: only what is in its cgroups is signalled.
+        container_id: only processes in its cgroups are signalled.
 
     Returns:
         How many were killed.
@@ -269,13 +268,13 @@ def kill_process_tree(root: int, container_id: str) -> int:
 
 
 class _Signalled(HeldDescriptor):
-    """A process of a container, held so that a signal reaches it or no process."""
+    """A process of a container, held so that a signal never reaches another process."""
 
     def __init__(self, pid: int, container_id: str) -> None:
         super().__init__(-1)
         try:
             self.descriptor = os.pidfd_open(pid)
-            # Looked at after it is held: one of that number that ended meanwhile gets no signal.
+            # The look comes after it is held: a later process with this pid gets no signal.
             ContainerProcess(pid, container_id).close()
         except OSError:
             self.close()

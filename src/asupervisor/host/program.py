@@ -1,4 +1,4 @@
-"""Run one program to its end: input from memory, output bounded, a deadline, and no process
+"""Runs one program to its end: with input from memory, bounded output, a deadline, and no process
 left behind.
 
 An asyncio subprocess costs 10 ms of the loop's time under uvloop and 2 to 4 ms otherwise; a plain
@@ -134,7 +134,7 @@ class _Output:
         self.overflowed = False
 
     def drain(self) -> bool:
-        """Take what is there; False once the end is reached or the limit passed."""
+        """Read what is there; False once the end is reached or the limit passed."""
         while True:
             try:
                 chunk = os.read(self.read_end, _CHUNK_BYTES)
@@ -158,7 +158,7 @@ class _Output:
 
 
 async def _until_exit(process: subprocess.Popen[bytes], outputs: Sequence[_Output]) -> None:
-    """Return when the program ended, whatever its descendants do, or wrote too much."""
+    """Return when the program has ended, even if descendants run on, or has written too much."""
     loop = asyncio.get_running_loop()
     try:
         pidfd = os.pidfd_open(process.pid)
@@ -209,14 +209,14 @@ async def _reap(process: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         process.kill()
     with anyio.move_on_after(_REAP_DEADLINE_S, shield=True):
-        # SIGKILL takes effect at once, unless the program is stuck in the kernel; then a thread
+        # SIGKILL takes effect at once, unless the program hangs in the kernel; then a thread
         # goes on waiting for it.
         await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
 
 def _memory(data: bytes) -> int:
-    """A file in memory to be read from its start: unlike a pipe it takes any size at once, and
-    has no other end that could be closed.
+    """A file in memory, to be read from its start. Unlike a pipe it takes any size at once, and has
+    no other end that could be closed.
     """
     descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
     try:

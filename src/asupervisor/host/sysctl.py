@@ -1,4 +1,4 @@
-"""The kernel's switches that a pod network rests on."""
+"""The kernel's switches that a pod network needs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _SYSCTL_ROOT = Path("/proc/sys")
 
 
 def switch_on(name: str, root: Path = _SYSCTL_ROOT) -> None:
-    """Set one sysctl to 1 where it exists and is something else.
+    """Set one sysctl to 1, if it exists and has another value.
 
-    One that does not exist (module not loaded, family disabled) or that may not be written is
-    logged, not raised: the operator may have set the node up otherwise.
+    If it does not exist (module not loaded, family disabled) or may not be written, that is logged
+    and not raised: the operator may have set the node up in another way.
 
     Args:
         name: path below ``/proc/sys``, such as ``net/ipv4/ip_forward``.
@@ -29,10 +29,9 @@ def switch_on(name: str, root: Path = _SYSCTL_ROOT) -> None:
 
 def pass_bridge_traffic_to_iptables() -> None:
     """Have bridged traffic pass iptables (``bridge-nf-call-iptables``), so that kube-proxy's rules
-    see pod to pod traffic.
+    see traffic from pod to pod.
 
-    Does nothing where the ``br_netfilter`` module is not loaded; loading modules is the operator's
-    business."""
+    Does nothing if the module ``br_netfilter`` is not loaded: the operator loads modules."""
     for name in ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"):
         if (_SYSCTL_ROOT / name).exists():
             switch_on(name)

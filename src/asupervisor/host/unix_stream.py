@@ -17,9 +17,9 @@ _PAUSE_S = 0.01
 
 
 class UnixStream(anyio.abc.ByteStream):
-    """A connection to a unix socket. anyio's own reports a defect to the event loop when it is
-    cancelled in the turn in which bytes come; a transport of the event loop drops what was not read
-    yet when a write fails.
+    """A connection to a unix socket. anyio's own class reports an error to the event loop if it is
+    cancelled in the turn in which bytes come. A transport of the event loop drops bytes that were
+    not read yet if a write fails.
 
     Args:
         connected: the socket; closed with this.
@@ -33,7 +33,7 @@ class UnixStream(anyio.abc.ByteStream):
         """Connect to the socket at a path.
 
         Raises:
-            OSError: there is none, or nobody listens.
+            OSError: there is no socket, or nobody listens.
         """
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         made.setblocking(False)
@@ -44,7 +44,7 @@ class UnixStream(anyio.abc.ByteStream):
                     made.connect(path)
                     return cls(made)
                 except BlockingIOError:
-                    # Its queue is full, and nothing tells when it no longer is: unix(7).
+                    # Its queue is full, and no event says when it has room again: unix(7).
                     await anyio.sleep(_PAUSE_S)
         except BaseException:
             made.close()
@@ -54,8 +54,9 @@ class UnixStream(anyio.abc.ByteStream):
         """The next bytes.
 
         Raises:
-            anyio.EndOfStream: there are no more.
-            anyio.BrokenResourceError, anyio.ClosedResourceError: nor will there be.
+            anyio.EndOfStream: the other end has sent all.
+            anyio.BrokenResourceError, anyio.ClosedResourceError: the connection is broken or
+            closed.
         """
         data = await self._do(partial(self._socket.recv, max_bytes), anyio.wait_readable)
         if not data:
@@ -66,7 +67,7 @@ class UnixStream(anyio.abc.ByteStream):
         """Send bytes.
 
         Raises:
-            anyio.BrokenResourceError, anyio.ClosedResourceError: they cannot be sent any more.
+            anyio.BrokenResourceError, anyio.ClosedResourceError: it is broken or closed.
         """
         view = memoryview(item)
         while view:
@@ -78,7 +79,7 @@ class UnixStream(anyio.abc.ByteStream):
         self._socket.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
-        """Close it; who waits for it gets ``ClosedResourceError``."""
+        """Close it; a task that waits for it gets ``ClosedResourceError``."""
         if self._socket.fileno() >= 0:
             anyio.notify_closing(self._socket)
             self._socket.close()

@@ -58,7 +58,7 @@ def test_it_stays_until_it_is_told_to_stop(command: list[str], tmp_path: Path) -
         assert program.wait(120) == 0
         errors = program.stderr.read().decode()
     assert "stopping; once more to stop at once" in errors
-    assert "passed over, as nobody does it here: spec.schedulerName" in errors
+    assert "ignored, since nothing here does it: spec.schedulerName" in errors
 
 
 def test_it_leaves_and_says_what_nobody_does(

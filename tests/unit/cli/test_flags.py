@@ -206,7 +206,7 @@ def test_help_names_every_flag_with_its_default(capsys: pytest.CaptureFixture[st
     text = " ".join(capsys.readouterr().out.split())
     for flag in FLAGS:
         assert re.search(rf"--{flag.name}\b[^(]*.*?\(default: [^)]+\)", text), flag.name
-    assert "deadline of requests to runtime and engine, a duration (default: 2m0s)" in text
+    assert "to the engine or another runtime, a duration; 0: 119s (default: 2m0s)" in text
     assert "MTU in bytes; 0: found by the plugin (default: 0)" in text
     assert "--root-directory" in text and "--cri-dockerd-root-directory" in text
 

@@ -1,2 +1,2 @@
-"""What ``top`` is made of: the terminal (:mod:`screen`), what is asked of the server (:mod:`look`),
-and from values alone the table (:mod:`table`); a container's log (:mod:`log`)."""
+"""The parts of ``top``: the terminal (:mod:`screen`), what it asks of the server (:mod:`look`), the
+table, which does no I/O (:mod:`table`), and a container's log (:mod:`log`)."""

@@ -1,4 +1,4 @@
-"""A container's log on the whole terminal, followed until it is left."""
+"""Shows a container's log on the whole terminal, and follows it until the view is left."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from asupervisor.errors import ServiceError
 from asupervisor.words import one_line
 
 _MOST_LINES = 10_000
-"""That can be scrolled back to."""
+"""Lines that are kept for scrolling back."""
 _HELP = "arrows scroll  end follows  q back"
 
 
 class LogView:
-    """What was written, as much of it as is kept.
+    """The kept lines of a log, and which of them are shown.
 
     Args:
-        title: whose it is.
+        title: the first line.
     """
 
     def __init__(self, title: str) -> None:
@@ -36,10 +36,12 @@ class LogView:
     def add(self, text: str, style: str = PLAIN) -> None:
         """A line, or several where it is longer than the terminal is wide."""
         text = one_line(text.expandtabs())
-        width = self._width if text.isascii() else max(1, self._width // 2)  # some are two wide
+        width = (
+            self._width if text.isascii() else max(1, self._width // 2)
+        )  # some letters are two columns wide
         for at in range(0, max(1, len(text)), width):
             self._lines.append((style, text[at : at + width]))
-            self._below += bool(self._below)  # what is looked at stays
+            self._below += bool(self._below)  # the shown lines stay
         self._move(0)
 
     def press(self, key: str) -> None:
@@ -51,7 +53,7 @@ class LogView:
         self._below = max(0, min(self._below + by, len(self._lines) - self._room))
 
     def lines(self, columns: int, rows: int) -> list[Line]:
-        """All of the terminal."""
+        """The lines of the whole terminal."""
         self._width, self._room = columns, max(1, rows - 2)
         end = len(self._lines) - self._below
         shown = list(islice(self._lines, max(0, end - self._room), end))
@@ -81,7 +83,7 @@ async def _follow(container: Container, view: LogView, screen: Screen) -> None:
             async for line in lines:
                 view.add(line.text, RED if line.stream == "stderr" else PLAIN)
                 screen.redraw()
-                await anyio.lowlevel.checkpoint()  # keys have their turn, however much is written
+                await anyio.lowlevel.checkpoint()  # so that keys work however much is written
         view.notice = "the container has ended  "
     except ServiceError as error:
         view.notice = f"{error}  "

@@ -22,7 +22,7 @@ from asupervisor.observability.page.words import latency
 from asupervisor.words import one_line
 
 Counter = tuple[int, int]
-"""When a number that only grows was read, in nanoseconds, and the number."""
+"""Time of a reading in nanoseconds, and the number that was read, which only grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Look:
         pods: each with the newest attempt of each of its containers.
         containers: by id.
         usages: of running containers.
-        head: what is said above the table.
+        head: lines above the table.
     """
 
     pods: Sequence[Row]
@@ -42,7 +42,9 @@ class Look:
     head: Sequence[Line]
 
     def meant(self, row: Row | None) -> tuple[ContainerInfo, str] | None:
-        """The container of a row, of a pod's the first that runs, by its name; and ``POD/NAME``."""
+        """The container of a row, and its ``POD/NAME``; for a pod's row its first running
+        container, by name.
+        """
         pods = {part.id: pod for pod in self.pods for part in pod.parts}
         parts = [] if row is None else row.parts if row.is_pod else [row]
         known = [part for part in parts if part.id in pods]
@@ -53,14 +55,14 @@ class Look:
 
 
 class Rates:
-    """How fast counters grow, by the clock of who read them."""
+    """How fast counters grow, by the times of their readings."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[Counter, float | None]] = {}
 
     def take(self, counters: Mapping[str, Counter]) -> dict[str, float | None]:
-        """The growth in a second of each since it was read before; None where that is not known,
-        as after it began anew. One that is missing is forgotten.
+        """The growth a second of each counter since its last reading; None if that is unknown, as
+        after a counter began anew. A counter that is missing is forgotten.
         """
         self._last = {key: self._next(key, counter) for key, counter in counters.items()}
         return {key: rate for key, (_, rate) in self._last.items()}
@@ -70,7 +72,7 @@ class Rates:
         if last is None or counter[1] < last[0][1]:
             return counter, None
         passed_ns = counter[0] - last[0][0]
-        if passed_ns <= 0:  # the same reading again
+        if passed_ns <= 0:  # the server gave the same reading again
             return last
         return counter, (counter[1] - last[0][1]) * 1e9 / passed_ns
 
@@ -93,10 +95,10 @@ class Looks:
         self._seeks_metrics = True
 
     async def look(self) -> Look:
-        """How it is now.
+        """Ask the server how it is now.
 
         Raises:
-            ServiceError: the server's answer.
+            ServiceError: as the server answers.
         """
         client = self._client
         pods, containers, usages = (
@@ -123,7 +125,7 @@ class Looks:
         return Look(rows, {each.id: each for each in containers}, usages, head)
 
     async def _pod_stats(self) -> tuple[dict[str, Any], list[Line]]:
-        """What pods use, by id, and why that is not known; containers are shown all the same."""
+        """The stats of pods by id, and a line if they failed; containers are shown all the same."""
         try:
             found = await self._client.runtime.list_pod_sandbox_stats(stream=True)
         except Unimplemented:
@@ -133,7 +135,7 @@ class Looks:
         return {each.attributes.id: each.linux for each in found}, []
 
     async def _server(self) -> list[Line]:
-        """Who it is, and whether it and its engine are well."""
+        """Lines about the server: what it is, and whether it and its engine are ready."""
         runtime = self._client.runtime
         version = await runtime.version()
         status = await runtime.status(verbose=self._is_ours)
@@ -150,7 +152,7 @@ class Looks:
         return [(PLAIN, what if troubles else f"{what}: ready"), *((RED, one) for one in troubles)]
 
     async def _activity(self) -> list[Line]:
-        """How much it is asked, where it is this project's and serves metrics on this node."""
+        """A line about its calls, if it is this project's service with metrics on this node."""
         if not self._is_ours:
             return []
         if self._seeks_metrics:
@@ -172,8 +174,8 @@ class Looks:
 
 
 def metrics_address(endpoint: str) -> tuple[str, int] | None:
-    """Where the service of a socket of this node serves metrics; None where it does not, or the
-    port is not known.
+    """The metrics address of the service behind a socket of this node; None if it serves none, or
+    the port is unknown.
     """
     if not endpoint.startswith("unix:"):
         return None
@@ -185,7 +187,7 @@ def metrics_address(endpoint: str) -> tuple[str, int] | None:
 
 
 def activity(name: str, done: Activity | None) -> str:
-    """One kind of calls in words; empty where nothing is known."""
+    """One kind of calls in words; empty if nothing is known."""
     if done is None:
         return ""
     said = f"{name}: {done.per_s:.1f}/s"
@@ -257,7 +259,7 @@ def pod_row(
 
 
 def _network(stats: Any) -> tuple[int, int, int]:
-    """When it was read, and bytes received and sent over all interfaces."""
+    """Time of the reading, and bytes received and sent over all interfaces."""
     network = stats.network
     interfaces = (network.default_interface, *network.interfaces)
     return (

@@ -1,7 +1,8 @@
-"""A whole terminal for one view: keys come in, lines go out, and it is given back as it was,
-however the view ends.
+"""The whole terminal for one view: it reads keys and shows lines. However the view ends, the
+terminal is restored.
 
-Every line passes here through :func:`one_line`, so no name, state or log steers the terminal."""
+Every line passes through :func:`one_line`, so that no name, state or log can control the
+terminal."""
 
 from __future__ import annotations
 
@@ -27,13 +28,14 @@ PLAIN, BOLD, INVERSE, RED = "0", "1", "7", "31"
 
 _STDIN, _STDOUT = 0, 1
 _ENTER = "\x1b[!p\x1b[?1049h\x1b[?25l\x1b[?7l"
-"""What a program left is taken back; another screen than the shell's, no cursor, and lines that are
-cut at the edge."""
+"""Reset what another program left; use the alternate screen, hide the cursor, cut lines at the
+edge.
+"""
 _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _PAUSE_S = 0.03
-"""Between two pictures: many changes make one."""
+"""Least time from one drawing to the next, so that many changes are drawn at once."""
 _ESCAPE_S = 0.05
-"""How long the rest of a key's sequence may take; without one it was the escape key."""
+"""Time for the rest of a key's sequence; if none comes, it was the escape key."""
 _LONGEST_SEQUENCE = 8
 _NAMES = {"\x1b": "escape", "\r": "enter", "\n": "enter", "\x7f": "backspace", "\x08": "backspace"}
 _SEQUENCES = {
@@ -48,7 +50,7 @@ _SEQUENCES = {
 
 
 class Screen:
-    """The terminal while a view has it; made by :func:`full_screen`.
+    """The terminal while a view uses it; made by :func:`full_screen`.
 
     Attributes:
         ended_by: the number of the signal that ended the view; 0 for none.
@@ -64,21 +66,21 @@ class Screen:
         self.ended_by = 0
 
     def redraw(self) -> None:
-        """Show what has changed, soon."""
+        """Draw soon, as the lines have changed."""
         self._wanted.set()
 
     def end(self, number: int) -> None:
-        """Leave the view, as by this signal."""
+        """Leave the view as this signal does."""
         self.ended_by = number
         self._scope.cancel()
 
     async def key(self) -> str:
-        """The next key: a character, or a name as ``up``; empty for one that is not known."""
+        """The next key: a character, or a name such as ``up``; empty for an unknown one."""
         first, self._ahead = self._ahead or await self._character(), ""
         if first == "\x03":
             self.end(signal.SIGINT)
             await anyio.sleep_forever()
-        if first == "\x0c":  # something else has written on it: show all of it again
+        if first == "\x0c":  # Ctrl-L: something else wrote on the terminal, so draw everything
             self._size = (0, 0)
         if first != "\x1b":
             return _NAMES.get(first, first if first.isprintable() else "")
@@ -93,14 +95,14 @@ class Screen:
         return _SEQUENCES.get(sequence, "") if sequence else "escape"
 
     async def _has_more(self) -> bool:
-        """Whether the rest of a sequence is there; it is looked for once more at the end, since a
-        machine that is busy may have come too late to wait."""
+        """Whether the rest of a sequence is there. It looks once more at the end: on a busy machine
+        the time may be over before the wait began."""
         with anyio.move_on_after(_ESCAPE_S):
             await anyio.wait_readable(_STDIN)
         return bool(select.select([_STDIN], [], [], 0)[0])
 
     async def _character(self) -> str:
-        """Not more is read than that: what was typed ahead may be for a shell."""
+        """Read a single character: what was typed ahead may be for a shell."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = ""
         while not text:
@@ -126,7 +128,7 @@ class Screen:
             await self._wanted.wait()
 
     def _show(self) -> None:
-        """Write the lines that are not there yet, all at once."""
+        """Write the lines that have changed, all at once."""
         columns, rows = size = _size()
         lines = [
             f"\x1b[{style}m{one_line(text)[:columns]}\x1b[0m"
@@ -146,12 +148,12 @@ class Screen:
 
 @asynccontextmanager
 async def full_screen(draw: Draw) -> AsyncIterator[Screen]:
-    """The terminal for the length of a block.
+    """Use the terminal for the length of a block.
 
-    A signal, Ctrl-C and a terminal that goes away cancel the block; ``ended_by`` tells it.
+    A signal, Ctrl-C and the loss of the terminal cancel the block; ``ended_by`` says which.
 
     Args:
-        draw: what is to be seen; asked at first, after :meth:`Screen.redraw`, and when the
+        draw: gives the lines; called at first, after :meth:`Screen.redraw`, and when the
             terminal's size has changed.
     """
     ends = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)

@@ -17,12 +17,12 @@ class Row:
     Args:
         id: of the sandbox or the container.
         name: ``NAMESPACE/NAME`` of a pod, the name of a container.
-        state: in a word.
+        state: in one word.
         is_well: whether it runs.
         is_pod: otherwise it is a container.
-        restarts: how often it was made again.
-        cpu_cores: in use.
-        memory_bytes, disk_bytes: the working set, and what was written into writable layers.
+        restarts: how often it was made anew.
+        cpu_cores: cores in use.
+        memory_bytes, disk_bytes: the working set, and the size of writable layers.
         received_per_s, sent_per_s: bytes over the pod's network; None where it is not known.
         pressure: share of the last ten seconds, in percent, in which something waited for CPU,
             memory and I/O; None where it is not known.
@@ -53,7 +53,7 @@ ORDERS: Mapping[str, Callable[[Row], float]] = {
     "restarts": lambda row: -max(each.restarts for each in (row, *row.parts)),
     "name": lambda row: 0,
 }
-"""The most first; what is equal, by name."""
+"""The most first; equal ones by name."""
 KEYS = {"a": "name", **{name[0]: name for name in ORDERS if name != "name"}}
 """Which key gives which order."""
 HELP = (
@@ -73,18 +73,18 @@ _COLUMNS = (
 _PRESSURE = ("CPU/MEM/IO WAIT %", 17, "pressure")
 _NARROWEST_NAME = 20
 _MARK = "*"
-"""Stands before the title by whose column the table is sorted."""
+"""It is before the title of the column by which the table is sorted."""
 
 
 def arrange(pods: Sequence[Row], order: str, wanted: str = "") -> list[Row]:
-    """The rows as they stand below each other: each pod, then its containers.
+    """The rows in their order: each pod, then its containers.
 
     Args:
         pods: in any order.
         order: one of :data:`ORDERS`.
         wanted: only pods and containers with this in their name or state, or at the start of their
-            id; a pod stands above each container that is shown, and is shown whole where it has it
-            itself.
+            id. A pod is shown with each container that matches; if the pod matches itself, all its
+            containers are shown.
     """
     key = ORDERS[order]
     wanted = wanted.casefold()
@@ -104,12 +104,12 @@ def _has(row: Row, wanted: str) -> bool:
 
 
 class Table:
-    """What a person has made of the table: an order, a filter, a row that is chosen.
+    """The table as the user has set it: its order, its filter, the chosen row.
 
     Attributes:
         head: lines above it.
-        notice: something to be said below it; empty for nothing.
-        is_typed: whether keys go into the filter.
+        notice: a line below it; empty for none.
+        is_typed: whether keys are typed into the filter.
     """
 
     def __init__(self, order: str) -> None:
@@ -129,7 +129,7 @@ class Table:
         return self._rows[self._chosen] if self._rows else None
 
     def show(self, pods: Sequence[Row]) -> None:
-        """Take over the pods as they are now; what was chosen stays so while it is there."""
+        """Show the pods as they are now; the chosen row stays chosen while it is there."""
         self._pods = pods
         before = self.chosen
         self._rows = arrange(pods, self._order, self._wanted)
@@ -171,7 +171,7 @@ class Table:
         self._chosen = max(0, min(self._chosen + by, len(self._rows) - 1))
 
     def lines(self, columns: int, rows: int) -> list[Line]:
-        """All of the terminal: what is above, as many rows as there is room for, one line below."""
+        """The lines of the whole terminal: the head, as many rows as fit, one line below."""
         head = [*self.head, (PLAIN, "")]
         self._room = max(1, rows - len(head) - 2)
         self._top = max(0, min(self._top, self._chosen, len(self._rows) - self._room))

@@ -1,4 +1,4 @@
 """The client's verbs, one module each: ``arguments(parser)`` declares its arguments, ``async
-run(client, options)`` does it and returns the exit code. ``VERBS`` in ``cli/command.py`` names
-them.
+run(client, options)`` does the work and returns the exit code. ``VERBS`` in ``cli/command.py``
+lists them.
 """

@@ -9,13 +9,13 @@ from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Where, and whether standard input goes too."""
+    """The container, and which streams."""
     parser.add_argument("container", metavar="POD/CONTAINER")
     streams.arguments(parser, "container", "the container has a terminal")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """The container's output from now on; detaching leaves it alone."""
+    """Show the container's output from now on; it goes on running when the client ends."""
     from asupervisor.cli.terminal import run_session
 
     stdin, tty = streams.wanted(options)

@@ -1,4 +1,4 @@
-"""``checkpoint``: write a container's frozen state to an archive on the server's node."""
+"""``checkpoint``: write the state of a running container to an archive on the server's node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asupervisor.errors import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which container, and where to."""
+    """The container, and the archive."""
     parser.add_argument("container", metavar="POD/CONTAINER")
     parser.add_argument(
         "--export", required=True, metavar="FILE", help="absolute path of the archive on the node"
@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """The container goes on."""
+    """The container goes on running."""
     if not options.export.startswith("/"):
         raise ConfigError("--export must be an absolute path")
     container = await client.find_container(options.container)

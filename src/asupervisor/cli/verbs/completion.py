@@ -1,4 +1,4 @@
-"""``completion``: what a shell sources to complete verbs and flags."""
+"""``completion``: print what a shell sources to complete verbs and flags."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import argparse
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """For which shell."""
-    parser.add_argument("shell", nargs="?", choices=("bash",), default="bash")
+    """The shell."""
+    parser.add_argument(
+        "shell", nargs="?", choices=("bash",), default="bash", help="(default: bash)"
+    )
 
 
 async def run_here(options: argparse.Namespace) -> int:
-    """Print it."""
-    # Imported here: it is made from every verb, this one among them.
+    """Print the script."""
+    # Imported here: that module imports every verb's parser, this one too.
     from asupervisor.cli.manual import completion
 
     print(completion(), end="")

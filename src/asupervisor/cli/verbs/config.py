@@ -1,4 +1,4 @@
-"""``config``: how a server is reached, by what was told."""
+"""``config``: which server the client uses, and its deadline."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from asupervisor.client.endpoint import TIMEOUT_S
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """It has none of its own."""
 
 
 async def run_here(options: argparse.Namespace) -> int:
-    """The settings, without a look at the server."""
+    """Print the settings; the server is not asked."""
     settings = options.settings
     timeout_s = options.timeout_s or settings.timeout_s or TIMEOUT_S
     document = {

@@ -1,4 +1,4 @@
-"""``cp``: files and folders into a container and out of it."""
+"""``cp``: copy files and folders into a container or out of it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from asupervisor.errors import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """From where to where."""
+    """Source and target."""
     place = "a path here, or POD[/CONTAINER]:/PATH; one of the two is in a container"
     parser.add_argument("source", metavar="SOURCE", help=place)
-    parser.add_argument("target", metavar="TARGET", help="where it goes; a folder keeps its name")
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help="the same; in an existing folder here, or after a final /, it keeps its name",
+    )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """What could not be taken is said, and the exit code is 1 then."""
+    """Copy; each thing that was left out is a line on standard error, and makes the exit code 1."""
     (source_name, source), (target_name, target) = map(place, (options.source, options.target))
     if bool(source_name) is bool(target_name):
         raise ConfigError("one of SOURCE and TARGET must be POD[/CONTAINER]:/PATH, and one a path")
@@ -44,6 +48,6 @@ def place(text: str) -> tuple[str, str]:
 
 
 def local_target(source: str, target: str) -> Path:
-    """Where it goes: into a folder that is there, under its own name."""
+    """The path of the copy: in an existing folder it keeps its name."""
     path = Path(target)
     return path / (posixpath.basename(source.rstrip("/")) or "root") if path.is_dir() else path

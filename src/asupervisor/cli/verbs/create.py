@@ -10,14 +10,18 @@ from asupervisor.proto import cri
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Where, and the configurations."""
+    """The pod, and the two configurations."""
     parser.add_argument("pod", metavar="POD")
-    parser.add_argument("file", metavar="CONTAINER-CONFIG", help="a ContainerConfig")
-    parser.add_argument("pod_file", metavar="POD-CONFIG", help="what runp was given")
+    parser.add_argument(
+        "file",
+        metavar="CONTAINER-CONFIG",
+        help="file with a ContainerConfig (JSON or YAML); -: standard input",
+    )
+    parser.add_argument("pod_file", metavar="POD-CONFIG", help="the file that runp was given")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Print its id; it is not started, and its image is not fetched."""
+    """Print the container's id. It is not started, and its image is not fetched."""
     config = read_message(options.file, cri.ContainerConfig)
     pod_config = read_message(options.pod_file, cri.PodSandboxConfig)
     pod = await client.find_pod(options.pod)

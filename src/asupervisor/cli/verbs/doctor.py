@@ -17,7 +17,7 @@ _WIDTH = max(len(level.name) for level in Level)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Where kubelet's configuration is, and the service's flags."""
+    """kubelet's configuration, and the service's flags."""
     parser.add_argument(
         "--kubelet-config",
         default="",
@@ -37,12 +37,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "command",
         nargs="*",
         metavar="-- FLAGS",
-        help="flags of the service, where it does not run and will be started with them",
+        help="flags that the service will be started with, if it does not run",
     )
 
 
 async def run_here(options: argparse.Namespace) -> int:
-    """Every check; exit code 0 where all is well, 1 with warnings, 2 with errors."""
+    """Run every check; exit code 0 if everything is ok, 1 with warnings, 2 with errors."""
     told = options.settings.endpoint
     named = "" if told == RUNTIME_ENDPOINT else told
     node = Node(

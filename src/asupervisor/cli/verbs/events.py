@@ -1,4 +1,4 @@
-"""``events``: what happens to containers and pods, from now on."""
+"""``events``: print what happens to containers and pods, from now on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from asupervisor.words import one_line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """It has none of its own."""
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """One line for each event, until Ctrl-C or the server's end."""
+    """Print a line for each event, until Ctrl-C or until the server ends."""
     async with aclosing(client.events()) as events:
         async for event in events:
             if not print_document(options.output, event.raw):

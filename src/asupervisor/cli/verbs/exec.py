@@ -13,7 +13,7 @@ from asupervisor.errors import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Where, what, and how it is joined to this terminal."""
+    """The container, the command, and its streams."""
     parser.add_argument("container", metavar="POD/CONTAINER")
     parser.add_argument("command", nargs="*", metavar="-- COMMAND")
     streams.arguments(parser, "command", "give the command a terminal")
@@ -21,18 +21,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-s",
         "--sync",
         action="store_true",
-        help="without a stream: output comes when the command has ended",
+        help="run it without streams: its output is printed when it has ended",
     )
     parser.add_argument(
         "--limit",
         default="0",
         metavar="SECONDS",
-        help="with --sync: kill the command after it; 0: never (default: 0)",
+        help="kill the command after so many whole seconds (implies --sync); 0: never (default: 0)",
     )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """The command's output and its exit code."""
+    """Run the command, and return its exit code."""
     if not options.command:
         raise ConfigError("no command; write it after --")
     if not options.limit.isdigit():

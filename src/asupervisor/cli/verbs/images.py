@@ -10,12 +10,12 @@ from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """How they are shown."""
+    """Those of every list."""
     listing.arguments(parser, pods=False)
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """One line for each tag."""
+    """Print a line for each tag."""
 
     async def look() -> listing.Listing:
         images = await client.images()

@@ -1,4 +1,4 @@
-"""``info``: what the runtime says of itself."""
+"""``info``: what the runtime says about itself."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from asupervisor.cli.output import as_document, print_document, print_fields, ve
 from asupervisor.client import Client
 
 _REQUIRED = ("RuntimeReady", "NetworkReady")
-"""Those that a node needs, by the CRI; what else a server tells is only shown."""
+"""The conditions that the CRI requires of a node; others are only shown."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """It has none of its own."""
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Status, verbose; exit code 1 while the runtime or its network is not ready."""
+    """Print the status; exit code 1 while the runtime or its network is not ready."""
     answer = await client.runtime.status(verbose=True)
     conditions = answer.status.conditions
     document = as_document(answer)

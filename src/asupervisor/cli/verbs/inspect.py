@@ -12,12 +12,12 @@ from asupervisor.errors import NotFound
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which one; JSON where no other form is asked for."""
+    """The object."""
     parser.add_argument("name", metavar="POD, POD/CONTAINER or IMAGE")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """The verbose status of the first that has this name: pod, container, image."""
+    """Print the verbose status of the pod, else the container, else the image of this name."""
     name = options.name
     answer: Any
     try:

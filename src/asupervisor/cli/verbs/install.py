@@ -1,4 +1,4 @@
-"""``install``: unit, socket, settings, manual and completion, where no package brings them."""
+"""``install``: put units, settings, manual and completion in place, if no package brings them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from asupervisor.installation.machine import Machine
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to."""
+    """The machine."""
     parser.add_argument(
         "--root",
         default="/",
         metavar="DIRECTORY",
-        help="of the machine's files; with another than / nothing is started (default: /)",
+        help="root of the machine's files; if it is not /, nothing is started (default: /)",
     )
 
 
 async def run_here(options: argparse.Namespace) -> int:
-    """Again is fine: the service is started anew then, and settings stay as they are."""
+    """Install; a further call updates the files, restarts the service and keeps the settings."""
     machine = Machine(options.root, options.timeout_s)
     for line in await machine.install(files()):
         print(line)
@@ -30,12 +30,12 @@ async def run_here(options: argparse.Namespace) -> int:
 
 
 def files() -> tuple[File, ...]:
-    """Those of this installation of the package.
+    """The files that belong to this installation of the package.
 
     Raises:
-        FailedPrecondition: it has no command.
+        FailedPrecondition: the installation has no command.
     """
-    # Imported here: the manual is made from every verb, this one among them.
+    # Imported here: that module imports every verb's parser, this one too.
     from asupervisor.cli.manual import completion, manual
 
     executable = os.path.join(sys.prefix, "bin", "asupervisor")

@@ -11,19 +11,21 @@ from asupervisor.errors import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which container's, and how much of it."""
+    """The container, and how much of its log."""
     parser.add_argument("container", metavar="POD/CONTAINER")
     parser.add_argument(
-        "-f", "--follow", action="store_true", help="go on until the container ends"
+        "-f", "--follow", action="store_true", help="print further lines until the container ends"
     )
-    parser.add_argument("--tail", default="", metavar="LINES", help="only the last lines")
     parser.add_argument(
-        "-t", "--timestamps", action="store_true", help="each line's time before it"
+        "--tail", default="", metavar="LINES", help="only so many of the last lines"
+    )
+    parser.add_argument(
+        "-t", "--timestamps", action="store_true", help="print its time before each line"
     )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """What the container wrote to stdout goes to stdout, and the same for stderr."""
+    """Print what the container wrote to stdout to stdout, and the same for stderr."""
     if options.tail and not options.tail.isdecimal():
         raise ConfigError(f'--tail: "{options.tail}" is not a whole number of lines')
     container = await client.find_container(options.container)

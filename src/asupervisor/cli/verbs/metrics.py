@@ -9,12 +9,12 @@ from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Of which pod."""
-    parser.add_argument("pod", nargs="?", metavar="POD")
+    """The pod."""
+    parser.add_argument("pod", nargs="?", metavar="POD", help="only of this pod")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """One line for each."""
+    """Print a line for each metric."""
     pod_id = (await client.find_pod(options.pod)).id if options.pod else ""
     found = [
         each

@@ -10,12 +10,12 @@ from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which ones."""
+    """Those of every list."""
     listing.arguments(parser)
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Newest first."""
+    """Print the pods, the newest first."""
     wanted = listing.labels(options)
 
     async def look() -> listing.Listing:

@@ -15,22 +15,22 @@ from asupervisor.errors import ConfigError, Unavailable
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which pod, and which ports."""
+    """The pod, and the ports."""
     parser.add_argument("pod", metavar="POD")
     parser.add_argument(
         "ports",
         nargs="+",
         metavar="[LOCAL:]REMOTE",
-        help="LOCAL 0 or empty: a port of the system's choosing",
+        help="port here and port of the pod; LOCAL missing: the same port; 0 or empty: a free one",
     )
     parser.add_argument(
-        "--address", default="127.0.0.1", help="where to listen (default: 127.0.0.1)"
+        "--address", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
     )
     transport(parser)
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Forward until a signal; each connection on its own."""
+    """Forward connections until a signal."""
     pairs = [parse_ports(text) for text in options.ports]
     pod = await client.find_pod(options.pod)
     websocket = options.transport == "websocket"
@@ -49,8 +49,8 @@ async def run(client: Client, options: argparse.Namespace) -> int:
 
 
 def parse_ports(text: str) -> tuple[int, int]:
-    """``[LOCAL:]REMOTE`` as the two ports; LOCAL is REMOTE where it is not there, 0 where it is
-    empty.
+    """``[LOCAL:]REMOTE`` as the two ports. Without LOCAL and its colon both are the same; an empty
+    LOCAL is 0.
 
     Raises:
         ConfigError: a port is malformed.

@@ -10,14 +10,16 @@ from asupervisor.words import one_line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Whether images too."""
+    """Whether to remove images too."""
     parser.add_argument(
-        "--images", action="store_true", help="images that no container uses too, but pinned ones"
+        "--images",
+        action="store_true",
+        help="remove images too that no container uses and that are not pinned",
     )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """One line for each that is gone; those that could not be removed are an exit code of 1."""
+    """Print a line for each that was removed; exit code 1 if one could not be removed."""
     pruned = await client.prune(images=options.images)
     for pod in pruned.pods:
         print(one_line(f"pod {pod.namespace}/{pod.name}"))

@@ -11,14 +11,14 @@ from asupervisor.client.find import choose_pod
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which ones."""
-    parser.add_argument("-a", "--all", action="store_true", help="those that do not run too")
-    parser.add_argument("-p", "--pod", default="", metavar="POD", help="only of this pod")
+    """The state, the pod, and those of every list."""
+    parser.add_argument("-a", "--all", action="store_true", help="containers that do not run too")
+    parser.add_argument("-p", "--pod", default="", metavar="POD", help="only those of this pod")
     listing.arguments(parser)
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Running ones, newest first."""
+    """Print the running containers, the newest first."""
     wanted = listing.labels(options)
 
     async def look() -> listing.Listing:

@@ -12,13 +12,13 @@ from asupervisor.errors import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The image and who asks for it."""
+    """The image, and the user."""
     parser.add_argument("image", help="reference, such as example.test/app:1")
     parser.add_argument(
         "--user",
         default="",
         metavar="NAME",
-        help="user of the registry; the password is taken from $REGISTRY_PASSWORD",
+        help="user of the registry; $REGISTRY_PASSWORD has the password",
     )
 
 

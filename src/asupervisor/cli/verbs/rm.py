@@ -11,15 +11,13 @@ from asupervisor.errors import FailedPrecondition
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What, and whether running ones too."""
+    """The pods or containers, and whether running ones too."""
     parser.add_argument("name", nargs="+", metavar="POD[/CONTAINER]")
-    parser.add_argument(
-        "-f", "--force", action="store_true", help="what still runs is killed first"
-    )
+    parser.add_argument("-f", "--force", action="store_true", help="kill what still runs first")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """A pod goes with its containers."""
+    """Remove them; a pod with its containers."""
     for name in options.name:
         found = await client.find(name)
         if isinstance(found, Container):

@@ -13,7 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """One that is gone is a success."""
+    """Remove them; if one is gone already, that is a success."""
     for image in options.image:
         await client.remove_image(image)
         print(image)

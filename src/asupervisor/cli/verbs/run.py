@@ -1,4 +1,4 @@
-"""``run``: pods from a manifest as kubelet would run them, or one command in an image."""
+"""``run``: run pods from a manifest, as kubelet would, or one command in an image."""
 
 from __future__ import annotations
 
@@ -19,50 +19,55 @@ _ENDINGS = (".yaml", ".yml", ".json")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What, and how long this stays."""
+    """What to run, and how."""
     parser.add_argument(
         "what",
         metavar="FILE|IMAGE",
         help=(
-            "Pods in YAML, and ConfigMaps and Secrets that they name; -: standard input; what is"
-            " not a file is an image"
+            "a file with Pods in YAML, and the ConfigMaps and Secrets that they name; -: standard"
+            " input; anything that is not a file is an image"
         ),
     )
     parser.add_argument(
-        "command", nargs="*", metavar="-- COMMAND", help="in an image, else the image's own"
+        "command",
+        nargs="*",
+        metavar="-- COMMAND",
+        help="image: the command (default: the image's own)",
     )
     parser.add_argument(
         "-d",
         "--detach",
         action="store_true",
-        help="leave once all is ready; nobody probes or restarts it from then on",
+        help="end once all is ready; from then on nobody probes or restarts containers",
     )
     parser.add_argument(
-        "--rm", action="store_true", help="remove it in the end, with its log, and not only stop it"
+        "--rm",
+        action="store_true",
+        help="remove the pods and their logs in the end; without it they are only stopped",
     )
-    parser.add_argument("-i", "--stdin", action="store_true", help="image: standard input goes in")
-    parser.add_argument("-t", "--tty", action="store_true", help="image: with a terminal")
-    parser.add_argument("-it", "-ti", dest="interactive", action="store_true", help="both")
-    parser.add_argument("--name", default="", help="image: of the pod")
+    parser.add_argument("-i", "--stdin", action="store_true", help="image: give it standard input")
+    parser.add_argument("-t", "--tty", action="store_true", help="image: give it a terminal")
+    parser.add_argument("-it", "-ti", dest="interactive", action="store_true", help="-i and -t")
+    parser.add_argument("--name", default="", help="image: name of the pod (default: a random one)")
     parser.add_argument(
         "--configmap",
         action="append",
         default=[],
         metavar="FILE",
-        help="manifest: further ConfigMaps and Secrets",
+        help="manifest: file with further ConfigMaps and Secrets; may be given several times",
     )
     parser.add_argument(
         "--log-directory",
         default=LOG_ROOT,
         type=os.path.abspath,
         metavar="DIR",
-        help=f"of pod logs (default: {LOG_ROOT})",
+        help=f"directory of pod logs (default: {LOG_ROOT})",
     )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Images, sandbox, containers, one pod after the other. What fails in the start takes its whole
-    pod with it; earlier ones are stopped, or with ``--detach`` stay."""
+    """Start one pod after the other. If one fails to start, the whole pod is removed; earlier pods
+    are stopped, or with ``--detach`` stay."""
     if not _is_manifest(options.what):
         from asupervisor.cli.running_pods import run_image
 
@@ -74,7 +79,7 @@ async def run(client: Client, options: argparse.Namespace) -> int:
     beside = [(read_text(file), file) for file in options.configmap]
     manifest = read_manifest(read_text(options.what), options.what, beside)
     if manifest.notes:
-        say(f"passed over, as nobody does it here: {', '.join(manifest.notes)}")
+        say(f"ignored, since nothing here does it: {', '.join(manifest.notes)}")
     tell_what_happens()
     if not options.detach:
         from asupervisor.cli.running_pods import stay
@@ -87,7 +92,7 @@ async def run(client: Client, options: argparse.Namespace) -> int:
 
 
 def announce(pod: Pod, form: str) -> None:
-    """Say that it runs, or print it for a program."""
+    """Say that a pod runs, or print its ids for a program."""
     started = {name: each.id for name, each in pod.containers.items()}
     if not print_document(form, {"podSandboxId": pod.id, "containers": started}):
         print(f"pod {pod.info.namespace}/{pod.name} runs: {short_id(pod.id)}")
@@ -102,7 +107,7 @@ class _Said(logging.Handler):
 
 
 def tell_what_happens() -> None:
-    """Print what the client does for the pods: probes that fail, with what they say, restarts."""
+    """Print what happens to the pods: probes that fail, with what they say, and restarts."""
     logger = logging.getLogger("asupervisor.client.pods")
     logger.addHandler(_Said())
     logger.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""``runp``: a sandbox alone, from the CRI's own configuration."""
+"""``runp``: run a sandbox alone, from the CRI's own configuration."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ from asupervisor.proto import cri
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The configuration."""
-    parser.add_argument("file", metavar="POD-CONFIG", help="a PodSandboxConfig; -: stdin")
-    parser.add_argument("--runtime", default="", metavar="HANDLER", help="the runtime handler")
+    """The configuration, and the handler."""
+    parser.add_argument(
+        "file",
+        metavar="POD-CONFIG",
+        help="file with a PodSandboxConfig (JSON or YAML); -: standard input",
+    )
+    parser.add_argument(
+        "--runtime",
+        default="",
+        metavar="HANDLER",
+        help="runtime handler (default: the server's)",
+    )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Print its id."""
+    """Print the sandbox's id."""
     config = read_message(options.file, cri.PodSandboxConfig)
     print(await client.runtime.run_pod_sandbox(config, options.runtime))
     return 0

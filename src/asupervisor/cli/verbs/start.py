@@ -8,12 +8,12 @@ from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which ones."""
+    """The containers."""
     parser.add_argument("container", nargs="+", metavar="POD/CONTAINER")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """One after the other."""
+    """Start one after the other."""
     for name in options.container:
         await (await client.find_container(name)).start()
         print(name)

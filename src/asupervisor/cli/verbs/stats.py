@@ -1,4 +1,4 @@
-"""``stats``: what containers use."""
+"""``stats``: print what CPU, memory and disk containers use."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from asupervisor.client.containers import Container
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """All, or of one pod or container."""
-    parser.add_argument("name", nargs="?", metavar="POD[/CONTAINER]")
+    """The pod or container."""
+    parser.add_argument("name", nargs="?", metavar="POD[/CONTAINER]", help="only of this one")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Most processor time first."""
+    """Print the containers, most processor time first."""
     pod_id = container_id = ""
     if options.name:
         found = await client.find(options.name)

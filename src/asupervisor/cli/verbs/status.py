@@ -1,4 +1,4 @@
-"""``status``: a pod and its containers."""
+"""``status``: show a pod and its containers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which pod."""
+    """The pod."""
     parser.add_argument("pod", metavar="POD")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """The sandbox first, a table of its containers below."""
+    """Print the pod, and below it a table of its containers."""
     pod = await client.find_pod(options.pod)
     containers = [await each.status() for each in pod.containers.values()]
     document = {"pod": pod.info.raw, "containers": [each.raw for each in containers]}

@@ -10,17 +10,17 @@ from asupervisor.errors import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What, and how patiently."""
+    """The pods or containers, and the grace period."""
     parser.add_argument("name", nargs="+", metavar="POD[/CONTAINER]")
     parser.add_argument(
         "--grace",
         metavar="SECONDS",
-        help=f"before SIGKILL; default: the manifest's, else {DEFAULT_GRACE_S}",
+        help=f"before SIGKILL (default: those of the manifest, else {DEFAULT_GRACE_S})",
     )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """A pod's containers get their stop signal all at once, then the sandbox goes."""
+    """Stop them; the containers of a pod get their stop signal at the same time."""
     grace_s = _seconds(options.grace)
     for name in options.name:
         await (await client.find(name)).stop(grace_s)

@@ -1,4 +1,4 @@
-"""``top``: what pods and containers use, live."""
+"""``top``: show what pods and containers use, live."""
 
 from __future__ import annotations
 
@@ -18,29 +18,34 @@ from asupervisor.durations import parse_duration
 from asupervisor.errors import ConfigError, ServiceError, Unimplemented
 
 _REST_S = 0.5
-"""Between an event and the look at what came of it, since one seldom comes alone."""
+"""Between an event and the next look: several events often come together."""
 _DEADLINE_S = 5.0
-"""Of each call, where none was given: a server that does not answer is told soon."""
+"""Deadline of each call, if none was given, so that the user soon sees that a server hangs."""
 _SHELL = ("sh",)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """In which order, and how often."""
+    """The order, and how often to look."""
     parser.add_argument(
-        "--sort", choices=tuple(ORDERS), default="cpu", help="the most first (default: cpu)"
+        "--sort",
+        choices=tuple(ORDERS),
+        default="cpu",
+        help="order of the rows, the most first (default: cpu)",
     )
     parser.add_argument(
         "--interval",
         default="2s",
         metavar="DURATION",
-        help="between two looks without an event (default: 2s)",
+        help="time from one look to the next; an event brings it forward (default: 2s)",
     )
-    parser.add_argument("--once", action="store_true", help="one look; so it is without a terminal")
+    parser.add_argument(
+        "--once", action="store_true", help="print one table and end, as without a terminal"
+    )
     parser.epilog = f"Keys: {HELP}."
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """One table, or on a terminal the view until q or Ctrl-C."""
+    """Print one table, or on a terminal show the view until q or Ctrl-C."""
     interval_s = parse_duration(options.interval, "--interval")
     if interval_s <= 0:
         raise ConfigError("--interval must be longer than 0")
@@ -76,7 +81,7 @@ def _print(look: Look, options: argparse.Namespace) -> None:
 
 
 class _Top:
-    """The view, and what it leads to: it is left for a log or a shell and entered again."""
+    """The view. It is left for a log or a shell, and entered again afterwards."""
 
     def __init__(self, client: Client, looks: Looks, order: str, interval_s: float) -> None:
         self._client = client
@@ -87,7 +92,7 @@ class _Top:
         self._changed = anyio.Event()
 
     async def run(self) -> int:
-        """The exit code."""
+        """Show it, and return the exit code."""
         while True:
             key = ""
             async with full_screen(self._table.lines) as screen, BackgroundTasks() as tasks:
@@ -102,7 +107,7 @@ class _Top:
                 return 128 + number
 
     async def _pressed(self, screen: Screen) -> str:
-        """The key that leaves the view: q, or l or s with a container that is chosen."""
+        """The key that leaves the view: q, or l or s when a container is chosen."""
         while True:
             key = await screen.key()
             leaves = key == "q" or (key in ("l", "s") and self._container() is not None)
@@ -112,12 +117,12 @@ class _Top:
             screen.redraw()
 
     def _container(self) -> tuple[Container, str] | None:
-        """That of the chosen row, and its name."""
+        """The container of the chosen row, and its name."""
         found = self._last.meant(self._table.chosen) if self._last else None
         return None if found is None else (self._client.container(found[0]), found[1])
 
     async def _open(self, key: str) -> int:
-        """A log or a shell; the signal that ended it, 0 for none."""
+        """Show a log or a shell, and return the signal that ended it; 0 for none."""
         found = self._container()
         if found is None:
             return 0
@@ -130,7 +135,7 @@ class _Top:
         container, name = found
         ended_by: list[int] = []
         try:
-            print(f"a shell in {name}: exit leads back", flush=True)
+            print(f"a shell in {name}; exit returns to top", flush=True)
             async with container.open(_SHELL, stdin=True, terminal=True) as running:
                 code = await run_session(running, has_terminal=True, ended_by=ended_by)
             self._table.notice = f"the shell ended with {code}" if code else ""
@@ -145,7 +150,7 @@ class _Top:
                 look = self._last = await self._looks.look()
                 self._table.head = look.head
                 self._table.show(look.pods)
-            except ServiceError as error:  # what was seen last stays, and is told to be old
+            except ServiceError as error:  # the last rows stay, marked as old
                 self._table.head = [(RED, f"not up to date: {error}")]
             screen.redraw()
             with anyio.move_on_after(self._interval_s):
@@ -153,7 +158,7 @@ class _Top:
                 await anyio.sleep(_REST_S)
 
     async def _follow(self) -> None:
-        """Have every event looked at; other servers have none."""
+        """Look after every event; some servers have none."""
         while True:
             try:
                 async with aclosing(self._client.events()) as events:

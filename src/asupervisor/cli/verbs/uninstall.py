@@ -1,4 +1,4 @@
-"""``uninstall``: take away what ``install`` laid down; pods keep running."""
+"""``uninstall``: remove what ``install`` put in place; pods keep running."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from asupervisor.installation.machine import Machine
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """From where."""
+    """The machine."""
     install.arguments(parser)
 
 
 async def run_here(options: argparse.Namespace) -> int:
-    """Again is fine."""
+    """Uninstall; a further call does nothing."""
     machine = Machine(options.root, options.timeout_s)
     for line in await machine.uninstall(install.files()):
         print(line)

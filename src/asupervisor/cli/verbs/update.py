@@ -10,14 +10,18 @@ from asupervisor.errors import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which containers, and what changes."""
+    """The containers, and the new limits."""
     parser.add_argument("container", nargs="+", metavar="POD/CONTAINER")
-    parser.add_argument("--cpu", default="", metavar="CORES", help="such as 1.5 or 500m")
-    parser.add_argument("--memory", default="", metavar="BYTES", help="such as 64Mi or 1G")
+    parser.add_argument(
+        "--cpu", default="", metavar="CORES", help="new limit of CPU, such as 1.5 or 500m"
+    )
+    parser.add_argument(
+        "--memory", default="", metavar="BYTES", help="new limit of memory, such as 64Mi or 1G"
+    )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """What is not named stays."""
+    """Change the limits that are given; the others stay."""
     if not (options.cpu or options.memory):
         raise ConfigError("nothing to change; give --cpu or --memory")
     cores = float(parse_quantity(options.cpu, "--cpu")) if options.cpu else None

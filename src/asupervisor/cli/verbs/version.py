@@ -10,11 +10,11 @@ from asupervisor.client import Client
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """It has none of its own."""
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:
-    """Version."""
+    """Print them."""
     answer = await client.runtime.version()
     if not print_document(options.output, answer):
         print_fields(

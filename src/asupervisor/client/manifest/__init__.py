@@ -1,5 +1,5 @@
-"""Kubernetes manifests as plans of pods: ``read_manifest``. Pure: what is read of the node is read
-where the pod is started."""
+"""Kubernetes manifests as plans of pods: ``read_manifest``. Reading one does no I/O; the node is
+looked at only when the pod is started."""
 
 from asupervisor.client.manifest.documents import Manifest, read_manifest, read_one_pod
 

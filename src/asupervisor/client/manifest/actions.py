@@ -1,4 +1,4 @@
-"""What kubelet does for a container while it runs, as values: the actions of probes and hooks."""
+"""Probes and hooks of a container, as values; ``perform`` does them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Exec:
 
 @dataclass(frozen=True, slots=True)
 class HttpGet:
-    """A request; ``host`` is empty for the pod's address."""
+    """An HTTP request; ``host`` is empty for the pod's address."""
 
     port: int
     host: str
@@ -31,7 +31,7 @@ class HttpGet:
 
 @dataclass(frozen=True, slots=True)
 class TcpSocket:
-    """A connection; ``host`` is empty for the pod's address."""
+    """A TCP connection; ``host`` is empty for the pod's address."""
 
     port: int
     host: str
@@ -57,13 +57,14 @@ Action = Exec | HttpGet | TcpSocket | Grpc | Sleep
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A question asked again and again.
+    """An action that is done again and again to see how a container is.
 
     Args:
-        action: the question.
-        initial_delay_s, period_s, timeout_s: seconds; the timeout is each answer's.
-        success_threshold, failure_threshold: how many equal answers in a row count.
-        grace_s: of the stop that a failure brings, seconds; None for the pod's own.
+        action: what is done.
+        initial_delay_s, period_s, timeout_s: seconds; the timeout is that of each try.
+        success_threshold, failure_threshold: how many equal results in a row count.
+        grace_s: seconds of grace for a container that is stopped for a failure; None for the
+            pod's own.
     """
 
     action: Action
@@ -76,14 +77,14 @@ class Probe:
 
 
 def read_probe(fields: Fields, ports: Mapping[str, int]) -> Probe:
-    """A ``livenessProbe`` or another one.
+    """Read a ``livenessProbe`` or another probe.
 
     Args:
-        fields: of it.
-        ports: those of the container that have a name.
+        fields: of the probe.
+        ports: the container's ports that have a name.
 
     Raises:
-        ConfigError: a field is malformed; it is named.
+        ConfigError: a field is malformed; the message names it.
     """
 
     def above_zero(name: str, default: int) -> int:
@@ -105,14 +106,14 @@ def read_probe(fields: Fields, ports: Mapping[str, int]) -> Probe:
 
 
 def read_hook(fields: Fields, ports: Mapping[str, int]) -> Action:
-    """A ``postStart`` or ``preStop``; arguments and errors as :func:`read_probe`."""
+    """Read a ``postStart`` or ``preStop``; arguments and errors as :func:`read_probe`."""
     action = read_action(fields, ports, ("exec", "httpGet", "sleep"))
     fields.done()
     return action
 
 
 def read_action(fields: Fields, ports: Mapping[str, int], allowed: tuple[str, ...]) -> Action:
-    """The one action of a probe or hook; arguments and errors as :func:`read_probe`."""
+    """Read the one action of a probe or hook; arguments and errors as :func:`read_probe`."""
     kinds = [kind for kind in allowed if fields.has(kind)]
     if len(kinds) != 1:
         raise ConfigError(f"{fields.where} must have one of {', '.join(allowed)}")
@@ -142,12 +143,12 @@ def read_action(fields: Fields, ports: Mapping[str, int], allowed: tuple[str, ..
 
 
 def as_document(hook: Action) -> dict[str, Any]:
-    """A hook as the API writes it, for the annotation."""
+    """A hook in the form of the API, for the annotation."""
     if isinstance(hook, Exec):
         return {"exec": {"command": list(hook.command)}}
     if isinstance(hook, Sleep):
         return {"sleep": {"seconds": hook.seconds}}
-    assert isinstance(hook, HttpGet), "the others are for probes"
+    assert isinstance(hook, HttpGet), "the other kinds are for probes"
     headers = [{"name": name, "value": value} for name, value in hook.headers]
     plain = {"port": hook.port, "path": hook.path, "scheme": hook.scheme, "httpHeaders": headers}
     return {"httpGet": plain | ({"host": hook.host} if hook.host else {})}

@@ -44,16 +44,16 @@ _PASSED_OVER = ("terminationMessagePath", "terminationMessagePolicy")
 
 @dataclass(slots=True)
 class PodReading:
-    """What the containers of a pod are read with, and what they add to it.
+    """What the reading of a pod's containers needs, and what it adds to.
 
     Args:
-        sandbox: takes the ports; its labels and security context are filled in already.
+        sandbox: gets the ports; its labels and security context are filled in already.
         known: labels of every container.
         grace_s: seconds between the stop signal and SIGKILL.
-        not_as_root: what the pod says.
+        not_as_root: the pod's ``runAsNonRoot``.
         around: for the environment.
-        notes: takes what is passed over.
-        amounts: takes the resources of each container.
+        notes: gets the fields that are ignored.
+        amounts: gets the resources of each container.
     """
 
     sandbox: cri.PodSandboxConfig
@@ -71,12 +71,12 @@ def read_container(  # long: field by field
     """Read a container.
 
     Args:
-        fields: of it; taken out.
-        pod: of its pod.
+        fields: of the container; all of them are taken out.
+        pod: what it needs of its pod.
         restart: when it is started again.
 
     Raises:
-        ConfigError: a field is malformed or cannot be had; it is named.
+        ConfigError: a field is malformed or not supported; the message names it.
     """
     name, image = fields.text("name"), fields.text("image")
     if not NAME.fullmatch(name):
@@ -135,7 +135,9 @@ def read_container(  # long: field by field
 
 
 def _lifecycle(fields: Fields, ports: dict[str, int], config: cri.ContainerConfig) -> Action | None:
-    """``postStart``; ``preStop`` is noted on the container, since whoever stops it runs it."""
+    """Read ``postStart``. ``preStop`` becomes an annotation: another process may stop the
+    container.
+    """
     if fields.has("preStop"):
         import orjson
 
@@ -206,7 +208,7 @@ def _resources(
         below.done()
     fields.done()
     amounts = {path: amount for path, amount in amounts.items() if amount}
-    for name in ("cpu", "memory"):  # as the API server fills it in
+    for name in ("cpu", "memory"):  # as the API server does it
         if (limit := amounts.get(f"limits.{name}")) is not None:
             amounts.setdefault(f"requests.{name}", limit)
     cpu, memory = amounts.get("limits.cpu"), amounts.get("limits.memory")

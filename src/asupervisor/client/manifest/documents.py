@@ -25,7 +25,7 @@ class Manifest:
 
     Args:
         pods: in the order of the file, one at least.
-        notes: fields that were passed over, as nobody does here what they ask for.
+        notes: fields that were ignored, since nothing here does what they ask for.
     """
 
     pods: tuple[PodPlan, ...]
@@ -43,8 +43,8 @@ def read_manifest(
         beside: texts and names of files with further ConfigMaps and Secrets.
 
     Raises:
-        ConfigError: it is not YAML, or has no Pod, or something else than these; the field is
-            named.
+        ConfigError: it is not YAML, has no Pod, or has something else than these three; the
+            message names the field.
     """
     data: dict[tuple[str, str, str], dict[str, bytes]] = {}
     pods: list[Fields] = []

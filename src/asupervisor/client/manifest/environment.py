@@ -33,7 +33,7 @@ class Surroundings:
     Args:
         namespace: of the pod.
         pod: its fields by their paths, as ``metadata.name``.
-        labels, annotations: of it.
+        labels, annotations: of the pod.
         data: the ConfigMaps and Secrets that were given.
     """
 
@@ -50,12 +50,12 @@ def read_environment(
     """``envFrom`` and ``env`` of a container, in the order in which they were first named.
 
     Args:
-        container: its fields; the two are taken out.
-        resources: its own by path, as ``limits.cpu``, in cores and bytes.
-        around: all else.
+        container: its fields; these two are taken out.
+        resources: of the container by path, as ``limits.cpu``, in cores and bytes.
+        around: everything else.
 
     Raises:
-        ConfigError: a source is malformed, not there, or needs a cluster; it is named.
+        ConfigError: a source is malformed, missing, or needs a cluster; the message names it.
     """
     found: dict[str, bytes] = {}
     for source in container.each("envFrom"):
@@ -94,7 +94,7 @@ def expand_words(words: Sequence[str], variables: Mapping[str, bytes]) -> list[s
 
 
 def _value(origin: Fields, resources: Mapping[str, Decimal], around: Surroundings) -> bytes | None:
-    """None for an optional one that is not there."""
+    """None if it is optional and missing."""
     value: bytes | None = None
     if not (field := origin.below("fieldRef")).empty:
         field.choice("apiVersion", "v1", ("v1",))
@@ -113,7 +113,7 @@ def _value(origin: Fields, resources: Mapping[str, Decimal], around: Surrounding
 
 
 def pod_field(field: Fields, around: Surroundings) -> str:
-    """What a ``fieldRef`` names; one that is not known is a ConfigError."""
+    """The value that a ``fieldRef`` names; an unknown one is a ConfigError."""
     path = field.text("fieldPath")
     if keyed := _KEYED_FIELD.fullmatch(path):
         values = around.labels if keyed.group(1) == "labels" else around.annotations
@@ -133,7 +133,9 @@ def pod_field(field: Fields, around: Surroundings) -> str:
 
 
 def resource_amount(field: Fields, resources: Mapping[str, Decimal]) -> bytes:
-    """What a ``resourceFieldRef`` names, in its divisor; one that is not set is a ConfigError."""
+    """The amount that a ``resourceFieldRef`` names, in units of its divisor and rounded up; one
+    that is not set is a ConfigError.
+    """
     name, divisor_text = field.text("resource"), field.quantity("divisor")
     divisor = parse_quantity(divisor_text, field.place("divisor")) if divisor_text else Decimal(0)
     if name not in resources:
@@ -159,13 +161,13 @@ def named_content(
 
     Args:
         kind: ``configMap``, ``secret`` or ``pullSecret``.
-        reference: has its name.
-        around: has what was given.
-        may_miss: None is returned then, where there is none.
-        field: of the name.
+        reference: the mapping with its name.
+        around: has the ConfigMaps and Secrets.
+        may_miss: return None if there is none.
+        field: of ``reference``, which has the name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, and ``may_miss`` is not set.
     """
     name = reference.text(field)
     content = around.data.get((kind, around.namespace, name))

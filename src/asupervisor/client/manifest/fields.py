@@ -1,4 +1,4 @@
-"""Reading a YAML document field by field, so that what nobody read can be refused by its name."""
+"""Reads a YAML document field by field, so that a field that was not read can be refused."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Fields:
     """One mapping of a document; every field is taken out once, and :meth:`done` refuses the rest.
 
     Args:
-        value: what the document has here; None counts as empty.
-        where: its place, ``spec.containers[0]``; empty at the top.
+        value: the part of the document; None counts as empty.
+        where: its place, such as ``spec.containers[0]``; empty at the top.
 
     Raises:
         ConfigError: it is not a mapping.
@@ -40,7 +40,7 @@ class Fields:
         return f"{self.where}.{name}" if self.where else name
 
     def text(self, name: str, default: str | None = None) -> str:
-        """A text; required where there is no default."""
+        """A text; required if there is no default."""
         return self._take(name, str, default)  # type: ignore[no-any-return]
 
     def flag(self, name: str, default: bool = False) -> bool:
@@ -48,7 +48,7 @@ class Fields:
         return self._take(name, bool, default)  # type: ignore[no-any-return]
 
     def number(self, name: str, default: int | None = None) -> int:
-        """A whole number; required where there is no default."""
+        """A whole number; required if there is no default."""
         return self._take(name, int, default)  # type: ignore[no-any-return]
 
     @property
@@ -61,7 +61,7 @@ class Fields:
         return self._rest.get(name) is not None
 
     def quantity(self, name: str) -> str:
-        """A quantity as it was written, which may be as a number; empty where absent."""
+        """A quantity, written as a text or a number; empty where absent."""
         value = self._rest.pop(name, None)
         if value is None:
             return ""
@@ -105,26 +105,26 @@ class Fields:
         return Fields(self._rest.pop(name, None), self.place(name))
 
     def entries(self) -> Iterator[tuple[str, Fields]]:
-        """Every field as a mapping, with its name, where names are the document's own."""
+        """Every field as a mapping, with its name, where the author chooses the names."""
         for name in list(self._rest):
             yield str(name), self.below(name)
 
     def each(self, name: str) -> Iterator[Fields]:
-        """The mappings of a list; each is checked for rests after the caller is done with it."""
+        """The mappings of a list; after the caller has read one, :meth:`done` is called for it."""
         for index, value in enumerate(self._take(name, list, [])):
             fields = Fields(value, f"{self.place(name)}[{index}]")
             yield fields
             fields.done()
 
     def pass_over(self, names: Iterable[str]) -> list[str]:
-        """Take out fields that nobody here reads, and return the places of those that are there."""
+        """Take out fields that are ignored, and return the places of those that are there."""
         return [self.place(name) for name in names if self._rest.pop(name, None) is not None]
 
     def done(self) -> None:
-        """Every field was read.
+        """Check that every field was read.
 
         Raises:
-            ConfigError: one was not; it is named.
+            ConfigError: one was not; the message names it.
         """
         for name in self._rest:
             raise ConfigError(f"{self.place(str(name))} is not supported; remove it")
@@ -150,5 +150,5 @@ class Fields:
 
 
 def _is(value: Any, kind: type) -> bool:
-    """A bool is an int to Python, not to the author of a manifest."""
+    """To Python a bool is an int; in a manifest it is not."""
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

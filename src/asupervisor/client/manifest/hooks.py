@@ -1,4 +1,4 @@
-"""``preStop``, from the annotation by which whoever stops a container knows it."""
+"""Runs ``preStop``, which is read from an annotation of the container."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("asupervisor.client.pods")
 _LEAST_GRACE_S = 2
-"""As kubelet has it, for what is left after the hook."""
+"""Least time that is left for the stop signal after the hook, as in kubelet."""
 
 
 async def run_pre_stop(container: Container, document: str, address: str, grace_s: int) -> int:

@@ -1,4 +1,4 @@
-"""A pod's volumes on the node: a directory for each pod, and what stands in it.
+"""A pod's volumes on the node: a directory for each pod, and what is in it.
 
 Containers may write to a volume that another one has, so a path in it (``subPath``) is held by a
 descriptor, without following a link, and mounted from there."""
@@ -45,14 +45,14 @@ class Layout:
 
     Args:
         plan: of the pod.
-        path: its own directory; need not exist.
+        path: the pod's own directory; it need not exist.
     """
 
     plan: PodPlan
     path: str
 
     def make(self) -> None:
-        """Make what is not there, and check the paths of the node.
+        """Make what is missing, and check the paths of the node.
 
         Raises:
             FailedPrecondition: a path is not what its type says, or cannot be made.
@@ -73,7 +73,7 @@ class Layout:
                 ) from error
 
     def mounts(self, container: ContainerPlan) -> list[cri.Mount]:
-        """What the volumes of a container become, in the order of its manifest.
+        """The mounts of a container's volumes, in the order of its manifest.
 
         Raises:
             FailedPrecondition: a path in a volume leads outside, or is neither directory nor file.
@@ -100,10 +100,10 @@ class Layout:
         return found
 
     def write_hosts(self, addresses: Sequence[str]) -> None:
-        """``/etc/hosts`` with the aliases of the manifest, where there are any.
+        """Write ``/etc/hosts`` with the aliases of the manifest, if there are any.
 
         Args:
-            addresses: of the pod; none for one in the node's network.
+            addresses: of the pod; empty for a pod in the node's network.
         """
         if not self.plan.hosts:
             return
@@ -114,7 +114,7 @@ class Layout:
         Path(self.path, "hosts").write_text("\n".join(lines) + "\n")
 
     def _hold(self) -> None:
-        """Nobody else on the node gets into it."""
+        """Make the pod's directory, readable by root only."""
         try:
             os.makedirs(self.path, exist_ok=True)
             os.chmod(self.path, 0o700)
@@ -151,7 +151,7 @@ class Layout:
             os.fchmod(out.fileno(), mode)
 
     def _sub_path(self, volume: str, sub_path: str, name: str) -> str:
-        """Mount a path in a volume at a place of ours; a directory that is not there is made."""
+        """Mount a path in a volume at a place of ours; a missing directory is made."""
         place = f"{self.path}/paths/{name}"
         if place in mounts_below(self.path):
             return place
@@ -179,8 +179,7 @@ class Layout:
 
 
 def remove_layout(path: str) -> None:
-    """Take away a pod's directory with all that is mounted in it; one that is not there is a
-    success.
+    """Remove a pod's directory with all mounts in it; if it is missing, that is a success.
 
     Raises:
         FailedPrecondition: something is left.
@@ -197,7 +196,7 @@ def remove_layout(path: str) -> None:
 
 
 def _check_host_path(volume: HostPath) -> None:
-    """Links are followed: the path is the manifest's author's."""
+    """Links are followed: the author of the manifest may name any path of the node."""
     if volume.type == "DirectoryOrCreate":
         os.makedirs(volume.path, 0o755, exist_ok=True)
     elif volume.type == "FileOrCreate" and not os.path.exists(volume.path):

@@ -1,7 +1,7 @@
 """What kubelet does for a pod on its node: the order of its containers, hooks, probes, restarts.
 
-A first start that fails is an error; from then on a container is tried again and again, each time
-after a longer pause. What happens is told to the log ``asupervisor.client.pods``."""
+If the first start of a container fails, that is an error. Later it is tried again and again, each
+time after a longer pause. The log ``asupervisor.client.pods`` says what happens."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ Status = Callable[[], Awaitable[PodInfo]]
 
 
 class Life:
-    """Of one pod.
+    """Runs one pod.
 
     Args:
-        plan: of it.
-        status: tells how it is now.
+        plan: of the pod.
+        status: asks for its status.
         make: makes and starts an attempt of a container.
-        tasks: what goes on runs in it.
+        tasks: in which probes and restarts run.
 
     Attributes:
         closing: set by who stops the pod; nothing starts again then.
@@ -64,7 +64,7 @@ class Life:
 
     @property
     def keeps(self) -> bool:
-        """Whether it goes on once everything was started."""
+        """Whether there is work after the start: probes, restarts."""
         return self._plan.needs_keeping
 
     async def start(self) -> None:
@@ -89,13 +89,13 @@ class Life:
                 await self._settled[plan.name].wait()
 
     async def wait_over(self) -> list[ContainerInfo]:
-        """Wait until its containers, sidecars aside, have ended for good, and return how."""
+        """Wait until its containers, except sidecars, have ended for good, and return how."""
         for plan in self._plan.containers:
             await self._over[plan.name].wait()
         return [self._last[plan.name] for plan in self._plan.containers if plan.name in self._last]
 
     async def _complete(self, plan: ContainerPlan) -> None:
-        """An init container, until it succeeded."""
+        """Run an init container until it succeeds."""
         backoff = Backoff()
         attempt = 0
         while True:
@@ -117,13 +117,13 @@ class Life:
         await self._post_start(plan, container)
 
     async def _keep(self, plan: ContainerPlan, container: Container) -> None:
-        """One container and those that follow it, until it has ended for good."""
+        """Watch a container and restart it, until it has ended for good."""
         backoff = Backoff()
         while True:
             try:
                 ended = self._last[plan.name] = await self._attend(plan, container)
             except ServiceError as error:
-                # While the pod is taken away, servers differ in how they say that it is gone.
+                # While a pod is removed, servers differ in the error that says that it is gone.
                 if not (isinstance(error, NotFound) or self.closing.is_set()):
                     raise
                 self._tell(f'container "{plan.name}" was removed')
@@ -142,7 +142,7 @@ class Life:
     async def _again(
         self, plan: ContainerPlan, ended: ContainerInfo, backoff: Backoff
     ) -> Container | None:
-        """The next attempt; None where the pod was stopped meanwhile."""
+        """Make the next attempt; None if the pod was stopped meanwhile."""
         while not await self._is_stopped():
             try:
                 container = await self._make(plan, ended.attempt + 1)
@@ -154,7 +154,7 @@ class Life:
         return None
 
     async def _attend(self, plan: ContainerPlan, container: Container) -> ContainerInfo:
-        """Ask the probes of one container until it has ended."""
+        """Run the probes of one container until it has ended."""
         async with BackgroundTasks() as probing:
             probing.start_soon(self._probe, plan, container)
             return await _end(container)
@@ -173,7 +173,7 @@ class Life:
     async def _ask(
         self, plan: ContainerPlan, container: Container, probe: Probe, kind: str
     ) -> None:
-        """One probe, until it is cancelled; a startup probe, until it has succeeded."""
+        """Repeat one probe until it is cancelled; a startup probe, until it has succeeded."""
         await anyio.sleep(probe.initial_delay_s)
         in_row, before, told = 0, True, ""
         while True:
@@ -212,7 +212,7 @@ class Life:
             self._tell(f'container "{plan.name}" cannot be stopped: {error}')
 
     async def _post_start(self, plan: ContainerPlan, container: Container) -> None:
-        """A hook that fails ends its container, and the policy decides what follows."""
+        """If the hook fails, the container is stopped; the restart policy decides what follows."""
         if plan.post_start is None:
             return
         try:
@@ -224,7 +224,7 @@ class Life:
             await container.stop()
 
     async def _is_stopped(self) -> bool:
-        """Whether the pod was stopped or removed, by whomever."""
+        """Whether the pod was stopped or removed, by this client or another one."""
         while not self.closing.is_set():
             try:
                 return not (await self._status()).ready
@@ -245,9 +245,9 @@ class Life:
 
 
 class Backoff:
-    """The pauses before a container is started again, as kubelet has them: none the first time,
-    then 10 s, each twice as long as the one before up to 300 s; after twice that without a restart
-    from the beginning.
+    """The pauses before a container is started again, as in kubelet: none the first time, then
+    10 s, each twice as long as the one before, up to 300 s. After 600 s without a restart they
+    begin anew.
     """
 
     def __init__(self) -> None:
@@ -265,7 +265,7 @@ class Backoff:
 
 
 async def _end(container: Container) -> ContainerInfo:
-    """How it ended, whatever becomes of the server meanwhile."""
+    """Wait for its end, also while the server is away, and return how it ended."""
     while True:
         try:
             return await container.wait()

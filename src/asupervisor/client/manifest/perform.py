@@ -1,4 +1,4 @@
-"""Doing what a probe or a hook asks for."""
+"""Does what a probe or a hook asks for."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 _MOST_REDIRECTS = 10
 _OUTPUT_BYTES = 10 * 1024
-"""Most of a command's output that is shown, as kubelet has it."""
+"""Most of a command's output that is shown, as in kubelet."""
 
 
 async def failure_of(
     action: Action, container: Container, address: str, timeout_s: float | None
 ) -> str:
-    """Do it, and return what failed; empty for nothing.
+    """Do it, and return why it failed; empty for a success.
 
     Args:
         action: what to do.
         container: where a command runs.
-        address: of the pod; empty for one in the node's network.
+        address: of the pod; empty for a pod in the node's network.
         timeout_s: seconds; None for no limit.
 
     Raises:
@@ -48,7 +48,7 @@ async def failure_of(
         return f"no answer within {timeout_s:g} s" if timeout_s is not None else "no answer"
     except (
         OSError,
-        ValueError,  # of a place that the pod's own answer leads to
+        ValueError,  # a redirect to something that is not a URL
         h11.ProtocolError,
         anyio.BrokenResourceError,
         anyio.EndOfStream,
@@ -121,7 +121,7 @@ async def _request(url: str, headers: tuple[tuple[str, str], ...]) -> h11.Respon
 
 
 def _unverified() -> ssl.SSLContext:
-    """A pod's certificate is for others; kubelet does not look at it either."""
+    """The certificate of a pod is not checked, as in kubelet."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

@@ -1,8 +1,8 @@
 """A Kubernetes Pod (``apiVersion: v1, kind: Pod``) as CRI configurations: the fields that need no
 cluster.
 
-What a field becomes is what kubelet makes of it. A field that is not read here is refused by its
-name: a pod that runs without what its manifest asks for is worse than one that does not run."""
+A field becomes what kubelet makes of it. A field that is not read here is an error that names it: a
+pod that runs without what its manifest asks for is worse than one that does not run."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def read_pod(top: Fields, data: Data, notes: list[str]) -> PodPlan:  # long: fie
     Args:
         top: the document, without its kind.
         data: ConfigMaps and Secrets that it may name.
-        notes: takes the fields that are passed over, as nobody does here what they ask for.
+        notes: gets the fields that are ignored, since nothing here does what they ask for.
 
     Raises:
-        ConfigError: it is not such a Pod; the field is named.
+        ConfigError: it is not such a Pod; the message names the field.
     """
     meta, spec = top.below("metadata"), top.below("spec")
     notes += top.pass_over(_OF_THE_API_SERVER) + meta.pass_over(_OF_THE_API_SERVER)
@@ -123,7 +123,7 @@ def _namespaces(spec: Fields, name: str, sandbox: cri.PodSandboxConfig) -> None:
 def _init_containers(
     spec: Fields, reading: PodReading, restart: RestartPolicy
 ) -> tuple[ContainerPlan, ...]:
-    """One that failed is tried again unless the pod is never restarted."""
+    """A failed one is tried again, unless the pod's restart policy is ``Never``."""
     found: list[ContainerPlan] = []
     for fields in spec.each("initContainers"):
         is_sidecar = fields.choice("restartPolicy", "", ("", "Always")) == "Always"

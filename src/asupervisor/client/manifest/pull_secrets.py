@@ -1,8 +1,8 @@
 """``imagePullSecrets``: credentials of registries, and which of them are for an image.
 
-Places are matched by kubelet's rules, which the API documents for images: the same port; a host of
-as many parts, each of which may have ``*``; the beginning of the path. Nothing here, errors
-included, shows a credential."""
+A place of a credential matches an image by kubelet's rules, which the API documents: the port is
+the same; the host has as many parts, each of which may contain ``*``; the path begins with the
+place's. Nothing here, errors included, shows a credential."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ KEYS = {
     "kubernetes.io/dockerconfigjson": ".dockerconfigjson",
     "kubernetes.io/dockercfg": ".dockercfg",
 }
-"""What a Secret of each type must have."""
+"""The key that a Secret of each type must have."""
 _DOCKER_HUB = "index.docker.io"
 _VERSION = re.compile("^/v[12](?=/)")
 
 
 class Keyring:
-    """User names and passwords by the places they are for; it has no text that shows them."""
+    """User names and passwords by the places they are for; its ``repr`` does not show them."""
 
     def __init__(self) -> None:
         self._logins: dict[str, list[tuple[str, str]]] = {}
 
     def add(self, place: str, username: str, password: str) -> None:
-        """One more.
+        """Add a login.
 
         Args:
-            place: a host or URL, with a port and a path where they matter.
-            username, password: for there.
+            place: a host or URL, with port and path if they matter.
+            username, password: for this place.
 
         Raises:
-            ValueError: the place is not one.
+            ValueError: the place is neither a host nor a URL.
         """
         self._logins.setdefault(_parsed(place), []).append((username, password))
 
     def find(self, image: str) -> list[tuple[str, str]]:
-        """Those for an image, in the order in which kubelet tries them: long places first.
+        """The logins for an image, in the order in which kubelet tries them: long places first.
 
         Args:
             image: its reference.
 
         Raises:
-            InvalidArgument: it is not one.
+            InvalidArgument: it is not a reference.
         """
         reference = parse_reference(image)
         name = f"{reference.registry}/{reference.path}"
@@ -65,14 +65,14 @@ class Keyring:
 
 
 def read_pull_secrets(spec: Fields, around: Surroundings) -> Keyring:
-    """The Secrets that a Pod names.
+    """The credentials in the Secrets that a Pod names.
 
     Args:
         spec: of the Pod; ``imagePullSecrets`` is taken out.
         around: has the Secrets that were given.
 
     Raises:
-        ConfigError: one is not there or is malformed; it is named.
+        ConfigError: one is missing or malformed; the message names it.
     """
     keyring = Keyring()
     for reference in spec.each("imagePullSecrets"):
@@ -115,7 +115,7 @@ def _read(host: str, login: Fields, keyring: Keyring) -> None:
 
 
 def _parsed(place: str) -> str:
-    """Host with port, and path; the API's version, as in Docker Hub's place, is not part of it."""
+    """Host with port, and path, without the API's version that Docker Hub's place has."""
     parts = urlsplit(place if place.startswith(("http://", "https://")) else f"https://{place}")
     if not parts.netloc or (parts.port is None and parts.netloc.endswith(":")):
         raise ValueError(place)

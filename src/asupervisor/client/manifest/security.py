@@ -28,7 +28,7 @@ def read_pod_security(fields: Fields, linux: cri.LinuxPodSandboxConfig) -> tuple
     fs_group = fields.optional_number("fsGroup")
     if fs_group is not None and fs_group not in context.supplemental_groups:
         context.supplemental_groups.append(fs_group)
-    # Volumes are new, so that both mean the same.
+    # Both mean the same here: the volumes are new.
     fields.choice("fsGroupChangePolicy", "Always", ("Always", "OnRootMismatch"))
     policy = fields.choice("supplementalGroupsPolicy", "Merge", tuple(_GROUP_POLICIES))
     context.supplemental_groups_policy = _GROUP_POLICIES[policy]
@@ -46,10 +46,10 @@ def read_pod_security(fields: Fields, linux: cri.LinuxPodSandboxConfig) -> tuple
 def read_container_security(
     fields: Fields, pod: cri.LinuxSandboxSecurityContext, context: cri.LinuxContainerSecurityContext
 ) -> bool | None:
-    """Fill the container's message; what it does not say is as its pod has it.
+    """Fill the container's message; a field that it does not set is the pod's.
 
     Returns:
-        ``runAsNonRoot``; None where it does not say.
+        ``runAsNonRoot``; None if it does not set it.
     """
     context.namespace_options.CopyFrom(pod.namespace_options)
     context.supplemental_groups.extend(pod.supplemental_groups)

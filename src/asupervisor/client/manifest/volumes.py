@@ -35,7 +35,7 @@ def read_volume(fields: Fields, around: Surroundings, amounts: Amounts, notes: l
     """One entry of ``volumes``, without its name; one without a source is an ``emptyDir``.
 
     Raises:
-        ConfigError: a source is malformed, not there, or needs a cluster; it is named.
+        ConfigError: a source is malformed, missing, or needs a cluster; the message names it.
     """
     kinds = [kind for kind in _SOURCES if fields.has(kind)]
     if len(kinds) > 1:
@@ -65,7 +65,7 @@ def read_volume(fields: Fields, around: Surroundings, amounts: Amounts, notes: l
 
 
 def default_pull_policy(image: str) -> str:
-    """As the API server fills it in."""
+    """The one that the API server fills in."""
     latest = "@" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest"))
     return "Always" if latest else "IfNotPresent"
 
@@ -75,7 +75,7 @@ def _empty_dir(source: Fields, notes: list[str]) -> EmptyDir:
     limit = source.quantity("sizeLimit")
     size = int(parse_quantity(limit, source.place("sizeLimit"))) if limit else None
     if size and not in_memory:
-        notes.append(source.place("sizeLimit"))  # nobody measures it
+        notes.append(source.place("sizeLimit"))  # it is not enforced on a disk
     return EmptyDir(in_memory, size or None)
 
 
