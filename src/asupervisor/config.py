@@ -132,7 +132,7 @@ class Config:
     """
 
     container_runtime: str = "docker"
-    """``docker`` hosts the dockershim; ``remote`` connects to a CRI server that another runs."""
+    """``docker`` hosts the dockershim; ``remote`` connects to another program's CRI server."""
     runtime_endpoint: str = RUNTIME_ENDPOINT
     image_endpoint: str = ""
     """Empty means the runtime endpoint."""

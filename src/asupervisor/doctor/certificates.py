@@ -19,7 +19,7 @@ _SEQUENCE, _VERSION, _UTC_TIME, _GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
 
 
 def streaming(node: Node) -> Found:
-    """It is valid now and for a month, and the key is its own."""
+    """Whether it is valid now and for a month, and the key belongs to it."""
     settings = node.config.streaming
     if not settings.tls_cert_file:
         return ok("the streaming server has no certificate of its own")
@@ -33,7 +33,7 @@ def streaming(node: Node) -> Found:
 
 
 def kubelet(node: Node) -> Found:
-    """The one that kubelet shows the API server is valid now; kubelet renews it by itself."""
+    """Whether kubelet's client certificate is valid now; kubelet renews it by itself."""
     path = node.path(_KUBELET)
     renew = "look at kubelet's log; kubeadm certs check-expiration; else join the node again"
     try:
@@ -42,12 +42,12 @@ def kubelet(node: Node) -> Found:
         return []
     except (OSError, ValueError) as failure:
         return error(f"kubelet's certificate {path} cannot be used: {failure}", renew)
-    found = judge_dates(path, since, until, time.time(), renew, "kubelet is a stranger to its API")
+    found = judge_dates(path, since, until, time.time(), renew, "the API server refuses kubelet")
     return found if found.level is Level.ERROR else ok(f"{path} is valid")
 
 
 def _dates(path: str) -> tuple[float, float]:
-    """Of the first certificate in a PEM file.
+    """The dates of the first certificate in a PEM file.
 
     Raises:
         OSError: it cannot be read.
@@ -67,7 +67,7 @@ def judge_dates(
     renew: str,
     effect: str = "exec and logs -f fail",
 ) -> Finding:
-    """What its dates mean; all in Unix seconds."""
+    """The finding about a certificate's dates; all times in Unix seconds."""
     day = datetime.fromtimestamp(until, UTC).date()
     if now > until:
         return error(f"{path} expired on {day}: {effect}", renew)
@@ -85,7 +85,7 @@ def validity(certificate: bytes) -> tuple[float, float]:
         certificate: DER.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: it is not a certificate.
     """
     kind, outer, _ = _element(certificate, 0)
     kind_inner, body, _ = _element(outer, 0)

@@ -1,6 +1,6 @@
-"""Where images, logs and state lie, and how much room is left there.
+"""How much room is left for images, logs and state.
 
-Each place is a check of its own: a file system that hangs costs its own line."""
+Each place is a check of its own, so that a file system that hangs affects only its own line."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def logs(node: Node) -> Found:
 
 
 def volumes(node: Node) -> Found:
-    """The same, for kubelet's own directory."""
+    """Below 10 % kubelet evicts pods."""
     return room("kubelet's volumes", node.path(KUBELET), 0.10)
 
 
 def room(what: str, path: str, least: float) -> Found:
-    """What is left on the file system of a path.
+    """The room that is left on the file system of a path.
 
     Args:
-        what: lies there, in the plural.
-        path: need not exist yet: the nearest directory above counts.
-        least: kubelet acts below this part of its bytes.
+        what: is stored there, in the plural.
+        path: need not exist yet: then the nearest directory above counts.
+        least: the part of its bytes below which kubelet acts.
     """
     found = _file_system(path)
     if found.f_flag & os.ST_RDONLY:

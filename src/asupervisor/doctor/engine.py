@@ -1,6 +1,6 @@
 """Docker Engine: whether it answers, and whether it is set up for pods.
 
-All but the first say nothing where it does not answer."""
+All checks except the first say nothing if it does not answer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reachable(node: Node) -> Found:
     if reason == Reason.ENGINE_PERMISSION_DENIED and os.geteuid() != 0:
         return warning(f"cannot ask the engine: {message}", "run this as root")
     if node.config.docker_endpoint == MANAGED_ENGINE and node.service_pid is None:
-        return error(f"{reason}: {message}", "start the service: the engine is its own")
+        return error(f"{reason}: {message}", "start the service: it runs this engine itself")
     return error(f"{reason}: {message}", remedy(reason))
 
 
@@ -50,14 +50,14 @@ def version(node: Node) -> Found:
     newest = ".".join(map(str, NEWEST_API_VERSION))
     if node.engine.api_version == NEWEST_API_VERSION and text(said, "ApiVersion") != newest:
         return warning(
-            f"the engine's API {span} is newer than this service: spoken to in {used}",
+            f"the engine's API {span} is newer than this service, which uses {used}",
             "upgrade this service",
         )
-    return ok(f"API {span}, spoken to in {used}")
+    return ok(f"API {span}; this service uses {used}")
 
 
 def cgroup_driver(node: Node) -> Found:
-    """The engine's, kubelet's and ``--cgroup-driver`` are the same."""
+    """Whether the engine's, kubelet's and that of ``--cgroup-driver`` are the same."""
     if node.engine is None:
         return []
     has = node.engine.cgroup_driver
@@ -75,7 +75,7 @@ def cgroup_driver(node: Node) -> Found:
     version_2 = text(node.engine.info, "CgroupVersion") == "2"
     if has == "cgroupfs" and version_2 and node.command(1) == "systemd":
         return warning(
-            "the engine uses cgroupfs under systemd with cgroup v2: two write the same tree",
+            "the engine uses cgroupfs under systemd with cgroup v2: both write the same tree",
             'set "exec-opts": ["native.cgroupdriver=systemd"] in its daemon.json',
         )
     told = [name for name, wanted in others.items() if wanted]
@@ -83,7 +83,7 @@ def cgroup_driver(node: Node) -> Found:
 
 
 def storage_driver(node: Node) -> Found:
-    """One that is fast and still there in later engines."""
+    """Whether it is fast, and still there in later engines."""
     if node.engine is None:
         return []
     driver = text(node.engine.info, "Driver")
@@ -101,7 +101,7 @@ def storage_driver(node: Node) -> Found:
 
 
 def log_driver(node: Node) -> Found:
-    """One that does not stop containers."""
+    """Whether it keeps logs and does not stop containers."""
     if node.engine is None:
         return []
     driver = text(node.engine.info, "LoggingDriver")
@@ -119,7 +119,7 @@ def log_driver(node: Node) -> Found:
 
 
 def live_restore(node: Node) -> Found:
-    """Containers live through a restart of the engine."""
+    """Whether containers keep running while the engine restarts."""
     if node.engine is None:
         return []
     if node.engine.info.get("LiveRestoreEnabled") is True:
@@ -131,7 +131,7 @@ def live_restore(node: Node) -> Found:
 
 
 def image_store(node: Node) -> Found:
-    """Containers are where they were before."""
+    """Whether the engine still keeps containers where the service saw them last."""
     if node.engine is None:
         return []
     kind = "containerd" if node.engine.containerd_store else "classic"
@@ -140,7 +140,7 @@ def image_store(node: Node) -> Found:
     if before not in ("", now):
         return error(
             f"the engine keeps containers as {now}, and kept them as {before} when the service"
-            " saw it last: pods from there are out of its reach",
+            " saw it last: it does not know the pods from there",
             "start the engine with that image store, storage driver and data root again, or drain"
             " the node",
         )
@@ -148,12 +148,12 @@ def image_store(node: Node) -> Found:
 
 
 def user_namespaces(node: Node) -> Found:
-    """The engine runs pods with the users of the host."""
+    """Whether the engine runs pods with the users of the host."""
     if node.engine is None:
         return []
     if node.engine.has_security("rootless"):
         return error(
-            "the engine is rootless: it sets no pod's limits, scores or network",
+            "the engine is rootless: it cannot set limits, OOM scores or networks of pods",
             "run the engine as root",
         )
     if node.engine.has_security("userns"):
@@ -165,7 +165,7 @@ def user_namespaces(node: Node) -> Found:
 
 
 def oom_score(node: Node) -> Found:
-    """The engine may give containers the scores that kubelet asks for."""
+    """Whether the engine may give containers the scores that kubelet asks for."""
     if node.engine is None:
         return []
     if node.engine.oom_floor is None:
@@ -178,12 +178,12 @@ def oom_score(node: Node) -> Found:
 
 
 def engine_warnings(node: Node) -> Found:
-    """What the engine itself complains of."""
+    """What the engine itself warns of."""
     if node.engine is None:
         return []
     told = texts(node.engine.info, "Warnings")[:_MOST_WARNINGS]
     if not told:
-        return ok("the engine complains of nothing")
+        return ok("the engine has no warnings")
     return warning(
         f"the engine says: {'; '.join(one.removeprefix('WARNING: ') for one in told)}",
         "see docker info, and the engine's documentation on it",

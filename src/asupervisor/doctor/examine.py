@@ -1,5 +1,5 @@
-"""Running the checks: side by side, each with a deadline, so that one that hangs or fails is one
-line of its own."""
+"""Runs the checks side by side, each with a deadline, so that a check that hangs or fails affects
+only its own line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LINE_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A finding and the check that it is of."""
+    """A finding, and the name of its check."""
 
     check: str
     finding: Finding
@@ -42,7 +42,7 @@ async def examine(node: Node, checks: Sequence[Check] = CHECKS) -> list[Line]:
     """Ask the engine and the service, then run every check.
 
     Args:
-        node: what is looked at; its engine and service are filled in.
+        node: to be checked; its fields for engine and service are filled in.
         checks: which ones.
 
     Returns:
@@ -85,13 +85,13 @@ async def _run(check: Check, node: Node, lane: Lane) -> list[Finding]:
     except PermissionError as refused:
         answer = warning(f"no permission to look at {refused.filename or 'it'}", "run this as root")
     except OSError as failure:
-        answer = error(f"{failure.filename or 'it'} cannot be looked at: {failure}", "mend it")
+        answer = error(f"{failure.filename or 'it'} cannot be looked at: {failure}", "repair it")
     except ServiceError as failure:
-        answer = error(str(failure), "mend what it names")
-    except Exception as failure:  # what it read made no sense: it is told, the others go on
+        answer = error(str(failure), "correct what it names")
+    except Exception as failure:  # it could not understand what it read; the other checks go on
         answer = error(
             f"this check failed: {type(failure).__name__}: {failure}",
-            "report it with this line; what it looks at cannot be understood",
+            "report it with this line: the check could not understand what it read",
         )
     listed = answer if isinstance(answer, list) else [answer]
     return [
@@ -103,7 +103,7 @@ async def _run(check: Check, node: Node, lane: Lane) -> list[Finding]:
 
 
 def _in_a_thread(check: Check, node: Node) -> Found:
-    """Coroutines too: what they look at may hang as well, and hold up a loop of their own then."""
+    """Run a check in a thread. A coroutine gets a loop of its own there, since it may hang too."""
     answer = check.look(node)
     if not inspect.isawaitable(answer):
         return answer
@@ -157,7 +157,7 @@ async def _ask_service(node: Node, lane: Lane) -> None:
         pid = None if path is None else await lane.run(path, listener_process, path)
         if pid is None:
             return
-        behind = f"{node.config.root_directory}/cri.sock"  # where the first is systemd's
+        behind = f"{node.config.root_directory}/cri.sock"  # if the first socket is systemd's
         node.service_pid = await lane.run(behind, listener_process, behind) or pid
         async with RemoteRuntimeService.connect(
             node.config.runtime_endpoint, node.deadline_s

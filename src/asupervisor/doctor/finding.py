@@ -10,7 +10,7 @@ from asupervisor.doctor.node import Node
 
 
 class Level(IntEnum):
-    """How bad it is; also the exit code of the command."""
+    """How bad a finding is; also the exit code of the command."""
 
     OK = 0
     WARNING = 1
@@ -48,7 +48,7 @@ def error(message: str, remedy: str) -> Finding:
 
 
 Found = Finding | list[Finding]
-"""An empty list: there was nothing to look at, as without an engine."""
+"""An empty list if there was nothing to check, as without an engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class Check:
     """One check.
 
     Args:
-        name: as it stands in front of its lines, and in docs/doctor.md.
-        look: does it. A coroutine runs in the event loop, anything else in a thread.
+        name: the first word of its lines, and its name in docs/doctor.md.
+        look: the check itself. A coroutine runs in the event loop, anything else in a thread.
     """
 
     name: str

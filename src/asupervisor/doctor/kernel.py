@@ -1,4 +1,4 @@
-"""The kernel: what pods need of it, by its own files."""
+"""What pods need of the kernel, by the kernel's files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LEAST_INOTIFY = {"fs.inotify.max_user_instances": 512, "fs.inotify.max_user_wat
 _FEW_LEFT = 0.9
 _LEAST_DESCRIPTORS = 65536
 _RELEASED = 1767225600.0
-"""2026-01-01, in Unix seconds: no clock is right that is before this code."""
+"""2026-01-01, in Unix seconds: a clock that shows an earlier time is wrong."""
 _AGED = _RELEASED + 10 * 365 * 86400.0
-"""Ten years on this version is older than any clock that is right."""
+"""Ten years later: a clock that shows a later time is taken for wrong."""
 _DAY_S = 86400.0
 _TIME_ERROR = 5
 _TIMEX_BYTES = 512
@@ -59,7 +59,7 @@ def cgroups(node: Node) -> Found:
 
 
 def overlay(node: Node) -> Found:
-    """The file system that images are mounted by."""
+    """Whether the kernel has the file system with which images are mounted."""
     kinds = {line.split()[-1] for line in node.text("/proc/filesystems").splitlines() if line}
     if "overlay" in kinds:
         return ok("the kernel has overlay")
@@ -67,7 +67,7 @@ def overlay(node: Node) -> Found:
 
 
 def bridge_netfilter(node: Node) -> Found:
-    """Bridged traffic passes iptables, so that services reach pods of the same node."""
+    """Whether bridged traffic passes iptables, so that services reach pods of the same node."""
     value = node.switch("net.bridge.bridge-nf-call-iptables")
     if value == "1":
         return ok("bridged traffic passes iptables")
@@ -78,7 +78,7 @@ def bridge_netfilter(node: Node) -> Found:
 
 
 def ip_forward(node: Node) -> Found:
-    """Packets pass from pods to elsewhere."""
+    """Whether packets are forwarded from pods to other hosts."""
     families = {"net.ipv4.ip_forward": "IPv4"}
     if ":" in node.config.network.pod_cidr:
         families["net.ipv6.conf.all.forwarding"] = "IPv6"
@@ -91,7 +91,7 @@ def ip_forward(node: Node) -> Found:
 
 
 def inotify(node: Node) -> Found:
-    """Enough of it for kubelet, the service and pods."""
+    """Whether there is enough of it for kubelet, the service and pods."""
     found = [
         warning(
             f"{name} is {value}: files of pods and configurations are polled, or programs in pods"
@@ -110,7 +110,7 @@ def descriptors(node: Node) -> Found:
     if used > _FEW_LEFT * most:
         return error(
             f"{used} of {most} files are open on this machine",
-            "raise fs.file-max, and look for who opens so many (lsof)",
+            "raise fs.file-max, and find out what opens so many (lsof)",
         )
     limit = _descriptor_limit(node) if node.service_pid is not None else None
     if limit is not None and limit < _LEAST_DESCRIPTORS:
@@ -127,8 +127,8 @@ def tables(node: Node) -> Found:
     tracked = node.number("net.netfilter.nf_conntrack_count") or 0
     found = [
         error(
-            f"{used} of {most} {what}: further ones fail, whatever pod they are of",
-            f"raise {name} (sysctl), and look for who makes so many",
+            f"{used} of {most} {what}: soon further ones fail, in every pod",
+            f"raise {name} (sysctl), and find out what makes so many",
         )
         for what, used, name in (
             ("processes and threads run", tasks, "kernel.pid_max"),
@@ -149,7 +149,7 @@ def _descriptor_limit(node: Node) -> int | None:
 
 
 def apparmor(node: Node) -> Found:
-    """Where the kernel has it, the engine uses it."""
+    """Whether the engine uses it, if the kernel has it."""
     try:
         on = node.text("/sys/module/apparmor/parameters/enabled").strip() == "Y"
     except FileNotFoundError:
@@ -158,14 +158,14 @@ def apparmor(node: Node) -> Found:
         return ok("the kernel does not use AppArmor")
     if node.engine is not None and not node.engine.has_security("apparmor"):
         return warning(
-            "the kernel has AppArmor and the engine does not confine containers by it",
+            "the kernel has AppArmor and the engine does not confine containers with it",
             "install the package apparmor, and restart the engine",
         )
     return ok("AppArmor is on")
 
 
 def selinux(node: Node) -> Found:
-    """Where the kernel enforces it, the engine labels containers."""
+    """Whether the engine labels containers, if the kernel enforces it."""
     try:
         enforces = node.text("/sys/fs/selinux/enforce").strip() == "1"
     except FileNotFoundError:
@@ -179,7 +179,7 @@ def selinux(node: Node) -> Found:
 
 
 def clock(node: Node) -> Found:
-    """Right enough for certificates, and kept right."""
+    """Whether it is right enough for certificates, and a time service sets it."""
     try:
         hardware = float(node.text("/sys/class/rtc/rtc0/since_epoch"))
     except (OSError, ValueError):
@@ -188,7 +188,7 @@ def clock(node: Node) -> Found:
 
 
 def judge_clock(now_s: float, state: int, hardware_s: float | None = None) -> Finding:
-    """The same, of given figures.
+    """The finding for given figures.
 
     Args:
         now_s: Unix time in seconds.
@@ -198,19 +198,20 @@ def judge_clock(now_s: float, state: int, hardware_s: float | None = None) -> Fi
     day = _day(now_s)
     if not _RELEASED <= now_s < _AGED:
         return error(
-            f"the clock says {day}: no certificate is valid then", "set it, and run a time service"
+            f"the clock says {day}: no certificate is valid then",
+            "set it, and run a time service",
         )
     if hardware_s is not None and abs(now_s - hardware_s) > _DAY_S:
         return warning(
-            f"the clock says {day}, that of the hardware {_day(hardware_s)}",
+            f"the clock says {day}, and the hardware clock {_day(hardware_s)}",
             "run a time service; hwclock --systohc once the first is right",
         )
     if state == _TIME_ERROR:
         return warning(
-            "the clock is not kept right (adjtimex: not synchronised)",
+            "no time service sets the clock (adjtimex: not synchronised)",
             "run systemd-timesyncd, chrony or another time service",
         )
-    return ok("the clock is kept right" if state >= 0 else "the clock is plausible")
+    return ok("a time service sets the clock" if state >= 0 else "the clock is plausible")
 
 
 def _day(unix_s: float) -> str:
@@ -223,7 +224,7 @@ def _clock_state() -> int:
 
 
 def swap(node: Node) -> Found:
-    """Where kubelet does not want it, there is none."""
+    """Whether it is off, if kubelet's configuration forbids it."""
     lines = node.text("/proc/swaps").splitlines()[1:]
     if not lines or not node.kubelet or node.kubelet.get("failSwapOn") is False:
         return ok(f"{len(lines)} swap devices" if lines else "no swap")

@@ -10,7 +10,7 @@ _RESOLVERS = "/etc/resolv.conf"
 
 
 def configuration(node: Node) -> Found:
-    """It can be read; other checks hold the node against it."""
+    """Whether it can be read; other checks compare the node with it."""
     if node.kubelet_failure is not None:
         raise node.kubelet_failure
     if not node.kubelet:
@@ -19,7 +19,7 @@ def configuration(node: Node) -> Found:
 
 
 def resolvers(node: Node) -> Found:
-    """The name servers that kubelet hands to pods can be reached from there."""
+    """Whether pods can reach the name servers that kubelet gives them."""
     if not node.kubelet:
         return []
     path = text(node.kubelet, "resolvConf") or _RESOLVERS
@@ -35,8 +35,8 @@ def resolvers(node: Node) -> Found:
 
 
 def configuration_places(node: Node) -> tuple[str, str]:
-    """Where the running kubelet has it, by its flags ``--config`` and ``--config-dir``; else the
-    usual place, and no drop-ins.
+    """The paths of the running kubelet's flags ``--config`` and ``--config-dir``; else the usual
+    file, and no drop-ins.
     """
     for pid in node.processes("kubelet"):
         words = node.words(pid)
@@ -47,7 +47,7 @@ def configuration_places(node: Node) -> tuple[str, str]:
 
 
 def _path_of(flag: str, words: list[str]) -> str:
-    """The value of a flag, written in either way; empty where it is not an absolute path."""
+    """The value of a flag, in the next word or after ``=``; empty if it is not an absolute path."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, joined, value = word.partition("=")
         if name == flag:

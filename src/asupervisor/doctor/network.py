@@ -26,26 +26,26 @@ _INTERFACES = {
     "vxlan.calico": "calico",
     "cbr0": "kubenet",
 }
-"""Interfaces that pod networks leave behind, and whose they are."""
+"""Interfaces that pod networks leave behind, with the names of these networks."""
 _FORWARDERS = ("KUBE-FORWARD", "CNI-FORWARD", "FLANNEL-FWD", "cali-FORWARD", "CILIUM_FORWARD")
 
 
 async def cni(node: Node) -> Found:
-    """A configuration that can be used, as the service itself reads it."""
+    """Whether the service can use a configuration; it is read as the service reads it."""
     if node.config.network.plugin != "cni":
         return []
     loaded = await _loader(node.config.network).load()
     if loaded.network is None:
         problems = "; ".join(loaded.problems)
         why = (
-            "mend what it names, or install the cluster's network, or give --cni-conf-dir and"
+            "correct what it names, or install the cluster's network, or give --cni-conf-dir and"
             " --cni-bin-dir; without a cluster, --network-plugin no-op gives pods the engine's"
             " bridge"
         )
         return error(f"{Reason.NETWORK_NOT_READY}: {problems}", why)
     network, found = loaded.network, list[Finding]()
     for problem in loaded.problems:
-        found.append(warning(problem, "mend or remove that file: the next one is used instead"))
+        found.append(warning(problem, "correct or remove that file: the next one is used instead"))
     if "ipRanges" in network.capabilities and not node.config.network.pod_cidr:
         found.append(
             warning(
@@ -61,7 +61,7 @@ async def cni(node: Node) -> Found:
 
 
 async def plugins(node: Node) -> Found:
-    """They are there and speak the configuration's version."""
+    """Whether the plugins are there and support the configuration's version."""
     if node.config.network.plugin != "cni":
         return []
     settings = node.config.network
@@ -88,7 +88,7 @@ async def plugins(node: Node) -> Found:
 
 
 def _addresses(plugin: PluginConfig, directories: Sequence[str]) -> Finding | None:
-    """What is wrong with the plugin that one takes addresses from, which it calls itself."""
+    """A problem with the plugin for addresses (IPAM), which the plugin itself calls."""
     name = text(plugin.document, "ipam", "type")
     if not name:
         return None
@@ -120,19 +120,19 @@ def _loader(settings: NetworkConfig) -> Loader:
 
 
 def kubenet(node: Node) -> Found:
-    """It knows the addresses of its pods."""
+    """Whether it knows the addresses of its pods."""
     if node.config.network.plugin != "kubenet":
         return []
     if node.config.network.pod_cidr:
         return ok(f"pod CIDR {node.config.network.pod_cidr}")
     return warning(
-        "no --pod-cidr: the network is not ready before kubelet hands one on",
+        "no --pod-cidr: the network is not ready before kubelet passes one on",
         "give it, or let the controller manager allocate node CIDRs",
     )
 
 
 async def iptables(node: Node) -> Found:
-    """One backend, and pods' packets are let through."""
+    """Whether one backend is used, and pods' packets are let through."""
     if node.engine is not None and node.engine.firewall.startswith("nftables"):
         users = await _iptables_users(node)
         if users:
@@ -165,7 +165,7 @@ async def _iptables_users(node: Node) -> list[str]:
 
 
 def judge_rules(plugin: str, rules: dict[str, dict[str, list[str]]]) -> Found:
-    """The same, of given rules.
+    """The finding for given rules.
 
     Args:
         plugin: the network plugin.
@@ -198,7 +198,7 @@ def _has_rules(tables: dict[str, list[str]]) -> bool:
 
 
 async def other_networks(node: Node) -> Found:
-    """Nothing is left of a network that was here before."""
+    """Whether interfaces of an earlier pod network are left."""
     present = set(os.listdir(node.path("/sys/class/net")))
     network: NetworkList | None = None
     if node.config.network.plugin == "cni":

@@ -1,4 +1,4 @@
-"""The node that is looked at: settings, the kernel's files, what engine and service answered."""
+"""The node that is checked: its settings, the kernel's files, the answers of engine and service."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from asupervisor.host.beneath import read_followed
 from asupervisor.host.processes import is_in_container
 
 KUBELET_CONFIGURATION = "/var/lib/kubelet/config.yaml"
-"""Where kubeadm puts kubelet's."""
+"""Where kubeadm puts kubelet's configuration."""
 _LONGEST_BYTES = 1 << 20
 _MOST_PROCESSES = 65536
 
 
 @dataclass(slots=True)
 class Node:
-    """All that checks know.
+    """Everything that checks know.
 
     Args:
-        config: the settings of the service, of the running one where one runs.
-        root: where the paths of kernel and system begin; another one in tests.
+        config: the settings of the service that runs, else those it would start with.
+        root: before the paths of kernel and system; another one in tests.
         deadline_s: seconds for each check.
-        kubelet: kubelet's configuration; empty where it was not found.
-        kubelet_path: where that is; empty: where the running kubelet has it, else the usual place.
-        kubelet_directory: of kubelet's drop-in configuration; empty: that of the running kubelet.
-        kubelet_failure: why it cannot be read; None where it can, or is not there.
-        engine: it answered, and said what it is; None where it did not.
-        engine_problem: reason and message, where it did not.
-        service_pid: the process that serves the CRI, also one that hangs; None where none does.
-        service_conditions: ``(type, reason, message)`` of what is not ready, as that says itself.
-        service_problem: why it could not be asked, where a process listens.
+        kubelet: kubelet's configuration; empty if it was not found.
+        kubelet_path: of that file; empty: the running kubelet's, else the usual one.
+        kubelet_directory: of kubelet's drop-in configuration; empty: the running kubelet's.
+        kubelet_failure: why it cannot be read; None if it can, or is missing.
+        engine: identified; None if it did not answer.
+        engine_problem: reason and message, if it did not answer.
+        service_pid: the process that serves the CRI, also one that hangs; None if there is none.
+        service_conditions: ``(type, reason, message)`` of what the service says is not ready.
+        service_problem: why it did not answer, if a process listens.
     """
 
     config: Config
@@ -54,7 +54,7 @@ class Node:
 
     @property
     def kubelet_place(self) -> str:
-        """Where kubelet's configuration is, in words."""
+        """The place of kubelet's configuration, in words."""
         return " and ".join(filter(None, (self.kubelet_path, self.kubelet_directory)))
 
     def path(self, path: str) -> str:
@@ -65,7 +65,7 @@ class Node:
         """The content of a file of the system.
 
         Raises:
-            OSError: it is not there, is not a regular file, or is larger than 1 MiB.
+            OSError: it is missing, not a regular file, or larger than 1 MiB.
         """
         return read_followed(self.path(path), _LONGEST_BYTES).decode(errors="replace")
 
@@ -77,15 +77,15 @@ class Node:
             return None
 
     def command(self, pid: int) -> str:
-        """The kernel's name for a process's program; empty where it cannot be told."""
+        """The kernel's name for a process's program; empty if it cannot be read."""
         try:
             return self.text(f"/proc/{pid}/comm").strip()
         except OSError:
             return ""
 
     def processes(self, name: str) -> list[int]:
-        """The node's own processes of a program, by the kernel's name for it; one in a container
-        may call itself anything.
+        """The processes of a program that are not in containers, by the kernel's name for it: a
+        process in a container can choose any name.
         """
         pids = self.pids(in_containers=False)
         return [pid for pid in pids if self.command(pid) == name]
@@ -97,8 +97,8 @@ class Node:
         return [pid for pid in pids if is_in_container(pid, proc) is in_containers]
 
     def words(self, pid: int) -> list[str]:
-        """The command line of a process; empty where it has ended. Of one in a container it may
-        hang: its memory may be a file of a dead file system.
+        """The command line of a process; empty if it has ended. It may hang for a process in a
+        container, whose memory may be a file on a dead file system.
         """
         try:
             return self.text(f"/proc/{pid}/cmdline").split("\0")[:-1]
@@ -106,7 +106,7 @@ class Node:
             return []
 
     def number(self, name: str) -> int | None:
-        """A sysctl that is a number; None where it is absent or none."""
+        """A sysctl that is a number; None if it is missing or not a number."""
         try:
             return int(self.switch(name) or "")
         except ValueError:

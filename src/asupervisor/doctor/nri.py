@@ -1,4 +1,4 @@
-"""Plugins of the Node Resource Interface: where they connect, and what carries their wishes."""
+"""Plugins of the Node Resource Interface: their socket, and the runtime for what they want."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from asupervisor.translate.documents import text
 from asupervisor.translate.runtimes import wrapped_runtime
 
 _PROBES = (("--version", 0), ("create", 1))
-"""Commands that pass on, and that change a document; without a container the latter has to fail."""
+"""A command that is passed on, and one that changes a document, which must fail without a
+container; each with its exit code."""
 
 
 def plugins(node: Node) -> Found:
-    """Root alone gets to their socket, and it is the service's."""
+    """Whether only root can reach their socket, and it is the service's."""
     nri = node.config.nri
     if nri.disable or nri.disable_connections:
         return ok("no NRI plugin connects by itself")
@@ -33,7 +34,7 @@ def plugins(node: Node) -> Found:
                 f"chown root {directory}; chmod 0700 {directory}",
             )
         )
-    holders = listener_holders(nri.socket_path)  # a connection would be taken for a plugin's
+    holders = listener_holders(nri.socket_path)  # not by connecting: that would count as a plugin
     if holders and node.service_pid not in holders:
         found.append(
             warning(
@@ -46,12 +47,12 @@ def plugins(node: Node) -> Found:
 
 
 async def runtime(node: Node) -> Found:
-    """Where the engine has the runtime that changes OCI documents, it can run."""
+    """Whether the runtime that changes OCI documents can run, if the engine has it."""
     if node.engine is None or node.config.nri.disable:
         return []
     path = wrapper_path(node.config.root_directory)
     if not text(node.engine.info, "Runtimes", RUNTIME, "path"):
-        return ok(f"no runtime {RUNTIME}: what only it can carry is refused (docs/nri.md)")
+        return ok(f"no runtime {RUNTIME}: adjustments that need it are refused (docs/nri.md)")
     wrapped = wrapped_runtime(node.engine.info, path)
     if wrapped.problem:
         return error(f"the runtime {RUNTIME} cannot be used", wrapped.problem)
@@ -65,7 +66,7 @@ async def runtime(node: Node) -> Found:
                 f" {ended.stderr.decode(errors='replace').strip()}",
                 "restart the service, which writes it anew; the root directory must not be noexec",
             )
-    return ok(f"the runtime {RUNTIME} stands before {wrapped.program}")
+    return ok(f"the runtime {RUNTIME} calls {wrapped.program}")
 
 
 def _open_to_others(directory: str) -> str:

@@ -10,7 +10,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.ENGINE_NOT_PROBED: "wait a second: the service has only just started",
     Reason.ENGINE_NOT_INSTALLED: "install Docker Engine 20.10 or later, or give --docker-endpoint",
     Reason.ENGINE_NOT_RUNNING: "systemctl start docker; journalctl -u docker says why it ended",
-    Reason.ENGINE_STARTING: "wait; if it lasts, the service's log has dockerd's own words",
+    Reason.ENGINE_STARTING: "wait; if it lasts, look at dockerd's lines in the service's log",
     Reason.ENGINE_PERMISSION_DENIED: "run as root, or as a member of the socket's group",
     Reason.ENGINE_UNREACHABLE: "give --docker-endpoint the address that the engine listens on",
     Reason.ENGINE_NOT_ANSWERING: (
@@ -24,11 +24,11 @@ REMEDIES: dict[Reason, str] = {
     ),
     Reason.NETWORK_NOT_READY: "install the cluster's network; the line cni or kubenet has the rest",
 }
-"""One for each that there is."""
+"""A remedy for each reason."""
 
 
 def remedy(reason: str) -> str:
-    """What to do about a reason that a service gave; one of another version may have others."""
+    """What to do about a reason that a service gave; another version may have other reasons."""
     try:
         return REMEDIES[Reason(reason)]
     except ValueError:

@@ -1,4 +1,4 @@
-"""A second service on the engine, cri-dockerd, and what is left of that and of dockershim."""
+"""A second service or cri-dockerd on the same engine, and what cri-dockerd and dockershim left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asupervisor.host.peers import listener_process
 
 _NAME, _OTHER = "asupervisor", "cri-dockerd"
 _NAMED_WITHIN = 6
-"""Words of a command line: an interpreter, its flags, -m."""
+"""So many words of a command line: before the name may be an interpreter, its flags, -m."""
 _SOCKETS = ("/var/run/cri-dockerd.sock", "/var/run/dockershim.sock")
 _ROOTS = ("/var/lib/cri-dockerd", "/var/lib/dockershim")
 _UNITS = (
@@ -29,7 +29,7 @@ _UNITS = (
 
 
 async def running(node: Node) -> Found:
-    """No second shim drives the engine, now or after the next boot."""
+    """Whether a second shim uses the engine, now or after the next boot."""
     found, in_containers = _on_the_node(node), list[Finding]()
     lane = Lane("look at containers", width=1, deadline_s=node.deadline_s / 2)
     pids, programs = node.pids(in_containers=True), (_NAME, _OTHER)
@@ -71,11 +71,11 @@ def _runs(pid: int, words: list[str]) -> Finding:
 def _add_users(
     node: Node, pids: Sequence[int], programs: Sequence[str], found: list[Finding]
 ) -> None:
-    """Those of some programs that use the engine and are not the one that is looked at. A process
-    in a container may be called like one; what it uses the kernel says.
+    """Add a finding for each process of these programs, except the service itself, that uses the
+    same engine. In a container any process may have such a name; the kernel says what it uses.
     """
     if node.config.docker_endpoint == MANAGED_ENGINE:
-        return  # nobody else knows of it
+        return  # no other service uses it
     engine = socket_path(resolve_endpoint(node.config.docker_endpoint))
     if engine is None:
         return
@@ -85,7 +85,7 @@ def _add_users(
         at = next((at for at, name in enumerate(names) if name in programs), None)
         flags = words[at + 1 :] if at is not None else None
         if flags is None or pid == node.service_pid or (flags and not flags[0].startswith("-")):
-            continue  # another program, the one that is looked at, or a client's verb
+            continue  # another program, the service itself, or a client's verb
         try:
             used = socket_path(resolve_endpoint(_engine_of(node, pid, flags))) or ""
             theirs = look_within(node.path(f"/proc/{pid}/root"), used)
@@ -106,7 +106,7 @@ def _engine_of(node: Node, pid: int, flags: list[str]) -> str:
 
 
 def left(node: Node) -> Found:
-    """No socket and no checkpoint of theirs is misleading."""
+    """Whether sockets or checkpoints of theirs are left, which mislead kubelet or the operator."""
     found: list[Finding] = []
     ours = os.path.realpath(node.path(node.config.root_directory))
     for path in _SOCKETS:
@@ -115,7 +115,7 @@ def left(node: Node) -> Found:
         except FileNotFoundError:
             continue
         if is_socket and may_connect(node.path(path)) and listener_process(node.path(path)) is None:
-            said = f"{path} is left, none listens, and kubelet may be told of it"
+            said = f"{path} is left, nobody listens on it, and kubelet may be set to it"
             found.append(warning(said, f"rm {path}"))
     for root in _ROOTS:
         place = node.path(f"{root}/sandbox")

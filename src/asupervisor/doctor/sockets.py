@@ -1,4 +1,4 @@
-"""Where the service listens, and who else does."""
+"""Where the service listens, and whether another process does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHIMS = ("cri-dockerd", "containerd", "crio", "kubelet")
 
 
 def service(node: Node) -> Found:
-    """It answers, and says that it is ready."""
+    """Whether it answers, and says that it is ready."""
     if node.service_problem:
         return error(
             f"a process listens on {node.config.runtime_endpoint} and does not answer:"
@@ -40,7 +40,7 @@ def service(node: Node) -> Found:
 
 
 def cri_socket(node: Node) -> Found:
-    """The socket of the CRI is the service's, and kubelet's."""
+    """Whether the CRI's socket is the service's, and the one that kubelet uses."""
     endpoint = node.config.runtime_endpoint
     kubelets = text(node.kubelet, "containerRuntimeEndpoint")
     path = socket_path(endpoint) if endpoint.startswith("unix://") else endpoint
@@ -89,12 +89,12 @@ def _at(node: Node, path: str) -> Found:
 
 
 def may_connect(path: str | None) -> bool:
-    """Whether we could connect to a socket there; also where there is none."""
+    """Whether we could connect to a socket there; True if there is none."""
     return path is None or os.access(path, os.W_OK) or not os.access(path, os.F_OK)
 
 
 def ports(node: Node) -> Found:
-    """Those that are asked for are free, or the service's own; streams are not open to all."""
+    """Whether the configured ports are free, or the service's; and whether streams have TLS."""
     found: list[Finding] = []
     streaming = node.config.streaming
     wanted = {"--streaming-bind-addr": streaming.bind_port}

@@ -14,7 +14,7 @@ UNITS = ("asupervisor.socket", "asupervisor.service")
 DEFAULTS = "/etc/default/asupervisor"
 """The settings that the unit reads."""
 _PACKAGED = "/usr/bin/asupervisor"
-"""What the unit file says; the Debian package has it there."""
+"""The path in the unit file: that of the Debian package."""
 _PLAIN = re.compile(r"/[A-Za-z0-9/._+-]+")
 
 
@@ -25,7 +25,7 @@ class File:
     Args:
         path: absolute.
         text: its content.
-        edited: the administrator writes to it, so one that is there is left as it is.
+        edited: the administrator edits it, so an existing one is not changed.
     """
 
     path: str
@@ -41,11 +41,11 @@ def unit(name: str, executable: str) -> str:
         executable: absolute path of the service's command.
 
     Raises:
-        ConfigError: the path has characters that mean something to systemd.
+        ConfigError: the path has characters with a meaning for systemd.
     """
     if not _PLAIN.fullmatch(executable):
         raise ConfigError(
-            f"{executable} cannot stand in a unit file; install into a directory of letters,"
+            f"{executable} cannot be used in a unit file; install into a directory of letters,"
             " digits, dots and dashes"
         )
     return _own(f"systemd/{name}").replace(f"ExecStart={_PACKAGED} ", f"ExecStart={executable} ")
@@ -54,7 +54,7 @@ def unit(name: str, executable: str) -> str:
 def installed_files(
     executable: str, manual: Mapping[str, str], completion: str
 ) -> tuple[File, ...]:
-    """Every file that ``asupervisor install`` lays down.
+    """Every file that ``asupervisor install`` puts in place.
 
     Args:
         executable: absolute path of the service's command.
@@ -62,7 +62,7 @@ def installed_files(
         completion: for bash.
 
     Raises:
-        ConfigError: the path cannot stand in a unit file.
+        ConfigError: the path cannot be used in a unit file.
     """
     share = "/usr/local/share"
     return (

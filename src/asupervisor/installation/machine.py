@@ -1,4 +1,4 @@
-"""Laying the files down and taking them away, and what systemd has to be told.
+"""Puts the files in place, removes them, and tells systemd.
 
 Neither ends a pod: the service leaves its pods running when it stops."""
 
@@ -17,14 +17,14 @@ from asupervisor.installation.files import UNITS, File
 _PACKAGED_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system")
 _RUNS_SYSTEMD = "/run/systemd/system"
 _GROUP = "docker"
-"""Of the socket unit; a machine without an engine does not have it yet."""
+"""The group of the socket unit; a machine without an engine does not have it yet."""
 
 
 class Machine:
-    """Where it is installed.
+    """The machine on which the service is installed.
 
     Args:
-        root: ``/``, or a directory that holds another machine's files; then nothing is started.
+        root: ``/``, or a directory with another machine's files; then nothing is started.
         deadline_s: seconds for each command of systemd.
 
     Raises:
@@ -39,7 +39,7 @@ class Machine:
         self._deadline_s = deadline_s
 
     def check(self) -> None:
-        """Whether it can be installed here at all.
+        """Check that the service can be installed here.
 
         Raises:
             FailedPrecondition: systemd does not run here, or a package brings the service.
@@ -61,7 +61,7 @@ class Machine:
                 )
 
     async def install(self, files: Sequence[File]) -> list[str]:
-        """Lay the files down, enable the units and start the service, or start it anew.
+        """Put the files in place, enable the units, and start or restart the service.
 
         Returns:
             What was done, a line each.
@@ -144,7 +144,7 @@ class Machine:
         await self._run("systemctl", *([] if self._live else [f"--root={self.root}"]), *words)
 
     async def _run(self, *command: str) -> None:
-        # PATH of a plain su has no sbin.
+        # A PATH from su without a login has no sbin.
         environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
         finished = await run_program(
             ["/usr/bin/env", *command], environment=environment, deadline_s=self._deadline_s

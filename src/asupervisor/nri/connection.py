@@ -1,9 +1,10 @@
 """One plugin's socket: calls to it, and calls from it.
 
-A peer that reads nothing, sends nothing or sends too much costs its own connection. Bytes are sent
-whole or the connection ends; each send has a deadline; of its calls so many are worked on at once,
-and the others are refused. Of what nobody asked for (calls that are refused so, answers to no call,
-bytes for no connection) so much is taken in a minute, and whoever sends more is ended."""
+A peer that reads nothing, sends nothing or sends too much loses only its own connection. A message
+is sent whole or the connection ends, and each send has a deadline. A few calls of the peer are
+served at once, and further ones refused. What nobody asked for (calls that are refused this way,
+answers to no call, bytes for no connection) is counted: a peer that sends too much of it in a
+minute loses its connection."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ _logger = logging.getLogger(__name__)
 _READ_BYTES = 1 << 16
 _CALLS_AT_ONCE = 4
 _UNASKED_IN_A_MINUTE = 1000
-"""Messages, or pieces as they are read, that nobody asked for."""
+"""Messages, or pieces of bytes, that nobody asked for."""
 _WORDS = 2048
 """Characters of an error, a peer's or ours, that are passed on: ours may quote what it sent."""
 
@@ -50,7 +51,7 @@ Serve = Callable[[str, str, bytes], Awaitable[bytes]]
 
 
 class Refused(Exception):
-    """A call was answered with an error: theirs to us, or ours to them.
+    """A call was answered with an error, by the peer or by this side.
 
     Args:
         code: gRPC's.
@@ -73,7 +74,7 @@ class Connection:
     Args:
         peer: connected; closed by this.
         serve: answers what the peer calls.
-        calls_on, serves_on: the multiplexer's numbers; a plugin has them the other way round.
+        calls_on, serves_on: numbers of the multiplexer's connections; swapped in a plugin.
         send_deadline_s: seconds within which the peer takes what is sent.
 
     Attributes:
@@ -105,7 +106,7 @@ class Connection:
         self.reason = ""
 
     async def run(self) -> None:
-        """Read until the connection ends; what the peer breaks is in :attr:`reason`."""
+        """Read until the connection ends; :attr:`reason` says why."""
         async with anyio.create_task_group() as tasks:
             try:
                 await self._read(tasks)
@@ -115,7 +116,8 @@ class Connection:
                 self.close("it closed the connection")
                 tasks.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
-                    # Who is sending gets an error by this; its number may be another file's after.
+                    # A task that is sending gets an error by this; only then close the descriptor,
+                    # whose number another file may get.
                     with contextlib.suppress(OSError):
                         self._peer.shutdown(socket.SHUT_RDWR)
                     async with self._sending:
@@ -127,7 +129,8 @@ class Connection:
         loop = asyncio.get_running_loop()
         tasks.start_soon(cancel_when, self.ended, tasks.cancel_scope)
         while data := await loop.sock_recv(self._peer, _READ_BYTES):
-            # What is there already is read without a pause, and a flood would have the loop alone.
+            # sock_recv does not pause if bytes are there: other tasks must have their turn in a
+            # flood.
             await anyio.lowlevel.checkpoint()
             for connection, piece in ends.receive(data):
                 if (receiver := receivers.get(connection)) is None:
@@ -198,7 +201,7 @@ class Connection:
                     self.close(str(error))
                     raise Lost(self.reason) from error
                 except BaseException:
-                    # A part of it may be out, and nothing could follow it.
+                    # A part of it may be sent, so no other message could follow.
                     self.close("it does not take what is sent in time")
                     raise
                 return
@@ -218,7 +221,7 @@ class Connection:
 
         Raises:
             Refused: it answers with an error.
-            TooLong: the request; nothing was sent.
+            TooLong: the request is too long; nothing was sent.
             Lost: the connection has ended, or ends by this.
         """
         if self.ended.is_set():

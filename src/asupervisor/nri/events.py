@@ -1,4 +1,4 @@
-"""NRI's events: which call tells of each, and how a plugin asks for them."""
+"""NRI's events: the call for each of them, and the mask with which a plugin asks for them."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ BY_STATE_CHANGE = frozenset(
         api.REMOVE_CONTAINER,
     )
 )
-"""What a plugin that does not have the event's own call is told by StateChange."""
+"""Events that a plugin without the event's own call is told with StateChange."""
 ALL = (1 << (api.LAST - 1)) - 1
 """The mask of every event."""
 
 
 def mask(events: Iterable[int]) -> int:
-    """As Configure's answer has them: bit 0 is the event 1."""
+    """The mask of events in the answer to Configure: bit 0 is the event 1."""
     return sum(1 << (event - 1) for event in set(events))
 
 

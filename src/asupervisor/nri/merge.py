@@ -1,8 +1,9 @@
-"""What several plugins want, put together in the order in which they were asked.
+"""Combines what several plugins want, in the order in which they were asked.
 
-The law: each plugin sees the container as those before it left it, and owns what it set. What is
-owned another may not set, unless it removes it first: a key that begins with a dash is removed, and
-one that is removed and set in the same answer changes hands. Hooks and device rules only add up.
+Each plugin sees the container with the changes of those before it, and owns what it sets. Another
+plugin may not set that, unless it removes it first: a key that begins with a dash is removed, and a
+key that is removed and set in the same answer gets a new owner. Hooks and device rules of all
+plugins are added up.
 
 Source: NRI's documentation of container adjustment and containerd/nri, pkg/adaptation."""
 
@@ -55,13 +56,13 @@ _KEYED: tuple[tuple[str, str, api.Field], ...] = (
     ("", "linux.sysctl", api.Sysctl),
     ("", "linux.net_devices", api.LinuxNetDevices),
 )
-"""The key within an element (empty in a map), where the collection is in an adjustment and, but for
-the environment, in a container, and what it is to own one of it.
+"""The name of an element's key (empty for a map), the path of the collection in an adjustment and,
+except for the environment, in a container, and the field under which its elements are owned.
 """
 
 
 class Owners:
-    """Which plugin set what, of which container."""
+    """Which plugin set which field of which container."""
 
     def __init__(self) -> None:
         self.message = api.OwningPlugins()
@@ -84,12 +85,12 @@ class Owners:
         owners[at] = plugin
 
     def add(self, container_id: str, field: api.Field, plugin: str) -> None:
-        """Note who adds to what several may add to."""
+        """Note who adds to a field that several plugins may add to."""
         owners = self.message.owners[container_id].simple
         owners[field] = f"{owners[field]},{plugin}" if field in owners else plugin
 
     def release(self, container_id: str, field: api.Field, key: str = "") -> None:
-        """What was set is taken away, and may be set by another."""
+        """Note that a field was removed, so that another plugin may set it."""
         of_container = self.message.owners[container_id]
         if key:
             of_container.compound[field].owners.pop(key, None)
@@ -101,7 +102,7 @@ class Updates:
     """Changes of other containers that plugins ask for.
 
     Args:
-        owners: noted here.
+        owners: gets the owners.
         created: the container that is being created, which is adjusted and not updated.
         own: the container that is being updated, and to what.
     """
@@ -171,7 +172,7 @@ class Creation:
         container: as it is to be created.
 
     Attributes:
-        container: as the plugins so far want it.
+        container: with the adjustments so far.
         owners: of what they set.
         updates: of other containers.
         evictions: containers that are to end.
@@ -227,7 +228,7 @@ class Creation:
 
     @property
     def adjust(self) -> api.ContainerAdjustment:
-        """All of it; what is only removed is there with its mark."""
+        """The whole adjustment; a key that is only removed has its mark."""
         whole = api.ContainerAdjustment()
         whole.CopyFrom(self._adjust)
         for key_name, where, _ in _KEYED:
@@ -246,7 +247,7 @@ class Creation:
         chosen = [entry for entry in _entries(_at(asked, where), key_name) if entry[0]]
         gone = {key[1:]: None for key, _ in chosen if key.startswith(_REMOVED)}
         additions = _at(self._adjust, where)
-        # Looked up, so that a thousand entries do not take a million comparisons.
+        # A set, so that a thousand entries do not take a million comparisons.
         added = {key for key, _ in _entries(additions, key_name)}
         present = self._present(where, key_name)
         for key in gone:
@@ -355,9 +356,7 @@ def _entries(collection: Any, key_name: str) -> Iterator[tuple[str, Any]]:
 
 
 def drop_keyed(collection: Any, key_name: str, key: str) -> None:
-    """Take the elements of a key out of a repeated field, or of a map where ``key_name`` is
-    empty.
-    """
+    """Remove the elements of a key from a repeated field; from a map if ``key_name`` is empty."""
     if not key_name:
         collection.pop(key, None)
         return
@@ -367,7 +366,7 @@ def drop_keyed(collection: Any, key_name: str, key: str) -> None:
 
 
 def _put(collection: Any, key_name: str, key: str, value: Any) -> None:
-    """Set one element; there is none with the same key."""
+    """Add an element; the caller has removed one with the same key."""
     if key_name:
         element = collection.add()
         if value is not None:

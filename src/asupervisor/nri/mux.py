@@ -1,9 +1,9 @@
 """The multiplexer: several connections on one socket, as state without I/O.
 
-The law: a frame is a connection's number and a length, four bytes each, big endian, and then so
-many bytes. Opening and closing is not told; what arrives for an unknown number is dropped.
-Nothing is collected here: a payload is handed on in the pieces in which it arrives, so a frame may
-be of any length and only its header is ever held.
+A frame is a connection's number and a length, four bytes each, big endian, and then so many bytes.
+There are no frames for opening and closing; what arrives for an unknown number is dropped. A
+payload is passed on in the pieces in which it arrives: a frame may be of any length, and only its
+header is kept.
 
 Source: containerd/nri, pkg/net/multiplex."""
 
@@ -18,8 +18,8 @@ PLUGIN_CONNECTION = 1
 RUNTIME_CONNECTION = 2
 """The runtime serves on it, the plugin calls."""
 _FIRST_PAYLOAD = 4096
-"""Bytes. The Go side reads the first part of a message into a buffer of this size, and a frame that
-does not fit is an error for it; what follows it takes in one piece."""
+"""Bytes. The library in Go reads the first part of a message into a buffer of this size, and fails
+at a longer frame; the rest of the message may be one frame."""
 
 
 def frames(connection: int, message: bytes) -> bytes:
@@ -34,7 +34,7 @@ def frames(connection: int, message: bytes) -> bytes:
 
 
 class Demultiplexer:
-    """Takes what a socket gives, and tells which bytes belong to which connection."""
+    """Divides the bytes of a socket among the connections."""
 
     def __init__(self) -> None:
         self._header = bytearray()
@@ -45,8 +45,8 @@ class Demultiplexer:
         """Take some bytes.
 
         Yields:
-            A connection's number and bytes for it, in order. Of an empty frame, which nobody sends
-            for a message, the number 0: that is no connection's.
+            A connection's number and bytes for it, in order. For an empty frame, which no peer
+            needs to send, the number is 0, which is no connection's.
         """
         position = 0
         while position < len(data):

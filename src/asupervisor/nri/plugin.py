@@ -1,4 +1,4 @@
-"""One plugin, from its connection on: registered → configured → synchronized → told of events."""
+"""One plugin: it is connected → registered → configured → synchronized → told of events."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
 
 _logger = logging.getLogger(__name__)
 NRI_VERSION = "v0.12.0"
-"""The release of NRI whose messages these are, as plugins are told it."""
+"""The release of NRI whose messages these are; plugins are told it."""
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,128}", re.ASCII)
 _INDEX = re.compile(r"[0-9]{2}", re.ASCII)
 _MOST_ENTRIES = 500
 _MOST_CONTAINERS = 10_000
-"""Entries of one list of a plugin's message, and of one that names other containers: what several
-plugins want is put together entry by entry, and all else waits for that."""
+"""Most entries of one list in a plugin's message, and of a list that names other containers: they
+are combined entry by entry, and the whole service waits for that."""
 
 R = TypeVar("R", bound=Message)
 Update = Callable[["Plugin", api.UpdateContainersRequest], Awaitable[api.UpdateContainersResponse]]
-"""Does the changes that a plugin asks for by itself."""
+"""Does the changes that a plugin asks for without being asked."""
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """Index and name out of ``10-name``; None where it is not a plugin's."""
+    """Index and name of ``10-name``; None if it is not the name of a plugin."""
     index, dash, base = name.partition("-")
     return (index, base) if dash and _INDEX.fullmatch(index) and _NAME.fullmatch(base) else None
 
@@ -52,14 +52,15 @@ class Plugin:
 
     Args:
         peer: its socket.
-        update: does what it asks for by itself, once it is synchronized.
+        update: does what it asks for without being asked, once it is synchronized.
         registration_timeout_s, request_timeout_s: seconds for it to register, and to answer.
-        name: ``10-name`` of one that was started; empty for one that says so itself.
-        configuration: of one that was started.
+        name: ``10-name`` of a plugin that was started; empty for one that connects and registers
+            its name.
+        configuration: of a plugin that was started.
 
     Attributes:
-        index, base: its name's two parts.
-        events: the mask of what it is told.
+        index, base: the two parts of its name.
+        events: the mask of the events that it is told of.
     """
 
     def __init__(
@@ -85,23 +86,23 @@ class Plugin:
 
     @property
     def name(self) -> str:
-        """``10-name``, as errors, owners of adjustments and the log have it."""
+        """``10-name``, for errors, owners of adjustments and the log."""
         return f"{self.index}-{self.base}" if self.base else "a plugin without a name"
 
     @property
     def alive(self) -> bool:
-        """Whether it can be told something."""
+        """Whether it is connected."""
         return not self.connection.ended.is_set()
 
     def subscribed(self, event: api.Event) -> bool:
-        """Whether it wants to be told of an event and can be."""
+        """Whether it is connected and wants to be told of an event."""
         return self.alive and bool(self.events & 1 << (event - 1))
 
     async def start(self) -> None:
         """Wait until it has registered, and configure it.
 
         Raises:
-            FailedPrecondition: it does not register in time, or cannot be what it says.
+            FailedPrecondition: it does not register in time, or asks for unknown events.
         """
         async with BackgroundTasks() as tasks:
             with anyio.move_on_after(self._registration_timeout_s) as scope:
@@ -127,13 +128,14 @@ class Plugin:
     async def synchronize(
         self, pods: Sequence[api.PodSandbox], containers: Sequence[api.Container]
     ) -> list[api.ContainerUpdate]:
-        """Tell it all that is there, in as few messages as it takes. Returns what it asks for.
+        """Tell it all pods and containers, in as few messages as they fit in. Returns the updates
+        that it asks for.
 
         Raises:
-            FailedPrecondition: it refuses, or does not put the pieces together.
+            FailedPrecondition: it refuses, or does not join the pieces.
         """
         size = len(pods) + len(containers)
-        # It is part of its beginning, and may take as long; nothing is made meanwhile.
+        # It belongs to the registration, and may take as long; nothing is created meanwhile.
         ends = anyio.current_time() + max(self._registration_timeout_s, self._request_timeout_s)
         while True:
             piece, rest = _divided(pods, containers, size)
@@ -162,7 +164,7 @@ class Plugin:
             request: of the event's class.
 
         Returns:
-            Its answer; None where it was not asked, or was lost while it was.
+            Its answer; None if it was not asked, or lost meanwhile.
 
         Raises:
             FailedPrecondition: it refuses.
@@ -210,11 +212,11 @@ class Plugin:
     async def _ask(
         self, method: str, request: Message, response: type[R], timeout_s: float = 0.0
     ) -> R:
-        """Call it; it may be lost by that.
+        """Call it.
 
         Raises:
-            FailedPrecondition: there is no answer.
-            TooLong: the request.
+            FailedPrecondition: it refuses, or the connection was lost.
+            TooLong: the request is too long.
         """
         try:
             return await self._call(method, request, response, timeout_s)
@@ -230,7 +232,7 @@ class Plugin:
         )
 
     def _dropped(self, reason: str) -> FailedPrecondition:
-        """End the connection, whose first reason counts."""
+        """End the connection, and return the error; the first reason counts."""
         self.connection.close(reason)
         return FailedPrecondition(f"NRI plugin {self.name}: {self.connection.reason}")
 
@@ -268,7 +270,7 @@ class Plugin:
 
 
 def _too_long(message: Message) -> str:
-    """Says which list of a message has more entries than any use of it needs; empty for none."""
+    """Which list of a message has too many entries, in words; empty for none."""
     for field, value in message.ListFields():
         if isinstance(value, Message):
             inner: Iterable[Message] = [value]
@@ -291,6 +293,6 @@ Pieces = tuple[Sequence[api.PodSandbox], Sequence[api.Container]]
 def _divided(
     pods: Sequence[api.PodSandbox], containers: Sequence[api.Container], size: int
 ) -> tuple[Pieces, Pieces]:
-    """So many of what is to be told, pods first, and the rest."""
+    """The first ``size`` objects, pods before containers, and the rest."""
     of_containers = max(0, size - len(pods))
     return (pods[:size], containers[:of_containers]), (pods[size:], containers[of_containers:])

@@ -1,9 +1,10 @@
 """All plugins, in the order of their indices, and what they are asked.
 
-The law: events are told one after the other, each to one plugin after the other, so that what one
-decides is done before another decides. A plugin joins while nothing is being made: what it is not
-told then, it is told as an event. Then as long a time passes until another joins, so that one that
-comes again and again does not keep things from being made."""
+Events are told one after the other, and each to one plugin after the other, so that the decision of
+one plugin is done before the next one decides. While a plugin joins, nothing is created: so each
+object is either told then, or comes as an event. Before another plugin may join, as much time
+passes as that took, so that a plugin that joins again and again cannot stop the creation of
+objects."""
 
 from __future__ import annotations
 
@@ -25,11 +26,11 @@ from asupervisor.proto.nri.v1alpha1 import api_pb2 as api
 
 _logger = logging.getLogger(__name__)
 _UPDATES_S = 30.0
-"""For all changes that one message asks for: no event is told meanwhile."""
+"""Time for all changes that one message asks for; no event is told meanwhile."""
 
 
 class World(Protocol):
-    """What the plugins act on."""
+    """The pods and containers that the plugins act on."""
 
     async def everything(self) -> tuple[list[api.PodSandbox], list[api.Container]]:
         """Every pod, and every container that has not ended."""
@@ -38,7 +39,7 @@ class World(Protocol):
         """Change a container.
 
         Raises:
-            ServiceError: it cannot be.
+            ServiceError: it failed.
         """
 
     def evict(self, eviction: api.ContainerEviction, plugin: str) -> None:
@@ -51,8 +52,8 @@ class Registry:
     Args:
         config: the settings.
         world: what they act on.
-        quiet: holds up what makes something be, while a plugin joins.
-        changed: called when the plugins are others.
+        quiet: holds up the creation of objects while a plugin joins.
+        changed: called when a plugin has joined or left.
     """
 
     def __init__(
@@ -73,18 +74,18 @@ class Registry:
 
     @property
     def names(self) -> list[str]:
-        """Of the plugins that are there, as they are asked."""
+        """The names of the connected plugins, in the order in which they are asked."""
         return [plugin.name for plugin in self._plugins if plugin.alive]
 
     def subscribed(self, event: api.Event) -> bool:
-        """Whether anybody wants to be told of an event."""
+        """Whether any plugin wants to be told of an event."""
         return any(plugin.subscribed(event) for plugin in self._plugins)
 
     async def join(self, plugin: Plugin) -> None:
         """Have a plugin register, tell it what is there, and ask it from then on.
 
         Raises:
-            ServiceError: it is not taken.
+            ServiceError: it cannot join.
         """
         await plugin.start()
         async with self._joining:
@@ -114,18 +115,18 @@ class Registry:
             _logger.warning("NRI plugin %s is gone: %s", plugin.name, plugin.connection.reason)
 
     async def tell(self, event: api.Event, request: Message) -> None:
-        """Tell of an event that brings nothing back.
+        """Tell of an event to which plugins only say yes or no.
 
         Raises:
-            FailedPrecondition: a plugin refuses; those behind it are not told.
+            FailedPrecondition: a plugin refuses; the ones after it are not told.
         """
         async with self._turn:
             for plugin in tuple(self._plugins):
                 await plugin.tell(event, request)
 
     async def create(self, request: api.CreateContainerRequest) -> Creation:
-        """Ask what a container that is being created is to be like; what is asked for others is
-        done.
+        """Ask for the adjustments of a container that is being created, and do what plugins want of
+        other containers.
 
         Raises:
             FailedPrecondition: a plugin refuses, or two are in conflict, or a rule is broken.
@@ -173,7 +174,7 @@ class Registry:
                 )
 
     async def update(self, request: api.UpdateContainerRequest) -> api.LinuxResources | None:
-        """Ask what a container is to be updated to. None where no plugin changed it.
+        """Ask what a container is to be updated to. None if no plugin changed it.
 
         Raises:
             FailedPrecondition: a plugin refuses, or two are in conflict.
@@ -194,7 +195,7 @@ class Registry:
             return updates.of_own
 
     async def stop(self, request: api.StopContainerRequest) -> None:
-        """Tell of a container that has ended; what is asked for others is done.
+        """Tell of a container that has ended, and do what plugins want of other containers.
 
         Raises:
             FailedPrecondition: a plugin refuses.
@@ -210,11 +211,11 @@ class Registry:
     async def unsolicited(
         self, plugin: Plugin, request: api.UpdateContainersRequest
     ) -> api.UpdateContainersResponse:
-        """Do what a plugin asks for by itself; what could not be done is in the answer.
+        """Do what a plugin asks for without being asked; the answer has what failed.
 
         Raises:
-            DeadlineExceeded: it did not get its turn, since it asks while it is asked itself, or
-                another plugin is.
+            DeadlineExceeded: it did not get its turn, since this or another plugin is being asked
+                something.
         """
         patience_s = self._config.request_timeout_s
         with anyio.move_on_after(patience_s):
@@ -222,7 +223,7 @@ class Registry:
             try:
                 for eviction in request.evict:
                     self._world.evict(eviction, plugin.name)
-                # Past the deadline: what was begun is done whole.
+                # Not cancelled at the deadline: what was begun is completed.
                 with anyio.CancelScope(shield=True):
                     failed = await self._update(plugin.name, request.update)
                 return api.UpdateContainersResponse(failed=failed)

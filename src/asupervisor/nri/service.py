@@ -1,8 +1,7 @@
-"""Where plugins come from: the socket to which they connect, and the directory of those that are
-started.
+"""Starts the plugins of a directory, and lets others connect to a socket.
 
-Until the first one is there, nothing else of NRI is imported. What goes wrong with a plugin, or
-with the socket, is a line in the log, and no reason for the service to end."""
+The rest of NRI is imported only with the first plugin. A problem with a plugin, or with the socket,
+is a line in the log, and does not end the service."""
 
 from __future__ import annotations
 
@@ -34,14 +33,14 @@ _END_S = 2.0
 
 
 class NriService:
-    """The plugins' life.
+    """Starts plugins, takes their connections, and ends them.
 
     Args:
         config: the settings.
-        registry: gives what they join; called when the first one comes.
-        known: waits until what runs on the node is known.
-        hold: holds up what plugins want to see, until what it gives is called: once the plugins
-            that are started have joined.
+        registry: gives the registry that plugins join; called when the first one comes.
+        known: waits until it is known what runs on the node.
+        hold: holds up the creation of objects until the function that it returns is called: when
+            the started plugins have joined.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class NriService:
         configuration: str = "",
         joined: Callable[[], None] = lambda: None,
     ) -> None:
-        """One plugin, until its connection ends. A defect that it brings to light ends no other."""
+        """Serve one plugin until its connection ends. An unexpected error ends no other plugin."""
         self._connections += 1
         try:
             await self._converse(peer, name, configuration, joined)
@@ -139,7 +138,7 @@ class NriService:
                 registry.leave(plugin)
 
     async def _launched(self, program: Path) -> None:
-        """A plugin of the directory: started, attended, ended."""
+        """Start a plugin of the directory, serve it, and end it."""
         pending = [True]
 
         def joined() -> None:
@@ -185,7 +184,7 @@ class NriService:
 
 
 def _nothing() -> None:
-    """Nothing was held up."""
+    """For when nothing is held up."""
 
 
 async def _end(process: ChildProcess) -> None:
@@ -239,7 +238,7 @@ def _configuration(directory: Path, name: str, base: str) -> str:
 
 
 def _listen(path: Path) -> socket.socket:
-    """Listen on a socket in a directory that only root enters; a stale socket is removed.
+    """Listen on a socket, in a directory that only root may enter; a stale socket is removed.
 
     Raises:
         AlreadyExists: another process listens there.

@@ -1,4 +1,4 @@
-"""The plugin's side: a base for plugins in Python. It speaks to any runtime that has NRI.
+"""The plugin's side: a base class for plugins in Python. It works with any runtime that has NRI.
 
 A plugin is a class with methods for the events that it wants; it is told of no others::
 
@@ -10,7 +10,7 @@ A plugin is a class with methods for the events that it wants; it is told of no 
 
     anyio.run(Labels("pod-name", "10").run)
 
-An error that a method raises is told to the runtime, which then refuses what it asked about."""
+If a method raises an error, the runtime gets it as the answer, and refuses what it asked about."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _SNAKE = {
     for event, name in METHODS.items()
 }
 _ARGUMENTS = ("pod", "container", "overhead_linux_resources", "linux_resources")
-"""Fields that a method is given one by one, as far as the event has them."""
+"""Fields that a method gets as arguments, if the event has them."""
 
 
 class PluginStub:
-    """A plugin. Of these methods a subclass has those that it wants; each is async:
+    """A plugin. A subclass has those of these methods that it wants; each is async:
 
     - ``run_pod_sandbox(pod)``, ``stop_pod_sandbox(pod)``, ``remove_pod_sandbox(pod)``,
       ``update_pod_sandbox(pod, overhead, resources)``, ``post_update_pod_sandbox(pod)``;
@@ -52,8 +52,8 @@ class PluginStub:
     - ``validate_container_adjustment(request)``, which returns its response.
 
     Args:
-        name: of the plugin; where the runtime started it, that one's name for it.
-        index: two digits, its place among others.
+        name: of the plugin; if the runtime started it, the runtime's name for it is used.
+        index: two digits, its place in the order of plugins.
     """
 
     def __init__(self, name: str = "", index: str = "") -> None:
@@ -66,24 +66,24 @@ class PluginStub:
         self._containers: list[api.Container] = []
 
     async def configure(self, config: str, runtime: str, version: str) -> None:
-        """Told once, before anything else.
+        """Called once, before anything else.
 
         Args:
-            config: from the runtime's directory of configurations; empty where it has none.
-            runtime, version: who it is.
+            config: from the runtime's directory of configurations; empty if there is none.
+            runtime, version: the runtime's name and version.
         """
 
     async def synchronize(
         self, pods: Sequence[api.PodSandbox], containers: Sequence[api.Container]
     ) -> list[api.ContainerUpdate]:
-        """Told once, of all that is there. Returns what is to be changed."""
+        """Called once, with all pods and containers. Returns the changes that the plugin wants."""
         return []
 
     async def run(self, path: str = DEFAULT_SOCKET) -> None:
         """Connect, register, and be told of events until the connection ends.
 
         Args:
-            path: of the runtime's socket; not used where the runtime started the plugin.
+            path: of the runtime's socket; not used if the runtime started the plugin.
 
         Raises:
             OSError: no runtime listens there.
@@ -120,13 +120,13 @@ class PluginStub:
         updates: Sequence[api.ContainerUpdate],
         evictions: Sequence[api.ContainerEviction] = (),
     ) -> list[api.ContainerUpdate]:
-        """Change containers unasked; not from within a method that the runtime called.
+        """Change containers without being asked; not from a method that the runtime has called.
 
         Returns:
-            What could not be done.
+            The updates that failed.
 
         Raises:
-            Refused: the runtime does not take it.
+            Refused: the runtime refuses.
             Lost: the connection has ended.
         """
         request = api.UpdateContainersRequest(update=updates, evict=evictions)

@@ -1,9 +1,9 @@
 """ttrpc, as state without I/O: calls and their answers on one connection.
 
-The law: a message is a header of ten bytes (length, stream, type, flags; big endian) and so many
-bytes, at most 4 MiB. A call is one message of the type "request" on a stream that has not been used
-yet, with an odd number that grows; its answer is one of the type "response" on the same stream.
-Streams of several messages each way are not part of NRI, and end the connection.
+A message is a header of ten bytes (length, stream, type, flags; big endian) and so many bytes, at
+most 4 MiB. A call is one message of the type "request" on a new stream, whose number is odd and
+higher than all before; its answer is one message of the type "response" on the same stream. NRI has
+no streams of several messages in one direction; they end the connection.
 
 Source: containerd/ttrpc, PROTOCOL.md."""
 
@@ -33,7 +33,7 @@ UNIMPLEMENTED = 12
 
 
 class ProtocolError(Exception):
-    """The peer sent what no ttrpc peer sends; the connection cannot go on."""
+    """The peer broke the protocol; the connection has to end."""
 
 
 class TooLong(Exception):
@@ -45,7 +45,7 @@ class TooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of the peer's."""
+    """A call from the peer."""
 
     stream: int
     service: str
@@ -55,7 +55,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The peer's answer to a call of ours."""
+    """The peer's answer to one of our calls."""
 
     stream: int
     code: int
@@ -67,13 +67,13 @@ def encode_call(stream: int, service: str, method: str, payload: bytes, timeout_
     """A call as it is sent.
 
     Args:
-        stream: odd, and higher than every one before it on this connection.
+        stream: odd, and higher than all before it on this connection.
         service, method: what is called.
         payload: the encoded request.
         timeout_s: seconds after which the caller no longer waits.
 
     Raises:
-        TooLong: the request.
+        TooLong: the request is too long.
     """
     request = wire.Request(
         service=service, method=method, payload=payload, timeout_nano=int(timeout_s * 1e9)
@@ -85,7 +85,7 @@ def encode_answer(stream: int, payload: bytes, code: int = OK, message: str = ""
     """An answer as it is sent.
 
     Raises:
-        TooLong: the answer.
+        TooLong: the answer is too long.
     """
     status = wire.Status(code=code, message=message) if code else None
     return _message(
@@ -116,7 +116,7 @@ class Receiver:
         """Take some bytes.
 
         Raises:
-            ProtocolError: nothing after it can be understood.
+            ProtocolError: the peer broke the protocol.
         """
         while data:
             wanted = self._wanted()
@@ -129,7 +129,7 @@ class Receiver:
                 yield self._read(stream, kind, flags, payload)
 
     def _wanted(self) -> int:
-        """Bytes of the message that is being received, or of its header where that is not whole."""
+        """Bytes of the message that is being received, or of its header until that is complete."""
         if len(self._buffer) < _HEADER.size:
             return _HEADER.size
         length = int(_HEADER.unpack_from(self._buffer)[0])

@@ -1,4 +1,4 @@
-"""The rules that hold for every container, whatever plugins want: NRI's default validator.
+"""The rules that the plugins' adjustments of every container must keep: NRI's default validator.
 
 Source: containerd/nri, plugins/default-validator."""
 
@@ -23,16 +23,16 @@ _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 def check_creation(
     config: NriConfig, pod: api.PodSandbox, creation: Creation, plugins: Collection[str]
 ) -> None:
-    """Refuse what the configuration or the pod's annotations rule out.
+    """Refuse adjustments that the configuration or the pod's annotations forbid.
 
     Args:
         config: the rules.
-        pod: whose container it is.
+        pod: of the container.
         creation: what the plugins want.
         plugins: the names of all that were asked, as ``10-name``.
 
     Raises:
-        FailedPrecondition: it names rule and plugin.
+        FailedPrecondition: a rule is broken; the message names rule and plugins.
     """
     container = creation.container
     owners = creation.owners.message.owners[container.id]
@@ -80,7 +80,7 @@ def _required(config: NriConfig, pod: api.PodSandbox, container: str, where: str
     text = _annotation(pod, REQUIRED_PLUGINS, container)
     if text is None:
         return list(config.required_plugins)
-    import yaml  # only pods that ask for plugins pay for it
+    import yaml  # slow to import, and only needed for pods that require plugins
 
     try:
         names = yaml.safe_load(text) or []
@@ -94,7 +94,7 @@ def _required(config: NriConfig, pod: api.PodSandbox, container: str, where: str
 
 
 def _annotation(pod: api.PodSandbox, key: str, container: str) -> str | None:
-    """One for a container goes before one for its pod."""
+    """An annotation for the container wins over one for its pod."""
     for spelling in (f"{key}/container.{container}", f"{key}/pod", key):
         if spelling in pod.annotations:
             return str(pod.annotations[spelling])

@@ -1,5 +1,5 @@
-"""A small HTTP/1.1 server for GET requests, by h11: a bounded number of connections, each with
-deadlines; at one more, that which was quiet for longest gives way.
+"""A small HTTP/1.1 server for GET requests, by h11. The number of connections is bounded, and each
+has deadlines. If there is one too many, the one that was quiet for longest is closed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Answer:
 
     Args:
         headers: further ones.
-        parts: follow the body until they end; then the connection ends.
+        parts: sent after the body, as they come; at their end the connection is closed.
     """
 
     status: int
@@ -43,7 +43,7 @@ class Answer:
 
 
 Handler = Callable[[str], Awaitable[Answer]]
-"""Path without query → answer."""
+"""Takes the path without its query, and gives the answer."""
 
 
 class HttpServer:
@@ -80,7 +80,7 @@ class HttpServer:
             task_status.started(
                 f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}"
             )
-            # A node out of descriptors gets no metrics for a while; its pods run on.
+            # If the node is out of descriptors, there are no metrics for a while; pods run on.
             await serve(listener, "metrics", self._serve)
 
     async def _serve(self, stream: SocketStream) -> None:
@@ -97,7 +97,7 @@ class HttpServer:
                 TimeoutError,
             ):
                 return
-            except Exception:  # what only observes must not end the pods' tasks
+            except Exception:  # an error here must not end the service
                 _logger.exception("a connection for metrics failed by a defect of this service")
 
     async def _converse(self, stream: SocketStream, guest: Guest) -> None:
@@ -125,7 +125,7 @@ class HttpServer:
         path = request.target.decode("ascii", "replace").partition("?")[0]
         try:
             return await self._handler(path)
-        except Exception:  # the client gets an answer, and the other pages go on
+        except Exception:  # the client gets an answer, and other pages still work
             _logger.exception("answering %s failed", path)
             return Answer(500, b"failed by a defect of this service; see its log\n")
 

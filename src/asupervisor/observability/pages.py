@@ -21,7 +21,7 @@ from asupervisor.observability.tasks import dump_tasks
 
 _LAG_INTERVAL_S = 1.0
 _SHARE = 0.1
-"""Of the time, that making one page may take however often it is asked for."""
+"""Most of the time that making a page may take, however often clients ask for it."""
 
 
 _GUARDS = (
@@ -37,7 +37,7 @@ async def _document(status: LivePage) -> Answer:
 
 def _stream(status: LivePage) -> Answer:
     if status.is_full:
-        return Answer(503, b"as many watch as may\n")
+        return Answer(503, b"too many clients watch this page; try again later\n")
     return Answer(200, b"", "text/event-stream", _GUARDS, status.stream())
 
 
@@ -48,11 +48,12 @@ _ASSETS = {
 
 
 class _Paced:
-    """A page that takes a while to make. A client can ask for it without end, a pod on the
-    host's network too: who asks while it rests waits, and gets what is made next with all others.
+    """A page that takes a while to make. A client, also a pod on the host's network, could ask for
+    it all the time. So there is a pause after each making: requests that come meanwhile wait, and
+    all get the next page that is made.
 
     Args:
-        make: the page.
+        make: makes the page.
     """
 
     def __init__(self, make: Callable[[], Awaitable[Answer]]) -> None:
@@ -79,9 +80,9 @@ class Observability:
 
     Args:
         bind_address: ``host:port``; without a host the loopback.
-        metrics: scraped.
-        not_ready_reasons: gives why the service is not ready, one sentence each; empty when it is.
-        figures: gives what a dump of the tasks begins with.
+        metrics: what ``/metrics`` shows.
+        not_ready_reasons: gives why the service is not ready, one sentence each; empty if it is.
+        figures: gives the first lines of a dump of the tasks.
         status: the page for people, at ``/``; None: there is none.
 
     Raises:
@@ -114,8 +115,8 @@ class Observability:
             FailedPrecondition: the address cannot be bound.
         """
         self._metrics.tasks.follow(lambda: len(asyncio.all_tasks()))
-        # The client library takes a while to import, which the first scrape must not do on the
-        # event loop.
+        # The metrics library takes a while to import: do that now, in a thread, and not at the
+        # first scrape on the event loop.
         await anyio.to_thread.run_sync(self._metrics.exposition, [])
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_loop, name="event loop lag")
@@ -137,7 +138,9 @@ class Observability:
             return _stream(self._status)
         if self._status is not None and path in _ASSETS:
             return Answer(200, asset(path.removeprefix("/")), _ASSETS[path], _GUARDS)
-        return Answer(404, b"/, /metrics, /healthz, /readyz and /debug/tasks are here\n")
+        return Answer(
+            404, b"not found; there are /, /metrics, /healthz, /readyz and /debug/tasks\n"
+        )
 
     async def _scrape(self) -> Answer:
         families = list(self._metrics.collect())
@@ -151,7 +154,7 @@ class Observability:
         return Answer(200, dump_tasks(self._figures()).encode("utf-8", "replace"))
 
     async def _watch_loop(self) -> None:
-        """Note how late the event loop wakes up: what blocks it delays every call."""
+        """Measure how late the event loop wakes up: whatever blocks it delays every call."""
         while True:
             due = time.monotonic() + _LAG_INTERVAL_S
             await anyio.sleep(_LAG_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""The tree of tasks with where each waits: what an operator reads when something hangs."""
+"""The tree of tasks, and where each of them waits: for an operator, when something hangs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEEPEST = 40
 def dump_tasks(figures: Mapping[str, object]) -> str:
     """A text of every task of the running event loop, below the task that started it.
 
-    It names files, lines and functions only, never a variable: nothing secret can be in it.
+    It names only files, lines and functions, and no variable, so nothing secret can be in it.
 
     Args:
         figures: printed first, one line each.

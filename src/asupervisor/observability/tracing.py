@@ -1,9 +1,9 @@
 """OpenTelemetry traces: a span for each CRI call, with a span below it for each engine request that
 the call makes.
 
-Off unless an endpoint is given, and costs nothing then: the libraries are an optional extra and are
-not imported. A span has the names of the call, the engine operation, and the status; nothing out of
-a request."""
+Without an endpoint it is off and costs nothing: the libraries are an optional extra, and are not
+imported. A span has the names of the call and of the engine operation, and the status, but no value
+of a request."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Tracing:
     def call(
         self, service: str, method: str, metadata: Iterable[tuple[str, str | bytes]]
     ) -> Iterator[Any]:
-        """A CRI call, below the caller's span where it sends one (``traceparent``, as kubelet
-        does).
+        """A span for a CRI call, below the caller's span if it sends one (``traceparent``, as
+        kubelet does).
 
         Args:
             service: ``RuntimeService`` or ``ImageService``.
@@ -65,7 +65,7 @@ class Tracing:
             metadata: of the call.
 
         Yields:
-            What to hand to :meth:`end` with the status.
+            The span, for :meth:`end`.
         """
         carrier = {
             key: value
@@ -99,7 +99,7 @@ class Tracing:
             span.set_status(self._status(self._codes.ERROR, code))
 
     def engine_operation(self, operation: str, seconds: float, error: Exception | None) -> None:
-        """An engine request that just ended, below the call that made it, if one did."""
+        """Make a span for an engine request that just ended, below the call that made it."""
         if not self._trace.get_current_span().is_recording():
             return
         ended = time.time_ns()

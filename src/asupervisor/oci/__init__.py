@@ -1,12 +1,13 @@
-"""An OCI runtime that stands before the real one, for what only an OCI runtime's document carries.
+"""An OCI runtime that is called before the real one, for settings that the engine has no field for.
 
-Docker Engine writes that document (``config.json`` of the bundle) itself, right before a container
-starts. Where plugins want something that the engine has no field for, the container gets this
-runtime, and what they want is left in a file that only root can write, named by the container's
-id. On ``create`` the document is changed; every other command passes on as it is.
+Docker Engine writes the OCI document (``config.json`` of the bundle) itself, right before a
+container starts. If plugins want something that the engine has no field for, the container gets
+this runtime, and the wish is written to a file that only root can write, with the container's id as
+its name. On ``create`` this runtime changes the document; every other command is passed on
+unchanged.
 
-Nothing of it stays in memory while the container runs: each process becomes the real runtime's
-(exec)."""
+Nothing of it stays in memory while the container runs: each of its processes executes the real
+runtime in its own place."""
 
 RUNTIME = "asupervisor-nri"
 """Its name in the engine's ``runtimes``."""

@@ -1,7 +1,7 @@
-"""``create`` of the OCI runtime: change the bundle's document, and become the real runtime.
+"""``create`` of the OCI runtime: changes the bundle's document, and executes the real runtime.
 
-Run as a program of its own, for each start of a container that needs it: it imports nothing of the
-service, and of the standard library only what takes little time.
+It runs as a program of its own at each start of a container that needs it. So it imports nothing of
+the service, and only small parts of the standard library.
 
 Source: OCI runtime-spec, config.md; the command line is runc's, as containerd's shim calls it."""
 
@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-TYPE_CHECKING = False  # of our own, since importing typing takes as long as the rest
+TYPE_CHECKING = False  # importing typing would take as long as all the rest
 if TYPE_CHECKING:
     from typing import Any
 
@@ -22,11 +22,12 @@ _KEYED = {
     ("linux", "devices"): "path",
     ("linux", "namespaces"): "type",
 }
-"""Lists in which a later element takes the place of one with the same key."""
+"""Lists in which a later element replaces one with the same key."""
 
 
 def merge(document: dict[str, Any], change: dict[str, Any], at: tuple[str, ...] = ()) -> None:
-    """Change a document in place: objects are merged, lists get longer, anything else is replaced.
+    """Change a document in place: objects are merged, lists are appended, other values are
+    replaced.
 
     Args:
         document: as it is.
@@ -49,7 +50,7 @@ def merge(document: dict[str, Any], change: dict[str, Any], at: tuple[str, ...] 
 
 
 def _option(arguments: list[str], name: str, default: str) -> str:
-    """The value of an option, which may stand behind an equals sign."""
+    """The value of an option: the next word, or what follows an equals sign."""
     for index, word in enumerate(arguments):
         if word == name and index + 1 < len(arguments):
             return arguments[index + 1]
@@ -59,7 +60,7 @@ def _option(arguments: list[str], name: str, default: str) -> str:
 
 
 def _adjust(path: str, arguments: list[str]) -> str:
-    """Change the document; gives the real runtime."""
+    """Change the document, and return the real runtime."""
     if not path:
         raise ValueError(
             "what its OCI document is to have is not there: the container was not made by this"
@@ -77,17 +78,17 @@ def _adjust(path: str, arguments: list[str]) -> str:
 
 
 def main(path: str, arguments: list[str]) -> str:
-    """Do it; comes back only with why it could not be.
+    """Do it; it returns only if it failed, with the reason.
 
     Args:
-        path: the file of the container: a line with the real runtime, and what is to be changed;
-            empty where there is none.
+        path: the file of the container: a line with the real runtime, then the change; empty if
+            there is no such file.
         arguments: of the real runtime.
     """
     try:
         runtime = _adjust(path, arguments)
         os.execvp(runtime, [runtime, *arguments])
-    except Exception as error:  # whatever it is, the engine is to say it
+    except Exception as error:  # the engine reports it, whatever it is
         reason = f"asupervisor: {error}"
     # The shim reads the reason there, as runc writes it.
     log = _option(arguments, "--log", os.devnull)

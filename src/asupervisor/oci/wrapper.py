@@ -1,8 +1,8 @@
-"""The wrapper on disk, and the files of the containers that need it.
+"""The runtime's script on disk, and the files of the containers that need it.
 
-``<root>/oci/runtime`` is a shell script, since a shell starts in a fraction of Python's time and
-the engine calls a runtime for each exec and signal too. ``<root>/oci/<id>`` lives as long as its
-container: the engine may start that again. Its first line is the real runtime, so that a container
+``<root>/oci/runtime`` is a shell script: a shell starts in a fraction of Python's time, and the
+engine calls a runtime for each exec and signal too. ``<root>/oci/<id>`` exists as long as its
+container, which the engine may start again. Its first line is the real runtime, so that a container
 keeps its runtime when the engine gets another default."""
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ exec {python} -I -S {adjust} "$file" "$@"
 
 
 def wrapper_path(root: str | Path) -> str:
-    """Where the wrapper is.
+    """The path of the script.
 
     Args:
         root: the service's root directory.
@@ -55,14 +55,13 @@ def wrapper_path(root: str | Path) -> str:
 
 
 def install_wrapper(root: Path) -> OciFiles:
-    """Write the wrapper as this installation of the service has it, and look for the files of
-    containers; blocks.
+    """Write the script of this version of the service, and find the files of containers; blocks.
 
     Args:
         root: the service's root directory.
 
     Raises:
-        FailedPrecondition: the disk refuses it.
+        FailedPrecondition: it cannot be written.
     """
     path = Path(wrapper_path(root))
     script = _SCRIPT.format(
@@ -74,11 +73,11 @@ def install_wrapper(root: Path) -> OciFiles:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.chmod(0o700)
         if not path.exists() or path.read_bytes() != script:
-            # By a rename: the engine may be running it.
+            # Written by a rename, since the engine may be running it.
             write_file(path, script, mode=0o700)
         names = os.listdir(path.parent)
         for name in names:
-            if name.startswith("."):  # of a write that was cut off
+            if name.startswith("."):  # left by a write that was interrupted
                 (path.parent / name).unlink()
     except OSError as error:
         raise FailedPrecondition(
@@ -91,8 +90,8 @@ class OciFiles:
     """The files of the containers.
 
     Args:
-        path: of the wrapper.
-        ids: of the containers that have one already.
+        path: of the script.
+        ids: of the containers that have a file already.
     """
 
     def __init__(self, path: Path, ids: Iterable[str] = ()) -> None:
@@ -102,19 +101,19 @@ class OciFiles:
 
     @property
     def ids(self) -> frozenset[str]:
-        """The containers that have one."""
+        """The containers that have a file."""
         return frozenset(self._ids)
 
     async def write(self, container_id: str, runtime: str, change: dict[str, Any]) -> None:
-        """Leave what a container's document is to have.
+        """Write what is to be changed in a container's document.
 
         Args:
-            container_id: the whole of it.
-            runtime: the real one, by its name or path.
+            container_id: in full.
+            runtime: name or path of the real runtime.
             change: see :func:`asupervisor.oci.adjust.merge`.
 
         Raises:
-            FailedPrecondition: the disk refuses it.
+            FailedPrecondition: it cannot be written.
         """
         content = f"{runtime}\n{json.dumps(change)}\n".encode()
         self._ids.add(container_id)
@@ -126,8 +125,8 @@ class OciFiles:
             ) from error
 
     async def read(self, container_id: str) -> Any:
-        """What was left of a container's document; an empty one where nothing was, or where it
-        cannot be read.
+        """What :meth:`write` wrote for a container; empty if it wrote nothing, or the file cannot
+        be read.
         """
         if container_id not in self._ids:
             return {}
@@ -140,8 +139,8 @@ class OciFiles:
             return {}
 
     async def remove(self, container_id: str) -> None:
-        """Remove a container's file; none is fine. What fails is logged and tried again with the
-        next sweep.
+        """Remove a container's file, if it has one. If that fails, it is logged, and tried again
+        with the next sweep.
         """
         if container_id not in self._ids:
             return
@@ -149,6 +148,6 @@ class OciFiles:
         try:
             await anyio.to_thread.run_sync(lambda: path.unlink(missing_ok=True))
         except OSError as error:
-            _logger.warning("%s, which has no use any more, cannot be removed: %s", path, error)
+            _logger.warning("%s, which is not needed any more, cannot be removed: %s", path, error)
             return
         self._ids.discard(container_id)

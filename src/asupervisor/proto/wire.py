@@ -1,5 +1,5 @@
-"""Protobuf's encoding of what is put together from parts that are encoded already: fields of one
-message may simply be joined."""
+"""Encodes protobuf messages out of parts that are encoded already: the fields of a message can
+simply be joined."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""One channel to a CRI server, and which version of the API is spoken over it.
+"""One channel to a CRI server, and the version of the API that is used over it.
 
-v1 is tried first; a server that answers UNIMPLEMENTED for it is spoken to in v1alpha2, whose
-messages are the same on the wire. That is decided when the connection is opened and again whenever
-the server may be another one: after the channel lost its connection, and when a method turns out to
-be unimplemented."""
+v1 is tried first. With a server that answers UNIMPLEMENTED to it, v1alpha2 is used, whose messages
+are the same on the wire. This is decided when the connection is opened, and again whenever the
+server may be another one: after the channel lost its connection, and when a method is
+unimplemented."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from asupervisor.remote.failure import FailureLog, failure
 
 API_VERSIONS = ("v1", "v1alpha2")
 MESSAGE_BYTES = 16 * 1024 * 1024
-"""Largest message either way, as kubelet has it."""
+"""Largest message in either direction, as in kubelet."""
 
 _CLOSE_S = 5.0
 _OPTIONS = (
     ("grpc.max_send_message_length", MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
-    # A Go server refuses the escaped path that would otherwise stand for a unix socket's host.
+    # Otherwise the host would be the socket's path, escaped, which servers in Go refuse.
     ("grpc.default_authority", "localhost"),
     # A node's proxy settings are meant for registries, not for its own runtime.
     ("grpc.enable_http_proxy", 0),
-    # A runtime that comes back is found within seconds; gRPC by itself waits up to two minutes.
+    # Find a restarted runtime within seconds; gRPC by default waits up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 3000),
 )
 _PROBES = (
     ("RuntimeService/Version", cri.VersionRequest(version="0.1.0").SerializeToString()),
-    # For an image service that listens alone.
+    # For a server that has only an image service.
     ("ImageService/ImageFsInfo", b""),
 )
 _UNIMPLEMENTED, _UNAVAILABLE = grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE
@@ -50,8 +50,7 @@ Response = TypeVar("Response", bound=Message)
 
 
 class Connection:
-    """A channel with its API version. Opened and closed by what made it; several clients may
-    call over it.
+    """A channel with its API version. Its maker opens and closes it; several clients may use it.
 
     Args:
         endpoint: as in :func:`asupervisor.remote.endpoint.parse_endpoint`.
@@ -121,7 +120,7 @@ class Connection:
             request: the request message.
             response_type: the response's message class.
             deadline_s: seconds for the call itself; None for no deadline.
-            timeout_s: seconds for deciding the API version, where that has to be done first.
+            timeout_s: seconds to decide the API version, if that has to be done first.
 
         Raises:
             ServiceError: the subclass that the status code stands for.
@@ -147,8 +146,8 @@ class Connection:
         timeout_s: float,
         is_unary: bool = False,
     ) -> AsyncGenerator[Response, None]:
-        """One call that is answered by a stream; the parameters are those of :meth:`call`. Leaving
-        the iteration cancels it.
+        """One call whose answer is a stream; the parameters are those of :meth:`call`. The call is
+        cancelled when the iteration is left.
         """
         version: str | None = None
         for last in (False, True):
@@ -179,8 +178,8 @@ class Connection:
             except asyncio.CancelledError as cancelled:
                 if self._closed_under_the_call():
                     raise self._was_closed(method) from cancelled
-                # gRPC raises a cancellation of its own making, which an anyio scope in this very
-                # task would not know as its own.
+                # gRPC raises a new CancelledError, which an anyio scope in this task would not
+                # accept as its own.
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 raise
             finally:
@@ -203,7 +202,7 @@ class Connection:
         )
 
     async def _decided(self, timeout_s: float) -> str:
-        """The API version, decided anew unless this very connection has decided it."""
+        """The API version, decided anew if the channel has reconnected."""
         if self._version is not None and self._connected():
             return self._version
         async with self._deciding:
@@ -228,8 +227,7 @@ class Connection:
                         code is _UNAVAILABLE and not self._connected()
                     ):
                         raise
-                    # Another error is the answer of a service that is there, say of one whose
-                    # engine is away.
+                    # With any other error the service is there; perhaps its engine is away.
                 return version
         return API_VERSIONS[0]
 
@@ -270,8 +268,8 @@ class Connection:
         return error
 
     def _closed_under_the_call(self) -> bool:
-        """gRPC cancels the calls of a channel that is closed; to their callers, which were not
-        cancelled, that is an error.
+        """Whether gRPC cancelled the call because the channel was closed. The caller was not
+        cancelled, so to it that is an error.
         """
         task = asyncio.current_task()
         return self._channel is None and task is not None and not task.cancelling()

@@ -11,15 +11,13 @@ from asupervisor.remote.service import RemoteService, collected
 
 
 class ContainerCalls(RemoteService):
-    """Containers: create, start, stop, look at, reach into. What each RPC means stands in
-    ``proto/runtime/v1/api.proto``.
-    """
+    """Calls for containers. ``proto/runtime/v1/api.proto`` says what each RPC means."""
 
     async def create_container(
         self, pod_sandbox_id: str, config: cri.ContainerConfig, sandbox_config: cri.PodSandboxConfig
     ) -> str:
-        """Make a container and return its id. ``sandbox_config``: what :meth:`run_pod_sandbox` was
-        given.
+        """Make a container and return its id. ``sandbox_config``: as it was given to
+        :meth:`run_pod_sandbox`.
         """
         request = cri.CreateContainerRequest(
             pod_sandbox_id=pod_sandbox_id, config=config, sandbox_config=sandbox_config
@@ -88,22 +86,22 @@ class ContainerCalls(RemoteService):
         windows: cri.WindowsContainerResources | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> None:
-        """Change a container's limits in place; what is zero stays."""
+        """Change a container's limits in place; a limit of zero is not changed."""
         request = cri.UpdateContainerResourcesRequest(
             container_id=container_id, linux=linux, windows=windows, annotations=annotations or {}
         )
         await self._call("UpdateContainerResources", request, cri.UpdateContainerResourcesResponse)
 
     async def reopen_container_log(self, container_id: str) -> None:
-        """Have a new log file opened, after the old one was moved away."""
+        """Have the server open a new log file, after the old one was moved away."""
         request = cri.ReopenContainerLogRequest(container_id=container_id)
         await self._call("ReopenContainerLog", request, cri.ReopenContainerLogResponse)
 
     async def exec_sync(
         self, container_id: str, cmd: Sequence[str], exec_timeout_s: int = 0
     ) -> cri.ExecSyncResponse:
-        """Run a command to its end and return its output and exit code (one that is not 0 is no
-        error).
+        """Run a command to its end and return its output and exit code; any exit code is a success
+        of the call.
 
         Args:
             container_id: a running container.
@@ -155,7 +153,7 @@ class ContainerCalls(RemoteService):
     async def checkpoint_container(
         self, container_id: str, location: str, checkpoint_timeout_s: int = 0
     ) -> None:
-        """Write the container's frozen state to the archive ``location`` on the server's node.
+        """Write the container's state to the archive ``location`` on the server's node.
 
         ``checkpoint_timeout_s``: whole seconds for the server, 0 for its own choice; the request
         timeout comes on top."""
@@ -169,7 +167,7 @@ class ContainerCalls(RemoteService):
         to end it.
 
         Raises:
-            Unavailable: the server went away; events were missed by the time a new call is made.
+            Unavailable: the server went away; events may be missed until a new call.
         """
         return self._stream(
             "GetContainerEvents",

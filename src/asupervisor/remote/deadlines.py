@@ -1,8 +1,8 @@
-"""How long each call may take: the one table for all of them.
+"""How long each call may take.
 
-kubelet's rules: most calls get the runtime request timeout; those whose request carries a time of
-its own get that time and the request timeout after it; a pull takes as long as it takes (the server
-watches its progress, the caller cancels); a stream of events never ends."""
+The rules are kubelet's. Most calls get the runtime request timeout. If the request has a time of
+its own, the call gets that time plus the request timeout. A pull has no deadline: the server
+watches its progress, and the caller may cancel it. A stream of events never ends."""
 
 from __future__ import annotations
 

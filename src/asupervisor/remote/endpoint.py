@@ -1,4 +1,4 @@
-"""Where a CRI server is reached, as kubelet and crictl write it."""
+"""The address of a CRI server, in the form of kubelet and crictl."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def advice(endpoint: Endpoint) -> str:
-    """What to do where no server answers, by what is at the socket's path now."""
+    """What to do if no server answers, by what is at the socket's path now."""
     path = endpoint.socket_path
     if not path:
         return "is the runtime running, and is that its address?"
@@ -76,7 +76,7 @@ def advice(endpoint: Endpoint) -> str:
     if not os.access(path, os.W_OK):
         return f"no permission for {path}: run as root or as a member of the socket's group"
     return (
-        f"nobody listens on {path}: the runtime that made the socket has gone or hangs; start it"
+        f"nobody listens on {path}: the runtime that made the socket has ended or hangs; start it"
         " again"
     )
 

@@ -1,4 +1,4 @@
-"""A gRPC status becomes one of our errors here, once, and is logged here, not too often."""
+"""Turns a gRPC status into one of our errors, and logs it, not too often."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _BY_CODE: dict[grpc.StatusCode, type[errors.ServiceError]] = {
     grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDenied,
     grpc.StatusCode.UNAUTHENTICATED: errors.Unauthenticated,
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhausted,
-    # The server gave up what it had begun; a retry may succeed.
+    # The server gave the call up; a retry may succeed.
     grpc.StatusCode.ABORTED: errors.Unavailable,
     grpc.StatusCode.CANCELLED: errors.Unavailable,
     grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
     grpc.StatusCode.UNIMPLEMENTED: errors.Unimplemented,
-    # containerd and CRI-O answer UNKNOWN for every error that was given no status.
+    # containerd and CRI-O answer UNKNOWN for every error without a status.
     grpc.StatusCode.UNKNOWN: errors.Internal,
     grpc.StatusCode.DATA_LOSS: errors.Internal,
     grpc.StatusCode.INTERNAL: errors.Internal,
@@ -50,9 +50,8 @@ def failure(
     Args:
         status: what gRPC raised.
         method: ``Service/Method``.
-        endpoint: whom the call went to.
-        connected: whether the channel has a connection now; where it has none, the message says
-            what to do.
+        endpoint: of the server.
+        connected: whether the channel has a connection now; if not, the message says what to do.
         deadline_s: the call's deadline in seconds.
     """
     code = status.code()
@@ -69,15 +68,16 @@ def failure(
 
 
 class FailureLog:
-    """Logs failed calls, an identical one once in a minute: a caller that polls would fill the
-    log with a dead server.
+    """Logs failed calls, the same one at most once a minute: otherwise a caller that polls a dead
+    server would fill the log.
 
     Args:
         clock: seconds, monotonic.
     """
 
     _SIZE = 256
-    """Distinct failures remembered; the oldest is forgotten, hence logged again when it comes back.
+    """Different failures that are remembered; the oldest is forgotten, and logged when it comes
+    again.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -85,7 +85,7 @@ class FailureLog:
         self._seen: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()
 
     def record(self, error: errors.ServiceError) -> None:
-        """Log the error, or count it where the same one was logged less than a minute ago."""
+        """Log the error, or count it if the same one was logged less than a minute ago."""
         key = (error.operation, error.subject, error.message)
         now = self._clock()
         logged_at, repeated = self._seen.get(key, (float("-inf"), 0))
@@ -96,8 +96,7 @@ class FailureLog:
         self._seen.move_to_end(key)
         if len(self._seen) > self._SIZE:
             self._seen.popitem(last=False)
-        # Not having a method is a property of the server, which callers such as
-        # list_containers(stream=True) allow for.
+        # Callers such as list_containers(stream=True) try methods that a server may not have.
         level = logging.DEBUG if isinstance(error, errors.Unimplemented) else logging.WARNING
         again = f" ({repeated} more since it was last logged)" if repeated else ""
         logger.log(

@@ -1,4 +1,4 @@
-"""The health checking protocol of gRPC (grpc.health.v1), asked of any server."""
+"""Asks any server by gRPC's health checking protocol (grpc.health.v1)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SERVING = b"\x08\x01"
 
 
 async def health_failure(host: str, port: int, service: str, timeout_s: float) -> str:
-    """What is wrong with a server, over a connection without TLS; empty where it serves.
+    """What is wrong with a server, asked without TLS; empty if it is healthy.
 
     Args:
         host: its address.
-        port: of it.
-        service: whose health; empty for the whole server's.
+        port: its port.
+        service: whose health is asked for; empty for that of the whole server.
         timeout_s: seconds for all of it.
     """
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -17,8 +17,8 @@ PULL_PROGRESS = "/asupervisor.v1.ImageService/PullProgress"
 class RemoteImageService(RemoteService):
     """An ImageService somewhere else, as kubelet's ImageManagerService has it.
 
-    Errors and cancellation are those of :class:`asupervisor.remote.RemoteRuntimeService`. Where an
-    image is wanted, its reference will do for an ``ImageSpec``."""
+    Errors and cancellation are those of :class:`asupervisor.remote.RemoteRuntimeService`. An
+    image can be given by its reference instead of an ``ImageSpec``."""
 
     SERVICE = "ImageService"
 
@@ -63,15 +63,15 @@ class RemoteImageService(RemoteService):
     ) -> str:
         """Fetch an image and return the reference by which containers should name it.
 
-        There is no deadline, since how long a pull takes is not known: the server gives up on one
-        without progress, and a caller that wants less time cancels, as with ``anyio.fail_after``.
+        There is no deadline: a pull may take any time. The server gives up one without progress,
+        and the caller can cancel it, as with ``anyio.fail_after``.
         """
         request = cri.PullImageRequest(image=_spec(image), auth=auth, sandbox_config=sandbox_config)
         return (await self._call("PullImage", request, cri.PullImageResponse)).image_ref
 
     async def pull_progress(self, image: str) -> AsyncGenerator[list[list[Any]], None]:
         """The layers of an image that is being pulled, now and at each change, until the iteration
-        is left: short digest, state, and bytes of how many; an empty list where none is known.
+        is left: short digest, state, bytes done and bytes in all; an empty list if none is known.
 
         Raises:
             Unimplemented: the server is not this project's.

@@ -19,7 +19,7 @@ class RemoteRuntimeService(SandboxCalls, ContainerCalls, UsageCalls):
 
     async def version(self) -> cri.VersionResponse:
         """Names and versions of the server."""
-        # kubelet's own version of its interface, which every runtime has been told since the first.
+        # The version of kubelet's interface, which kubelet has always sent.
         return await self._call("Version", cri.VersionRequest(version="0.1.0"), cri.VersionResponse)
 
     async def status(self, verbose: bool = False) -> cri.StatusResponse:

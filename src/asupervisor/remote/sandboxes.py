@@ -11,9 +11,7 @@ from asupervisor.remote.service import RemoteService, collected
 
 
 class SandboxCalls(RemoteService):
-    """Pod sandboxes: run, stop, look at, restore. What each RPC means stands in
-    ``proto/runtime/v1/api.proto``.
-    """
+    """Calls for pod sandboxes. ``proto/runtime/v1/api.proto`` says what each RPC means."""
 
     async def run_pod_sandbox(self, config: cri.PodSandboxConfig, runtime_handler: str = "") -> str:
         """Make a sandbox and return its id. ``runtime_handler``: empty for the runtime's
@@ -96,7 +94,7 @@ class SandboxCalls(RemoteService):
         container_ids: Sequence[str] = (),
         options: Mapping[str, str] | None = None,
     ) -> None:
-        """Write the pod's frozen state to ``output_path`` on the server's node; no ids: all of its
+        """Write the pod's state to ``output_path`` on the server's node; no ids: all of its
         containers.
         """
         request = cri.CheckpointPodRequest(

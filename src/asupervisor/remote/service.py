@@ -37,10 +37,10 @@ class RemoteService:
 
         Args:
             endpoint: ``unix:///path`` or ``tcp://host:port``.
-            timeout_s: the request timeout in seconds, above 0; what each method makes of it:
-                :mod:`asupervisor.remote.deadlines`.
-            sharing: another client, open for at least as long; its channel is used where its
-                endpoint is the same.
+            timeout_s: the request timeout in seconds, above 0; :mod:`asupervisor.remote.deadlines`
+                says what it means for each method.
+            sharing: another client, open for at least as long; its channel is used if it has the
+                same endpoint.
 
         Raises:
             ConfigError: the endpoint or the timeout is malformed; the message names it.
@@ -73,8 +73,8 @@ class RemoteService:
 
     @property
     def api_version(self) -> str | None:
-        """``v1``, or ``v1alpha2`` where the server has no v1; None after the connection was lost
-        and before the next call.
+        """``v1``, or ``v1alpha2`` if the server has no v1; None from the loss of the connection to
+        the next call.
         """
         return self._connection.api_version
 
@@ -104,7 +104,7 @@ class RemoteService:
                     yield item
 
     def _has(self, rpc: str) -> bool:
-        """Whether the server is not known to be without an RPC."""
+        """Whether the server may have an RPC: it has not answered UNIMPLEMENTED to it."""
         return not self._connection.lacks(f"{self.SERVICE}/{rpc}")
 
 
@@ -112,7 +112,7 @@ async def collected(items: AsyncGenerator[Item, None]) -> list[Item]:
     """All items of a list's stream.
 
     Raises:
-        Unimplemented: the server has no such stream: then the unary call has the answer.
+        Unimplemented: the server has no such stream; use the unary call then.
     """
     async with aclosing(items):
         return [item async for item in items]

@@ -11,8 +11,8 @@ from asupervisor.remote.service import RemoteService, collected
 
 
 class UsageCalls(RemoteService):
-    """Usage of containers and pods. The lists take ``stream``, which asks for pieces where the
-    server can give them.
+    """Calls for the usage of containers and pods. With ``stream`` a list is asked for in pieces, if
+    the server can.
     """
 
     async def container_stats(self, container_id: str) -> cri.ContainerStats:

@@ -1,9 +1,9 @@
 """systemd's socket activation (sd_listen_fds): the CRI on a socket that this process did not make.
 
-The manager listens from boot on and keeps the socket over a restart of the service, so a client
-that comes early waits instead of being refused. gRPC for Python cannot serve on a descriptor that
-it is handed, so the server listens on a socket of its own and what arrives on the inherited one is
-relayed to it, bytes as they come."""
+systemd listens from boot on and keeps the socket while the service restarts, so a client that comes
+early waits and is not refused. gRPC for Python cannot serve on a descriptor that it is given. So
+the server listens on a socket of its own, and the bytes that arrive on the inherited one are
+relayed to it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def inherited_listener(
 
     Args:
         endpoint: ``fd://``, or ``fd://N`` for descriptor N where there are several.
-        environment: ``LISTEN_PID`` and ``LISTEN_FDS`` are read and taken out, so that no child
-            takes the sockets for its own.
+        environment: ``LISTEN_PID`` and ``LISTEN_FDS`` are read and removed, so that no child
+            process uses the sockets.
         first: the first descriptor; 3 by the protocol.
 
     Raises:
-        ConfigError: this process was handed none, or not a listening unix socket.
+        ConfigError: this process was given no socket, or none that is a listening unix socket.
     """
     named = endpoint.removeprefix(SCHEME)
     if named and not named.isdigit():
@@ -103,7 +103,7 @@ class Relay:
         return str(self._listener.getsockname())
 
     def stop_accepting(self) -> None:
-        """Leave further clients in the queue, for the next process; those connected stay so."""
+        """Leave further clients in the queue, for the next process; connected ones stay."""
         self._accepting.cancel()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -133,8 +133,8 @@ class Relay:
 
 
 class _End(asyncio.Protocol):
-    """One end of a relayed connection. It reads only while the other end can write: what one side
-    sends too fast stays in its kernel.
+    """One end of a relayed connection. It reads only while the other end can write, so that no
+    bytes pile up here.
     """
 
     def __init__(self, ends: set[_End]) -> None:
@@ -159,10 +159,10 @@ class _End(asyncio.Protocol):
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self._ends.add(self)
-        # The server speaks first, before there is an other end. uvloop hands over what it has read
-        # even so: see data_received.
+        # The server sends first, before the other end is there. uvloop may deliver bytes that it
+        # has read already: see data_received.
         self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -180,7 +180,7 @@ class _End(asyncio.Protocol):
             self._other._transport.resume_reading()
 
     def eof_received(self) -> bool:
-        # HTTP/2 has no use for half a connection.
+        # Close both ways: HTTP/2 does not use half-closed connections.
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

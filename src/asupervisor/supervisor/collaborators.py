@@ -1,4 +1,4 @@
-"""What the verbs are handed: every room below, put together; nothing here waits or starts."""
+"""Makes what the verbs work with, out of every package below; nothing here waits or starts."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ from asupervisor.translate.provenance import Seal
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What was entered before, and ends after what is made here.
+    """What was started before, and ends after what is made here.
 
     Args:
         tasks: where changes and readings run.
         engine: the client of Docker Engine, opened.
         network: the pods' network.
         checkpoints: of the sandboxes, loaded.
-        seal: of the labels.
-        oci: of the containers whose OCI documents are changed, installed.
+        seal: seals labels.
+        oci: the files of containers whose OCI documents are changed.
     """
 
     tasks: TaskGroup
@@ -66,9 +66,9 @@ def make_shim(  # long: each collaborator once
 
     Args:
         config: the settings.
-        metrics: follows them.
-        ground: what they stand on.
-        conditions: shown by Status.
+        metrics: gets their figures.
+        ground: what they need.
+        conditions: for Status.
         on_step: see :class:`Shim`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One line each hour about what the node did: all that an idle one needs to say."""
+"""Logs one line each hour about what the node did; an idle node logs nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHANGES = {
     "PullImage": "images pulled",
     "RemoveImage": "images removed",
 }
-"""CRI methods that change the node; of the others only their number is told."""
+"""CRI methods that change the node, each with its words; other calls are only counted."""
 
 
 async def report_hourly(metrics: Metrics, every_s: float = _HOUR_S) -> None:
@@ -38,7 +38,7 @@ async def report_hourly(metrics: Metrics, every_s: float = _HOUR_S) -> None:
 
 
 def totals(metrics: Metrics) -> dict[str, int]:
-    """What is counted since the start, by the words of the line."""
+    """The counts since the start, by their words in the line."""
     found = {words: metrics.answered(method) for method, words in _CHANGES.items()}
     found["streams"] = sum(counter.value for counter in metrics.streaming_sessions_total.values())
     found["calls"], found["calls failed"] = metrics.calls()

@@ -1,4 +1,4 @@
-"""The newest of what happened to pods and of what went wrong, for the status page."""
+"""Keeps the newest events of pods, and the newest errors and warnings, for the status page."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _HAPPENED = {
 
 
 class Journal(logging.Handler):
-    """Hears of changes of the node state, and of log lines: warnings, errors, calls that failed.
+    """Gets the changes of the node state, and log lines: warnings, errors, calls that failed.
 
-    A change or a line costs some µs; no record of the store is kept.
+    A change or a line costs some µs. No record of the store is kept in memory by this.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Journal(logging.Handler):
         return tuple(reversed(self._troubles))
 
     def changed(self, change: Change) -> None:
-        """Note a change that people care for: a listener of the store."""
+        """Note a change that people want to see: a listener of the store."""
         before, after = change.before, change.after
         if before is None and after is None:
             return
@@ -63,7 +63,7 @@ class Journal(logging.Handler):
         self._events.append(Event(time.time(), what, _name(record)))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a line that tells of something wrong: a handler of the service's log."""
+        """Note a line about a problem: a handler of the service's log."""
         code = str(getattr(record, "code", ""))
         if record.levelno < logging.WARNING and not code:
             return

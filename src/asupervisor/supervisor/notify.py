@@ -17,10 +17,10 @@ _VALUE_BYTES = 1024
 
 
 class Notifier:
-    """Says nothing where no process listens.
+    """Sends to systemd, if it started this process.
 
     Args:
-        address: ``$NOTIFY_SOCKET``; empty where systemd did not start this process.
+        address: ``$NOTIFY_SOCKET``; empty if systemd did not start this process.
         watchdog_usec: ``$WATCHDOG_USEC`` in microseconds; 0 for no watchdog.
     """
 
@@ -41,7 +41,7 @@ class Notifier:
         """
         if not self._address:
             return
-        # A value is a line. What is longer than a page systemd ignores as a whole, READY with it.
+        # A value is one line. systemd ignores a message that is longer than a page, also its READY.
         message = "\n".join(
             f"{name}={bounded_line(value, _VALUE_BYTES)}" for name, value in fields.items()
         )

@@ -1,4 +1,4 @@
-"""NRI's plugins, put together with the verbs."""
+"""Starts the support for NRI plugins, and connects it to the verbs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 async def start_plugins(shim: Shim, tasks: TaskGroup) -> None:
-    """Start those of the node's directory, and let others connect. To be called before the CRI is
-    served: the pods that are made are seen by those that are started.
+    """Start the plugins in the node's directory, and let others connect. To be called before the
+    CRI is served, so that the started plugins see every pod that is made.
 
     Args:
         shim: the verbs' collaborators.
-        tasks: where the plugins are attended.
+        tasks: in which the plugins are served.
     """
     config = shim.config.nri
     if config.disable:
@@ -28,7 +28,7 @@ async def start_plugins(shim: Shim, tasks: TaskGroup) -> None:
 
     @cache
     def registry() -> Registry:
-        # With the first plugin, since most nodes have none.
+        # Imported with the first plugin: most nodes have none.
         from asupervisor.dockershim.plugins.node import NodePlugins
 
         return NodePlugins(shim, tasks).registry

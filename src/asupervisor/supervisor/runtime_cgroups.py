@@ -1,8 +1,7 @@
 """``--runtime-cgroups``: the engine's daemon and this service run in a cgroup that the operator
 names, to be limited and counted there.
 
-dockershim kept the daemon there by looking again every minute, since a restarted daemon starts
-somewhere else; so does this."""
+A restarted daemon starts in its own cgroup again. So this looks every minute, as dockershim did."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ def enter_cgroup(name: str, pids: tuple[int, ...], mounts: Path = _MOUNTS) -> No
 
     Args:
         name: absolute, as ``/system.slice/docker.service`` or ``/runtime``.
-        pids: in our pid namespace; one that is gone is passed over.
+        pids: in our pid namespace; one that is gone is ignored.
         mounts: where the hierarchies are mounted.
 
     Raises:
@@ -50,7 +49,7 @@ def enter_cgroup(name: str, pids: tuple[int, ...], mounts: Path = _MOUNTS) -> No
         try:
             group.mkdir(parents=True, exist_ok=True)
             for knob in ("cpuset.cpus", "cpuset.mems"):
-                # A new cpuset of v1 has neither processors nor memory, and then takes no process.
+                # A new cpuset of v1 has neither processors nor memory, and no process can enter it.
                 own = group / knob
                 if (
                     own.exists()

@@ -22,13 +22,13 @@ from asupervisor.proto import cri
 from asupervisor.supervisor.journal import Journal
 
 MOST_ROWS = 300
-"""Pods, and images, that are shown; the largest of the images."""
+"""Most pods, and most images, that are shown; of the images the largest."""
 _OWN_LABELS = "io.kubernetes."
 _MOST_LABELS = 20
 
 
 class Service(Protocol):
-    """What is asked: the supervisor has it all."""
+    """What :func:`view` needs; the supervisor has all of it."""
 
     metrics: Metrics
     conditions: Conditions
@@ -37,15 +37,15 @@ class Service(Protocol):
 
     @property
     def summary(self) -> str:
-        """One line of what is served."""
+        """One line about what is served."""
 
 
 def view(service: Service, journal: Journal, started: float) -> View:
     """The node now, from memory.
 
     Args:
-        service: without a shim, as before the engine's part has started, it has no pod.
-        journal: what happened.
+        service: without a shim (it starts later than the page), no pods are shown.
+        journal: of events and problems.
         started: Unix time in seconds.
     """
     metrics, shim = service.metrics, service.shim
@@ -179,7 +179,7 @@ async def findings(config: Config, endpoint: str) -> list[Finding]:
         config: of the service.
         endpoint: where its CRI is reached.
     """
-    # Imported when the page is opened: a node whose page is never opened has no use for it.
+    # Imported when the page is opened: most nodes never need it.
     from asupervisor.doctor.examine import examine
     from asupervisor.doctor.node import Node
 

@@ -1,4 +1,4 @@
-"""Whether the engine that answers suits the node's settings."""
+"""Checks whether the engine fits the node's settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Suitability:
-    """Looks at each engine that appears, or appears again.
+    """Checks each engine that begins to answer, also a restarted one.
 
     Args:
         config: the settings.
@@ -26,10 +26,10 @@ class Suitability:
         self._two_firewalls = False
 
     def check(self, engine: EngineClient) -> None:
-        """Refuse one that cannot be worked with; warn of what an operator has to know.
+        """Refuse an engine that cannot be used; log what an operator has to know.
 
         Raises:
-            ConfigError: it contradicts the settings.
+            ConfigError: the engine contradicts the settings.
         """
         wanted, has = self._config.cgroup_driver, engine.cgroup_driver
         if wanted and has and wanted != has:

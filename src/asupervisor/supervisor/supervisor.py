@@ -1,5 +1,4 @@
-"""The composition root: the nesting of the scopes below is the order of the start, and read
-upwards, of the stop.
+"""Starts and stops the service: the scopes below are entered in order, and left in reverse.
 
 observability → socket path → engine → task group: pod network, streaming, CRI server, stats, logs,
 node state, probe → remote services"""
@@ -63,30 +62,29 @@ _FIRST_SYNC_S = 5.0
 
 
 class Supervisor:
-    """The node service in one async context: everything runs inside it and nothing outlives it, but
-    the containers.
+    """The node service in one async context: everything runs inside it, and only the containers
+    outlive it.
 
-    ``async with Supervisor(config) as supervisor:`` works in any program on asyncio, its own task
-    group or not; several can live in one event loop. Leaving the context stops it gracefully; the
-    host's own cancellation does so too.
+    ``async with Supervisor(config) as supervisor:`` works in any program on asyncio, in a task
+    group or not; several can run in one event loop. Leaving the context stops the service
+    gracefully, and so does a cancellation by the embedding program.
 
     Args:
         config: the settings.
-        on_step: told each step of a change right after it was taken (see :class:`Shim`).
+        on_step: called after each step of a change (see :class:`Shim`).
 
     Attributes:
-        runtime, images: the remote services, connected to the endpoints (CRI over gRPC, as kubelet
-            would be).
+        runtime, images: clients of the endpoints, connected as kubelet would be (CRI over gRPC).
         shim: the collaborators of the CRI verbs; None for the ``remote`` runtime.
         conditions: whether the service, the engine and the network are ready, why not, since when.
         metrics: this supervisor's figures.
         endpoint: where the CRI is reached; under socket activation the path of the inherited
             socket.
-        metrics_url: where they are served; empty without ``metrics_bind_address``.
+        metrics_url: of the status page and metrics; empty without ``metrics_bind_address``.
 
     Raises:
         ConfigError: the settings contradict the node (a cgroup driver that is not the engine's).
-        ServiceError: what cannot be started.
+        ServiceError: it cannot be started.
     """
 
     runtime: RemoteRuntimeService
@@ -120,8 +118,8 @@ class Supervisor:
             with _bare_errors():
                 await self._stack.__aexit__(*sys.exc_info())
             raise
-        # The node as it is now stays; without this every full collection walks all of it, for 5 to
-        # 10 ms.
+        # What is in memory now stays. Without this, every full collection would walk all of it,
+        # which takes 5 to 10 ms.
         gc.collect()
         gc.freeze()
         self.conditions.started()
@@ -134,12 +132,11 @@ class Supervisor:
 
     @property
     def stream_handler(self) -> StreamHandler:
-        """What serves streaming connections; with ``streaming.redirect`` on, hand it those of your
-        own listener.
+        """The handler of streaming connections; with ``streaming.redirect`` on, give it those of
+        your own listener.
 
         Raises:
-            FailedPrecondition: the supervisor hosts no runtime service, so nothing is streamed from
-                it.
+            FailedPrecondition: the supervisor hosts no runtime service, and so serves no streams.
         """
         if self.shim is None:
             raise FailedPrecondition("the remote runtime serves its streams itself")
@@ -147,8 +144,8 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """Whether the node can run pods now: the engine is in step, the network is ready, the
-        service is not stopping.
+        """Whether the node can run pods now: the engine and the network are ready, and the service
+        does not stop.
         """
         return self.conditions.ready
 
@@ -174,7 +171,7 @@ class Supervisor:
         self._skip_grace.set()
 
     async def _start_observability(self) -> None:
-        """First to start and last to stop, so that it can tell what keeps the rest."""
+        """It starts first and stops last, so that it can show what the rest waits for."""
         if self.config.tracing_endpoint:
             self._tracing = tracing = Tracing(self.config.tracing_endpoint)
             self._stack.push_async_callback(
@@ -286,8 +283,8 @@ class Supervisor:
         if relay is not None:
             await tasks.start(relay.run, name="socket activation")
             stack.callback(relay.stop_accepting)
-            # Its own clients dial the server: on the inherited socket they would stand in line
-            # behind all that came meanwhile.
+            # The service's own clients connect to the server directly: on the inherited socket they
+            # would wait behind all clients that came meanwhile.
             self.endpoint, self._own_endpoint = f"unix://{relay.address}", f"unix://{path}"
         probe = Probe(
             engine,
@@ -304,8 +301,8 @@ class Supervisor:
         await tasks.start(partial(run_recovery, shim), name="recovery")
         await tasks.start(probe.run, name="engine probe")
         tasks.start_soon(report_hourly, self.metrics, name="hourly report")
-        # A node boots in any order: an engine that is not there yet is waited for with the server
-        # up, not here.
+        # A node's services start in any order. So the server answers while the engine is still
+        # missing, and the start goes on after the first probe.
         await probe.first_answer.wait()
         if engine.health.reachable:
             with anyio.move_on_after(_FIRST_SYNC_S):
@@ -327,8 +324,8 @@ class Supervisor:
         )
 
     async def _stop(self, server: CriServer, shim: Shim) -> None:
-        """Not ready, nothing accepted, calls and changes finish within the grace; cancelled work is
-        then answered for.
+        """The service is not ready and accepts nothing new; calls and changes finish within the
+        grace, the rest is cancelled and answered with an error.
         """
         self.conditions.stopping()
         grace_s = self.config.shutdown_grace_s
@@ -360,8 +357,8 @@ def _check_engine(
 
 @contextmanager
 def _bare_errors() -> Iterator[None]:
-    """Task groups wrap every error in a group, one inside the other; a host wants the one that it
-    can catch by its class.
+    """Raise an error without the groups that task groups put around it, so that an embedding
+    program can catch it by its class.
     """
     try:
         yield

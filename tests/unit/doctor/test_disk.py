@@ -98,7 +98,7 @@ def test_a_certificate_of_kubelets_that_is_over(
     later = time.time() + 6 * 86400
     monkeypatch.setattr(time, "time", lambda: later)
     found = only(certificates.kubelet(made.node))
-    assert_finds(found, Level.ERROR, f"{file} expired on", "a stranger to its API")
+    assert_finds(found, Level.ERROR, f"{file} expired on", "the API server refuses kubelet")
     file.write_text("nothing")
     assert_finds(only(certificates.kubelet(made.node)), Level.ERROR, "cannot be used")
 

@@ -65,7 +65,7 @@ def test_an_engine_of_the_services_own_is_started_with_it(made: MadeNode) -> Non
     made.config["docker_endpoint"] = "managed"
     node = made.node
     node.engine, node.engine_problem = None, (Reason.ENGINE_STARTING, "it does not answer")
-    assert only(engine.reachable(node)).remedy == "start the service: the engine is its own"
+    assert only(engine.reachable(node)).remedy == "start the service: it runs this engine itself"
 
 
 def test_another_cgroup_driver_than_kubelets(made: MadeNode) -> None:
@@ -145,7 +145,7 @@ def test_scores_that_cannot_be_lowered(made: MadeNode) -> None:
 
 def test_an_engine_newer_than_this_service(made: MadeNode) -> None:
     made.version["ApiVersion"], made.api_version = "1.99", (1, 56)
-    assert_finds(only(engine.version(made.node)), Level.WARNING, "1.24 to 1.99", "in 1.56")
+    assert_finds(only(engine.version(made.node)), Level.WARNING, "1.24 to 1.99", "uses 1.56")
 
 
 def test_what_the_engine_complains_of(made: MadeNode) -> None:

@@ -64,7 +64,7 @@ async def test_the_runtime_is_opt_in_and_can_run(
         "DefaultRuntime": "runc",
         "Runtimes": {"runc": {"path": "runc"}, RUNTIME: {"path": str(path)}},
     }
-    assert_finds(await runtime(made), Level.OK, "stands before runc")
+    assert_finds(await runtime(made), Level.OK, "calls runc")
     path.parent.chmod(0o755)
     assert_finds(await runtime(made), Level.ERROR, "mode 0755")
     path.parent.chmod(0o700)

@@ -94,7 +94,7 @@ def test_a_relative_root_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("executable", ["/opt/a b/bin/x", "/opt/%n/x", "relative", '/opt/"x'])
 def test_a_command_that_systemd_would_read_otherwise_is_refused(executable: str) -> None:
-    with pytest.raises(ConfigError, match="cannot stand in a unit file"):
+    with pytest.raises(ConfigError, match="cannot be used in a unit file"):
         unit("asupervisor.service", executable)
 
 

@@ -1,5 +1,6 @@
-"""The status page: from values to HTML and SVG, all of it pure but the one class that watches.
+"""The status page: makes HTML and SVG of values. Only :mod:`live` does more than that: it has the
+page made while clients watch it.
 
-Every text goes through :mod:`~asupervisor.observability.page.html`, which escapes it: what a label,
-an image or a message says stays text. The page shows no environment, command, annotation or
-credential, and has nothing that changes the node."""
+Every text goes through :mod:`~asupervisor.observability.page.html`, which escapes it, so that a
+label, an image or a message is always shown as text. The page shows no environment, command,
+annotation or credential, and has nothing that changes the node."""

@@ -14,7 +14,7 @@ def line_chart(values: Sequence[float], label: str) -> Html:
 
     Args:
         values: the oldest first.
-        label: what is shown, for those who do not see it.
+        label: what the chart shows, for screen readers.
     """
     top = max(values, default=0.0) or 1.0
     step = _WIDTH / max(1, len(values) - 1)
@@ -30,7 +30,7 @@ def bar_chart(counts: Sequence[int], label: str) -> Html:
 
     Args:
         counts: not negative.
-        label: what is shown, for those who do not see it.
+        label: what the chart shows, for screen readers.
     """
     top = max(counts, default=0) or 1
     width = _WIDTH / max(1, len(counts))
@@ -49,7 +49,7 @@ def bar_chart(counts: Sequence[int], label: str) -> Html:
 
 
 def _bar(count: int, top: int) -> float:
-    """What is there is seen, however little it is."""
+    """Its height: at least 1, so that even a small count can be seen."""
     return max(1.0, count / top * _HEIGHT)
 
 

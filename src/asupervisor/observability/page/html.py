@@ -1,4 +1,4 @@
-"""HTML of elements and text. Whatever is not :class:`Html` is text, and is escaped."""
+"""Makes HTML of elements and text. Everything that is not :class:`Html` is text, and is escaped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Content = str | int | float | None
 
 
 def text(value: Content) -> Html:
-    """As it is where it is HTML; else escaped, on one line, and cut where it is long."""
+    """HTML unchanged; anything else escaped, on one line, and cut if it is long."""
     if isinstance(value, Html):
         return value
     shown = "" if value is None else str(value)
@@ -42,12 +42,12 @@ def tag(name: str, *content: Content, **attributes: Content) -> Html:
 
 
 def join(parts: Iterable[Content]) -> Html:
-    """One after the other."""
+    """The parts, one after the other."""
     return Html("".join(map(text, parts)))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Content]], empty: str) -> Html:
-    """A table, or a sentence where there is no row."""
+    """A table, or the sentence ``empty`` if it has no row."""
     body = join(_row(header, row) for row in rows)
     if not body:
         return tag("p", empty, class_="empty")
@@ -56,6 +56,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Content]], empty: str) 
 
 
 def _row(header: Sequence[str], row: Sequence[Content]) -> Html:
-    """Each cell knows its column: on a phone they stand below each other."""
+    """Each cell has the name of its column: on a phone the cells are below each other."""
     cells = zip(header, row, strict=True)
     return tag("tr", *(tag("td", cell, data_label=name) for name, cell in cells))

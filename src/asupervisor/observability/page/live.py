@@ -1,5 +1,5 @@
-"""The live page of a node: pictures are made while it is open somewhere, one for
-all, and never more often than every other second."""
+"""The live page of a node. While a client has it open, a picture of the node is made for all
+clients, at most every two seconds."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from asupervisor.observability.page.view import Finding, Totals, View
 
 _logger = logging.getLogger(__name__)
 _REMEMBERED = 150
-"""Pictures, for the charts."""
+"""Pictures whose figures are kept for the charts."""
 _REST = 20
-"""Times what a picture took, that passes until the next one at least."""
+"""The pause after a picture is at least so many times as long as its making took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class LivePage:
     """Makes the pictures, and sends them to those that watch.
 
     Args:
-        look: gives the node as it is; quick, on the event loop.
-        examine: has doctor look at the node.
+        look: gives the node as it is now; called on the event loop, so it must be quick.
+        examine: runs doctor.
         every_s: seconds from one picture to the next, at least.
-        examine_every_s: seconds from one examination to the next, while it is open.
-        most_watchers: how many may watch at once.
+        examine_every_s: seconds from one run of doctor to the next, while the page is open.
+        most_watchers: how many clients may watch at once.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class LivePage:
 
     @property
     def is_full(self) -> bool:
-        """Whether as many watch as may."""
+        """Whether as many clients watch as may."""
         return self._watchers >= self._most_watchers
 
     async def run(self) -> None:
-        """Have the node examined while the page is open, until cancelled."""
+        """Run doctor while the page is open, until cancelled."""
         while True:
             await self._asked.wait()
             try:
                 self._findings = tuple(await self._examine())
-            except Exception as error:  # what only looks must not end what runs the pods
+            except Exception as error:  # an error here must not end the service
                 _logger.warning("the node could not be examined for the status page: %s", error)
                 self._findings = (Finding("doctor", "error", str(error), "see the log"),)
             self._rests_until = 0.0
@@ -90,8 +90,9 @@ class LivePage:
         return page(self._node, picture.parts)
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Server-sent events: each section at first, then those that changed; a comment where none
-        did, so that one who has gone is noticed. Never more than :attr:`is_full` lets in.
+        """Server-sent events: each section at first, then those that changed. If none did, a
+        comment is sent, which shows whether the client is still there. The caller checks
+        :attr:`is_full`.
         """
         self._watchers += 1
         try:
@@ -120,7 +121,8 @@ class LivePage:
                 _make, view, tuple(self._history), self._findings
             )
             now = time.monotonic()
-            # Those who watch come a little early or late; each is given a picture of its own time.
+            # Clients come a little early or late. A pause that is a little shorter gives each of
+            # them a new picture.
             self._rests_until = now + max(0.9 * self._every_s, _REST * (now - began))
             return self._picture
 

@@ -29,7 +29,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Nothing from outside, nothing inline: what stood in a label as a script would not run."""
+"""Nothing from other hosts and nothing inline: a script in a label would not run."""
 
 
 def asset(name: str) -> bytes:
@@ -44,8 +44,8 @@ def sections(
 
     Args:
         view: the node now.
-        history: figures since the page is open, the oldest first.
-        findings: of doctor; None while it looks.
+        history: figures since the page was opened, the oldest first.
+        findings: of doctor; None while it runs for the first time.
     """
     return {
         "top": _top(view),
@@ -157,7 +157,7 @@ def _span(before: Totals, after: Totals) -> float:
 
 def _figure(words: str, values: Sequence[float], latest: str) -> Html:
     caption = tag("figcaption", tag("strong", latest), " ", words)
-    return tag("figure", caption, line_chart(values, f"{words}, since this page is looked at"))
+    return tag("figure", caption, line_chart(values, f"{words}, since this page was opened"))
 
 
 def _pods(view: View) -> Html:
@@ -261,7 +261,7 @@ def _images(view: View) -> Html:
 
 def _doctor(findings: Sequence[Finding] | None) -> Html:
     if findings is None:
-        return tag("p", "it looks now …", class_="empty")
+        return tag("p", "doctor is running …", class_="empty")
     wrong = [one for one in findings if one.level != "ok"]
     fine = len(findings) - len(wrong)
     rows = (

@@ -1,4 +1,4 @@
-"""What the page shows, as values: a picture of the node at one moment."""
+"""The values that the page shows: a picture of the node at one moment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image: its names, its size in bytes, whether it is kept, how many containers have it."""
+    """One image: its names, its size in bytes, whether it is pinned, how many containers use it."""
 
     names: tuple[str, ...]
     size_bytes: int
@@ -47,15 +47,15 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What was done since the start, of one kind.
+    """Calls of one kind since the start.
 
     Args:
         name: of the method or operation.
         count: how often.
-        failed: how often not with success.
-        under_way: at this moment.
+        failed: how many failed.
+        under_way: how many run now.
         bounds_s: upper bounds of the latency's buckets, in seconds.
-        buckets: how many fell into each, and beyond the last.
+        buckets: how many calls are in each, and in one more beyond the last.
     """
 
     name: str
@@ -91,8 +91,8 @@ class Trouble:
         at: Unix time in seconds, of the last time.
         level: ``warning``, ``error``, or ``info`` for a call that failed.
         message: what was logged.
-        code: the gRPC status that a client was given; empty for what is not a call.
-        times: how often it came in a row.
+        code: the gRPC status that a client got; empty for a line that is not about a call.
+        times: how often it was logged in a row.
     """
 
     at: float
@@ -114,7 +114,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Counted since the start, at one moment of the monotonic clock."""
+    """Figures of all calls since the start; ``at`` is a time of the monotonic clock."""
 
     at: float
     calls: int
@@ -124,7 +124,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All of it.
+    """Everything that the page shows.
 
     Args:
         node: the machine's name.
@@ -132,10 +132,10 @@ class View:
         summary: what is served, with which engine and network.
         now, started: Unix time in seconds.
         conditions: each with its remedy.
-        pods, images: what the node has, as much as fits.
+        pods, images: as many as the page shows.
         pod_count, image_count: how many there are.
-        images_bytes: what all images take, layers counted once; 0 where it is not known yet.
-        images_at: the file system that they lie on.
+        images_bytes: size of all images, shared layers counted once; 0 if it is not known yet.
+        images_at: the mount point of their file system.
         network: facts of the pod network, by name.
         calls: of the CRI.
         operations: of the engine.

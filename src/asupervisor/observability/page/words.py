@@ -1,4 +1,4 @@
-"""Figures as people read them, and what to do about a status of gRPC."""
+"""Figures for people to read, and what to do about a status of gRPC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _AGES = ((86400, "d"), (3600, "h"), (60, "min"))
 
 REMEDIES = {
     "INVALID_ARGUMENT": "the request itself is wrong: correct the pod's specification",
-    "NOT_FOUND": "what is asked for is not on this node; nothing to do if it was just removed",
+    "NOT_FOUND": "it is not on this node; if it was just removed, nothing has to be done",
     "ALREADY_EXISTS": "something else has the name: remove it, or wait for its removal",
     "FAILED_PRECONDITION": "the node or the object is not in the state for it, as the message says",
     "PERMISSION_DENIED": "the engine, a registry or the kernel refused: check rights",
@@ -27,12 +27,12 @@ REMEDIES = {
 
 
 def remedy(code: str, message: str) -> str:
-    """What to do about a failure; most messages say it themselves."""
+    """What to do about a failure; most messages say it themselves, after a semicolon."""
     return REMEDIES.get(code, "" if ";" in message else "the log has the lines around it")
 
 
 def size(count: int) -> str:
-    """Bytes: ``1.2 GB``, of thousands as the engine counts."""
+    """Bytes, such as ``1.2 GB``; units are of thousands, as with the engine."""
     value, unit = float(count), 0
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
@@ -40,13 +40,13 @@ def size(count: int) -> str:
 
 
 def age(seconds: float) -> str:
-    """``5 min``: coarse, so that the page changes seldom."""
+    """A time such as ``5 min``, rounded down so that the page seldom changes."""
     found = next(((seconds // length, unit) for length, unit in _AGES if seconds >= length), None)
     return f"{found[0]:.0f} {found[1]}" if found else "now"
 
 
 def latency(seconds: float) -> str:
-    """``2.5 ms``."""
+    """A time such as ``2.5 ms``."""
     if math.isinf(seconds):
         return "longer"
     return f"{seconds * 1000:g} ms" if seconds < 1 else f"{seconds:g} s"

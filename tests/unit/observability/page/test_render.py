@@ -133,7 +133,7 @@ def test_it_shows_what_the_node_has() -> None:
             "plain/plain",
         ),
         *("10.1.2.3", "restarted 3 times", "and 4 more", "1.23 MB", "2 MB", "plain (7 times)"),
-        *("kubelet tries again", "10.0", "5.00 ms", "1970-01-01 01:56:40", "it looks now"),
+        *("kubelet tries again", "10.0", "5.00 ms", "1970-01-01 01:56:40", "doctor is running"),
     ):
         assert told in words, told
 
