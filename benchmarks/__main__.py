@@ -68,7 +68,9 @@ def _arguments(given: list[str]) -> argparse.Namespace:
         "--host-network", action="store_true", help="make pods of the host's network"
     )
     parser.add_argument("--callers", default="1,16,64", help="calls under way at a time (1,16,64)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement (1.0)")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="seconds of each measurement (1.0)"
+    )
     parser.add_argument(
         "--warm-up", type=float, default=0.3, help="seconds of calls before it (0.3)"
     )

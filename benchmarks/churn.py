@@ -90,9 +90,12 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=1000, help="pods in all (1000)")
     parser.add_argument("--at-a-time", type=int, default=8, help="pods at a time (8)")
     parser.add_argument(
-        "--seconds", type=float, default=3600.0, help="no more are begun after that (3600)"
+        "--seconds",
+        type=float,
+        default=3600.0,
+        help="start no further pods after so many seconds (3600)",
     )
-    parser.add_argument("--readings", type=int, default=10, help="of the figures, in all (10)")
+    parser.add_argument("--readings", type=int, default=10, help="readings of the figures (10)")
     options = parser.parse_args()
     leave_the_network()
     engine = Engine(arguments=("--bridge=none", "--iptables=false"))

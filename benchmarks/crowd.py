@@ -76,10 +76,15 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--pods", type=int, default=200, help="pods (200)")
     add("--containers", type=int, default=800, help="running containers in all of them (800)")
-    add("--starts", type=int, default=3, help="of the service, with the pods there (3)")
-    add("--events", type=int, default=200, help="over which the CPU time is taken (200)")
-    add("--callers", default="1,16", help="of the lists at a time (1,16)")
-    add("--seconds", type=float, default=2.0, help="of lists, for each number of callers (2.0)")
+    add("--starts", type=int, default=3, help="starts of the service, with the pods there (3)")
+    add("--events", type=int, default=200, help="events over which the CPU time is measured (200)")
+    add("--callers", default="1,16", help="list calls under way at a time (1,16)")
+    add(
+        "--seconds",
+        type=float,
+        default=2.0,
+        help="seconds of list calls, for each number of callers (2.0)",
+    )
     add("--json", type=Path, metavar="FILE", help="write every figure there")
     return parser.parse_args(given)
 

@@ -80,12 +80,26 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--endpoint", action="append", default=[], metavar="NAME=unix:///PATH", help="a CRI server")
-    add("--image", default=own.IMAGE, help=f"of the containers on those servers ({own.IMAGE})")
+    add(
+        "--image", default=own.IMAGE, help=f"image of the containers on those servers ({own.IMAGE})"
+    )
     add("--at-a-time", default="1,4,110", help="pods that start, or stop, at a time (1,4,110)")
-    add("--pods", type=int, default=24, help="for each of these on each server, or more (24)")
-    add("--turns", type=int, default=4, help="in which they are made; the servers take turns (4)")
-    add("--memory-pods", type=int, default=25, help="with which memory is read; 0 for not (25)")
-    add("--memory-containers", type=int, default=50, help="in those pods together (50)")
+    add(
+        "--pods", type=int, default=24, help="pods for each of these, at least, on each server (24)"
+    )
+    add(
+        "--turns",
+        type=int,
+        default=4,
+        help="turns in which they are made, one server after the other (4)",
+    )
+    add(
+        "--memory-pods",
+        type=int,
+        default=25,
+        help="pods while memory is read; 0: do not read it (25)",
+    )
+    add("--memory-containers", type=int, default=50, help="containers in those pods (50)")
     add("--rest", type=float, default=10.0, help="seconds to a second reading of memory (10)")
     add("--json", type=Path, metavar="FILE", help="write every sample there")
     add("--svg", type=Path, metavar="FILE", help="draw the sums there")
@@ -93,8 +107,7 @@ def _arguments(given: list[str]) -> argparse.Namespace:
         "--against",
         type=Path,
         metavar="FILE",
-        help="a --json of before: fail where a sum is worse by a fifth, as a ratio to the floor of"
-        " the same run",
+        help="an earlier --json: fail if a sum, as a ratio to its floor, is a fifth worse",
     )
     return parser.parse_args(given)
 

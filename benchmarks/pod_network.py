@@ -56,10 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pods", type=int, default=30, help="of each measurement (30)")
+    parser.add_argument("--pods", type=int, default=30, help="pods of each measurement (30)")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if not arguments.inside:  # bridges and rules of ours meet nobody else's
+    if not arguments.inside:  # so that its bridges and rules do not touch the machine's
         again = [
             sys.executable,
             "-m",

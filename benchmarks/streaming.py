@@ -333,9 +333,13 @@ def main() -> None:
         help="a CRI server that runs on this machine",
     )
     parser.add_argument(
-        "--image", default=own.IMAGE, help=f"with busybox in it; there already ({own.IMAGE})"
+        "--image",
+        default=own.IMAGE,
+        help=f"an image with busybox, which the server has ({own.IMAGE})",
     )
-    parser.add_argument("--sessions", type=int, default=200, help="of each kind at once (200)")
+    parser.add_argument(
+        "--sessions", type=int, default=200, help="sessions of each kind at once (200)"
+    )
     parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.watch:

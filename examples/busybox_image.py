@@ -21,8 +21,8 @@ from pathlib import Path
 
 
 def archive(reference: str, busybox: str) -> bytes:
-    """What ``docker load`` takes: one layer that holds busybox, the libraries that it wants (a
-    static one wants none) and a link for each of its commands.
+    """An archive for ``docker load``: one layer with busybox, the libraries that it needs (a
+    static one needs none) and a link for each of its commands.
     """
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:

@@ -1,7 +1,7 @@
 """The node service inside another asynchronous program: ``embed.py ENGINE DIRECTORY IMAGE``.
 
-Starts a supervisor, runs one pod through its client and stops. Here the host is
-asyncio; any anyio program does the same.
+It starts a supervisor, runs one pod with the client and stops. This program uses asyncio; with
+anyio it would look the same.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ async def main(engine: str, directory: Path, image: str) -> int:
         if not supervisor.ready:
             print("not ready:", "; ".join(supervisor.not_ready_reasons))
             return 1
-        # No socket is dialled: the client has the supervisor's own connections.
+        # The client uses the supervisor's own connections.
         async with Client.connect(supervisor, log_root=str(directory / "logs")) as client:
-            # The host's own tasks run beside it in the same loop.
+            # The program's own tasks run beside it in the same loop.
             await asyncio.gather(run_once(client, image), other_work())
     print("stopped")
     return 0
@@ -45,7 +45,7 @@ async def run_once(client: Client, image: str) -> None:
 
 
 async def other_work() -> None:
-    """Whatever else the host does."""
+    """What else the program does."""
     await asyncio.sleep(0.1)
 
 

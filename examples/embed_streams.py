@@ -1,9 +1,9 @@
 """Exec, attach and port-forward through the listener of an embedding program: ``embed_streams.py
 ENGINE DIRECTORY PORT``.
 
-With ``redirect`` on, the node service opens no port of its own. The URLs that it gives out are
-paths below ``/cri/``, and the program hands the connections that ask for them to
-``supervisor.stream_handler``; here every other path is the program's own."""
+With ``redirect`` on, the node service opens no port of its own. Its URLs are paths below ``/cri/``,
+and the program gives connections for them to ``supervisor.stream_handler``. Here every other path
+is the program's own."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ async def serve(
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 break
         if b" /cri/" in beginning.split(b"\n", 1)[0]:
-            # From here on the connection is the handler's; it gets what was read of it, and closes
-            # it.
+            # Now the connection belongs to the handler, which gets the bytes that were read, and
+            # closes it.
             await supervisor.stream_handler.serve(stream, received=beginning)
             return
         async with stream:

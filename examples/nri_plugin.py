@@ -23,7 +23,7 @@ class Devices(PluginStub):
     async def create_container(
         self, pod: api.PodSandbox, container: api.Container
     ) -> api.CreateContainerResponse:
-        """Told of each container before anybody sees it."""
+        """Called for each container before it is visible to others."""
         adjust = api.ContainerAdjustment()
         paths = pod.annotations.get(f"devices.example.org/container.{container.name}", "")
         for path in filter(None, paths.split(",")):

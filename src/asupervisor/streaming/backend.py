@@ -1,4 +1,4 @@
-"""What a streaming session needs of a container runtime, told by value."""
+"""What a streaming session needs of a container runtime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asupervisor.streaming.requests import AttachRequest, ExecRequest
 
 
 class Output(Enum):
-    """Which of a process's streams bytes came from; with a terminal all come as ``STDOUT``."""
+    """The stream of a process that bytes came from; with a terminal all come from ``STDOUT``."""
 
     STDOUT = 1
     STDERR = 2
@@ -22,8 +22,8 @@ class Process(Protocol):
     """A command that runs, or a container that was attached to."""
 
     async def receive(self) -> tuple[Output, bytes]:
-        """The next output, never empty. A caller that does not call stops the process's writes in
-        the end.
+        """The next output, never empty. While it is not called, the process has to wait with its
+        output.
 
         Raises:
             anyio.EndOfStream: the process has closed its output, or ended.
@@ -32,7 +32,7 @@ class Process(Protocol):
         ...
 
     async def send(self, data: bytes) -> None:
-        """Write to its stdin; waits while it reads none.
+        """Write to its stdin; waits while the process does not read.
 
         Raises:
             anyio.BrokenResourceError: nothing reads its stdin any more.
@@ -40,7 +40,7 @@ class Process(Protocol):
         ...
 
     async def send_eof(self) -> None:
-        """Close its stdin, where the runtime can."""
+        """Close its stdin, if the runtime can."""
         ...
 
     async def resize(self, width: int, height: int) -> None:
@@ -60,8 +60,8 @@ class Process(Protocol):
         ...
 
     async def kill(self) -> None:
-        """End the command and every process it started; nothing for an attachment. Called when its
-        client is gone.
+        """End the command and every process that it started; for an attachment do nothing. Called
+        when the client is gone.
         """
         ...
 
@@ -70,17 +70,17 @@ class Backend(Protocol):
     """Starts what sessions serve."""
 
     def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[Process]:
-        """Start a command; the context lasts as long as its streams and leaves nothing of them
-        behind.
+        """Start a command, for as long as the context lasts; afterwards nothing of its streams is
+        left.
 
         Raises:
-            ServiceError: on entering: the container is gone, not running, or the command is not
-                there.
+            ServiceError: on entering: the container is gone or not running, or has no such
+                command.
         """
         ...
 
     def attach(self, request: AttachRequest) -> AbstractAsyncContextManager[Process]:
-        """Join a container's streams, from now on; leaving the context leaves the container alone.
+        """Join a container's streams, from now on; the container goes on after the context.
 
         Raises:
             ServiceError: on entering: the container is gone or not running.

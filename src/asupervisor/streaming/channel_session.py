@@ -1,4 +1,4 @@
-"""Channels over a WebSocket: the driver of the channel protocols, and their streams."""
+"""Channels over a WebSocket: drives the channel protocols, and gives their streams."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ChannelStream:
         return await self.inbox.read()
 
     async def send(self, data: bytes) -> None:
-        """Send bytes; none announces the channel."""
+        """Send bytes; an empty message announces the channel."""
         for start in range(0, len(data) or 1, SEND_CHUNK_BYTES):
             await self._session.websocket.outbox.room()
             if self._write_closed or self._session.ended.is_set():
@@ -43,7 +43,7 @@ class ChannelStream:
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_eof(self) -> None:
-        """Half-close where the protocol can and the peer is a server."""
+        """Half-close, if the protocol can and the peer is a server."""
         if not self._write_closed:
             self._write_closed = True
             self._session.put_close(self.channel)
@@ -62,11 +62,11 @@ class ChannelSession:
     Args:
         websocket: the connection, entered.
         protocol: what was negotiated.
-        readable: the channels that the peer may send on; what it sends on others is dropped.
+        readable: the channels that the peer may send on; data on others is dropped.
         writable: the channels that this side sends on.
         client: which end this is.
-        buffer_bytes: bytes that may wait in one channel, and in all of them, before the peer is not
-            read any further.
+        buffer_bytes: bytes that may wait in one channel, and in all of them; beyond that the peer
+            is not read.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class ChannelSession:
         self.websocket.put(channels.encode(self.protocol, channel, data), text=self.protocol.base64)
 
     def put_close(self, channel: int) -> None:
-        """Queue a half-close. A server never sends one: the clients of v5 know no such message."""
+        """Queue a half-close. A server never sends one: clients of v5 do not expect it."""
         if self.protocol.closes_channels and self._client:
             self.websocket.put(channels.encode_close(channel))
 
@@ -122,7 +122,7 @@ class ChannelSession:
         self._backpressure.give(stream.channel, stream.inbox, count)
 
     async def goodbye(self) -> None:
-        """Close in order, after everything that waits."""
+        """Send what waits, then close in order."""
         if not self.violation:
             await self.websocket.close()
         else:

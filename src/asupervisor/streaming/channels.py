@@ -3,7 +3,7 @@ carries.
 
 A message's first byte names the channel: a byte 0 to 255 in binary protocols, a digit before base64
 text in the base64 ones. In ``v5.channel.k8s.io`` the message ``255, channel`` half-closes a
-channel, which the older ones have no word for."""
+channel; the older protocols cannot do that."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 CLOSE = 255
-"""The channel number that v5 closes other channels with."""
+"""The channel number with which v5 closes another channel."""
 
 MAX_TEXT_MESSAGE_BYTES = 1024 * 1024
-"""Longest base64 message; one has to be whole before it is decoded."""
+"""Longest base64 message: it has to be complete before it is decoded."""
 
 
 class ChannelError(Exception):
-    """The peer's message is not the protocol's; the connection is closed with 1002."""
+    """The peer broke the protocol; the connection is closed with code 1002."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ChannelProtocol:
 
     Args:
         name: as negotiated; empty for a client that asked for none.
-        version: of the remote command protocol, which says how the error channel is written.
+        version: of the remote command protocol; it decides the form of the error channel.
         base64: whether messages are text.
     """
 
@@ -39,7 +39,7 @@ class ChannelProtocol:
 
     @property
     def closes_channels(self) -> bool:
-        """Whether a half-close can be said."""
+        """Whether the protocol has a half-close."""
         return self.version >= 5
 
 
@@ -59,10 +59,10 @@ class ChannelClosed:
 
 
 class ChannelDecoder:
-    """Takes WebSocket messages, in the pieces in which they come, apart into channels.
+    """Finds the channels of WebSocket messages, which come in pieces.
 
-    Binary payload is passed on piece by piece; only base64 text, and the two bytes of a close, are
-    kept until whole.
+    Binary data is passed on piece by piece; only base64 text, and the two bytes of a close, are
+    kept until they are complete.
 
     Args:
         protocol: what was negotiated.

@@ -49,9 +49,10 @@ class RemoteCommand:
     Args:
         protocol: what the server chose.
         version: of the remote command protocol, 1 to 5.
-        stdin: to write to, if it was asked for; ``send_eof`` closes it where the protocol can.
-        stdout: to read from, until :class:`anyio.EndOfStream`, or a broken resource where WebSocket
-            was closed badly, or where another server resets its streams at the end, as cri-dockerd.
+        stdin: to write to, if it was asked for; ``send_eof`` closes it, if the protocol can.
+        stdout: to read from, until :class:`anyio.EndOfStream`; or until
+            :class:`anyio.BrokenResourceError`, if the WebSocket was not closed in order, or another
+            server resets its streams at the end, as cri-dockerd does.
         stderr: the same for error output.
     """
 
@@ -64,13 +65,13 @@ class RemoteCommand:
     _resize: PeerStream | None = None
 
     async def resize(self, width: int, height: int) -> None:
-        """Tell the size of the terminal, in characters; nothing without a terminal."""
+        """Send the size of the terminal, in characters; without a terminal do nothing."""
         if self._resize is not None:
             with contextlib.suppress(anyio.BrokenResourceError):
                 await self._resize.send(encode_size(width, height))
 
     async def wait(self) -> ExitStatus:
-        """How it ended. Output must be read meanwhile, or the command never ends."""
+        """Wait for its end, and return how it ended. The output has to be read meanwhile."""
         assert self._error is not None
         raw = b""
         try:
@@ -105,8 +106,8 @@ async def open_command(  # noqa: PLR0913 - options given by name; long: one for 
         stdout: whether it asked for stdout.
         stderr: whether it asked for stderr.
         websocket: WebSocket instead of SPDY.
-        protocols: what to offer, the best first; otherwise everything that can tell the end of
-            stdin, where one is asked for without a terminal.
+        protocols: to offer, the best first. Without it all are offered, except those that cannot
+            close stdin, if that is needed: with stdin and without a terminal.
         ssl_context: for ``https``.
 
     Raises:
@@ -147,8 +148,8 @@ async def open_command(  # noqa: PLR0913 - options given by name; long: one for 
 
 
 def _known_channels(needs_end: bool) -> list[str]:
-    """What is offered over WebSocket: a command that reads its input to the end, as ``cat`` does,
-    would never end where that end cannot be told; on a terminal a key ends it.
+    """The protocols that are offered over WebSocket. A command that reads its input to the end, as
+    ``cat`` does, needs one that can close stdin; on a terminal a key ends the input.
     """
     return [
         each.name
@@ -191,7 +192,7 @@ class Forwarded:
     _error: PeerStream
 
     async def failure(self) -> str:
-        """What the server says went wrong; empty once the connection has ended well."""
+        """The server's error; empty once the connection has ended without one."""
         text = b""
         with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
             while len(text) <= MAX_STATUS_BYTES:
@@ -283,12 +284,12 @@ async def open_port_channels(
     Args:
         url: as the CRI gave it.
         ports: the request's ports, in its order.
-        protocols: what to offer, the best first; otherwise everything.
+        protocols: to offer, the best first; without it all are offered.
         ssl_context: for ``https``.
 
     Raises:
         ServiceError: as :func:`asupervisor.streaming.dial.upgrade` does; Unavailable if the server
-            does not name the ports.
+            does not open the ports' channels.
     """
     if protocols is None:
         protocols = list(filter(None, PORT_CHANNELS))
@@ -315,7 +316,7 @@ async def open_port_channels(
 
 
 async def _port_announced(stream: ChannelStream, port: int) -> None:
-    """Take the two bytes that open a channel, and leave what came right behind them."""
+    """Read the two bytes that open a channel, and put back what came after them."""
     try:
         with anyio.fail_after(UPGRADE_TIMEOUT_S):
             data = await stream.receive()

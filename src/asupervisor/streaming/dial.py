@@ -1,4 +1,4 @@
-"""The client's way to a session: connect to a URL and upgrade."""
+"""Connects a client to a streaming URL, and upgrades the connection."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from asupervisor.streaming.negotiation import PROTOCOL_HEADER
 from asupervisor.tls_stream import secure
 
 UPGRADE_TIMEOUT_S = 30.0
-"""Seconds to connect and to be answered: the server may still be starting what is asked for."""
+"""Seconds to connect and to get an answer: the server may still be starting the command."""
 _TEXT_BYTES = 4096
-"""Most of a refusal that is shown."""
+"""Most of the text of a refusal that is shown."""
 
 _ERRORS: dict[int, type[ServiceError]] = {
     400: InvalidArgument,
@@ -61,11 +61,11 @@ class Upgraded:
 
 
 class _ReadToTheEnd(anyio.abc.ByteStream):
-    """A connection of which everything is read that the peer sent before it closed.
+    """A connection from which everything can be read that the peer sent before it closed.
 
-    Servers close right behind a command's status. A write that comes too late, as of input that
-    nobody wants any more, then fails, and with it the event loop drops the socket with all that was
-    not read yet. A second descriptor keeps that.
+    Servers close right after a command's status. A later write, such as input that nobody reads any
+    more, then fails, and the event loop closes the socket with all bytes that were not read yet. A
+    second descriptor keeps these.
 
     Args:
         stream: the connection.
@@ -80,7 +80,7 @@ class _ReadToTheEnd(anyio.abc.ByteStream):
         try:
             return await self._stream.receive(max_bytes)
         except anyio.BrokenResourceError:
-            with contextlib.suppress(OSError):  # also where nothing waits: the socket never blocks
+            with contextlib.suppress(OSError):  # also if nothing waits: the read does not block
                 if rest := self._rest.recv(max_bytes, socket.MSG_DONTWAIT):
                     return rest
             raise
@@ -120,10 +120,10 @@ async def upgrade(
         ssl_context: for ``https``; without one the system's certificates are trusted.
 
     Raises:
-        NotFound: the URL is used up or expired.
+        NotFound: the URL was used already, or has expired.
         FailedPrecondition: the server knows none of ``protocols``.
         InvalidArgument: the URL is malformed, or the server does not understand the request.
-        Unavailable: there is no connection, or the server takes no sessions now.
+        Unavailable: no connection can be made, or the server takes no sessions now.
         DeadlineExceeded: no answer in time.
     """
     parts, port = _taken_apart(url)
@@ -154,7 +154,7 @@ def _taken_apart(url: str) -> tuple[SplitResult, int]:
     if not url.isascii() or not url.isprintable() or " " in url:
         raise malformed
     try:
-        # cri-dockerd's URLs have no scheme; what it serves is plain.
+        # cri-dockerd's URLs have no scheme; it serves them without TLS.
         parts = urlsplit(f"http:{url}" if url.startswith("//") else url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""One connection from first byte to last: request, token, negotiation, session, log line."""
+"""Serves one connection: its request, token, negotiation, session and log line."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ SessionObserver = Callable[[str], AbstractContextManager[None]]
 
 
 def not_counted(verb: str) -> AbstractContextManager[None]:
-    """Where nobody counts sessions."""
+    """An observer that does not count."""
     return contextlib.nullcontext()
 
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """What the access log says of a connection; the token is not part of it."""
+    """What the access log says about a connection; the token is not in it."""
 
     peer: str
     method: str = "-"
@@ -93,8 +93,8 @@ class StreamHandler:
         return len(self._visits)
 
     def admit(self, stream: anyio.abc.ByteStream) -> AbstractContextManager[Guest]:
-        """Count a connection that was accepted, from before its first byte on; what the context
-        gives goes on to :meth:`serve`.
+        """Count an accepted connection, before its first byte is read; the context gives the
+        ``guest`` for :meth:`serve`.
         """
         return self._admission.enter(peer_address(stream)[0])
 
@@ -110,11 +110,10 @@ class StreamHandler:
 
         Args:
             stream: the connection, just accepted.
-            received: bytes of it that the caller has read already, e.g. to see that it is for this
-                handler.
-            peer: the client's address, for the log; taken from the connection where it is not
-                given.
-            guest: what :meth:`admit` gave; None where the caller did not ask.
+            received: bytes of it that the caller has read already, such as to see that it is for
+                this handler.
+            peer: the client's address, for the log; without it that of the connection.
+            guest: from :meth:`admit`; None if the caller did not call that.
         """
         if guest is None:
             with self.admit(stream) as guest:
@@ -161,8 +160,8 @@ class StreamHandler:
         self._closing = False
 
     async def drain(self, grace_s: float) -> None:
-        """Take no new connections, let the sessions end, and close those that have not after
-        ``grace_s`` seconds with a farewell.
+        """Take no new connections, and let the sessions end; after ``grace_s`` seconds those that
+        are left are closed in order.
         """
         self._closing = True
         with anyio.move_on_after(grace_s):
@@ -194,7 +193,9 @@ class StreamHandler:
                 visit.outcome = "no request"
                 return
             await turns().take()
-            await anyio.lowlevel.checkpoint_if_cancelled()  # a token is not used up for nothing
+            await (
+                anyio.lowlevel.checkpoint_if_cancelled()
+            )  # so that no token is used for a cancelled connection
             visit.method = request.method
             wanted = self._route(request, visit)
             guest.admit()
@@ -221,8 +222,8 @@ class StreamHandler:
             await self._linger(stream, guest)
 
     def _route(self, request: HttpRequest, visit: Visit) -> Request:
-        """Find what a URL stands for; an embedding program may have put a prefix before it."""
-        # By hand: a request's target is any text, and a URL parser raises at some.
+        """Find the request of a URL, which may have a prefix of an embedding program."""
+        # Not by a URL parser: the target may be any text, and a parser raises at some.
         parts = request.target.partition("#")[0].partition("?")[0].rstrip("/").split("/")
         if len(parts) < 2 or parts[-2] not in VERBS:
             raise Refused(404, "there is nothing under this path")
@@ -261,7 +262,7 @@ class StreamHandler:
 
     @contextlib.asynccontextmanager
     async def _spdy(self, stream: anyio.abc.ByteStream, rest: bytes) -> AsyncIterator[SpdySession]:
-        """A SPDY session that says GOAWAY at its end, however it ends."""
+        """A SPDY session that sends GOAWAY at its end, however it ends."""
         async with (
             SpdySession(stream, spdy.Role.SERVER, self._settings.spdy, rest) as session,
             farewell(session.goodbye, self._settings.farewell_timeout_s),
@@ -269,8 +270,8 @@ class StreamHandler:
             yield session
 
     async def _linger(self, stream: anyio.abc.ByteStream, guest: Guest) -> None:
-        """Read and drop what still comes until the peer closes: closing on unread bytes would reset
-        the last ones sent.
+        """Read and drop what still comes until the peer closes. To close a socket with unread bytes
+        resets the connection, and the peer could lose the last bytes that were sent to it.
         """
         with (
             anyio.CancelScope(shield=guest.is_admitted),
@@ -288,7 +289,7 @@ def _negotiate(request: HttpRequest, wanted: Request) -> tuple[Choice, list[tupl
     """Choose the protocol. Returns it with the headers of the answer.
 
     Raises:
-        Refused: there is none in common, or the request is not an upgrade.
+        Refused: no protocol is known to both sides, or the request is not an upgrade.
     """
     port_forward = isinstance(wanted, PortForwardRequest)
     if request.upgrades_to("websocket"):

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 request on a connection, by h11: a bounded head, an answer or an upgrade."""
+"""Reads one HTTP/1.1 request of a connection, by h11, and answers it or upgrades."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAD_BYTES = 32 * 1024
 BODY_BYTES = 64 * 1024
 """Longest body of a request; it is read and dropped."""
 BODY_PIECES = 128
-"""Most pieces of it: with chunked coding a client may cut it into bytes."""
+"""Most pieces of a body: with chunked coding a client could send single bytes."""
 READ_BYTES = 16 * 1024
 
 _REASONS = {
@@ -44,7 +44,7 @@ class HttpRequest:
     headers: tuple[tuple[str, str], ...]
 
     def all(self, name: str) -> list[str]:
-        """Every value of a header, lists taken apart."""
+        """Every value of a header; lists are split."""
         return split_list(value for key, value in self.headers if key == name.lower())
 
     def first(self, name: str) -> str:
@@ -52,7 +52,7 @@ class HttpRequest:
         return next((value for key, value in self.headers if key == name.lower()), "")
 
     def upgrades_to(self, protocol: str) -> bool:
-        """Whether the client asks to go on with ``protocol`` (RFC 9110, 7.8)."""
+        """Whether the client asks to switch to ``protocol`` (RFC 9110, 7.8)."""
         connection = {entry.lower() for entry in self.all("connection")}
         return "upgrade" in connection and protocol.lower() in {
             entry.lower() for entry in self.all("upgrade")
@@ -74,10 +74,10 @@ class HttpConnection:
         self._rest = received
 
     async def read_request(self) -> HttpRequest | None:
-        """The request, its body read and dropped; None if the peer closes without one.
+        """The request, after its body was read and dropped; None if the peer closes without one.
 
         Raises:
-            Refused: what came is not HTTP, or too long.
+            Refused: it is not HTTP, or too long.
         """
         request: HttpRequest | None = None
         body = pieces = 0
@@ -123,7 +123,7 @@ class HttpConnection:
         self._h11.receive_data(portion)
 
     async def refuse(self, refusal: Refused) -> None:
-        """Answer and be done; a peer that does not take the answer is not told twice."""
+        """Send the answer; if the peer does not take it, that is ignored."""
         body = f"{refusal.reason}\n".encode()
         headers = [
             ("Content-Type", "text/plain; charset=utf-8"),
@@ -144,7 +144,7 @@ class HttpConnection:
             await self._stream.send(data)
 
     async def upgrade(self, protocol: str, headers: list[tuple[str, str]]) -> bytes:
-        """Answer 101. Returns what the client has sent behind its request already.
+        """Answer 101. Returns the bytes that the client has sent after its request.
 
         Args:
             protocol: for the Upgrade header.
@@ -164,10 +164,10 @@ class HttpConnection:
 
 
 def websocket_answer(request: HttpRequest, subprotocol: str) -> list[tuple[str, str]]:
-    """The headers that a WebSocket upgrade is answered with (RFC 6455, 4.2.2).
+    """The headers of the answer to a WebSocket upgrade (RFC 6455, 4.2.2).
 
     Raises:
-        Refused: the request lacks what the RFC asks for.
+        Refused: the request lacks something that the RFC requires.
     """
     if request.method != "GET":
         raise Refused(405, "a WebSocket begins with GET", [("Allow", "GET")])

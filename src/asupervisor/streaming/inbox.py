@@ -1,4 +1,4 @@
-"""Bytes that have come in for one stream and wait to be read."""
+"""Bytes that were received for one stream and wait to be read."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import anyio.lowlevel
 CHUNK_BYTES = 64 * 1024
 """Most bytes that one read gives."""
 _WHOLE_BYTES = 2048
-"""Shorter pieces are gathered as they come: a peer that sends single bytes must not make a read
-join 65536 of them.
+"""Shorter pieces are joined when they come, so that a peer that sends single bytes cannot make a
+read join 65536 of them.
 """
 
 
 class Inbox:
     """A byte queue with an end.
 
-    It has no bound of its own: its feeder bounds it, by the flow control of the protocol or
-    by not reading further.
+    It has no limit of its own: the caller of :meth:`feed` limits it, by the flow control of the
+    protocol or by not reading further.
 
     Args:
-        on_read: told the count of bytes that left the queue, by a read or by being dropped.
+        on_read: called with the number of bytes that left the queue, read or dropped.
     """
 
     def __init__(self, on_read: Callable[[int], None]) -> None:
@@ -56,12 +56,12 @@ class Inbox:
         self._put_back = data
 
     def feed_eof(self) -> None:
-        """The sender has sent all; what waits can still be read."""
+        """Note that the sender has sent all; what waits can still be read."""
         self._ended = True
         self._wake()
 
     def fail(self, reason: str, *, drop: bool = False) -> None:
-        """The sender is gone. What waits can still be read, unless ``drop``."""
+        """Note that the sender is gone. What waits can still be read, unless ``drop``."""
         if not self._ended and self._broken is None:
             self._broken = reason
         if drop:
@@ -70,15 +70,14 @@ class Inbox:
         self._wake()
 
     def drop(self) -> None:
-        """Forget what waits."""
+        """Drop the bytes that wait."""
         count, self.size = self.size, 0
         self._chunks.clear()
         if count:
             self._on_read(count)
 
     async def read(self) -> bytes:
-        """The next bytes, at most :data:`CHUNK_BYTES` of them where they came in such pieces, never
-        none.
+        """The next bytes, at least one; at most :data:`CHUNK_BYTES`, or one piece that was longer.
 
         Raises:
             anyio.EndOfStream: the sender has sent all.

@@ -1,11 +1,11 @@
 """Turns on the event loop, so that hundreds of busy streams do not keep a gRPC call waiting.
 
-Every piece of data costs its session some tenths of a millisecond in system calls. When hundreds of
-sessions are ready at once the loop would do all of that before it looks at anything else; with
-turns it does a few, then all other work, then the next few.
+Every piece of data costs some tenths of a millisecond in system calls. If hundreds of sessions are
+ready at once, the loop would serve all of them before anything else. With turns it serves a few,
+then all other work, then the next few.
 
-What a turn may hold is bounded too, since the peer chooses what a piece of data costs: 64 KiB can
-be one frame or eleven thousand. Decoders therefore work in steps of :data:`UNITS_PER_TURN`."""
+The work of one turn is bounded too, because the peer decides how much work a piece of data is: 64
+KiB can be one frame or eleven thousand. So decoders work in steps of :data:`UNITS_PER_TURN`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 
 UNITS_PER_TURN = 400
-"""Work of one step; a unit is about a µs of a slow core, as each decoder estimates its own."""
+"""Work of one step; a unit is about a µs of a slow core, by each decoder's own estimate."""
 
 
 class LoopTurns:
@@ -47,7 +47,7 @@ class LoopTurns:
         self._left = self._per_round
         while self._left and self._waiting:
             turn = self._waiting.popleft()
-            if not turn.done():  # one that is cancelled meanwhile leaves its turn to the next
+            if not turn.done():  # a cancelled task leaves its turn to the next
                 turn.set_result(None)
                 self._left -= 1
         self._scheduled = bool(self._waiting)
@@ -56,12 +56,12 @@ class LoopTurns:
 
 
 class Patience:
-    """What a peer may send that carries nothing: pings, settings, empty frames. A few go with every
-    session for as long as it lasts; a flood of them is an attack, whatever turns it is given.
+    """Limits the frames without data that a peer may send: pings, settings, empty frames. Every
+    session has a few of them; a flood of them is an attack.
 
     Args:
         burst: how many at once.
-        per_s: how many a second for ever.
+        per_s: how many a second, without an end.
     """
 
     def __init__(self, burst: int = 2000, per_s: float = 100.0) -> None:
@@ -70,7 +70,7 @@ class Patience:
         self._last: float | None = None
 
     def spend(self, count: int) -> bool:
-        """Count some; False if it is enough."""
+        """Count some; False if there were too many."""
         now = asyncio.get_running_loop().time()
         if self._last is not None:
             self._left = min(self._burst, self._left + (now - self._last) * self._per_s)

@@ -16,7 +16,7 @@ from asupervisor.host.netns import in_namespace
 from asupervisor.listening import open_stream
 
 _TIMEOUT_S = 10.0
-"""For one address to answer."""
+"""Seconds for one address to answer."""
 _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
@@ -30,7 +30,7 @@ async def connect_loopback(netns_path: str, port: int) -> anyio.abc.SocketStream
     Raises:
         NotFound: the namespace is gone.
         Unavailable: nothing listens there on either address, or does not answer in time.
-        anyio.BrokenResourceError: what listens there took the connection and reset it.
+        anyio.BrokenResourceError: the listener accepted the connection and reset it.
         FailedPrecondition: the kernel does not let this process in.
     """
     first: Unavailable | None = None
@@ -46,7 +46,7 @@ async def connect_loopback(netns_path: str, port: int) -> anyio.abc.SocketStream
 async def _connect(netns_path: str, family: int, address: str, port: int) -> anyio.abc.SocketStream:
     made = partial(socket.socket, family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        # Shielded: a socket that was made has an owner.
+        # Shielded, so that a socket that was made is not lost by a cancellation.
         with anyio.CancelScope(shield=True):
             sock = await anyio.to_thread.run_sync(in_namespace, netns_path, made)
     except OSError as error:

@@ -1,9 +1,8 @@
-"""Which protocol a session speaks, decided by the request's headers alone; and the answer that
-refuses it.
+"""Chooses the protocol of a session by the request's headers, or refuses the request.
 
-SPDY: the client lists ``X-Stream-Protocol-Version``; the first of its list that the server knows
-wins. WebSocket: the same with ``Sec-WebSocket-Protocol``, where a client may also ask for none and
-get the first binary protocol there was."""
+SPDY: the client sends a list in ``X-Stream-Protocol-Version``; the first entry that the server
+knows is chosen. WebSocket: the same with ``Sec-WebSocket-Protocol``; a client that sends no list
+gets the first binary protocol."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ COMMAND_VERSIONS = {
 """Exec and attach over SPDY, the newest first."""
 
 PORT_FORWARD = "portforward.k8s.io"
-"""Port-forward over SPDY, on the connection itself or in a tunnel."""
+"""Port-forward over SPDY, directly or in a tunnel."""
 
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
 """Port-forward over SPDY inside binary WebSocket messages."""
@@ -50,7 +49,7 @@ PORT_CHANNELS = {
 
 
 class Refused(Exception):
-    """The request gets an HTTP answer and no session.
+    """The request gets an HTTP error and no session.
 
     Args:
         status: HTTP status code.
@@ -67,11 +66,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was agreed on.
+    """The chosen protocol.
 
     Args:
         transport: ``spdy``, ``channels`` or ``tunnel``.
-        name: the protocol's, to be echoed; empty where a WebSocket client asked for none.
+        name: of the protocol, for the answer; empty if a WebSocket client asked for none.
         version: of the remote command protocol; 0 for port-forward.
         channels: the channel protocol, for that transport.
     """
@@ -91,7 +90,7 @@ def choose_spdy(offered: Sequence[str], *, port_forward: bool) -> Choice:
     """Choose from a client's ``X-Stream-Protocol-Version``.
 
     Raises:
-        Refused: 400 if it offers none, 403 with what is known if it offers none of that.
+        Refused: 400 if it offers none; 403, with the known ones, if it offers only unknown ones.
     """
     known = {PORT_FORWARD: 0} if port_forward else COMMAND_VERSIONS
     if not offered:

@@ -1,4 +1,4 @@
-"""The one writer of a connection: bytes of many tasks, in order, each frame whole."""
+"""Writes to a connection what many tasks send, in order and in whole frames."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _HIGH_WATER = 64 * 1024
 class Outbox:
     """A byte queue that a task of its own empties into the connection.
 
-    Writers never touch the connection themselves: a writer that is cancelled half-way would leave
-    half a frame behind.
+    Writers do not write to the connection themselves: one that is cancelled would leave half a
+    frame there.
 
     Args:
         stream: the connection; only this object writes to it.
@@ -27,7 +27,7 @@ class Outbox:
         self._broken = False
         self._scope = anyio.CancelScope(shield=True)
         self.put_bytes = 0
-        """Bytes ever put."""
+        """Bytes that were put so far."""
         self.sent_bytes = 0
         """Bytes that the connection has taken."""
 
@@ -37,7 +37,7 @@ class Outbox:
         return self.put_bytes - self.sent_bytes
 
     def put(self, data: bytes) -> None:
-        """Queue bytes without waiting; callers bound what they put by :meth:`room`."""
+        """Queue bytes without waiting; callers wait for :meth:`room` before."""
         if data and not self._broken:
             self._waiting.append(data)
             self.put_bytes += len(data)
@@ -64,8 +64,8 @@ class Outbox:
         await self.passed(self.put_bytes)
 
     async def passed(self, mark: int) -> None:
-        """Wait until the connection has taken the first ``mark`` bytes ever put, whatever was put
-        behind them.
+        """Wait until the connection has taken the first ``mark`` of all bytes that were put; later
+        ones may still wait.
 
         Raises:
             anyio.BrokenResourceError: the connection is gone.
@@ -78,15 +78,14 @@ class Outbox:
         """Write until :meth:`stop`, or until the connection breaks, which is remembered and not
         raised.
 
-        A cancellation from outside does not reach it: a cancelled session still has a farewell to
-        send."""
+        It is shielded from cancellation: a cancelled session still has to say goodbye."""
         try:
             with self._scope:
                 while True:
                     if not self._waiting:
                         self._wake = anyio.Event()
                         await self._wake.wait()
-                    data = b"".join(self._waiting)  # of one piece that is the piece itself
+                    data = b"".join(self._waiting)  # no copy if it is one piece
                     self._waiting = []
                     await self._stream.send(data)
                     self.sent_bytes += len(data)

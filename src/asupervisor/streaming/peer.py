@@ -1,6 +1,4 @@
-"""What a session sees of its peer, whichever transport carries it: byte streams with names, and the
-peer's going away.
-"""
+"""What a session sees of its peer over any transport: byte streams, and when the peer is gone."""
 
 from __future__ import annotations
 
@@ -20,10 +18,10 @@ PROBE_S = 1.0
 
 
 class PeerStream(Protocol):
-    """One stream of a session: bytes both ways, each way ended on its own."""
+    """One stream of a session: bytes in both directions, each of which ends on its own."""
 
     async def receive(self) -> bytes:
-        """The next bytes, never none.
+        """The next bytes, at least one.
 
         Raises:
             anyio.EndOfStream: the peer has sent all.
@@ -32,7 +30,7 @@ class PeerStream(Protocol):
         ...
 
     async def send(self, data: bytes) -> None:
-        """Send bytes; waits while the peer takes none.
+        """Send bytes; waits while the peer does not take them.
 
         Raises:
             anyio.BrokenResourceError: the stream or its connection is gone.
@@ -40,19 +38,19 @@ class PeerStream(Protocol):
         ...
 
     async def send_eof(self) -> None:
-        """Say that no more bytes will come; where the protocol has no word for it, do nothing."""
+        """Say that no more bytes will come; if the protocol cannot say that, do nothing."""
         ...
 
     async def reset(self) -> None:
-        """Drop the stream at once, both ways, what waits in it included."""
+        """Drop the stream at once, in both directions, with the bytes that wait in it."""
         ...
 
 
 def peer_hung_up(stream: anyio.abc.ByteStream) -> bool:
     """Whether the other end of a socket has closed it, without reading what it sent before.
 
-    A connection that is not read, because its reader is slow, would otherwise keep the news of its
-    end behind unread bytes."""
+    Otherwise, while a connection is not read because its reader is slow, its end would be noticed
+    only after the unread bytes."""
     sock = stream.extra(anyio.abc.SocketAttribute.raw_socket, None)
     if (
         sock is None
@@ -66,7 +64,7 @@ def peer_hung_up(stream: anyio.abc.ByteStream) -> bool:
 
 
 async def half_close(stream: anyio.abc.ByteStream) -> None:
-    """Say on a connection that no more bytes will come; of one that is gone, or cannot say so,
+    """Say on a connection that no more bytes will come; if it is gone, or cannot say so, do
     nothing.
 
     Beside the errors that a stream may raise, uvloop raises RuntimeError on a transport that the
@@ -82,11 +80,11 @@ async def half_close(stream: anyio.abc.ByteStream) -> None:
 
 
 class Backpressure:
-    """Holds a connection's reader while more bytes wait in the inboxes than they may.
+    """Stops the reading of a connection while too many bytes wait in the inboxes.
 
     Args:
-        stream: the connection, whose end ends the wait; None for a client's, which is to read what
-            a server sent before it closed.
+        stream: the connection; if the peer closes it, the wait ends. None for a client, which
+            should read what a server sent before it closed.
         limit: bytes over all inboxes.
         inbox_limit: bytes in one inbox.
     """
@@ -105,13 +103,13 @@ class Backpressure:
         return self._held <= self._limit and not self._full
 
     def take(self, key: int, inbox: Inbox, count: int) -> None:
-        """Count bytes that went into the inbox called ``key``."""
+        """Count bytes that were put into the inbox with this key."""
         self._held += count
         if inbox.size > self._inbox_limit:
             self._full.add(key)
 
     def give(self, key: int, inbox: Inbox, count: int) -> None:
-        """Count bytes that left it."""
+        """Count bytes that left the inbox."""
         self._held -= count
         if inbox.size <= self._inbox_limit:
             self._full.discard(key)
@@ -122,8 +120,8 @@ class Backpressure:
         """Wait until the connection may be read; False if the peer hung up meanwhile.
 
         Args:
-            still_here: called every :data:`PROBE_S` of the wait, to show the peer that this side is
-                alive.
+            still_here: called every :data:`PROBE_S` while it waits, to show the peer that this side
+                is alive.
         """
         while not self.is_open:
             self._changed = anyio.Event()

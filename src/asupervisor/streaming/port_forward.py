@@ -1,8 +1,8 @@
 """A port-forward session: pairs of streams from the peer, each joined to a connection inside the
 sandbox's network.
 
-A pair is one connection: a data stream and an error stream. A connection that cannot be made says
-so on its own error stream, one that breaks later is reset, and the others go on."""
+A pair, a data stream and an error stream, is one connection. If the connection cannot be made, the
+error stream says so; if it breaks later, it is reset. The other connections go on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READ_BYTES = 64 * 1024
 
 @dataclass(slots=True)
 class Pair:
-    """One connection's streams and the port it is for."""
+    """The streams of one connection, and its port."""
 
     port: int
     data: PeerStream
@@ -42,7 +42,7 @@ async def forward(
         pod_sandbox_id: whose port.
         backend: connects to it.
         peer_half_closes: whether the peer can say that it has sent all; if not, the connection ends
-            with the remote end's last byte.
+            after the last byte of the remote end.
 
     Returns:
         Empty if it went well, else what was written to the error stream.
@@ -61,8 +61,7 @@ async def forward(
             await pair.error.send(failure.encode())
         await pair.error.send_eof()
         if not is_whole:
-            # A connection that broke later is only reset: kubectl gives the whole session up for
-            # one word on an error stream.
+            # Without a word on the error stream: kubectl would end the whole session for it.
             await pair.data.reset()
     return failure
 
@@ -70,8 +69,8 @@ async def forward(
 async def join(
     peer: PeerStream, remote: anyio.abc.ByteStream, *, peer_half_closes: bool = True
 ) -> bool:
-    """Carry bytes both ways; each way ends on its own (unless not ``peer_half_closes``), and a way
-    that breaks ends both.
+    """Carry bytes in both directions. Each direction ends on its own, if ``peer_half_closes``; if
+    one breaks, both end.
 
     Returns:
         Whether both ends have said that they sent all; False if one of them broke.
@@ -118,7 +117,8 @@ class SpdyForwards:
         self._backend = backend
         self._settings = settings
         self._halves: dict[str, tuple[SpdyStream, float]] = {}
-        """By the id of their pair, each with when it is given up; the oldest first."""
+        """Streams without their other half, by the id of their pair, with the time when they are
+        given up; the oldest first."""
         self._came = anyio.Event()
         self._active = 0
         self.served = 0
@@ -138,7 +138,7 @@ class SpdyForwards:
         if kind not in ("data", "error") or port is None:
             self._session.release(stream, spdy.ResetCode.PROTOCOL_ERROR)
             return
-        # The first clients sent no request id; they open the error stream right before its data
+        # The oldest clients send no request id; they open the error stream right before its data
         # stream.
         key = (
             stream.headers.get("requestid") or f"#{stream.id if kind == 'error' else stream.id - 2}"
@@ -175,7 +175,7 @@ class SpdyForwards:
             self._session.release(error)
 
     async def _give_up_late_halves(self) -> None:
-        """Give up streams whose other half does not come in time: one task for all of them, since a
+        """Give up streams whose other half does not come in time. This is one task for all, since a
         peer may open hundreds.
         """
         while True:

@@ -1,8 +1,8 @@
 """An exec or attach session: the peer's streams on one side, a process on the other.
 
-Every task of a session lives in one task group, which ends with the process or with the peer,
-whichever is first. When the peer is first, a command's whole process tree is ended; a container
-that was only attached to goes on."""
+All tasks of a session are in one task group, which ends with the process or with the peer,
+whichever is first. If the peer is first, a command is ended with all its processes; a container
+that was attached to goes on."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class CommandStreams:
     Args:
         version: of the remote command protocol, 1 to 5.
         ended: set when the peer is gone.
-        error: where the end is told.
+        error: gets the exit status.
         stdin: what the process reads, if anything.
         stdout: where its output goes, if anywhere.
         stderr: where its error output goes, if anywhere.
-        resize: where terminal sizes come from, if it has a terminal.
+        resize: gives terminal sizes, if it has a terminal.
     """
 
     version: int
@@ -51,10 +51,10 @@ async def serve_command(
     backend: Backend,
     settings: Settings,
 ) -> ExitStatus:
-    """Run a session to its end and tell the peer how it went.
+    """Run a session to its end, and send the exit status to the peer.
 
     Returns:
-        The end, for the log; its message is ``client disconnected`` if the peer was first.
+        The same status, for the log; its message is ``client disconnected`` if the peer was first.
     """
     status = ExitStatus(None, "client disconnected")
     with anyio.CancelScope() as scope:
@@ -97,8 +97,8 @@ async def _run(
 
 
 async def _pump_stdin(stream: PeerStream, process: Process) -> None:
-    """Carry stdin; what a process no longer reads is still taken from the peer, so that the peer's
-    other streams go on.
+    """Carry stdin. If the process does not read it any more, it is still read from the peer and
+    dropped, so that the peer's other streams go on.
     """
     try:
         while True:
@@ -118,13 +118,13 @@ async def _pump_sizes(stream: PeerStream, process: Process) -> None:
         while True:
             sizes = decoder.feed(await stream.receive())
             if sizes:
-                # A size that is not taken is not a reason to end a session.
+                # If the runtime refuses a size, the session goes on.
                 with contextlib.suppress(ServiceError):
                     await process.resize(*sizes[-1])
 
 
 async def _pump_output(streams: CommandStreams, process: Process) -> None:
-    """Carry output until its end; what the peer does not want is read and dropped."""
+    """Carry output until its end; output that the peer does not want is dropped."""
     turn = turns()
     targets = {Output.STDOUT: streams.stdout, Output.STDERR: streams.stderr}
     with contextlib.suppress(anyio.EndOfStream):

@@ -1,5 +1,5 @@
-"""What a streaming URL stands for: the CRI's Exec, Attach and PortForward requests by value,
-checked as the CRI asks.
+"""The CRI's Exec, Attach and PortForward requests as values, which streaming URLs stand for, and
+their checks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ExecRequest(_ContainerStreams):
     verb = "exec"
 
     def check(self) -> None:
-        """As for an attachment, and refuse an empty command."""
+        """The same checks as for an attachment, and that there is a command."""
         if not self.command:
             raise InvalidArgument("a command is needed", subject=self.container_id)
         _ContainerStreams.check(self)

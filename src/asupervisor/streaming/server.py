@@ -1,5 +1,5 @@
-"""The streaming service: URLs for requests, and a listener that serves them (or none, where an
-embedding program listens).
+"""The streaming service: makes URLs for requests, and listens to serve them, unless an embedding
+program listens.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from asupervisor.tls_stream import secure
 _log = logging.getLogger(__name__)
 
 REDIRECT_PREFIX = "/cri"
-"""Path before the URLs where an embedding program serves them, as in dockershim."""
+"""Path before the URLs if an embedding program serves them, as in dockershim."""
 
 
 class StreamingService:
-    """Serves exec, attach and port-forward to clients that hold a URL that it gave out.
+    """Serves exec, attach and port-forward to clients that have one of its URLs.
 
     Args:
         config: where to listen, TLS, times.
         backend: starts what is asked for.
         settings: further bounds; its times are taken from ``config``.
         tokens: what the URLs stand for.
-        observe: gives a context manager that a session of ``exec``, ``attach`` or ``portforward``
-            is counted in.
+        observe: gives a context manager for each session, to count it; its argument is ``exec``,
+            ``attach`` or ``portforward``.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class StreamingService:
         self._settings = settings or Settings(
             creation_timeout_s=config.creation_timeout_s, idle_timeout_s=config.idle_timeout_s
         )
-        self._tokens = tokens if tokens is not None else TokenCache()  # an empty one is false
+        self._tokens = tokens if tokens is not None else TokenCache()  # an empty cache is false
         self._certificate = (
             ReloadingCertificate(config.tls_cert_file, config.tls_private_key_file)
             if config.tls_cert_file and not config.redirect
@@ -66,7 +66,7 @@ class StreamingService:
 
     @property
     def base_url(self) -> str:
-        """What every URL begins with; empty before the listener stands."""
+        """The beginning of every URL; empty before the service listens."""
         return self._base_url
 
     def url(self, request: Request) -> str:
@@ -89,7 +89,7 @@ class StreamingService:
         closed with a farewell.
 
         Raises:
-            ConfigError: the address cannot be listened on, or the certificate not be read.
+            ConfigError: it cannot listen on the address, or not read the certificate.
         """
         self.handler.resume()
         if self._config.redirect:
@@ -103,8 +103,8 @@ class StreamingService:
             async with anyio.create_task_group() as tasks:
                 try:
                     task_status.started(self._base_url)
-                    # All are let in: what waits in the kernel waits in front of those that are
-                    # entitled.
+                    # Every connection is accepted at once: in the kernel's queue those without a
+                    # valid URL would keep the others waiting.
                     while True:
                         tasks.start_soon(self._serve, await accept(listener, "streaming"))
                 finally:
@@ -138,7 +138,7 @@ class StreamingService:
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                # Its connections have it from the beginning.
+                # Accepted connections inherit it.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.setblocking(False)
                 sock.bind(address)
@@ -178,7 +178,7 @@ class StreamingService:
     async def _secure(
         self, stream: anyio.abc.SocketStream, guest: Guest
     ) -> anyio.abc.ByteStream | None:
-        """TLS where it is on; None if the client does not manage it."""
+        """The connection with TLS, if that is on; None if the handshake fails."""
         if self._certificate is None:
             return stream
         try:

@@ -1,5 +1,5 @@
-"""A session after its upgrade: collects the peer's streams, serves them, and ends them when nothing
-moves any more.
+"""Serves a session after its upgrade: collects the peer's streams, serves them, and ends the
+session when it is idle for too long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from asupervisor.streaming.status import ExitStatus
 from asupervisor.streaming.websocket import WebSocket
 
 RESIZE_VERSION = 3
-"""The first remote command protocol whose SPDY clients open a resize stream."""
+"""The first version of the remote command protocol with a resize stream over SPDY."""
 BASE64_CHANNELS = 10
 """Channels that one digit can name."""
 BINARY_CHANNELS = 256
@@ -94,8 +94,7 @@ async def serve_channels(
         async def work() -> str:
             if isinstance(request, PortForwardRequest):
                 return await _forward_channels(session, request, backend)
-            # Clients take the first message, which carries nothing, as the sign that the session
-            # stands.
+            # Clients wait for a first, empty message as the sign that the session has begun.
             session.put(min(writable), b"")
             streams = CommandStreams(
                 version=choice.version,
@@ -114,7 +113,7 @@ async def serve_channels(
 async def _collect(
     session: SpdySession, choice: Choice, request: ExecRequest | AttachRequest, settings: Settings
 ) -> CommandStreams | None:
-    """Wait for the streams that the request calls for; None if they do not come in time."""
+    """Wait for the streams that the request needs; None if they do not come in time."""
     expected = {"error"}
     expected |= {name for name in ("stdin", "stdout", "stderr") if getattr(request, name)}
     expected |= {"resize"} if request.tty and choice.version >= RESIZE_VERSION else set()
@@ -176,8 +175,8 @@ async def _until_idle(
 async def _cancel_when_idle(
     session: SpdySession | ChannelSession, timeout_s: float, scope: anyio.CancelScope
 ) -> None:
-    """Pings do not count: many clients ping for as long as they live. Without a time (0, as in
-    kubelet's configuration) nothing is too long.
+    """Pings do not count as data: many clients ping all the time. 0, as in kubelet's configuration,
+    means no limit.
     """
     if timeout_s <= 0:
         return

@@ -1,4 +1,4 @@
-"""Bounds and times of the streaming service that are not flags."""
+"""Limits and times of the streaming service, most of which are not flags."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from asupervisor.streaming import spdy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What one service allows.
+    """The limits of one service.
 
     Args:
-        sessions: connections at once that came with a valid URL; one more is answered 503.
-        waiting: connections at once that have not shown one (yet); at one more the oldest gives
-            way.
-        waiting_per_peer: the same of one address.
+        sessions: connections at once with a valid URL; one more gets the answer 503.
+        waiting: connections at once that have not sent a valid URL yet; for one more the oldest is
+            closed.
+        waiting_per_peer: the same for one address.
         head_timeout_s: seconds for TLS and a request's head to come in.
         creation_timeout_s: seconds for a session's streams to be opened.
         idle_timeout_s: seconds without a data byte until a session is closed; 0: it never is.
         kill_timeout_s: seconds for the runtime to end a command whose client is gone.
-        farewell_timeout_s: seconds for a peer to take the last bytes and to close after them.
+        farewell_timeout_s: seconds for a peer to read the last bytes and to close.
         forwards: port-forward connections at once in one session.
-        buffer_bytes: bytes of one channel of a WebSocket session, and of all, that wait to be read.
+        buffer_bytes: bytes that may wait in one channel of a WebSocket session, and in all of them.
         spdy: bounds of a SPDY connection.
     """
 

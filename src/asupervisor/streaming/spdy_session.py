@@ -1,4 +1,4 @@
-"""A SPDY connection over a byte stream: the driver of the state machine, and its streams."""
+"""A SPDY connection over a byte stream: drives the state machine, and gives its streams."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from asupervisor.streaming.spdy.headers import Headers
 
 READ_BYTES = 64 * 1024
 SEND_CHUNK_BYTES = 64 * 1024
-"""Longest DATA frame that is sent, so that streams take turns."""
+"""Longest DATA frame that is sent, so that every stream gets its turn."""
 CONTROL_BACKLOG_BYTES = 64 * 1024
-"""Bytes of answers (to pings, to nonsense) that may wait before the peer is not read on."""
+"""Bytes of answers (to pings, to invalid frames) that may wait; beyond that the peer is not read.
+"""
 
 
 class SpdyStream:
@@ -33,11 +34,12 @@ class SpdyStream:
         self._window = anyio.Event()
         self._write_closed = False
         self.is_lost = False
-        """Whether either side gave the stream, or the whole connection, up."""
+        """Whether one side has ended the stream or the whole connection."""
         self.replied = anyio.Event()
-        """Set when the peer has taken a stream that this side opened, or it is over."""
+        """Set when the peer has accepted a stream that this side opened, or the stream has ended.
+        """
         self.accepted = False
-        """Whether the peer has taken it."""
+        """Whether the peer has accepted it."""
         self.id = stream_id
         self.headers = headers
         self.inbox = Inbox(partial(session.on_read, self))
@@ -64,7 +66,7 @@ class SpdyStream:
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_eof(self) -> None:
-        """Half-close; once is enough."""
+        """Half-close; may be called again."""
         if not self._write_closed and not self.is_lost:
             self._write_closed = True
             self._session.connection.send_data(self.id, b"", fin=True)
@@ -83,8 +85,8 @@ class SpdyStream:
         self.lost(reason)
 
     def lost(self, reason: str, *, drop: bool = True) -> None:
-        """The stream is over both ways; what waits in it is dropped unless the peer may have meant
-        it to be read.
+        """Note that the stream has ended in both directions; ``drop`` also drops the bytes that
+        wait in it.
         """
         self.is_lost = True
         self.inbox.fail(reason, drop=drop)
@@ -104,7 +106,7 @@ class SpdySession:
         stream: the connection after the HTTP upgrade (or a WebSocket tunnel).
         role: which end this is.
         limits: bounds for the peer.
-        received: bytes that were read behind the HTTP head already.
+        received: bytes after the HTTP head that were read already.
     """
 
     def __init__(
@@ -182,12 +184,12 @@ class SpdySession:
             self.push()
 
     def release(self, stream: SpdyStream, code: spdy.ResetCode = spdy.ResetCode.CANCEL) -> None:
-        """Forget a stream that is not used any more; what is still open of it is reset."""
+        """Forget a stream that is not used any more; if it is still open, reset it."""
         self.streams.pop(stream.id, None)
         stream.abort("the stream was released", code)
 
     def push(self) -> None:
-        """Hand what the state machine wants sent to the writer."""
+        """Give the writer what the state machine wants to send."""
         self.last_data = anyio.current_time()
         self.outbox.put(self.connection.data_to_send())
 
@@ -198,7 +200,7 @@ class SpdySession:
         self.push()
 
     async def goodbye(self) -> None:
-        """GOAWAY behind everything that waits; does not outwait a peer that is gone."""
+        """Send GOAWAY after everything that waits, unless the peer is gone."""
         if not self.violation:
             self.connection.goaway()
             self.push()
@@ -240,13 +242,14 @@ class SpdySession:
             raise spdy.RemoteProtocolError("a flood of frames that carry nothing")
 
     async def _answer(self) -> None:
-        """Queue what the peer's frames call for; a peer that never reads is not read on."""
+        """Queue the answers to the peer's frames; a peer that does not read is not read any
+        further.
+        """
         answers = self.connection.data_to_send()
         self.outbox.put(answers)
         self._answered += len(answers)
         if self._answered > CONTROL_BACKLOG_BYTES:
-            # Only the answers are waited for: waiting for data as well could make two ends wait for
-            # each other.
+            # Wait only for the answers, not for data: two ends could wait for each other.
             await self.outbox.passed(self.outbox.put_bytes)
             self._answered = 0
 
@@ -269,8 +272,8 @@ class SpdySession:
             case spdy.StreamReset():
                 if (ended := self.streams.pop(event.stream_id, None)) is not None:
                     what = "reset" if event.by_peer else "broke the protocol on"
-                    # Kubernetes servers reset their streams right behind the last data, which is
-                    # still to be read.
+                    # Kubernetes servers reset their streams right after the last data, which has to
+                    # be read.
                     ended.lost(f"the peer {what} the stream", drop=not event.by_peer)
             case _:
                 pass
@@ -301,7 +304,7 @@ class SpdySession:
             self.release(stream, spdy.ResetCode.REFUSED_STREAM)
 
     def _end(self, reason: str) -> None:
-        """The peer sends no more: wake all that wait for it."""
+        """The peer sends no more: wake every task that waits for it."""
         self.ended.set()
         self._accept_send.close()
         for stream in list(self.streams.values()):

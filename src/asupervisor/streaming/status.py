@@ -1,8 +1,7 @@
-"""How the end of a command is told on the error stream (Kubernetes remote command protocol, v1 to
-v5).
+"""The exit status on the error stream (Kubernetes remote command protocol, v1 to v5).
 
-From v4 on it is a ``metav1.Status`` in JSON, on success too. Before, it is plain text, and nothing
-on success."""
+From v4 on it is a ``metav1.Status`` in JSON, also for a success. Before, it is plain text, and
+empty for a success."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ STRUCTURED_VERSION = 4
 """The first version with JSON."""
 
 MAX_STATUS_BYTES = 64 * 1024
-"""Longest status that a client takes."""
+"""Longest status that a client reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +64,10 @@ def encode_status(status: ExitStatus, version: int) -> bytes:
 
 
 def decode_status(raw: bytes, version: int) -> ExitStatus:
-    """Read an error stream's whole content, from this server or another.
+    """Read the whole content of an error stream, of this server or another.
 
     Args:
-        raw: its bytes; none at all counts as success before v4 only.
+        raw: its bytes; empty is a success, but only before v4.
         version: of the remote command protocol, 1 to 5.
     """
     if version < STRUCTURED_VERSION:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 
 MAX_OBJECT_BYTES = 4096
-"""Longest object that is waited for; a longer one is dropped with what follows it up to its end."""
+"""Longest object that is kept until it is complete; a longer one is dropped."""
 
 NEWEST = 16
-"""Objects that are looked at in one piece of data."""
+"""Most objects that are read in one piece of data."""
 _MAX_SIDE = 0xFFFF  # the kernel's winsize has 16 bits
 
 
 class SizeDecoder:
     """Cuts a byte stream into terminal sizes; anything else is skipped.
 
-    A size is an object without objects in it, so the work is linear whatever comes: an object
-    reaches from a brace to the next one that closes.
+    A size is an object without objects in it: it ends at the first closing brace. So the work is
+    linear, whatever the peer sends.
     """
 
     def __init__(self) -> None:
@@ -24,8 +24,8 @@ class SizeDecoder:
 
     def feed(self, data: bytes) -> list[tuple[int, int]]:
         """The sizes, ``(width, height)`` in characters, that ``data`` completes; values below 1 are
-        left out. Of more than :data:`NEWEST` objects at once only the last ones are looked at: a
-        terminal has one size.
+        left out. If there are more than :data:`NEWEST` objects at once, only the last ones are
+        read: the newest size counts.
         """
         text = self._text + data.decode("ascii", "replace")
         self._text = ""

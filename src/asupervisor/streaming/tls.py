@@ -40,8 +40,8 @@ class ReloadingCertificate:
         return self._context
 
     def current(self) -> ssl.SSLContext:
-        """The context for a connection that comes in now; of files that changed but are not good
-        yet, the one before.
+        """The context for a new connection. If the files have changed but cannot be used yet, it is
+        the one before.
         """
         if self._context is None:
             return self.load()
@@ -52,10 +52,10 @@ class ReloadingCertificate:
                 _log.info("the streaming certificate was read again")
                 self._seen = seen
             except (OSError, ssl.SSLError) as error:
-                # Tried again with the next connection: a key is often written a moment after its
+                # The next connection tries again: a key is often written shortly after its
                 # certificate.
                 _log.warning(
-                    "the streaming certificate has changed and is not usable, the one before"
+                    "the streaming certificate has changed and cannot be used, the one before"
                     " stays: %s",
                     error,
                 )

@@ -1,4 +1,4 @@
-"""Single-use tokens: a URL's path stands for a request for one minute, once."""
+"""Tokens in URLs: each stands for a request, for one minute, and can be used once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TokenCache:
         self._lifetime_s = lifetime_s
         self._capacity = capacity
         self._clock = clock
-        # In the order of expiry, since all live equally long.
+        # In the order of expiry, since all have the same lifetime.
         self._waiting: dict[str, tuple[float, Request]] = {}
 
     def __len__(self) -> int:
@@ -57,10 +57,10 @@ class TokenCache:
         return token
 
     def consume(self, token: str, verb: str) -> Request:
-        """Take a token's request; a second time, too late or under another verb there is none.
+        """Take a token's request, which can be taken once.
 
         Raises:
-            NotFound: the token is not, or no longer, good for ``verb``.
+            NotFound: the token is unknown, used, expired, or for another verb.
         """
         self._expire()
         found = self._waiting.get(token)

@@ -24,7 +24,7 @@ from asupervisor.streaming.outbox import Outbox
 
 READ_BYTES = 64 * 1024
 CONTROL_BACKLOG_BYTES = 64 * 1024
-"""Bytes of answers to pings that may wait before the peer is not read any further."""
+"""Bytes of answers to pings that may wait; beyond that the peer is not read."""
 
 
 FRAMES_PER_TURN = 16
@@ -41,13 +41,13 @@ class Piece:
 
 
 class WebSocket:
-    """One WebSocket connection. Use as an async context manager; leaving it does not say goodbye,
-    :meth:`close` does.
+    """One WebSocket connection. Use as an async context manager; only :meth:`close` sends a close
+    frame, leaving the context does not.
 
     Args:
         stream: the connection after the HTTP upgrade.
         client: which end this is; a client masks what it sends.
-        received: bytes that were read behind the HTTP head already.
+        received: bytes after the HTTP head that were read already.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class WebSocket:
         self.stream = stream
         self.outbox = Outbox(stream)
         self.close_code: int | None = None
-        """The code of the peer's close frame, once it came."""
+        """The code of the peer's close frame; None before that came."""
         self._connection = Connection(
             ConnectionType.CLIENT if client else ConnectionType.SERVER, trailing_data=received
         )
@@ -112,14 +112,14 @@ class WebSocket:
             self.outbox.put(self._connection.send(message))
 
     def pong(self) -> None:
-        """Queue a pong that was not asked for, unless something waits anyway: it shows that this
-        side lives (RFC 6455, 5.5.3).
+        """Queue an unsolicited pong, unless other bytes wait: it shows that this side is alive
+        (RFC 6455, 5.5.3).
         """
         if self._connection.state is ConnectionState.OPEN and not self.outbox.waiting_bytes:
             self.outbox.put(self._connection.send(Pong()))
 
     async def close(self, code: int = CloseReason.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Send a close frame behind everything that waits; does not wait for the peer's."""
+        """Send a close frame after everything that waits; do not wait for the peer's."""
         if self._connection.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
             self._put_close(code, reason)
         with contextlib.suppress(anyio.BrokenResourceError):
@@ -131,11 +131,10 @@ class WebSocket:
             self.outbox.put(self._connection.send(close))
 
     def _collect(self) -> bool:
-        """Have wsproto parse some frames; whether there may be more in what came in."""
+        """Parse some frames. Returns whether there may be more in the bytes that came."""
         taken = empty = 0
         try:
-            # It parses a frame when it is asked for the next one, so a step is as long as this
-            # loop.
+            # wsproto parses a frame when the next event is asked for, so this loop bounds the step.
             for event in self._connection.events():
                 taken += 1
                 empty += not (isinstance(event, Message) and event.data)
@@ -169,7 +168,7 @@ class WebSocket:
 
 
 class WebSocketByteStream(anyio.abc.ByteStream):
-    """A byte stream whose bytes travel in binary messages, as port-forward tunnels SPDY.
+    """A byte stream in binary WebSocket messages: the tunnel for port-forward over SPDY.
 
     Args:
         websocket: the connection, entered.
@@ -205,5 +204,5 @@ class WebSocketByteStream(anyio.abc.ByteStream):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Those of the connection below."""
+        """The attributes of the connection below."""
         return self._websocket.stream.extra_attributes

@@ -1,7 +1,7 @@
 """SPDY/3.1 as a state machine without I/O: bytes in, events out; calls in, bytes out.
 
-Source: "SPDY Protocol - Draft 3.1" (The Chromium Projects). What Kubernetes streaming leaves out
-(server push, credentials) is left out here too: a peer that tries is answered by the protocol's own
+Source: "SPDY Protocol - Draft 3.1" (The Chromium Projects). What Kubernetes streaming does not
+use (server push, credentials) is missing here too: a peer that tries it gets the protocol's own
 error."""
 
 from asupervisor.streaming.spdy.codes import GoAwayStatus, ResetCode

@@ -10,7 +10,7 @@ FLAG_FIN = 0x01
 FLAG_UNIDIRECTIONAL = 0x02
 
 SETTINGS_INITIAL_WINDOW_SIZE = 7
-"""The one setting that matters here; the others are hints that a peer may ignore."""
+"""The only setting that is used here; the others are hints that a peer may ignore."""
 
 
 class FrameType(IntEnum):

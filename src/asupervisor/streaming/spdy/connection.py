@@ -3,12 +3,12 @@
 Calls queue bytes for :meth:`Connection.data_to_send`; :meth:`Connection.step` turns the peer's
 bytes, which :meth:`Connection.feed` is given, into events.
 
-Flow control (SPDY/3.1, 2.6.8) works both ways, with one allowance: the SPDY library of most
-Kubernetes clients, and of other servers, neither keeps to windows nor ever opens one. A peer
-therefore counts as paced from its first SETTINGS or WINDOW_UPDATE on. Until then this side sends
-without a window, and the driver bounds what it receives by not reading the connection. A client
-tells such a server no windows either: the server closes right behind its last byte, and its kernel
-drops what was not read of it once it is written to."""
+Flow control (SPDY/3.1, 2.6.8) is used in both directions, with one exception: the SPDY library of
+most Kubernetes clients, and of other servers, ignores windows and never sends a WINDOW_UPDATE. So a
+peer counts as paced only from its first SETTINGS or WINDOW_UPDATE on. Until then this side sends
+without a window, and the driver limits what it receives by not reading the connection. A client
+sends no windows to such a server: the server closes right after its last byte, and a later write
+would make the kernel drop the bytes that were not read yet."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ from asupervisor.streaming.spdy.streams import Role, StreamRecord, Streams
 # long: both directions share one state; frames, headers, streams and states have their own files
 
 UNITS_PER_STEP = 400
-"""Of work in one step, about a µs each."""
+"""Units of work in one step, about a µs each."""
 FRAME_UNITS = 6
 HEAD_UNITS = 4
 STREAM_UNITS = 40
-"""What a whole frame, a frame's head that came alone, and an opened stream cost."""
+"""Units for a whole frame, for the head of a frame without the rest, and for an opened stream."""
 INFLATED_PER_UNIT = 50
-"""Bytes of a header block that cost as much to inflate and to read as a unit, about a µs."""
+"""Bytes of a header block that take one unit to inflate and to read."""
 
 _END = object()
 _CARRY_NOTHING = (FrameType.PING, FrameType.SETTINGS, FrameType.HEADERS, FrameType.GOAWAY)
@@ -67,7 +67,7 @@ class Connection:
 
     Args:
         role: which end this is.
-        limits: bounds on what the peer can make it keep.
+        limits: of what the peer can make it keep.
     """
 
     def __init__(self, role: Role, limits: Limits | None = None) -> None:
@@ -76,7 +76,7 @@ class Connection:
         self.peer_is_paced = False
         """Whether the peer takes part in flow control."""
         self.going_away = False
-        """Whether either side has said GOAWAY: no stream can be opened any more."""
+        """Whether one side has sent GOAWAY: no stream can be opened any more."""
         self._streams = Streams(role)
         self._parser = frames.FrameParser(self.limits.control_frame_bytes)
         self._encoder = HeaderEncoder()
@@ -120,8 +120,8 @@ class Connection:
         """Tell the peer the windows of :class:`Limits`; once.
 
         A server must not do so before the client has sent something: clients read the answer to
-        their HTTP upgrade through a buffer that they then drop, and frames that come right behind
-        it are lost."""
+        their HTTP upgrade through a buffer that they then drop, and with it frames that come right
+        after the answer."""
         if self._settings_sent:
             return
         self._settings_sent = True
@@ -138,7 +138,7 @@ class Connection:
         """SYN_STREAM. Returns the new stream's id.
 
         Raises:
-            LocalProtocolError: GOAWAY was said, or the ids are used up.
+            LocalProtocolError: GOAWAY was sent, or no id is left.
         """
         if self.going_away or self._dead or self._streams.next_own > MAX_WINDOW:
             raise LocalProtocolError("the connection takes no new streams")
@@ -150,7 +150,7 @@ class Connection:
         return stream_id
 
     def reply(self, stream_id: int, headers: Headers | None = None) -> None:
-        """SYN_REPLY: take a stream that the peer opened. Clients drop data that comes before it."""
+        """SYN_REPLY: accept the peer's stream. Clients drop data that comes before it."""
         self._streams.act(stream_id, Action.SEND_REPLY)
         self._out.append(frames.syn_reply(stream_id, self._encoder.encode(headers or {})))
 
@@ -202,12 +202,12 @@ class Connection:
         return self.peer_is_paced or self._role is Role.SERVER
 
     def reset(self, stream_id: int, code: ResetCode = ResetCode.CANCEL) -> None:
-        """RST_STREAM; of a stream that is closed already, nothing."""
+        """RST_STREAM, unless the stream is closed already."""
         if self._streams.close(stream_id):
             self._out.append(frames.rst_stream(stream_id, code))
 
     def goaway(self, status: GoAwayStatus = GoAwayStatus.OK) -> None:
-        """GOAWAY; nothing of this side's should follow, since clients stop reading at it."""
+        """GOAWAY; send nothing after it, since clients stop reading at it."""
         if not self._dead:
             self.going_away = True
             self._out.append(frames.goaway(self._streams.last_of_peer, status))
@@ -216,17 +216,17 @@ class Connection:
     # --------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
-        """Give the peer's bytes to :meth:`step`; what it was given before has to be taken."""
+        """Give :meth:`step` the next bytes of the peer, when :attr:`pending` is false."""
         self._incoming = self._parser.steps(data)
         self.pending = not self._dead
 
     def step(self, units: int = UNITS_PER_STEP) -> list[Event]:
-        """Take frames in until they have cost about ``units`` µs of work, or there are no more;
+        """Process frames until they took about ``units`` µs of work, or there are no more;
         :attr:`pending` says which.
 
         Raises:
-            RemoteProtocolError: the connection is over; a GOAWAY waits to be sent. The events
-                of this step are lost with it.
+            RemoteProtocolError: the connection has to end; a GOAWAY waits to be sent. The events
+                of this step are lost.
         """
         events: list[Event] = []
         self._work = 0
@@ -255,11 +255,11 @@ class Connection:
 
     @property
     def empty_frames(self) -> int:
-        """Frames so far that carried nothing: pings, settings, empty data, unknown ones."""
+        """Frames so far without data: pings, settings, empty data, unknown ones."""
         return self._empty_frames + self._parser.unknown_frames
 
     def give_up(self) -> None:
-        """Say GOAWAY and take nothing more in."""
+        """Send GOAWAY and process nothing more."""
         self.goaway(GoAwayStatus.PROTOCOL_ERROR)
         self._dead = True
         self.pending = False
@@ -274,7 +274,7 @@ class Connection:
             self._consume_session(size)
             if not self._streams.was_open(frame.stream_id):
                 self._out.append(frames.rst_stream(frame.stream_id, ResetCode.INVALID_STREAM))
-            return  # on a stream that was reset here it was on its way before the peer knew
+            return  # the peer sent it before it knew that the stream was reset here
         stream.receive_window -= size
         if self.peer_is_paced and stream.receive_window < 0:
             code: ResetCode | None = ResetCode.FLOW_CONTROL_ERROR
@@ -294,7 +294,7 @@ class Connection:
 
     def _on_syn_stream(self, frame: frames.ControlFrame, events: list[Event]) -> None:
         stream_id = frame.stream_id
-        # Before any refusal, to keep the compression in step.
+        # Before any refusal: the decompression needs every block.
         headers = self._headers(frame.payload[10:])
         if stream_id == 0 or self._streams.is_own(stream_id):
             raise RemoteProtocolError(
@@ -315,7 +315,7 @@ class Connection:
             return
         one_way = bool(frame.flags & FLAG_UNIDIRECTIONAL)
         if one_way and frame.fin:
-            return  # closed both ways as it opens
+            return  # it is closed in both directions already
         state = (
             State.HALF_CLOSED_LOCAL
             if one_way
@@ -336,7 +336,7 @@ class Connection:
     def _on_headers_of(
         self, frame: frames.ControlFrame, action: Action, events: list[Event]
     ) -> None:
-        """Headers for a stream that is there; a stream may fail by them."""
+        """Headers for an existing stream, which may be a violation."""
         stream_id, headers = frame.stream_id, self._headers(frame.payload[4:])
         if stream_id == 0:
             raise RemoteProtocolError("headers for stream 0")
@@ -397,7 +397,7 @@ class Connection:
             self._send_window += delta
             if delta == 0 or self._send_window > MAX_WINDOW:
                 raise RemoteProtocolError("a WINDOW_UPDATE that breaks the session's window")
-            self._work += len(self._streams)  # all of them look at their windows again
+            self._work += len(self._streams)  # all streams look at their windows again
             events.append(WindowOpened(0))
             return
         stream = self._streams.get(frame.stream_id)

@@ -1,8 +1,7 @@
 """The text that SPDY/3 header compression is primed with (SPDY/3.1, 2.6.10.1): a constant of the
 protocol.
 
-It is a run of strings, each after its length in 4 bytes, and then one long run of further values
-without lengths."""
+It has strings, each after its length in 4 bytes, and then further values without lengths."""
 
 from __future__ import annotations
 

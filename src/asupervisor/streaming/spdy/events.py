@@ -1,4 +1,4 @@
-"""What a peer did, as the connection tells it to its driver."""
+"""What a peer did, as the connection reports it to its driver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StreamOpened:
 
 @dataclass(slots=True)
 class HeadersReceived:
-    """The peer took a stream that this side opened, or has further headers for it."""
+    """The peer accepted a stream that this side opened, or sent further headers for it."""
 
     stream_id: int
     headers: Headers
@@ -40,7 +40,7 @@ class DataReceived:
 
 @dataclass(slots=True)
 class StreamReset:
-    """A stream is over: reset by the peer (``by_peer``), or here for a violation."""
+    """A stream has ended: reset by the peer (``by_peer``), or here for a violation."""
 
     stream_id: int
     code: int
@@ -49,14 +49,14 @@ class StreamReset:
 
 @dataclass(slots=True)
 class WindowOpened:
-    """The peer takes more; stream 0 means any stream."""
+    """The peer accepts more data; stream 0 means any stream."""
 
     stream_id: int
 
 
 @dataclass(slots=True)
 class GoAwayReceived:
-    """The peer takes no new streams, and saw none of ours after ``last_stream_id``."""
+    """The peer accepts no new streams, and has not seen ours after ``last_stream_id``."""
 
     last_stream_id: int
     status: int

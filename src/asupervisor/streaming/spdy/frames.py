@@ -1,10 +1,9 @@
 """Frames on the wire.
 
-The law: a frame is 8 bytes of head and its payload. The top bit of the head tells control frames
-(version, type, flags, length) from data frames (stream, flags, length). The payload of a data frame
-is passed on as it comes in, so that no frame, however long it says it is, makes this side keep more
-than it was given; a control frame is kept until it is whole and may therefore not be longer than a
-limit."""
+A frame is 8 bytes of head and its payload. The top bit of the head is set in control frames
+(version, type, flags, length) and not in data frames (stream, flags, length). The payload of a data
+frame is passed on as it comes, so that its length costs no memory. A control frame is kept until it
+is complete, and so may not be longer than a limit."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from asupervisor.streaming.spdy.limits import RemoteProtocolError
 
 HEAD_BYTES = 8
 MAX_PAYLOAD = 0xFFFFFF
-"""Bytes: what the length field can say."""
+"""Bytes: the highest value of the length field."""
 
 _HEAD = Struct(">II")
 _WORD = Struct(">I")
@@ -46,7 +45,7 @@ _FIXED = {FrameType.RST_STREAM, FrameType.PING, FrameType.GOAWAY, FrameType.WIND
 
 @dataclass(slots=True)
 class DataPart:
-    """Some or all of a data frame's payload; ``fin`` only with its last part."""
+    """A part of a data frame's payload, or all of it; ``fin`` only with its last part."""
 
     stream_id: int
     data: bytes
@@ -77,7 +76,7 @@ class ControlFrame:
 
 
 class FrameParser:
-    """Cuts a byte stream, in whatever pieces it comes, into frames.
+    """Finds the frames in a byte stream, which comes in any pieces.
 
     Args:
         max_control_bytes: longest payload of a control frame.
@@ -93,16 +92,16 @@ class FrameParser:
         self._data_fin = False
         self._skip = 0
         self.unknown_frames = 0
-        """Frames so far of types that the protocol does not name."""
+        """Frames so far of unknown types."""
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes kept because their frame is not whole; at most the longest control frame."""
+        """Bytes of a frame that is not complete; at most the longest control frame."""
         return len(self._kept)
 
     def steps(self, data: bytes) -> Iterator[DataPart | ControlFrame | None]:
-        """Yield what ``data`` completes, and None after each head without a frame (yet): so that a
-        step of the work is bounded whatever the peer sends.
+        """Yield what ``data`` completes, and None after each head whose frame is not complete, so
+        that the caller can bound its steps whatever the peer sends.
 
         Raises:
             RemoteProtocolError: a frame of another version, too short for its type, or longer than
@@ -136,7 +135,7 @@ class FrameParser:
                 yield self._head(piece)
 
     def _head(self, piece: bytes) -> DataPart | ControlFrame | None:
-        """Take a frame's head in; returns the frame if it has no payload to wait for."""
+        """Read a frame's head. Returns the frame if it has no payload."""
         first, second = _HEAD.unpack(piece)
         flags, length = second >> 24, second & MAX_PAYLOAD
         if not first & _CONTROL:
@@ -153,8 +152,7 @@ class FrameParser:
         try:
             kind = FrameType(number)
         except ValueError:
-            # "must ignore" is the law for types that it does not name (2.2.1); skipped without
-            # keeping it.
+            # Unknown types must be ignored (2.2.1).
             self._skip = length
             self.unknown_frames += 1
             return None
@@ -206,7 +204,7 @@ def settings(initial_window: int) -> bytes:
 
 
 def ping(ping_id: int) -> bytes:
-    """PING, asked or answered."""
+    """PING, as a question or an answer."""
     return _frame(FrameType.PING, _WORD.pack(ping_id))
 
 
@@ -224,7 +222,7 @@ def parse_settings(payload: bytes) -> dict[int, int]:
     """A SETTINGS payload as ``{id: value}``.
 
     Raises:
-        RemoteProtocolError: its length is not the one that its count of entries gives.
+        RemoteProtocolError: its length does not fit its number of entries.
     """
     count = int(_WORD.unpack_from(payload)[0])
     if len(payload) != 4 + 8 * count:
@@ -232,5 +230,5 @@ def parse_settings(payload: bytes) -> dict[int, int]:
     found: dict[int, int] = {}
     for index in range(count):
         key, value = _HEAD.unpack_from(payload, 4 + 8 * index)
-        found.setdefault(key & 0xFFFFFF, value)  # of two values for one id the first counts (2.6.4)
+        found.setdefault(key & 0xFFFFFF, value)  # the first value for an id counts (2.6.4)
     return found

@@ -1,9 +1,9 @@
 """Header blocks: name/value pairs under one zlib context for each direction of a connection.
 
-The law (SPDY/3.1, 2.6.10): a count, then name and value, each after its length in 4 bytes; names
-lower case, not empty, none twice; several values of a name are joined by a zero byte. The whole
-runs through one zlib stream that lasts as long as the connection, so a block that cannot be
-inflated ends the connection, while a block that is merely malformed ends its stream."""
+The format (SPDY/3.1, 2.6.10): a count, then names and values, each after its length in 4 bytes.
+Names are in lower case, not empty, and each is there once; several values of a name are joined by a
+zero byte. All blocks go through one zlib stream that lasts as long as the connection. So a block
+that cannot be inflated ends the connection, and one that is only malformed ends its stream."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from asupervisor.streaming.spdy.limits import Limits, RemoteProtocolError
 _WORD = Struct(">I")
 
 Headers = Mapping[str, str]
-"""Names in lower case. Kubernetes names have one value, so the first of several counts."""
+"""Names in lower case. Kubernetes uses one value for a name, so the first of several counts."""
 
 
 class MalformedHeaders(Exception):
-    """The block inflates but is not a list of headers; the compression context is still good."""
+    """The block can be inflated but is not a list of headers; later blocks can still be read."""
 
 
 class HeaderEncoder:
-    """The sending end of one direction."""
+    """The sending side of one direction."""
 
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(level=9, zdict=DICTIONARY)
@@ -41,32 +41,31 @@ class HeaderEncoder:
 
 
 class HeaderDecoder:
-    """The receiving end of one direction.
+    """The receiving side of one direction.
 
     Args:
-        limits: of which ``header_bytes`` and ``headers`` bound one block.
+        limits: ``header_bytes`` and ``headers`` limit one block.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.inflated_bytes = 0
-        """Of all blocks so far."""
+        """Inflated bytes of all blocks so far."""
         self._inflate = zlib.decompressobj(zdict=DICTIONARY)
 
     def decode(self, block: bytes) -> dict[str, str]:
         """Decompress one block.
 
         Raises:
-            MalformedHeaders: what it holds is not a list of headers, or too long a one.
-            RemoteProtocolError: it does not inflate, or to more than the limit.
+            MalformedHeaders: it is not a list of headers, or the list is too long.
+            RemoteProtocolError: it cannot be inflated, or to more than the limit.
         """
         try:
             text = self._inflate.decompress(block, self._limits.header_bytes)
         except zlib.error as error:
             raise RemoteProtocolError(f"a header block that does not inflate ({error})") from error
         self.inflated_bytes += len(text)
-        # zlib may hold back output without holding back input, so a full buffer counts as too much
-        # too.
+        # A full buffer counts as too much too: zlib may keep output although all input is used.
         if self._inflate.unconsumed_tail or len(text) >= self._limits.header_bytes:
             raise RemoteProtocolError(
                 f"a header block of more than {self._limits.header_bytes} bytes"

@@ -1,4 +1,4 @@
-"""What a peer may make a connection grow to, and the two ways to break the protocol."""
+"""Limits of what a peer can make a connection keep, and the errors of the protocol."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ DEFAULT_WINDOW = 64 * 1024
 """
 
 MAX_WINDOW = 0x7FFFFFFF
-"""Bytes: the largest window that the protocol can speak of."""
+"""Bytes: the largest window in the protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds on everything that a peer can make this side keep.
+    """Limits of everything that a peer can make this side keep.
 
     Args:
         streams: streams that the peer may have open at once; one more is refused.
@@ -35,10 +35,10 @@ class Limits:
 
 
 class RemoteProtocolError(Exception):
-    """The peer broke the protocol beyond one stream; a GOAWAY that says so waits to be sent, then
-    the connection ends.
+    """The peer broke the protocol, and not only for one stream; a GOAWAY waits to be sent, then the
+    connection ends.
     """
 
 
 class LocalProtocolError(Exception):
-    """The state of the stream or its window does not allow it; nothing was sent."""
+    """This side may not send that in the state of the stream or its window; nothing was sent."""

@@ -12,9 +12,9 @@
     OPEN ──peer's fin──▶ HALF_CLOSED_REMOTE ──our fin──▶ CLOSED
     any ──reset, either way──▶ CLOSED
 
-What is not in the table is not allowed: asked by this side it is a :class:`LocalProtocolError`;
-done by the peer it is answered with the RST_STREAM code that :data:`VIOLATIONS` gives (SPDY/3.1,
-2.3)."""
+An action that is not in the table is not allowed: for this side it is a
+:class:`LocalProtocolError`; for the peer the answer is an RST_STREAM with the code in
+:data:`VIOLATIONS` (SPDY/3.1, 2.3)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from asupervisor.streaming.spdy.codes import ResetCode
 
 
 class State(Enum):
-    """Where a stream stands."""
+    """The state of a stream."""
 
     SYN_SENT = auto()
     SYN_SENT_FIN = auto()
@@ -37,8 +37,8 @@ class State(Enum):
 
 
 class Action(Enum):
-    """What either side does to a stream once it exists; FIN counts as an action of its own, after
-    what carries it.
+    """What one side does to an existing stream; FIN is an action of its own, after the frame that
+    carries it.
     """
 
     SEND_REPLY = auto()

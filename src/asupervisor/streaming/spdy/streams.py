@@ -1,4 +1,4 @@
-"""The streams of one connection: which are open, whose they are, and what their states allow."""
+"""The streams of one connection: which are open, which side opened them, and their states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asupervisor.streaming.spdy.states import TRANSITIONS, VIOLATIONS, Action, S
 
 
 class Role(Enum):
-    """Which end: a client's streams and pings are odd, a server's even."""
+    """Which end: ids of a client's streams and pings are odd, a server's even."""
 
     CLIENT = 1
     SERVER = 2
@@ -21,8 +21,8 @@ class StreamRecord:
     """One stream that is not closed.
 
     Args:
-        state: where it stands.
-        send_window: bytes that the peer takes now; negative after it made its windows smaller.
+        state: of the stream.
+        send_window: bytes that the peer accepts now; negative after it made its windows smaller.
         receive_window: bytes that the peer may send now.
 
     Attributes:
@@ -42,12 +42,12 @@ class Streams:
     """The streams that are not closed, by their ids.
 
     Args:
-        role: which end this is; it says whose an id is.
+        role: which end this is.
 
     Attributes:
         next_own: the id of the next stream that this side opens.
         last_of_peer: the id of the last one that the peer opened.
-        of_peer: how many of the peer's are not closed.
+        of_peer: how many of the peer's streams are not closed.
     """
 
     def __init__(self, role: Role) -> None:
@@ -75,7 +75,7 @@ class Streams:
         return 0 < stream_id <= self.last_of_peer
 
     def add(self, stream_id: int, record: StreamRecord) -> None:
-        """A stream was opened."""
+        """Add a stream that was opened."""
         self._open[stream_id] = record
         self.of_peer += not self.is_own(stream_id)
 
@@ -95,7 +95,7 @@ class Streams:
         return stream
 
     def act(self, stream_id: int, action: Action) -> None:
-        """Do what this side does.
+        """Note an action of this side.
 
         Raises:
             LocalProtocolError: the stream's state forbids it.
@@ -109,7 +109,7 @@ class Streams:
         self._move(stream_id, stream, state)
 
     def violation(self, stream_id: int, stream: StreamRecord, action: Action) -> ResetCode | None:
-        """Do what the peer did, or tell the code that answers it if the state forbids it."""
+        """Note an action of the peer; if the state forbids it, return the code for the answer."""
         state = TRANSITIONS.get((stream.state, action))
         if state is None:
             return VIOLATIONS[(stream.state, action)]
