@@ -106,9 +106,9 @@ class Conditions:
         last = self._last.get(kind)
         if last is not None and (last.reason, last.message) == (reason, message):
             return last
-        turned = last is None or last.ready is not (not reason)
-        since = time.time() if turned or last is None else last.since
-        now = self._last[kind] = Condition(kind, not reason, reason, message, since)
+        ready = not reason
+        since = last.since if last is not None and last.ready is ready else time.time()
+        now = self._last[kind] = Condition(kind, ready, reason, message, since)
         self._changed.set()
         return now
 

@@ -110,12 +110,8 @@ class NriConfig:
             raise ConfigError("--nri-disable is given together with rules for NRI plugins")
         if not self.socket_path.startswith("/"):
             raise ConfigError(f'--nri-socket-path: "{self.socket_path}" is not absolute')
-        for name, value in (
-            ("--nri-plugin-registration-timeout", self.registration_timeout_s),
-            ("--nri-plugin-request-timeout", self.request_timeout_s),
-        ):
-            if value <= 0:
-                raise ConfigError(f"{name}: must be longer than 0")
+        _above_zero("--nri-plugin-registration-timeout", self.registration_timeout_s)
+        _above_zero("--nri-plugin-request-timeout", self.request_timeout_s)
 
     @property
     def validates(self) -> bool:
@@ -197,12 +193,8 @@ class Config:
                 "--streaming-tls-cert-file and --streaming-tls-private-key-file are given together"
                 " or not at all"
             )
-        for name, value in (
-            ("--runtime-request-timeout", self.runtime_request_timeout_s),
-            ("--image-pull-progress-deadline", self.image_pull_progress_deadline_s),
-        ):
-            if value <= 0:
-                raise ConfigError(f"{name}: must be longer than 0")
+        _above_zero("--runtime-request-timeout", self.runtime_request_timeout_s)
+        _above_zero("--image-pull-progress-deadline", self.image_pull_progress_deadline_s)
 
     @property
     def effective_image_endpoint(self) -> str:
@@ -231,6 +223,11 @@ def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         names = ", ".join(f'"{name}"' for name in allowed)
         raise ConfigError(f'{flag}: "{value}" is not one of {names}')
+
+
+def _above_zero(flag: str, seconds: float) -> None:
+    if seconds <= 0:
+        raise ConfigError(f"{flag}: must be longer than 0")
 
 
 def _cidr(flag: str, text: str) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import stat
-import sys
 import termios
 import tty
 from collections.abc import Iterator
@@ -68,7 +67,7 @@ async def run_session(
         if has_terminal:
             stack.enter_context(raw_terminal())
         async with BackgroundTasks() as background:
-            background.start_soon(_end_on_signal, scope, ended_by)
+            background.start_soon(end_on_signal, scope, ended_by)
             if has_terminal:
                 background.start_soon(_follow_size, command)
             if command.stdin is not None:
@@ -89,7 +88,7 @@ async def run_session(
 async def _carry_stdin(stream: PeerStream) -> None:
     with contextlib.suppress(anyio.BrokenResourceError):
         # A regular file is always readable, and epoll refuses it.
-        waits = not stat.S_ISREG(os.fstat(_STDIN).st_mode) and sys.platform != "win32"
+        waits = not stat.S_ISREG(os.fstat(_STDIN).st_mode)
         while True:
             if waits:
                 try:
@@ -132,7 +131,7 @@ async def _tell_size(command: RemoteCommand) -> None:
             return
 
 
-async def _end_on_signal(scope: anyio.CancelScope, ended_by: list[int]) -> None:
+async def end_on_signal(scope: anyio.CancelScope, ended_by: list[int]) -> None:
     """End the session in order on a signal, so that the terminal is restored."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP, signal.SIGINT) as signals:
         async for number in signals:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 
 import anyio
 
 from asupervisor.background_tasks import BackgroundTasks
 from asupervisor.cli.output import say
 from asupervisor.cli.streams import transport
+from asupervisor.cli.terminal import end_on_signal
 from asupervisor.client import Client
 from asupervisor.errors import ConfigError, Unavailable
 
@@ -39,7 +39,7 @@ async def run(client: Client, options: argparse.Namespace) -> int:
             pod.tunnel([remote for _, remote in pairs], websocket=websocket) as tunnel,
             BackgroundTasks() as background,
         ):
-            background.start_soon(_end_on_signal, scope)
+            background.start_soon(end_on_signal, scope, [])
             for local, remote in pairs:
                 bound = await tunnel.listen(remote, local, options.address, _tell)
                 print(f"Forwarding from {options.address}:{bound} -> {remote}", flush=True)
@@ -67,10 +67,3 @@ def parse_ports(text: str) -> tuple[int, int]:
 
 def _tell(port: int, failure: str) -> None:
     say(f"port {port}: {failure}")
-
-
-async def _end_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP, signal.SIGINT) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return

@@ -97,8 +97,7 @@ def _value(origin: Fields, resources: Mapping[str, Decimal], around: Surrounding
     """None if it is optional and missing."""
     value: bytes | None = None
     if not (field := origin.below("fieldRef")).empty:
-        field.choice("apiVersion", "v1", ("v1",))
-        value = pod_field(field, around).encode()
+        value = pod_field(field, around)
     elif not (resource := origin.below("resourceFieldRef")).empty:
         value = resource_amount(resource, resources)
         field = resource
@@ -112,24 +111,25 @@ def _value(origin: Fields, resources: Mapping[str, Decimal], around: Surrounding
     return value
 
 
-def pod_field(field: Fields, around: Surroundings) -> str:
+def pod_field(field: Fields, around: Surroundings) -> bytes:
     """The value that a ``fieldRef`` names; an unknown one is a ConfigError."""
+    field.choice("apiVersion", "v1", ("v1",))
     path = field.text("fieldPath")
     if keyed := _KEYED_FIELD.fullmatch(path):
         values = around.labels if keyed.group(1) == "labels" else around.annotations
-        return values.get(keyed.group(2), "")
+        return values.get(keyed.group(2), "").encode()
     if path in ("metadata.labels", "metadata.annotations"):
         texts = around.labels if path.endswith("labels") else around.annotations
         return "\n".join(
             f"{key}={json.dumps(texts[key], ensure_ascii=False)}" for key in sorted(texts)
-        )
+        ).encode()
     if path not in around.pod:
         names = ", ".join(around.pod)
         raise ConfigError(
             f'{field.place("fieldPath")}: "{path}" is not known here; known are {names},'
             " metadata.labels['KEY'] and metadata.annotations['KEY']"
         )
-    return around.pod[path]
+    return around.pod[path].encode()
 
 
 def resource_amount(field: Fields, resources: Mapping[str, Decimal]) -> bytes:

@@ -140,14 +140,12 @@ def _path(item: Fields) -> str:
 def _downward(item: Fields, around: Surroundings, amounts: Amounts) -> bytes:
     if item.has("fieldRef"):
         field = item.below("fieldRef")
-        field.choice("apiVersion", "v1", ("v1",))
         value = pod_field(field, around)
-        field.done()
-        return value.encode()
-    field = item.below("resourceFieldRef")
-    container = field.text("containerName")
-    if container not in amounts:
-        raise ConfigError(f'{field.place("containerName")}: there is no container "{container}"')
-    amount = resource_amount(field, amounts[container])
+    else:
+        field = item.below("resourceFieldRef")
+        name = field.text("containerName")
+        if name not in amounts:
+            raise ConfigError(f'{field.place("containerName")}: there is no container "{name}"')
+        value = resource_amount(field, amounts[name])
     field.done()
-    return amount
+    return value
