@@ -22,6 +22,7 @@ from asupervisor.client.endpoint import (
     CRICTL_FILE,
     CRICTL_VARIABLE,
     ENDPOINT_VARIABLES,
+    IMAGE_VARIABLE,
     Settings,
     find_settings,
 )
@@ -248,7 +249,10 @@ def _add_endpoint(parser: argparse.ArgumentParser) -> None:
         "--image-endpoint",
         default="",
         metavar="ADDRESS",
-        help="unix:///path of the image service (default: what crictl.yaml says, else --endpoint)",
+        help=(
+            "unix:///path of the image service (default: with --endpoint the same server, else"
+            f" ${IMAGE_VARIABLE}, else what crictl.yaml says, else the same server)"
+        ),
     )
     parser.add_argument(
         "--config",

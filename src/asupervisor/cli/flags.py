@@ -16,7 +16,6 @@ from asupervisor.addresses import parse_bind_address
 from asupervisor.cli.flag import Flag, boolean, names, number, words
 from asupervisor.config import (
     CGROUP_DRIVERS,
-    CONTAINER_LOG_FORMATS,
     HAIRPIN_MODES,
     LOG_FORMATS,
     LOG_LEVELS,
@@ -147,7 +146,8 @@ FLAGS = (
     Flag(
         "container-log-format",
         "container_log_format",
-        f"{names(CONTAINER_LOG_FORMATS)}: a log in the CRI's format, or a link to the engine's log",
+        "what is at a container's log path: cri: a log in the CRI's format; docker: a link to the"
+        " engine's log",
     ),
     Flag(
         "runtime-annotations",
@@ -287,7 +287,7 @@ def _default_text(flag: Flag) -> str:
     if flag.field.endswith("_s"):
         return format_duration(value)
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(value) or "empty"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value).replace("%", "%%") or "empty"

@@ -24,7 +24,7 @@ LINE_BYTES = 256 * 1024
 _ROW_BYTES = 4 * LINE_BYTES
 """Longest row of a file; a longer one is cut there."""
 TAIL_BYTES = 64 << 20
-"""Most bytes of the last lines that are asked for; if they have more, the first ones are left out."""
+"""Most bytes of the last lines that are asked for; beyond them the first ones are left out."""
 _POLL_S = 0.1
 _BLOCK_BYTES = 1 << 20
 

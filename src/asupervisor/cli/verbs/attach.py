@@ -10,7 +10,7 @@ from asupervisor.client import Client
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The container, and which streams."""
-    parser.add_argument("container", metavar="POD/CONTAINER")
+    parser.add_argument("container", metavar="POD/CONTAINER", help="or the start of its id")
     streams.arguments(parser, "container", "the container has a terminal")
 
 

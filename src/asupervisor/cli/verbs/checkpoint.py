@@ -10,7 +10,7 @@ from asupervisor.errors import ConfigError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The container, and the archive."""
-    parser.add_argument("container", metavar="POD/CONTAINER")
+    parser.add_argument("container", metavar="POD/CONTAINER", help="or the start of its id")
     parser.add_argument(
         "--export", required=True, metavar="FILE", help="absolute path of the archive on the node"
     )

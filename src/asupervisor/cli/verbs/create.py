@@ -11,7 +11,7 @@ from asupervisor.proto import cri
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The pod, and the two configurations."""
-    parser.add_argument("pod", metavar="POD")
+    parser.add_argument("pod", metavar="POD", help="name, NAMESPACE/NAME or start of the id")
     parser.add_argument(
         "file",
         metavar="CONTAINER-CONFIG",

@@ -14,8 +14,10 @@ from asupervisor.errors import ConfigError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The container, the command, and its streams."""
-    parser.add_argument("container", metavar="POD/CONTAINER")
-    parser.add_argument("command", nargs="*", metavar="-- COMMAND")
+    parser.add_argument("container", metavar="POD/CONTAINER", help="or the start of its id")
+    parser.add_argument(
+        "command", nargs="*", metavar="-- COMMAND", help="program and arguments, without a shell"
+    )
     streams.arguments(parser, "command", "give the command a terminal")
     parser.add_argument(
         "-s",

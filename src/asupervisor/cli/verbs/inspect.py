@@ -13,7 +13,7 @@ from asupervisor.errors import NotFound
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The object."""
-    parser.add_argument("name", metavar="POD, POD/CONTAINER or IMAGE")
+    parser.add_argument("name", metavar="POD, POD/CONTAINER or IMAGE", help="or the start of an id")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from asupervisor.errors import ConfigError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The container, and how much of its log."""
-    parser.add_argument("container", metavar="POD/CONTAINER")
+    parser.add_argument("container", metavar="POD/CONTAINER", help="or the start of its id")
     parser.add_argument(
         "-f", "--follow", action="store_true", help="print further lines until the container ends"
     )

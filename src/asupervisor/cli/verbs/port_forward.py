@@ -16,7 +16,7 @@ from asupervisor.errors import ConfigError, Unavailable
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The pod, and the ports."""
-    parser.add_argument("pod", metavar="POD")
+    parser.add_argument("pod", metavar="POD", help="name, NAMESPACE/NAME or start of the id")
     parser.add_argument(
         "ports",
         nargs="+",

@@ -12,7 +12,7 @@ from asupervisor.errors import FailedPrecondition
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The pods or containers, and whether running ones too."""
-    parser.add_argument("name", nargs="+", metavar="POD[/CONTAINER]")
+    parser.add_argument("name", nargs="+", metavar="POD[/CONTAINER]", help="or the start of an id")
     parser.add_argument("-f", "--force", action="store_true", help="kill what still runs first")
 
 

@@ -9,7 +9,9 @@ from asupervisor.client import Client
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The containers."""
-    parser.add_argument("container", nargs="+", metavar="POD/CONTAINER")
+    parser.add_argument(
+        "container", nargs="+", metavar="POD/CONTAINER", help="or the start of its id"
+    )
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:

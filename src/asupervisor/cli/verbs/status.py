@@ -17,7 +17,7 @@ from asupervisor.client import Client
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The pod."""
-    parser.add_argument("pod", metavar="POD")
+    parser.add_argument("pod", metavar="POD", help="name, NAMESPACE/NAME or start of the id")
 
 
 async def run(client: Client, options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from asupervisor.errors import ConfigError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The pods or containers, and the grace period."""
-    parser.add_argument("name", nargs="+", metavar="POD[/CONTAINER]")
+    parser.add_argument("name", nargs="+", metavar="POD[/CONTAINER]", help="or the start of an id")
     parser.add_argument(
         "--grace",
         metavar="SECONDS",

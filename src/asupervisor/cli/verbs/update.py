@@ -11,7 +11,9 @@ from asupervisor.errors import ConfigError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The containers, and the new limits."""
-    parser.add_argument("container", nargs="+", metavar="POD/CONTAINER")
+    parser.add_argument(
+        "container", nargs="+", metavar="POD/CONTAINER", help="or the start of its id"
+    )
     parser.add_argument(
         "--cpu", default="", metavar="CORES", help="new limit of CPU, such as 1.5 or 500m"
     )
