@@ -310,6 +310,7 @@ def container_record(  # long: one field after the other
         engine_log_path=str(document.get("LogPath") or ""),
         log_driver=str((host_config.get("LogConfig") or {}).get("Type") or ""),
         upper_dir=str(driver_data.get("UpperDir") or ""),
+        resolv_conf_path=str(document.get("ResolvConfPath") or ""),
         cgroup_parent=str(host_config.get("CgroupParent") or ""),
         runtime=str(host_config.get("Runtime") or ""),
         image_ref=status.image_ref if image is not None else origin.image_ref,

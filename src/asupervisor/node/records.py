@@ -83,6 +83,7 @@ class ContainerRecord:
         engine_log_path: the engine's own log file; empty where the log driver keeps none.
         log_driver: the engine log driver of the container.
         upper_dir: the writable layer on the host; empty where the storage driver does not tell.
+        resolv_conf_path: the pod's resolv.conf on the host; empty before the first start.
         cgroup_parent: as the engine has it.
         runtime: the OCI runtime.
     """
@@ -100,6 +101,7 @@ class ContainerRecord:
     engine_log_path: str
     log_driver: str
     upper_dir: str
+    resolv_conf_path: str
     cgroup_parent: str
     runtime: str
     item_bytes: bytes = field(repr=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from asupervisor.node.records import ContainerRecord, SandboxRecord
 from asupervisor.node.store import Change, NodeStore
 from asupervisor.proto import cri
@@ -60,6 +62,7 @@ def container_subject(record: ContainerRecord) -> ContainerSubject:
         name=record.engine_name,
         image=status.image.user_specified_image or status.image.image or record.image_name,
         writable_layer=record.upper_dir,
+        mounted=os.path.dirname(record.resolv_conf_path),
     )
 
 

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from heapq import heappop, heappush
 
 import anyio
@@ -35,6 +36,9 @@ _SHORT_WALK_S = 0.1
 """Seconds of work, about 20 000 files. A walk that takes more is ended, and done from its beginning
 by the walker of long ones.
 """
+_MOUNTED = ("hosts", "hostname", "resolv.conf")
+_ENGINES_BYTES = 64 << 10
+"""Of these files that count for nothing: the engine and the service wrote them."""
 
 
 class WalkStopped(Exception):
@@ -94,11 +98,28 @@ def _walk_held(top: HeldDirectory, rest: Callable[[], None]) -> LayerUsage:
     return LayerUsage(time.time_ns(), used, inodes, complete)
 
 
-class _Layer:
-    __slots__ = ("directory", "long", "usage")
+def mounted_bytes(directory: str) -> int:
+    """What a pod put into the files that the engine mounts into its containers, for them to write,
+    beside their layers and volumes.
 
-    def __init__(self, directory: str) -> None:
+    Args:
+        directory: the engine's, of the pod's sandbox; empty where it is not known.
+    """
+    try:
+        with HeldDirectory.at(directory) as held:
+            found = [held.status(name) for name in _MOUNTED]
+    except OSError:
+        return 0
+    used = sum(status.st_blocks * 512 for status in found if status is not None)
+    return max(0, used - _ENGINES_BYTES)
+
+
+class _Layer:
+    __slots__ = ("directory", "long", "mounted", "usage")
+
+    def __init__(self, directory: str, mounted: str) -> None:
         self.directory = directory
+        self.mounted = mounted
         self.long = False
         """Whether its last walk was a long one."""
         self.usage: LayerUsage | None = None
@@ -131,12 +152,20 @@ class WritableLayers:
         # In a lane for its daemon threads: a disk that hangs must not keep the process from ending.
         self._lane = Lane("walk this layer", width=2, deadline_s=math.inf)
 
-    def watch(self, container_id: str, directory: str) -> None:
-        """Measure a container's layer from now on; does nothing for an empty directory."""
+    def watch(self, container_id: str, directory: str, mounted: str = "") -> None:
+        """Measure a container's layer from now on; does nothing for an empty directory.
+
+        Args:
+            container_id: whose it is.
+            directory: the layer's.
+            mounted: that of :func:`mounted_bytes`. Each container of a pod counts for these files,
+                since each may have written them.
+        """
         layer = self._layers.get(container_id)
-        if not directory or (layer is not None and layer.directory == directory):
+        known = layer is not None and (layer.directory, layer.mounted) == (directory, mounted)
+        if not directory or known:
             return
-        self._layers[container_id] = layer = _Layer(directory)
+        self._layers[container_id] = layer = _Layer(directory, mounted)
         self._put(container_id, layer, time.monotonic())
 
     def forget(self, container_id: str) -> None:
@@ -178,7 +207,7 @@ class WritableLayers:
             usage, worked_s = None, 0.0
             try:
                 usage, worked_s = await self._lane.run(
-                    layer.directory, self._walk, layer.directory, stop, long
+                    layer.directory, self._walk, layer, stop, long
                 )
             except Exception:  # one layer must end neither the walk of the others nor the service
                 _logger.exception("the size of %s could not be found", layer.directory)
@@ -197,7 +226,7 @@ class WritableLayers:
         self._changed[layer.long].set()
 
     def _walk(
-        self, directory: str, stop: threading.Event, long: bool
+        self, layer: _Layer, stop: threading.Event, long: bool
     ) -> tuple[LayerUsage | None, float]:
         """Runs in a thread: walks, rests, and says how many seconds of work it was."""
         worked_s, slice_start = 0.0, time.monotonic()
@@ -215,9 +244,11 @@ class WritableLayers:
             slice_start = time.monotonic()
 
         try:
-            usage = walk(directory, rest)
+            usage = walk(layer.directory, rest)
         except WalkStopped:
             return None, worked_s
+        if usage is not None and (beside := mounted_bytes(layer.mounted)):
+            usage = replace(usage, used_bytes=usage.used_bytes + beside)
         return usage, worked_s + time.monotonic() - slice_start
 
 

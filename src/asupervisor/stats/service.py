@@ -93,7 +93,7 @@ class Stats:
         self._containers[subject.container_id] = ContainerTarget(
             subject, self._hierarchies, self._budget
         )
-        self.layers.watch(subject.container_id, subject.writable_layer)
+        self.layers.watch(subject.container_id, subject.writable_layer, subject.mounted)
         self._arrived.set()
 
     def put_sandbox(self, subject: SandboxSubject) -> None:
@@ -280,7 +280,8 @@ class Stats:
     def _watch_found_layers(self) -> None:
         for target in self._containers.values():
             if target.writable_layer != target.subject.writable_layer:
-                self.layers.watch(target.subject.container_id, target.writable_layer)
+                subject = target.subject
+                self.layers.watch(subject.container_id, target.writable_layer, subject.mounted)
 
     def _close_retired(self) -> None:
         while self._closing:

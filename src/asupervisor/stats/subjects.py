@@ -52,6 +52,8 @@ class ContainerSubject:
         image: the image reference as the user gave it, for the metrics' ``image`` label.
         writable_layer: the directory that holds what the container wrote (UpperDir of overlay2);
             empty when unknown.
+        mounted: the engine's directory of the sandbox, with the files that it mounts; empty when
+            unknown.
     """
 
     container_id: str
@@ -63,6 +65,7 @@ class ContainerSubject:
     name: str = ""
     image: str = ""
     writable_layer: str = ""
+    mounted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ def container(
         engine_log_path="",
         log_driver="",
         upper_dir="",
+        resolv_conf_path="",
         cgroup_parent="",
         runtime="",
         item_bytes=b"",

@@ -15,7 +15,13 @@ import pytest
 
 from asupervisor.host import beneath
 from asupervisor.stats import layers as layers_module
-from asupervisor.stats.layers import WalkStopped, WritableLayers, upper_directory, walk
+from asupervisor.stats.layers import (
+    WalkStopped,
+    WritableLayers,
+    mounted_bytes,
+    upper_directory,
+    walk,
+)
 from tests.harness.engine import eventually
 from tests.harness.pods import until
 
@@ -29,6 +35,16 @@ def fill(root: Path) -> int:
     (root / "link").symlink_to("/etc")
     paths = [root / "etc", root / "etc" / "big", root / "small", root / "link"]
     return sum(os.lstat(path).st_blocks * 512 for path in paths)
+
+
+def test_what_a_pod_puts_into_the_files_of_the_engine_counts(tmp_path: Path) -> None:
+    assert mounted_bytes("") == mounted_bytes(str(tmp_path / "none")) == 0
+    (tmp_path / "hosts").write_bytes(b"x" * 4096)
+    (tmp_path / "resolv.conf").symlink_to("/proc/kcore")
+    assert mounted_bytes(str(tmp_path)) == 0, "as every pod has them"
+    (tmp_path / "hostname").write_bytes(b"x" * (1 << 20))
+    (tmp_path / "0-json.log").write_bytes(b"x" * (1 << 20))
+    assert (1 << 20) - (64 << 10) <= mounted_bytes(str(tmp_path)) <= 1 << 20
 
 
 def test_what_a_layer_takes(tmp_path: Path) -> None:
