@@ -174,3 +174,17 @@ def test_more_directories_than_are_remembered_end_in_an_error(
         (tmp_path / f"directory{number}").mkdir()
     with tempfile.TemporaryFile() as file, pytest.raises(OSError, match="too many"):
         _write_layer(file, tmp_path)
+
+
+def test_names_of_files_that_have_several_cost_a_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asupervisor.dockershim.container.archive._LINKED_BYTES", 5000)
+    for number in range(10):
+        (tmp_path / f"{number}").write_bytes(b"")
+    with layer(tmp_path) as archive:
+        assert len(archive.getnames()) == 10
+    for number in range(10):
+        os.link(tmp_path / f"{number}", tmp_path / f"{number}-again")
+    with pytest.raises(OSError, match="several names"), layer(tmp_path):
+        pass

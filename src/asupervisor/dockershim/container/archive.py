@@ -39,6 +39,10 @@ _FREE_SHARE = 10
 """This part of a disk, one tenth, stays free: a sparse file takes its whole length in an
 archive.
 """
+_LINKED_BYTES, _KEPT_BYTES = 64 << 20, 256
+"""Of names of files that have several, which are kept until the end, for the others to refer to,
+and what is kept with each.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,7 @@ def _require_room(file: Any, size: int, name: str) -> None:
 
 def _write_layer(file: Any, upper: Path) -> None:
     layer: Any  # the types do not know all of its attributes
+    linked = 0
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as layer:
         for name, facts, directory, entry in _walk(upper):
             layer.members.clear()  # it would keep an entry for each of a million files
@@ -231,6 +236,10 @@ def _write_layer(file: Any, upper: Path) -> None:
                 continue
             if facts.st_nlink == 1:
                 layer.inodes.pop((facts.st_ino, facts.st_dev), None)  # it has no other name
+            elif stat.S_ISREG(facts.st_mode):
+                linked += len(name) + _KEPT_BYTES
+                if linked > _LINKED_BYTES:
+                    raise OSError(errno.E2BIG, "too many of its files have several names")
             if member is None:  # a socket
                 continue
             attributes = _attributes(path)
