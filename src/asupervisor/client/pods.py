@@ -270,10 +270,10 @@ async def remove_directories(volumes: str, logs: str) -> None:
 
 
 def _remove_directory(path: str) -> None:
-    import shutil
+    from asupervisor.host.beneath import remove_tree
 
     try:
-        shutil.rmtree(path)
+        remove_tree(path)
     except FileNotFoundError:
         pass
     except OSError as error:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from itertools import islice
+from itertools import count, islice
 
 from asupervisor.host.descriptor import HeldDescriptor
 
@@ -33,6 +34,7 @@ _STRING_BYTES = 64
 _PATH_BYTES = 4096
 _PENDING_BYTES = 16 << 20
 _MOST_STEPS = 256
+_AT_ONCE = 1024
 
 
 class UnsafePath(OSError):
@@ -261,6 +263,38 @@ class PendingDirectories:
         self._paths.append(path)
         self._size += size
         return True
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory with everything in it, also where it is deeper than calls can be nested
+    or paths be long: each directory in it is brought up to be emptied.
+
+    Args:
+        path: absolute; nothing may be mounted in it.
+
+    Raises:
+        OSError: it is not there or is not a directory, or something in it cannot be removed.
+    """
+    parent, _, last = path.rpartition("/")
+    with HeldDirectory.at(parent or "/") as above, above.below(last) as top:
+        made = (f".{secrets.token_hex(8)}.{number}" for number in count())
+        while names := top.names(_AT_ONCE):
+            for name in names:
+                if not stat.S_ISDIR(os.lstat(name, dir_fd=top.descriptor).st_mode):
+                    top.unlink(name)
+                    continue
+                for held, entry, facts in top.entries(name):
+                    if stat.S_ISDIR(facts.st_mode):
+                        os.rename(entry, next(made), src_dir_fd=held, dst_dir_fd=top.descriptor)
+                    else:
+                        os.unlink(entry, dir_fd=held)
+                try:
+                    os.rmdir(name, dir_fd=top.descriptor)
+                except OSError as error:
+                    if error.errno != errno.ENOTEMPTY:
+                        raise
+                    # The kernel told of a part of it while it changed: it is taken up once more.
+        os.rmdir(last, dir_fd=above.descriptor)
 
 
 def look_within(root: str, path: str) -> os.stat_result:

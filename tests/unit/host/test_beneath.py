@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from asupervisor.host.beneath import HeldDirectory, UnsafePath, look_within, read_regular
+from asupervisor.host.beneath import (
+    HeldDirectory,
+    UnsafePath,
+    look_within,
+    read_regular,
+    remove_tree,
+)
 
 
 def _fifo(path: Path) -> None:
@@ -196,3 +202,30 @@ def test_a_maze_within_a_root_ends(tmp_path: Path) -> None:
         with pytest.raises(UnsafePath, match="steps away"):
             look_within(str(tmp_path), path)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_tree_is_removed_however_deep_and_wide_it_is(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_bytes(b"kept")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    descriptor = os.open(tree, os.O_RDONLY)
+    for _ in range(3000):
+        os.symlink(tmp_path / "kept", "link", dir_fd=descriptor)
+        os.mkdir("deeper", dir_fd=descriptor)
+        below = os.open("deeper", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    for number in range(3000):
+        (tree / f"{number}").mkdir()
+        _fifo(tree / "deeper" / f"{number}")
+    before = os.listdir("/proc/self/fd")
+    remove_tree(str(tree))
+    assert not tree.exists() and (tmp_path / "kept" / "file").read_bytes() == b"kept"
+    tree.symlink_to(tmp_path / "kept")
+    with pytest.raises(UnsafePath, match="a symbolic link"):
+        remove_tree(str(tree))
+    with pytest.raises(FileNotFoundError):
+        remove_tree(str(tmp_path / "none"))
+    assert (tmp_path / "kept" / "file").exists() and os.listdir("/proc/self/fd") == before

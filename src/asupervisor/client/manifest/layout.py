@@ -6,7 +6,6 @@ descriptor, without following a link, and mounted from there."""
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import stat
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from asupervisor.client.plan import (
     PodPlan,
 )
 from asupervisor.errors import FailedPrecondition
-from asupervisor.host.beneath import HeldDirectory
+from asupervisor.host.beneath import HeldDirectory, remove_tree
 from asupervisor.host.mounting import mount_bind, mount_tmpfs, mounts_below, unmount_below
 from asupervisor.proto import cri
 
@@ -190,7 +189,7 @@ def remove_layout(path: str) -> None:
         unmount_below(path)
         if left := mounts_below(path):
             raise FailedPrecondition(f"{left[0]} is still mounted", subject=path)
-        shutil.rmtree(path)
+        remove_tree(path)
     except OSError as error:
         raise FailedPrecondition(f"{path} cannot be removed: {error}", subject=path) from error
 
