@@ -53,7 +53,7 @@ _ANSWER_BYTES = 32 << 20
 """Most bytes of an answer that is one object. A list has many objects."""
 _LIST_BYTES = 512 << 20
 _ERROR_BYTES = 4 << 20
-"""Of an answer that is an error; what comes behind them is not read."""
+"""Bytes of an answer that is an error; the rest of a longer one is not read."""
 _LISTS = frozenset({"list_containers", "list_images"})
 _KEPT_S = 3.0
 """Seconds that an idle connection is kept. The pool hands out the one that is idle longest, and the
@@ -340,7 +340,9 @@ async def _content(
 
 
 async def _check_status(response: aiohttp.ClientResponse) -> None:
-    """Before aiodocker does, which reads an error to its end and believes what it is."""
+    """Raise the engine's error from a bounded part of the answer: aiodocker would read all of it,
+    and trust its content type.
+    """
     if response.status < 400:
         return
     content = bytearray()
@@ -353,7 +355,7 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
 
 
 def error_words(content: bytes) -> str:
-    """What an error of the engine says; where it has no message, all of it."""
+    """The message in an error answer of the engine; the whole answer where it has none."""
     try:
         return str(orjson.loads(content)["message"])
     except (ValueError, KeyError, TypeError):

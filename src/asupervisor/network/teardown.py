@@ -222,7 +222,7 @@ class TearDowns:
             attempt = self.begin(pod, failed.wanted)
             await attempt.done.wait()
             if attempt.error is None:
-                log.info("the network of sandbox %s is taken down at last", sandbox_id)
+                log.info("the network of sandbox %s is taken down now", sandbox_id)
                 return
 
 

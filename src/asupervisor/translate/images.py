@@ -38,8 +38,9 @@ CONFIG_BYTES = 1 << 20
 KiB of labels.
 """
 _MOST_VOLUMES = 256
-"""Of an image that is run. For each the engine makes a directory, keeps a record and mounts it: for
-ten thousand, which fit a tenth of such a configuration, that takes half a minute of its time.
+"""Most volumes of an image that may be run. For each one the engine makes a directory and a record,
+and mounts it. For ten thousand, for which a tenth of such a configuration is enough, that takes the
+engine half a minute.
 """
 SNAPSHOTTER = "io.containerd.snapshotter.v1"
 """What the engine's storage driver calls itself where images are kept in containerd, and the

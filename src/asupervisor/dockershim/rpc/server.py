@@ -20,7 +20,7 @@ from asupervisor.host.owned import owned
 
 _SOCKET_UMASK = 0o117
 _LONGEST_PATH = 107
-_LAST_WORDS_S = 8.0
+_LAST_ANSWERS_S = 8.0
 
 SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
@@ -145,7 +145,7 @@ class CriServer:
         self._boundary.cut_off()
         # Before stop(), which does not wait for cancelled handlers, and after which their answers
         # are not sent.
-        with anyio.move_on_after(_LAST_WORDS_S):
+        with anyio.move_on_after(_LAST_ANSWERS_S):
             await self._boundary.drain()
         await self._server.stop(0)
         if self._acceptors is not None:
