@@ -66,9 +66,8 @@ class Hijacked:
         while not self._ready:
             if self._frames.pending:
                 self._ready.extend(runs(self._frames.take()))
-                await (
-                    anyio.lowlevel.checkpoint()
-                )  # lets other tasks run, also when no output was found
+                # Lets other tasks run, also when no output was found.
+                await anyio.lowlevel.checkpoint()
                 continue
             data, self._received = self._received, b""
             if not data:

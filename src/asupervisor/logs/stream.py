@@ -7,6 +7,7 @@ line, as far as the engine's own log has it."""
 
 from __future__ import annotations
 
+import re
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from asupervisor.logs.target import Target, newest_renamed, read_end
 
 _OVERLAP_S = 1
 _TAIL_BYTES = 256 * 1024
+_TIME = re.compile(rb"(?:19[7-9]\d|[2-9]\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 
 
 class StreamFollower:
@@ -264,10 +266,23 @@ def _timed_lines(data: bytes) -> list[tuple[bytes, bytes]]:
     # Not splitlines(), which ends a line at a bare CR too. What follows the last newline was cut.
     *lines, _ = data.split(b"\n")
     return [
-        (time_key(line.partition(b" ")[0]), line + b"\n")
-        for line in lines
-        if line[4:5] == b"-" and line[10:11] == b"T"
+        (time_key(time), line + b"\n")
+        for time, line in ((line.partition(b" ")[0], line) for line in lines)
+        if _is_time(time)
     ]
+
+
+def _is_time(word: bytes) -> bool:
+    """Whether a line of the target begins as one of ours: a container may write there too, where
+    its log is in a volume that it has.
+    """
+    if _TIME.fullmatch(word) is None:
+        return False
+    try:
+        _unix_seconds(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _unix_seconds(time: bytes) -> int:

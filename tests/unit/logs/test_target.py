@@ -268,3 +268,32 @@ def test_a_replaced_file_of_any_length_is_not_copied(log: Path, tmp_path: Path) 
     assert any("too long to be copied" in one for one in said)
     others, ours = log.read_bytes().splitlines()
     assert others == b"of somebody else" and ours.endswith(b"stdout F b")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"abcd-ef-ghTij:kl:mn.op stdout F x",
+        b"2026-13-41T25:61:61.000000001Z stdout F x",
+        b"2026-01-02T03:04:09.1&tail=0&until=1Z stdout F x",
+        b"0000-01-01T00:00:00.0Z stdout F x",
+        b"2026-01-02T03:04:09.\xd9\xa1Z stdout F x",
+    ],
+)
+def test_what_a_container_writes_into_its_log_is_no_time_to_ask_the_engine_for(
+    log: Path, written: bytes
+) -> None:
+    line = b"2026-01-02T03:04:05.000000006Z stdout F one\n"
+    log.write_bytes(line + written + b"\n")
+    endpoint = log.parents[3] / "engine.sock"
+    position = PositionFile(f"{log.parents[3]}/position", _BOOT)
+    with socket.socket(socket.AF_UNIX) as engine:
+        engine.bind(str(endpoint))
+        engine.listen()
+        follower = StreamFollower(f"unix://{endpoint}", "c", str(log), position, print, tty=False)
+        try:
+            assert follower.turn(1000) == 0
+            with engine.accept()[0] as asked:
+                assert b"&since=1767323045.000000006 " in asked.recv(1000)
+        finally:
+            follower.close()

@@ -191,23 +191,26 @@ class NodePlugins:
 
     async def stopped(self, container_id: str) -> None:
         """Tell, once, that a container has ended."""
-        if container_id in self._told_stopped:
-            return
-        try:
-            pod, container = await self._described(container_id)
-        except NotFound:
-            return
-        await self._stopped(pod, container)
+        # Described within the lock: its removal, which tells the same and then forgets that it
+        # did, waits for the engine's answer.
+        async with self._telling.hold(container_id):
+            if container_id in self._told_stopped:
+                return
+            try:
+                pod, container = await self._described(container_id)
+            except NotFound:
+                return
+            await self._stopped(pod, container)
 
     async def _stopped(self, pod: api.PodSandbox, container: api.Container) -> None:
-        async with self._telling.hold(container.id):
-            if container.id in self._told_stopped:
-                return
-            self._told_stopped.add(container.id)
-            try:
-                await self.registry.stop(api.StopContainerRequest(pod=pod, container=container))
-            except ServiceError as error:
-                _logger.warning("container %s has ended: %s", container.id[:12], error)
+        """Tell it, unless that was done. The caller holds the lock."""
+        if container.id in self._told_stopped:
+            return
+        self._told_stopped.add(container.id)
+        try:
+            await self.registry.stop(api.StopContainerRequest(pod=pod, container=container))
+        except ServiceError as error:
+            _logger.warning("container %s has ended: %s", container.id[:12], error)
 
     async def leaves(self, container_id: str) -> Farewell:
         """Describe a container that is to be removed."""
@@ -217,7 +220,8 @@ class NodePlugins:
             return no_farewell
 
         async def gone() -> None:
-            await self._stopped(pod, container)
+            async with self._telling.hold(container_id):
+                await self._stopped(pod, container)
             removal = api.RemoveContainerRequest(pod=pod, container=container)
             await self._tell(api.REMOVE_CONTAINER, removal)
             self._forget(container_id)
