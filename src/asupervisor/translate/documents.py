@@ -8,6 +8,7 @@ any document gives a record, or one error if it does not even name its object.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from asupervisor.errors import Internal
@@ -15,6 +16,7 @@ from asupervisor.errors import Internal
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 UINT64_MAX = 2**64 - 1
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]{0,255}")
 
 
 def at(document: Any, *path: str) -> Any:
@@ -103,9 +105,9 @@ def document_id(document: Any, what: str) -> str:
         what: ``container`` or ``image``, for the error.
 
     Raises:
-        Internal: it has none.
+        Internal: it has none, or one that no path could carry.
     """
     found = text(document, "Id")
-    if not found:
+    if not _ID.fullmatch(found):
         raise Internal(f"the engine described a {what} without its id")
     return found

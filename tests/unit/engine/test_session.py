@@ -115,6 +115,14 @@ async def test_an_error_without_end_is_not_read_to_its_end(tmp_path: Path) -> No
     assert sent < 64 << 20
 
 
+@pytest.mark.parametrize("found", ["a b", "é", "../../x?y", "", ".", 5, "x" * 300, "a\n"])
+async def test_an_id_that_no_path_could_carry_is_none(tmp_path: Path, found: Any) -> None:
+    async with client(tmp_path) as (fake, engine):
+        fake.answers["POST /containers/x/exec"] = lambda: (201, {"Id": found})
+        with pytest.raises(Internal, match="without its id"):
+            await engine.streams.create_exec("x", ["true"])
+
+
 async def test_a_conflict_of_names_is_told_from_a_conflict_of_states(tmp_path: Path) -> None:
     async with client(tmp_path) as (fake, engine):
         fake.answers["POST /containers/create"] = lambda: (409, {"message": "in use"})
