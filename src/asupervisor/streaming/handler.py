@@ -193,9 +193,8 @@ class StreamHandler:
                 visit.outcome = "no request"
                 return
             await turns().take()
-            await (
-                anyio.lowlevel.checkpoint_if_cancelled()
-            )  # so that no token is used for a cancelled connection
+            # So that no token is used for a cancelled connection.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             visit.method = request.method
             wanted = self._route(request, visit)
             guest.admit()

@@ -36,9 +36,8 @@ class LogView:
     def add(self, text: str, style: str = PLAIN) -> None:
         """A line, or several where it is longer than the terminal is wide."""
         text = one_line(text.expandtabs())
-        width = (
-            self._width if text.isascii() else max(1, self._width // 2)
-        )  # some letters are two columns wide
+        # Some letters are two columns wide.
+        width = self._width if text.isascii() else max(1, self._width // 2)
         for at in range(0, max(1, len(text)), width):
             self._lines.append((style, text[at : at + width]))
             self._below += bool(self._below)  # the shown lines stay
