@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from asupervisor.errors import (
+    MOST_WORDS,
     DeadlineExceeded,
     FailedPrecondition,
     Internal,
@@ -97,6 +98,11 @@ def faulty(tmp_path: Path) -> Faulty:
         ),
         ('echo \'{"code":11,"msg":"busy"}\'; exit 1', Unavailable, "busy (code 11)"),
         ('echo \'{"code":3,"msg":"who?"}\'; exit 1', NotFound, "who? (code 3)"),
+        (
+            """printf '{"code":3,"msg":"%s"}' "$(yes x | tr -d '\\n' | head -c 100000)"; exit 1""",
+            NotFound,
+            f" failed: {'x' * MOST_WORDS} (code 3)",
+        ),
         ("yes | head -c 9000000; exit 0", Internal, "more than"),
     ],
 )

@@ -16,7 +16,14 @@ import anyio
 import anyio.to_thread
 import orjson
 
-from asupervisor.errors import FailedPrecondition, Internal, NotFound, ServiceError, Unavailable
+from asupervisor.errors import (
+    MOST_WORDS,
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    ServiceError,
+    Unavailable,
+)
 from asupervisor.host.processes import kill_started_with
 from asupervisor.host.program import Finished, run_program
 from asupervisor.network.cni.config import find_binary
@@ -174,6 +181,7 @@ def _failure(
             or "no message"
         )
         kind = _ERROR_BY_CODE.get(code, Internal)
+        words = words[:MOST_WORDS]
         return kind(f"{what} failed: {words} (code {code}){_stderr(finished)}", subject=subject)
     how = (
         f"was killed by signal {-finished.returncode}"
