@@ -19,6 +19,7 @@ from asupervisor.node.networks import RELEASED, RELEASING
 from asupervisor.proto import cri
 from tests.harness.fake_engine import Answer, FakeEngine
 from tests.harness.ground import CONTAINER, SANDBOX, Ground
+from tests.harness.pods import until
 
 REQUEST = cri.StopPodSandboxRequest(pod_sandbox_id=SANDBOX)
 
@@ -108,7 +109,8 @@ async def test_a_removal_does_not_wait_for_the_look_for_what_nobody_knows(tmp_pa
             request = cri.RemovePodSandboxRequest(pod_sandbox_id=SANDBOX)
             callers.start_soon(remove_pod_sandbox, ground.shim, request)
             await ground.until_asked(f"DELETE /containers/{SANDBOX}")
-            assert looked.is_set() and ground.shim.checkpoints.get(SANDBOX) is not None
+            await until(looked.is_set, "the engine is asked what it has")
+            assert ground.shim.checkpoints.get(SANDBOX) is not None
             go.set()
         assert fake.containers == {} and ground.shim.checkpoints.get(SANDBOX) is None
 
