@@ -14,12 +14,10 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from asupervisor.listening import accept, open_stream, serve
+from tests.harness.loops import on_both_loops
 from tests.harness.sockets import reset
 
-
-@pytest.fixture(params=[{"use_uvloop": False}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", request.param
+pytestmark = on_both_loops
 
 
 @pytest.fixture

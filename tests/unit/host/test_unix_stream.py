@@ -14,11 +14,9 @@ import anyio.to_thread
 import pytest
 
 from asupervisor.host.unix_stream import UnixStream
+from tests.harness.loops import on_both_loops
 
-
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": request.param}
+pytestmark = on_both_loops
 
 
 @pytest.fixture

@@ -11,12 +11,10 @@ from anyio.abc import SocketStream
 
 from asupervisor.listening import open_stream
 from asupervisor.streaming.loopback import connect_loopback
+from tests.harness.loops import on_both_loops
 from tests.harness.sockets import reset
 
-
-@pytest.fixture(params=[{"use_uvloop": False}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", request.param
+pytestmark = on_both_loops
 
 
 @pytest.fixture
